@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every source of numbers implements. Adding one: docs/adding-a-collector.md.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/batch.h"
+#include "core/host.h"
+#include "core/metric.h"
+#include "core/options.h"
+#include "core/result.h"
+
+namespace vitald {
+
+class Collector {
+ public:
+  virtual ~Collector() = default;
+
+  // Reads once and emits. Called by one thread, never concurrently with itself. May return an error after
+  // having emitted: the good part is kept, node_scrape_collector_success is 0 and the text is logged when
+  // it changes. Must not block: what can block has `worker` in collectors.list.
+  virtual Result<> collect(BatchWriter& out) = 0;
+
+  // One line for the start-up report and `vitald doctor` beyond on/off, e.g. which BPF hook was attached.
+  // Empty: nothing worth saying. Called by the thread that calls collect().
+  [[nodiscard]] virtual std::string status() const { return {}; }
+};
+
+// What a collector's file exports; the line in sensors/collectors.list finds it by its name.
+struct CollectorInfo {
+  std::span<const MetricDesc> metrics;  // the static families; a help of "*" rows in docs for run-time ones
+  std::span<const FlagSpec> flags;
+  // Errors: absent when this machine has nothing to collect, anything else is reported to the user.
+  Result<std::unique_ptr<Collector>> (*make)(const Host& host, const Options& options) = nullptr;
+};
+
+enum class DefaultState : std::uint8_t {
+  on,
+  off,
+  detect,  // on where make() succeeds; absent is silent
+};
+enum class Runs : std::uint8_t {
+  here,    // in the agent, on the pipeline's thread
+  worker,  // in a process of its own: `vitald worker NAME`
+};
+
+// One line of sensors/collectors.list.
+struct CollectorEntry {
+  std::string_view name;
+  DefaultState state;
+  Runs runs;
+  const CollectorInfo* info;
+};
+
+// All of them, in the order of the list (defined in sensors/registry.cpp).
+std::span<const CollectorEntry> collector_list();
+
+}  // namespace vitald

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/kernel_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <memory>
+
+namespace vitald {
+namespace {
+
+// One per thread, shared by every file: it stays in the cache, and text is parsed before the next read.
+struct Scratch {
+  std::size_t size = 16 * 1024;
+  std::unique_ptr<char[]> data = std::make_unique_for_overwrite<char[]>(size);
+  void grow() {
+    auto larger = std::make_unique_for_overwrite<char[]>(size * 2);
+    std::copy_n(data.get(), size, larger.get());
+    data = std::move(larger);
+    size *= 2;
+  }
+};
+Scratch& scratch() {
+  thread_local Scratch s;
+  return s;
+}
+
+constexpr std::size_t kSysctlBytes = 256;
+// Above every real file (a /proc/interrupts of 1024 CPUs is about 4 MiB); a guard against an endless one.
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+
+bool vanished(int err) { return err == ESRCH || err == ENODEV || err == ENXIO || err == ESTALE; }
+
+int open_kernel_file(const std::string& path) {
+  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+}  // namespace
+
+Result<std::string_view> KernelFile::read_open() {
+  Scratch& buf = scratch();
+  std::size_t limit = how_ == Read::sysctl ? kSysctlBytes : buf.size;
+  std::size_t have = 0;
+  for (;;) {
+    const std::size_t want = limit - have;
+    // A pipe or socket in place of the file knows no offsets.
+    ssize_t n = ::pread(fd_.get(), buf.data.get() + have, want, static_cast<off_t>(have));
+    if (n < 0 && errno == ESPIPE) n = ::read(fd_.get(), buf.data.get() + have, want);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return fail(from_errno(path_, errno));
+    }
+    const auto got = static_cast<std::size_t>(n);
+    have += got;
+    if (got == 0 || (how_ != Read::records && got < want)) return std::string_view(buf.data.get(), have);
+    if (have < limit) continue;
+    if (limit >= kMaxBytes) return fail(Errc::io, path_ + ": does not end after 64 MiB");
+    limit *= 2;
+    if (limit > buf.size) buf.grow();
+    // Single-record files make their text for the offset 0 only: once more, with room for all of it.
+    if (how_ != Read::records) have = 0;
+  }
+}
+
+Result<std::string_view> KernelFile::read() {
+  const bool kept = is_open();
+  if (!kept) fd_.reset(open_kernel_file(path_));
+  if (!fd_) return fail(from_errno(path_, errno));
+  auto text = read_open();
+  if (!text && vanished(text.error().err)) {
+    fd_.reset(kept ? open_kernel_file(path_) : -1);
+    if (fd_) return read_open();
+  }
+  return text;
+}
+
+Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how) {
+  return KernelFile(path, how).read();
+}
+
+Result<std::vector<std::string>> list_directory(const std::string& path) {
+  const Handle<DIR, &closedir> dir{opendir(path.c_str())};
+  if (!dir) return fail(from_errno(path, errno));
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(dir.get());
+    if (!entry) {
+      if (errno != 0) return fail(from_errno(path, errno));
+      break;
+    }
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+std::string read_link(const std::string& path) {
+  char target[PATH_MAX];
+  const ssize_t n = ::readlink(path.c_str(), target, sizeof target);
+  return n > 0 ? std::string(target, static_cast<std::size_t>(n)) : std::string();
+}
+
+}  // namespace vitald

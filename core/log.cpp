@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/log.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <ctime>
+#include <string>
+
+#include "core/clock.h"
+#include "core/json.h"
+
+namespace vitald::log {
+namespace {
+
+std::atomic<Level> g_level{Level::info};
+std::atomic<Format> g_format{Format::logfmt};
+
+// logfmt quotes only what needs it: blanks, '=', quotes, control bytes.
+void append_logfmt(std::string& out, std::string_view value) {
+  bool bare = !value.empty();
+  for (const char c : value) bare = bare && static_cast<unsigned char>(c) > ' ' && c != '=' && c != '"' && c != '\\';
+  if (bare) out += value;
+  else append_json_string(out, value);
+}
+
+void append_field(std::string& out, Format format, std::string_view key, std::string_view value) {
+  if (format == Format::json) {
+    out += out.empty() ? "{" : ",";
+    append_json_string(out, key);
+    out += ':';
+    append_json_string(out, value);
+  } else {
+    if (!out.empty()) out += ' ';
+    out += key;
+    out += '=';
+    append_logfmt(out, value);
+  }
+}
+
+}  // namespace
+
+void configure(Level level, Format format) {
+  g_level = level;
+  g_format = format;
+}
+
+bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }
+
+void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+  if (!enabled(level)) return;
+  static constexpr std::string_view kNames[] = {"DEBUG", "INFO", "WARN", "ERROR"};
+  const Format format = g_format.load(std::memory_order_relaxed);
+
+  const std::int64_t now = SystemClock::read(CLOCK_REALTIME);
+  const std::time_t seconds = now / 1'000'000'000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char stamp[40];
+  const auto n = std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+  char millis[] = ".000Z";
+  const auto ms = static_cast<int>(now / 1'000'000 % 1000);
+  millis[1] = static_cast<char>('0' + ms / 100);
+  millis[2] = static_cast<char>('0' + ms / 10 % 10);
+  millis[3] = static_cast<char>('0' + ms % 10);
+
+  std::string line;
+  append_field(line, format, "time", std::string(stamp, n) + millis);
+  append_field(line, format, "level", kNames[static_cast<std::size_t>(level)]);
+  append_field(line, format, "msg", message);
+  for (const auto& f : fields) append_field(line, format, f.key, f.value);
+  line += format == Format::json ? "}\n" : "\n";
+  // Standard error may be a full pipe or closed; there is nobody to tell, and the agent goes on.
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace vitald::log

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Flags as data. A collector declares its flags in a table beside its code; the command line, the YAML
+// file (collectors: {netdev: {device_exclude: ...}}), --help and docs/cli.md all come from those tables.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vitald {
+
+enum class FlagType : std::uint8_t {
+  boolean,  // --x, --no-x
+  text,
+  pattern,   // RE2; checked before any collector is made
+  duration,  // 500ms, 15s, 5m
+  number,    // signed integer
+  list,      // may be given several times
+};
+
+struct FlagSpec {
+  std::string_view name;  // without dashes: "collector.netdev.device-exclude"
+  FlagType type = FlagType::text;
+  std::string_view fallback = {};  // the default, as one would write it
+  std::string_view help = {};
+  std::string_view replaces = {};  // an older spelling, accepted with a warning
+};
+
+// The values in force. Every name that is asked for must have been declared; asking for another is a bug
+// and aborts in debug builds.
+class Options {
+ public:
+  void declare(std::span<const FlagSpec> flags);
+  void set(std::string_view name, std::string value);     // replaces
+  void append(std::string_view name, std::string value);  // for lists; the first one replaces the default
+
+  [[nodiscard]] std::string_view text(std::string_view name) const;
+  [[nodiscard]] bool flag(std::string_view name) const;
+  [[nodiscard]] std::int64_t number(std::string_view name) const;
+  [[nodiscard]] std::int64_t duration_ns(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string> list(std::string_view name) const;
+  // Given by the user, in the file or on the command line.
+  [[nodiscard]] bool given(std::string_view name) const;
+  [[nodiscard]] const FlagSpec* spec(std::string_view name) const;
+
+ private:
+  struct Entry {
+    FlagSpec spec;
+    std::vector<std::string> values;
+    bool given = false;
+  };
+  [[nodiscard]] const Entry& entry(std::string_view name) const;
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+// Go's and Prometheus' notation: 500ms, 15s, 1h30m, 2d, 0. Nothing else.
+std::optional<std::int64_t> parse_duration_ns(std::string_view text);
+
+}  // namespace vitald

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace vitald {
+
+// The text with U+FFFD in place of every byte that is not part of valid UTF-8 (no overlong forms, no
+// surrogates), as node_exporter does for names that come from outside.
+std::string valid_utf8(std::string_view text);
+bool is_valid_utf8(std::string_view text);
+
+}  // namespace vitald

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules' one face to the agent: load files, evaluate per cycle, tell what changed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/snapshot.h"
+
+namespace vitald {
+
+using LabelMap = std::map<std::string, std::string>;
+
+enum class AlertState : std::uint8_t { inactive, pending, firing };
+std::string_view to_string(AlertState state);
+
+struct Alert {
+  LabelMap labels;  // with alertname
+  LabelMap annotations;
+  AlertState state = AlertState::inactive;
+  std::int64_t active_at_ms = 0;    // first evaluation that gave it, epoch
+  std::int64_t fired_at_ms = 0;     // 0: not yet
+  std::int64_t resolved_at_ms = 0;  // 0: not yet
+  double value = 0;
+  std::uint64_t fingerprint = 0;  // of the labels
+};
+
+// A change worth telling: pending -> firing, firing -> resolved.
+struct AlertTransition {
+  Alert alert;
+  bool firing = false;
+};
+
+// What the API shows; immutable, made once per evaluation.
+struct RuleView {
+  bool alerting = false;
+  std::string name, query, file, health /* ok | err | unknown */, last_error;
+  double duration_s = 0, keep_firing_for_s = 0;
+  LabelMap labels, annotations;
+  AlertState state = AlertState::inactive;
+  std::vector<Alert> alerts;
+  double evaluation_s = 0;
+  std::int64_t last_evaluation_ms = 0;
+};
+struct GroupView {
+  std::string name, file;
+  double interval_s = 0;
+  std::vector<RuleView> rules;
+  double evaluation_s = 0;
+  std::int64_t last_evaluation_ms = 0;
+};
+struct RulesView {
+  std::vector<GroupView> groups;
+};
+
+struct RuleSettings {
+  std::vector<std::string> files;   // paths or globs
+  std::int64_t interval_ms = 5000;  // of groups that set none: the pipeline's
+  LabelMap external_labels;         // added to what leaves the host, not to the series
+  LabelMap series_labels;           // job, instance: what a server would add to scraped series
+};
+
+// evaluate() and reload by one thread (the pipeline's); view() by any.
+class RuleEngine {
+ public:
+  // All problems of all files, each "file:line:column: what, expected what". On error nothing is made.
+  static std::unique_ptr<RuleEngine> load(const RuleSettings& settings, std::vector<std::string>& problems);
+  ~RuleEngine();
+
+  // Takes over alert state and history of the rules that stayed the same (after a reload).
+  void adopt(RuleEngine& old);
+
+  // Evaluates the groups that are due at the snapshot's time, then appends the snapshot and what the rules
+  // wrote to the history. Returns ALERTS, ALERTS_FOR_STATE and recorded series as the batch "rules".
+  BatchPtr evaluate(const Snapshot& snapshot);
+  // What changed since the last call, oldest first.
+  std::vector<AlertTransition> take_transitions();
+
+  [[nodiscard]] std::shared_ptr<const RulesView> view() const;
+  [[nodiscard]] std::size_t rule_count() const;
+  // Nothing to evaluate: the agent then runs no timer.
+  [[nodiscard]] bool empty() const { return rule_count() == 0; }
+
+ private:
+  RuleEngine();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vitald

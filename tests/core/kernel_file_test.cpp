@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/kernel_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace vitald {
+namespace {
+
+class KernelFileTest : public testing::Test {
+ protected:
+  KernelFileTest() {
+    char name[] = "/tmp/vitald-test-XXXXXX";
+    dir_ = mkdtemp(name);
+  }
+  ~KernelFileTest() override { std::filesystem::remove_all(dir_); }
+  std::string file(const std::string& name, std::string_view text) {
+    std::ofstream(dir_ + "/" + name) << text;
+    return dir_ + "/" + name;
+  }
+  std::string dir_;
+};
+
+TEST_F(KernelFileTest, RereadsWhatChanged) {
+  KernelFile f(file("a", "one"));
+  EXPECT_EQ(*f.read(), "one");
+  file("a", "a longer second");
+  EXPECT_EQ(*f.read(), "a longer second");
+}
+
+TEST_F(KernelFileTest, GrowsForLargeFiles) {
+  const std::string large(300'000, 'x');
+  const auto path = file("large", large);
+  for (const auto how : {KernelFile::Read::whole, KernelFile::Read::records, KernelFile::Read::sysctl}) {
+    KernelFile f(path, how);
+    EXPECT_EQ(f.read()->size(), large.size());
+    EXPECT_EQ(f.read()->size(), large.size());
+  }
+}
+
+TEST_F(KernelFileTest, ExactlyAsLargeAsTheBuffer) {
+  for (const auto how : {KernelFile::Read::whole, KernelFile::Read::records, KernelFile::Read::sysctl})
+    for (const std::size_t n : {255U, 256U, 257U, 16384U, 32768U, 600000U})
+      EXPECT_EQ(read_kernel_file(file("n", std::string(n, 'y')), how)->size(), n);
+}
+
+TEST_F(KernelFileTest, RealProcFiles) {
+  KernelFile stat("/proc/stat");
+  EXPECT_TRUE(stat.read()->starts_with("cpu "));
+  EXPECT_TRUE(stat.read()->starts_with("cpu "));
+  EXPECT_TRUE(read_kernel_file("/proc/self/mounts", KernelFile::Read::records)->ends_with("\n"));
+  EXPECT_EQ(*read_kernel_file("/proc/sys/kernel/ostype", KernelFile::Read::sysctl), "Linux\n");
+}
+
+TEST_F(KernelFileTest, AFifoGivesNothingInsteadOfHanging) {
+  const auto path = dir_ + "/fifo";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(*read_kernel_file(path), "");
+}
+
+TEST_F(KernelFileTest, MissingIsGone) {
+  KernelFile f(dir_ + "/none");
+  const auto text = f.read();
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().kind, Errc::gone);
+  file("none", "now");
+  EXPECT_EQ(*f.read(), "now");
+}
+
+TEST_F(KernelFileTest, ListDirectoryIsSorted) {
+  file("b", ""), file("a", ""), file("10", "");
+  EXPECT_EQ(*list_directory(dir_), (std::vector<std::string>{"10", "a", "b"}));
+  EXPECT_EQ(list_directory(dir_ + "/x").error().kind, Errc::gone);
+}
+
+}  // namespace
+}  // namespace vitald

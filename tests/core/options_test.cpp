@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/options.h"
+
+#include <gtest/gtest.h>
+
+namespace vitald {
+namespace {
+
+TEST(Options, Durations) {
+  EXPECT_EQ(parse_duration_ns("500ms"), 500'000'000);
+  EXPECT_EQ(parse_duration_ns("1h30m"), 5'400'000'000'000);
+  EXPECT_EQ(parse_duration_ns("0"), 0);
+  for (const auto* bad : {"", "15", "s", "1 s", "-1s", "1.5s", "9999999999999y", "5x"})
+    EXPECT_FALSE(parse_duration_ns(bad)) << bad;
+}
+
+TEST(Options, DefaultsAndLists) {
+  const FlagSpec flags[] = {
+      {"a.dir", FlagType::list, "", ""}, {"a.on", FlagType::boolean, "true", ""}, {"a.n", FlagType::number, "3", ""}};
+  Options o;
+  o.declare(flags);
+  EXPECT_TRUE(o.list("a.dir").empty());
+  o.append("a.dir", "x"), o.append("a.dir", "y");
+  EXPECT_EQ(o.list("a.dir"), (std::vector<std::string>{"x", "y"}));
+  EXPECT_TRUE(o.flag("a.on"));
+  EXPECT_FALSE(o.given("a.on"));
+  o.set("a.on", "false");
+  EXPECT_FALSE(o.flag("a.on"));
+  EXPECT_EQ(o.number("a.n"), 3);
+}
+
+}  // namespace
+}  // namespace vitald

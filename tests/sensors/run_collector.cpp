@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/run_collector.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <stdexcept>
+
+namespace vitald {
+namespace fs = std::filesystem;
+
+namespace {
+
+const CollectorInfo& info_of(std::string_view name) {
+  for (const auto& entry : collector_list())
+    if (entry.name == name) return *entry.info;
+  throw std::runtime_error("no such collector: " + std::string(name));
+}
+
+std::string without(std::string text, const std::string& root) {
+  for (std::size_t at; (at = text.find(root)) != std::string::npos;) text.erase(at, root.size());
+  return text;
+}
+
+}  // namespace
+
+std::string exposition(const Batch& batch) {
+  std::string out;
+  for (const auto& s : batch.layout->samples())
+    out += fmt::format("{}{}\n", batch.layout->prefix(s), batch.values[s.value]);
+  return out;
+}
+
+CollectorFixture::CollectorFixture(std::string_view collector, const Tree& tree, const FlagValues& flags)
+    : writer_(std::string(collector)) {
+  char name[] = "/tmp/vitald-test-XXXXXX";
+  if (!mkdtemp(name)) throw std::runtime_error("mkdtemp");
+  root_ = name;
+  for (const auto* dir : {"proc", "sys", "root", "udev"}) fs::create_directories(root_ + "/" + dir);
+  for (const auto& [path, content] : tree) write(path, content);
+  host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock);
+  const auto& info = info_of(collector);
+  options_.declare(info.flags);
+  for (const auto& [flag, value] : flags) {
+    const auto* spec = options_.spec(flag);
+    if (!spec) throw std::runtime_error("no such flag: " + flag);
+    if (spec->type == FlagType::list) options_.append(flag, value);
+    else options_.set(flag, value);
+  }
+  auto made = info.make(*host_, options_);
+  if (made) collector_ = std::move(*made);
+  else make_error_ = fmt::format("{}: {}", to_string(made.error().kind), without(made.error().text, root_));
+}
+
+CollectorFixture::~CollectorFixture() {
+  std::error_code ignored;  // a leftover temporary folder is no reason to fail a test
+  fs::remove_all(root_, ignored);
+}
+
+void CollectorFixture::write(const std::string& path, std::string_view content) {
+  const auto full = root_ + "/" + path;
+  fs::create_directories(fs::path(full).parent_path());
+  if (content.starts_with("->")) {
+    fs::remove(full);
+    fs::create_symlink(content.substr(2), full);
+  } else {
+    std::ofstream(full, std::ios::binary | std::ios::trunc) << content;
+  }
+}
+
+void CollectorFixture::remove(const std::string& path) { fs::remove_all(root_ + "/" + path); }
+
+CollectorRun CollectorFixture::run() {
+  CollectorRun result;
+  if (!collector_) {
+    result.error = make_error_;
+    return result;
+  }
+  writer_.begin(clock.boot_ns());
+  const auto outcome = collector_->collect(writer_);
+  const auto batch = writer_.finish(outcome, 0, 0);
+  result.text = exposition(*batch);
+  std::set<std::string_view> seen;
+  for (const auto& s : batch->layout->samples())
+    if (seen.insert(s.family->name).second)
+      result.types += fmt::format("{} {} {}\n", s.family->name, to_string(s.family->type), s.family->help);
+  if (!outcome)
+    result.error = fmt::format("{}: {}", to_string(outcome.error().kind), without(outcome.error().text, root_));
+  for (const auto& p : batch->health.problems)
+    result.problems.push_back(fmt::format("{}: {}", to_string(p.kind), without(p.text, root_)));
+  return result;
+}
+
+CollectorRun run_collector(std::string_view collector, const Tree& tree, const FlagValues& flags) {
+  return CollectorFixture(collector, tree, flags).run();
+}
+
+}  // namespace vitald
