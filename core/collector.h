@@ -50,6 +50,7 @@ enum class Runs : std::uint8_t {
 // One line of sensors/collectors.list.
 struct CollectorEntry {
   std::string_view name;
+  std::string_view folder;  // "bpf": a probe, switched by --probe.NAME instead of --collector.NAME
   DefaultState state;
   Runs runs;
   const CollectorInfo* info;

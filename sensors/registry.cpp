@@ -5,12 +5,12 @@ namespace vitald {
 
 // Each collector's file defines its CollectorInfo under the name the list gives it. An explicit list, not
 // static constructors: the order is defined and one screen shows everything vitald can do.
-#define COLLECTOR(name, state, runs) extern const CollectorInfo collector_##name;
+#define COLLECTOR(name, folder, state, runs) extern const CollectorInfo collector_##name;
 #include "sensors/collectors.inc"
 #undef COLLECTOR
 
 std::span<const CollectorEntry> collector_list() {
-#define COLLECTOR(name, state, runs) {#name, DefaultState::state, Runs::runs, &collector_##name},
+#define COLLECTOR(name, folder, state, runs) {#name, #folder, DefaultState::state, Runs::runs, &collector_##name},
   static const CollectorEntry kList[] = {
 #include "sensors/collectors.inc"
   };

@@ -22,27 +22,27 @@ struct WorkerSettings {
   std::int64_t drop_after_ns = 30'000'000'000;  // age at which the last good batch is no longer shown
 };
 
-// All calls by one thread; none blocks.
+// All calls by one thread; none blocks. Virtual so that the pipeline is tested without processes.
 class WorkerClient {
  public:
   explicit WorkerClient(WorkerSettings settings);
-  ~WorkerClient();  // ends the process: SIGTERM, then SIGKILL; never waits for one in D state
+  virtual ~WorkerClient();  // ends the process: SIGTERM, then SIGKILL; never waits for one in D state
   WorkerClient(const WorkerClient&) = delete;
   WorkerClient& operator=(const WorkerClient&) = delete;
 
   // Asks for one batch; starts the process when there is none and its backoff has passed. A request still
   // in flight is not multiplied.
-  void request(std::int64_t now_boot_ns);
+  virtual void request(std::int64_t now_boot_ns);
   // To poll(2) for POLLIN; -1 when there is no process.
-  [[nodiscard]] int fd() const;
+  [[nodiscard]] virtual int fd() const;
   // Reads what came, watches the deadline, reaps. True when a new batch or failure arrived.
-  bool advance(std::int64_t now_boot_ns);
+  virtual bool advance(std::int64_t now_boot_ns);
   // A request was sent and not yet answered.
-  [[nodiscard]] bool busy() const;
+  [[nodiscard]] virtual bool busy() const;
 
   // The last good batch, or an empty failed one with the reason; health.ok is false while the worker is
   // late, dead or not yet started. Null before the first answer.
-  [[nodiscard]] BatchPtr batch(std::int64_t now_boot_ns) const;
+  [[nodiscard]] virtual BatchPtr batch(std::int64_t now_boot_ns) const;
 
   struct Stats {
     std::uint64_t starts = 0, deadline_kills = 0, crashes = 0;
@@ -50,7 +50,7 @@ class WorkerClient {
     bool stuck = false;  // was killed and does not die (D state)
     std::int64_t cpu_ns = 0;
   };
-  [[nodiscard]] Stats stats() const;
+  [[nodiscard]] virtual Stats stats() const;
 
  private:
   struct Impl;
