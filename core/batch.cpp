@@ -57,7 +57,7 @@ class LayoutBuilder {
     }
     std::vector<Pair> pairs;
     std::span<const std::string_view> values = parts_;
-    if (emit.kind == BatchWriter::Kind::labels) {
+    if (emit.kind >= BatchWriter::Kind::labels) {
       for (std::size_t i = 0; i + 1 < parts_.size(); i += 2) pairs.push_back({parts_[i], valid_utf8(parts_[i + 1])});
     } else {
       if (emit.kind == BatchWriter::Kind::histogram) values = values.first(values.size() - 1);
@@ -67,7 +67,10 @@ class LayoutBuilder {
     std::ranges::sort(pairs, {}, &Pair::name);
 
     if (emit.kind != BatchWriter::Kind::histogram) {
-      sample(emit.desc, Part::value, pairs);
+      const auto part = emit.kind < BatchWriter::Kind::labels
+                            ? 0
+                            : static_cast<int>(emit.kind) - static_cast<int>(BatchWriter::Kind::labels);
+      sample(emit.desc, static_cast<Part>(part), pairs);
       return;
     }
     const auto bounds = parts_.back();
@@ -175,7 +178,7 @@ void BatchWriter::diverge(const MetricDesc& desc, Kind kind, std::span<const std
   ++next_;
 }
 
-void BatchWriter::set_labels(const MetricDesc& desc, double value, std::span<const Label> labels) {
+void BatchWriter::set_labels(const MetricDesc& desc, double value, std::span<const Label> labels, Part part) {
   std::string_view small[32];
   std::vector<std::string_view> large;
   std::span<std::string_view> key = small;
@@ -187,7 +190,8 @@ void BatchWriter::set_labels(const MetricDesc& desc, double value, std::span<con
     key[2 * i] = labels[i].name;
     key[2 * i + 1] = labels[i].value;
   }
-  place(desc, Kind::labels, key.first(labels.size() * 2), 1);
+  const auto kind = static_cast<Kind>(static_cast<int>(Kind::labels) + static_cast<int>(part));
+  place(desc, kind, key.first(labels.size() * 2), 1);
   values_.push_back(value);
 }
 

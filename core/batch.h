@@ -115,7 +115,9 @@ class BatchWriter {
     put(desc, label_values, value);
   }
   // For series that bring their own label names (textfile, info metrics that leave out empty labels).
-  void set_labels(const MetricDesc& desc, double value, std::span<const Label> labels);
+  // Samples of a histogram or summary that was made elsewhere name their part (`le` and `quantile` are
+  // labels then) and come in the order of the text format: buckets or quantiles, sum, count.
+  void set_labels(const MetricDesc& desc, double value, std::span<const Label> labels, Part part = Part::value);
 
   template <class... V>
   void histogram(const MetricDesc& desc, const HistogramView& h, const V&... label_values) {
@@ -135,7 +137,8 @@ class BatchWriter {
 
  private:
   friend class LayoutBuilder;
-  enum class Kind : std::uint8_t { values, labels, histogram };
+  // The last four follow the order of Part.
+  enum class Kind : std::uint8_t { values, histogram, labels, labels_bucket, labels_sum, labels_count };
   // One call of set/set_labels/histogram; its label values lie in keys_ as (u32 size, bytes)*.
   struct Emit {
     const MetricDesc* desc = nullptr;
