@@ -112,16 +112,17 @@ TEST(Batch, RunTimeDescriptorsOutliveTheirPool) {
   EXPECT_EQ(b->layout->samples()[0].family->help, "Made up.");
 }
 
+constexpr MetricDesc kForeign{"h", MetricType::histogram, ""};
+
 TEST(Batch, HistogramsMadeElsewhere) {
   BatchWriter w("t");
-  static constexpr MetricDesc kDesc{"h", MetricType::histogram, ""};
   const Label labels[] = {{"a", "x"}, {"le", "+Inf"}};
   BatchPtr b;
   for (int i = 0; i < 2; ++i)
     b = run(w, [&](auto& o) {
-      o.set_labels(kDesc, 3, labels, Part::bucket);
-      o.set_labels(kDesc, 1.5, std::span(labels).first(1), Part::sum);
-      o.set_labels(kDesc, 3, std::span(labels).first(1), Part::count);
+      o.set_labels(kForeign, 3, labels, Part::bucket);
+      o.set_labels(kForeign, 1.5, std::span(labels).first(1), Part::sum);
+      o.set_labels(kForeign, 3, std::span(labels).first(1), Part::count);
     });
   EXPECT_EQ(text(*b), "h_bucket{a=\"x\",le=\"+Inf\"} 3\nh_sum{a=\"x\"} 1.5\nh_count{a=\"x\"} 3\n");
   EXPECT_EQ(b->layout->samples()[1].part, Part::sum);
