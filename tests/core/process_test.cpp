@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+struct Pipe {
+  Pipe() {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) std::abort();
+    read.reset(fds[0]);
+    write.reset(fds[1]);
+  }
+  Fd read, write;
+};
+
+std::string drain(int fd) {
+  std::string out;
+  char chunk[4096];
+  for (ssize_t n; (n = ::read(fd, chunk, sizeof chunk)) > 0;) out.append(chunk, static_cast<std::size_t>(n));
+  return out;
+}
+
+struct Ran {
+  std::string output, exit;
+};
+Ran run(const std::string& script, ProcessSettings settings = {}) {
+  Pipe pipe;
+  settings.path = "/bin/sh";
+  settings.arguments = {"sh", "-c", script};
+  settings.out = settings.err = pipe.write.get();
+  auto process = Process::start(settings);
+  pipe.write.reset();
+  if (!process) return {"", process.error().text};
+  Ran ran{drain(pipe.read.get()), "still running"};
+  if (const auto exit = process->wait(10 * kSecond)) ran.exit = exit->text();
+  EXPECT_FALSE(process->running());
+  return ran;
+}
+
+TEST(Process, Exits) {
+  struct Case {
+    const char *name, *script, *exit;
+  };
+  const Case cases[] = {
+      {"fine", "exit 0", "exit status 0"},
+      {"status", "exit 3", "exit status 3"},
+      {"signal", "kill -11 $$", "signal 11 (Segmentation fault)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(run(c.script).exit, c.exit);
+  }
+}
+
+TEST(Process, NotStarted) {
+  struct Case {
+    const char *path, *error;
+  };
+  char not_executable[] = "/tmp/vitald-process-XXXXXX";
+  const Fd file(mkstemp(not_executable));
+  const Case cases[] = {
+      {"/nonexistent/hook", "/nonexistent/hook: exec: No such file or directory (ENOENT)"},
+      {not_executable, ": exec: Permission denied (EACCES)"},
+      {"/", "/: exec: Permission denied (EACCES)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.path);
+    ProcessSettings settings;
+    settings.path = c.path;
+    settings.arguments = {c.path};
+    const auto process = Process::start(settings);
+    ASSERT_FALSE(process);
+    EXPECT_TRUE(process.error().text.ends_with(c.error)) << process.error().text;
+  }
+  unlink(not_executable);
+}
+
+TEST(Process, EnvironmentIsOnlyWhatIsGiven) {
+  ASSERT_EQ(setenv("VITALD_TEST_SECRET", "x", 1), 0);
+  ProcessSettings settings;
+  settings.environment = {"PATH=/usr/bin:/bin", "A=b c"};
+  const auto text = run("env", settings).output;
+  EXPECT_NE(text.find("A=b c\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("SECRET"), std::string::npos) << text;
+}
+
+TEST(Process, InheritsNoDescriptors) {
+  const Fd leak(open("/dev/null", O_RDONLY));  // without O_CLOEXEC, as a library might
+  ProcessSettings settings;
+  settings.environment = {"PATH=/usr/bin:/bin"};
+  // The shell expands the pattern with a descriptor of its own open.
+  EXPECT_EQ(run("for f in /proc/$$/fd/*; do [ -e $f ] && echo ${f##*/}; done", settings).output, "0\n1\n2\n");
+}
+
+TEST(Process, SignalsAreAsAtLogin) {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  ProcessSettings settings;
+  settings.environment = {"PATH=/usr/bin:/bin"};
+  EXPECT_EQ(run("grep -E '^Sig(Blk|Ign)' /proc/self/status", settings).output,
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+  sigset_t now;
+  pthread_sigmask(SIG_SETMASK, &before, &now);
+  EXPECT_TRUE(sigismember(&now, SIGTERM));
+  ::signal(SIGPIPE, SIG_DFL);
+}
+
+TEST(Process, EndsTheWholeGroup) {
+  Pipe pipe;
+  ProcessSettings settings;
+  settings.path = "/bin/sh";
+  settings.arguments = {"sh", "-c", "sleep 1000 & echo started; wait"};
+  settings.environment = {"PATH=/usr/bin:/bin"};
+  settings.out = pipe.write.get();
+  auto process = Process::start(settings);
+  ASSERT_TRUE(process) << process.error().text;
+  pipe.write.reset();
+  char line[8];
+  ASSERT_EQ(read(pipe.read.get(), line, 8), 8);
+  EXPECT_FALSE(process->wait(0));
+  process->signal_group(SIGKILL);
+  const auto exit = process->wait(10 * kSecond);
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->text(), "signal 9 (Killed)");
+  EXPECT_EQ(drain(pipe.read.get()), "");  // ends only when the grandchild closed it too
+}
+
+TEST(Process, AsAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: changes the user";
+  const auto nobody = find_user("nobody");
+  ASSERT_TRUE(nobody) << nobody.error().text;
+  ProcessSettings settings;
+  settings.environment = {"PATH=/usr/bin:/bin"};
+  settings.user = *nobody;
+  settings.directory = "/";
+  EXPECT_EQ(run("id -u; id -G; pwd", settings).output,
+            std::to_string(nobody->uid) + "\n" + std::to_string(nobody->gid) + "\n/\n");
+  EXPECT_EQ(find_user("no-such-user").error().text, "user 'no-such-user': no such user");
+}
+
+}  // namespace
+}  // namespace vitald
