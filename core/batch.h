@@ -125,7 +125,6 @@ class BatchWriter {
     put_histogram(desc, h, std::span(values).first(sizeof...(V)));
   }
 
-
   // One item (a device, a mount, a zone) failed; the batch stays good without it.
   void problem(Error error) { problems_.push_back(std::move(error)); }
   // Keeps run-time descriptors alive as long as any layout built in this run. Call it in every run.

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the real binary and its real peers on free ports of the loopback, and ends them again."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+VITALD = os.environ.get("VITALD", str(TOP / "build/release/vitald"))
+
+
+def shared(relative):
+    """A file of the shared test material beside the checkout, or None; VITALD_SHARED names another place."""
+    places = [pathlib.Path(os.environ["VITALD_SHARED"])] if "VITALD_SHARED" in os.environ else []
+    places += [folder / "shared" for folder in TOP.parents]
+    return next((p / relative for p in places if (p / relative).exists()), None)
+
+
+def skip(reason):
+    """ctest shows exit status 77 as skipped; the reason is printed, never silent."""
+    print(f"SKIPPED: {reason}", flush=True)
+    sys.exit(77)
+
+
+def need(*programs):
+    for program in programs:
+        if not any(os.access(os.path.join(d, program), os.X_OK) for d in os.get_exec_path() + ["/usr/sbin", "/sbin"]):
+            skip(f"{program} is not installed; ./dev setup installs it")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, seconds, condition):
+    """Polls until `condition()` is true; a bound on failure, not a pause."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def get(url, headers=None, timeout=10):
+    """(status, headers, body bytes); an HTTP error status is an answer like any other."""
+    request = urllib.request.Request(url, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def get_json(url):
+    status, _, body = get(url)
+    assert status == 200, f"{url}: {status} {body[:200]!r}"
+    return json.loads(body)
+
+
+def answers(url):
+    try:
+        return get(url, timeout=2)[0] == 200
+    except OSError:
+        return False
+
+
+class Process:
+    """One started program; its output is kept for the error message."""
+
+    def __init__(self, argv, **kwargs):
+        self.log = tempfile.NamedTemporaryFile(prefix="vitald-test-", suffix=".log")
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                        **kwargs)
+        self.pid = self.process.pid
+
+    def output(self):
+        return pathlib.Path(self.log.name).read_text(errors="replace")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def stop(self, seconds=5):
+        """SIGTERM, then SIGKILL; returns how long it took."""
+        began = time.monotonic()
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def running(argv, ready_url, seconds=20, **kwargs):
+    process = Process(argv, **kwargs)
+    try:
+        try:
+            wait_for(f"{argv[0]} answering {ready_url}", seconds, lambda: not process.alive() or answers(ready_url))
+            assert process.alive(), f"{argv[0]} ended with {process.process.returncode}"
+            yield process
+        except BaseException:
+            print(f"--- output of {' '.join(map(str, argv))}\n{process.output()}---", flush=True)
+            raise
+    finally:
+        process.stop()
+
+
+@contextlib.contextmanager
+def vitald(*flags, **kwargs):
+    """(process, base url)"""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running([VITALD, f"--web.listen-address=127.0.0.1:{port}", *map(str, flags)], url + "/-/ready", **kwargs) as p:
+        yield p, url
+
+
+SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? ([^ ]+)$')
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+
+def parse(text):
+    """({name: type}, {(name, ((label, value), ...)): float}) of a text exposition; asserts on a line it can't read."""
+    types, samples = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            types[name] = kind
+        elif line and not line.startswith("#"):
+            found = SAMPLE.match(line)
+            assert found, f"not a sample: {line!r}"
+            labels = tuple(sorted((k, v) for k, v in LABEL.findall(found[2] or "") if v))
+            key = (found[1], labels)
+            assert key not in samples, f"twice: {line!r}"
+            samples[key] = float(found[3])
+    return types, samples
+
+
+def metrics(url, path="/metrics"):
+    status, _, body = get(url + path)
+    assert status == 200, f"{path}: {status} {body[:200]!r}"
+    return parse(body.decode())
