@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -9,18 +10,19 @@
 namespace vitald {
 
 // Replaces `out` by `text` as one gzip member (RFC 1952), made by isa-l at level 1: ten times cheaper than
-// zlib's default for about 13 % more bytes (docs/performance.md). Not thread-safe: one per thread.
+// zlib's default for about 13 % more bytes (docs/performance.md). Its buffers (0.5 MB) are allocated once.
+// Not thread-safe: one per thread.
 class Gzip {
  public:
   Gzip();
   ~Gzip();
-  Gzip(const Gzip&) = delete;
-  Gzip& operator=(const Gzip&) = delete;
+  Gzip(Gzip&&) noexcept;
+  Gzip& operator=(Gzip&&) noexcept;
   Result<> compress(std::string_view text, std::string& out);
 
  private:
   struct State;
-  State* state_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace vitald

@@ -5,28 +5,36 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/snapshot.h"
 
 namespace vitald {
 
-// Keeps a plan (order of families, HELP and TYPE text) per set of layouts, so that the steady state is:
-// copy the prefix, write the number, newline. Not thread-safe: one per thread that encodes.
+// Keeps a plan per set of batches: the text of every line in the order it leaves, with its last value. The
+// steady state is one copy a line; only numbers that changed are written anew. Not thread-safe: one per
+// thread that encodes.
 class PromText {
  public:
   PromText();
   ~PromText();
   PromText(PromText&&) noexcept;
+  PromText& operator=(PromText&&) noexcept;
 
   // Appends the exposition of all batches for which `keep(collector name)` is true (no filter: all).
-  // Families sorted by name, series of a family by their labels, as node_exporter prints them.
+  // Families sorted by name, series of a family by their label values, as node_exporter prints them.
   void encode(const Snapshot& snapshot, std::string& out, const std::function<bool(std::string_view)>& keep = {});
+
+  // What the last encode() left out because another batch (the first by name) already gives it: the same
+  // series, or the same family with another type. One sentence each; empty is normal.
+  [[nodiscard]] std::span<const std::string> conflicts() const;
 
  private:
   struct Plan;
-  std::unique_ptr<Plan> plan_;
+  std::vector<std::unique_ptr<Plan>> plans_;  // the last used one first
 };
 
 inline constexpr std::string_view kPromTextContentType = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/gzip.h"
+
+#include <fmt/format.h>
+#include <isa-l/igzip_lib.h>
+
+#include <cstdint>
+#include <limits>
+
+namespace vitald {
+
+struct Gzip::State {
+  isal_zstream stream;
+  std::uint8_t level_buffer[ISAL_DEF_LVL1_DEFAULT];
+};
+
+Gzip::Gzip() : state_(std::make_unique<State>()) {}
+Gzip::~Gzip() = default;
+Gzip::Gzip(Gzip&&) noexcept = default;
+Gzip& Gzip::operator=(Gzip&&) noexcept = default;
+
+Result<> Gzip::compress(std::string_view text, std::string& out) {
+  if (text.size() > std::numeric_limits<std::uint32_t>::max() / 2)
+    return fail(Errc::malformed, fmt::format("{} bytes are too many for one gzip member here", text.size()));
+  // Text that does not shrink is stored in blocks of 65,535 bytes with 5 bytes before each.
+  out.resize(text.size() + text.size() / 8192 + 512);
+
+  auto& z = state_->stream;
+  isal_deflate_stateless_init(&z);
+  z.level = 1;
+  z.level_buf = state_->level_buffer;
+  z.level_buf_size = sizeof state_->level_buffer;
+  z.gzip_flag = IGZIP_GZIP;
+  z.end_of_stream = 1;
+  z.flush = NO_FLUSH;
+  z.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));  // only read
+  z.avail_in = static_cast<std::uint32_t>(text.size());
+  z.next_out = reinterpret_cast<std::uint8_t*>(out.data());
+  z.avail_out = static_cast<std::uint32_t>(out.size());
+  if (const int rc = isal_deflate_stateless(&z); rc != COMP_OK) {
+    out.clear();
+    return fail(Errc::io, fmt::format("isal_deflate_stateless of {} bytes: code {}", text.size(), rc));
+  }
+  out.resize(z.total_out);
+  return {};
+}
+
+}  // namespace vitald
