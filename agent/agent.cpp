@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <mutex>
+
+#include "agent/config/flags.h"
+#include "agent/http/server.h"
+#include "agent/os/service.h"
+#include "agent/pipeline/pipeline.h"
+#include "agent/report.h"
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+HostRoots roots_of(const Options& options) {
+  return {std::string(options.text("path.procfs")), std::string(options.text("path.sysfs")),
+          std::string(options.text("path.rootfs")), std::string(options.text("path.udev.data"))};
+}
+
+Collectors::MakeWorker worker_maker(std::vector<std::string> arguments) {
+  return [arguments = std::move(arguments)](std::string_view collector) {
+    WorkerSettings settings;
+    settings.collector = collector;
+    settings.arguments = arguments;
+    return std::make_unique<WorkerClient>(std::move(settings));
+  };
+}
+
+// With all rule files loaded, or with problems and nothing.
+PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& problems) {
+  PipelineConfig out;
+  RuleSettings rules;
+  rules.files = config.options.list("rules.file");
+  rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
+  out.rules = RuleEngine::load(rules, problems);
+  out.options = std::make_shared<const Options>(config.options);
+  out.hooks = config.hooks;
+  return out;
+}
+
+bool print_problems(const std::vector<std::string>& problems) {
+  for (const auto& p : problems) fmt::print(stderr, "vitald: error: {}\n", p);
+  return !problems.empty();
+}
+
+MetricsHandler::Settings metrics_settings(const Options& options) {
+  MetricsHandler::Settings s;
+  s.max_age_ns = options.duration_ns("web.max-age");
+  s.max_requests = options.number("web.max-requests");
+  return s;
+}
+
+// Flags that are looked at once, when the agent starts.
+void warn_of_fixed(const Options& now, const Options& next) {
+  for (const std::string_view name : {"web.listen-address", "web.telemetry-path", "web.max-requests", "path.procfs",
+                                      "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
+    if (now.list(name) != next.list(name))
+      log::warn("this setting changes only with a restart", {{"flag", name}});
+}
+
+class Daemon {
+ public:
+  Daemon(Config config, std::vector<std::string> arguments)
+      : config_(std::move(config)),
+        arguments_(std::move(arguments)),
+        host_(roots_of(config_.options)),
+        pipeline_(host_, collector_list(), worker_maker(config_.command_line.arguments), hub_,
+                  [this] { server_ ? server_->published() : void(); }) {}
+
+  int run() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, s);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // every thread inherits it; this one waits for them
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+
+    std::vector<std::string> problems;
+    auto start = pipeline_config(config_, problems);
+    std::vector<Listener> listeners;
+    for (const auto& address : config_.options.list("web.listen-address")) {
+      auto listener = listen_on(address);
+      if (!listener) problems.push_back(listener.error().text);
+      else listeners.push_back(std::move(*listener));
+    }
+    if (print_problems(problems)) return 1;
+
+    const auto path = std::string(config_.options.text("web.telemetry-path"));
+    for (const auto& l : listeners) urls_.push_back(fmt::format("http://{}{}", l.address, path));
+    const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
+                          [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
+    const MetricsSource source{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); },
+                               [this] { return pipeline_.status(); }};
+    server_ = std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
+    if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;
+    pipeline_.start(std::move(start));
+    wait_for_first_snapshot();
+    print_report();
+    malloc_trim(0);  // what libbpf needed to parse BTF
+    notify_service("READY=1");
+
+    for (;;) {
+      int number = 0;
+      if (sigwait(&signals, &number) != 0) continue;
+      if (number != SIGHUP) return end(number);
+      notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
+      for (const auto& problem : reload()) log::error("the configuration in force stays", {{"err", problem}});
+      notify_service("READY=1");
+    }
+  }
+
+ private:
+  // Both may take it: SIGHUP on the main thread, POST /-/reload on the server's.
+  std::vector<std::string> reload() {
+    const std::lock_guard lock(reload_);
+    std::vector<std::string> problems, warnings;
+    auto next = load_config(arguments_, problems, warnings);
+    if (!problems.empty()) return problems;
+    auto pipeline = pipeline_config(next, problems);
+    if (!problems.empty()) return problems;
+    warn_of_fixed(config_.options, next.options);
+    server_->set_max_age(next.options.duration_ns("web.max-age"));
+    pipeline_.reload(std::move(pipeline));
+    config_ = std::move(next);
+    log::info("configuration reloaded");
+    return {};
+  }
+
+  // A report before it would not know what collectors say about themselves. A hanging one is no reason not
+  // to start.
+  void wait_for_first_snapshot() const {
+    for (int i = 0; i < 1000 && !hub_.latest(); ++i) usleep(10'000);
+  }
+
+  void print_report() const {
+    const auto snapshot = hub_.latest();
+    const auto collectors = pipeline_.status();
+    const auto rules = pipeline_.rules();
+    static const std::vector<CollectorStatus> kNone;
+    const ReportInput input{urls_, collectors ? *collectors : kNone, snapshot ? snapshot->series_count() : 0,
+                            rules.get(), config_.options.list("rules.file"), config_.hooks};
+    fmt::print(stderr, "{}", report(input));
+  }
+
+  int end(int number) {
+    notify_service("STOPPING=1");
+    log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
+    server_->stop();
+    // A collector that hangs cannot be joined; everything worth keeping is with the kernel already.
+    if (!pipeline_.stop(kSecond)) _exit(0);
+    return 0;
+  }
+
+  Config config_;
+  std::vector<std::string> arguments_;
+  Host host_;
+  SnapshotHub hub_;
+  std::unique_ptr<Server> server_;
+  Pipeline pipeline_;
+  std::vector<std::string> urls_;
+  std::mutex reload_;
+};
+
+}  // namespace
+
+int run_daemon(Config config, const std::vector<std::string>& arguments) {
+  mallopt(M_ARENA_MAX, 2);                  // one heap per thread costs more memory than it saves time here
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return Daemon(std::move(config), arguments).run();
+}
+
+int run_once(Config config, std::ostream& out) {
+  signal(SIGPIPE, SIG_IGN);
+  raise_file_limit();
+  std::vector<std::string> problems;
+  auto start = pipeline_config(config, problems);
+  if (print_problems(problems)) return 1;
+  const Host host(roots_of(config.options));
+  SnapshotHub hub;
+  Pipeline pipeline(host, collector_list(), worker_maker(config.command_line.arguments), hub);
+  pipeline.configure(std::move(start));
+  const auto snapshot = pipeline.cycle(3 * kSecond);  // workers start only now
+  std::string text;
+  PromText().encode(*snapshot, text);
+  out << text << std::flush;
+  return snapshot->series_count() > 0 && out ? 0 : 1;
+}
+
+int run_worker(const Config& config) {
+  const auto& name = config.command_line.worker;
+  for (const auto& entry : collector_list()) {
+    if (entry.name != name) continue;
+    const Host host(roots_of(config.options));
+    auto made = entry.info->make(host, config.options);
+    if (!made) return print_problems({made.error().text}), 1;
+    return worker_main(**made, name);
+  }
+  return print_problems({fmt::format("worker: '{}' is no collector", name)}), 1;
+}
+
+int run_check(const Config& config, std::vector<std::string> problems) {
+  if (problems.empty()) pipeline_config(config, problems);
+  for (const auto& p : problems) fmt::print(stderr, "{}\n", p);
+  if (!problems.empty()) return 1;
+  fmt::print("configuration is good\n");
+  return 0;
+}
+
+}  // namespace vitald

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon: wires the parts together, waits for signals, ends them again.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "agent/config/config.h"
+
+namespace vitald {
+
+// Each returns the exit status.
+int run_daemon(Config config, const std::vector<std::string>& arguments);
+int run_once(Config config, std::ostream& out);
+int run_doctor(const Config& config, std::ostream& out);
+int run_worker(const Config& config);
+// Configuration and rules; every problem on one line of standard error.
+int run_check(const Config& config, std::vector<std::string> problems);
+
+}  // namespace vitald

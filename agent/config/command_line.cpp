@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// kingpin's conventions, which node_exporter's users have in their unit files: --flag=value, --flag value,
+// --flag and --no-flag for booleans. CLI11 knows no --no-x and would want every flag declared twice.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/config/config.h"
+#include "agent/config/flags.h"
+#include "core/scan.h"
+
+namespace vitald {
+
+CommandLine parse_command_line(std::span<const std::string> arguments, std::vector<std::string>& problems,
+                               std::vector<std::string>& warnings) {
+  CommandLine line;
+  std::size_t i = 0;
+  if (!arguments.empty() && (arguments[0] == "doctor" || arguments[0] == "worker")) {
+    line.verb = arguments[i++];
+    if (line.verb == "worker") {
+      if (i < arguments.size() && !arguments[i].starts_with('-')) line.worker = arguments[i++];
+      else problems.emplace_back("worker: which one? expected a collector's name after it");
+    }
+  }
+  line.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+
+  for (; i < arguments.size(); ++i) {
+    std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
+    if (!take_prefix(rest, "--") || rest.empty()) {
+      problems.push_back(fmt::format("unexpected argument '{}', expected a flag; try --help", arguments[i]));
+      continue;
+    }
+    const bool has_value = rest.find('=') != std::string_view::npos;
+    const auto name = take_until(rest, '=');
+    bool deprecated = false, negated = false;
+    const auto* flag = find_flag(name, &deprecated);
+    if (!flag && name.starts_with("no-")) {
+      flag = find_flag(name.substr(3), &deprecated);
+      negated = flag != nullptr;
+    }
+    if (!flag) {
+      std::vector<std::string_view> names;
+      for (const auto& f : all_flags()) names.push_back(f.name);
+      const auto plain = name.starts_with("no-") ? name.substr(3) : name;
+      problems.push_back(fmt::format("unknown long flag '--{}'{}{}", name, did_you_mean(plain, names), "; try --help"));
+      continue;
+    }
+    if (deprecated)
+      warnings.push_back(fmt::format("--{} is the old name of --{}, which will be the only one", name, flag->name));
+    if (flag->type == FlagType::boolean) {
+      if (negated && has_value) problems.push_back(fmt::format("--{}: takes no value", name));
+      else if (const auto problem = has_value ? value_problem(*flag, rest) : ""; !problem.empty())
+        problems.push_back(fmt::format("--{}: {}", name, problem));
+      else line.settings.push_back({flag, negated ? "false" : has_value ? std::string(rest) : "true"});
+      continue;
+    }
+    if (negated) {
+      problems.push_back(fmt::format("--{}: only switches can be negated, --{} wants a value", name, flag->name));
+      continue;
+    }
+    if (!has_value && i + 1 == arguments.size()) {
+      problems.push_back(fmt::format("--{}: expected a value after it", name));
+      continue;
+    }
+    std::string value = has_value ? std::string(rest) : arguments[++i];
+    if (const auto problem = value_problem(*flag, value); !problem.empty())
+      problems.push_back(fmt::format("--{}: {}", name, problem));
+    else line.settings.push_back({flag, std::move(value)});
+  }
+  return line;
+}
+
+Config load_config(std::span<const std::string> arguments, std::vector<std::string>& problems,
+                   std::vector<std::string>& warnings) {
+  Config config;
+  config.command_line = parse_command_line(arguments, problems, warnings);
+  config.options.declare(all_flags());
+  const auto apply = [&](const Setting& s) {
+    if (s.flag->type == FlagType::list) config.options.append(s.flag->name, s.value);
+    else config.options.set(s.flag->name, s.value);
+  };
+  for (const auto& s : config.command_line.settings) apply(s);
+  const std::string path(config.options.text("config.file"));
+  if (path.empty()) return config;
+
+  auto file = read_config_file(path, problems);
+  std::vector<std::string_view> on_line;
+  for (const auto& s : config.command_line.settings) on_line.push_back(s.flag->name);
+  for (const auto& s : file.settings)
+    if (std::ranges::find(on_line, s.flag->name) == on_line.end()) apply(s);
+  config.hooks = std::move(file.hooks);
+  return config;
+}
+
+}  // namespace vitald

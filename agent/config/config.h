@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command line and vitald.yaml -> Config. The path of --config.check is the path of the start: what checks
+// also starts.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/notify/command_hook.h"
+#include "core/options.h"
+
+namespace vitald {
+
+// One value for one flag, and where it was written.
+struct Setting {
+  const FlagSpec* flag = nullptr;
+  std::string value;
+};
+
+struct CommandLine {
+  std::string verb;  // "", "doctor" or "worker"
+  std::string worker;
+  std::vector<Setting> settings;
+  std::vector<std::string> arguments;  // without the program's name and the verb
+};
+
+struct ConfigFile {
+  std::vector<Setting> settings;
+  std::vector<CommandHookSettings> hooks;
+};
+
+struct Config {
+  CommandLine command_line;
+  Options options;
+  std::vector<CommandHookSettings> hooks;
+};
+
+// Each appends its problems, one line each; the result is meaningful only when there were none.
+CommandLine parse_command_line(std::span<const std::string> arguments, std::vector<std::string>& problems,
+                               std::vector<std::string>& warnings);
+ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems);
+// The text of such a file; `name` stands in front of every problem.
+ConfigFile parse_config(const std::string& text, const std::string& name, std::vector<std::string>& problems);
+
+Config load_config(std::span<const std::string> arguments, std::vector<std::string>& problems,
+                   std::vector<std::string>& warnings);
+
+}  // namespace vitald

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/flags.h"
+
+#include <fmt/format.h>
+#include <re2/re2.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "core/scan.h"
+
+namespace vitald {
+namespace {
+
+using enum FlagType;
+
+// node_exporter's names and texts where it has the same flag.
+constexpr FlagSpec kAgentFlags[] = {
+    {"collector.disable-defaults", boolean, "false", "Set all collectors to disabled by default."},
+    {"path.procfs", text, "/proc", "procfs mountpoint."},
+    {"path.sysfs", text, "/sys", "sysfs mountpoint."},
+    {"path.rootfs", text, "/", "rootfs mountpoint."},
+    {"path.udev.data", text, "/run/udev/data", "udev data path."},
+    {"web.listen-address", list, ":9100", "Addresses on which to expose metrics and web interface. Repeatable."},
+    {"web.telemetry-path", text, "/metrics", "Path under which to expose metrics."},
+    {"web.max-requests", number, "40", "Maximum number of parallel scrape requests. Use 0 to disable."},
+    {"web.max-age", duration, "1s", "A scrape is answered with numbers up to this age; 0: always fresh ones."},
+    {"pipeline.interval", duration, "5s", "How often rules are evaluated; without rules nothing runs between scrapes."},
+    {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
+    {"config.file", text, "", "YAML file with any of these settings; flags win over it."},
+    {"config.check", boolean, "false", "Check configuration and rule files, print every problem, and exit."},
+    {"log.level", text, "info",
+     "Only log messages with the given severity or above. One of: debug, info, warn, error."},
+    {"log.format", text, "logfmt", "Output format of log messages. One of: logfmt, json."},
+    {"once", boolean, "false", "Collect once, print the metrics to standard output, and exit."},
+    {"dump-metrics-docs", boolean, "false", "Print docs/metrics.md and exit."},
+    {"dump-flags-docs", boolean, "false", "Print docs/flags.md and exit."},
+    {"version", boolean, "false", "Show version and exit."},
+    {"help", boolean, "false", "Show this help and exit."},
+};
+
+const std::vector<FlagSpec>& table() {
+  static std::deque<std::string> texts;
+  static const std::vector<FlagSpec> flags = [] {
+    std::vector<FlagSpec> all(std::begin(kAgentFlags), std::end(kAgentFlags));
+    for (const auto& entry : collector_list()) {
+      const auto& name = texts.emplace_back(switch_name(entry));
+      const auto* state = entry.state == DefaultState::on    ? "enabled"
+                          : entry.state == DefaultState::off ? "disabled"
+                                                             : "where available";
+      const auto& help = texts.emplace_back(fmt::format("Enable the {} {} (default: {}).", entry.name,
+                                                        entry.folder == "bpf" ? "probe" : "collector", state));
+      const auto* fallback = entry.state == DefaultState::on ? "true" : entry.state == DefaultState::off ? "false" : "";
+      all.push_back({name, boolean, fallback, help, {}});
+      all.insert(all.end(), entry.info->flags.begin(), entry.info->flags.end());
+    }
+    std::ranges::stable_sort(all, {}, &FlagSpec::name);
+    // Two collectors may share a flag (one switch for several probes).
+    all.erase(std::unique(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.name == b.name; }),
+              all.end());
+    return all;
+  }();
+  return flags;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto up = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = up;
+    }
+  }
+  return row.back();
+}
+
+std::string with_underscores(std::string_view text) {
+  std::string out(text);
+  std::ranges::replace_if(
+      out, [](char c) { return c == '-' || c == '.'; }, '_');
+  return out;
+}
+
+std::string written(const FlagSpec& flag) {
+  if (flag.type == boolean) return fmt::format("--[no-]{}", flag.name);
+  if (flag.fallback.empty()) return fmt::format("--{}={}", flag.name, flag.type == list ? "... ..." : "...");
+  return fmt::format("--{}=\"{}\"{}", flag.name, flag.fallback, flag.type == list ? " ..." : "");
+}
+
+}  // namespace
+
+std::span<const FlagSpec> all_flags() { return table(); }
+
+const FlagSpec* find_flag(std::string_view name, bool* deprecated) {
+  const auto& flags = table();
+  if (deprecated) *deprecated = false;
+  const auto at = std::ranges::lower_bound(flags, name, {}, &FlagSpec::name);
+  if (at != flags.end() && at->name == name) return &*at;
+  for (const auto& flag : flags)
+    if (!flag.replaces.empty() && flag.replaces == name) {
+      if (deprecated) *deprecated = true;
+      return &flag;
+    }
+  return nullptr;
+}
+
+std::vector<std::string> yaml_path(const FlagSpec& flag) {
+  static constexpr std::string_view kCommandLineOnly[] = {"config.", "once", "dump-", "version", "help"};
+  for (const auto prefix : kCommandLineOnly)
+    if (flag.name.starts_with(prefix)) return {};
+  if (flag.name == "rules.file") return {"rules", "files"};
+  std::string_view rest = flag.name;
+  const auto section = take_until(rest, '.');
+  if ((section != "collector" && section != "probe") || flag.name == "collector.disable-defaults") {
+    std::vector<std::string> path{section == "collector" ? "collectors" : with_underscores(section)};
+    if (!rest.empty()) path.push_back(with_underscores(rest));
+    return path;
+  }
+  const auto name = take_until(rest, '.');
+  return {std::string(section) + "s", std::string(name), rest.empty() ? "enabled" : with_underscores(rest)};
+}
+
+std::string switch_name(const CollectorEntry& entry) {
+  return fmt::format("{}.{}", entry.folder == "bpf" ? "probe" : "collector", entry.name);
+}
+
+std::string value_problem(const FlagSpec& flag, std::string_view value) {
+  switch (flag.type) {
+    case boolean:
+      if (value != "true" && value != "false") return fmt::format("'{}' is neither true nor false", value);
+      break;
+    case duration:
+      if (!parse_duration_ns(value)) return fmt::format("'{}' is not a duration; write e.g. 500ms, 15s, 5m", value);
+      if (flag.name == "pipeline.interval" && *parse_duration_ns(value) < 100'000'000)
+        return fmt::format("{} is too short, expected 100ms or more", value);
+      break;
+    case number:
+      if (!parse_i64(value)) return fmt::format("'{}' is not a whole number", value);
+      break;
+    case pattern: {
+      const RE2 re(value, RE2::Quiet);
+      if (!re.ok()) return fmt::format("'{}' is not a regular expression (RE2): {}", value, re.error());
+      break;
+    }
+    case text:
+    case list: break;
+  }
+  if (flag.name == "log.level" && value != "debug" && value != "info" && value != "warn" && value != "error")
+    return fmt::format("'{}' is no log level, expected debug, info, warn or error", value);
+  if (flag.name == "log.format" && value != "logfmt" && value != "json")
+    return fmt::format("'{}' is no log format, expected logfmt or json", value);
+  if (flag.name == "web.telemetry-path" && !value.starts_with('/'))
+    return fmt::format("'{}' is not a path, expected one that starts with '/'", value);
+  return {};
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
+  std::string_view best;
+  std::size_t best_distance = 1 + word.size() / 3;
+  for (const auto candidate : candidates)
+    if (const auto d = edit_distance(word, candidate); d <= best_distance && (best.empty() || d < best_distance))
+      best = candidate, best_distance = d;
+  return best.empty() ? std::string() : fmt::format("; did you mean '{}'?", best);
+}
+
+std::string help_text() {
+  std::string out =
+      "usage: vitald [<flags>]\n"
+      "       vitald doctor [<flags>]        what this machine can and cannot do, and what to change\n"
+      "       vitald worker NAME [<flags>]   one collector as a process of its own; started by the agent\n\n"
+      "Flags:\n";
+  for (const auto& flag : all_flags()) {
+    const auto left = written(flag);
+    if (left.size() < 30) out += fmt::format("  {:<30}", left);
+    else out += fmt::format("  {}\n  {:<30}", left, "");
+    out += fmt::format("{}\n", flag.help);
+  }
+  return out;
+}
+
+std::string flags_markdown() {
+  std::string out =
+      "# Flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`. Flags win over the file.\n\n"
+      "| flag | in vitald.yaml | default | what it does |\n|---|---|---|---|\n";
+  const auto escaped = [](std::string_view text) {
+    std::string s;
+    for (const char c : text) {
+      if (c == '|') s += '\\';
+      s += c;
+    }
+    return s;
+  };
+  for (const auto& flag : all_flags()) {
+    const auto path = yaml_path(flag);
+    std::string old = flag.replaces.empty() ? "" : fmt::format(" Formerly `--{}`.", flag.replaces);
+    out += fmt::format(
+        "| `--{}` | {} | {} | {}{} |\n", flag.name, path.empty() ? "" : fmt::format("`{}`", fmt::join(path, ".")),
+        flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), escaped(flag.help), old);
+  }
+  return out;
+}
+
+}  // namespace vitald

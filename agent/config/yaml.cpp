@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// vitald.yaml. Which keys there are comes from the flags; only `notify` has a shape of its own. yaml-cpp
+// accepts duplicate keys (the first wins) and knows nothing of unknown ones, so both are looked for here.
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <sstream>
+
+#include "agent/config/config.h"
+#include "agent/config/flags.h"
+#include "core/scan.h"
+
+namespace vitald {
+namespace {
+
+struct Key {
+  const FlagSpec* flag = nullptr;  // a leaf
+  std::map<std::string, Key, std::less<>> keys;
+};
+
+const Key& tree() {
+  static const Key root = [] {
+    Key top;
+    for (const auto& flag : all_flags()) {
+      Key* at = &top;
+      const auto path = yaml_path(flag);
+      for (const auto& part : path) at = &at->keys[part];
+      if (!path.empty()) at->flag = &flag;
+    }
+    top.keys["notify"];
+    return top;
+  }();
+  return root;
+}
+
+std::string kind_of(const YAML::Node& node) {
+  switch (node.Type()) {
+    case YAML::NodeType::Map: return "a map";
+    case YAML::NodeType::Sequence: return "a list";
+    case YAML::NodeType::Scalar: return fmt::format("'{}'", node.Scalar());
+    case YAML::NodeType::Null:
+    case YAML::NodeType::Undefined: return "nothing";
+  }
+  return "nothing";
+}
+
+class Reader {
+ public:
+  Reader(std::string name, std::vector<std::string>& problems) : name_(std::move(name)), problems_(problems) {}
+
+  ConfigFile read(const YAML::Node& root) {
+    if (root.IsNull()) return {};  // an empty file sets nothing
+    walk(root, tree(), "");
+    return std::move(file_);
+  }
+  void say(const YAML::Mark& mark, std::string_view path, std::string_view text) {
+    problems_.push_back(
+        fmt::format("{}:{}:{}: {}{}{}", name_, mark.line + 1, mark.column + 1, path, path.empty() ? "" : ": ", text));
+  }
+
+ private:
+  using Visit = std::function<void(const std::string& path, const std::string& key, const YAML::Node& value)>;
+
+  // Calls `visit` for every known key once.
+  void each(const YAML::Node& map, const std::string& path, std::span<const std::string_view> known,
+            const Visit& visit) {
+    if (!map.IsMap()) return say(map.Mark(), path, fmt::format("{} found, expected a map", kind_of(map)));
+    std::map<std::string, int> seen;
+    for (const auto& pair : map) {
+      const auto& key = pair.first.Scalar();
+      const auto at = path.empty() ? key : path + "." + key;
+      if (!pair.first.IsScalar()) {
+        say(pair.first.Mark(), path, fmt::format("{} as a key, expected a word", kind_of(pair.first)));
+      } else if (std::ranges::find(known, key) == known.end()) {
+        say(pair.first.Mark(), at, "unknown key" + expected(key, known));
+      } else if (const auto [first, fresh] = seen.emplace(key, pair.first.Mark().line + 1); !fresh) {
+        say(pair.first.Mark(), at, fmt::format("given twice, first in line {}", first->second));
+      } else {
+        visit(at, key, pair.second);
+      }
+    }
+  }
+  static std::string expected(std::string_view key, std::span<const std::string_view> known) {
+    auto hint = did_you_mean(key, known);
+    if (hint.empty() && known.size() <= 12) hint = fmt::format(", expected one of {}", fmt::join(known, ", "));
+    return hint;
+  }
+
+  void walk(const YAML::Node& map, const Key& key, const std::string& path) {
+    std::vector<std::string_view> known;
+    for (const auto& [name, below] : key.keys) known.push_back(name);
+    each(map, path, known, [&](const std::string& at, const std::string& name, const YAML::Node& value) {
+      const auto& below = key.keys.find(name)->second;
+      if (at == "notify") return notify(value);
+      if (below.flag) return leaf(value, *below.flag, at);
+      const auto on = below.keys.find("enabled");
+      if (on != below.keys.end() && value.IsScalar()) return leaf(value, *on->second.flag, at);  // netdev: false
+      if (!value.IsNull()) walk(value, below, at);
+    });
+  }
+
+  void leaf(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
+    if (flag.type == FlagType::list && node.IsSequence()) {
+      for (const auto& item : node) scalar(item, flag, path);
+      return;
+    }
+    scalar(node, flag, path);
+  }
+  void scalar(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
+    static constexpr std::string_view kWanted[] = {"true or false", "text",           "a regular expression",
+                                                   "a duration",    "a whole number", "a list of texts"};
+    if (!node.IsScalar())
+      return say(node.Mark(), path,
+                 fmt::format("{} found, expected {}", kind_of(node), kWanted[static_cast<std::size_t>(flag.type)]));
+    if (const auto problem = value_problem(flag, node.Scalar()); !problem.empty())
+      return say(node.Mark(), path, problem);
+    file_.settings.push_back({&flag, node.Scalar()});
+  }
+
+  // notify: {commands: [{name: pager, command: [/usr/bin/page, --now], timeout: 10s, user: nobody, queue_limit: 100}]}
+  void notify(const YAML::Node& node) {
+    static constexpr std::string_view kKeys[] = {"commands"};
+    each(node, "notify", kKeys, [&](const std::string& at, const std::string&, const YAML::Node& list) {
+      if (!list.IsSequence()) return say(list.Mark(), at, fmt::format("{} found, expected a list", kind_of(list)));
+      std::size_t i = 0;
+      for (const auto& item : list) command_hook(item, fmt::format("{}[{}]", at, i++));
+    });
+  }
+  void command_hook(const YAML::Node& node, const std::string& path) {
+    static constexpr std::string_view kKeys[] = {"name", "command", "timeout", "user", "queue_limit"};
+    static constexpr FlagSpec kTimeout{"timeout", FlagType::duration}, kLimit{"queue_limit", FlagType::number};
+    const auto before = problems_.size();
+    CommandHookSettings hook;
+    each(node, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
+      if (key == "command") {
+        if (!value.IsSequence() || value.size() == 0)
+          return say(value.Mark(), at,
+                     fmt::format("{} found, expected a list: program and arguments (no shell)", kind_of(value)));
+        for (const auto& word : value) {
+          if (word.IsScalar()) hook.command.push_back(word.Scalar());
+          else say(word.Mark(), at, fmt::format("{} found, expected text", kind_of(word)));
+        }
+        if (!hook.command.empty() && !hook.command[0].starts_with('/'))
+          say(value[0].Mark(), at, fmt::format("'{}' is not an absolute path", hook.command[0]));
+        return;
+      }
+      if (!value.IsScalar()) return say(value.Mark(), at, fmt::format("{} found, expected text", kind_of(value)));
+      const auto& text = value.Scalar();
+      if (key == "name") hook.name = text;
+      if (key == "user") hook.user = text;
+      if (key != "timeout" && key != "queue_limit") return;
+      if (const auto problem = value_problem(key == "timeout" ? kTimeout : kLimit, text); !problem.empty())
+        return say(value.Mark(), at, problem);
+      if (key == "timeout") hook.timeout_ns = *parse_duration_ns(text);
+      else if (const auto n = parse_i64(text); *n < 1 || *n > 100'000)
+        say(value.Mark(), at, fmt::format("{} is outside 1..100000", *n));
+      else hook.queue_limit = static_cast<std::size_t>(*n);
+    });
+    if (problems_.size() != before) return;
+    if (hook.name.empty())
+      return say(node.Mark(), path, "no 'name', expected one: it is the receiver in logs and metrics");
+    if (hook.command.empty()) return say(node.Mark(), path, "no 'command', expected a list: program and arguments");
+    if (!names_.insert(hook.name).second)
+      return say(node.Mark(), path, fmt::format("a second '{}', expected another name", hook.name));
+    file_.hooks.push_back(std::move(hook));
+  }
+
+  std::string name_;
+  std::vector<std::string>& problems_;
+  ConfigFile file_;
+  std::set<std::string> names_;
+};
+
+}  // namespace
+
+ConfigFile parse_config(const std::string& text, const std::string& name, std::vector<std::string>& problems) {
+  Reader reader(name, problems);
+  try {
+    return reader.read(YAML::Load(text));
+  } catch (const YAML::Exception& e) {  // not YAML at all
+    reader.say(e.mark, "", e.msg + ", expected YAML");
+  }
+  return {};
+}
+
+ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (in) text << in.rdbuf();
+  if (!in || in.bad()) {
+    problems.push_back(fmt::format("{}: {}, expected a readable file", path, from_errno("cannot be read", errno).text));
+    return {};
+  }
+  return parse_config(text.str(), path, problems);
+}
+
+}  // namespace vitald

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <ostream>
+
+#include "agent/agent.h"
+#include "agent/pipeline/pipeline.h"
+#include "agent/report.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+
+namespace vitald {
+namespace {
+
+enum class Mark : std::uint8_t { good, note, bad };
+
+class Findings {
+ public:
+  void say(Mark mark, std::string_view what, std::string_view text) {
+    static constexpr std::string_view kMarks[] = {"ok  ", "note", "FIX "};
+    out_ += fmt::format("  {}  {:<14} {}\n", kMarks[static_cast<std::size_t>(mark)], what, text);
+  }
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+bool readable(const std::string& path) { return access(path.c_str(), R_OK) == 0; }
+
+// "CapEff:	000001ffffffffff"
+std::uint64_t effective_capabilities() {
+  const auto status = read_kernel_file("/proc/self/status");
+  if (!status) return 0;
+  for (std::string_view rest = *status; !rest.empty();) {
+    auto line = take_line(rest);
+    if (take_prefix(line, "CapEff:")) return parse_int<std::uint64_t>(trim(line), 16).value_or(0);
+  }
+  return 0;
+}
+
+void privileges(Findings& f) {
+  struct Capability {
+    int bit;
+    std::string_view name, use;
+  };
+  static constexpr Capability kWanted[] = {{39, "CAP_BPF", "loading probes"},
+                                           {38, "CAP_PERFMON", "attaching probes"},
+                                           {2, "CAP_DAC_READ_SEARCH", "RAPL energy (root only since CVE-2020-8694)"}};
+  const auto have = effective_capabilities();
+  for (const auto& c : kWanted) {
+    const bool yes = have >> c.bit & 1 || (c.bit >= 38 && have >> 21 & 1);  // CAP_SYS_ADMIN stands in for both
+    f.say(yes ? Mark::good : Mark::bad, c.name,
+          yes ? "" : fmt::format("missing, for {}: run as root, or AmbientCapabilities={} in the unit", c.use, c.name));
+  }
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  f.say(limit.rlim_max >= 4096 ? Mark::good : Mark::bad, "open files",
+        fmt::format("hard limit {}{}", limit.rlim_max, limit.rlim_max >= 4096 ? "" : ": raise it to 4096 or more (LimitNOFILE=)"));
+}
+
+void kernel(Findings& f, const Host& host) {
+  const bool btf = exists("/sys/kernel/btf/vmlinux");
+  f.say(btf ? Mark::good : Mark::bad, "BTF", btf ? "/sys/kernel/btf/vmlinux" : "no /sys/kernel/btf/vmlinux: probes need a kernel with CONFIG_DEBUG_INFO_BTF=y");
+  const bool psi = exists(host.procfs("pressure"));
+  f.say(psi ? Mark::good : Mark::note, "PSI", psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
+  struct statfs fs{};
+  const bool v2 = statfs(host.sysfs("fs/cgroup").c_str(), &fs) == 0 && fs.f_type == 0x63677270;  // CGROUP2_SUPER_MAGIC
+  f.say(v2 ? Mark::good : Mark::note, "cgroups",
+        v2 ? "version 2" : exists(host.sysfs("fs/cgroup/unified")) ? "hybrid; per-cgroup numbers come from the unified tree"
+                         : "version 1: boot with systemd.unified_cgroup_hierarchy=1 for per-cgroup numbers");
+}
+
+void hardware(Findings& f, const Host& host) {
+  const auto chips = list_directory(host.sysfs("class/hwmon"));
+  const auto n = chips ? chips->size() : 0;
+  f.say(n ? Mark::good : Mark::note, "hwmon", n ? fmt::format("{} chips", n) : "no chip: on bare metal run sensors-detect; a virtual machine has none");
+  const auto zone = host.sysfs("class/powercap/intel-rapl:0/energy_uj");
+  if (!exists(zone)) f.say(Mark::note, "RAPL", "no energy counters: not this CPU, or a virtual machine");
+  else if (readable(zone)) f.say(Mark::good, "RAPL", "readable");
+  else f.say(Mark::bad, "RAPL", fmt::format("{} is for root only: CAP_DAC_READ_SEARCH, or chmod a+r by a udev rule", zone));
+}
+
+void guests(Findings& f) {
+  if (!exists("/dev/kvm")) f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
+  else f.say(Mark::good, "KVM", "/dev/kvm");
+  static constexpr std::array kSockets = {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"};
+  for (const auto* socket : kSockets) {
+    if (!exists(socket)) continue;
+    const bool may = access(socket, R_OK | W_OK) == 0;
+    return f.say(may ? Mark::good : Mark::bad, "libvirt", may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
+  }
+  f.say(Mark::note, "libvirt", "no socket below /run/libvirt: no libvirtd here");
+}
+
+}  // namespace
+
+std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors) {
+  Findings f;
+  std::string out = fmt::format("vitald {}\nThis machine\n", VITALD_VERSION);
+  privileges(f);
+  kernel(f, host);
+  hardware(f, host);
+  guests(f);
+  out += f.take();
+  for (const bool probes : {false, true}) {
+    out += probes ? "Probes\n" : "Collectors\n";
+    for (const auto& c : collectors) {
+      using enum CollectorStatus::State;
+      if (c.probe != probes) continue;
+      const auto mark = c.state == on ? Mark::good : c.state == failed ? Mark::bad : Mark::note;
+      f.say(mark, c.name, c.state == on ? c.text : fmt::format("{}{}", c.state == off ? "off: " : "", c.text));
+    }
+    out += f.take();
+  }
+  return out;
+}
+
+int run_doctor(const Config& config, std::ostream& out) {
+  const auto& o = config.options;
+  const Host host({std::string(o.text("path.procfs")), std::string(o.text("path.sysfs")),
+                   std::string(o.text("path.rootfs")), std::string(o.text("path.udev.data"))});
+  SnapshotHub hub;
+  Collectors collectors(host, collector_list(), [&](std::string_view name) {
+    WorkerSettings settings;
+    settings.collector = name;
+    settings.arguments = config.command_line.arguments;
+    return std::make_unique<WorkerClient>(std::move(settings));
+  });
+  collectors.configure(std::make_shared<const Options>(o));
+  std::vector<BatchPtr> batches;
+  collectors.collect(batches, 3'000'000'000);
+  out << doctor(host, *collectors.status()) << std::flush;
+  return 0;
+}
+
+}  // namespace vitald

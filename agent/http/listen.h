@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/fd.h"
+#include "core/result.h"
+
+namespace vitald {
+
+struct Listener {
+  Fd fd;
+  std::string address;  // as bound: the port that the kernel chose for ":0" is in it
+};
+
+// "127.0.0.1:9100", "[::1]:9100", "localhost:9100"; ":9100" is every address, IPv6 and IPv4.
+Result<Listener> listen_on(std::string_view address);
+
+}  // namespace vitald

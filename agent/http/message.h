@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Request and response as values: every handler is a function of these, and no test needs a socket.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace vitald {
+
+struct Request {
+  std::string method = "GET";
+  std::string path;
+  std::vector<std::pair<std::string, std::string>> query;    // decoded, in order
+  std::vector<std::pair<std::string, std::string>> headers;  // names as the client wrote them
+  std::int64_t arrived_boot_ns = 0;
+
+  // Empty when it is not there. Names of headers are compared without case.
+  [[nodiscard]] std::string_view header(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string_view> all(std::string_view query_name) const;
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::shared_ptr<const std::string> body;  // shared by all who are sent the same
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+Response text_response(int status, std::string text);
+
+// Whether a client that sends this Accept-Encoding takes gzip: listed or *, and not with q=0.
+bool accepts_gzip(std::string_view accept_encoding);
+
+}  // namespace vitald

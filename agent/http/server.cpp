@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/http/server.h"
+
+#include <fmt/format.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <list>
+#include <thread>
+
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+constexpr unsigned kConnections = 256;
+// Longer than the usual scrape interval, so that a server's connection stays.
+constexpr unsigned kIdleSeconds = 120;
+constexpr std::size_t kRequestBytes = 16 * 1024;  // request line and headers; more is answered with 431
+constexpr std::size_t kBodyBytes = 64 * 1024;     // nothing here reads a body
+
+using MhdDaemon = Handle<MHD_Daemon, &MHD_stop_daemon>;
+using Body = std::shared_ptr<const std::string>;
+
+MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* value) {
+  static_cast<std::vector<std::pair<std::string, std::string>>*>(into)->emplace_back(key, value ? value : "");
+  return MHD_YES;
+}
+
+void free_body(void* body) { delete static_cast<Body*>(body); }
+
+MHD_Result send(MHD_Connection* connection, const Response& response) {
+  auto* kept = new Body(response.body);
+  // MHD only reads it, whatever the parameter's type says.
+  auto* bytes = const_cast<char*>((*kept)->data());
+  MHD_Response* made = MHD_create_response_from_buffer_with_free_callback_cls((*kept)->size(), bytes, &free_body, kept);
+  if (!made) {
+    delete kept;
+    return MHD_NO;
+  }
+  MHD_add_response_header(made, MHD_HTTP_HEADER_CONTENT_TYPE, response.content_type.c_str());
+  for (const auto& [name, value] : response.headers) MHD_add_response_header(made, name.c_str(), value.c_str());
+  const auto queued = MHD_queue_response(connection, static_cast<unsigned>(response.status), made);
+  MHD_destroy_response(made);
+  return queued;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  // One request, from its headers to its last byte.
+  struct Exchange {
+    Request request;
+    std::optional<MetricsHandler::Scrape> scrape;
+    MHD_Connection* connection = nullptr;
+    std::size_t body_bytes = 0;
+  };
+
+  Impl(std::vector<Listener> l, SiteSource s, MetricsHandler::Settings settings, MetricsSource source, const Clock& c)
+      : listeners(std::move(l)),
+        site(std::move(s)),
+        metrics(settings, std::move(source), c),
+        clock(c),
+        wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
+                               const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
+                               void** state) {
+    auto& impl = *static_cast<Impl*>(self);
+    auto* exchange = static_cast<Exchange*>(*state);
+    if (!exchange) {
+      exchange = new Exchange;
+      *state = exchange;
+      exchange->connection = connection;
+      auto& request = exchange->request;
+      request.method = method;
+      request.path = url;
+      request.arrived_boot_ns = impl.clock.boot_ns();
+      MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
+      MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
+      return MHD_YES;
+    }
+    if (*upload_size > 0) {
+      exchange->body_bytes += *upload_size;
+      *upload_size = 0;
+      return exchange->body_bytes > kBodyBytes ? MHD_NO : MHD_YES;
+    }
+    try {
+      return impl.answer(*exchange);
+    } catch (const std::exception& e) {
+      log::error("bug, please report: exception in a handler", {{"path", exchange->request.path}, {"err", e.what()}});
+      return send(connection, text_response(500, "a bug; see the log\n"));
+    }
+  }
+
+  static void on_completed(void* self, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+    auto* exchange = static_cast<Exchange*>(*state);
+    if (!exchange) return;
+    static_cast<Impl*>(self)->waiting.remove(exchange);
+    delete exchange;
+    *state = nullptr;
+  }
+
+  MHD_Result answer(Exchange& exchange) {
+    if (exchange.request.path != site.metrics_path) return send(exchange.connection, handle(exchange.request, site));
+    if (!is_read(exchange.request)) return send(exchange.connection, method_not_allowed("GET, HEAD"));
+    if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
+    if (const auto response = exchange.scrape->answer()) return send(exchange.connection, *response);
+    if (stopping) return send(exchange.connection, text_response(503, "vitald is ending\n"));
+    MHD_suspend_connection(exchange.connection);
+    waiting.push_back(&exchange);
+    return MHD_YES;
+  }
+
+  // Lets the handler of all, or of those whose deadline has come, look again.
+  void resume(bool all) {
+    const auto now = all ? std::numeric_limits<std::int64_t>::max() : clock.boot_ns();
+    for (auto it = waiting.begin(); it != waiting.end();) {
+      auto* exchange = *it;
+      if (exchange->scrape->deadline_boot_ns() > now) {
+        ++it;
+        continue;
+      }
+      it = waiting.erase(it);
+      MHD_resume_connection(exchange->connection);
+    }
+  }
+
+  [[nodiscard]] int timeout_ms() const {
+    std::int64_t ms = -1;
+    const auto earlier = [&ms](std::int64_t t) { ms = ms < 0 ? t : std::min(ms, t); };
+    for (const auto& d : daemons) {
+      MHD_UNSIGNED_LONG_LONG t;
+      if (MHD_get_timeout(d.get(), &t) == MHD_YES) earlier(static_cast<std::int64_t>(t));
+    }
+    for (const auto* exchange : waiting)
+      earlier(
+          std::max<std::int64_t>(0, (exchange->scrape->deadline_boot_ns() - clock.boot_ns() + 999'999) / 1'000'000));
+    return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
+  }
+
+  void loop() {
+    pthread_setname_np(pthread_self(), "http");
+    std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
+    for (const auto& d : daemons)
+      fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
+    while (!stopping.load()) {
+      poll(fds.data(), fds.size(), timeout_ms());
+      if (fds[0].revents) {
+        std::uint64_t n;
+        [[maybe_unused]] const auto got = read(wake.get(), &n, sizeof n);
+        if (const auto ns = new_max_age_ns.exchange(-1); ns >= 0) metrics.set_max_age(ns);
+        resume(true);
+      } else if (!waiting.empty()) {
+        resume(false);
+      }
+      for (const auto& d : daemons) MHD_run(d.get());
+    }
+    resume(true);  // MHD wants none suspended when it ends
+    for (const auto& d : daemons) MHD_run(d.get());
+    daemons.clear();
+  }
+
+  std::vector<Listener> listeners;
+  SiteSource site;
+  MetricsHandler metrics;
+  const Clock& clock;
+  Fd wake;
+  std::atomic<bool> stopping{false};
+  std::atomic<std::int64_t> new_max_age_ns{-1};
+  std::list<Exchange*> waiting;
+  std::vector<MhdDaemon> daemons;
+  std::thread thread;
+};
+
+Server::Server(std::vector<Listener> listeners, SiteSource site, MetricsHandler::Settings settings,
+               MetricsSource source, const Clock& clock)
+    : impl_(std::make_unique<Impl>(std::move(listeners), std::move(site), settings, std::move(source), clock)) {}
+
+Server::~Server() { stop(); }
+
+Result<> Server::start() {
+  for (const auto& listener : impl_->listeners) {
+    MhdDaemon daemon(MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr,
+                                      &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
+                                      MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
+                                      kIdleSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,
+                                      MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, impl_.get(), MHD_OPTION_END));
+    if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
+    impl_->daemons.push_back(std::move(daemon));
+  }
+  // MHD closes the listening sockets itself when it stops.
+  for (auto& listener : impl_->listeners) [[maybe_unused]] const int handed_over = listener.fd.release();
+  impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
+  return {};
+}
+
+void Server::stop() {
+  if (!impl_->thread.joinable()) return;
+  impl_->stopping = true;
+  published();
+  impl_->thread.join();
+}
+
+void Server::published() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = write(impl_->wake.get(), &one, sizeof one);
+}
+
+void Server::set_max_age(std::int64_t ns) {
+  impl_->new_max_age_ns = ns;
+  published();
+}
+
+}  // namespace vitald

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include "agent/agent.h"
+#include "agent/config/flags.h"
+#include "agent/report.h"
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+int run(const std::vector<std::string>& arguments) {
+  std::vector<std::string> problems, warnings;
+  auto config = load_config(arguments, problems, warnings);
+  const auto& options = config.options;
+
+  // These answer even where the rest is wrong.
+  if (options.flag("help")) return fmt::print("{}", help_text()), 0;
+  if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
+  for (const auto& w : warnings) fmt::print(stderr, "vitald: warning: {}\n", w);
+  if (options.flag("config.check")) return run_check(config, std::move(problems));
+  for (const auto& p : problems) fmt::print(stderr, "vitald: error: {}\n", p);
+  if (!problems.empty()) return 1;
+  if (options.flag("dump-flags-docs")) return fmt::print("{}", flags_markdown()), 0;
+  if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_markdown()), 0;
+
+  using enum log::Level;
+  const auto level = options.text("log.level");
+  log::configure(level == "debug" ? debug : level == "warn" ? warn : level == "error" ? error : info,
+                 options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
+  if (config.command_line.verb == "doctor") return run_doctor(config, std::cout);
+  if (config.command_line.verb == "worker") return run_worker(config);
+  if (options.flag("once")) return run_once(std::move(config), std::cout);
+  return run_daemon(std::move(config), arguments);
+}
+
+}  // namespace
+}  // namespace vitald
+
+int main(int argc, char** argv) {
+  try {
+    return vitald::run({argv + 1, argv + argc});
+  } catch (const std::exception& e) {  // out of memory, or a bug
+    fmt::print(stderr, "vitald: error: bug, please report: exception '{}'\n", e.what());
+    return 1;
+  }
+}

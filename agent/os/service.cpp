@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/os/service.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/fd.h"
+#include "core/log.h"
+#include "core/result.h"
+
+namespace vitald {
+
+void notify_service(std::string_view state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  if (!path || (*path != '/' && *path != '@') || std::strlen(path) >= sizeof at.sun_path) return;
+  const auto size = std::strlen(path);
+  std::memcpy(at.sun_path, path, size);
+  if (*path == '@') at.sun_path[0] = '\0';  // abstract
+  const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
+  if (!fd || sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&at), length) < 0)
+    log::warn("the service manager was not told", {{"state", state}, {"err", from_errno(path, errno).text}});
+}
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    log::warn("limit of open files stays", {{"err", from_errno("setrlimit", errno).text}});
+}
+
+}  // namespace vitald

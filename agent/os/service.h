@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string_view>
+
+namespace vitald {
+
+// Tells the service manager ("READY=1"), as sd_notify(3) does: one datagram to $NOTIFY_SOCKET, if there is one.
+void notify_service(std::string_view state);
+
+// Soft limit of open files to the hard one: kept descriptors are what makes reading cheap.
+void raise_file_limit();
+
+}  // namespace vitald

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/collectors.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "agent/config/flags.h"
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+enum Health : std::size_t { duration, success, cpu, age, errors };
+constexpr MetricDesc kMetrics[] = {
+    {"node_scrape_collector_duration_seconds", MetricType::gauge, "node_exporter: Duration of a collector scrape.",
+     "collector", "seconds", "vitald"},
+    {"node_scrape_collector_success", MetricType::gauge, "node_exporter: Whether a collector succeeded.", "collector",
+     "", "vitald"},
+    {"vitald_collector_cpu_seconds_total", MetricType::counter, "CPU time a collector has used.", "collector",
+     "seconds", "vitald"},
+    {"vitald_collector_age_seconds", MetricType::gauge,
+     "How old a collector's numbers were when the snapshot was made; more than a moment only from worker processes.",
+     "collector", "seconds", "vitald"},
+    {"vitald_collector_errors_total", MetricType::counter,
+     "Failed collections and failed single items, by what a caller can do about them.", "collector,kind", "", "vitald"},
+    {"vitald_worker_up", MetricType::gauge, "Whether the collector's worker process runs.", "collector", "", "vitald"},
+    {"vitald_worker_starts_total", MetricType::counter, "Starts of a collector's worker process.", "collector", "",
+     "vitald"},
+    {"vitald_worker_deadline_kills_total", MetricType::counter,
+     "Worker processes killed because an answer did not come in time.", "collector", "", "vitald"},
+    {"vitald_worker_crashes_total", MetricType::counter, "Worker processes that ended by themselves.", "collector", "",
+     "vitald"},
+    {"vitald_worker_stuck", MetricType::gauge,
+     "1 while a killed worker process does not end, waiting in the kernel (state D).", "collector", "", "vitald"},
+};
+
+// What a collector reads of the options; equal text means it need not be made anew.
+std::string signature(const CollectorEntry& entry, const Options& options) {
+  std::string text;
+  for (const auto& flag : entry.info->flags)
+    text += fmt::format("{}={}\n", flag.name, fmt::join(options.list(flag.name), "\n"));
+  return text;
+}
+
+constexpr std::size_t kBug = kErrcCount;  // after the kinds of Errc: an exception came out of a collector
+
+}  // namespace
+
+struct Collectors::Slot {
+  const CollectorEntry* entry = nullptr;
+  std::string signature;
+  std::shared_ptr<const Options> options;  // the collector may look at them as long as it lives
+  std::unique_ptr<Collector> collector;    // null: a worker has it
+  std::unique_ptr<WorkerClient> worker;
+  BatchWriter writer;
+  BatchPtr batch, worker_batch;
+  std::array<std::uint64_t, kErrcCount + 1> errors{};
+  std::int64_t cpu_ns = 0;
+  std::string last_error;
+  std::vector<std::string> last_problems;
+  std::int64_t asked_ns = 0;
+  bool slow = false;  // its last answer took longer than a round waits
+
+  explicit Slot(const CollectorEntry& e) : entry(&e), writer(std::string(e.name)) {}
+};
+
+Collectors::Collectors(const Host& host, std::span<const CollectorEntry> entries, MakeWorker make_worker)
+    : host_(host), entries_(entries), make_worker_(std::move(make_worker)) {}
+Collectors::~Collectors() = default;
+
+std::span<const MetricDesc> Collectors::metrics() { return kMetrics; }
+
+void Collectors::configure(const std::shared_ptr<const Options>& options) {
+  using State = CollectorStatus::State;
+  auto old = std::move(slots_);
+  slots_.clear();
+  not_on_.clear();
+  for (const auto& entry : entries_) {
+    const auto name = switch_name(entry);
+    const bool given = options->given(name);
+    const bool defaults = !options->flag("collector.disable-defaults");
+    CollectorStatus status{std::string(entry.name), entry.folder == "bpf", entry.runs == Runs::worker, State::off, {}};
+    if (given ? !options->flag(name) : !defaults || entry.state == DefaultState::off) {
+      status.text = given ? fmt::format("--no-{}", name) : defaults ? "off by default" : "--collector.disable-defaults";
+      not_on_.push_back(std::move(status));
+      continue;
+    }
+    auto sign = signature(entry, *options);
+    const auto same =
+        std::ranges::find_if(old, [&](const auto& s) { return s && s->entry == &entry && s->signature == sign; });
+    if (same != old.end()) {
+      slots_.push_back(std::move(*same));
+      continue;
+    }
+    // A worker collector is made here too, and let go: only to know whether there is something to talk to.
+    auto made = entry.info->make(host_, *options);
+    if (!made) {
+      const auto& error = made.error();
+      status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
+      status.text = error.text;
+      if (error.kind != Errc::absent || given || entry.state == DefaultState::on)
+        log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+      not_on_.push_back(std::move(status));
+      continue;
+    }
+    auto slot = std::make_unique<Slot>(entry);
+    slot->signature = std::move(sign);
+    slot->options = options;
+    if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
+    else slot->collector = std::move(*made);
+    slots_.push_back(std::move(slot));
+  }
+  std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
+}
+
+void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
+  const auto begin_ns = host_.clock().boot_ns();
+  bool workers = false;
+  for (auto& slot : slots_)
+    if (slot->worker) {
+      workers = true;
+      if (!slot->worker->busy()) slot->asked_ns = begin_ns;
+      slot->worker->request(begin_ns);
+    }
+  for (auto& slot : slots_)
+    if (slot->collector) run(*slot);
+  if (workers) {
+    while (wait_for_workers(begin_ns + patience_ns)) {
+    }
+    const auto now_ns = host_.clock().boot_ns();
+    for (auto& slot : slots_)
+      if (slot->worker && slot->worker->busy() && now_ns - slot->asked_ns >= patience_ns) slot->slow = true;
+  }
+  for (auto& slot : slots_) {
+    if (slot->worker) finish_worker(*slot);
+    out.push_back(slot->batch);
+    if (slot->worker_batch) out.push_back(slot->worker_batch);
+  }
+}
+
+void Collectors::run(Slot& slot) {
+  const auto cpu_begin = SystemClock::read(CLOCK_THREAD_CPUTIME_ID);
+  const auto begin = SystemClock::read(CLOCK_MONOTONIC);
+  slot.writer.begin(host_.clock().boot_ns());
+  Result<> outcome;
+  bool bug = false;
+  try {
+    outcome = slot.collector->collect(slot.writer);
+  } catch (const std::exception& e) {
+    bug = true;
+    outcome = fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
+  } catch (...) {
+    bug = true;
+    outcome = fail(Errc::io, "bug, please report: an exception of unknown type");
+  }
+  const auto wall_ns = SystemClock::read(CLOCK_MONOTONIC) - begin;
+  const auto cpu_ns = SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - cpu_begin;
+  slot.cpu_ns += cpu_ns;
+  if (bug) note(slot, &outcome.error(), {}, true);
+  else if (!outcome) note(slot, &outcome.error(), {}, false);
+  emit_health(slot, outcome.has_value(), static_cast<double>(wall_ns) / 1e9, 0, static_cast<double>(slot.cpu_ns) / 1e9);
+  slot.batch = slot.writer.finish(outcome, wall_ns, cpu_ns);
+  if (outcome && (!slot.last_error.empty() || !slot.last_problems.empty() || !slot.batch->health.problems.empty()))
+    note(slot, nullptr, slot.batch->health.problems, false);
+}
+
+void Collectors::finish_worker(Slot& slot) {
+  const auto now_ns = host_.clock().boot_ns();
+  if (slot.worker->advance(now_ns)) answered(slot, now_ns);
+  slot.worker_batch = slot.worker->batch(now_ns);
+  slot.writer.begin(now_ns);
+  const auto* batch = slot.worker_batch.get();
+  const auto cpu_s = static_cast<double>(slot.worker->stats().cpu_ns) / 1e9;
+  emit_health(slot, batch && batch->health.ok, batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0,
+              batch ? static_cast<double>(now_ns - batch->collected_boot_ns) / 1e9 : 0, cpu_s);
+  slot.batch = slot.writer.finish({}, 0, 0);
+}
+
+void Collectors::emit_health(Slot& slot, bool ok, double duration_s, double age_s, double cpu_s) {
+  static constexpr std::string_view kKinds[] = {"absent", "gone", "denied", "malformed", "timeout", "io", "bug"};
+  auto& out = slot.writer;
+  const auto name = slot.entry->name;
+  out.set(kMetrics[duration], duration_s, name);
+  out.set(kMetrics[success], ok ? 1 : 0, name);
+  out.set(kMetrics[cpu], cpu_s, name);
+  out.set(kMetrics[age], age_s, name);
+  for (std::size_t i = 0; i < slot.errors.size(); ++i)
+    if (slot.errors[i]) out.set(kMetrics[errors], static_cast<double>(slot.errors[i]), name, kKinds[i]);
+}
+
+// Counts always, logs only what was not so the last time.
+void Collectors::note(Slot& slot, const Error* error, std::span<const Error> problems, bool bug) {
+  if (error) ++slot.errors[bug ? kBug : static_cast<std::size_t>(error->kind)];
+  for (const auto& p : problems) ++slot.errors[static_cast<std::size_t>(p.kind)];
+
+  const std::string_view text = error ? std::string_view(error->text) : std::string_view();
+  if (text != slot.last_error) {
+    if (!error) log::info("collector works again", {{"collector", slot.entry->name}});
+    else if (error->kind == Errc::absent)
+      log::info("collector has no data", {{"collector", slot.entry->name}, {"err", text}});
+    else log::error("collector failed", {{"collector", slot.entry->name}, {"err", text}});
+    slot.last_error = text;
+  }
+  if (error) return;  // says nothing about the single items
+  std::vector<std::string> now;
+  for (const auto& p : problems) {
+    if (std::ranges::find(slot.last_problems, p.text) == slot.last_problems.end())
+      log::warn("collector left something out", {{"collector", slot.entry->name}, {"err", p.text}});
+    now.push_back(p.text);
+  }
+  slot.last_problems = std::move(now);
+}
+
+void Collectors::answered(Slot& slot, std::int64_t now_ns) {
+  const auto batch = slot.worker->batch(now_ns);
+  if (!batch) return;
+  if (!batch->health.ok && batch->health.error) note(slot, &*batch->health.error, {}, false);
+  else note(slot, nullptr, batch->health.problems, false);
+}
+
+// Polls once. False when there is nothing left to wait for, or no time.
+bool Collectors::wait_for_workers(std::int64_t until_ns) {
+  std::vector<pollfd> fds;
+  for (const auto& slot : slots_)
+    if (slot->worker && slot->worker->busy() && !slot->slow && slot->worker->fd() >= 0)
+      fds.push_back({slot->worker->fd(), POLLIN, 0});
+  const auto left_ns = until_ns - host_.clock().boot_ns();
+  if (fds.empty() || left_ns <= 0) return false;
+  if (poll(fds.data(), fds.size(), static_cast<int>((left_ns + 999'999) / 1'000'000)) <= 0) return false;
+  watch();
+  return true;
+}
+
+void Collectors::watch() {
+  const auto now_ns = host_.clock().boot_ns();
+  for (auto& slot : slots_) {
+    if (!slot->worker || !slot->worker->busy()) continue;
+    if (!slot->worker->advance(now_ns)) continue;
+    slot->slow = now_ns - slot->asked_ns > 500'000'000;
+    answered(*slot, now_ns);
+  }
+}
+
+void Collectors::add_worker_fds(std::vector<int>& fds) const {
+  for (const auto& slot : slots_)
+    if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());
+}
+
+void Collectors::emit_workers(BatchWriter& out) const {
+  for (const auto& slot : slots_) {
+    if (!slot->worker) continue;
+    const auto stats = slot->worker->stats();
+    const auto name = slot->entry->name;
+    out.set(kMetrics[5], stats.pid > 0 ? 1 : 0, name);
+    out.set(kMetrics[6], static_cast<double>(stats.starts), name);
+    out.set(kMetrics[7], static_cast<double>(stats.deadline_kills), name);
+    out.set(kMetrics[8], static_cast<double>(stats.crashes), name);
+    out.set(kMetrics[9], stats.stuck ? 1 : 0, name);
+  }
+}
+
+CollectorStatuses Collectors::status() const {
+  auto rows = std::make_shared<std::vector<CollectorStatus>>(not_on_);
+  for (const auto& slot : slots_) {
+    CollectorStatus row{std::string(slot->entry->name),
+                        slot->entry->folder == "bpf",
+                        slot->worker != nullptr,
+                        CollectorStatus::State::on,
+                        {}};
+    if (slot->collector) row.text = slot->collector->status();
+    if (!slot->last_error.empty()) {
+      row.state = CollectorStatus::State::failed;
+      row.text = slot->last_error;
+    }
+    rows->push_back(std::move(row));
+  }
+  std::ranges::sort(*rows, {}, &CollectorStatus::name);
+  return rows;
+}
+
+}  // namespace vitald

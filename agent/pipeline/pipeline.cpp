@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/pipeline.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "core/instruments.h"
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+constexpr MetricDesc kMetrics[] = {
+    {"vitald_build_info", MetricType::gauge, "1, with the version of this binary and the compiler that made it.",
+     "version,compiler", "", "vitald"},
+    {"vitald_snapshot_timestamp_seconds", MetricType::gauge,
+     "When the collection of these numbers began, seconds since the epoch.", "", "seconds", "vitald"},
+};
+
+constexpr std::string_view kCompiler = "gcc " __VERSION__;
+
+}  // namespace
+
+struct Pipeline::Instruments {
+  prometheus::Counter& cycles = prometheus::BuildCounter()
+                                    .Name("vitald_cycles_total")
+                                    .Help("Collections of all collectors.")
+                                    .Register(instruments())
+                                    .Add({});
+  prometheus::Counter& missed = prometheus::BuildCounter()
+                                    .Name("vitald_cycles_missed_total")
+                                    .Help("Scheduled collections left out because one before took too long.")
+                                    .Register(instruments())
+                                    .Add({});
+  prometheus::Histogram& seconds =
+      prometheus::BuildHistogram()
+          .Name("vitald_cycle_duration_seconds")
+          .Help("How long a collection took, with the evaluation of rules.")
+          .Register(instruments())
+          .Add({}, prometheus::Histogram::BucketBoundaries{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
+};
+
+std::span<const MetricDesc> Pipeline::metrics() { return kMetrics; }
+
+Pipeline::Pipeline(const Host& host, std::span<const CollectorEntry> entries, Collectors::MakeWorker make_worker,
+                   SnapshotHub& hub, std::function<void()> on_publish)
+    : host_(host),
+      hub_(hub),
+      on_publish_(std::move(on_publish)),
+      collectors_(host, entries, std::move(make_worker)),
+      instruments_(std::make_unique<Instruments>()),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Pipeline::~Pipeline() {
+  if (thread_.joinable()) {
+    stop(0);
+    thread_.join();
+  }
+}
+
+void Pipeline::configure(PipelineConfig config) {
+  interval_ns_ = config.options->duration_ns("pipeline.interval");
+  if (rules_ && config.rules) config.rules->adopt(*rules_);
+  rules_ = std::move(config.rules);
+  hooks_.clear();
+  for (auto& hook : config.hooks) hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
+  collectors_.configure(config.options);
+  const std::lock_guard lock(mutex_);
+  status_ = collectors_.status();
+  rules_view_ = rules_ ? rules_->view() : nullptr;
+}
+
+SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
+  auto snapshot = std::make_shared<Snapshot>();
+  const auto begin_ns = host_.clock().boot_ns();
+  last_begin_ns_ = begin_ns;
+  snapshot->sequence = ++sequence_;
+  snapshot->boot_ns = begin_ns;
+  snapshot->wall_ns = host_.clock().wall_ns();
+  auto& batches = snapshot->batches;
+  collectors_.collect(batches, patience_ns);
+
+  writer_.begin(begin_ns);
+  writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
+  writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
+  collectors_.emit_workers(writer_);
+  const auto insert = [&batches](BatchPtr batch) {
+    const auto at = std::ranges::upper_bound(batches, batch->collector, {},
+                                             [](const auto& b) -> const std::string& { return b->collector; });
+    batches.insert(at, std::move(batch));
+  };
+  insert(writer_.finish({}, 0, 0));
+
+  if (rules_ && !rules_->empty()) {
+    if (auto batch = rules_->evaluate(*snapshot)) insert(std::move(batch));
+    for (const auto& transition : rules_->take_transitions()) {
+      const auto name = transition.alert.labels.find("alertname");
+      log::info(transition.firing ? "alert fires" : "alert resolved",
+                {{"alertname", name == transition.alert.labels.end() ? "" : name->second},
+                 {"value", fmt::format("{}", transition.alert.value)}});
+      for (const auto& hook : hooks_) hook->notify(transition);
+    }
+    const std::lock_guard lock(mutex_);
+    rules_view_ = rules_->view();
+  }
+  hub_.publish(snapshot);
+  instruments_->cycles.Increment();
+  instruments_->seconds.Observe(static_cast<double>(host_.clock().boot_ns() - begin_ns) / 1e9);
+  if (on_publish_) on_publish_();
+  return snapshot;
+}
+
+void Pipeline::start(PipelineConfig config) {
+  next_config_ = std::move(config);
+  wanted_ns_ = host_.clock().boot_ns();
+  thread_ = std::thread([this] { loop(); });
+}
+
+bool Pipeline::stop(std::int64_t patience_ns) {
+  std::unique_lock lock(mutex_);
+  stop_ = true;
+  wake();
+  if (!stopped_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [this] { return ended_ || !thread_.joinable(); }))
+    return false;
+  lock.unlock();
+  if (thread_.joinable()) thread_.join();
+  return true;
+}
+
+void Pipeline::reload(PipelineConfig config) {
+  {
+    const std::lock_guard lock(mutex_);
+    next_config_ = std::move(config);
+    wanted_ns_ = host_.clock().boot_ns();
+  }
+  wake();
+}
+
+void Pipeline::want(std::int64_t boot_ns) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (boot_ns <= wanted_ns_) return;  // somebody asked already
+    wanted_ns_ = boot_ns;
+  }
+  wake();
+}
+
+void Pipeline::wake() const {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = write(wake_.get(), &one, sizeof one);  // full only when already awake
+}
+
+CollectorStatuses Pipeline::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_;
+}
+std::shared_ptr<const RulesView> Pipeline::rules() const {
+  const std::lock_guard lock(mutex_);
+  return rules_view_;
+}
+
+bool Pipeline::wanted() const {
+  const std::lock_guard lock(mutex_);
+  return wanted_ns_ > last_begin_ns_;
+}
+
+// False when it is time to end.
+bool Pipeline::handle_requests() {
+  std::optional<PipelineConfig> config;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_) return false;
+    config.swap(next_config_);
+  }
+  if (config) configure(std::move(*config));
+  return true;
+}
+
+// Until there is something to do: woken, a worker answered, or the time has come.
+void Pipeline::wait(std::optional<std::int64_t> until_ns) {
+  std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
+  std::vector<int> workers;
+  collectors_.add_worker_fds(workers);
+  for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
+  std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
+  if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
+  const timespec timeout{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
+  if (ppoll(fds.data(), fds.size(), left_ns == INT64_MAX ? nullptr : &timeout, nullptr) > 0 && fds[0].revents) {
+    std::uint64_t n;
+    [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
+  }
+  if (!workers.empty()) collectors_.watch();
+}
+
+void Pipeline::loop() {
+  pthread_setname_np(pthread_self(), "pipeline");
+  std::int64_t tick_ns = 0;
+  bool had_timer = false;
+  while (handle_requests()) {
+    const bool timer = rules_ && !rules_->empty();
+    const auto now_ns = host_.clock().boot_ns();
+    if (timer && !had_timer) tick_ns = now_ns;
+    had_timer = timer;
+    const bool due = timer && now_ns >= tick_ns;
+    if (due || wanted()) {
+      const bool first = sequence_ == 0;
+      cycle();
+      if (first) {
+        const std::lock_guard lock(mutex_);
+        status_ = collectors_.status();
+      }
+    }
+    if (due) {  // on an absolute schedule; what was missed is counted, not caught up
+      const auto behind = (host_.clock().boot_ns() - tick_ns) / interval_ns_;
+      if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));
+      tick_ns += (behind + 1) * interval_ns_;
+    }
+    if (!wanted()) wait(timer ? std::optional(tick_ns) : std::nullopt);
+  }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  stopped_.notify_all();
+}
+
+}  // namespace vitald

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only loop: collect, judge, publish. One thread; everything else asks it for a snapshot that is new
+// enough and reads what it published.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/notify/command_hook.h"
+#include "agent/pipeline/collectors.h"
+#include "core/fd.h"
+#include "core/snapshot.h"
+#include "rules/engine.h"
+
+namespace vitald {
+
+// All that a reload replaces.
+struct PipelineConfig {
+  std::shared_ptr<const Options> options;
+  std::unique_ptr<RuleEngine> rules;
+  std::vector<CommandHookSettings> hooks;
+};
+
+class Pipeline {
+ public:
+  // `on_publish` is called on the pipeline's thread after every cycle; it must not block.
+  Pipeline(const Host& host, std::span<const CollectorEntry> entries, Collectors::MakeWorker make_worker,
+           SnapshotHub& hub, std::function<void()> on_publish = {});
+  ~Pipeline();
+
+  // The thread's own part, callable directly where there is no thread (--once, tests).
+  void configure(PipelineConfig config);
+  SnapshotPtr cycle(std::int64_t patience_ns = kPatienceNs);
+
+  // The first cycle follows at once.
+  void start(PipelineConfig config);
+  // False when the thread hangs in a collector and cannot be joined: then only _exit() is left.
+  bool stop(std::int64_t patience_ns);
+
+  // From any thread.
+  void reload(PipelineConfig config);
+  // There will be a snapshot whose cycle began at `boot_ns` or later; soon, unless a collector hangs.
+  void want(std::int64_t boot_ns);
+  [[nodiscard]] CollectorStatuses status() const;
+  [[nodiscard]] std::shared_ptr<const RulesView> rules() const;
+
+  static std::span<const MetricDesc> metrics();
+
+ private:
+  // How long a cycle waits for workers that usually answer quickly.
+  static constexpr std::int64_t kPatienceNs = 500'000'000;
+  struct Instruments;
+
+  void loop();
+  bool handle_requests();
+  void wait(std::optional<std::int64_t> until_ns);
+  void wake() const;
+  [[nodiscard]] bool wanted() const;
+
+  const Host& host_;
+  SnapshotHub& hub_;
+  std::function<void()> on_publish_;
+  Collectors collectors_;
+  BatchWriter writer_{"pipeline"};
+  std::unique_ptr<RuleEngine> rules_;
+  std::vector<std::unique_ptr<CommandHook>> hooks_;
+  std::int64_t interval_ns_ = 0;
+  std::uint64_t sequence_ = 0;
+  std::int64_t last_begin_ns_ = -1;
+  std::unique_ptr<Instruments> instruments_;
+
+  Fd wake_;  // eventfd
+  std::thread thread_;
+  mutable std::mutex mutex_;
+  std::condition_variable stopped_;
+  // Guarded by mutex_.
+  std::int64_t wanted_ns_ = 0;
+  bool stop_ = false, ended_ = false;
+  std::optional<PipelineConfig> next_config_;
+  CollectorStatuses status_;
+  std::shared_ptr<const RulesView> rules_view_;
+};
+
+}  // namespace vitald

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a person wants to know after the start: what runs, what does not and why.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/notify/command_hook.h"
+#include "agent/pipeline/collectors.h"
+#include "rules/engine.h"
+
+namespace vitald {
+
+struct ReportInput {
+  std::vector<std::string> urls;
+  const std::vector<CollectorStatus>& collectors;
+  std::size_t series = 0;
+  const RulesView* rules = nullptr;
+  std::vector<std::string> rule_files;
+  std::vector<CommandHookSettings> hooks;
+};
+std::string report(const ReportInput& input);
+
+// `vitald doctor`: what this machine can and cannot do, and what to change.
+std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors);
+
+std::string metrics_markdown();
+
+}  // namespace vitald

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+
+#include "core/instruments.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const Tree kTree = {
+    {"proc/self/statm", "7040 1876 1603 151 0 2130 0\n"},
+    {"proc/self/stat",
+     "12 (a ) b) S 1 12 12 0 -1 4194304 1 0 0 0 5 6 0 0 20 0 3 0 250 28835840 1876 18446744073709551615\n"},
+    {"proc/stat", "cpu  1 2 3\nbtime 1700000000\n"},
+};
+
+TEST(Self, Process) {
+  const auto got = run_collector("self", kTree);
+  EXPECT_EQ(got.error, "");
+  EXPECT_THAT(got.text, HasSubstr("process_virtual_memory_bytes 28835840\n"));
+  EXPECT_THAT(got.text, HasSubstr("process_resident_memory_bytes 7684096\n"));
+  EXPECT_THAT(got.text, HasSubstr("process_start_time_seconds 1700000002.5\n"));
+  EXPECT_THAT(got.text, HasSubstr("process_cpu_seconds_total "));
+}
+
+TEST(Self, BadStatm) {
+  auto tree = kTree;
+  tree["proc/self/statm"] = "x\n";
+  EXPECT_EQ(run_collector("self", tree).error, "malformed: /proc/self/statm: 'x', expected numbers of pages");
+}
+
+TEST(Self, Instruments) {
+  auto& counter = prometheus::BuildCounter().Name("vitald_test_total").Help("h").Register(instruments());
+  counter.Add({{"code", "200"}}).Increment(3);
+  prometheus::BuildCounter().Name("promhttp_test_total").Help("h").Register(instruments()).Add({});
+  auto& histogram = prometheus::BuildHistogram()
+                        .Name("vitald_test_seconds")
+                        .Help("h")
+                        .Register(instruments())
+                        .Add({}, prometheus::Histogram::BucketBoundaries{1, 2});
+  for (const double v : {0.5, 1.5, 5.0}) histogram.Observe(v);
+
+  const auto all = run_collector("self", kTree);
+  EXPECT_THAT(all.text, HasSubstr("vitald_test_total{code=\"200\"} 3\n"));
+  EXPECT_THAT(all.text, HasSubstr("promhttp_test_total 0\n"));
+  EXPECT_THAT(all.text, HasSubstr("vitald_test_seconds_bucket{le=\"1\"} 1\nvitald_test_seconds_bucket{le=\"2\"} 2\n"
+                                  "vitald_test_seconds_bucket{le=\"+Inf\"} 3\n"
+                                  "vitald_test_seconds_sum 7\nvitald_test_seconds_count 3\n"));
+  EXPECT_THAT(all.types, HasSubstr("vitald_test_seconds histogram h\n"));
+
+  const auto ours = run_collector("self", kTree, {{"web.disable-exporter-metrics", "true"}});
+  EXPECT_THAT(ours.text, HasSubstr("vitald_test_total"));
+  EXPECT_THAT(ours.text, Not(HasSubstr("promhttp")));
+  EXPECT_THAT(ours.text, Not(HasSubstr("process_")));
+}
+
+}  // namespace
+}  // namespace vitald
