@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Folders and attributes below /sys (and the like of /proc/fs): what is there is asked every time, what was
+// opened stays open, and nothing is allocated while nothing changes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/kernel_file.h"
+#include "core/result.h"
+#include "core/scan.h"
+
+namespace vitald {
+
+// "/proc/net/x: '12 34 ab': four numbers expected".
+inline tl::unexpected<Error> malformed(std::string_view path, std::string_view found, std::string_view expected) {
+  std::string text(path);
+  text.append(": '").append(found).append("': ").append(expected).append(" expected");
+  return fail(Errc::malformed, std::move(text));
+}
+
+// For a file whose absence means that this machine has nothing to collect: gone becomes absent.
+inline tl::unexpected<Error> absent_when_gone(Error error) {
+  if (error.kind == Errc::gone) error.kind = Errc::absent;
+  return fail(std::move(error));
+}
+
+// A folder that is listed again and again: kept open, the names made anew only when they changed.
+class KernelDir {
+ public:
+  explicit KernelDir(std::string path) : path_(std::move(path)) {}
+
+  // True when the names are others than last time. Errors: gone (there is no such folder; names() is empty),
+  // denied, io.
+  Result<bool> refresh();
+  [[nodiscard]] std::span<const std::string> names() const { return names_; }  // sorted bytewise
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string file(std::string_view name) const;
+
+ private:
+  std::string path_;
+  Fd fd_;
+  std::string listing_;  // the names as the kernel gave them, each with its NUL
+  std::vector<std::string> names_;
+};
+
+// The items of a folder, each with what its collector keeps for it (`T(const std::string& path)`).
+template <class T>
+class KernelItems {
+ public:
+  explicit KernelItems(std::string path) : dir_(std::move(path)) {}
+
+  // Items that stay keep their open files.
+  Result<> refresh() {
+    const auto changed = dir_.refresh();
+    if (!changed) {
+      items_.clear();
+      return fail(changed.error());
+    }
+    if (!*changed) return {};
+    std::vector<Item> now;
+    now.reserve(dir_.names().size());
+    for (const auto& name : dir_.names()) {
+      Item* kept = nullptr;
+      for (auto& item : items_)
+        if (item.name == name) kept = &item;
+      if (kept) now.push_back(std::move(*kept));
+      else now.push_back({name, T(dir_.file(name))});
+    }
+    items_ = std::move(now);
+    return {};
+  }
+
+  struct Item {
+    std::string name;
+    T value;
+  };
+  [[nodiscard]] std::span<Item> items() { return items_; }
+  [[nodiscard]] const std::string& path() const { return dir_.path(); }
+
+ private:
+  KernelDir dir_;
+  std::vector<Item> items_;
+};
+
+// An attribute that its device may lack. One that is not there is not asked for again; one that cannot be
+// read now (EINVAL of a link that is down, EACCES) is.
+class Attribute {
+ public:
+  explicit Attribute(std::string path) : file_(std::move(path)) {}
+
+  // Without the white space around it. Valid until the next read on this thread.
+  std::optional<std::string_view> text();
+  // Decimal, or hexadecimal after 0x.
+  std::optional<std::uint64_t> u64();
+  std::optional<std::int64_t> i64();
+  [[nodiscard]] const std::string& path() const { return file_.path(); }
+
+ private:
+  KernelFile file_;
+  bool missing_ = false;
+};
+
+}  // namespace vitald

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_nf_conntrack_entries", gauge, "Number of currently allocated flow entries for connection tracking.", "", "",
+     "/proc/sys/net/netfilter"},
+    {"node_nf_conntrack_entries_limit", gauge, "Maximum size of connection tracking table.", "", "",
+     "/proc/sys/net/netfilter"},
+    {"node_nf_conntrack_stat_drop", gauge, "Number of packets dropped due to conntrack failure.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_early_drop", gauge,
+     "Number of dropped conntrack entries to make room for new ones, if maximum table size was reached.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_found", gauge, "Number of searched entries which were successful.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_ignore", gauge, "Number of packets seen which are already connected to a conntrack entry.",
+     "", "", "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_insert", gauge, "Number of entries inserted into the list.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_insert_failed", gauge,
+     "Number of entries for which list insertion was attempted but failed.", "", "", "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_invalid", gauge, "Number of packets seen which can not be tracked.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+    {"node_nf_conntrack_stat_search_restart", gauge,
+     "Number of conntrack table lookups which had to be restarted due to hashtable resizes.", "", "",
+     "/proc/net/stat/nf_conntrack"},
+};
+// Column of net/stat/nf_conntrack for each family from the third on (ct_cpu_seq_show,
+// net/netfilter/nf_conntrack_standalone.c).
+constexpr std::size_t kFirstStat = 2;
+constexpr std::size_t kColumn[] = {10, 11, 2, 5, 8, 9, 4, 16};
+static_assert(std::size(kColumn) + kFirstStat == std::size(kMetrics));
+constexpr std::size_t kColumnsAtLeast = 16, kColumnsMost = 17;  // search_restart is new in 2.6.35
+
+class Conntrack final : public Collector {
+ public:
+  explicit Conntrack(const Host& host)
+      : sysctls_{KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_count"), KernelFile::Read::sysctl),
+                 KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_max"), KernelFile::Read::sysctl)},
+        stats_(host.procfs("net/stat/nf_conntrack"), KernelFile::Read::records) {}
+
+  Result<> collect(BatchWriter& out) override {
+    for (std::size_t i = 0; i < std::size(sysctls_); ++i) {
+      const auto text = sysctls_[i].read();
+      if (!text) return absent_when_gone(text.error());
+      const auto n = parse_u64(trim(*text));
+      if (!n) return malformed(sysctls_[i].path(), trim(*text), "a number");
+      out.set(kMetrics[i], static_cast<double>(*n));
+    }
+    return collect_stats(out);
+  }
+
+ private:
+  // One hexadecimal row per CPU below a header:
+  // "00000021  00000000 00000000 00000000 00000003 0000588a ..."
+  Result<> collect_stats(BatchWriter& out) {
+    const auto text = stats_.read();
+    if (!text) return absent_when_gone(text.error());
+    std::uint64_t sums[kColumnsMost] = {};
+    std::string_view rest = *text;
+    take_line(rest);
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      std::size_t count = 0;
+      for (auto word = take_word(words); !word.empty() && count < kColumnsMost; word = take_word(words)) {
+        const auto n = parse_int<std::uint64_t>(word, 16);
+        if (!n) return malformed(stats_.path(), line, "hexadecimal numbers");
+        sums[count++] += *n;
+      }
+      if (count < kColumnsAtLeast) return malformed(stats_.path(), line, "at least 16 columns");
+    }
+    for (std::size_t i = kFirstStat; i < std::size(kMetrics); ++i)
+      out.set(kMetrics[i], static_cast<double>(sums[kColumn[i - kFirstStat]]));
+    return {};
+  }
+
+  KernelFile sysctls_[2];
+  KernelFile stats_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Conntrack>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_conntrack;
+const CollectorInfo collector_conntrack{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_entropy_available_bits", gauge, "Bits of available entropy.", "", "",
+     "/proc/sys/kernel/random/entropy_avail"},
+    {"node_entropy_pool_size_bits", gauge, "Bits of entropy pool.", "", "", "/proc/sys/kernel/random/poolsize"},
+};
+
+class Entropy final : public Collector {
+ public:
+  explicit Entropy(const Host& host)
+      : files_{KernelFile(host.procfs("sys/kernel/random/entropy_avail"), KernelFile::Read::sysctl),
+               KernelFile(host.procfs("sys/kernel/random/poolsize"), KernelFile::Read::sysctl)} {}
+
+  // "256"
+  Result<> collect(BatchWriter& out) override {
+    for (std::size_t i = 0; i < std::size(files_); ++i) {
+      const auto text = files_[i].read();
+      if (!text) return fail(text.error());
+      const auto bits = parse_u64(trim(*text));
+      if (!bits) return malformed(files_[i].path(), trim(*text), "a number");
+      out.set(kMetrics[i], static_cast<double>(*bits));
+    }
+    return {};
+  }
+
+ private:
+  KernelFile files_[2];
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Entropy>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_entropy;
+const CollectorInfo collector_entropy{kMetrics, {}, make};
+
+}  // namespace vitald

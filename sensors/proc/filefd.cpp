@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_filefd_allocated", gauge, "File descriptor statistics: allocated.", "", "", "/proc/sys/fs/file-nr"},
+    {"node_filefd_maximum", gauge, "File descriptor statistics: maximum.", "", "", "/proc/sys/fs/file-nr"},
+};
+
+class Filefd final : public Collector {
+ public:
+  explicit Filefd(const Host& host) : file_(host.procfs("sys/fs/file-nr"), KernelFile::Read::sysctl) {}
+
+  // "1024	0	1631329": allocated, 0 since 2.6, maximum (fs/file_table.c)
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    const auto allocated = parse_double(take_word(rest));
+    take_word(rest);
+    const auto maximum = parse_double(take_word(rest));
+    if (!allocated || !maximum) return malformed(file_.path(), trim(*text), "three numbers");
+    out.set(kMetrics[0], *allocated);
+    out.set(kMetrics[1], *maximum);
+    return {};
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Filefd>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_filefd;
+const CollectorInfo collector_filefd{kMetrics, {}, make};
+
+}  // namespace vitald

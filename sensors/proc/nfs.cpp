@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+#include "sensors/proc/rpc_stats.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_nfs_connections_total", counter, "Total number of NFSd TCP connections.", "", "", "/proc/net/rpc/nfs"},
+    {"node_nfs_packets_total", counter, "Total NFSd network packets (sent+received) by protocol type.", "protocol", "",
+     "/proc/net/rpc/nfs"},
+    {"node_nfs_requests_total", counter, "Number of NFS procedures invoked.", "proto,method", "", "/proc/net/rpc/nfs"},
+    {"node_nfs_rpc_authentication_refreshes_total", counter, "Number of RPC authentication refreshes performed.", "",
+     "", "/proc/net/rpc/nfs"},
+    {"node_nfs_rpc_retransmissions_total", counter, "Number of RPC transmissions performed.", "", "",
+     "/proc/net/rpc/nfs"},
+    {"node_nfs_rpcs_total", counter, "Total number of RPCs performed.", "", "", "/proc/net/rpc/nfs"},
+};
+enum Family { kConnections, kPackets, kRequests, kAuthRefreshes, kRetransmissions, kRpcs };
+
+// "net 70 70 69 45": packets, of these UDP, TCP; TCP connections. "rpc 1218785755 374636 1218815394"
+constexpr RpcColumn kColumns[] = {
+    {"net", 1, kMetrics[kPackets], "udp"}, {"net", 2, kMetrics[kPackets], "tcp"},  {"net", 3, kMetrics[kConnections]},
+    {"rpc", 0, kMetrics[kRpcs]},           {"rpc", 1, kMetrics[kRetransmissions]}, {"rpc", 2, kMetrics[kAuthRefreshes]},
+};
+// In the order of the client's procedure table (fs/nfs/nfs4xdr.c nfs4_procedures).
+constexpr std::string_view kProc4[] = {"Null",
+                                       "Read",
+                                       "Write",
+                                       "Commit",
+                                       "Open",
+                                       "OpenConfirm",
+                                       "OpenNoattr",
+                                       "OpenDowngrade",
+                                       "Close",
+                                       "Setattr",
+                                       "FsInfo",
+                                       "Renew",
+                                       "SetClientID",
+                                       "SetClientIDConfirm",
+                                       "Lock",
+                                       "Lockt",
+                                       "Locku",
+                                       "Access",
+                                       "Getattr",
+                                       "Lookup",
+                                       "LookupRoot",
+                                       "Remove",
+                                       "Rename",
+                                       "Link",
+                                       "Symlink",
+                                       "Create",
+                                       "Pathconf",
+                                       "StatFs",
+                                       "ReadLink",
+                                       "ReadDir",
+                                       "ServerCaps",
+                                       "DelegReturn",
+                                       "GetACL",
+                                       "SetACL",
+                                       "FsLocations",
+                                       "ReleaseLockowner",
+                                       "Secinfo",
+                                       "FsidPresent",
+                                       "ExchangeID",
+                                       "CreateSession",
+                                       "DestroySession",
+                                       "Sequence",
+                                       "GetLeaseTime",
+                                       "ReclaimComplete",
+                                       "GetDeviceInfo",
+                                       "LayoutGet",
+                                       "LayoutCommit",
+                                       "LayoutReturn",
+                                       "SecinfoNoName",
+                                       "TestStateID",
+                                       "FreeStateID",
+                                       "GetDeviceList",
+                                       "BindConnToSession",
+                                       "DestroyClientID",
+                                       "Seek",
+                                       "Allocate",
+                                       "DeAllocate",
+                                       "LayoutStats",
+                                       "Clone"};
+constexpr RpcProcedures kProcedures[] = {
+    {"proc2", "2", kNfs2Procedures, 18}, {"proc3", "3", kNfs3Procedures, 22}, {"proc4", "4", kProc4, 0}};
+
+class Nfs final : public Collector {
+ public:
+  explicit Nfs(const Host& host) : file_(host.procfs("net/rpc/nfs")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return absent_when_gone(text.error());
+    return collect_rpc_stats(file_.path(), *text, kColumns, kProcedures, kMetrics[kRequests], out);
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Nfs>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_nfs;
+const CollectorInfo collector_nfs{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/proc/rpc_stats.h"
+
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+// What follows the line's first word; empty when there is no such line.
+std::string_view numbers_of(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    auto line = take_line(text);
+    if (take_prefix(line, key) && line.starts_with(' ')) return line;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> collect_rpc_stats(std::string_view path, std::string_view text, std::span<const RpcColumn> columns,
+                           std::span<const RpcProcedures> procedures, const MetricDesc& requests, BatchWriter& out) {
+  for (const auto& column : columns) {
+    auto words = numbers_of(text, column.line);
+    std::uint64_t value = 0;
+    if (!words.empty()) {
+      for (std::size_t skipped = 0; skipped < column.at; ++skipped) take_word(words);
+      const auto n = take_u64(words);
+      if (!n) return malformed(path, numbers_of(text, column.line), "more numbers");
+      value = *n;
+    }
+    if (column.label.empty()) out.set(column.desc, static_cast<double>(value));
+    else out.set(column.desc, static_cast<double>(value), column.label);
+  }
+  for (const auto& table : procedures) {
+    const auto line = numbers_of(text, table.line);
+    std::string_view words = line;
+    const auto count = take_u64(words);
+    if (!line.empty() && (!count || *count < table.at_least)) return malformed(path, line, "more numbers");
+    for (std::size_t i = 0; i < table.skip; ++i) take_word(words);
+    for (const auto name : table.names) {
+      const auto word = take_word(words);
+      const auto n = parse_u64(word);
+      if (!n && !word.empty()) return malformed(path, line, "a count and as many numbers");
+      if (!name.empty()) out.set(requests, static_cast<double>(n.value_or(0)), table.version, name);
+    }
+  }
+  return {};
+}
+
+}  // namespace vitald

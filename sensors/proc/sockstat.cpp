@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_sockstat_sockets_used", gauge, "Number of IPv4 sockets in use.", "", "", "/proc/net/sockstat"},
+    {"node_sockstat_*", gauge, "*", "", "", "/proc/net/sockstat, sockstat6"},
+};
+constexpr std::string_view kStates[] = {"inuse", "orphan", "tw", "alloc", "mem", "memory", "mem_bytes"};
+constexpr std::size_t kMem = 4, kMemBytes = 6;
+
+class Sockstat final : public Collector {
+ public:
+  explicit Sockstat(const Host& host)
+      : page_bytes_(host.page_size_bytes()), v4_(host.procfs("net/sockstat")), v6_(host.procfs("net/sockstat6")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    if (auto done = collect(v4_, out); !done) return done;
+    return collect(v6_, out);
+  }
+
+ private:
+  struct Protocol {
+    std::string name;
+    std::array<const MetricDesc*, std::size(kStates)> families{};
+  };
+
+  const MetricDesc& family(Protocol& protocol, std::size_t state) {
+    if (!protocol.families[state]) {
+      const std::string s(kStates[state]);
+      protocol.families[state] = &pool_->get("node_sockstat_" + protocol.name + "_" + s, gauge,
+                                             "Number of " + protocol.name + " sockets in state " + s + ".");
+    }
+    return *protocol.families[state];
+  }
+  Protocol& protocol(std::string_view name) {
+    for (auto& p : protocols_)
+      if (p.name == name) return p;
+    return protocols_.emplace_back(Protocol{std::string(name), {}});
+  }
+
+  // "TCP: inuse 4 orphan 0 tw 4 alloc 17 mem 1"; a protocol family that is off has no file
+  Result<> collect(KernelFile& file, BatchWriter& out) {
+    const auto text = file.read();
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
+    std::string_view rest = *text;
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      const auto name = take_until(words, ':');
+      for (auto key = take_word(words); !key.empty(); key = take_word(words)) {
+        const auto n = parse_i64(take_word(words));
+        if (!n) return malformed(file.path(), line, "a number after each name");
+        const auto v = static_cast<double>(*n);
+        if (name == "sockets") {
+          if (key == "used") out.set(kMetrics[0], v);
+          continue;
+        }
+        for (std::size_t i = 0; i < kMemBytes; ++i) {
+          if (key != kStates[i]) continue;
+          out.set(family(protocol(name), i), v);
+          if (i == kMem) out.set(family(protocol(name), kMemBytes), v * static_cast<double>(page_bytes_));
+        }
+      }
+    }
+    return {};
+  }
+
+  long page_bytes_;
+  KernelFile v4_, v6_;
+  std::vector<Protocol> protocols_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Sockstat>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_sockstat;
+const CollectorInfo collector_sockstat{kMetrics, {}, make};
+
+}  // namespace vitald

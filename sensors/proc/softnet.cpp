@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_softnet_backlog_len", gauge, "Softnet backlog status", "cpu", "", "/proc/net/softnet_stat"},
+    {"node_softnet_cpu_collision_total", counter,
+     "Number of collision occur while obtaining device lock while transmitting", "cpu", "", "/proc/net/softnet_stat"},
+    {"node_softnet_dropped_total", counter, "Number of dropped packets", "cpu", "", "/proc/net/softnet_stat"},
+    {"node_softnet_flow_limit_count_total", counter, "Number of times flow limit has been reached", "cpu", "",
+     "/proc/net/softnet_stat"},
+    {"node_softnet_processed_total", counter, "Number of processed packets", "cpu", "", "/proc/net/softnet_stat"},
+    {"node_softnet_received_rps_total", counter, "Number of times cpu woken up received_rps", "cpu", "",
+     "/proc/net/softnet_stat"},
+    {"node_softnet_times_squeezed_total", counter, "Number of times processing packets ran out of quota", "cpu", "",
+     "/proc/net/softnet_stat"},
+};
+enum Family { kBacklog, kCollision, kDropped, kFlowLimit, kProcessed, kRps, kSqueezed };
+
+// Hexadecimal columns; more were added over time (net/core/net-procfs.c softnet_seq_show).
+struct Column {
+  std::size_t at;
+  Family family;
+};
+constexpr Column kColumns[] = {{0, kProcessed}, {1, kDropped},    {2, kSqueezed}, {8, kCollision},
+                               {9, kRps},       {10, kFlowLimit}, {11, kBacklog}};
+constexpr std::size_t kColumnsAtLeast = 9, kCpuColumn = 12, kColumnsMost = 13;
+
+class Softnet final : public Collector {
+ public:
+  explicit Softnet(const Host& host) : file_(host.procfs("net/softnet_stat"), KernelFile::Read::records) {}
+
+  // "00049279 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    for (std::uint32_t row = 0; !rest.empty(); ++row) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      std::uint32_t columns[kColumnsMost] = {};
+      std::size_t count = 0;
+      for (auto word = take_word(words); !word.empty() && count < kColumnsMost; word = take_word(words)) {
+        const auto n = parse_int<std::uint32_t>(word, 16);
+        if (!n) return malformed(file_.path(), line, "hexadecimal numbers");
+        columns[count++] = *n;
+      }
+      if (count < kColumnsAtLeast) return malformed(file_.path(), line, "at least nine columns");
+      // Since 5.14 the row names its CPU; before, rows of offline CPUs are simply missing.
+      const Decimal cpu(count > kCpuColumn ? columns[kCpuColumn] : row);
+      for (const auto& column : kColumns) out.set(kMetrics[column.family], columns[column.at], cpu);
+    }
+    return {};
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Softnet>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_softnet;
+const CollectorInfo collector_softnet{kMetrics, {}, make};
+
+}  // namespace vitald

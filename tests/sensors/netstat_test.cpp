@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/collector_cases.h"
+
+namespace vitald {
+
+TEST(Netstat, Cases) {
+  check_cases("netstat",
+              {
+                  {"chosen fields",
+                   {{"proc/net/netstat",
+                     "TcpExt: ListenOverflows ListenDrops\n"
+                     "TcpExt: 1 2\n"},
+                    {"proc/net/snmp",
+                     "Ip: Forwarding DefaultTTL\n"
+                     "Ip: 1 64\n"
+                     "Udp: InDatagrams NoPorts\n"
+                     "Udp: 88542 120\n"},
+                    {"proc/net/snmp6",
+                     "Ip6InReceives \t7\n"
+                     "Udp6InDatagrams \t0\n"
+                     "nonumber\n"}},
+                   "node_netstat_TcpExt_ListenDrops 2\n"
+                   "node_netstat_Ip_Forwarding 1\n"
+                   "node_netstat_Udp_InDatagrams 88542\n"
+                   "node_netstat_Udp6_InDatagrams 0\n",
+                   "",
+                   {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
+                  {"default fields, no IPv6",
+                   {{"proc/net/netstat",
+                     "TcpExt: ListenOverflows ListenDrops\n"
+                     "TcpExt: 1 2\n"},
+                    {"proc/net/snmp",
+                     "Ip: Forwarding DefaultTTL\n"
+                     "Ip: 1 64\n"
+                     "Udp: InDatagrams NoPorts\n"
+                     "Udp: 88542 120\n"}},
+                   "node_netstat_TcpExt_ListenOverflows 1\n"
+                   "node_netstat_TcpExt_ListenDrops 2\n"
+                   "node_netstat_Ip_Forwarding 1\n"
+                   "node_netstat_Udp_InDatagrams 88542\n"
+                   "node_netstat_Udp_NoPorts 120\n",
+                   ""},
+                  {"negative, extra value column",
+                   {{"proc/net/netstat",
+                     "TcpExt: ListenDrops\n"
+                     "TcpExt: -1 5\n"},
+                    {"proc/net/snmp", ""}},
+                   "node_netstat_TcpExt_ListenDrops -1\n",
+                   "",
+                   {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
+                  {"torn",
+                   {{"proc/net/netstat",
+                     "TcpExt: ListenOverflows ListenDrops\n"
+                     "TcpExt: 1"},
+                    {"proc/net/snmp",
+                     "Ip: Forwarding DefaultTTL\n"
+                     "Ip: 1 64\n"
+                     "Udp: InDatagrams NoPorts\n"
+                     "Udp: 88542 120\n"}},
+                   "",
+                   "malformed: /proc/net/netstat: 'TcpExt: ListenOverflows ListenDrops': as many numbers below as "
+                   "names expected",
+                   {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
+                  {"empty", {{"proc/net/netstat", ""}, {"proc/net/snmp", ""}}, "", ""},
+                  {"no file", {}, "", "gone: /proc/net/netstat: No such file or directory (ENOENT)"},
+                  {"bad pattern", {}, "", "malformed: pattern '(': missing ): (", {{"collector.netstat.fields", "("}}},
+              });
+}
+
+}  // namespace vitald
