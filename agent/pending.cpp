@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lets the binary link until rules/ and agent/notify are in the tree; each removes its part here.
-#include "agent/notify/command_hook.h"
+// Lets the binary link until rules/ is in the tree.
 #include "rules/engine.h"
 
 namespace vitald {
@@ -17,10 +16,5 @@ std::vector<AlertTransition> RuleEngine::take_transitions() { return {}; }
 std::shared_ptr<const RulesView> RuleEngine::view() const { return std::make_shared<RulesView>(); }
 std::size_t RuleEngine::rule_count() const { return 0; }
 std::string_view to_string(AlertState) { return "inactive"; }
-
-struct CommandHook::Impl {};
-CommandHook::CommandHook(CommandHookSettings) {}
-CommandHook::~CommandHook() = default;
-void CommandHook::notify(const AlertTransition&) {}
 
 }  // namespace vitald
