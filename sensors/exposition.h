@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the Prometheus text format 0.0.4 as strictly as node_exporter does for its textfiles
+// (prometheus/common expfmt with legacy names).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/metric.h"
+#include "core/result.h"
+
+namespace vitald {
+
+struct ExpositionSeries {
+  std::vector<std::pair<std::string, std::string>> labels;  // as written, without le or quantile of their kinds
+  double value = 0;                                         // of a counter, gauge or untyped
+  std::map<double, double> points;                          // quantile -> value, or upper bound -> cumulative count
+  double sum = 0, count = 0;
+};
+
+struct ExpositionFamily {
+  std::string name;
+  MetricType type = MetricType::untyped;
+  std::optional<std::string> help;
+  std::vector<ExpositionSeries> series;
+};
+
+struct Exposition {
+  std::vector<ExpositionFamily> families;  // in the order of the text, only those with series
+  bool timestamps = false;                 // some sample has one
+};
+
+// Errors: malformed, "line N: ...".
+Result<Exposition> parse_exposition(std::string_view text);
+
+// A number as Go's strconv prints it ('g', shortest), which is how le and quantile labels are written.
+std::string go_number(double value);
+
+}  // namespace vitald

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "sensors/exposition.h"
+
+namespace vitald {
+namespace {
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_textfile_mtime_seconds", MetricType::gauge, "Unixtime mtime of textfiles successfully read.", "file",
+     "seconds", "stat(2) of *.prom"},
+    {"node_textfile_scrape_error", MetricType::gauge, "1 if there was an error opening or reading a file, 0 otherwise",
+     "", "", "*.prom"},
+};
+constexpr auto& kMtime = kMetrics[0];
+constexpr auto& kScrapeError = kMetrics[1];
+
+constexpr FlagSpec kFlags[] = {
+    {"collector.textfile.directory", FlagType::list, "",
+     "Directory to read text files with metrics from, supports glob matching. (repeatable)"},
+};
+
+struct File {
+  struct stat identity {};
+  Result<Exposition> content;
+  bool seen = false;
+
+  [[nodiscard]] bool same(const struct stat& st) const {
+    return identity.st_ino == st.st_ino && identity.st_dev == st.st_dev && identity.st_size == st.st_size &&
+           identity.st_mtim.tv_sec == st.st_mtim.tv_sec && identity.st_mtim.tv_nsec == st.st_mtim.tv_nsec;
+  }
+};
+
+Result<Exposition> read_exposition(const std::string& path) {
+  const auto text = read_kernel_file(path);
+  if (!text) return fail(text.error());
+  auto parsed = parse_exposition(*text);
+  if (!parsed) return fail(Errc::malformed, path + ": " + parsed.error().text);
+  if (parsed->timestamps)
+    return fail(Errc::malformed, path + ": contains unsupported client-side timestamps, skipping entire file");
+  return parsed;
+}
+
+// What the pattern matches, else the pattern itself, so that a directory that is missing is an error.
+std::vector<std::string> expand(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0) paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  globfree(&found);
+  if (paths.empty()) paths.push_back(pattern);
+  return paths;
+}
+
+class Textfile final : public Collector {
+ public:
+  explicit Textfile(std::vector<std::string> patterns) : patterns_(std::move(patterns)) {}
+
+  Result<> collect(BatchWriter& out) override {
+    std::vector<Error> problems;
+    if (list_files(problems)) plan();
+    out.use(descs_);
+    for (const auto& item : plan_)
+      out.set_labels(*item.desc, item.value, std::span(labels_).subspan(item.first_label, item.label_count), item.part);
+    for (const auto& path : order_) {
+      const auto& file = files_.find(path)->second;
+      if (file.content) out.set(kMtime, static_cast<double>(file.identity.st_mtim.tv_sec), path);
+      else problems.push_back(file.content.error());
+    }
+    out.set(kScrapeError, problems.empty() && !conflict_ ? 0 : 1);
+    for (const auto& conflict : conflicts_) out.problem(conflict);
+    for (auto& problem : problems) out.problem(std::move(problem));
+    // Like node_exporter: the collector has succeeded, its own metric tells of bad files.
+    return {};
+  }
+
+ private:
+  struct Item {
+    const MetricDesc* desc = nullptr;
+    Part part = Part::value;
+    std::uint32_t first_label = 0, label_count = 0;
+    double value = 0;
+  };
+
+  // Parses what is new or changed (other inode, size or mtime). True when anything is.
+  bool list_files(std::vector<Error>& problems) {
+    bool changed = false;
+    std::vector<std::string> order;
+    for (auto& [path, file] : files_) file.seen = false;
+    for (const auto& pattern : patterns_) {
+      if (pattern.empty()) continue;
+      for (const auto& directory : expand(pattern)) {
+        const auto names = list_directory(directory);
+        if (!names) {
+          problems.push_back(names.error());
+          continue;
+        }
+        for (const auto& name : *names) {
+          if (!name.ends_with(".prom")) continue;
+          auto path = (std::filesystem::path(directory) / name).lexically_normal().string();
+          changed |= refresh(path);
+          order.push_back(std::move(path));
+        }
+      }
+    }
+    changed |= std::erase_if(files_, [](const auto& entry) { return !entry.second.seen; }) > 0 || order != order_;
+    order_ = std::move(order);
+    return changed;
+  }
+
+  bool refresh(const std::string& path) {
+    auto [it, added] = files_.try_emplace(path);
+    auto& file = it->second;
+    file.seen = true;
+    struct stat st {};
+    if (::stat(path.c_str(), &st) != 0) {
+      file.identity = {};
+      file.content = fail(from_errno(path, errno));
+      return true;
+    }
+    if (!added && file.same(st)) return false;
+    file.identity = st;
+    // A directory or a pipe with that name would block or give nothing.
+    if (S_ISREG(st.st_mode)) file.content = read_exposition(path);
+    else file.content = fail(Errc::io, path + ": not a regular file");
+    return true;
+  }
+
+  void plan() {
+    plan_.clear();
+    labels_.clear();
+    texts_.clear();
+    conflicts_.clear();
+    conflict_ = false;
+    std::vector<const ExpositionFamily*> families;
+    std::map<std::string_view, std::string> sources;  // the files that have a family, for those without HELP
+    struct Help {
+      std::string_view text;
+      bool conflict = false;
+    };
+    std::map<std::string_view, Help> helps;
+    std::map<std::string_view, MetricType> types;
+    for (const auto& path : order_) {
+      const auto& content = files_.find(path)->second.content;
+      if (!content) continue;
+      for (const auto& family : content->families) {
+        // The first HELP text wins; a family with another one is left out, and so are all after it.
+        if (const auto known = helps.find(family.name);
+            known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
+          known->second.conflict = true;
+          conflict_ = true;
+          conflicts_.push_back({Errc::malformed, 0,
+                                fmt::format("{}: {}: help text '{}' differs from '{}' in {}", path, family.name,
+                                            family.help.value_or(""), known->second.text, sources[family.name])});
+          continue;
+        }
+        if (const auto known = types.find(family.name); known != types.end() && known->second != family.type) {
+          conflicts_.push_back({Errc::malformed, 0,
+                                fmt::format("{}: {} is a {} but was a {} in {}", path, family.name,
+                                            to_string(family.type), to_string(known->second), sources[family.name])});
+          continue;
+        }
+        types.emplace(family.name, family.type);
+        if (family.help) helps.emplace(family.name, Help{*family.help});
+        auto& from = sources[family.name];
+        if (!from.empty()) from += ", ";
+        from += path;
+        families.push_back(&family);
+      }
+    }
+
+    std::map<std::string_view, std::string> texts;
+    for (const auto* family : families) {
+      const auto help = helps.find(family->name);
+      texts.emplace(family->name,
+                    help != helps.end() ? std::string(help->second.text) : "Metric read from " + sources[family->name]);
+    }
+    // Descriptors stay as long as no family changed its kind or text, so that new numbers in a file keep
+    // the layout.
+    const bool keep = std::ranges::all_of(families, [&](const auto* family) {
+      const auto* desc = descs_->find(family->name);
+      return !desc || (desc->type == family->type && desc->help == texts[family->name]);
+    });
+    if (!keep) descs_ = std::make_shared<DescPool>();
+    for (const auto* family : families) add(*family, descs_->get(family->name, family->type, texts[family->name]));
+  }
+
+  void add(const ExpositionFamily& family, const MetricDesc& desc) {
+    std::set<std::string_view> names;
+    for (const auto& series : family.series)
+      for (const auto& [name, value] : series.labels) names.insert(name);
+    for (const auto& series : family.series) {
+      // Every series of a family in a file gets all its label names; those it lacks are empty.
+      std::vector<Label> labels;
+      for (const auto name : names) {
+        const auto it = std::ranges::find(series.labels, name, &std::pair<std::string, std::string>::first);
+        labels.push_back({name, it == series.labels.end() ? std::string_view{} : std::string_view(it->second)});
+      }
+      if (family.type != MetricType::histogram && family.type != MetricType::summary) {
+        put(desc, Part::value, labels, series.value);
+        continue;
+      }
+      const bool histogram = family.type == MetricType::histogram;
+      const auto extra = [&](double at, double value) {
+        auto with = labels;
+        with.push_back({histogram ? "le" : "quantile", texts_.emplace_back(go_number(at))});
+        put(desc, histogram ? Part::bucket : Part::value, with, value);
+      };
+      for (const auto& [at, value] : series.points) extra(at, value);
+      const double end = std::numeric_limits<double>::infinity();
+      if (histogram && !series.points.contains(end)) extra(end, series.count);
+      put(desc, Part::sum, labels, series.sum);
+      put(desc, Part::count, labels, series.count);
+    }
+  }
+
+  void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value) {
+    plan_.push_back(
+        {&desc, part, static_cast<std::uint32_t>(labels_.size()), static_cast<std::uint32_t>(labels.size()), value});
+    labels_.insert(labels_.end(), labels.begin(), labels.end());
+  }
+
+  std::vector<std::string> patterns_;
+  std::map<std::string, File> files_;
+  std::vector<std::string> order_;  // as read: by directory, then by name
+  DescPoolPtr descs_ = std::make_shared<DescPool>();
+  // Everything to emit; views into files_ and texts_.
+  std::vector<Item> plan_;
+  std::vector<Label> labels_;
+  std::deque<std::string> texts_;
+  std::vector<Error> conflicts_;
+  bool conflict_ = false;  // of help texts: only those count as node_textfile_scrape_error
+};
+
+Result<std::unique_ptr<Collector>> make(const Host&, const Options& options) {
+  return std::make_unique<Textfile>(options.list("collector.textfile.directory"));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_textfile;
+const CollectorInfo collector_textfile{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "sensors/exposition.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A collector over files that the test writes below DIR.
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+struct Directory {
+  explicit Directory(const Files& files) {
+    make();
+    for (const auto& [file, text] : files) write(file, text);
+  }
+  Directory(const Directory&) = delete;
+  void make() {
+    char name[] = "/tmp/vitald-textfile-XXXXXX";
+    path = mkdtemp(name);
+  }
+  ~Directory() { fs::remove_all(path); }
+  void write(const std::string& file, const std::string& text) const {
+    fs::create_directories(fs::path(path + "/" + file).parent_path());
+    std::ofstream(path + "/" + file + ".tmp") << text;
+    fs::rename(path + "/" + file + ".tmp", path + "/" + file);
+  }
+  [[nodiscard]] std::string plain(std::string text) const {
+    for (std::size_t at; (at = text.find(path)) != std::string::npos;) text.replace(at, path.size(), "DIR");
+    // Modification times are those of the test's files.
+    std::string out;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);)
+      out += (line.starts_with("node_textfile_mtime") ? line.substr(0, line.rfind(' ')) + " T" : line) + "\n";
+    return out;
+  }
+  std::string path;
+};
+
+constexpr const char* kOk = "node_textfile_scrape_error 0\n";
+constexpr const char* kBad = "node_textfile_scrape_error 1\n";
+std::string mtime(const std::string& file) { return "node_textfile_mtime_seconds{file=\"DIR/" + file + "\"} T\n"; }
+
+TEST(Textfile, Cases) {
+  struct Case {
+    const char* name;
+    std::vector<std::pair<std::string, std::string>> files;
+    std::string text;
+    std::string help;     // of the first family; empty: not compared
+    std::string problem;  // empty: none
+  };
+  const Case cases[] = {
+      {"no file that counts", {{"readme.txt", "x"}}, kOk, "", ""},
+      {"untyped without help",
+       {{"a.prom", "m{foo=\"bar\"} 10\n"}},
+       "m{foo=\"bar\"} 10\n" + mtime("a.prom") + kOk,
+       "m untyped Metric read from DIR/a.prom",
+       ""},
+      {"types and blanks",
+       {{"a.prom",
+         "  # HELP c Some\\\\thing\\nmore\n# TYPE c COUNTER\n\n\t c { a = \"1\" , b=\"x\\\"y\" } 1e3\n# a "
+         "comment\n#\n"}},
+       "c{a=\"1\",b=\"x\\\"y\"} 1000\n" + mtime("a.prom") + kOk,
+       "c counter Some\\thing\nmore",
+       ""},
+      {"labels that some series lack",
+       {{"a.prom", "g{foo=\"bar\"} 229\ng 20\n"}},
+       "g{foo=\"bar\"} 229\ng{foo=\"\"} 20\n" + mtime("a.prom") + kOk,
+       "",
+       ""},
+      {"summary",
+       {{"a.prom",
+         "# TYPE s summary\ns{h=\"x\",quantile=\"0.99\"} 2\ns{quantile=\"0.5\",h=\"x\"} 1e-07\ns_sum{h=\"x\"} 3.5\n"
+         "s_count{h=\"x\"} 4\ns{quantile=\"0.5\"} 9\n"}},
+       "s{h=\"x\",quantile=\"0.5\"} 1e-07\ns{h=\"x\",quantile=\"0.99\"} 2\ns_sum{h=\"x\"} 3.5\ns_count{h=\"x\"} 4\n"
+       "s{h=\"\",quantile=\"0.5\"} 9\ns_sum{h=\"\"} 0\ns_count{h=\"\"} 0\n" +
+           mtime("a.prom") + kOk,
+       "",
+       ""},
+      {"histogram, also without its last bucket",
+       {{"a.prom", "# TYPE h histogram\nh_bucket{le=\"1638400\"} 3\nh_bucket{le=\"0.5\"} 1\nh_sum 7\nh_count 4\n"}},
+       "h_bucket{le=\"0.5\"} 1\nh_bucket{le=\"1.6384e+06\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 7\nh_count 4\n" +
+           mtime("a.prom") + kOk,
+       "",
+       ""},
+      {"a _sum that is nobody's", {{"a.prom", "x_sum 1\n"}}, "x_sum 1\n" + mtime("a.prom") + kOk, "", ""},
+      {"timestamps: the whole file is out",
+       {{"a.prom", "a 1 1441205977284\nb 2\n"}, {"b.prom", "c 3\n"}},
+       "c 3\n" + mtime("b.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: contains unsupported client-side timestamps, skipping entire file"},
+      {"same family, same help",
+       {{"a.prom", "# HELP e Same.\ne{f=\"a\"} 1\n"}, {"b.prom", "# HELP e Same.\ne{f=\"b\"} 2\n"}},
+       "e{f=\"a\"} 1\ne{f=\"b\"} 2\n" + mtime("a.prom") + mtime("b.prom") + kOk,
+       "e untyped Same.",
+       ""},
+      {"same family, no help",
+       {{"a.prom", "# HELP e\ne{f=\"a\"} 1\n"}, {"b.prom", "# HELP e \ne{f=\"b\"} 2\n"}},
+       "e{f=\"a\"} 1\ne{f=\"b\"} 2\n" + mtime("a.prom") + mtime("b.prom") + kOk,
+       "e untyped Metric read from DIR/a.prom, DIR/b.prom",
+       ""},
+      {"same family, other help: the first wins",
+       {{"a.prom", "# HELP e One.\ne{f=\"a\"} 1\n"}, {"b.prom", "# HELP e Two.\ne{f=\"b\"} 2\n"}},
+       "e{f=\"a\"} 1\n" + mtime("a.prom") + mtime("b.prom") + kBad,
+       "e untyped One.",
+       "malformed: DIR/b.prom: e: help text 'Two.' differs from 'One.' in DIR/a.prom"},
+      {"same family, other type: no scrape error in node_exporter either",
+       {{"a.prom", "# TYPE e counter\ne 1\n"}, {"b.prom", "# TYPE e gauge\ne{f=\"b\"} 2\n"}},
+       "e 1\n" + mtime("a.prom") + mtime("b.prom") + kOk,
+       "",
+       "malformed: DIR/b.prom: e is a gauge but was a counter in DIR/a.prom"},
+      {"a name inside the braces",
+       {{"a.prom", "{\"m\",a=\"1\"} 2\n"}},
+       "m{a=\"1\"} 2\n" + mtime("a.prom") + kOk,
+       "",
+       ""},
+      {"numbers",
+       {{"a.prom", "a +Inf\nb -inf\nc NaN\nd 0x1\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 4: expected float as value, got '0x1'"},
+      {"no newline at the end",
+       {{"a.prom", "a 1"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: unexpected end of input stream: the last line has no newline"},
+      {"blank after the value",
+       {{"a.prom", "a 1 \n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: expected integer as timestamp, got ''"},
+      {"second type",
+       {{"a.prom", "a 1\n# TYPE a counter\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 2: second TYPE line for metric name 'a', or TYPE reported after samples"},
+      {"unknown type",
+       {{"a.prom", "# TYPE a info\na 1\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: unknown metric type 'info'"},
+      {"duplicate label",
+       {{"a.prom", "a{x=\"1\",x=\"2\"} 1\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: duplicate label names for metric 'a'"},
+      {"open quote",
+       {{"a.prom", "a{x=\"1} 1\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: label value '1} 1' contains unescaped new-line"},
+      {"not text",
+       {{"a.prom", "a{x=\"\xff\"} 1\n"}},
+       kBad,
+       "",
+       "malformed: DIR/a.prom: line 1: invalid label value '\xef\xbf\xbd'"},
+      {"empty file", {{"a.prom", ""}}, mtime("a.prom") + kOk, "", ""},
+      {"a directory with that name", {{"a.prom/x", ""}}, kBad, "", "io: DIR/a.prom: not a regular file"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Directory dir(c.files);
+    const auto got = run_collector("textfile", {}, {{"collector.textfile.directory", dir.path + "/"}});
+    EXPECT_EQ(dir.plain(got.text), c.text);
+    EXPECT_EQ(got.error, "");
+    if (!c.help.empty()) {
+      EXPECT_THAT(dir.plain(got.types), testing::StartsWith(c.help + "\n"));
+    }
+    std::string problems;
+    for (const auto& p : got.problems) problems += p;
+    auto plain = dir.plain(problems);
+    if (!plain.empty()) plain.pop_back();
+    EXPECT_EQ(plain, c.problem);
+  }
+}
+
+TEST(Textfile, DirectoriesAndGlobs) {
+  EXPECT_EQ(run_collector("textfile", {}).text, kOk);
+  const auto missing = run_collector("textfile", {}, {{"collector.textfile.directory", "/nonexistent/*"}});
+  EXPECT_EQ(missing.text, kBad);
+  EXPECT_THAT(missing.problems, testing::ElementsAre("gone: /nonexistent/*: No such file or directory (ENOENT)"));
+  const Directory dir({{"one/a.prom", "a 1\n"}, {"two/b.prom", "b 2\n"}, {"other/c.prom", "c 3\n"}});
+  const auto got = run_collector("textfile", {},
+                                 {{"collector.textfile.directory", dir.path + "/[ot][nw]*"},
+                                  {"collector.textfile.directory", dir.path + "/other"}});
+  EXPECT_EQ(dir.plain(got.text),
+            "a 1\nb 2\nc 3\n" + mtime("one/a.prom") + mtime("two/b.prom") + mtime("other/c.prom") + kOk);
+}
+
+TEST(Textfile, FollowsChanges) {
+  const Directory dir(Files{{"a.prom", "# HELP a A.\na 1\n"}});
+  CollectorFixture f("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  EXPECT_EQ(dir.plain(f.run().text), "a 1\n" + mtime("a.prom") + kOk);
+  dir.write("a.prom", "# HELP a A.\na 2\n");
+  EXPECT_EQ(dir.plain(f.run().text), "a 2\n" + mtime("a.prom") + kOk);
+  dir.write("a.prom", "# HELP a Another.\n# TYPE a gauge\na 3\n");
+  const auto got = f.run();
+  EXPECT_EQ(dir.plain(got.text), "a 3\n" + mtime("a.prom") + kOk);
+  EXPECT_THAT(got.types, testing::StartsWith("a gauge Another.\n"));
+  fs::remove(dir.path + "/a.prom");
+  EXPECT_EQ(f.run().text, kOk);
+}
+
+TEST(Textfile, AnUnchangedFileIsNotReadAgain) {
+  const Directory dir(Files{{"a.prom", "a 1\n"}});
+  CollectorFixture f("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  f.run();
+  struct stat before {};
+  ASSERT_EQ(stat((dir.path + "/a.prom").c_str(), &before), 0);
+  // The same size, inode and times with other content: only somebody who reads it could tell.
+  std::ofstream(dir.path + "/a.prom") << "a 7\n";
+  const timespec times[] = {before.st_atim, before.st_mtim};
+  ASSERT_EQ(utimensat(AT_FDCWD, (dir.path + "/a.prom").c_str(), times, 0), 0);
+  EXPECT_EQ(dir.plain(f.run().text), "a 1\n" + mtime("a.prom") + kOk);
+}
+
+TEST(Textfile, NumbersAsGoPrintsThem) {
+  struct Case {
+    double value;
+    const char* text;
+  };
+  const Case cases[] = {
+      {0, "0"},           {1, "1"},        {0.99, "0.99"},    {409600, "409600"}, {1638400, "1.6384e+06"},
+      {1e-4, "0.0001"},   {1e-5, "1e-05"}, {-2.5, "-2.5"},    {1e21, "1e+21"},    {1e100, "1e+100"},
+      {999999, "999999"}, {1e6, "1e+06"},  {HUGE_VAL, "+Inf"}};
+  for (const auto& c : cases) EXPECT_EQ(go_number(c.value), c.text);
+}
+
+}  // namespace
+}  // namespace vitald
