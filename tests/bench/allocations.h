@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+// Calls of operator new so far, in a program that links allocations.cpp. For one thread.
+std::size_t allocations();
