@@ -12,6 +12,7 @@
 
 #include "agent/config/flags.h"
 #include "agent/http/server.h"
+#include "agent/os/memory.h"
 #include "agent/os/service.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/report.h"
@@ -106,7 +107,7 @@ class Daemon {
     pipeline_.start(std::move(start));
     wait_for_first_snapshot();
     print_report();
-    malloc_trim(0);  // what libbpf needed to parse BTF
+    give_back_startup_memory();
     notify_service("READY=1");
 
     for (;;) {

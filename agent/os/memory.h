@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace vitald {
+
+// Starting takes far more memory than running: libbpf parses the kernel's BTF, yaml-cpp and CLI code run
+// once, and every library's constructors touch their pages. Afterwards this gives back the free heap and
+// unmaps the pages of program text and constants that were touched; those still in use come back from the
+// page cache at their next use, a minor fault each 64 KiB. Call it once the first cycles have run.
+void give_back_startup_memory();
+
+}  // namespace vitald
