@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/name_filter.h"
+#include "sensors/proc/cpuinfo.h"
+
+namespace vitald {
+namespace {
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_cpu_seconds_total", MetricType::counter, "Seconds the CPUs spent in each mode.", "cpu,mode", "seconds",
+     "/proc/stat"},
+    {"node_cpu_guest_seconds_total", MetricType::counter, "Seconds the CPUs spent in guests (VMs) for each mode.",
+     "cpu,mode", "seconds", "/proc/stat"},
+    {"node_cpu_info", MetricType::gauge, "CPU information from /proc/cpuinfo.",
+     "package,core,cpu,vendor,family,model,model_name,microcode,stepping,cachesize", "", "/proc/cpuinfo"},
+    {"node_cpu_frequency_hertz", MetricType::gauge, "CPU frequency in hertz from /proc/cpuinfo.", "package,core,cpu",
+     "hertz", "/proc/cpuinfo"},
+    {"node_cpu_flag_info", MetricType::gauge,
+     "The `flags` field of CPU information from /proc/cpuinfo taken from the first core.", "flag", "", "/proc/cpuinfo"},
+    {"node_cpu_bug_info", MetricType::gauge,
+     "The `bugs` field of CPU information from /proc/cpuinfo taken from the first core.", "bug", "", "/proc/cpuinfo"},
+    {"node_cpu_core_throttles_total", MetricType::counter, "Number of times this CPU core has been throttled.",
+     "package,core", "", "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"},
+    {"node_cpu_package_throttles_total", MetricType::counter, "Number of times this CPU package has been throttled.",
+     "package", "", "/sys/devices/system/cpu/cpu*/thermal_throttle/package_throttle_count"},
+    {"node_cpu_isolated", MetricType::gauge,
+     "Whether each core is isolated, information from /sys/devices/system/cpu/isolated.", "cpu", "",
+     "/sys/devices/system/cpu/isolated"},
+    {"node_cpu_online", MetricType::gauge, "CPUs that are online and being scheduled.", "cpu", "",
+     "/sys/devices/system/cpu/cpu*/online"},
+};
+constexpr const MetricDesc &kSeconds = kMetrics[0], &kGuest = kMetrics[1], &kInfo = kMetrics[2],
+                           &kFrequency = kMetrics[3], &kFlagInfo = kMetrics[4], &kBugInfo = kMetrics[5],
+                           &kCoreThrottles = kMetrics[6], &kPackageThrottles = kMetrics[7], &kIsolated = kMetrics[8],
+                           &kOnline = kMetrics[9];
+
+constexpr std::string_view kFlagsFlag = "collector.cpu.info.flags-include",
+                           kBugsFlag = "collector.cpu.info.bugs-include";
+constexpr FlagSpec kFlags[] = {
+    {"collector.cpu.guest", FlagType::boolean, "true", "Enables metric node_cpu_guest_seconds_total"},
+    {"collector.cpu.info", FlagType::boolean, "false", "Enables metric cpu_info"},
+    {kFlagsFlag, FlagType::pattern, "",
+     "Filter the `flags` field in cpuInfo with a value that must be a regular expression"},
+    {kBugsFlag, FlagType::pattern, "",
+     "Filter the `bugs` field in cpuInfo with a value that must be a regular expression"},
+};
+
+// The columns of a cpu line. guest and guest_nice are also inside user and nice (account_guest_time,
+// kernel/sched/cputime.c), so a sum over modes must not take both.
+constexpr std::string_view kModes[] = {"user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"};
+constexpr std::string_view kGuestModes[] = {"user", "nice"};
+constexpr std::size_t kIdle = 3, kColumns = std::size(kModes) + std::size(kGuestModes);
+// The unit of /proc/stat is USER_HZ, 100 on every architecture in use (include/asm-generic/param.h).
+constexpr double kTicksPerSecond = 100;
+// idle runs backwards by a tick or two (get_cpu_idle_time's sum of two clocks); by more than this the CPU
+// was taken out and its counters start again.
+constexpr std::uint64_t kJumpBackTicks = 300;
+
+struct CpuTicks {
+  std::uint64_t cpu = 0;
+  std::size_t columns = 0;  // how many of them this kernel has
+  std::uint64_t ticks[kColumns] = {};
+};
+
+std::vector<std::uint64_t> parse_cpu_list(std::string_view text, bool& ok) {  // "1,3-5,9"
+  std::vector<std::uint64_t> cpus;
+  for (std::string_view rest = trim(text); !rest.empty();) {
+    auto range = take_until(rest, ',');
+    const auto first = parse_u64(take_until(range, '-'));
+    const auto last = range.empty() ? first : parse_u64(range);
+    if (!first || !last || *last < *first || *last - *first > 65535) {
+      ok = false;
+      return cpus;
+    }
+    for (auto cpu = *first; cpu <= *last; ++cpu) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+// What can change only when a CPU comes or goes: read again when the kernel's lists of CPUs change.
+class Topology {
+ public:
+  explicit Topology(const Host& host)
+      : folder_(host.sysfs("devices/system/cpu")), online_(folder_ + "/online"), present_(folder_ + "/present") {}
+
+  // True when the set of CPUs is another one than last time, or cannot be known.
+  bool changed() {
+    const auto online = online_.read();
+    const bool known = online.has_value();
+    now_.assign(online.value_or(""));
+    if (const auto present = present_.read()) now_ += *present;
+    if (known && scanned_ && now_ == before_) return false;
+    before_.swap(now_);
+    scanned_ = true;
+    return true;
+  }
+
+  void scan(BatchWriter& out) {
+    cores_.clear();
+    packages_.clear();
+    online_cpus_.clear();
+    const auto names = list_directory(folder_);
+    if (!names) return;  // an old or foreign tree without CPUs: nothing to say
+    bool first = true, has_online = false;
+    for (const auto& name : *names) {
+      std::string_view number = name;
+      if (!take_prefix(number, "cpu") || number.empty() || number.front() < '0' || number.front() > '9') continue;
+      const auto cpu = folder_ + "/" + name;
+      const auto online = read_kernel_file(cpu + "/online");
+      if (first) has_online = online.has_value();  // a boot CPU that cannot be taken out has no such file
+      first = false;
+      if (has_online) online_cpus_.push_back({std::string(number), online && trim(*online) == "1"});
+      add_throttles(cpu);
+    }
+    scan_isolated(out);
+  }
+
+  void emit(BatchWriter& out) {
+    for (const auto cpu : isolated_) out.set(kIsolated, 1, Decimal(cpu));
+    for (auto& p : packages_)
+      if (const auto n = read_number(p.file)) out.set(kPackageThrottles, *n, p.package);
+    for (auto& c : cores_)
+      if (const auto n = read_number(c.file)) out.set(kCoreThrottles, *n, c.package, c.core);
+    for (const auto& [cpu, online] : online_cpus_) out.set(kOnline, online ? 1 : 0, cpu);
+  }
+
+ private:
+  struct Throttle {
+    std::string package, core;
+    KernelFile file;
+  };
+
+  static std::optional<double> read_number(KernelFile& file) {
+    const auto text = file.read();
+    const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
+    return n ? std::optional(static_cast<double>(*n)) : std::nullopt;
+  }
+  static std::string number_text(const std::string& path) {
+    const auto text = read_kernel_file(path);
+    const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
+    return n ? std::to_string(*n) : std::string();
+  }
+  // Siblings share the counter: the first CPU of a core that has the file speaks for it, likewise per
+  // package. Some machines count per core only.
+  static void add_first(std::vector<Throttle>& list, std::string package, std::string core, const std::string& path) {
+    const auto known =
+        std::ranges::any_of(list, [&](const Throttle& t) { return t.package == package && t.core == core; });
+    KernelFile file(path);
+    if (known || !read_number(file)) return;
+    list.push_back({std::move(package), std::move(core), std::move(file)});
+  }
+  void add_throttles(const std::string& cpu) {
+    auto package = number_text(cpu + "/topology/physical_package_id");
+    auto core = number_text(cpu + "/topology/core_id");
+    if (package.empty() || core.empty()) return;
+    add_first(cores_, package, std::move(core), cpu + "/thermal_throttle/core_throttle_count");
+    add_first(packages_, std::move(package), {}, cpu + "/thermal_throttle/package_throttle_count");
+  }
+  void scan_isolated(BatchWriter& out) {
+    isolated_.clear();
+    const auto path = folder_ + "/isolated";
+    const auto text = read_kernel_file(path);
+    if (!text) return;  // before 4.1 there is no such file
+    bool ok = true;
+    isolated_ = parse_cpu_list(*text, ok);
+    if (!ok) out.problem({Errc::malformed, 0, fmt::format("{}: '{}': a list like 1,3-5 expected", path, trim(*text))});
+  }
+
+  std::string folder_, before_, now_;
+  bool scanned_ = false;
+  KernelFile online_, present_;
+  std::vector<Throttle> cores_, packages_;
+  std::vector<std::pair<std::string, bool>> online_cpus_;
+  std::vector<std::uint64_t> isolated_;
+};
+
+// The words of a line that a pattern chose, matched again only when the line is another one.
+class ChosenWords {
+ public:
+  explicit ChosenWords(NameFilter wanted) : wanted_(std::move(wanted)) {}
+
+  void emit(BatchWriter& out, const MetricDesc& desc, std::string_view line) {
+    if (line != line_) {
+      line_ = line;
+      words_.clear();
+      for (auto word = take_word(line); !word.empty(); word = take_word(line))
+        if (!wanted_.ignored(word)) words_.emplace_back(word);
+    }
+    for (const auto& word : words_) out.set(desc, 1, word);
+  }
+
+ private:
+  NameFilter wanted_;
+  std::string line_;
+  std::vector<std::string> words_;
+};
+// Nothing when no pattern is given: no words are asked for.
+Result<std::optional<ChosenWords>> chosen_words(const Options& options, std::string_view flag) {
+  const auto pattern = options.text(flag);
+  if (pattern.empty()) return std::optional<ChosenWords>();
+  auto wanted = NameFilter::make("", pattern);
+  if (!wanted) return fail(wanted.error());
+  return std::optional<ChosenWords>(ChosenWords(std::move(*wanted)));
+}
+
+class Cpu final : public Collector {
+ public:
+  struct Config {
+    bool guest, info, frequency;
+    std::optional<ChosenWords> flags, bugs;
+  };
+  Cpu(const Host& host, Config config)
+      : config_(std::move(config)), stat_(host.procfs("stat")), cpuinfo_(host.procfs("cpuinfo")), topology_(host) {}
+
+  Result<> collect(BatchWriter& out) override {
+    Result<> outcome = collect_stat(out);
+    const bool changed = topology_.changed();
+    if (changed) topology_.scan(out);
+    topology_.emit(out);
+    if (config_.info) {
+      const auto info = collect_info(out, changed);
+      if (!info && outcome) outcome = fail(info.error());
+    }
+    return outcome;
+  }
+
+ private:
+  // "cpu3 47054 102 15683 1113230 533 0 60 0 5 4"
+  Result<> collect_stat(BatchWriter& out) {
+    auto text = stat_.read();
+    if (!text) return fail(text.error());
+    Result<> outcome;
+    now_.clear();
+    while (text->starts_with("cpu")) {
+      const auto line = take_line(*text);
+      std::string_view rest = line.substr(3);
+      if (rest.empty() || is_blank(rest.front())) continue;  // the sum of all
+      CpuTicks row;
+      const auto cpu = take_u64(rest);
+      while (row.columns < kColumns) {
+        const auto n = take_u64(rest);
+        if (!n) break;
+        row.ticks[row.columns++] = *n;
+      }
+      const bool torn = row.columns < kColumns ? !trim(rest).empty() : !(rest.empty() || is_blank(rest.front()));
+      if (!cpu || torn || row.columns == 0) {
+        if (outcome)
+          outcome =
+              fail(Errc::malformed, fmt::format("{}: '{}': 'cpuN' and up to 10 numbers expected", stat_.path(), line));
+        continue;
+      }
+      row.cpu = *cpu;
+      hold_back(row);
+      emit(out, row);
+      now_.push_back(row);
+    }
+    before_.swap(now_);
+    return outcome;
+  }
+
+  // A counter never runs backwards: the old value stays until the new one has passed it.
+  void hold_back(CpuTicks& row) const {
+    const auto* old = now_.size() < before_.size() ? &before_[now_.size()] : nullptr;
+    if (!old || old->cpu != row.cpu) {
+      const auto found = std::ranges::find(before_, row.cpu, &CpuTicks::cpu);
+      if (found == before_.end()) return;
+      old = &*found;
+    }
+    const auto idle = row.columns > kIdle ? row.ticks[kIdle] : 0;
+    if (row.columns > kIdle && idle + kJumpBackTicks <= old->ticks[kIdle]) return;
+    row.columns = std::max(row.columns, old->columns);
+    for (std::size_t i = 0; i < row.columns; ++i) row.ticks[i] = std::max(row.ticks[i], old->ticks[i]);
+  }
+
+  void emit(BatchWriter& out, const CpuTicks& row) const {
+    const Decimal cpu(row.cpu);
+    const auto modes = std::min(row.columns, std::size(kModes));
+    for (std::size_t i = 0; i < modes; ++i)
+      out.set(kSeconds, static_cast<double>(row.ticks[i]) / kTicksPerSecond, cpu, kModes[i]);
+    if (!config_.guest) return;
+    for (std::size_t i = modes; i < row.columns; ++i)
+      out.set(kGuest, static_cast<double>(row.ticks[i]) / kTicksPerSecond, cpu, kGuestModes[i - modes]);
+  }
+
+  // Without the frequencies nothing in cpuinfo changes while the CPUs stay; making it costs the kernel
+  // microseconds per CPU.
+  Result<> collect_info(BatchWriter& out, bool changed) {
+    std::string_view rest = kept_cpuinfo_;
+    if (config_.frequency || changed || rest.empty()) {
+      const auto text = cpuinfo_.read();
+      if (!text) return fail(text.error());
+      rest = *text;
+      if (!config_.frequency) rest = kept_cpuinfo_.assign(*text);
+    }
+    const auto start = trim(rest.substr(0, 80));
+    bool first = true;
+    while (const auto info = take_cpuinfo(rest)) {
+      const auto cpu = parse_u64(info->processor);
+      if (!cpu)
+        return fail(Errc::malformed,
+                    fmt::format("{}: 'processor: {}': a number expected", cpuinfo_.path(), info->processor));
+      const Decimal number(*cpu);
+      out.set(kInfo, 1, info->package, info->core, number, info->vendor, info->family, info->model, info->model_name,
+              info->microcode, info->stepping, info->cache_size);
+      auto mhz_text = trim(info->mhz);
+      if (mhz_text.ends_with("MHz")) mhz_text.remove_suffix(3);
+      const auto mhz = parse_double(mhz_text);
+      if (config_.frequency && mhz) out.set(kFrequency, *mhz * 1e6, info->package, info->core, number);
+      if (std::exchange(first, false)) {
+        if (config_.flags) config_.flags->emit(out, kFlagInfo, info->flags);
+        if (config_.bugs) config_.bugs->emit(out, kBugInfo, info->bugs);
+      }
+    }
+    if (first)
+      return fail(Errc::malformed, fmt::format("{}: '{}': a 'processor' line expected", cpuinfo_.path(), start));
+    return {};
+  }
+  Config config_;
+  KernelFile stat_, cpuinfo_;
+  Topology topology_;
+  std::string kept_cpuinfo_;
+  std::vector<CpuTicks> before_, now_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  auto flags = chosen_words(options, kFlagsFlag);
+  if (!flags) return fail(flags.error());
+  auto bugs = chosen_words(options, kBugsFlag);
+  if (!bugs) return fail(bugs.error());
+  const bool info = options.flag("collector.cpu.info") || flags->has_value() || bugs->has_value();
+  // As in node_exporter the frequencies of cpuinfo belong to cpufreq and go with it.
+  const bool frequency = !options.spec("collector.cpufreq") || options.flag("collector.cpufreq");
+  return std::make_unique<Cpu>(
+      host, Cpu::Config{options.flag("collector.cpu.guest"), info, frequency, std::move(*flags), std::move(*bugs)});
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_cpu;
+const CollectorInfo collector_cpu{kMetrics, kFlags, make};
+
+}  // namespace vitald

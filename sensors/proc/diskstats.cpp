@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <optional>
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/name_filter.h"
+#include "sensors/row_memo.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kSource = "/proc/diskstats", kUdev = "/run/udev/data";
+// The numbers of a line first, in its order (Documentation/admin-guide/iostats.rst).
+constexpr MetricDesc kMetrics[] = {
+    {"node_disk_reads_completed_total", MetricType::counter, "The total number of reads completed successfully.",
+     "device", "", kSource},
+    {"node_disk_reads_merged_total", MetricType::counter, "The total number of reads merged.", "device", "", kSource},
+    {"node_disk_read_bytes_total", MetricType::counter, "The total number of bytes read successfully.", "device",
+     "bytes", kSource},
+    {"node_disk_read_time_seconds_total", MetricType::counter, "The total number of seconds spent by all reads.",
+     "device", "seconds", kSource},
+    {"node_disk_writes_completed_total", MetricType::counter, "The total number of writes completed successfully.",
+     "device", "", kSource},
+    {"node_disk_writes_merged_total", MetricType::counter, "The number of writes merged.", "device", "", kSource},
+    {"node_disk_written_bytes_total", MetricType::counter, "The total number of bytes written successfully.", "device",
+     "bytes", kSource},
+    {"node_disk_write_time_seconds_total", MetricType::counter,
+     "This is the total number of seconds spent by all writes.", "device", "seconds", kSource},
+    {"node_disk_io_now", MetricType::gauge, "The number of I/Os currently in progress.", "device", "", kSource},
+    {"node_disk_io_time_seconds_total", MetricType::counter, "Total seconds spent doing I/Os.", "device", "seconds",
+     kSource},
+    {"node_disk_io_time_weighted_seconds_total", MetricType::counter, "The weighted # of seconds spent doing I/Os.",
+     "device", "seconds", kSource},
+    {"node_disk_discards_completed_total", MetricType::counter, "The total number of discards completed successfully.",
+     "device", "", kSource},
+    {"node_disk_discards_merged_total", MetricType::counter, "The total number of discards merged.", "device", "",
+     kSource},
+    {"node_disk_discarded_sectors_total", MetricType::counter, "The total number of sectors discarded successfully.",
+     "device", "", kSource},
+    {"node_disk_discard_time_seconds_total", MetricType::counter,
+     "This is the total number of seconds spent by all discards.", "device", "seconds", kSource},
+    {"node_disk_flush_requests_total", MetricType::counter, "The total number of flush requests completed successfully",
+     "device", "", kSource},
+    {"node_disk_flush_requests_time_seconds_total", MetricType::counter,
+     "This is the total number of seconds spent by all flush requests.", "device", "seconds", kSource},
+    {"node_disk_info", MetricType::gauge, "Info of /sys/block/<block_device>.",
+     "device,major,minor,path,wwn,model,serial,revision,rotational", "", kUdev},
+    {"node_disk_filesystem_info", MetricType::gauge, "Info about disk filesystem.", "device,type,usage,uuid,version",
+     "", kUdev},
+    {"node_disk_device_mapper_info", MetricType::gauge, "Info about disk device mapper.",
+     "device,name,uuid,vg_name,lv_name,lv_layer", "", kUdev},
+    {"node_disk_ata_write_cache", MetricType::gauge, "ATA disk has a write cache.", "device", "", kUdev},
+    {"node_disk_ata_write_cache_enabled", MetricType::gauge, "ATA disk has its write cache enabled.", "device", "",
+     kUdev},
+    {"node_disk_ata_rotation_rate_rpm", MetricType::gauge, "ATA disk rotation rate in RPMs (0 for SSDs).", "device", "",
+     kUdev},
+};
+constexpr std::size_t kColumns = 17;       // 11 before Linux 4.18, 15 before 5.5
+constexpr std::size_t kLeastColumns = 11;  // partitions had 4 before 2.6.25: passed over
+constexpr const MetricDesc &kInfo = kMetrics[17], &kFilesystem = kMetrics[18], &kMapper = kMetrics[19];
+
+// Sectors are 512 bytes whatever the disk says (Documentation/block/stat.rst), times are milliseconds.
+constexpr double kSector = 512, kMillisecond = 1.0 / 1000.0;
+constexpr double kScale[kColumns] = {
+    1, 1, kSector, kMillisecond, 1, 1,           kSector, kMillisecond, 1, kMillisecond, kMillisecond,
+    1, 1, 1,       kMillisecond, 1, kMillisecond};
+
+constexpr std::string_view kInclude = "collector.diskstats.device-include",
+                           kExclude = "collector.diskstats.device-exclude";
+constexpr FlagSpec kFlags[] = {
+    {kExclude, FlagType::pattern, "^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\\d+n\\d+p)\\d+$",
+     "Regexp of diskstats devices to exclude (mutually exclusive to device-include).",
+     "collector.diskstats.ignored-devices"},
+    {kInclude, FlagType::pattern, "", "Regexp of diskstats devices to include (mutually exclusive to device-exclude)."},
+};
+
+// udev's properties that become labels or values.
+enum Property : std::size_t {
+  kPath,
+  kWwn,
+  kModel,
+  kRevision,
+  kScsiSerial,
+  kSerialShort,
+  kSerial,
+  kFsType,
+  kFsUsage,
+  kFsUuid,
+  kFsVersion,
+  kDmName,
+  kDmUuid,
+  kDmVgName,
+  kDmLvName,
+  kDmLvLayer,
+  kAta,
+  kAtaWriteCache,
+  kAtaWriteCacheEnabled,
+  kAtaRotationRate,
+  kProperties
+};
+constexpr std::string_view kPropertyNames[kProperties] = {"ID_PATH",
+                                                          "ID_WWN",
+                                                          "ID_MODEL",
+                                                          "ID_REVISION",
+                                                          "SCSI_IDENT_SERIAL",
+                                                          "ID_SERIAL_SHORT",
+                                                          "ID_SERIAL",
+                                                          "ID_FS_TYPE",
+                                                          "ID_FS_USAGE",
+                                                          "ID_FS_UUID",
+                                                          "ID_FS_VERSION",
+                                                          "DM_NAME",
+                                                          "DM_UUID",
+                                                          "DM_VG_NAME",
+                                                          "DM_LV_NAME",
+                                                          "DM_LV_LAYER",
+                                                          "ID_ATA",
+                                                          "ID_ATA_WRITE_CACHE",
+                                                          "ID_ATA_WRITE_CACHE_ENABLED",
+                                                          "ID_ATA_ROTATION_RATE_RPM"};
+struct AtaValue {
+  Property property;
+  const MetricDesc& desc;
+};
+constexpr AtaValue kAtaValues[] = {
+    {kAtaWriteCache, kMetrics[20]}, {kAtaWriteCacheEnabled, kMetrics[21]}, {kAtaRotationRate, kMetrics[22]}};
+
+struct Disk {
+  bool ignored = false;
+  std::string name, major, minor;
+  std::string property[kProperties];
+  bool rotational = false;
+};
+
+class Diskstats final : public Collector {
+ public:
+  Diskstats(const Host& host, NameFilter filter)
+      : host_(host), file_(host.procfs("diskstats"), KernelFile::Read::records), filter_(std::move(filter)) {}
+
+  // "   8      16 sdb 326552 841 9657779 84 41822 2895 1972905 5007 0 60730 67070 68851 0 1925173784 11130"
+  Result<> collect(BatchWriter& out) override {
+    if (udev_changed()) disks_.clear();
+    const auto text = file_.read();
+    if (!text) return fail(text.error());
+    disks_.start();
+    Result<> outcome;
+    std::string_view rest = *text;
+    std::string copy;  // made when a disk is new: its facts are read into the same buffer
+    while (!rest.empty()) {
+      const auto before = rest;
+      const auto line = take_line(rest);
+      std::string_view numbers = line;
+      auto* disk = disks_.match(numbers, ' ');
+      if (!disk) {
+        if (trim(line).empty()) continue;
+        if (copy.empty()) {
+          copy = before;
+          rest = copy;
+          continue;
+        }
+        auto found = disk_of(numbers);
+        if (!found) {
+          if (outcome) outcome = malformed(line);
+          continue;
+        }
+        disk = disks_.insert(line.substr(0, line.size() - numbers.size()), std::move(*found));
+      }
+      if (!disk->ignored && !emit(out, *disk, numbers) && outcome) outcome = malformed(line);
+    }
+    return outcome;
+  }
+
+ private:
+  // udev replaces a device's file by renaming, so the folder's time tells of every change. The time has the
+  // grain of a timer tick: what is younger than a second may have changed again after we looked.
+  bool udev_changed() {
+    struct stat st {};
+    const bool there = stat(host_.roots().udev.c_str(), &st) == 0;
+    const std::int64_t mtime_ns = there ? st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec : -1;
+    const bool changed = udev_young_ || mtime_ns != udev_mtime_ns_;
+    udev_mtime_ns_ = mtime_ns;
+    udev_young_ = there && host_.clock().wall_ns() - mtime_ns < 1'000'000'000;
+    return changed;
+  }
+
+  // Takes "   8      16 sdb" off the front of `rest`.
+  std::optional<Disk> disk_of(std::string_view& rest) const {
+    const auto major = take_u64(rest);
+    const auto minor = take_u64(rest);
+    const auto name = take_word(rest);
+    if (!major || !minor || name.empty()) return std::nullopt;
+    Disk disk;
+    disk.ignored = filter_.ignored(name);
+    if (disk.ignored) return disk;
+    disk.name = name;
+    disk.major = std::to_string(*major);
+    disk.minor = std::to_string(*minor);
+    auto folder = disk.name;
+    for (char& c : folder)
+      if (c == '/') c = '!';  // "cciss/c0d0" is cciss!c0d0 in sysfs
+    const auto rotational = read_kernel_file(host_.sysfs("block/" + folder + "/queue/rotational"));
+    disk.rotational = rotational && trim(*rotational) == "1";  // no queue: not rotational, says node_exporter
+    if (udev_mtime_ns_ >= 0) read_properties(disk);
+    return disk;
+  }
+  // "E:ID_MODEL=TOSHIBA_KSDB4U86"
+  void read_properties(Disk& disk) const {
+    auto text = read_kernel_file(host_.udev("b" + disk.major + ":" + disk.minor));
+    if (!text) return;  // udev knows nothing of this device
+    while (!text->empty()) {
+      auto line = take_line(*text);
+      if (!take_prefix(line, "E:") || line.find('=') == std::string_view::npos) continue;
+      const auto key = take_until(line, '=');
+      for (std::size_t i = 0; i < kProperties; ++i)
+        if (kPropertyNames[i] == key) disk.property[i] = line;
+    }
+  }
+
+  static bool emit(BatchWriter& out, const Disk& disk, std::string_view numbers) {
+    double values[kColumns];
+    std::size_t count = 0;
+    while (count < kColumns) {
+      const auto n = take_u64(numbers);
+      if (!n) break;
+      values[count] = static_cast<double>(*n) * kScale[count];
+      ++count;
+    }
+    const bool whole_word = numbers.empty() || is_space(numbers.front());
+    if (!whole_word || (count < kColumns && !trim(numbers).empty())) return false;
+    if (count < kLeastColumns) return true;
+
+    const auto& p = disk.property;
+    // The serial printed on the disk's label, else what the bus said, else (virtio) the made-up one.
+    const auto& serial = !p[kScsiSerial].empty()    ? p[kScsiSerial]
+                         : !p[kSerialShort].empty() ? p[kSerialShort]
+                                                    : p[kSerial];
+    out.set(kInfo, 1, disk.name, disk.major, disk.minor, p[kPath], p[kWwn], p[kModel], serial, p[kRevision],
+            disk.rotational ? "1" : "0");
+    for (std::size_t i = 0; i < count; ++i) out.set(kMetrics[i], values[i], disk.name);
+    if (!p[kFsType].empty()) out.set(kFilesystem, 1, disk.name, p[kFsType], p[kFsUsage], p[kFsUuid], p[kFsVersion]);
+    if (!p[kDmName].empty())
+      out.set(kMapper, 1, disk.name, p[kDmName], p[kDmUuid], p[kDmVgName], p[kDmLvName], p[kDmLvLayer]);
+    if (p[kAta].empty()) return true;
+    for (const auto& ata : kAtaValues)
+      if (const auto value = parse_double(p[ata.property])) out.set(ata.desc, *value, disk.name);
+    return true;
+  }
+  [[nodiscard]] tl::unexpected<Error> malformed(std::string_view line) const {
+    return fail(Errc::malformed,
+                fmt::format("{}: '{}': 'major minor name' and 11 to 17 numbers expected", file_.path(), line));
+  }
+
+  const Host& host_;
+  KernelFile file_;
+  NameFilter filter_;
+  RowMemo<Disk> disks_;
+  std::int64_t udev_mtime_ns_ = -1;
+  bool udev_young_ = false;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  auto filter = NameFilter::exclusive(options, kExclude, kInclude);
+  if (!filter) return fail(filter.error());
+  return std::make_unique<Diskstats>(host, std::move(*filter));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_diskstats;
+const CollectorInfo collector_diskstats{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The network interfaces of this process' network namespace by rtnetlink: one dump in place of ~30 files per
+// interface under /sys/class/net.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/fd.h"
+#include "core/result.h"
+
+namespace vitald {
+
+// The members of struct rtnl_link_stats64, all 64 bits wide, in its order.
+enum LinkStat : std::uint8_t {
+  rx_packets,
+  tx_packets,
+  rx_bytes,
+  tx_bytes,
+  rx_errors,
+  tx_errors,
+  rx_dropped,
+  tx_dropped,
+  multicast,
+  collisions,
+  rx_length_errors,
+  rx_over_errors,
+  rx_crc_errors,
+  rx_frame_errors,
+  rx_fifo_errors,
+  rx_missed_errors,
+  tx_aborted_errors,
+  tx_carrier_errors,
+  tx_fifo_errors,
+  tx_heartbeat_errors,
+  tx_window_errors,
+  rx_compressed,
+  tx_compressed,
+  rx_nohandler,
+  kLinkStats
+};
+
+struct Link {
+  std::string_view name, alias;
+  const char* stats = nullptr;  // unaligned
+  std::size_t stat_count = 0;   // how many of them this kernel has
+
+  [[nodiscard]] std::uint64_t stat(std::size_t i) const;
+};
+
+struct LinkAddress {
+  std::string device, address;  // "eth0", "fe80::1"
+  unsigned prefix_length = 0;
+  std::string_view scope;  // link-local, interface-local, global or empty; see address_scope()
+};
+
+// Not thread-safe. The socket stays open between calls; views are valid until the next one.
+class LinkDump {
+ public:
+  Result<std::span<const Link>> links();
+  Result<std::vector<LinkAddress>> addresses();
+
+ private:
+  enum class More : std::uint8_t { yes, no, interrupted };
+  Result<> dump(std::uint16_t type);
+  Result<> request(std::uint16_t type);
+  Result<More> receive();
+
+  Fd socket_;
+  std::uint32_t sequence_ = 0;
+  bool interrupted_ = false;
+  std::vector<char> answer_;
+  std::size_t size_ = 0;
+  std::vector<Link> links_;
+};
+
+// What node_exporter calls the scope of an address of 4 or 16 bytes: loopback counts as link-local.
+std::string_view address_scope(std::span<const unsigned char> address);
+
+}  // namespace vitald

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/row_memo.h"
+
+namespace vitald {
+namespace {
+
+// One family per line of the file; kernels add and drop lines, so they are made at run time.
+constexpr MetricDesc kMetrics[] = {
+    {"node_memory_*", MetricType::gauge, "Memory information field *.", "", "bytes", "/proc/meminfo"},
+};
+
+struct Field {
+  const MetricDesc* desc = nullptr;
+  bool kib = false;
+};
+
+class Meminfo final : public Collector {
+ public:
+  explicit Meminfo(const Host& host) : file_(host.procfs("meminfo")) {}
+
+  // "Active(anon):    2020004 kB" and "HugePages_Total:       0". The kernel writes kB and means KiB
+  // (show_val_kb, fs/proc/meminfo.c).
+  Result<> collect(BatchWriter& out) override {
+    auto text = file_.read();
+    if (!text) return fail(text.error());
+    out.use(pool_);
+    fields_.start();
+    Result<> outcome;
+    while (!text->empty()) {
+      const auto line = take_line(*text);
+      std::string_view rest = line;
+      auto* field = fields_.match(rest, ':');
+      if (!field) {
+        if (trim(line).empty()) continue;
+        const auto key = take_until(rest, ':');
+        const auto made = field_of(key, rest);
+        if (made) field = fields_.insert(key, *made);
+      } else {
+        rest.remove_prefix(1);
+      }
+      const auto n = field ? take_u64(rest) : std::nullopt;
+      if (!n || trim(rest) != (field->kib ? "kB" : "")) {
+        if (outcome) outcome = malformed(line);
+        continue;
+      }
+      out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
+    }
+    return outcome;
+  }
+
+ private:
+  std::optional<Field> field_of(std::string_view key, std::string_view value) {
+    const auto number = take_word(value);
+    const auto unit = trim(value);
+    if (key.empty() || !parse_u64(number) || (!unit.empty() && unit != "kB")) return std::nullopt;
+    std::string field;  // Active(anon) -> Active_anon_bytes
+    for (const char c : key) {
+      if (c == ')') continue;
+      const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+      if (!word && c != '(') return std::nullopt;
+      field += c == '(' ? '_' : c;
+    }
+    if (!unit.empty()) field += "_bytes";
+    const auto type = field.ends_with("_total") ? MetricType::counter : MetricType::gauge;
+    return Field{&pool_->get("node_memory_" + field, type, fmt::format("Memory information field {}.", field), "",
+                             unit.empty() ? "" : "bytes", "/proc/meminfo"),
+                 !unit.empty()};
+  }
+  [[nodiscard]] tl::unexpected<Error> malformed(std::string_view line) const {
+    return fail(Errc::malformed,
+                fmt::format("{}: '{}': 'Name: number' or 'Name: number kB' expected", file_.path(), line));
+  }
+
+  KernelFile file_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+  RowMemo<Field> fields_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Meminfo>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_meminfo;
+const CollectorInfo collector_meminfo{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kSource = "/proc/stat";
+constexpr MetricDesc kMetrics[] = {
+    {"node_intr_total", MetricType::counter, "Total number of interrupts serviced.", "", "", kSource},
+    {"node_context_switches_total", MetricType::counter, "Total number of context switches.", "", "", kSource},
+    {"node_forks_total", MetricType::counter, "Total number of forks.", "", "", kSource},
+    {"node_boot_time_seconds", MetricType::gauge, "Node boot time, in unixtime.", "", "seconds", kSource},
+    {"node_procs_running", MetricType::gauge, "Number of processes in runnable state.", "", "", kSource},
+    {"node_procs_blocked", MetricType::gauge, "Number of processes blocked waiting for I/O to complete.", "", "",
+     kSource},
+    {"node_softirqs_total", MetricType::counter, "Number of softirq calls.", "vector", "", kSource},
+};
+constexpr const MetricDesc& kSoftirqs = kMetrics[6];
+
+struct Row {
+  std::string_view key;
+  const MetricDesc& desc;
+};
+constexpr Row kRows[] = {
+    {"intr", kMetrics[0]},  {"ctxt", kMetrics[1]},          {"processes", kMetrics[2]},
+    {"btime", kMetrics[3]}, {"procs_running", kMetrics[4]}, {"procs_blocked", kMetrics[5]},
+};
+// In the kernel's order (softirq_to_name, kernel/softirq.c), with node_exporter's words.
+constexpr std::string_view kVectors[] = {"hi",           "timer",   "net_tx", "net_rx",  "block",
+                                         "block_iopoll", "tasklet", "sched",  "hrtimer", "rcu"};
+
+constexpr FlagSpec kFlags[] = {
+    {"collector.stat.softirq", FlagType::boolean, "false", "Export softirq calls per vector"},
+};
+
+class Stat final : public Collector {
+ public:
+  Stat(const Host& host, const Options& options)
+      : file_(host.procfs("stat")), softirq_(options.flag("collector.stat.softirq")) {}
+
+  // "ctxt 38014093"
+  Result<> collect(BatchWriter& out) override {
+    auto text = file_.read();
+    if (!text) return fail(text.error());
+    Result<> outcome;
+    while (!text->empty()) {
+      std::string_view rest = take_line(*text);
+      const auto key = take_word(rest);
+      if (key == "softirq") {
+        if (softirq_ && !softirqs(out, rest) && outcome) outcome = malformed(key, rest, "a total and numbers");
+        continue;
+      }
+      for (const auto& row : kRows) {
+        if (row.key != key) continue;
+        if (const auto n = take_u64(rest)) out.set(row.desc, static_cast<double>(*n));
+        else if (outcome) outcome = malformed(key, rest, "a number");
+        break;
+      }
+    }
+    return outcome;
+  }
+
+ private:
+  // " 5057579 250191 1481983 1647 211099 186066 0 1783454 622196 12499 508444": the sum, then per vector
+  static bool softirqs(BatchWriter& out, std::string_view rest) {
+    if (!take_u64(rest)) return false;
+    for (const auto vector : kVectors) {
+      if (trim(rest).empty()) return true;  // before 2.6.31 there were fewer
+      const auto n = take_u64(rest);
+      if (!n) return false;
+      out.set(kSoftirqs, static_cast<double>(*n), vector);
+    }
+    return true;
+  }
+  [[nodiscard]] tl::unexpected<Error> malformed(std::string_view key, std::string_view rest,
+                                                std::string_view expected) const {
+    return fail(Errc::malformed, fmt::format("{}: '{} {}': {} expected", file_.path(), key, trim(rest), expected));
+  }
+
+  KernelFile file_;
+  bool softirq_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  return std::make_unique<Stat>(host, options);
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_stat;
+const CollectorInfo collector_stat{kMetrics, kFlags, make};
+
+}  // namespace vitald

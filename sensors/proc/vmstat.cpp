@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/name_filter.h"
+#include "sensors/row_memo.h"
+
+namespace vitald {
+namespace {
+
+// One family per chosen line of the file, made at run time.
+constexpr MetricDesc kMetrics[] = {
+    {"node_vmstat_*", MetricType::untyped, "/proc/vmstat information field *.", "", "", "/proc/vmstat"},
+};
+constexpr std::string_view kFieldsFlag = "collector.vmstat.fields";
+constexpr FlagSpec kFlags[] = {
+    {kFieldsFlag, FlagType::pattern, "^(oom_kill|pgpg|pswp|pg.*fault).*",
+     "Regexp of fields to return for vmstat collector."},
+};
+
+class Vmstat final : public Collector {
+ public:
+  Vmstat(const Host& host, NameFilter fields) : file_(host.procfs("vmstat")), wanted_(std::move(fields)) {}
+
+  // "pgpgin 7344136"
+  Result<> collect(BatchWriter& out) override {
+    auto text = file_.read();
+    if (!text) return fail(text.error());
+    out.use(pool_);
+    rows_.start();
+    Result<> outcome;
+    while (!text->empty()) {
+      const auto line = take_line(*text);
+      std::string_view rest = line;
+      auto* desc = rows_.match(rest, ' ');
+      if (!desc) {
+        const auto key = take_word(rest);
+        if (key.empty()) continue;
+        desc = rows_.insert(key, desc_of(key));
+      }
+      if (!*desc) continue;
+      const auto value = take_u64(rest);
+      if (value && trim(rest).empty()) out.set(**desc, static_cast<double>(*value));
+      else if (outcome)
+        outcome = fail(Errc::malformed, fmt::format("{}: '{}': 'name number' expected", file_.path(), line));
+    }
+    return outcome;
+  }
+
+ private:
+  // nullptr: not asked for.
+  const MetricDesc* desc_of(std::string_view key) {
+    if (wanted_.ignored(key)) return nullptr;
+    return &pool_->get(fmt::format("node_vmstat_{}", key), MetricType::untyped,
+                       fmt::format("/proc/vmstat information field {}.", key), "", "", "/proc/vmstat");
+  }
+
+  KernelFile file_;
+  NameFilter wanted_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+  RowMemo<const MetricDesc*> rows_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  auto fields = NameFilter::make("", options.text(kFieldsFlag));
+  if (!fields) return fail(fields.error());
+  return std::make_unique<Vmstat>(host, std::move(*fields));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_vmstat;
+const CollectorInfo collector_vmstat{kMetrics, kFlags, make};
+
+}  // namespace vitald
