@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel's own price of a scrape: asks for the same things as the collectors, keeps every descriptor,
 // parses nothing. Reads a list from the file named in argv[1], one thing a line:
-//   f PATH   pread the file to its end      d PATH   list the directory
-//   s PATH   statfs                         n        rtnetlink dump of all links      u   uname
+//   f PATH   one pread gives all      r PATH   seq_file of many records: a page a read, until it returns 0
+//   d PATH   list the directory       s PATH   statfs       n   rtnetlink dump of all links       u   uname
 // Then, for each line "N" on stdin, makes N passes and prints the CPU time they took in ns.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -54,12 +54,9 @@ static void pass(void) {
     off_t at = 0;
     ssize_t size;
     switch (t->kind) {
-      case 'f':
-        // One page a read is what seq_files of many records give; a short read ends the others.
-        while ((size = pread(t->fd, buffer, sizeof buffer, at)) > 0) {
-          at += size;
-          if (size < 2048) break;
-        }
+      case 'f': size = pread(t->fd, buffer, sizeof buffer, 0); break;
+      case 'r':
+        while ((size = pread(t->fd, buffer, sizeof buffer, at)) > 0) at += size;
         break;
       case 'd':
         lseek(t->fd, 0, SEEK_SET);
@@ -90,8 +87,8 @@ int main(int argc, char** argv) {
     t->fd = -1;
     if (line[0] && line[1]) snprintf(t->path, sizeof t->path, "%s", line + 2);
     if (t->kind == 'n') t->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (t->kind == 'f' || t->kind == 'd') t->fd = open(t->path, O_RDONLY | O_CLOEXEC);
-    if (strchr("fdn", t->kind) && t->fd < 0) die(t->path);
+    if (strchr("frd", t->kind)) t->fd = open(t->path, O_RDONLY | O_CLOEXEC);
+    if (strchr("frdn", t->kind) && t->fd < 0) die(t->path);
     ++count;
   }
   fclose(list);

@@ -30,9 +30,9 @@ COLLECTORS = ("cpu stat meminfo vmstat loadavg pressure diskstats filesystem net
 
 def floor_list():
     """Everything those collectors must ask the kernel for again in each scrape, on this host."""
-    files = ["/proc/stat", "/proc/meminfo", "/proc/vmstat", "/proc/loadavg", "/proc/diskstats", "/proc/1/mounts",
+    files = ["/proc/stat", "/proc/meminfo", "/proc/vmstat", "/proc/loadavg",
              *glob.glob("/proc/pressure/*"),
-             *glob.glob("/sys/devices/system/clocksource/clocksource*/*_clocksource"),
+             *glob.glob("/sys/devices/system/clocksource/clocksource*/[ac]*_clocksource"),
              *glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_count"),
              *glob.glob("/sys/class/hwmon/hwmon*/*_input"), *glob.glob("/sys/class/hwmon/hwmon*/*_alarm"),
              *glob.glob("/sys/class/powercap/*/energy_uj"), *glob.glob("/sys/class/power_supply/*/uevent"),
@@ -48,7 +48,7 @@ def floor_list():
         _, where, kind, *_ = line.split()
         if not skip_type.match(kind) and not skip_mount.match(where):
             mounts.add(where)
-    lines = [*(f"f {p}" for p in files if os.access(p, os.R_OK)), *(f"d {p}" for p in folders),
+    lines = ["r /proc/diskstats", "r /proc/1/mounts", *(f"f {p}" for p in files if os.access(p, os.R_OK)), *(f"d {p}" for p in folders),
              *(f"s {m}" for m in sorted(mounts)), "n", "u"]
     return lines
 
