@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef VITALD_BLOCK_LATENCY_H
+#define VITALD_BLOCK_LATENCY_H
+
+#include "vitald/hist.h"
+
+enum vitald_block_op {
+	VITALD_BLOCK_READ,
+	VITALD_BLOCK_WRITE,
+	VITALD_BLOCK_FLUSH,
+	VITALD_BLOCK_DISCARD,
+	VITALD_BLOCK_OTHER, /* write zeroes, zone operations, passthrough */
+	VITALD_BLOCK_OPS,
+};
+
+#define VITALD_DISK_NAME 32 /* DISK_NAME_LEN, include/linux/blkdev.h */
+#define VITALD_BLOCK_DEVICES 64
+/* Rows: first one per operation for the disks without rows of their own, then one per disk and operation seen. */
+#define VITALD_BLOCK_ROWS (VITALD_BLOCK_OPS + VITALD_BLOCK_DEVICES * 3)
+
+struct vitald_block_key {
+	char disk[VITALD_DISK_NAME];
+	__u64 op;
+};
+
+/* One per CPU and row number. */
+struct vitald_block_row {
+	struct vitald_hist queue;	/* from the request's start to its issue */
+	struct vitald_hist device;	/* from its issue to its completion */
+	__u64 bytes;
+	__u64 errors;
+	__u64 untimed;	/* completed without the kernel's times and without ours */
+	__u64 unused[3];
+};
+
+/* One per CPU. */
+struct vitald_block_cpu {
+	struct vitald_block_key key; /* of the last request completed here */
+	__u64 row;
+};
+
+#endif

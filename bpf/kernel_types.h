@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The kernel's fields that our programs read, and nothing else. libbpf moves each access to where the running
+ * kernel has the field, by name; so offsets, order and what is left out do not matter. Flavours (___pre514) have
+ * the fields of the kernels before that version; which one there is, is asked of the kernel, not of its version.
+ */
+#ifndef VITALD_KERNEL_TYPES_H
+#define VITALD_KERNEL_TYPES_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct kernfs_node {
+	struct kernfs_node *__parent;
+	const char *name;
+	__u64 id;
+};
+struct kernfs_node___pre615 {
+	struct kernfs_node *parent;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+struct css_set {
+	struct cgroup_subsys_state *subsys[1]; /* CGROUP_SUBSYS_COUNT of them */
+	struct cgroup *dfl_cgrp;
+};
+
+struct rq {
+	__u64 clock;
+};
+struct cfs_rq {
+	struct rq *rq; /* with CONFIG_FAIR_GROUP_SCHED */
+};
+struct sched_entity {
+	struct cfs_rq *cfs_rq; /* with CONFIG_FAIR_GROUP_SCHED */
+};
+struct sched_info {
+	unsigned long long last_queued; /* with CONFIG_SCHED_INFO */
+};
+
+struct task_struct {
+	unsigned int __state;
+	int pid;
+	int tgid;
+	char comm[16];
+	struct sched_entity se;
+	struct sched_info sched_info;
+	struct css_set *cgroups;
+};
+struct task_struct___pre514 {
+	long state;
+};
+
+struct gendisk {
+	int major;
+	char disk_name[32];
+};
+struct request_queue {
+	struct gendisk *disk; /* since 5.15 */
+};
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len;
+	__u64 start_time_ns;
+	__u64 io_start_time_ns;
+};
+struct request___pre517 {
+	struct gendisk *rq_disk;
+};
+
+typedef struct {
+	long counter;
+} atomic_long_t;
+struct page_counter {
+	atomic_long_t usage;
+	unsigned long max;
+	struct page_counter *parent;
+};
+struct mem_cgroup {
+	struct page_counter memory;
+};
+
+#pragma clang attribute pop
+
+/* Only the names count: their values are taken from the running kernel. */
+enum cgroup_subsys_id {
+	vitald_unused_cgrp_id,
+	cpu_cgrp_id,
+	cpuacct_cgrp_id,
+	memory_cgrp_id,
+};
+
+#endif

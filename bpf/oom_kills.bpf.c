@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Who was killed for want of memory. mark_victim names the task since v6.8; before, only its pid, and the task
+ * itself was seen a moment earlier by signal_generate, sent by the same thread (__oom_kill_process, mm/oom_kill.c).
+ */
+#include "owner.bpf.h"
+#include "vitald/oom_kills.h"
+
+const volatile bool victim_is_task = true;
+
+/* A ring: record n is at (n - 1) % VITALD_OOM_RECORDS. Written under the kernel's oom_lock, so by one at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, VITALD_OOM_RECORDS);
+	__type(key, __u32);
+	__type(value, struct vitald_oom_record);
+} records SEC(".maps");
+
+__u64 sequence = 0;
+
+/* Only before v6.8: killing thread -> the last one it sent SIGKILL. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct vitald_oom_record);
+} last_kill SEC(".maps");
+
+/* Too large for the stack: a template to start a last_kill entry from. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct vitald_oom_record);
+} empty SEC(".maps");
+
+#define MEMORY_LEVELS 12
+#define CHARGE_BATCH 64 /* pages charged ahead per CPU: MEMCG_CHARGE_BATCH */
+
+/*
+ * The tracepoint does not say whether a cgroup's limit or the host's memory ran out, so ask the victim's cgroup
+ * and those above it whether one is at its limit.
+ */
+static __always_inline __u32 at_limit(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct page_counter *counter;
+	int i;
+
+	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		return 0;
+	/* css is the first field of mem_cgroup */
+	counter = &((struct mem_cgroup *)css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), false))
+			   ->memory;
+#pragma unroll
+	for (i = 0; i < MEMORY_LEVELS; i++) {
+		unsigned long usage = BPF_CORE_READ(counter, usage.counter), max = BPF_CORE_READ(counter, max);
+
+		if (max && usage + CHARGE_BATCH >= max)
+			return 1;
+		counter = BPF_CORE_READ(counter, parent);
+		if (!counter)
+			break;
+	}
+	return 0;
+}
+
+static __always_inline void describe(struct vitald_oom_record *record, struct task_struct *task)
+{
+	record->pid = BPF_CORE_READ(task, tgid);
+	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
+	record->memcg = at_limit(task);
+	read_path(&record->cgroup, cgroup_of(task, false));
+}
+
+static __always_inline int marked_task(struct task_struct *task)
+{
+	__u32 index = sequence % VITALD_OOM_RECORDS;
+	struct vitald_oom_record *record = bpf_map_lookup_elem(&records, &index);
+
+	if (!record)
+		return 0;
+	describe(record, task);
+	record->sequence = ++sequence;
+	return 0;
+}
+
+static __always_inline int marked_pid(__u32 pid)
+{
+	__u32 index = sequence % VITALD_OOM_RECORDS, killer = (__u32)bpf_get_current_pid_tgid();
+	struct vitald_oom_record *record = bpf_map_lookup_elem(&records, &index);
+	struct vitald_oom_record *kill = bpf_map_lookup_elem(&last_kill, &killer);
+
+	if (!record)
+		return 0;
+	if (kill && kill->pid == pid) {
+		bpf_probe_read_kernel(record, sizeof(*record), kill);
+	} else { /* it was exiting already, and is marked to get at the reserves */
+		record->pid = pid;
+		record->memcg = 0;
+		record->comm[0] = 0;
+		record->cgroup.id = 0;
+		record->cgroup.levels = 0;
+	}
+	record->sequence = ++sequence;
+	return 0;
+}
+
+static __always_inline int signalled(int sig, struct task_struct *task)
+{
+	__u32 killer = (__u32)bpf_get_current_pid_tgid(), zero = 0;
+	struct vitald_oom_record *record;
+
+	if (sig != 9)
+		return 0;
+	record = bpf_map_lookup_elem(&empty, &zero);
+	if (!record)
+		return 0;
+	bpf_map_update_elem(&last_kill, &killer, record, BPF_ANY);
+	record = bpf_map_lookup_elem(&last_kill, &killer);
+	if (record)
+		describe(record, task);
+	return 0;
+}
+
+SEC("tp_btf/mark_victim")
+int on_victim(__u64 *ctx)
+{
+	return victim_is_task ? marked_task((struct task_struct *)ctx[0]) : marked_pid((__u32)ctx[0]);
+}
+
+SEC("raw_tp/mark_victim")
+int on_victim_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return victim_is_task ? marked_task((struct task_struct *)ctx->args[0]) : marked_pid((__u32)ctx->args[0]);
+}
+
+SEC("tp_btf/signal_generate")
+int on_signal(__u64 *ctx)
+{
+	return signalled((int)ctx[0], (struct task_struct *)ctx[2]);
+}
+
+SEC("raw_tp/signal_generate")
+int on_signal_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return signalled((int)ctx->args[0], (struct task_struct *)ctx->args[2]);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Run-queue latency of the host; CPU time, run-queue delay and context switches per cgroup. One hook, and no
+ * state per task: at sched_switch the kernel still has in next->sched_info.last_queued when the task became
+ * runnable, in the clock of the run queue it is on (sched_info_arrive, kernel/sched/stats.h, does the same
+ * subtraction a moment later). What a CPU has been running, and since when, is remembered per CPU.
+ */
+#include "owner.bpf.h"
+#include "vitald/runq_latency.h"
+
+const volatile __u32 owner_slots = 1;	    /* rows per CPU, the first one for everybody else */
+const volatile bool has_prev_state = true;  /* sched_switch's 4th argument, v5.18 */
+const volatile bool has_last_queued = true; /* CONFIG_SCHED_INFO and CONFIG_FAIR_GROUP_SCHED */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs */
+	__type(key, __u32);
+	__type(value, struct vitald_sched_cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * owner_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_sched_row);
+} rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* owner_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* owner_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_cgroup_path);
+} paths SEC(".maps");
+
+/* cgroup id -> slot. Entries are made here and removed by user space, which also refills the free slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* owner_slots */
+	__type(key, __u64);
+	__type(value, __u32);
+} slot_of SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1); /* owner_slots */
+	__type(value, __u32);
+} free_slots SEC(".maps");
+
+/* Only where last_queued is missing: pid -> when it became runnable. Full: the longest waiting are forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* 16384 when used */
+	__type(key, __u32);
+	__type(value, __u64);
+} runnable_since SEC(".maps");
+
+/* 0 when all slots are taken. Rare: once per cgroup and CPU, and again when the cache entry was taken over. */
+static __always_inline __u32 find_slot(struct kernfs_node *node, __u64 id)
+{
+	struct vitald_cgroup_path *path;
+	struct vitald_slot *owner;
+	__u32 *known, slot = 0;
+
+	known = bpf_map_lookup_elem(&slot_of, &id);
+	if (known)
+		return *known;
+	if (bpf_map_pop_elem(&free_slots, &slot))
+		return 0;
+	owner = bpf_map_lookup_elem(&slots, &slot);
+	path = bpf_map_lookup_elem(&paths, &slot);
+	if (!owner || !path)
+		return 0;
+	if (bpf_map_update_elem(&slot_of, &id, &slot, BPF_NOEXIST)) { /* another CPU was faster */
+		bpf_map_push_elem(&free_slots, &slot, 0);
+		return 0;
+	}
+	read_path(path, node);
+	owner->dead = 0;
+	owner->id = id;
+	return slot;
+}
+
+static __always_inline long state_of(struct task_struct *task, bool direct)
+{
+	/* v5.14 renamed task_struct::state to __state. */
+	if (bpf_core_field_exists(task->__state))
+		return FIELD(task, __state);
+	return FIELD((struct task_struct___pre514 *)task, state);
+}
+
+static __always_inline void became_runnable(struct task_struct *task, bool direct)
+{
+	__u32 pid = FIELD(task, pid);
+	__u64 now = bpf_ktime_get_ns();
+
+	bpf_map_update_elem(&runnable_since, &pid, &now, BPF_ANY);
+}
+
+static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
+				    bool direct)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), index;
+	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
+	struct vitald_sched_row *row;
+	__u64 now, queued = 0, delay = 0, id;
+	struct kernfs_node *node;
+	__u32 i;
+
+	if (!c)
+		return 0;
+	if (has_last_queued)
+		now = direct ? next->se.cfs_rq->rq->clock : BPF_CORE_READ(next, se.cfs_rq, rq, clock);
+	else
+		now = bpf_ktime_get_ns();
+
+	if (c->running) {
+		index = cpu * owner_slots + c->slot;
+		row = bpf_map_lookup_elem(&rows, &index);
+		if (row) {
+			row->cpu_ns += now - c->since_ns;
+			/* as __schedule() chooses between nvcsw and nivcsw */
+			if (!preempt && prev_state)
+				row->voluntary++;
+			else
+				row->involuntary++;
+		}
+		if (!has_last_queued && (preempt || !prev_state))
+			became_runnable(prev, direct);
+	}
+	c->since_ns = now;
+	c->running = pid != 0;
+	if (!pid)
+		return 0;
+
+	node = cgroup_of(next, direct);
+	id = FIELD(node, id);
+	i = id & (VITALD_SCHED_CACHE - 1);
+	if (c->cache[i].id != id) {
+		c->cache[i].slot = find_slot(node, id);
+		c->cache[i].id = id;
+	}
+	c->slot = c->cache[i].slot;
+
+	if (has_last_queued) {
+		queued = FIELD(next, sched_info.last_queued);
+	} else {
+		__u64 *since = bpf_map_lookup_elem(&runnable_since, &pid);
+
+		if (since)
+			queued = *since;
+	}
+	if (!queued)
+		return 0;
+	if (now > queued)
+		delay = now - queued;
+	vitald_hist_add(&c->delay, delay);
+	index = cpu * owner_slots + c->slot;
+	row = bpf_map_lookup_elem(&rows, &index);
+	if (row)
+		row->delay_ns += delay;
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int on_switch(__u64 *ctx)
+{
+	struct task_struct *prev = (struct task_struct *)ctx[1];
+
+	return switched(ctx[0], prev, (struct task_struct *)ctx[2], has_prev_state ? (long)ctx[3] : state_of(prev, true),
+			true);
+}
+
+SEC("raw_tp/sched_switch")
+int on_switch_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *prev = (struct task_struct *)ctx->args[1];
+
+	return switched(ctx->args[0], prev, (struct task_struct *)ctx->args[2],
+			has_prev_state ? (long)ctx->args[3] : state_of(prev, false), false);
+}
+
+SEC("tp_btf/sched_wakeup")
+int on_wakeup(__u64 *ctx)
+{
+	became_runnable((struct task_struct *)ctx[0], true);
+	return 0;
+}
+
+SEC("raw_tp/sched_wakeup")
+int on_wakeup_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	became_runnable((struct task_struct *)ctx->args[0], false);
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup_new")
+int on_wakeup_new(__u64 *ctx)
+{
+	became_runnable((struct task_struct *)ctx[0], true);
+	return 0;
+}
+
+SEC("raw_tp/sched_wakeup_new")
+int on_wakeup_new_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	became_runnable((struct task_struct *)ctx->args[0], false);
+	return 0;
+}
+
+static __always_inline int removed(struct cgroup *cgroup)
+{
+	struct vitald_slot *owner;
+	__u32 *slot;
+	__u64 id;
+
+	/* ids are unique within a hierarchy only */
+	if (BPF_CORE_READ(cgroup, root, hierarchy_id) != hierarchy_id)
+		return 0;
+	id = BPF_CORE_READ(cgroup, kn, id);
+	slot = bpf_map_lookup_elem(&slot_of, &id);
+	if (!slot)
+		return 0;
+	owner = bpf_map_lookup_elem(&slots, slot);
+	if (owner)
+		owner->dead = 1;
+	return 0;
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int on_rmdir(__u64 *ctx)
+{
+	return removed((struct cgroup *)ctx[0]);
+}
+
+SEC("raw_tp/cgroup_rmdir")
+int on_rmdir_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return removed((struct cgroup *)ctx->args[0]);
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Run-queue latency of the host, and CPU time, run-queue delay and context switches per owner, from one hook.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "bpf/include/vitald/owner.h"
+#include "bpf/include/vitald/runq_latency.h"
+#include "bpf/runq_latency.skel.h"
+#include "sensors/bpf/path_text.h"
+#include "sensors/bpf/probe.h"
+#include "sensors/owner/hierarchy.h"
+#include "sensors/owner/ledger.h"
+#include "sensors/owner/owner.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kName = "runq_latency";
+constexpr std::int64_t kKeepOwnerNs = 300'000'000'000;
+constexpr std::int64_t kNamesMayComeNs = 60'000'000'000;
+
+constexpr FlagSpec kFlags[] = {
+    {"owner.limit", FlagType::number, "1024",
+     "How many cgroups and owners BPF probes follow one by one; the rest is summed up as owner=\"other\"."},
+};
+
+constexpr MetricDesc kMetrics[] = {
+    VITALD_PROBE_METRICS,
+    {"vitald_sched_runqueue_latency_seconds", MetricType::histogram,
+     "How long tasks that could run waited for a CPU, each time they got one.", "", "seconds", "tp_btf/sched_switch"},
+    {"vitald_cgroup_cpu_seconds_total", MetricType::counter, "CPU time by owner, in finished time slices.",
+     kOwnerLabels, "seconds", "tp_btf/sched_switch"},
+    {"vitald_cgroup_runqueue_delay_seconds_total", MetricType::counter,
+     "Time that tasks which could run waited for a CPU, by owner.", kOwnerLabels, "seconds", "tp_btf/sched_switch"},
+    {"vitald_cgroup_context_switches_total", MetricType::counter,
+     "Context switches away from tasks of the owner, because they waited (voluntary) or were preempted.",
+     "kind,owner_kind,owner,namespace,pod,container,guest", "", "tp_btf/sched_switch"},
+};
+const MetricDesc& kLatency = kMetrics[3];
+const MetricDesc& kCpu = kMetrics[4];
+const MetricDesc& kDelay = kMetrics[5];
+const MetricDesc& kSwitches = kMetrics[6];
+
+enum Counter : std::size_t { cpu_ns, delay_ns, voluntary, involuntary, kCounters };
+using Ledger = OwnerLedger<kCounters>;
+using Totals = Ledger::Totals;
+
+class RunqLatency final : public Collector {
+ public:
+  RunqLatency(const Host& host, LoadedProbe<runq_latency_bpf> probe, MappedArray<vitald_sched_cpu> cpus,
+              MappedArray<vitald_sched_row> rows, MappedArray<vitald_slot> slots, Hierarchy hierarchy)
+      : host_(host),
+        probe_(std::move(probe)),
+        report_(kName, probe_.skel->obj, probe_.form),
+        cpus_(std::move(cpus)),
+        rows_(std::move(rows)),
+        slots_(std::move(slots)),
+        resolver_(host),
+        ledger_(slots_.size()),
+        places_(slots_.size()) {
+    report_.note(fmt::format("{}, owners by {}",
+                             kernel_facts().keeps_last_queued ? "no state per task" : "wakeups recorded per task",
+                             to_string(hierarchy.kind)));
+  }
+
+  Result<> collect(BatchWriter& out) override {
+    report_.emit(out);
+
+    HistSum delays;
+    for (std::size_t cpu = 0; cpu < cpus_.size(); ++cpu) delays.add(cpus_[cpu].delay);
+    out.histogram(kLatency, delays.view());
+
+    sum_owners();
+    for (const auto& e : ledger_.entries()) out.set_labels(kCpu, seconds(e.total()[cpu_ns]), e.labels);
+    for (const auto& e : ledger_.entries()) out.set_labels(kDelay, seconds(e.total()[delay_ns]), e.labels);
+    for (const auto& e : ledger_.entries()) {
+      with_kind_.assign(1, {"kind", "voluntary"});
+      with_kind_.insert(with_kind_.end(), e.labels.begin(), e.labels.end());
+      out.set_labels(kSwitches, static_cast<double>(e.total()[voluntary]), with_kind_);
+      with_kind_[0].value = "involuntary";
+      out.set_labels(kSwitches, static_cast<double>(e.total()[involuntary]), with_kind_);
+    }
+    return {};
+  }
+
+  std::string status() const override { return report_.status(); }
+
+ private:
+  // What a slot of the kernel's table stands for. A slot is used again one round after it was given up, when no CPU
+  // can still be charging it.
+  struct Place {
+    enum class State : std::uint8_t { free, used, dying, given_up };
+    State state = State::free;
+    Ledger::Entry* owner = nullptr;
+    Totals before{};  // what others counted in this slot
+    std::uint64_t id = 0;
+    std::int64_t seen_ns = 0;
+    bool named = true;
+  };
+
+  static double seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+
+  Totals read(std::size_t slot) const {
+    Totals t{};
+    for (std::size_t cpu = 0; cpu < cpus_.size(); ++cpu) {
+      const auto& row = rows_[cpu * slots_.size() + slot];
+      t[cpu_ns] += row.cpu_ns;
+      t[delay_ns] += row.delay_ns;
+      t[voluntary] += row.voluntary;
+      t[involuntary] += row.involuntary;
+    }
+    return t;
+  }
+
+  void sum_owners() {
+    const auto now = host_.clock().boot_ns();
+    ledger_.begin_round();
+    add(ledger_.other().live, read(0), Totals{});
+    // The kernel takes slots in order, so the first one never used ends the table.
+    while (used_ + 1 < slots_.size() && slots_[used_ + 1].id != 0) ++used_;
+    bool freed = false;
+    for (std::size_t slot = 1; slot <= used_; ++slot) {
+      auto& place = places_[slot];
+      if (place.state == Place::State::free) {
+        if (slots_[slot].id == 0) continue;
+        take(slot, now);
+      }
+      const auto counted = read(slot);
+      if (place.state == Place::State::given_up) {  // a last slice of a task that was still exiting
+        add(ledger_.other().gone, counted, place.before);
+        place.before = counted;
+        place.state = Place::State::free;
+        const auto number = static_cast<__u32>(slot);
+        bpf_map_update_elem(bpf_map__fd(probe_.skel->maps.free_slots), nullptr, &number, 0);
+        freed = true;
+        continue;
+      }
+      if (place.state == Place::State::dying) {
+        add(place.owner->gone, counted, place.before);
+        place.before = counted;
+        ledger_.close(*place.owner, now);
+        bpf_map_delete_elem(bpf_map__fd(probe_.skel->maps.slot_of), &place.id);
+        slots_[slot].id = 0;
+        place.state = Place::State::given_up;
+        continue;
+      }
+      if (!place.named && now - place.seen_ns < kNamesMayComeNs) name_again(slot, now);
+      add(place.owner->live, counted, place.before);
+      if (slots_[slot].dead) place.state = Place::State::dying;
+    }
+    ledger_.drop_empty(now, kKeepOwnerNs);
+    if (freed) forget_full();
+  }
+
+  static void add(Totals& to, const Totals& counted, const Totals& before) {
+    for (std::size_t i = 0; i < kCounters; ++i) to[i] += counted[i] - before[i];
+  }
+
+  void take(std::size_t slot, std::int64_t now) {
+    auto& place = places_[slot];
+    const auto owner = resolver_.resolve(path_of(slot));
+    place.id = slots_[slot].id;
+    place.owner = ledger_.open(owner, now);
+    place.seen_ns = now;
+    place.named = owner.container_id.empty() || !owner.container.empty();
+    place.state = Place::State::used;
+  }
+
+  std::string path_of(std::size_t slot) const {
+    const auto key = static_cast<__u32>(slot);
+    vitald_cgroup_path path{};  // by a system call, once per cgroup: mapped, they would all count as our memory
+    bpf_map_lookup_elem(bpf_map__fd(probe_.skel->maps.paths), &key, &path);
+    return path_text(path);
+  }
+
+  // kubelet may link a container's log a moment after the container's first task ran.
+  void name_again(std::size_t slot, std::int64_t now) {
+    auto& place = places_[slot];
+    const auto owner = resolver_.resolve(path_of(slot));
+    if (owner.kind == place.owner->owner.kind && owner.name == place.owner->owner.name) return;
+    ledger_.close(*place.owner, now);
+    place.owner = ledger_.open(owner, now);
+    place.named = !owner.container.empty();
+  }
+
+  // CPUs remember who got no slot; now there are some again.
+  void forget_full() {
+    for (std::size_t cpu = 0; cpu < cpus_.size(); ++cpu)
+      for (auto& cached : cpus_[cpu].cache)
+        if (cached.slot == 0) cached.id = 0;
+  }
+
+  const Host& host_;
+  LoadedProbe<runq_latency_bpf> probe_;
+  ProbeReport report_;
+  MappedArray<vitald_sched_cpu> cpus_;
+  MappedArray<vitald_sched_row> rows_;
+  MappedArray<vitald_slot> slots_;
+  OwnerResolver resolver_;
+  Ledger ledger_;
+  std::vector<Place> places_;
+  std::size_t used_ = 0;
+  std::vector<Label> with_kind_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (!host.live()) return fail(Errc::absent, "probe runq_latency: only on the running system");
+  const auto& facts = kernel_facts();
+  std::vector<ProbeHook> hooks = {{"on_switch", "sched_switch"}, {"on_rmdir", "cgroup_rmdir"}};
+  if (!facts.keeps_last_queued) {
+    hooks.push_back({"on_wakeup", "sched_wakeup"});
+    hooks.push_back({"on_wakeup_new", "sched_wakeup_new"});
+  }
+  const auto hierarchy = cpu_hierarchy(host);
+  const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
+  const auto slots = static_cast<__u32>(std::clamp<std::int64_t>(options.number("owner.limit"), 1, 65535) + 1);
+  auto probe = load_probe<runq_latency_bpf>(
+      kName, hooks,
+      [&](runq_latency_bpf& skel) {
+        skel.rodata->owner_slots = slots;
+        skel.rodata->has_prev_state = facts.arguments("sched_switch") >= 4;
+        skel.rodata->has_last_queued = facts.keeps_last_queued;
+        skel.rodata->hierarchy = static_cast<__u32>(hierarchy.kind);
+        skel.rodata->hierarchy_id = hierarchy.id;
+        bpf_map__set_max_entries(skel.maps.cpus, cpus);
+        bpf_map__set_max_entries(skel.maps.rows, cpus * slots);
+        for (auto* map : {skel.maps.slots, skel.maps.paths, skel.maps.slot_of, skel.maps.free_slots})
+          bpf_map__set_max_entries(map, slots);
+        if (!facts.keeps_last_queued) bpf_map__set_max_entries(skel.maps.runnable_since, 16384);
+      },
+      [&](runq_latency_bpf& skel) {
+        for (__u32 slot = 1; slot < slots; ++slot)
+          bpf_map_update_elem(bpf_map__fd(skel.maps.free_slots), nullptr, &slot, 0);
+      });
+  if (!probe) return probe_off(kName, probe.error());
+  auto& maps = probe->skel->maps;
+  auto mapped_cpus = MappedArray<vitald_sched_cpu>::of(maps.cpus);
+  auto rows = MappedArray<vitald_sched_row>::of(maps.rows);
+  auto slot_ids = MappedArray<vitald_slot>::of(maps.slots);
+  if (!mapped_cpus) return probe_off(kName, mapped_cpus.error());
+  if (!rows) return probe_off(kName, rows.error());
+  if (!slot_ids) return probe_off(kName, slot_ids.error());
+  return std::make_unique<RunqLatency>(host, std::move(*probe), std::move(*mapped_cpus), std::move(*rows),
+                                       std::move(*slot_ids), hierarchy);
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_runq_latency;
+const CollectorInfo collector_runq_latency{kMetrics, kFlags, make};
+
+}  // namespace vitald
