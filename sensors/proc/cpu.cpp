@@ -11,6 +11,7 @@
 #include "core/scan.h"
 #include "sensors/name_filter.h"
 #include "sensors/proc/cpuinfo.h"
+#include "sensors/shared_file.h"
 
 namespace vitald {
 namespace {
@@ -219,7 +220,10 @@ class Cpu final : public Collector {
     std::optional<ChosenWords> flags, bugs;
   };
   Cpu(const Host& host, Config config)
-      : config_(std::move(config)), stat_(host.procfs("stat")), cpuinfo_(host.procfs("cpuinfo")), topology_(host) {}
+      : config_(std::move(config)),
+        stat_(host, host.procfs("stat")),
+        cpuinfo_(host.procfs("cpuinfo")),
+        topology_(host) {}
 
   Result<> collect(BatchWriter& out) override {
     Result<> outcome = collect_stat(out);
@@ -325,7 +329,8 @@ class Cpu final : public Collector {
     return {};
   }
   Config config_;
-  KernelFile stat_, cpuinfo_;
+  SharedFile stat_;
+  KernelFile cpuinfo_;
   Topology topology_;
   std::string kept_cpuinfo_;
   std::vector<CpuTicks> before_, now_;

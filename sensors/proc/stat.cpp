@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
 #include "core/scan.h"
+#include "sensors/shared_file.h"
 
 namespace vitald {
 namespace {
@@ -40,7 +40,7 @@ constexpr FlagSpec kFlags[] = {
 class Stat final : public Collector {
  public:
   Stat(const Host& host, const Options& options)
-      : file_(host.procfs("stat")), softirq_(options.flag("collector.stat.softirq")) {}
+      : file_(host, host.procfs("stat")), softirq_(options.flag("collector.stat.softirq")) {}
 
   // "ctxt 38014093"
   Result<> collect(BatchWriter& out) override {
@@ -81,7 +81,7 @@ class Stat final : public Collector {
     return fail(Errc::malformed, fmt::format("{}: '{} {}': {} expected", file_.path(), key, trim(rest), expected));
   }
 
-  KernelFile file_;
+  SharedFile file_;
   bool softirq_;
 };
 
