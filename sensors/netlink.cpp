@@ -55,6 +55,7 @@ Result<> Netlink::open() {
 Result<> Netlink::request(std::uint16_t type, std::uint16_t flags, std::string_view body, const Each& each) {
   if (!fd_)
     if (auto opened = open(); !opened) return opened;
+  interrupted_ = false;
   thread_local std::string message;
   const nlmsghdr header{static_cast<std::uint32_t>(NLMSG_HDRLEN + body.size()), type,
                         static_cast<std::uint16_t>(NLM_F_REQUEST | flags), ++sequence_, 0};
@@ -84,6 +85,7 @@ Result<> Netlink::receive(std::uint32_t sequence, const Each& each) {
       std::string_view payload = rest.substr(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
       rest.remove_prefix(std::min<std::size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
       if (header.nlmsg_seq != sequence) continue;
+      if ((header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted_ = true;
       if (header.nlmsg_type == NLMSG_DONE) return {};
       if (header.nlmsg_type == NLMSG_ERROR) {
         const auto error = take_struct<nlmsgerr>(payload);

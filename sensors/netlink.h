@@ -47,13 +47,16 @@ class Netlink {
   explicit Netlink(int protocol) : protocol_(protocol) {}
 
   // Sends `body` (the family's own header and attributes) as `type` with `flags` and gives every answer's
-  // type and payload to `each`, until the last one. A dump that the kernel calls interrupted
-  // (NLM_F_DUMP_INTR: the table changed meanwhile) is taken as it is.
+  // type and payload to `each`, until the last one.
   using Each = std::function<void(std::uint16_t type, std::string_view payload)>;
   Result<> request(std::uint16_t type, std::uint16_t flags, std::string_view body, const Each& each);
   Result<> dump(std::uint16_t type, std::string_view body, const Each& each) {
     return request(type, NLM_F_DUMP, body, each);
   }
+
+  // The last dump was interrupted (NLM_F_DUMP_INTR: the table changed meanwhile): it may lack an entry or
+  // have one twice. Asking again is up to the caller.
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
 
   // The interface's name now; empty when it is gone. Writes into `buf` (IFNAMSIZ).
   std::string_view interface_name(int index, std::span<char, 16> buf) const;
@@ -64,6 +67,7 @@ class Netlink {
   int protocol_;
   Fd fd_;
   std::uint32_t sequence_ = 0;
+  bool interrupted_ = false;
 };
 
 }  // namespace vitald

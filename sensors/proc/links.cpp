@@ -5,180 +5,91 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 namespace vitald {
 namespace {
 
-// The kernel makes answers of at most 32 KiB (netlink_dump, net/netlink/af_netlink.c), and only as large as
-// the room that it once saw offered.
-constexpr std::size_t kRoom = std::size_t{64} << 10;
-// Interfaces coming and going interrupt a dump, which then may miss one or have it twice.
+// Interfaces that come and go interrupt a dump; one that is interrupted again and again is taken as it is.
 constexpr int kTries = 3;
 
-// Calls f(header, payload) for each message in the answer.
-template <class Header, class F>
-void each_message(const char* at, std::size_t size, std::uint16_t type, F&& f) {
-  nlmsghdr h;
-  while (size >= sizeof h) {
-    std::memcpy(&h, at, sizeof h);
-    if (h.nlmsg_len < sizeof h || h.nlmsg_len > size) return;
-    if (h.nlmsg_type == type && h.nlmsg_len >= NLMSG_LENGTH(sizeof(Header))) {
-      Header header;
-      std::memcpy(&header, at + NLMSG_HDRLEN, sizeof header);
-      constexpr std::size_t skip = NLMSG_SPACE(sizeof(Header));
-      f(header, std::string_view(at, h.nlmsg_len).substr(std::min<std::size_t>(skip, h.nlmsg_len)));
-    }
-    const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(h.nlmsg_len), size);
-    at += step;
-    size -= step;
-  }
+template <class T>
+std::string_view bytes_of(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
 }
-
-template <class F>
-void each_attribute(std::string_view rest, F&& f) {
-  rtattr a;
-  while (rest.size() >= sizeof a) {
-    std::memcpy(&a, rest.data(), sizeof a);
-    if (a.rta_len < sizeof a || a.rta_len > rest.size()) return;
-    f(a.rta_type & NLA_TYPE_MASK, rest.substr(sizeof a, a.rta_len - sizeof a));
-    rest.remove_prefix(std::min<std::size_t>(RTA_ALIGN(a.rta_len), rest.size()));
-  }
-}
-
-std::string_view c_string(std::string_view payload) { return payload.substr(0, payload.find('\0')); }
 
 }  // namespace
 
-std::uint64_t Link::stat(std::size_t i) const {
-  std::uint64_t n;
-  std::memcpy(&n, stats + i * sizeof n, sizeof n);
-  return n;
-}
-
-Result<> LinkDump::request(std::uint16_t type) {
-  if (!socket_) {
-    socket_.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-    if (!socket_) return fail(from_errno("rtnetlink: socket", errno));
-    // Since 4.20: the kernel then reads the request's fields instead of ignoring most of them.
-    const int on = 1;
-    setsockopt(socket_.get(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
-    const timeval limit{2, 0};
-    setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  }
-  struct {
-    nlmsghdr header;
-    union {
-      ifinfomsg link;
-      ifaddrmsg address;
-    };
-    rtattr attribute;
-    std::uint32_t mask;
-  } message{};
-  const bool links = type == RTM_GETLINK;
-  message.header.nlmsg_len = links ? sizeof message : NLMSG_LENGTH(sizeof(ifaddrmsg));
-  message.header.nlmsg_type = type;
-  message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  message.header.nlmsg_seq = ++sequence_;
-  // No virtual functions (RTEXT_FILTER_VF is what asks for them) and not the ~70 SNMP counters of IPv6,
-  // which the kernel would add up over all CPUs for each interface.
-  message.attribute = {RTA_LENGTH(sizeof message.mask), IFLA_EXT_MASK};
-  message.mask = RTEXT_FILTER_SKIP_STATS;
-  if (send(socket_.get(), &message, message.header.nlmsg_len, 0) < 0) return fail(from_errno("rtnetlink: send", errno));
-  return {};
-}
-
-Result<LinkDump::More> LinkDump::receive() {
-  if (answer_.size() < size_ + kRoom) answer_.resize(size_ + kRoom);
-  char* const at = answer_.data() + size_;
-  ssize_t n;
-  do n = recv(socket_.get(), at, kRoom, MSG_TRUNC);
-  while (n < 0 && errno == EINTR);
-  if (n < 0) return fail(from_errno("rtnetlink: recv", errno == EAGAIN ? ETIMEDOUT : errno));
-  auto left = static_cast<std::size_t>(n);
-  if (left > kRoom) return fail(Errc::io, "rtnetlink: an answer longer than 64 KiB was cut");
-
-  More more = More::yes;
-  std::size_t offset = 0;
-  nlmsghdr h;
-  while (left - offset >= sizeof h) {
-    std::memcpy(&h, at + offset, sizeof h);
-    if (h.nlmsg_len < sizeof h || h.nlmsg_len > left - offset)
-      return fail(Errc::malformed, "rtnetlink: a message longer than its packet");
-    if (h.nlmsg_seq != sequence_) return More::yes;  // left over from a request that was given up
-    if ((h.nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted_ = true;
-    if (h.nlmsg_type == NLMSG_ERROR || h.nlmsg_type == NLMSG_DONE) {
-      int code = 0;
-      if (h.nlmsg_len >= NLMSG_LENGTH(sizeof code)) std::memcpy(&code, at + offset + NLMSG_HDRLEN, sizeof code);
-      if (code < 0) return fail(from_errno("rtnetlink: dump", -code));
-      more = More::no;
-      break;
-    }
-    offset += std::min<std::size_t>(NLMSG_ALIGN(h.nlmsg_len), left - offset);
-  }
-  size_ += offset;
-  return more;
-}
-
-Result<> LinkDump::dump(std::uint16_t type) {
-  Result<> outcome;
+Result<> LinkDump::dump(std::uint16_t type, std::string_view body) {
+  Result<> done;
   for (int i = 0; i < kTries; ++i) {
-    size_ = 0;
-    interrupted_ = false;
-    outcome = request(type);
-    for (More more = More::yes; outcome && more == More::yes;) {
-      const auto got = receive();
-      if (got) more = *got;
-      else outcome = fail(got.error());
-    }
-    if (!outcome) socket_.reset();  // whatever is still on its way goes with it
-    else if (!interrupted_) break;
+    link_count_ = 0;
+    addresses_.clear();
+    done = netlink_.dump(type, body, [this](std::uint16_t answer, std::string_view payload) {
+      if (answer == RTM_NEWLINK) add_link(payload);
+      else if (answer == RTM_NEWADDR) add_address(payload);
+    });
+    if (!done || !netlink_.interrupted()) break;
   }
-  return outcome;
+  return done;
 }
 
 Result<std::span<const Link>> LinkDump::links() {
-  if (auto done = dump(RTM_GETLINK); !done) return fail(done.error());
-  links_.clear();
-  each_message<ifinfomsg>(answer_.data(), size_, RTM_NEWLINK, [&](const ifinfomsg&, std::string_view payload) {
-    Link link;
-    each_attribute(payload, [&](int type, std::string_view value) {
-      if (type == IFLA_IFNAME) link.name = c_string(value);
-      else if (type == IFLA_IFALIAS) link.alias = c_string(value);
-      else if (type == IFLA_STATS64) {
-        link.stats = value.data();
-        link.stat_count = std::min<std::size_t>(value.size() / sizeof(std::uint64_t), kLinkStats);
-      }
-    });
-    if (!link.name.empty()) links_.push_back(link);
-  });
-  return std::span<const Link>(links_);
+  // No virtual functions (RTEXT_FILTER_VF asks for them) and not the ~70 SNMP counters of IPv6, which the
+  // kernel would add up over all CPUs for each interface.
+  struct {
+    ifinfomsg header{};
+    rtattr attribute{RTA_LENGTH(sizeof(std::uint32_t)), IFLA_EXT_MASK};
+    std::uint32_t mask = RTEXT_FILTER_SKIP_STATS;
+  } request;
+  if (auto done = dump(RTM_GETLINK, bytes_of(request)); !done) return fail(done.error());
+  return std::span<const Link>(links_).first(link_count_);
+}
+
+void LinkDump::add_link(std::string_view payload) {
+  if (!take_struct<ifinfomsg>(payload)) return;
+  if (link_count_ == links_.size()) links_.emplace_back();
+  Link& link = links_[link_count_];
+  link.name.clear();
+  link.alias.clear();
+  link.stat_count = 0;
+  while (const auto attribute = take_attribute(payload)) {
+    switch (attribute->type) {
+      case IFLA_IFNAME: link.name = attribute->text(); break;
+      case IFLA_IFALIAS: link.alias = attribute->text(); break;
+      case IFLA_STATS64:
+        link.stat_count = std::min<std::size_t>(attribute->payload.size() / sizeof(std::uint64_t), kLinkStats);
+        std::memcpy(link.stats, attribute->payload.data(), link.stat_count * sizeof(std::uint64_t));
+        break;
+      default: break;
+    }
+  }
+  if (!link.name.empty()) ++link_count_;
 }
 
 Result<std::vector<LinkAddress>> LinkDump::addresses() {
-  if (auto done = dump(RTM_GETADDR); !done) return fail(done.error());
-  std::vector<LinkAddress> addresses;
-  each_message<ifaddrmsg>(answer_.data(), size_, RTM_NEWADDR, [&](const ifaddrmsg& m, std::string_view payload) {
-    std::string_view own, other;  // on a point-to-point link IFA_ADDRESS is the other end's
-    each_attribute(payload, [&](int type, std::string_view value) {
-      if (type == IFA_LOCAL) own = value;
-      else if (type == IFA_ADDRESS) other = value;
-    });
-    const auto bytes = own.empty() ? other : own;
-    char device[IF_NAMESIZE], text[INET6_ADDRSTRLEN];
-    if (bytes.size() != (m.ifa_family == AF_INET ? 4U : 16U) || !if_indextoname(m.ifa_index, device) ||
-        !inet_ntop(m.ifa_family, bytes.data(), text, sizeof text))
-      return;
-    const auto* raw = reinterpret_cast<const unsigned char*>(bytes.data());
-    addresses.push_back({device, text, m.ifa_prefixlen, address_scope({raw, bytes.size()})});
-  });
-  return addresses;
+  if (auto done = dump(RTM_GETADDR, bytes_of(ifaddrmsg{})); !done) return fail(done.error());
+  return std::move(addresses_);
+}
+
+void LinkDump::add_address(std::string_view payload) {
+  const auto header = take_struct<ifaddrmsg>(payload);
+  if (!header) return;
+  std::string_view own, other;  // on a point-to-point link IFA_ADDRESS is the other end's
+  while (const auto attribute = take_attribute(payload)) {
+    if (attribute->type == IFA_LOCAL) own = attribute->payload;
+    else if (attribute->type == IFA_ADDRESS) other = attribute->payload;
+  }
+  const auto bytes = own.empty() ? other : own;
+  char buf[16], text[INET6_ADDRSTRLEN];
+  const auto device = netlink_.interface_name(static_cast<int>(header->ifa_index), buf);
+  if (bytes.size() != (header->ifa_family == AF_INET ? 4U : 16U) || device.empty() ||
+      !inet_ntop(header->ifa_family, bytes.data(), text, sizeof text))
+    return;
+  const auto* raw = reinterpret_cast<const unsigned char*>(bytes.data());
+  addresses_.push_back({std::string(device), text, header->ifa_prefixlen, address_scope({raw, bytes.size()})});
 }
 
 std::string_view address_scope(std::span<const unsigned char> a) {

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/fd.h"
 #include "core/result.h"
+#include "sensors/netlink.h"
 
 namespace vitald {
 
@@ -45,11 +44,9 @@ enum LinkStat : std::uint8_t {
 };
 
 struct Link {
-  std::string_view name, alias;
-  const char* stats = nullptr;  // unaligned
-  std::size_t stat_count = 0;   // how many of them this kernel has
-
-  [[nodiscard]] std::uint64_t stat(std::size_t i) const;
+  std::string name, alias;
+  std::uint64_t stats[kLinkStats] = {};
+  std::size_t stat_count = 0;  // how many of them this kernel has
 };
 
 struct LinkAddress {
@@ -58,24 +55,21 @@ struct LinkAddress {
   std::string_view scope;  // link-local, interface-local, global or empty; see address_scope()
 };
 
-// Not thread-safe. The socket stays open between calls; views are valid until the next one.
+// Not thread-safe. Keeps its socket; a span is valid until the next call.
 class LinkDump {
  public:
   Result<std::span<const Link>> links();
   Result<std::vector<LinkAddress>> addresses();
 
  private:
-  enum class More : std::uint8_t { yes, no, interrupted };
-  Result<> dump(std::uint16_t type);
-  Result<> request(std::uint16_t type);
-  Result<More> receive();
+  Result<> dump(std::uint16_t type, std::string_view body);
+  void add_link(std::string_view payload);
+  void add_address(std::string_view payload);
 
-  Fd socket_;
-  std::uint32_t sequence_ = 0;
-  bool interrupted_ = false;
-  std::vector<char> answer_;
-  std::size_t size_ = 0;
-  std::vector<Link> links_;
+  Netlink netlink_{NETLINK_ROUTE};
+  std::vector<Link> links_;  // of which the first link_count_ are in use: their strings keep their memory
+  std::size_t link_count_ = 0;
+  std::vector<LinkAddress> addresses_;
 };
 
 // What node_exporter calls the scope of an address of 4 or 16 bytes: loopback counts as link-local.

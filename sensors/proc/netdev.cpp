@@ -219,13 +219,13 @@ class Netdev final : public Collector {
     if (!links) return fail(links.error());
     const auto table = detailed_ ? std::span<const Statistic>(kDetailed) : std::span<const Statistic>(kShort);
     for (const auto& link : *links) {
-      if (!link.stats || ignored(link.name)) continue;
+      if (link.stat_count == 0 || ignored(link.name)) continue;
       for (const auto& statistic : table) {
         std::uint64_t sum = 0;
         bool known = true;
         for (std::size_t i = 0; i < statistic.count; ++i) {
           known = known && statistic.fields[i] < link.stat_count;
-          if (known) sum += link.stat(statistic.fields[i]);
+          if (known) sum += link.stats[statistic.fields[i]];
         }
         if (known) emit(out, *statistic.desc, sum, link.name, link.alias);
       }

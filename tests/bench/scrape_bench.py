@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a scrape costs: vitald, Debian's node_exporter with the same collectors, and the kernel alone, interleaved.
+
+CPU time is the process's own clock (CLOCK_PROCESS_CPUTIME_ID of its pid, user and system, all threads) and that of
+its worker processes, never wall time. Batches of the candidates alternate, so that whatever else the machine does
+hits all of them; medians over the batches. hot: one scrape after the other; cold: one a second, as in life.
+"""
+
+import argparse
+import collections
+import glob
+import gzip
+import http.client
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import TOP, VITALD, free_port, need, running  # noqa: E402
+
+COLLECTORS = ("cpu stat meminfo vmstat loadavg pressure diskstats filesystem netdev uname time textfile hwmon rapl "
+              "powersupplyclass thermal_zone").split()
+
+
+def floor_list():
+    """Everything those collectors must ask the kernel for again in each scrape, on this host."""
+    files = ["/proc/stat", "/proc/meminfo", "/proc/vmstat", "/proc/loadavg",
+             *glob.glob("/proc/pressure/*"),
+             *glob.glob("/sys/devices/system/clocksource/clocksource*/[ac]*_clocksource"),
+             *glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_count"),
+             *glob.glob("/sys/class/hwmon/hwmon*/*_input"), *glob.glob("/sys/class/hwmon/hwmon*/*_alarm"),
+             *glob.glob("/sys/class/powercap/*/energy_uj"), *glob.glob("/sys/class/power_supply/*/uevent"),
+             *glob.glob("/sys/class/thermal/*/temp"), *glob.glob("/sys/class/thermal/*/cur_state")]
+    folders = [d for d in ("/sys/class/hwmon", "/sys/class/powercap", "/sys/class/power_supply", "/sys/class/thermal")
+               if os.path.isdir(d)]
+    # As node_exporter's default patterns leave them.
+    mounts = set()
+    skip_type = re.compile(r"^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|"
+                           r"mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs)$")
+    skip_mount = re.compile(r"^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)")
+    for line in pathlib.Path("/proc/1/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if not skip_type.match(kind) and not skip_mount.match(where):
+            mounts.add(where)
+    lines = ["r /proc/diskstats", "r /proc/1/mounts", *(f"f {p}" for p in files if os.access(p, os.R_OK)), *(f"d {p}" for p in folders),
+             *(f"s {m}" for m in sorted(mounts)), "n", "u"]
+    return lines
+
+
+class Floor:
+    def __init__(self, folder):
+        program = f"{folder}/floor"
+        subprocess.run(["cc", "-O2", "-o", program, str(TOP / "tests/bench/floor.c")], check=True)
+        lines = floor_list()
+        pathlib.Path(folder, "list").write_text("\n".join(lines) + "\n")
+        self.size = len(lines)
+        self.process = subprocess.Popen([program, f"{folder}/list"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def scrape(self, count):
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline()) / count
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(5)
+
+
+class Exporter:
+    def __init__(self, pid, url):
+        self.pid = pid
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+
+    def family(self):
+        """The process and its workers."""
+        pids = [self.pid]
+        for pid in pids:
+            for children in glob.glob(f"/proc/{pid}/task/*/children"):
+                pids += map(int, pathlib.Path(children).read_text().split())
+        return pids
+
+    def cpu_ns(self):
+        # The kernel's encoding of another process's CPU clock (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+        return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.family())
+
+    def rss_kib(self):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", text)[1])
+
+    def one(self, encoding):
+        began = time.perf_counter_ns()
+        self.connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding, "Accept": "text/plain;version=0.0.4"})
+        answer = self.connection.getresponse()
+        body = answer.read()
+        took = time.perf_counter_ns() - began
+        assert answer.status == 200, answer.status
+        return body, took
+
+    def scrape(self, encoding, count):
+        """(CPU ns a scrape, [latency ns])"""
+        before = self.cpu_ns()
+        took = [self.one(encoding)[1] for _ in range(count)]
+        return (self.cpu_ns() - before) / count, took
+
+
+def text_of(values, unit=1e3):
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle / unit:8.0f} ({low / unit:.0f}-{high / unit:.0f})"
+
+
+def percentile(values, p):
+    return sorted(values)[min(len(values) - 1, int(len(values) * p))]
+
+
+def wrk(url, clients, seconds):
+    """(scrapes/s, p99 in ms)"""
+    out = subprocess.run(["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", url + "/metrics"],
+                         capture_output=True, text=True, check=True).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+    return rate, float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--rounds", type=int, default=25, help="hot batches of each candidate")
+parser.add_argument("--batch", type=int, default=40, help="scrapes in a batch")
+parser.add_argument("--cold", type=int, default=15, help="cold scrapes of each candidate, one a second")
+parser.add_argument("--load", type=int, default=2, help="seconds of 16 clients; 0: none")
+parser.add_argument("--collectors", default=COLLECTORS, type=str.split, help="names, separated by blanks")
+arguments = parser.parse_args()
+FLAGS = ["--collector.disable-defaults", *(f"--collector.{c}" for c in arguments.collectors)]
+
+PEER = "prometheus-node-exporter"
+need(PEER, "cc", *(["wrk"] if arguments.load else []))
+ports = [free_port() for _ in range(3)]
+ours_url, theirs_url, all_url = (f"http://127.0.0.1:{p}" for p in ports)
+
+with tempfile.TemporaryDirectory() as folder, \
+        running([PEER, f"--web.listen-address=127.0.0.1:{ports[1]}", "--web.disable-exporter-metrics", *FLAGS],
+                theirs_url + "/metrics") as their_process, \
+        running([VITALD, f"--web.listen-address=127.0.0.1:{ports[0]}", "--web.max-age=0", "--web.disable-exporter-metrics",
+                 *FLAGS], ours_url + "/metrics") as our_process:
+    floor = Floor(folder)
+    exporters = {"vitald": Exporter(our_process.pid, ours_url), "node_exporter": Exporter(their_process.pid, theirs_url)}
+    kinds = [(name, encoding) for name in exporters for encoding in ("identity", "gzip")]
+    cpu, latency = collections.defaultdict(list), collections.defaultdict(list)
+    size = {}
+    for name, encoding in kinds:
+        body, _ = exporters[name].one(encoding)
+        size[name, encoding] = len(body)
+        text = gzip.decompress(body) if encoding == "gzip" else body
+        size[name, "series"] = sum(1 for line in text.splitlines() if line and not line.startswith(b"#"))
+    idle_rss = {name: e.rss_kib() for name, e in exporters.items()}
+
+    for _ in range(arguments.rounds):
+        cpu["floor"].append(floor.scrape(arguments.batch))
+        for kind in kinds:
+            spent, took = exporters[kind[0]].scrape(kind[1], arguments.batch)
+            cpu[kind].append(spent)
+            latency[kind] += took
+    cold = collections.defaultdict(list)
+    for _ in range(arguments.cold):
+        for what in ("floor", "vitald", "node_exporter"):
+            time.sleep(1 / 3)
+            cold[what].append(floor.scrape(1) if what == "floor" else exporters[what].scrape("gzip", 1)[0])
+    rss = {name: e.rss_kib() for name, e in exporters.items()}
+    load = {name: wrk(url, 16, arguments.load) for name, url in (("vitald", ours_url), ("node_exporter", theirs_url))
+            if arguments.load}
+
+    with running([VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", f"--rules.file={TOP}/deploy/rules/*.yaml"],
+                 all_url + "/metrics") as all_process:
+        everything = Exporter(all_process.pid, all_url)
+        for _ in range(20):
+            body, _ = everything.one("identity")
+        all_rss = everything.rss_kib()
+        all_series = sum(1 for line in body.splitlines() if line and not line.startswith(b"#"))
+    floor.stop()
+
+med = {kind: statistics.median(values) for kind, values in cpu.items()}
+cold_med = {kind: statistics.median(values) for kind, values in cold.items()}
+print(f"{arguments.rounds} batches of {arguments.batch} scrapes each, interleaved; floor: {floor.size} things a pass\n")
+print(f"{'CPU per scrape, us':32} median (quartiles)   p50 / p99 latency ms   bytes  series")
+print(f"{'kernel floor, kept fds':32}{text_of(cpu['floor'])}")
+for name, encoding in kinds:
+    took = latency[name, encoding]
+    print(f"{name + (' gzip' if encoding == 'gzip' else ' plain'):32}{text_of(cpu[name, encoding]):22}"
+          f"  {percentile(took, .5) / 1e6:6.2f} / {percentile(took, .99) / 1e6:.2f}"
+          f"          {size[name, encoding]:7}  {size[name, 'series']:5}")
+print("one gzip scrape a second:")
+for what in ("floor", "vitald", "node_exporter"):
+    print(f"{'  ' + what:32}{text_of(cold[what])}")
+for name, (rate, p99) in load.items():
+    print(f"16 clients, {name + ':':16} {rate:8.0f} scrapes/s, p99 {p99:.1f} ms")
+print("\nRSS KiB, before and after the scrapes: " + ", ".join(f"{n} {idle_rss[n]} / {rss[n]}" for n in exporters))
+print(f"vitald as ./dev run starts it, {all_series} series: RSS {all_rss} KiB")
+
+
+def goal(text, value, limit):
+    print(f"  {text:58} {value:7.2f}   goal <= {limit:<5}  {'met' if value <= limit else 'MISSED'}")
+
+
+print("\nratios")
+goal("vitald / node_exporter, plain", med["vitald", "identity"] / med["node_exporter", "identity"], 0.1)
+goal("vitald / node_exporter, gzip", med["vitald", "gzip"] / med["node_exporter", "gzip"], 0.1)
+goal("vitald / node_exporter, gzip, one a second", cold_med["vitald"] / cold_med["node_exporter"], 0.1)
+goal("vitald plain / floor", med["vitald", "identity"] / med["floor"], 2)
+goal("RSS MiB with all probes and rules", all_rss / 1024, 10)
