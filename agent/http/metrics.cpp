@@ -107,7 +107,7 @@ std::optional<Response> MetricsHandler::check_filter(std::span<const std::string
   for (const auto& name : collect.empty() ? exclude : collect) {
     const auto row = rows ? std::ranges::find(*rows, name, &CollectorStatus::name) : decltype(rows->begin()){};
     const bool found = rows && row != rows->end();
-    if (!found || (row->state != CollectorStatus::State::on && row->state != CollectorStatus::State::failed))
+    if (!found || row->state == CollectorStatus::State::off)
       return text_response(400, fmt::format("Couldn't create filtered metrics handler: {} collector: {}\n",
                                             found ? "disabled" : "missing", name));
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <microhttpd.h>
 #include <poll.h>
+#include <prometheus/counter.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <list>
 #include <thread>
 
+#include "core/instruments.h"
 #include "core/log.h"
 
 namespace vitald {
@@ -108,7 +110,11 @@ struct Server::Impl {
   }
 
   MHD_Result answer(Exchange& exchange) {
-    if (exchange.request.path != site.metrics_path) return send(exchange.connection, handle(exchange.request, site));
+    if (exchange.request.path != site.metrics_path) {
+      const auto response = handle(exchange.request, site);
+      requests.Add({{"code", std::to_string(response.status)}}).Increment();
+      return send(exchange.connection, response);
+    }
     if (!is_read(exchange.request)) return send(exchange.connection, method_not_allowed("GET, HEAD"));
     if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
     if (const auto response = exchange.scrape->answer()) return send(exchange.connection, *response);
@@ -167,6 +173,11 @@ struct Server::Impl {
     daemons.clear();
   }
 
+  prometheus::Family<prometheus::Counter>& requests =
+      prometheus::BuildCounter()
+          .Name("vitald_http_requests_total")
+          .Help("Requests for anything but the metrics, by HTTP status.")
+          .Register(instruments());
   std::vector<Listener> listeners;
   SiteSource site;
   MetricsHandler metrics;

@@ -75,6 +75,8 @@ std::span<const MetricDesc> Collectors::metrics() { return kMetrics; }
 
 void Collectors::configure(const std::shared_ptr<const Options>& options) {
   using State = CollectorStatus::State;
+  options_ = options;
+  changed_ = true;
   auto old = std::move(slots_);
   slots_.clear();
   not_on_.clear();
@@ -88,32 +90,52 @@ void Collectors::configure(const std::shared_ptr<const Options>& options) {
       not_on_.push_back(std::move(status));
       continue;
     }
-    auto sign = signature(entry, *options);
-    const auto same =
-        std::ranges::find_if(old, [&](const auto& s) { return s && s->entry == &entry && s->signature == sign; });
+    const auto same = std::ranges::find_if(old, [&, now = signature(entry, *options)](const auto& s) {
+      return s && s->entry == &entry && s->signature == now;
+    });
     if (same != old.end()) {
       slots_.push_back(std::move(*same));
       continue;
     }
-    // A worker collector is made here too, and let go: only to know whether there is something to talk to.
-    auto made = entry.info->make(host_, *options);
-    if (!made) {
-      const auto& error = made.error();
-      status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
-      status.text = error.text;
-      if (error.kind != Errc::absent || given || entry.state == DefaultState::on)
-        log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
-      not_on_.push_back(std::move(status));
-      continue;
-    }
-    auto slot = std::make_unique<Slot>(entry);
-    slot->signature = std::move(sign);
-    slot->options = options;
-    if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
-    else slot->collector = std::move(*made);
-    slots_.push_back(std::move(slot));
+    if (auto failed = make(entry, false); failed.state != State::on) not_on_.push_back(std::move(failed));
   }
   std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
+}
+
+// On: it has a slot now. Otherwise why not.
+CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
+  using State = CollectorStatus::State;
+  CollectorStatus status{std::string(entry.name), entry.folder == "bpf", entry.runs == Runs::worker, State::on, {}};
+  // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
+  auto made = entry.info->make(host_, *options_);
+  if (!made) {
+    const auto& error = made.error();
+    status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
+    status.text = error.text;
+    status.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
+    if (!quiet && (error.kind != Errc::absent || status.expected))
+      log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+    return status;
+  }
+  auto slot = std::make_unique<Slot>(entry);
+  slot->signature = signature(entry, *options_);
+  slot->options = options_;
+  if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
+  else slot->collector = std::move(*made);
+  slots_.insert(std::ranges::upper_bound(slots_, entry.name, {}, [](const auto& s) { return s->entry->name; }),
+                std::move(slot));
+  return status;
+}
+
+void Collectors::retry() {
+  for (const auto& entry : entries_) {
+    const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+    if (row == not_on_.end() || row->probe || row->state != CollectorStatus::State::unavailable) continue;
+    if (make(entry, true).state != CollectorStatus::State::on) continue;
+    log::info("collector is on now", {{"collector", entry.name}});
+    not_on_.erase(row);
+    changed_ = true;
+  }
 }
 
 void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
@@ -170,6 +192,7 @@ void Collectors::run(Slot& slot) {
 void Collectors::finish_worker(Slot& slot) {
   const auto now_ns = host_.clock().boot_ns();
   if (slot.worker->advance(now_ns)) answered(slot, now_ns);
+  if (!slot.worker_batch) changed_ = true;  // its process runs
   slot.worker_batch = slot.worker->batch(now_ns);
   slot.writer.begin(now_ns);
   const auto* batch = slot.worker_batch.get();
@@ -203,6 +226,7 @@ void Collectors::note(Slot& slot, const Error* error, std::span<const Error> pro
       log::info("collector has no data", {{"collector", slot.entry->name}, {"err", text}});
     else log::error("collector failed", {{"collector", slot.entry->name}, {"err", text}});
     slot.last_error = text;
+    changed_ = true;
   }
   if (error) return;  // says nothing about the single items
   std::vector<std::string> now;
@@ -239,7 +263,7 @@ void Collectors::watch() {
   for (auto& slot : slots_) {
     if (!slot->worker || !slot->worker->busy()) continue;
     if (!slot->worker->advance(now_ns)) continue;
-    slot->slow = now_ns - slot->asked_ns > 500'000'000;
+    slot->slow = now_ns - slot->asked_ns > kPatienceNs;
     answered(*slot, now_ns);
   }
 }
@@ -249,7 +273,12 @@ void Collectors::add_worker_fds(std::vector<int>& fds) const {
     if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());
 }
 
-void Collectors::emit_workers(BatchWriter& out) const {
+void Collectors::emit_rest(BatchWriter& out) const {
+  for (const auto& row : not_on_) {
+    if (row.state == CollectorStatus::State::off || !row.expected) continue;
+    out.set(kMetrics[duration], 0, row.name);
+    out.set(kMetrics[success], 0, row.name);
+  }
   for (const auto& slot : slots_) {
     if (!slot->worker) continue;
     const auto stats = slot->worker->stats();
@@ -271,6 +300,7 @@ CollectorStatuses Collectors::status() const {
                         CollectorStatus::State::on,
                         {}};
     if (slot->collector) row.text = slot->collector->status();
+    else if (const auto pid = slot->worker->stats().pid; pid > 0) row.text = fmt::format("worker process {}", pid);
     if (!slot->last_error.empty()) {
       row.state = CollectorStatus::State::failed;
       row.text = slot->last_error;

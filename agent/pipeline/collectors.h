@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/worker/client.h"
@@ -23,12 +24,15 @@ struct CollectorStatus {
   bool probe = false;
   bool worker = false;
   State state = State::off;
-  std::string text;  // what is attached, or why it is not on
+  std::string text;      // what is attached, or why it is not on
+  bool expected = true;  // it should be on: failing is worth a number
 };
 using CollectorStatuses = std::shared_ptr<const std::vector<CollectorStatus>>;
 
 class Collectors {
  public:
+  // How long a round waits for workers that usually answer within it.
+  static constexpr std::int64_t kPatienceNs = 500'000'000;
   using MakeWorker = std::function<std::unique_ptr<WorkerClient>(std::string_view collector)>;
 
   // `entries`: collector_list(), or a test's own.
@@ -38,6 +42,9 @@ class Collectors {
   // Makes what is on by these options. A collector whose own flags did not change is kept with all it has
   // counted: a reload does not attach BPF programs anew.
   void configure(const std::shared_ptr<const Options>& options);
+  // Tries again what this machine did not have: libvirtd may be installed later. Not the probes: the kernel
+  // stays the same, and loading BPF is dear.
+  void retry();
 
   // One round: asks the workers, runs the others, then waits at most `patience_ns` for those workers that
   // usually answer in that time. Appends batches in order of their collectors' names.
@@ -48,12 +55,16 @@ class Collectors {
 
   // The families this adds to every collector's own.
   static std::span<const MetricDesc> metrics();
-  // Emits the workers' own numbers.
-  void emit_workers(BatchWriter& out) const;
+  // Emits what no collector's own batch can tell: the workers' numbers, and failure for those that should
+  // be on and could not be made.
+  void emit_rest(BatchWriter& out) const;
   [[nodiscard]] CollectorStatuses status() const;
+  // Whether status() says something else than at the last call of this.
+  [[nodiscard]] bool take_changed() { return std::exchange(changed_, false); }
 
  private:
   struct Slot;
+  [[nodiscard]] CollectorStatus make(const CollectorEntry& entry, bool quiet);
   void run(Slot& slot);
   void finish_worker(Slot& slot);
   void emit_health(Slot& slot, bool ok, double duration_s, double age_s, double cpu_s);
@@ -66,6 +77,8 @@ class Collectors {
   MakeWorker make_worker_;
   std::vector<std::unique_ptr<Slot>> slots_;  // sorted by name; those that are on
   std::vector<CollectorStatus> not_on_;
+  std::shared_ptr<const Options> options_;
+  bool changed_ = false;
 };
 
 }  // namespace vitald

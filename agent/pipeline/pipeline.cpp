@@ -24,6 +24,7 @@ constexpr MetricDesc kMetrics[] = {
      "When the collection of these numbers began, seconds since the epoch.", "", "seconds", "vitald"},
 };
 
+constexpr std::int64_t kRetryNs = 60'000'000'000;
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
 
 }  // namespace
@@ -72,6 +73,7 @@ void Pipeline::configure(PipelineConfig config) {
   hooks_.clear();
   for (auto& hook : config.hooks) hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
   collectors_.configure(config.options);
+  last_retry_ns_ = host_.clock().boot_ns();
   const std::lock_guard lock(mutex_);
   status_ = collectors_.status();
   rules_view_ = rules_ ? rules_->view() : nullptr;
@@ -84,13 +86,17 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   snapshot->sequence = ++sequence_;
   snapshot->boot_ns = begin_ns;
   snapshot->wall_ns = host_.clock().wall_ns();
+  if (begin_ns - last_retry_ns_ >= kRetryNs) {
+    last_retry_ns_ = begin_ns;
+    collectors_.retry();
+  }
   auto& batches = snapshot->batches;
   collectors_.collect(batches, patience_ns);
 
   writer_.begin(begin_ns);
   writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
   writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
-  collectors_.emit_workers(writer_);
+  collectors_.emit_rest(writer_);
   const auto insert = [&batches](BatchPtr batch) {
     const auto at = std::ranges::upper_bound(batches, batch->collector, {},
                                              [](const auto& b) -> const std::string& { return b->collector; });
@@ -109,6 +115,11 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
     }
     const std::lock_guard lock(mutex_);
     rules_view_ = rules_->view();
+  }
+  if (collectors_.take_changed()) {
+    auto status = collectors_.status();
+    const std::lock_guard lock(mutex_);
+    status_.swap(status);
   }
   hub_.publish(snapshot);
   instruments_->cycles.Increment();
@@ -209,14 +220,7 @@ void Pipeline::loop() {
     if (timer && !had_timer) tick_ns = now_ns;
     had_timer = timer;
     const bool due = timer && now_ns >= tick_ns;
-    if (due || wanted()) {
-      const bool first = sequence_ == 0;
-      cycle();
-      if (first) {
-        const std::lock_guard lock(mutex_);
-        status_ = collectors_.status();
-      }
-    }
+    if (due || wanted()) cycle();
     if (due) {  // on an absolute schedule; what was missed is counted, not caught up
       const auto behind = (host_.clock().boot_ns() - tick_ns) / interval_ns_;
       if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));

@@ -37,7 +37,7 @@ class Pipeline {
 
   // The thread's own part, callable directly where there is no thread (--once, tests).
   void configure(PipelineConfig config);
-  SnapshotPtr cycle(std::int64_t patience_ns = kPatienceNs);
+  SnapshotPtr cycle(std::int64_t patience_ns = Collectors::kPatienceNs);
 
   // The first cycle follows at once.
   void start(PipelineConfig config);
@@ -54,8 +54,6 @@ class Pipeline {
   static std::span<const MetricDesc> metrics();
 
  private:
-  // How long a cycle waits for workers that usually answer quickly.
-  static constexpr std::int64_t kPatienceNs = 500'000'000;
   struct Instruments;
 
   void loop();
@@ -74,6 +72,7 @@ class Pipeline {
   std::int64_t interval_ns_ = 0;
   std::uint64_t sequence_ = 0;
   std::int64_t last_begin_ns_ = -1;
+  std::int64_t last_retry_ns_ = 0;
   std::unique_ptr<Instruments> instruments_;
 
   Fd wake_;  // eventfd
