@@ -4,15 +4,14 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
-#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
-#include <sstream>
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "core/kernel_file.h"
 #include "core/scan.h"
 
 namespace vitald {
@@ -189,14 +188,10 @@ ConfigFile parse_config(const std::string& text, const std::string& name, std::v
 }
 
 ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in || in.bad()) {
-    problems.push_back(fmt::format("{}: {}, expected a readable file", path, from_errno("cannot be read", errno).text));
-    return {};
-  }
-  return parse_config(text.str(), path, problems);
+  const auto text = read_kernel_file(path, KernelFile::Read::records);  // never hangs on a FIFO
+  if (text) return parse_config(std::string(*text), path, problems);
+  problems.push_back(text.error().text + ", expected a readable file");
+  return {};
 }
 
 }  // namespace vitald

@@ -185,6 +185,7 @@ void Collectors::run(Slot& slot) {
   else if (!outcome) note(slot, &outcome.error(), {}, false);
   emit_health(slot, outcome.has_value(), static_cast<double>(wall_ns) / 1e9, 0, static_cast<double>(slot.cpu_ns) / 1e9);
   slot.batch = slot.writer.finish(outcome, wall_ns, cpu_ns);
+  // Known only now, so these are in the next round's vitald_collector_errors_total.
   if (outcome && (!slot.last_error.empty() || !slot.last_problems.empty() || !slot.batch->health.problems.empty()))
     note(slot, nullptr, slot.batch->health.problems, false);
 }

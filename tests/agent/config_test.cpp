@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "agent/config/config.h"
+#include "agent/config/flags.h"
+
+namespace vitald {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string slurp(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+TEST(CommandLine, Table) {
+  struct Case {
+    const char* name;
+    std::vector<std::string> arguments;
+    std::string want;  // "flag=value ..." as they come, or the problems
+  };
+  const Case cases[] = {
+      {"value after =", {"--web.max-age=3s"}, "web.max-age=3s"},
+      {"value after a blank", {"--web.max-age", "3s"}, "web.max-age=3s"},
+      {"switch on", {"--collector.loadavg"}, "collector.loadavg=true"},
+      {"switch off", {"--no-collector.loadavg"}, "collector.loadavg=false"},
+      {"switch with a value", {"--collector.loadavg=false"}, "collector.loadavg=false"},
+      {"repeated",
+       {"--web.listen-address=a:1", "--web.listen-address=b:2"},
+       "web.listen-address=a:1 web.listen-address=b:2"},
+      {"empty value", {"--path.rootfs="}, "path.rootfs="},
+      {"-h", {"-h"}, "help=true"},
+      {"unknown",
+       {"--colector.loadavg"},
+       "unknown long flag '--colector.loadavg'; did you mean 'collector.loadavg'?; try --help"},
+      {"unknown, far from all", {"--xyzzy"}, "unknown long flag '--xyzzy'; try --help"},
+      {"unknown, negated",
+       {"--no-colector.loadavg"},
+       "unknown long flag '--no-colector.loadavg'; did you mean 'collector.loadavg'?; try --help"},
+      {"no value", {"--web.max-age"}, "--web.max-age: expected a value after it"},
+      {"no flag", {"loadavg"}, "unexpected argument 'loadavg', expected a flag; try --help"},
+      {"single dash", {"-once"}, "unexpected argument '-once', expected a flag; try --help"},
+      {"negated value",
+       {"--no-web.max-age"},
+       "--no-web.max-age: only switches can be negated, --web.max-age wants a value"},
+      {"negated with value", {"--no-once=true"}, "--no-once: takes no value"},
+      {"bad switch", {"--once=perhaps"}, "--once: 'perhaps' is neither true nor false"},
+      {"bad duration", {"--web.max-age=5"}, "--web.max-age: '5' is not a duration; write e.g. 500ms, 15s, 5m"},
+      {"bad number", {"--web.max-requests=x"}, "--web.max-requests: 'x' is not a whole number"},
+      {"bad pattern",
+       {"--collector.filesystem.mount-points-exclude=("},
+       "--collector.filesystem.mount-points-exclude: '(' is not a regular expression (RE2): missing ): ("},
+      {"all problems at once",
+       {"--xyzzy", "--web.max-age=5"},
+       "unknown long flag '--xyzzy'; try --help\n--web.max-age: '5' is not a duration; write e.g. 500ms, 15s, 5m"},
+      {"worker without name", {"worker", "--once"}, "worker: which one? expected a collector's name after it"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    std::vector<std::string> problems, warnings;
+    const auto line = parse_command_line(c.arguments, problems, warnings);
+    std::vector<std::string> got;
+    for (const auto& s : line.settings) got.push_back(fmt::format("{}={}", s.flag->name, s.value));
+    EXPECT_EQ(problems.empty() ? fmt::format("{}", fmt::join(got, " ")) : fmt::format("{}", fmt::join(problems, "\n")),
+              c.want);
+  }
+}
+
+TEST(CommandLine, Verbs) {
+  std::vector<std::string> problems, warnings;
+  const std::vector<std::string> arguments{"worker", "libvirt", "--log.level=debug"};
+  const auto line = parse_command_line(arguments, problems, warnings);
+  EXPECT_EQ(line.verb, "worker");
+  EXPECT_EQ(line.worker, "libvirt");
+  EXPECT_EQ(line.arguments, std::vector<std::string>{"--log.level=debug"});
+  EXPECT_THAT(problems, testing::IsEmpty());
+}
+
+TEST(CommandLine, OldSpelling) {
+  for (const auto& flag : all_flags()) {
+    if (flag.replaces.empty() || flag.type == FlagType::boolean) continue;
+    std::vector<std::string> problems, warnings;
+    const std::vector<std::string> arguments{fmt::format("--{}=1", flag.replaces)};
+    const auto line = parse_command_line(arguments, problems, warnings);
+    ASSERT_EQ(line.settings.size(), 1U) << flag.replaces;
+    EXPECT_EQ(line.settings[0].flag->name, flag.name);
+    EXPECT_THAT(warnings, testing::ElementsAre(testing::HasSubstr(flag.name)));
+  }
+}
+
+TEST(Flags, EveryOneHasHelpAndAPlace) {
+  std::set<std::vector<std::string>> places;
+  for (const auto& flag : all_flags()) {
+    EXPECT_NE(flag.help, "") << flag.name;
+    const bool has_value = !flag.fallback.empty() && flag.type != FlagType::list;
+    EXPECT_EQ(has_value ? value_problem(flag, flag.fallback) : "", "") << flag.name;
+    const auto path = yaml_path(flag);
+    EXPECT_TRUE(path.empty() || places.insert(path).second) << flag.name << " shares its place in the file";
+  }
+  EXPECT_THAT(help_text(), testing::HasSubstr("--[no-]collector.loadavg"));
+}
+
+TEST(Flags, YamlPath) {
+  using testing::ElementsAre;
+  EXPECT_THAT(yaml_path({"collector.netdev.device-exclude"}), ElementsAre("collectors", "netdev", "device_exclude"));
+  EXPECT_THAT(yaml_path({"collector.cpu"}), ElementsAre("collectors", "cpu", "enabled"));
+  EXPECT_THAT(yaml_path({"collector.cpu.info.flags-include"}), ElementsAre("collectors", "cpu", "info_flags_include"));
+  EXPECT_THAT(yaml_path({"collector.disable-defaults"}), ElementsAre("collectors", "disable_defaults"));
+  EXPECT_THAT(yaml_path({"path.udev.data"}), ElementsAre("path", "udev_data"));
+  EXPECT_THAT(yaml_path({"config.file"}), ElementsAre());
+}
+
+TEST(ConfigFile, Good) {
+  std::vector<std::string> problems;
+  const auto file = parse_config(R"(
+web:
+  listen_address: ["127.0.0.1:9100", "[::1]:9100"]
+  max_age: 2s
+collectors:
+  disable_defaults: true
+  loadavg: true
+  filesystem: {enabled: yes_is_not_yaml_1_2_here, mount_points_exclude: "^/x"}
+rules:
+  files: /etc/vitald/rules/*.yaml
+notify:
+  commands:
+    - {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7}
+log:
+)",
+                                 "vitald.yaml", problems);
+  EXPECT_THAT(problems, testing::ElementsAre("vitald.yaml:8:25: collectors.filesystem.enabled: "
+                                             "'yes_is_not_yaml_1_2_here' is neither true nor false"));
+  std::vector<std::string> got;
+  for (const auto& s : file.settings) got.push_back(fmt::format("{}={}", s.flag->name, s.value));
+  EXPECT_THAT(got, testing::ElementsAre("web.listen-address=127.0.0.1:9100", "web.listen-address=[::1]:9100",
+                                        "web.max-age=2s", "collector.disable-defaults=true", "collector.loadavg=true",
+                                        "collector.filesystem.mount-points-exclude=^/x",
+                                        "rules.file=/etc/vitald/rules/*.yaml"));
+  ASSERT_EQ(file.hooks.size(), 1U);
+  EXPECT_EQ(file.hooks[0].name, "pager");
+  EXPECT_EQ(file.hooks[0].command, (std::vector<std::string>{"/usr/bin/page", "--now"}));
+  EXPECT_EQ(file.hooks[0].timeout_ns, 3'000'000'000);
+  EXPECT_EQ(file.hooks[0].user, "nobody");
+  EXPECT_EQ(file.hooks[0].queue_limit, 7U);
+}
+
+TEST(ConfigFile, EmptyIsGood) {
+  std::vector<std::string> problems;
+  EXPECT_TRUE(parse_config("", "x", problems).settings.empty());
+  EXPECT_TRUE(parse_config("# nothing\n", "x", problems).settings.empty());
+  EXPECT_THAT(problems, testing::IsEmpty());
+}
+
+TEST(ConfigFile, Unreadable) {
+  std::vector<std::string> problems;
+  read_config_file("/nonexistent/vitald.yaml", problems);
+  read_config_file("/etc", problems);
+  EXPECT_THAT(problems, testing::ElementsAre(
+                            "/nonexistent/vitald.yaml: No such file or directory (ENOENT), expected a readable file",
+                            "/etc: Is a directory (EISDIR), expected a readable file"));
+}
+
+TEST(Config, FlagsWinOverTheFile) {
+  const auto path = fs::path(testing::TempDir()) / fmt::format("vitald-{}.yaml", getpid());
+  std::ofstream(path) << "web: {max_age: 7s, max_requests: 9, listen_address: [a:1]}\n";
+  std::vector<std::string> problems, warnings;
+  const std::vector<std::string> arguments{"--config.file=" + path.string(), "--web.max-age=2s",
+                                           "--web.listen-address=b:2"};
+  const auto config = load_config(arguments, problems, warnings);
+  fs::remove(path);
+  EXPECT_THAT(problems, testing::IsEmpty());
+  EXPECT_EQ(config.options.text("web.max-age"), "2s");
+  EXPECT_EQ(config.options.number("web.max-requests"), 9);
+  EXPECT_THAT(config.options.list("web.listen-address"), testing::ElementsAre("b:2"));
+  EXPECT_TRUE(config.options.given("web.max-requests"));
+  EXPECT_FALSE(config.options.given("pipeline.interval"));
+}
+
+// The file's name is the mistake; beside it stands everything that vitald says about it.
+TEST(ConfigFile, Museum) {
+  std::size_t pieces = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(VITALD_SOURCE) / "tests/config")) {
+    const auto& path = entry.path();
+    if (!path.string().ends_with(".bad.yaml")) continue;
+    SCOPED_TRACE(path.filename());
+    ++pieces;
+    std::vector<std::string> problems;
+    parse_config(slurp(path), path.filename(), problems);
+    // VITALD_REWRITE=1 writes what is said now; the difference is reviewed like code.
+    const auto want = fs::path(path).replace_extension(".txt");
+    if (std::getenv("VITALD_REWRITE")) std::ofstream(want) << fmt::format("{}\n", fmt::join(problems, "\n"));
+    EXPECT_EQ(fmt::format("{}\n", fmt::join(problems, "\n")), slurp(want));
+  }
+  EXPECT_GE(pieces, 8U);
+}
+
+}  // namespace
+}  // namespace vitald

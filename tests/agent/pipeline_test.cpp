@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/pipeline.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <latch>
+#include <stdexcept>
+
+#include "agent/config/flags.h"
+#include "tests/agent/snapshot_text.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr MetricDesc kCalls[] = {{"test_calls", MetricType::counter, "C."}};
+constexpr FlagSpec kFlags[] = {{"collector.counting.step", FlagType::number, "1", "step"}};
+
+int g_made = 0;                // "counting" collectors made
+std::atomic<int> g_calls = 0;  // of collect() of "counting"
+bool g_absent = false;         // what "late" finds on this machine
+Result<> g_outcome;            // of "moody"
+std::vector<Error> g_problems;
+
+struct Counting final : Collector {
+  explicit Counting(double s) : step(s) {}
+  Result<> collect(BatchWriter& out) override {
+    ++g_calls;
+    out.set(kCalls[0], value += step);
+    return {};
+  }
+  std::string status() const override { return "counts"; }
+  double step, value = 0;
+};
+struct Throwing final : Collector {
+  Result<> collect(BatchWriter&) override { throw std::runtime_error("boom"); }
+};
+struct Moody final : Collector {
+  Result<> collect(BatchWriter& out) override {
+    for (const auto& p : g_problems) out.problem(p);
+    return g_outcome;
+  }
+};
+struct Empty final : Collector {
+  Result<> collect(BatchWriter&) override { return {}; }
+};
+
+constexpr CollectorInfo kCounting{
+    kCalls, kFlags, [](const Host&, const Options& o) -> Result<std::unique_ptr<Collector>> {
+      ++g_made;
+      return std::make_unique<Counting>(static_cast<double>(o.number("collector.counting.step")));
+    }};
+template <class C>
+constexpr CollectorInfo kPlain{
+    {}, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> { return std::make_unique<C>(); }};
+constexpr CollectorInfo kLate{{}, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> {
+                                if (g_absent) return fail(Errc::absent, "no such hardware");
+                                return std::make_unique<Empty>();
+                              }};
+constexpr CollectorInfo kDenied{{}, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> {
+                                  return fail(Errc::denied, "CAP_BPF is missing");
+                                }};
+
+constexpr CollectorEntry kAll[] = {
+    {"counting", "proc", DefaultState::on, Runs::here, &kCounting},
+    {"throwing", "proc", DefaultState::on, Runs::here, &kPlain<Throwing>},
+    {"moody", "proc", DefaultState::on, Runs::here, &kPlain<Moody>},
+    {"late", "proc", DefaultState::detect, Runs::here, &kLate},
+    {"optional", "proc", DefaultState::off, Runs::here, &kPlain<Empty>},
+    {"probing", "bpf", DefaultState::detect, Runs::here, &kDenied},
+    {"remote", "virt", DefaultState::on, Runs::worker, &kPlain<Empty>},
+};
+
+// A worker without a process: what a test wants it to do.
+struct FakeWorker final : WorkerClient {
+  FakeWorker() : WorkerClient({}) { live = this; }
+  ~FakeWorker() override { live = nullptr; }
+  void request(std::int64_t now) override {
+    if (busy_) return;
+    ++requests, busy_ = true, asked = now;
+    if (prompt) answer(now);
+  }
+  void answer(std::int64_t now, Result<> outcome = {}) {
+    BatchWriter writer("remote");
+    writer.begin(now);
+    writer.set(kCalls[0], 42);
+    next = writer.finish(outcome, 7'000'000, 0);
+    eventfd_write(event.get(), 1);
+  }
+  int fd() const override { return event.get(); }
+  bool advance(std::int64_t) override {
+    eventfd_t n;
+    if (eventfd_read(event.get(), &n) != 0) return false;
+    busy_ = false;
+    last = next;
+    return true;
+  }
+  bool busy() const override { return busy_; }
+  BatchPtr batch(std::int64_t) const override { return last; }
+  Stats stats() const override { return {.starts = 1, .pid = 99}; }
+
+  static inline FakeWorker* live = nullptr;
+  static inline bool prompt = true;
+  Fd event{eventfd(0, EFD_NONBLOCK)};
+  int requests = 0;
+  bool busy_ = false;
+  std::int64_t asked = 0;
+  BatchPtr last, next;
+};
+
+struct PipelineTest : testing::Test {
+  PipelineTest() {
+    g_made = 0, g_calls = 0, g_absent = false, g_outcome = {}, g_problems.clear();
+    FakeWorker::prompt = true;
+  }
+  PipelineConfig config(const std::vector<std::pair<std::string, std::string>>& flags = {}) {
+    auto options = std::make_shared<Options>();
+    options->declare(all_flags());
+    options->declare(kFlags);
+    for (const auto& entry : kAll) {
+      names.push_back(switch_name(entry));
+      const auto* fallback = entry.state == DefaultState::on ? "true" : entry.state == DefaultState::off ? "false" : "";
+      options->declare(std::vector<FlagSpec>{{names.back(), FlagType::boolean, fallback}});
+    }
+    for (const auto& [flag, value] : flags) options->set(flag, value);
+    return {std::move(options), nullptr, {}};
+  }
+  std::string text(const char* prefix) { return lines(*hub.latest(), prefix); }
+
+  FakeClock clock;
+  Host host{{}, &clock};
+  SnapshotHub hub;
+  std::deque<std::string> names;
+  Pipeline pipeline{host, kAll, [](std::string_view) { return std::make_unique<FakeWorker>(); }, hub};
+};
+
+TEST_F(PipelineTest, OneCycle) {
+  pipeline.configure(config());
+  const auto snapshot = pipeline.cycle();
+  EXPECT_EQ(snapshot, hub.latest());
+  EXPECT_EQ(snapshot->sequence, 1U);
+  EXPECT_EQ(snapshot->boot_ns, clock.boot);
+  std::vector<std::string> order;
+  for (const auto& b : snapshot->batches) order.push_back(b->collector);
+  EXPECT_THAT(order, testing::ElementsAre("counting", "late", "moody", "pipeline", "remote", "remote", "throwing"));
+  EXPECT_EQ(text("test_calls"), "test_calls 1\ntest_calls 42\n");
+  EXPECT_EQ(text("node_scrape_collector_success"),
+            "node_scrape_collector_success{collector=\"counting\"} 1\n"
+            "node_scrape_collector_success{collector=\"late\"} 1\n"
+            "node_scrape_collector_success{collector=\"moody\"} 1\n"
+            "node_scrape_collector_success{collector=\"remote\"} 1\n"
+            "node_scrape_collector_success{collector=\"throwing\"} 0\n");
+  EXPECT_THAT(text("node_scrape_collector_duration"), HasSubstr("{collector=\"remote\"} 0.007\n"));
+}
+
+TEST_F(PipelineTest, AnExceptionIsCountedAndTheRestLives) {
+  pipeline.configure(config());
+  pipeline.cycle(), pipeline.cycle();
+  EXPECT_EQ(text("vitald_collector_errors_total"),
+            "vitald_collector_errors_total{collector=\"throwing\",kind=\"bug\"} 2\n");
+  EXPECT_EQ(text("test_calls"), "test_calls 2\ntest_calls 42\n");
+}
+
+TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
+  pipeline.configure(config({{"collector.throwing", "false"}}));
+  const auto log_of = [&] {
+    testing::internal::CaptureStderr();
+    pipeline.cycle();
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(log_of(), "");
+  g_outcome = fail(Errc::malformed, "line 1");
+  EXPECT_THAT(log_of(), HasSubstr("line 1"));
+  EXPECT_EQ(log_of(), "");
+  g_outcome = fail(Errc::malformed, "line 2");
+  EXPECT_THAT(log_of(), HasSubstr("line 2"));
+  g_outcome = {};
+  EXPECT_THAT(log_of(), HasSubstr("works again"));
+  g_problems = {{Errc::io, 0, "disk a"}, {Errc::io, 0, "disk b"}};
+  EXPECT_THAT(log_of(), testing::AllOf(HasSubstr("disk a"), HasSubstr("disk b")));
+  EXPECT_EQ(log_of(), "");
+  g_problems = {{Errc::io, 0, "disk b"}, {Errc::io, 0, "disk c"}};
+  EXPECT_THAT(log_of(), testing::AllOf(HasSubstr("disk c"), Not(HasSubstr("disk b"))));
+  EXPECT_EQ(text("vitald_collector_errors_total"),
+            "vitald_collector_errors_total{collector=\"moody\",kind=\"malformed\"} 3\n"
+            "vitald_collector_errors_total{collector=\"moody\",kind=\"io\"} 4\n");  // the last two items: next cycle
+}
+
+TEST_F(PipelineTest, WhatIsOnAndWhyNot) {
+  g_absent = true;
+  pipeline.configure(config({{"collector.moody", "false"}}));
+  pipeline.cycle();
+  std::string rows;
+  for (const auto& r : *pipeline.status()) rows += fmt::format("{} {} {}\n", r.name, static_cast<int>(r.state), r.text);
+  EXPECT_EQ(rows,
+            "counting 0 counts\n"
+            "late 2 no such hardware\n"
+            "moody 1 --no-collector.moody\n"
+            "optional 1 off by default\n"
+            "probing 3 CAP_BPF is missing\n"
+            "remote 0 worker process 99\n"
+            "throwing 3 bug, please report: exception 'boom'\n");
+
+  pipeline.configure(config({{"collector.disable-defaults", "true"}, {"collector.counting", "true"}}));
+  EXPECT_EQ(std::ranges::count(*pipeline.status(), CollectorStatus::State::on, &CollectorStatus::state), 1);
+  pipeline.cycle();
+  EXPECT_EQ(text("node_scrape_collector_success"), "node_scrape_collector_success{collector=\"counting\"} 1\n");
+
+  // Asked for by name and not there: that is a failure, not a detail of the machine.
+  pipeline.configure(config({{"collector.disable-defaults", "true"}, {"collector.late", "true"}}));
+  pipeline.cycle();
+  EXPECT_EQ(text("node_scrape_collector_success"), "node_scrape_collector_success{collector=\"late\"} 0\n");
+}
+
+TEST_F(PipelineTest, WhatWasAbsentIsTriedAgain) {
+  g_absent = true;
+  pipeline.configure(config());
+  pipeline.cycle();
+  g_absent = false;
+  pipeline.cycle();
+  EXPECT_THAT(text("node_scrape"), Not(HasSubstr("late")));
+  clock.advance_ns(60'000'000'000);
+  pipeline.cycle();
+  EXPECT_THAT(text("node_scrape"), HasSubstr("late"));
+}
+
+TEST_F(PipelineTest, AReloadKeepsWhatDidNotChange) {
+  pipeline.configure(config());
+  pipeline.cycle(), pipeline.cycle();
+  pipeline.configure(config({{"collector.throwing", "false"}}));
+  pipeline.cycle();
+  EXPECT_EQ(g_made, 1);
+  EXPECT_THAT(text("test_calls"), HasSubstr("test_calls 3\n"));
+  pipeline.configure(config({{"collector.counting.step", "10"}}));
+  pipeline.cycle();
+  EXPECT_EQ(g_made, 2);
+  EXPECT_THAT(text("test_calls"), HasSubstr("test_calls 10\n"));
+}
+
+TEST_F(PipelineTest, AHangingWorkerDelaysOneCycleOnly) {
+  FakeWorker::prompt = false;
+  pipeline.configure(config());
+  constexpr std::int64_t kPatience = 20'000'000;
+  pipeline.cycle(kPatience);  // waits in vain
+  clock.advance_ns(kPatience);
+  pipeline.cycle(kPatience);
+  EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"remote\"} 0\n"));
+  EXPECT_EQ(FakeWorker::live->requests, 1);  // not multiplied
+  // From now on it is known to be slow: a cycle that would wait for ever returns.
+  pipeline.cycle(std::int64_t{3600} * 1'000'000'000);
+
+  FakeWorker::live->answer(clock.boot);
+  pipeline.cycle(kPatience);
+  EXPECT_THAT(text("test_calls"), HasSubstr("test_calls 42\n"));
+  EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"remote\"} 1\n"));
+  clock.advance_ns(2'000'000'000);
+  pipeline.cycle(kPatience);
+  EXPECT_THAT(text("vitald_collector_age"), HasSubstr("{collector=\"remote\"} 2\n"));
+}
+
+TEST_F(PipelineTest, ThreadRunsOnlyWhenAskedAndRequestsShareACycle) {
+  std::mutex mutex;
+  std::condition_variable published;
+  SystemClock system;
+  Host real({}, &system);
+  Pipeline threaded(real, std::span(kAll).first(1), {}, hub, [&] {
+    const std::lock_guard lock(mutex);
+    published.notify_all();
+  });
+  const auto wait_newer = [&](std::int64_t boot_ns) {
+    std::unique_lock lock(mutex);
+    published.wait(lock, [&] { return hub.latest() && hub.latest()->boot_ns >= boot_ns; });
+  };
+  const auto begin = system.boot_ns();
+  threaded.start(config());
+  wait_newer(begin);
+  EXPECT_EQ(g_calls, 1);  // the first, unasked
+
+  const auto now = system.boot_ns();
+  std::vector<std::thread> scrapes;
+  std::latch together(16);
+  for (int i = 0; i < 16; ++i)
+    scrapes.emplace_back([&] {
+      together.arrive_and_wait();
+      threaded.want(now);
+    });
+  for (auto& s : scrapes) s.join();
+  wait_newer(now);
+  EXPECT_EQ(g_calls, 2);
+  EXPECT_TRUE(threaded.stop(5'000'000'000));
+  EXPECT_EQ(g_calls, 2);
+}
+
+}  // namespace
+}  // namespace vitald
