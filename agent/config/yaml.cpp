@@ -85,8 +85,11 @@ class Reader {
     }
   }
   static std::string expected(std::string_view key, std::span<const std::string_view> known) {
+    for (const auto& flag : all_flags())
+      if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
+        return ", it belongs on the command line only";
     auto hint = did_you_mean(key, known);
-    if (hint.empty() && known.size() <= 12) hint = fmt::format(", expected one of {}", fmt::join(known, ", "));
+    if (hint.empty() && known.size() <= 8) hint = fmt::format(", expected one of {}", fmt::join(known, ", "));
     return hint;
   }
 
