@@ -79,6 +79,17 @@ std::optional<std::uint64_t> Attribute::u64() {
   return parse_u64(*rest);
 }
 
+std::optional<double> Attribute::number() {
+  auto rest = text();
+  if (!rest) return std::nullopt;
+  if (rest->starts_with('-')) {
+    const auto n = parse_i64(*rest);
+    return n ? std::optional(static_cast<double>(*n)) : std::nullopt;
+  }
+  const auto n = take_prefix(*rest, "0x") ? parse_int<std::uint64_t>(*rest, 16) : parse_u64(*rest);
+  return n ? std::optional(static_cast<double>(*n)) : std::nullopt;
+}
+
 std::optional<std::int64_t> Attribute::i64() {
   const auto rest = text();
   return rest ? parse_i64(*rest) : std::nullopt;

@@ -3,6 +3,7 @@
 // opened stays open, and nothing is allocated while nothing changes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/batch.h"
 #include "core/fd.h"
 #include "core/kernel_file.h"
 #include "core/result.h"
@@ -99,11 +101,47 @@ class Attribute {
   // Decimal, or hexadecimal after 0x.
   std::optional<std::uint64_t> u64();
   std::optional<std::int64_t> i64();
+  // u64() or i64(), whichever it is.
+  std::optional<double> number();
   [[nodiscard]] const std::string& path() const { return file_.path(); }
 
  private:
   KernelFile file_;
   bool missing_ = false;
 };
+
+// One number of a device and the family it becomes.
+struct AttributeRow {
+  std::string_view file;  // below the device's folder
+  MetricDesc desc;
+  double factor = 1;  // base units per unit of the file
+};
+
+// The numbers of one device, in the order of the rows. What the device lacks, or what is no number
+// ("N/A (no PMA)"), is not emitted.
+class AttributeTable {
+ public:
+  AttributeTable(const std::string& folder, std::span<const AttributeRow> rows) : rows_(rows) {
+    files_.reserve(rows.size());
+    for (const auto& row : rows) files_.emplace_back(folder + "/" + std::string(row.file));
+  }
+  template <class... Labels>
+  void emit(BatchWriter& out, const Labels&... labels) {
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      if (const auto n = files_[i].number()) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+  }
+
+ private:
+  std::span<const AttributeRow> rows_;
+  std::vector<Attribute> files_;
+};
+
+// For CollectorInfo, which wants the families alone.
+template <std::size_t N>
+constexpr std::array<MetricDesc, N> families_of(const AttributeRow (&rows)[N]) {
+  std::array<MetricDesc, N> families{};
+  for (std::size_t i = 0; i < N; ++i) families[i] = rows[i].desc;
+  return families;
+}
 
 }  // namespace vitald

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <optional>
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_md_blocks", gauge, "Total number of blocks on device.", "device", "", "/proc/mdstat"},
+    {"node_md_blocks_synced", gauge, "Number of blocks synced on device.", "device", "", "/proc/mdstat"},
+    {"node_md_degraded", gauge, "Number of degraded disks on device.", "device", "", "/proc/mdstat"},
+    {"node_md_disks", gauge, "Number of active/failed/spare disks of device.", "device,state", "", "/proc/mdstat"},
+    {"node_md_disks_required", gauge, "Total number of disks of device.", "device", "", "/proc/mdstat"},
+    {"node_md_raid_disks", gauge, "Number of raid disks on device.", "device", "", "/proc/mdstat"},
+    {"node_md_state", gauge, "Indicates the state of md-device.", "device,state", "", "/proc/mdstat"},
+};
+enum Family { kBlocks, kSynced, kDegraded, kDisks, kRequired, kRaidDisks, kState };
+
+// What mdstat says of one array.
+struct Array {
+  std::string_view name;
+  std::string_view activity;
+  std::int64_t active = 0, required = 0, failed = 0, spare = 0, blocks = 0, synced = 0;
+};
+
+std::size_t count(std::string_view text, std::string_view what) {
+  std::size_t n = 0;
+  for (auto at = text.find(what); at != text.npos; at = text.find(what, at + what.size())) ++n;
+  return n;
+}
+bool contains(std::string_view text, std::string_view what) { return text.find(what) != text.npos; }
+
+// "md3 : active raid6 sda1[8] sdh1[7] sdg1[6] sdf1[5] sde1[11] sdd1[3] sdc1[10] sdb1[9](S)"
+// "      5853468288 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/8] [UUUUUUUU]"
+std::optional<Array> parse_array(std::string_view device, std::string_view status) {
+  Array array;
+  std::string_view words = device;
+  array.name = take_word(words);
+  if (take_word(words) != ":") return std::nullopt;
+  array.activity = take_word(words);
+  array.failed = static_cast<std::int64_t>(count(device, "(F)"));
+  array.spare = static_cast<std::int64_t>(count(device, "(S)"));
+  const auto blocks = parse_i64(take_word(status));
+  if (!blocks || array.activity.empty()) return std::nullopt;
+  array.blocks = array.synced = *blocks;
+  if (contains(device, "raid0") || contains(device, "linear")) {  // no redundancy: all or none
+    array.active = array.required = static_cast<std::int64_t>(count(device, "["));
+    return array;
+  }
+  if (contains(device, "inactive")) return array;
+  // The last "[8/8]" before "[UUUUUUUU]".
+  for (auto at = status.rfind('['); at != status.npos && at > 0; at = status.rfind('[', at - 1)) {
+    std::string_view inner = status.substr(at + 1);
+    inner = take_until(inner, ']');
+    const auto required = parse_i64(take_until(inner, '/'));
+    const auto active = parse_i64(inner);
+    if (!required || !active) continue;
+    array.required = *required;
+    array.active = *active;
+    return array;
+  }
+  return std::nullopt;
+}
+
+// "      [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min speed=259783K/sec"
+// "        resync=DELAYED"
+bool parse_sync(std::string_view line, Array& array) {
+  if (contains(line, "recovery")) array.activity = "recovering";
+  else if (contains(line, "reshape")) array.activity = "reshaping";
+  else if (contains(line, "check")) array.activity = "checking";
+  else if (contains(line, "resync")) array.activity = "resyncing";
+  else return true;
+  array.synced = 0;
+  if (contains(line, "PENDING") || contains(line, "DELAYED")) return true;
+  const auto at = line.find('(');
+  if (at == line.npos) return false;
+  std::string_view rest = line.substr(at + 1);
+  const auto synced = parse_i64(take_until(rest, '/'));
+  array.synced = synced.value_or(0);
+  return synced.has_value();
+}
+
+// /sys/block/md0/md
+struct Sysfs {
+  explicit Sysfs(const std::string& path)
+      : level(path + "/md/level"), disks(path + "/md/raid_disks"), degraded(path + "/md/degraded") {}
+  Attribute level, disks, degraded;
+};
+
+class Mdadm final : public Collector {
+ public:
+  explicit Mdadm(const Host& host)
+      : mdstat_(host.procfs("mdstat"), KernelFile::Read::records), block_(host.sysfs("block")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto text = mdstat_.read();
+    if (!text) return absent_when_gone(text.error());
+    if (auto done = collect_mdstat(*text, out); !done) return done;
+    return collect_sysfs(out);
+  }
+
+ private:
+  Result<> collect_mdstat(std::string_view rest, BatchWriter& out) {
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      if (trim(line).empty() || line.front() == ' ' || line.starts_with("Personalities") || line.starts_with("unused"))
+        continue;
+      auto array = parse_array(line, take_line(rest));
+      if (!array) return malformed(mdstat_.path(), line, "an array and below it its blocks");
+      // Below: a bitmap, what it does now, an empty line.
+      std::string_view below = rest;
+      for (auto next = take_line(below); next.starts_with(' '); next = take_line(below))
+        if (!contains(next, "bitmap") && !parse_sync(next, *array))
+          return malformed(mdstat_.path(), next, "(done/all) blocks");
+      emit(*array, out);
+    }
+    return {};
+  }
+
+  static void emit(const Array& a, BatchWriter& out) {
+    out.set(kMetrics[kRequired], static_cast<double>(a.required), a.name);
+    out.set(kMetrics[kDisks], static_cast<double>(a.active), a.name, "active");
+    out.set(kMetrics[kDisks], static_cast<double>(a.failed), a.name, "failed");
+    out.set(kMetrics[kDisks], static_cast<double>(a.spare), a.name, "spare");
+    constexpr std::string_view kStates[][2] = {{"active", "active"},
+                                               {"inactive", "inactive"},
+                                               {"recovering", "recovering"},
+                                               {"resync", "resyncing"},
+                                               {"check", "checking"}};
+    for (const auto& [label, activity] : kStates) out.set(kMetrics[kState], a.activity == activity, a.name, label);
+    out.set(kMetrics[kBlocks], static_cast<double>(a.blocks), a.name);
+    out.set(kMetrics[kSynced], static_cast<double>(a.synced), a.name);
+  }
+
+  Result<> collect_sysfs(BatchWriter& out) {
+    if (auto listed = block_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    for (auto& [device, array] : block_.items()) {
+      if (!device.starts_with("md")) continue;
+      const auto text = array.level.text();
+      if (!text) continue;
+      const std::string level(*text);
+      // "4", or "5 (4)" while it is reshaped; what has no level of md's own (container, imsm, ddf) has none.
+      if (!level.empty() && level != "container" && level != "imsm" && level != "ddf") {
+        auto disks = array.disks.text().value_or(std::string_view{});
+        if (const auto n = take_u64(disks)) out.set(kMetrics[kRaidDisks], static_cast<double>(*n), device);
+      }
+      // Only levels with redundancy have the file.
+      out.set(kMetrics[kDegraded], static_cast<double>(array.degraded.u64().value_or(0)), device);
+    }
+    return {};
+  }
+
+  KernelFile mdstat_;
+  KernelItems<Sysfs> block_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Mdadm>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_mdadm;
+const CollectorInfo collector_mdadm{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <array>
+#include <chrono>
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_os_info", gauge,
+     "A metric with a constant '1' value labeled by build_id, id, id_like, image_id, image_version, name, pretty_name, "
+     "variant, variant_id, version, version_codename, version_id.",
+     "build_id,id,id_like,image_id,image_version,name,pretty_name,variant,variant_id,version,version_codename,"
+     "version_id",
+     "", "/etc/os-release, /usr/lib/os-release"},
+    {"node_os_version", gauge, "Metric containing the major.minor part of the OS version.", "id,id_like,name", "",
+     "/etc/os-release"},
+    {"node_os_support_end_timestamp_seconds", gauge, "Metric containing the end-of-life date timestamp of the OS.", "",
+     "seconds", "/etc/os-release"},
+};
+enum Key {
+  kBuildId,
+  kId,
+  kIdLike,
+  kImageId,
+  kImageVersion,
+  kName,
+  kPrettyName,
+  kVariant,
+  kVariantId,
+  kVersion,
+  kVersionCodename,
+  kVersionId,
+  kSupportEnd,
+  kKeys
+};
+constexpr std::array<std::string_view, kKeys> kNames = {
+    "BUILD_ID", "ID",         "ID_LIKE", "IMAGE_ID",         "IMAGE_VERSION", "NAME",       "PRETTY_NAME",
+    "VARIANT",  "VARIANT_ID", "VERSION", "VERSION_CODENAME", "VERSION_ID",    "SUPPORT_END"};
+
+// A value of os-release(5): shell quoting, without expansion.
+std::string unquote(std::string_view text) {
+  if (text.size() >= 2 && text.front() == '\'' && text.back() == '\'')
+    return std::string(text.substr(1, text.size() - 2));
+  const bool quoted = text.size() >= 2 && text.front() == '"' && text.back() == '"';
+  if (quoted) text = text.substr(1, text.size() - 2);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 1 < text.size()) ++i;
+    out += text[i];
+  }
+  return out;
+}
+
+// "12.5.1" gives 12.5, "rolling" nothing
+std::optional<double> major_minor(std::string_view version) {
+  std::string_view rest = version;
+  if (!take_u64(rest)) return std::nullopt;
+  if (take_prefix(rest, ".")) take_u64(rest);
+  return parse_double(version.substr(0, version.size() - rest.size()));
+}
+
+// "2027-05-31", midnight UTC
+std::optional<double> date_seconds(std::string_view date) {
+  const auto year = parse_int<int>(take_until(date, '-'));
+  const auto month = parse_int<unsigned>(take_until(date, '-'));
+  const auto day = parse_int<unsigned>(date);
+  if (!year || !month || !day) return std::nullopt;
+  const std::chrono::year_month_day ymd{std::chrono::year(*year), std::chrono::month(*month), std::chrono::day(*day)};
+  if (!ymd.ok()) return std::nullopt;
+  return static_cast<double>(std::chrono::sys_days(ymd).time_since_epoch().count()) * 86400;
+}
+
+class Os final : public Collector {
+ public:
+  explicit Os(const Host& host)
+      : files_{KernelFile(host.rootfs("etc/os-release")), KernelFile(host.rootfs("usr/lib/os-release"))} {}
+
+  Result<> collect(BatchWriter& out) override {
+    auto text = read(files_[0]);
+    if (!text && text.error().kind == Errc::gone) text = read(files_[1]);
+    if (!text) return absent_when_gone(text.error());
+    if (*text != text_) parse(*text);
+    std::array<std::string_view, kSupportEnd> labels;
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = values_[i];
+    out.set_values(kMetrics[0], 1, labels);
+    if (const auto v = major_minor(values_[kVersionId]); v && *v > 0)
+      out.set(kMetrics[1], *v, values_[kId], values_[kIdLike], values_[kName]);
+    if (values_[kSupportEnd].empty()) return {};
+    const auto end = date_seconds(values_[kSupportEnd]);
+    if (!end) return malformed("os-release", values_[kSupportEnd], "SUPPORT_END as YYYY-MM-DD");
+    out.set(kMetrics[2], *end);
+    return {};
+  }
+
+ private:
+  // An upgrade puts another file in its place: never kept open.
+  static Result<std::string_view> read(KernelFile& file) {
+    file.close();
+    return file.read();
+  }
+
+  // VERSION="12 (bookworm)"
+  void parse(std::string_view text) {
+    text_ = text;
+    values_ = {};
+    for (std::string_view rest = text_; !rest.empty();) {
+      auto line = trim(take_line(rest));
+      const auto key = take_until(line, '=');
+      for (std::size_t i = 0; i < kKeys; ++i)
+        if (kNames[i] == key) values_[i] = unquote(trim(line));
+    }
+  }
+
+  KernelFile files_[2];
+  std::string text_;
+  std::array<std::string, kKeys> values_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Os>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_os;
+const CollectorInfo collector_os{kMetrics, {}, make};
+
+}  // namespace vitald

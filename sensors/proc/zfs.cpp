@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/family_memo.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_zfs_*", untyped, "*", "", "", "/proc/spl/kstat/zfs"},
+    {"node_zfs_zpool_*", untyped, "*", "zpool", "", "/proc/spl/kstat/zfs/*/io"},
+    {"node_zfs_zpool_dataset_*", untyped, "*", "zpool,dataset", "", "/proc/spl/kstat/zfs/*/objset-*"},
+    {"node_zfs_zpool_state", gauge, "kstat.zfs.misc.state", "zpool,state", "", "/proc/spl/kstat/zfs/*/state"},
+};
+constexpr const MetricDesc& kState = kMetrics[3];
+constexpr std::string_view kStates[] = {"online", "degraded", "faulted", "offline", "removed", "unavail", "suspended"};
+
+constexpr struct {
+  std::string_view subsystem, file;
+} kFiles[] = {{"abd", "abdstats"},
+              {"arc", "arcstats"},
+              {"dbuf", "dbufstats"},
+              {"dmu_tx", "dmu_tx"},
+              {"dnode", "dnodestats"},
+              {"fm", "fm"},
+              {"vdev_cache", "vdev_cache_stats"},
+              {"vdev_mirror", "vdev_mirror_stats"},
+              {"xuio", "xuio_stats"},
+              {"zfetch", "zfetchstats"},
+              {"zil", "zil"}};
+
+// KSTAT_DATA_INT64 and KSTAT_DATA_UINT64 (lib/libspl/include/sys/kstat.h of OpenZFS).
+bool is_number(std::string_view type) { return type == "3" || type == "4"; }
+
+struct Kstat {
+  explicit Kstat(const std::string& path) : file(path, KernelFile::Read::records) {}
+  KernelFile file;
+  FamilyMemo families;
+};
+struct Pool {
+  explicit Pool(const std::string& path)
+      : io(path + "/io"), state(path + "/state", KernelFile::Read::records), objsets(path) {}
+  Kstat io;
+  KernelFile state;
+  KernelItems<Kstat> objsets;
+};
+
+class Zfs final : public Collector {
+ public:
+  explicit Zfs(const Host& host) : pools_(host.procfs("spl/kstat/zfs")) {
+    for (const auto& f : kFiles) files_.emplace_back(pools_.path() + "/" + std::string(f.file));
+  }
+
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    if (auto listed = pools_.refresh(); !listed) return absent_when_gone(listed.error());
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      if (auto done = collect_misc(kFiles[i].subsystem, kFiles[i].file, files_[i], out); !done) return done;
+    for (auto& [name, pool] : pools_.items()) {
+      // Files lie beside the pools' folders; a pool that is exported takes its files away.
+      if (auto listed = pool.objsets.refresh(); !listed) continue;
+      if (auto done = collect_io(name, pool.io, out); !done) return done;
+      for (auto& [file, objset] : pool.objsets.items())
+        if (file.starts_with("objset-"))
+          if (auto done = collect_objset(name, objset, out); !done) return done;
+      collect_state(name, pool.state, out);
+    }
+    return {};
+  }
+
+ private:
+  const MetricDesc& family(std::string_view prefix, std::string_view group, std::string_view field,
+                           std::string_view labels) {
+    std::string name = std::string(prefix) + "_" + std::string(field);
+    for (auto& c : name)
+      if (c == '-') c = '_';
+    return pool_->get(name, untyped, "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
+  }
+
+  // "name                            type data", then "hits                            4    8772612"
+  Result<> collect_misc(std::string_view subsystem, std::string_view group, Kstat& kstat, BatchWriter& out) {
+    const auto text = kstat.file.read();
+    if (!text) return {};  // which of them there are depends on the version of ZFS
+    std::string_view rest = *text;
+    if (!skip_header(rest)) return malformed(kstat.file.path(), *text, "a line 'name type data'");
+    for (std::size_t row = 0; !rest.empty();) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      const auto field = take_word(words);
+      if (!is_number(take_word(words))) continue;
+      const auto value = parse_double(take_word(words));
+      if (!value) return malformed(kstat.file.path(), line, "a number");
+      const auto* desc = kstat.families.at(
+          row++, field, [&] { return &family("node_zfs_" + std::string(subsystem), group, field, ""); });
+      out.set(*desc, *value);
+    }
+    return {};
+  }
+  static bool skip_header(std::string_view& rest) {
+    while (!rest.empty()) {
+      auto line = take_line(rest);
+      if (take_word(line) == "name" && take_word(line) == "type" && take_word(line) == "data") return true;
+    }
+    return false;
+  }
+
+  // "nread    nwritten reads    writes   wtime ...", below it as many numbers
+  Result<> collect_io(std::string_view pool, Kstat& io, BatchWriter& out) {
+    const auto text = io.file.read();
+    if (!text) return {};  // gone since OpenZFS 2.1
+    std::string_view rest = *text, names;
+    while (!rest.empty()) {
+      auto line = take_line(rest);
+      if (line.starts_with("nread")) {
+        names = line;
+        continue;
+      }
+      if (names.empty()) continue;
+      std::string_view left = names;
+      std::size_t row = 0;
+      for (auto field = take_word(left); !field.empty(); field = take_word(left)) {
+        const auto value = take_u64(line);
+        if (!value) return malformed(io.file.path(), names, "as many numbers below as names");
+        const auto* desc =
+            io.families.at(row++, field, [&] { return &family("node_zfs_zpool", "io", field, "zpool"); });
+        out.set(*desc, static_cast<double>(*value), pool);
+      }
+    }
+    return {};
+  }
+
+  // "dataset_name                    7    pool/dataset with blanks", "writes  4  0", ...
+  Result<> collect_objset(std::string_view pool, Kstat& objset, BatchWriter& out) {
+    const auto text = objset.file.read();
+    if (!text) return {};
+    std::string_view rest = *text, dataset;
+    if (!skip_header(rest)) return malformed(objset.file.path(), *text, "a line 'name type data'");
+    for (std::size_t row = 0; !rest.empty();) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      const auto field = take_word(words);
+      const auto type = take_word(words);
+      while (!words.empty() && is_blank(words.front())) words.remove_prefix(1);
+      if (field == "dataset_name") {
+        dataset = words;
+        continue;
+      }
+      if (type != "4") continue;
+      const auto value = take_u64(words);
+      if (!value) return malformed(objset.file.path(), line, "a number");
+      const auto* desc = objset.families.at(
+          row++, field, [&] { return &family("node_zfs_zpool_dataset", "objset", field, "zpool,dataset"); });
+      out.set(*desc, static_cast<double>(*value), pool, dataset);
+    }
+    return {};
+  }
+
+  // "ONLINE"
+  static void collect_state(std::string_view pool, KernelFile& file, BatchWriter& out) {
+    const auto text = file.read();
+    if (!text) return;
+    std::string_view rest = *text;
+    std::string state(take_line(rest));
+    for (auto& c : state)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    for (const auto name : kStates) out.set(kState, name == state, pool, name);
+  }
+
+  std::vector<Kstat> files_;
+  KernelItems<Pool> pools_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Zfs>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_zfs;
+const CollectorInfo collector_zfs{kMetrics, {}, make};
+
+}  // namespace vitald

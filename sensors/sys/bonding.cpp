@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_bonding_slaves", gauge, "Number of configured slaves per bonding interface.", "master", "",
+     "/sys/class/net/*/bonding/slaves"},
+    {"node_bonding_active", gauge, "Number of active slaves per bonding interface.", "master", "",
+     "/sys/class/net/*/lower_*/bonding_slave/mii_status"},
+};
+
+class Bonding final : public Collector {
+ public:
+  explicit Bonding(const Host& host) : root_(host.sysfs("class/net/")), masters_(root_ + "bonding_masters") {}
+
+  // "bond0 bond1": the file is there when the module is loaded. Bonds are few and rare: their files are
+  // not kept open.
+  Result<> collect(BatchWriter& out) override {
+    const auto text = masters_.read();
+    if (!text) return absent_when_gone(text.error());
+    const std::string masters(*text);
+    std::string_view rest = masters;
+    for (auto master = take_word(rest); !master.empty(); master = take_word(rest)) {
+      const std::string folder = root_ + std::string(master);
+      const auto slaves_text = read_kernel_file(folder + "/bonding/slaves");
+      if (!slaves_text) return fail(slaves_text.error());
+      const std::string slaves(*slaves_text);
+      std::string_view names = slaves;
+      unsigned count = 0, active = 0;
+      for (auto slave = take_word(names); !slave.empty(); slave = take_word(names)) {
+        auto state = read_kernel_file(folder + "/lower_" + std::string(slave) + "/bonding_slave/mii_status");
+        // Kernels before 3.9 call the link slave_*.
+        if (!state && state.error().kind == Errc::gone)
+          state = read_kernel_file(folder + "/slave_" + std::string(slave) + "/bonding_slave/mii_status");
+        if (!state) return fail(state.error());
+        ++count;
+        if (trim(*state) == "up") ++active;
+      }
+      out.set(kMetrics[0], count, master);
+      out.set(kMetrics[1], active, master);
+    }
+    return {};
+  }
+
+ private:
+  std::string root_;
+  KernelFile masters_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Bonding>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_bonding;
+const CollectorInfo collector_bonding{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_dmi_info", gauge,
+     "A metric with a constant '1' value labeled by bios_date, bios_release, bios_vendor, bios_version, "
+     "board_asset_tag, board_name, board_serial, board_vendor, board_version, chassis_asset_tag, chassis_serial, "
+     "chassis_vendor, chassis_version, product_family, product_name, product_serial, product_sku, product_uuid, "
+     "product_version, system_vendor if provided by DMI.",
+     "", "", "/sys/class/dmi/id"},
+};
+constexpr std::string_view kFiles[] = {"bios_date",       "bios_release",      "bios_vendor",     "bios_version",
+                                       "board_asset_tag", "board_name",        "board_serial",    "board_vendor",
+                                       "board_version",   "chassis_asset_tag", "chassis_serial",  "chassis_vendor",
+                                       "chassis_version", "product_family",    "product_name",    "product_serial",
+                                       "product_sku",     "product_uuid",      "product_version", "sys_vendor"};
+
+// The firmware's tables do not change while the kernel runs: read once.
+class Dmi final : public Collector {
+ public:
+  explicit Dmi(const Host& host) {
+    for (const auto file : kFiles) {
+      const auto text = read_kernel_file(host.sysfs("class/dmi/id/" + std::string(file)));
+      // Serial numbers are for root alone; other files depend on the firmware.
+      if (text) texts_.emplace_back(file == "sys_vendor" ? "system_vendor" : file, trim(*text));
+    }
+    for (const auto& [name, value] : texts_) labels_.push_back({name, value});
+  }
+
+  Result<> collect(BatchWriter& out) override {
+    if (labels_.empty()) return fail(Errc::absent, "/sys/class/dmi/id: nothing to read; this machine has no DMI");
+    out.set_labels(kMetrics[0], 1, labels_);
+    return {};
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> texts_;
+  std::vector<Label> labels_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Dmi>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_dmi;
+const CollectorInfo collector_dmi{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_edac_channel_correctable_errors_total", counter, "Total correctable memory errors for this channel.",
+     "controller,csrow,channel,dimm_label", "", "/sys/devices/system/edac/mc"},
+    {"node_edac_channel_uncorrectable_errors_total", counter, "Total uncorrectable memory errors for this channel.",
+     "controller,csrow,channel,dimm_label", "", "/sys/devices/system/edac/mc"},
+    {"node_edac_correctable_errors_total", counter, "Total correctable memory errors.", "controller", "",
+     "/sys/devices/system/edac/mc"},
+    {"node_edac_csrow_correctable_errors_total", counter, "Total correctable memory errors for this csrow.",
+     "controller,csrow", "", "/sys/devices/system/edac/mc"},
+    {"node_edac_csrow_uncorrectable_errors_total", counter, "Total uncorrectable memory errors for this csrow.",
+     "controller,csrow", "", "/sys/devices/system/edac/mc"},
+    {"node_edac_uncorrectable_errors_total", counter, "Total uncorrectable memory errors.", "controller", "",
+     "/sys/devices/system/edac/mc"},
+};
+enum Family { kChannelCe, kChannelUe, kCe, kCsrowCe, kCsrowUe, kUe };
+
+struct Channel {
+  std::string number, dimm;
+  Attribute ce, ue;
+};
+struct Csrow {
+  explicit Csrow(const std::string& path) : ce(path + "/ce_count"), ue(path + "/ue_count"), dir(path) {}
+  Attribute ce, ue;
+  KernelDir dir;
+  std::vector<Channel> channels;
+};
+struct Controller {
+  explicit Controller(const std::string& path)
+      : ce(path + "/ce_count"),
+        ce_noinfo(path + "/ce_noinfo_count"),
+        ue(path + "/ue_count"),
+        ue_noinfo(path + "/ue_noinfo_count"),
+        csrows(path) {}
+  Attribute ce, ce_noinfo, ue, ue_noinfo;
+  KernelItems<Csrow> csrows;
+};
+
+// "mc0" gives "0"
+std::string_view number_after(std::string_view name, std::string_view prefix) {
+  return take_prefix(name, prefix) && parse_u64(name) ? name : std::string_view{};
+}
+
+// "CPU_SrcID#0_Ha#0_Chan#0_DIMM#0" -> "CPU_SrcID0_Ha0_Chan0_DIMM0"
+std::string dimm_label(const std::string& path) {
+  Attribute file(path);
+  const auto text = file.text();
+  if (!text) return "unknown";
+  std::string label;
+  for (std::string_view rest = *text; !rest.empty();) {
+    for (const std::string_view word : {"csrow", "channel"})
+      if (rest.starts_with(word)) label += '_';
+    if (rest.front() != '#') label += rest.front();
+    rest.remove_prefix(1);
+  }
+  return label;
+}
+
+class Edac final : public Collector {
+ public:
+  explicit Edac(const Host& host) : controllers_(host.sysfs("devices/system/edac/mc")) {}
+
+  // No memory controller that counts is no error: nothing is emitted.
+  Result<> collect(BatchWriter& out) override {
+    if (auto listed = controllers_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    for (auto& [name, mc] : controllers_.items()) {
+      const auto number = number_after(name, "mc");
+      if (number.empty()) continue;
+      if (auto done = emit(mc.ce, kCe, out, number); !done) return done;
+      if (auto done = emit(mc.ce_noinfo, kCsrowCe, out, number, "unknown"); !done) return done;
+      if (auto done = emit(mc.ue, kUe, out, number); !done) return done;
+      if (auto done = emit(mc.ue_noinfo, kCsrowUe, out, number, "unknown"); !done) return done;
+      if (auto listed = mc.csrows.refresh(); !listed) return listed;
+      for (auto& [row, csrow] : mc.csrows.items())
+        if (const auto id = number_after(row, "csrow"); !id.empty())
+          if (auto done = collect_csrow(number, id, csrow, out); !done) return done;
+    }
+    return {};
+  }
+
+ private:
+  template <class... L>
+  static Result<> emit(Attribute& file, Family family, BatchWriter& out, const L&... labels) {
+    const auto n = file.u64();
+    if (!n) return malformed(file.path(), file.text().value_or("not there"), "a count");
+    out.set(kMetrics[family], static_cast<double>(*n), labels...);
+    return {};
+  }
+
+  static Result<> collect_csrow(std::string_view mc, std::string_view row, Csrow& csrow, BatchWriter& out) {
+    if (auto done = emit(csrow.ce, kCsrowCe, out, mc, row); !done) return done;
+    if (auto done = emit(csrow.ue, kCsrowUe, out, mc, row); !done) return done;
+    const auto changed = csrow.dir.refresh();
+    if (!changed) return fail(changed.error());
+    if (*changed) find_channels(csrow);
+    for (auto& c : csrow.channels) {
+      if (auto done = emit(c.ce, kChannelCe, out, mc, row, c.number, c.dimm); !done) return done;
+      if (const auto n = c.ue.u64()) out.set(kMetrics[kChannelUe], static_cast<double>(*n), mc, row, c.number, c.dimm);
+    }
+    return {};
+  }
+
+  // The files of a channel: ch0_ce_count, ch0_ue_count (newer drivers), ch0_dimm_label.
+  static void find_channels(Csrow& csrow) {
+    csrow.channels.clear();
+    for (const auto& file : csrow.dir.names()) {
+      std::string_view rest = file;
+      if (!take_prefix(rest, "ch") || !rest.ends_with("_ce_count")) continue;
+      const std::string number(take_until(rest, '_'));
+      if (!parse_u64(number) || rest != "ce_count") continue;
+      const auto path = csrow.dir.file("ch" + number);
+      csrow.channels.push_back(
+          {number, dimm_label(path + "_dimm_label"), Attribute(path + "_ce_count"), Attribute(path + "_ue_count")});
+    }
+  }
+
+  KernelItems<Controller> controllers_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Edac>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_edac;
+const CollectorInfo collector_edac{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+
+#include "core/collector.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_nvme_info", gauge, "Non-numeric data from /sys/class/nvme/<device>, value is always 1.",
+     "device,firmware_revision,model,serial,state,cntlid", "", "/sys/class/nvme/*"},
+    {"node_nvme_namespace_info", gauge, "Information about NVMe namespaces. Value is always 1", "device,nsid,ana_state",
+     "", "/sys/class/nvme/*/nvme*n*/ana_state"},
+    {"node_nvme_namespace_capacity_bytes", gauge,
+     "Capacity of the NVMe namespace in bytes. Computed as namespace_size * namespace_logical_block_size",
+     "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/size"},
+    {"node_nvme_namespace_size_bytes", gauge,
+     "Size of the NVMe namespace in bytes. Available in /sys/class/nvme/<device>/<namespace>/size", "device,nsid",
+     "bytes", "/sys/class/nvme/*/nvme*n*/size"},
+    {"node_nvme_namespace_used_bytes", gauge,
+     "Used space of the NVMe namespace in bytes. Available in /sys/class/nvme/<device>/<namespace>/nuse", "device,nsid",
+     "bytes", "/sys/class/nvme/*/nvme*n*/nuse"},
+    {"node_nvme_namespace_logical_block_size_bytes", gauge,
+     "Logical block size of the NVMe namespace in bytes. Usually 4Kb. Available in "
+     "/sys/class/nvme/<device>/<namespace>/queue/logical_block_size",
+     "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/queue/logical_block_size"},
+};
+constexpr std::string_view kTexts[] = {"firmware_rev", "model", "serial", "state", "cntlid"};
+
+// What a controller has below it; only namespaces are read.
+struct Namespace {
+  explicit Namespace(const std::string& path)
+      : used(path + "/nuse"),
+        size(path + "/size"),
+        block(path + "/queue/logical_block_size"),
+        ana_state(path + "/ana_state") {}
+  Attribute used, size, block, ana_state;
+};
+struct Device {
+  explicit Device(const std::string& path) : children(path) {
+    for (const auto f : kTexts) texts.emplace_back(path + "/" + std::string(f));
+  }
+  std::vector<Attribute> texts;
+  KernelItems<Namespace> children;
+};
+
+// "nvme0n1" gives "1", "nvme0c1n2" (a path of a multipath namespace) gives "2"; else empty.
+std::string_view namespace_id(std::string_view name) {
+  if (!take_prefix(name, "nvme") || !take_u64(name)) return {};
+  if (take_prefix(name, "c") && !take_u64(name)) return {};
+  if (!take_prefix(name, "n") || !parse_u64(name)) return {};
+  return name;
+}
+
+class Nvme final : public Collector {
+ public:
+  explicit Nvme(const Host& host) : devices_(host.sysfs("class/nvme")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
+    for (auto& [name, device] : devices_.items()) {
+      std::string_view labels[1 + std::size(kTexts)] = {name};
+      for (std::size_t i = 0; i < std::size(kTexts); ++i)
+        labels[1 + i] = texts_[i].assign(device.texts[i].text().value_or(""));
+      out.set_values(kMetrics[0], 1, labels);
+      if (auto listed = device.children.refresh(); !listed) continue;  // unplugged since
+      for (auto& [child, files] : device.children.items())
+        if (const auto id = namespace_id(child); !id.empty()) emit(name, id, files, out);
+    }
+    return {};
+  }
+
+ private:
+  // Both sizes are in logical blocks for node_exporter, and so here; the kernel's `size` is in 512 bytes.
+  static void emit(std::string_view device, std::string_view id, Namespace& files, BatchWriter& out) {
+    const auto block = static_cast<double>(files.block.u64().value_or(0));
+    const auto size = static_cast<double>(files.size.u64().value_or(0)) * block;
+    const auto used = static_cast<double>(files.used.u64().value_or(0)) * block;
+    out.set(kMetrics[1], 1, device, id, files.ana_state.text().value_or("unknown"));
+    out.set(kMetrics[2], size, device, id);
+    out.set(kMetrics[3], size, device, id);
+    out.set(kMetrics[4], used, device, id);
+    out.set(kMetrics[5], block, device, id);
+  }
+
+  KernelItems<Device> devices_;
+  std::array<std::string, std::size(kTexts)> texts_;  // of the device at hand; kept for their memory
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Nvme>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_nvme;
+const CollectorInfo collector_nvme{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/statfs.h>
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_selinux_enabled", gauge, "SELinux is enabled, 1 is true, 0 is false", "", "", "/sys/fs/selinux"},
+    {"node_selinux_config_mode", gauge, "Configured SELinux enforcement mode", "", "", "/etc/selinux/config"},
+    {"node_selinux_current_mode", gauge, "Current SELinux enforcement mode", "", "", "/sys/fs/selinux/enforce"},
+};
+enum Mode { kDisabled = -1, kPermissive = 0, kEnforcing = 1 };
+
+// "SELINUX=enforcing"
+Mode configured_mode(const std::string& path) {
+  const auto text = read_kernel_file(path);
+  if (!text) return kDisabled;
+  for (std::string_view rest = *text; !rest.empty();) {
+    auto line = trim(take_line(rest));
+    if (!take_prefix(line, "SELINUX=")) continue;
+    line = trim(line);
+    return line == "enforcing" ? kEnforcing : line == "permissive" ? kPermissive : kDisabled;
+  }
+  return kDisabled;
+}
+
+class Selinux final : public Collector {
+ public:
+  explicit Selinux(const Host& host)
+      : config_(host.rootfs("etc/selinux/config")), enforce_(host.sysfs("fs/selinux/enforce")) {}
+
+  // /sys/fs/selinux/enforce: "1"
+  Result<> collect(BatchWriter& out) override {
+    const auto text = enforce_.read();
+    out.set(kMetrics[0], text.has_value());
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
+    const auto enforcing = parse_u64(trim(*text));
+    if (!enforcing) return malformed(enforce_.path(), *text, "0 or 1");
+    out.set(kMetrics[1], configured_mode(config_));
+    out.set(kMetrics[2], *enforcing == 1 ? kEnforcing : kPermissive);
+    return {};
+  }
+
+ private:
+  std::string config_;
+  KernelFile enforce_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Selinux>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_selinux;
+const CollectorInfo collector_selinux{kMetrics, {}, make};
+
+}  // namespace vitald

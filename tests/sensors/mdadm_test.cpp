@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/collector_cases.h"
+
+namespace vitald {
+
+TEST(Mdadm, Cases) {
+  check_cases(
+      "mdadm",
+      {
+          {"a recovering raid, and sysfs",
+           {{"proc/mdstat",
+             "Personalities : [raid1] [raid6] [raid5] [raid4]\n"
+             "md3 : active raid6 sda1[8] sdh1[7](F) sdd1[3] sdb1[9](S)\n"
+             "      5853468288 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/7] [UUUUUUU_]\n"
+             "      bitmap: 0/2 pages\n"
+             "      [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min speed=259783K/sec\n"
+             "\n"
+             "unused devices: <none>\n"},
+            {"sys/block/md3/md/level", "raid6\n"},
+            {"sys/block/md3/md/raid_disks", "8 (7)\n"},
+            {"sys/block/md3/md/degraded", "1\n"},
+            {"sys/block/sda/size", "1\n"}},
+           "node_md_disks_required{device=\"md3\"} 8\n"
+           "node_md_disks{device=\"md3\",state=\"active\"} 7\n"
+           "node_md_disks{device=\"md3\",state=\"failed\"} 1\n"
+           "node_md_disks{device=\"md3\",state=\"spare\"} 1\n"
+           "node_md_state{device=\"md3\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md3\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md3\",state=\"recovering\"} 1\n"
+           "node_md_state{device=\"md3\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md3\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md3\"} 5853468288\n"
+           "node_md_blocks_synced{device=\"md3\"} 16775552\n"
+           "node_md_raid_disks{device=\"md3\"} 8\n"
+           "node_md_degraded{device=\"md3\"} 1\n",
+           ""},
+          {"raid0, inactive, delayed",
+           {{"proc/mdstat",
+             "md0 : active raid0 sda1[0] sdb1[1]\n"
+             "      524280 blocks super 1.2 512k chunks\n"
+             "\n"
+             "md1 : inactive sdc[0](S)\n"
+             "      1024 blocks\n"
+             "\n"
+             "md2 : active (auto-read-only) raid1 sda1[0] sdb1[1]\n"
+             "      2048 blocks [2/2] [UU]\n"
+             "        resync=DELAYED\n"
+             "\n"}},
+           "node_md_disks_required{device=\"md0\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"active\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md0\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"active\"} 1\n"
+           "node_md_state{device=\"md0\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md0\"} 524280\n"
+           "node_md_blocks_synced{device=\"md0\"} 524280\n"
+           "node_md_disks_required{device=\"md1\"} 0\n"
+           "node_md_disks{device=\"md1\",state=\"active\"} 0\n"
+           "node_md_disks{device=\"md1\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md1\",state=\"spare\"} 1\n"
+           "node_md_state{device=\"md1\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"inactive\"} 1\n"
+           "node_md_state{device=\"md1\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md1\"} 1024\n"
+           "node_md_blocks_synced{device=\"md1\"} 1024\n"
+           "node_md_disks_required{device=\"md2\"} 2\n"
+           "node_md_disks{device=\"md2\",state=\"active\"} 2\n"
+           "node_md_disks{device=\"md2\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md2\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"resync\"} 1\n"
+           "node_md_state{device=\"md2\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md2\"} 2048\n"
+           "node_md_blocks_synced{device=\"md2\"} 0\n",
+           ""},
+          {"checking",
+           {{"proc/mdstat",
+             "md0 : active raid1 sda1[0] sdb1[1]\n"
+             "      2048 blocks [2/2] [UU]\n"
+             "      [=>...]  check =  8.5% (100/2048) finish=17.0min speed=259783K/sec\n"}},
+           "node_md_disks_required{device=\"md0\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"active\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md0\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"check\"} 1\n"
+           "node_md_blocks{device=\"md0\"} 2048\n"
+           "node_md_blocks_synced{device=\"md0\"} 100\n",
+           ""},
+          {"torn",
+           {{"proc/mdstat", "md0 : active raid1 sda1[0]\n"}},
+           "",
+           "malformed: /proc/mdstat: 'md0 : active raid1 sda1[0]': an array and below it its blocks expected"},
+          {"torn sync line",
+           {{"proc/mdstat",
+             "md0 : active raid1 sda1[0] sdb1[1]\n"
+             "      2048 blocks [2/2] [UU]\n"
+             "      [=>...]  recovery =\n"}},
+           "",
+           "malformed: /proc/mdstat: '      [=>...]  recovery =': (done/all) blocks expected"},
+          {"no arrays",
+           {{"proc/mdstat",
+             "Personalities : [raid1] [raid6] [raid5] [raid4]\n"
+             "unused devices: <none>\n"}},
+           "",
+           ""},
+          {"no file", {}, "", "absent: /proc/mdstat: No such file or directory (ENOENT)"},
+      });
+}
+
+}  // namespace vitald
