@@ -70,9 +70,7 @@ struct WorkerClient::Impl {
 
   // Ends what is there; the next start has to wait.
   void give_up(std::int64_t now, Error error) {
-    // Once per change: a worker that keeps failing is in its metrics.
-    log::write(trouble ? log::Level::debug : log::Level::warn, "worker ended",
-               {{"collector", settings.collector}, {"err", error.text}});
+    log::debug("worker ended", {{"collector", settings.collector}, {"err", error.text}});
     trouble = std::move(error);
     shown = failed(good != nullptr);
     asked_ns = 0;
@@ -134,7 +132,6 @@ struct WorkerClient::Impl {
     }
     asked_ns = 0;
     backoff_ns = 0;
-    if (trouble) log::info("worker answers again", {{"collector", settings.collector}});
     trouble.reset();
     cpu_alive_ns += answer->batch->health.cpu_ns;
     shown = good = std::move(answer->batch);

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guests of libvirt. One bulk call a cycle for all of them; what costs a round trip to every guest's
+// hypervisor (1 ms of CPU a guest, docs/performance.md) is asked for more rarely.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/scan.h"
+#include "sensors/virt/connection.h"
+#include "sensors/virt/guest.h"
+#include "sensors/virt/library.h"
+
+namespace vitald {
+namespace {
+
+using namespace virt;
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+// State and interfaces are known to libvirtd itself: 14 and 12 us a guest.
+constexpr unsigned kCheap = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_INTERFACE;
+// The rest asks QEMU or walks /proc: block 390, vcpu 340, cpu 200, balloon 180 us a guest.
+constexpr unsigned kCostly =
+    VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_BLOCK;
+// Guests that do not run, and XML that no event told to have changed.
+constexpr std::int64_t kInactiveEveryNs = 60 * kSecond, kXmlEveryNs = 300 * kSecond;
+// Of one cycle for reading XML; the rest is read in the next ones.
+constexpr std::int64_t kXmlBudgetNs = 500'000'000;
+constexpr std::chrono::milliseconds kPatience{1000};
+
+constexpr MetricDesc kUp{"libvirt_up", kGauge, "Whether libvirt answered.", "", "", "libvirt"};
+constexpr MetricDesc kVersions{"libvirt_versions_info",
+                               kGauge,
+                               "Versions of libvirt and of the hypervisor.",
+                               "hypervisor_running,libvirtd_running,libvirt_library",
+                               "",
+                               "libvirt"};
+constexpr MetricDesc kReconnects{"vitald_libvirt_reconnects_total",
+                                 kCounter,
+                                 "Connections to libvirt beyond the first, since the worker started.",
+                                 "",
+                                 "",
+                                 "libvirt"};
+constexpr MetricDesc kCallDuration{"vitald_libvirt_call_duration_seconds",
+                                   kGauge,
+                                   "How long the last bulk call to libvirt took.",
+                                   "",
+                                   "seconds",
+                                   "libvirt"};
+constexpr MetricDesc kUsedPercent{"libvirt_domain_memory_stats_used_percent",
+                                  kGauge,
+                                  "Memory the guest cannot give up, in percent of what it sees.",
+                                  kDomain,
+                                  "",
+                                  kStats};
+constexpr MetricDesc kStateCode{"libvirt_domain_state_code",
+                                kGauge,
+                                "State of the guest as a number (--collector.libvirt.compat=kumina).",
+                                kDomain,
+                                "",
+                                kStats};
+constexpr MetricDesc kStateName{
+    "libvirt_domain_info_state", kGauge, "State of the guest by name, 1 (--collector.libvirt.compat=inovex).",
+    "domain,uuid,state_desc",    "",     kStats};
+constexpr MetricDesc kDomains{
+    "libvirt_domains", kGauge, "Guests that run (--collector.libvirt.compat=inovex).", "", "", kStats};
+constexpr MetricDesc kDomainsNumber{
+    "libvirt_domains_number", kGauge, "Guests (--collector.libvirt.compat=kumina).", "", "", kStats};
+constexpr MetricDesc kDomainMeta{
+    "libvirt_domain_info_meta",
+    kGauge,
+    "OpenStack's names for the guest, 1.",
+    "domain,uuid,instance_name,flavor,user_name,user_uuid,project_name,project_uuid,root_type,root_uuid",
+    "",
+    "domain XML"};
+constexpr MetricDesc kDomainInfo{"libvirt_domain_info",
+                                 kGauge,
+                                 "The machine, 1 (--collector.libvirt.compat=inovex).",
+                                 "domain,uuid,os_type,os_type_arch,os_type_machine",
+                                 "",
+                                 "domain XML"};
+constexpr MetricDesc kOpenstackInfo{
+    "libvirt_domain_openstack_info",
+    kGauge,
+    "OpenStack's names for the guest, 1 (--collector.libvirt.compat=inovex).",
+    "domain,uuid,instance_name,instance_id,flavor_name,user_name,user_id,project_name,project_id",
+    "",
+    "domain XML"};
+constexpr MetricDesc kBlockMeta{"libvirt_domain_block_meta",
+                                kGauge,
+                                "What the disk is, 1.",
+                                "domain,uuid,target_device,source_file,serial,bus,disk_type,driver_type,cache,discard",
+                                "",
+                                "domain XML"};
+constexpr MetricDesc kBlockInfo{
+    "libvirt_domain_block_stats_info",
+    kGauge,
+    "What the disk is, 1 (--collector.libvirt.compat=inovex).",
+    "domain,uuid,target_device,disk_type,target_bus,driver_name,driver_type,driver_cache,driver_discard,source_file,"
+    "source_protocol,serial",
+    "",
+    "domain XML"};
+constexpr MetricDesc kNicMeta{"libvirt_domain_interface_meta",
+                              kGauge,
+                              "What the interface is, 1.",
+                              "domain,uuid,target_device,source_bridge,virtual_interface",
+                              "",
+                              "domain XML"};
+constexpr MetricDesc kNicInfo{"libvirt_domain_interface_stats_info",
+                              kGauge,
+                              "What the interface is, 1 (--collector.libvirt.compat=inovex).",
+                              "domain,uuid,target_device,interface_type,source_bridge,mac_address,model_type,mtu_size",
+                              "",
+                              "domain XML"};
+
+constexpr const MetricDesc* kSingles[] = {&kUp,         &kVersions,      &kReconnects, &kCallDuration,  &kUsedPercent,
+                                          &kStateCode,  &kStateName,     &kDomains,    &kDomainsNumber, &kDomainMeta,
+                                          &kDomainInfo, &kOpenstackInfo, &kBlockMeta,  &kBlockInfo,     &kNicMeta,
+                                          &kNicInfo};
+
+constexpr auto all_metrics() {
+  std::array<MetricDesc, std::size(kSingles) + std::size(kDomainRows) + std::size(kVcpuRows) + std::size(kBlockRows) +
+                             std::size(kNetRows)>
+      out{};
+  std::size_t n = 0;
+  for (const auto* d : kSingles) out[n++] = *d;
+  for (const auto& r : kDomainRows) out[n++] = r.desc;
+  for (const auto& r : kVcpuRows) out[n++] = r.desc;
+  for (const auto& r : kBlockRows) out[n++] = r.desc;
+  for (const auto& r : kNetRows) out[n++] = r.desc;
+  return out;
+}
+constexpr auto kMetrics = all_metrics();
+
+constexpr FlagSpec kFlags[] = {
+    {"collector.libvirt.uri", FlagType::text, "qemu:///system", "libvirt: connection URI, opened read-only."},
+    {"collector.libvirt.slow-interval", FlagType::duration, "15s",
+     "libvirt: how often to ask for what costs a round trip to every guest (CPU, vCPU, memory, disks)."},
+    {"collector.libvirt.labels", FlagType::text, "domain,uuid",
+     "libvirt: labels of a guest on every series: domain,uuid or domain (as the exporters that know no uuid)."},
+    {"collector.libvirt.compat", FlagType::text, "tinkoff",
+     "libvirt: exporters whose info and state series to add, comma-separated: tinkoff, inovex, kumina."},
+};
+
+struct Settings {
+  std::string uri;
+  std::int64_t slow_interval_ns = 0;
+  bool with_uuid = true, tinkoff = false, inovex = false, kumina = false;
+};
+
+// Emits one guest. Labels are the guest's own plus some of the item's.
+class GuestEmitter {
+ public:
+  GuestEmitter(BatchWriter& out, const Settings& settings, const Guest& guest) : out_(out), s_(settings), g_(guest) {
+    labels_.push_back({"domain", g_.name});
+    if (s_.with_uuid) labels_.push_back({"uuid", g_.uuid});
+    own_ = labels_.size();
+  }
+
+  void emit() {
+    rows<kDomainRows>(g_.numbers);
+    const double state = g_.numbers.values[0];
+    if (s_.kumina && !std::isnan(state)) out_.set_labels(kStateCode, state, labels_);
+    if (s_.inovex && !std::isnan(state)) info(kStateName, {{"state_desc", state_name(state)}});
+    if (const double seen = number("balloon.available"), usable = number("balloon.usable"); seen > 0 && usable >= 0)
+      out_.set_labels(kUsedPercent, (seen - usable) * 100 / seen, labels_);
+    const auto& i = g_.info;
+    if (s_.tinkoff)
+      info(kDomainMeta, {{"instance_name", i.nova_name},
+                         {"flavor", i.flavor},
+                         {"user_name", i.user},
+                         {"user_uuid", i.user_uuid},
+                         {"project_name", i.project},
+                         {"project_uuid", i.project_uuid},
+                         {"root_type", i.root_type},
+                         {"root_uuid", i.root_uuid}});
+    if (s_.inovex) {
+      info(kDomainInfo, {{"os_type", i.os_type}, {"os_type_arch", i.arch}, {"os_type_machine", i.machine}});
+      if (!i.nova_name.empty())
+        info(kOpenstackInfo, {{"instance_name", i.nova_name},
+                              {"instance_id", g_.uuid},
+                              {"flavor_name", i.flavor},
+                              {"user_name", i.user},
+                              {"user_id", i.user_uuid},
+                              {"project_name", i.project},
+                              {"project_id", i.project_uuid}});
+    }
+    for (std::size_t n = 0; n < g_.vcpus.size(); ++n) {
+      const Decimal index(n);
+      item("vcpu", index);
+      rows<kVcpuRows>(g_.vcpus[n].numbers);
+    }
+    for (const auto& b : g_.blocks) {
+      if (b.name.empty()) continue;
+      item("target_device", b.name);
+      rows<kBlockRows>(b.numbers);
+    }
+    for (const auto& d : i.disks) disk(d);
+    for (const auto& n : g_.nets) {
+      if (n.name.empty()) continue;
+      item("target_device", n.name);
+      rows<kNetRows>(n.numbers);
+    }
+    for (const auto& n : i.nics) nic(n);
+  }
+
+ private:
+  static std::string_view state_name(double state) {
+    static constexpr std::string_view kNames[] = {"no state",
+                                                  "the domain is running",
+                                                  "the domain is blocked on resource",
+                                                  "the domain is paused by user",
+                                                  "the domain is being shut down",
+                                                  "the domain is shut off",
+                                                  "the domain is crashed",
+                                                  "the domain is suspended by guest power management"};
+    return state >= 0 && state < static_cast<double>(std::size(kNames)) ? kNames[static_cast<std::size_t>(state)]
+                                                                        : "unknown";
+  }
+  [[nodiscard]] double number(std::string_view key) const {
+    for (std::size_t i = 0; i < std::size(kDomainRows); ++i)
+      if (kDomainRows[i].key == key) return g_.numbers.values[i];
+    return kNone;
+  }
+  void item(std::string_view name, std::string_view value) {
+    labels_.resize(own_);
+    labels_.push_back({name, value});
+  }
+  template <const auto& Rows>
+  void rows(const Numbers<Rows>& numbers) {
+    for (std::size_t i = 0; i < std::size(Rows); ++i)
+      if (!std::isnan(numbers.values[i])) out_.set_labels(Rows[i].desc, numbers.values[i] / Rows[i].per, labels_);
+  }
+  void info(const MetricDesc& desc, std::initializer_list<Label> more) {
+    labels_.resize(own_);
+    labels_.insert(labels_.end(), more);
+    out_.set_labels(desc, 1, labels_);
+    labels_.resize(own_);
+  }
+  void disk(const DiskInfo& d) {
+    if (d.target.empty()) return;
+    if (s_.tinkoff)
+      info(kBlockMeta, {{"target_device", d.target},
+                        {"source_file", d.source},
+                        {"serial", d.serial},
+                        {"bus", d.bus},
+                        {"disk_type", d.type},
+                        {"driver_type", d.driver_type},
+                        {"cache", d.cache},
+                        {"discard", d.discard}});
+    if (s_.inovex)
+      info(kBlockInfo, {{"target_device", d.target},
+                        {"disk_type", d.type},
+                        {"target_bus", d.bus},
+                        {"driver_name", d.driver_name},
+                        {"driver_type", d.driver_type},
+                        {"driver_cache", d.cache},
+                        {"driver_discard", d.discard},
+                        {"source_file", d.source},
+                        {"source_protocol", d.protocol},
+                        {"serial", d.serial}});
+  }
+  void nic(const NicInfo& n) {
+    if (n.target.empty()) return;
+    if (s_.tinkoff)
+      info(kNicMeta,
+           {{"target_device", n.target}, {"source_bridge", n.bridge}, {"virtual_interface", n.virtual_interface}});
+    if (s_.inovex)
+      info(kNicInfo, {{"target_device", n.target},
+                      {"interface_type", n.type},
+                      {"source_bridge", n.bridge},
+                      {"mac_address", n.mac},
+                      {"model_type", n.model},
+                      {"mtu_size", n.mtu}});
+  }
+
+  BatchWriter& out_;
+  const Settings& s_;
+  const Guest& g_;
+  std::vector<Label> labels_;
+  std::size_t own_ = 0;
+};
+
+class Libvirt final : public Collector {
+ public:
+  Libvirt(const Host& host, Settings settings) : clock_(host.clock()), settings_(std::move(settings)) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto read = update();
+    out.set(kUp, read ? 1 : 0);
+    if (connection_ && connection_->opened() > 0) out.set(kReconnects, static_cast<double>(connection_->opened() - 1));
+    if (!read) return read;
+    out.set(kVersions, 1, versions_[0], versions_[1], versions_[2]);
+    out.set(kCallDuration, call_s_);
+    const auto running = std::ranges::count_if(guests_, [](const auto& g) { return g.second.active; });
+    if (settings_.inovex) out.set(kDomains, static_cast<double>(running));
+    if (settings_.kumina) out.set(kDomainsNumber, static_cast<double>(guests_.size()));
+    for (const auto& [uuid, known] : guests_) GuestEmitter(out, settings_, known.guest).emit();
+    return {};
+  }
+
+  [[nodiscard]] std::string status() const override {
+    return fmt::format("{}, {} guests", settings_.uri, guests_.size());
+  }
+
+ private:
+  struct Known {
+    Guest guest;
+    bool active = false, seen = false, complete = false;  // complete: the costly groups were asked for too
+    std::int64_t xml_ns = 0;                              // when its XML was read; 0: it must be
+  };
+
+  Result<> update() {
+    if (!lib_) {
+      auto lib = library();
+      if (!lib) return fail(std::move(lib.error()));
+      lib_ = *lib;
+      connection_ = std::make_unique<Connection>(*lib_, settings_.uri);
+    }
+    auto handle = connection_->get(kPatience);
+    if (!handle) {
+      guests_.clear();
+      return fail(std::move(handle.error()));
+    }
+    if (connection_->opened() != generation_) greet(*handle);
+    const auto now = clock_.boot_ns();
+    for (const auto& uuid : connection_->take_changed()) {
+      inactive_ns_ = 0;
+      if (const auto it = guests_.find(uuid); it != guests_.end()) it->second.xml_ns = 0;
+    }
+
+    const bool slow = slow_ns_ == 0 || now - slow_ns_ >= settings_.slow_interval_ns - kSecond / 4;
+    if (auto read = bulk(*handle, slow ? kCheap | kCostly : kCheap, true); !read) return read;
+    if (slow) slow_ns_ = now;
+    if (std::ranges::any_of(guests_, [](const auto& g) { return g.second.active && !g.second.complete; }))
+      if (auto read = bulk(*handle, kCheap | kCostly, true); !read) return read;  // one has just started
+    if (inactive_ns_ == 0 || now - inactive_ns_ >= kInactiveEveryNs) {
+      if (auto read = bulk(*handle, VIR_DOMAIN_STATS_STATE, false); !read) return read;
+      inactive_ns_ = now;
+    }
+    return {};
+  }
+
+  // After a new connection: nothing that was known needs to be true.
+  void greet(const Connection::Handle& handle) {
+    generation_ = connection_->opened();
+    guests_.clear();
+    slow_ns_ = inactive_ns_ = 0;
+    const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22
+      return fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
+    };
+    unsigned long hypervisor = 0, daemon = 0, mine = 0;
+    lib_->virConnectGetVersion(handle.get(), &hypervisor);
+    lib_->virConnectGetLibVersion(handle.get(), &daemon);
+    lib_->virGetVersion(&mine, nullptr, nullptr);
+    versions_ = {text(hypervisor), text(daemon), text(mine)};
+  }
+
+  // One call for all guests that run, or for all that do not.
+  Result<> bulk(const Connection::Handle& handle, unsigned groups, bool active) {
+    virDomainStatsRecordPtr* records = nullptr;
+    const auto begin = SystemClock::read(CLOCK_MONOTONIC);
+    // NOWAIT: of a guest that is busy (migrating, or its hypervisor hangs) only what needs no lock.
+    const int n = lib_->virConnectGetAllDomainStats(
+        handle.get(), groups, &records,
+        VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT |
+            static_cast<unsigned>(active ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
+                                         : VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE));
+    call_s_ = static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin) / 1e9;
+    if (n < 0) {
+      auto why = last_error(*lib_);
+      if (connection_->check(handle)) guests_.clear();
+      return fail(Errc::io, fmt::format("libvirt: {}: bulk call: {}", settings_.uri, why));
+    }
+    const std::unique_ptr<virDomainStatsRecordPtr, void (*)(virDomainStatsRecordPtr*)> owner(
+        records, lib_->virDomainStatsRecordListFree);
+    for (auto& [uuid, known] : guests_) known.seen = known.active != active;
+    for (int i = 0; i < n; ++i) take(*records[i], groups, active);
+    std::erase_if(guests_, [](const auto& g) { return !g.second.seen; });
+    return {};
+  }
+
+  void take(const virDomainStatsRecord& record, unsigned groups, bool active) {
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    const char* name = lib_->virDomainGetName(record.dom);
+    if (!name || lib_->virDomainGetUUIDString(record.dom, uuid) != 0) return;
+    auto& known = guests_[uuid];
+    if (known.active != active) known = {};  // started or stopped: its counters began anew
+    known.active = active;
+    known.seen = true;
+    known.complete = known.complete || (groups & kCostly) != 0;
+    auto& guest = known.guest;
+    guest.name = name;
+    guest.uuid = uuid;
+    guest.forget(groups);
+    for (int p = 0; p < record.nparams; ++p) {
+      const auto& param = record.params[p];
+      switch (param.type) {
+        case VIR_TYPED_PARAM_INT: guest.take(param.field, static_cast<double>(param.value.i)); break;
+        case VIR_TYPED_PARAM_UINT: guest.take(param.field, static_cast<double>(param.value.ui)); break;
+        case VIR_TYPED_PARAM_LLONG: guest.take(param.field, static_cast<double>(param.value.l)); break;
+        case VIR_TYPED_PARAM_ULLONG: guest.take(param.field, static_cast<double>(param.value.ul)); break;
+        case VIR_TYPED_PARAM_STRING: guest.take(param.field, std::string_view(param.value.s)); break;
+        default: break;  // doubles (perf) and booleans are not asked for
+      }
+    }
+    read_xml(record.dom, known);
+  }
+
+  // When it is new, changed by an event, or was read long ago.
+  void read_xml(virDomainPtr domain, Known& known) {
+    const auto now = clock_.boot_ns();
+    if (known.xml_ns != 0 && now - known.xml_ns < kXmlEveryNs) return;
+    if (now - xml_budget_from_ns_ > kSecond) xml_budget_from_ns_ = now;
+    if (now - xml_budget_from_ns_ > kXmlBudgetNs) return;
+    const std::unique_ptr<char, Call<&std::free>> xml(lib_->virDomainGetXMLDesc(domain, 0));
+    if (!xml) return;  // it went away: the next bulk call shows it
+    auto info = parse_domain_xml(xml.get());
+    if (!info) return;
+    known.guest.info = std::move(*info);
+    known.xml_ns = now;
+    if (!known.active) {
+      known.guest.take("vcpu.current", known.guest.info.vcpus);
+      known.guest.take("balloon.maximum", known.guest.info.memory_bytes * kKiB);
+    }
+  }
+
+  const Clock& clock_;
+  const Settings settings_;
+  const Library* lib_ = nullptr;
+  std::unique_ptr<Connection> connection_;
+  std::uint64_t generation_ = 0;         // of the connection that the rest was learnt from
+  std::map<std::string, Known> guests_;  // by uuid
+  std::array<std::string, 3> versions_;
+  std::int64_t slow_ns_ = 0, inactive_ns_ = 0, xml_budget_from_ns_ = 0;
+  double call_s_ = 0;
+};
+
+// The sockets of the one libvirtd, and of the daemons per hypervisor that replace it.
+constexpr std::string_view kSockets[] = {"libvirt-sock-ro", "libvirt-sock", "virtqemud-sock-ro", "virtqemud-sock"};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  Settings s;
+  s.uri = options.text("collector.libvirt.uri");
+  s.slow_interval_ns = options.duration_ns("collector.libvirt.slow-interval");
+  const auto labels = options.text("collector.libvirt.labels");
+  if (labels != "domain" && labels != "domain,uuid")
+    return fail(Errc::malformed,
+                fmt::format("--collector.libvirt.labels: '{}': domain or domain,uuid expected", labels));
+  s.with_uuid = labels == "domain,uuid";
+  auto compat = options.text("collector.libvirt.compat");
+  while (!compat.empty()) {
+    const auto name = trim(take_until(compat, ','));
+    if (name == "tinkoff") s.tinkoff = true;
+    else if (name == "inovex") s.inovex = true;
+    else if (name == "kumina") s.kumina = true;
+    else
+      return fail(Errc::malformed,
+                  fmt::format("--collector.libvirt.compat: '{}': tinkoff, inovex or kumina expected", name));
+  }
+  if (!options.given("collector.libvirt.uri")) {
+    const auto folder = host.rootfs("run/libvirt");
+    const auto* socket = std::ranges::find_if(
+        kSockets, [&](auto name) { return access(fmt::format("{}/{}", folder, name).c_str(), F_OK) == 0; });
+    if (socket == std::end(kSockets))
+      return fail(Errc::absent, fmt::format("{}: no socket of libvirt there; is libvirtd installed?", folder));
+    // In a container the host's socket lies below --path.rootfs.
+    if (host.roots().root != "/") s.uri += fmt::format("?socket={}/{}", folder, *socket);
+  }
+  return std::make_unique<Libvirt>(host, std::move(s));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_libvirt;
+const CollectorInfo collector_libvirt{kMetrics, kFlags, make};
+
+}  // namespace vitald
