@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/clock.h"
 #include "sensors/helper_pool.h"
@@ -85,6 +86,36 @@ class PacedRead {
   Values values_{};
   bool have_ = false, quick_ = false;
   std::int64_t read_ns_ = 0, due_ns_ = 0, started_ns_ = 0;
+};
+
+// One collection: start() every device, wait() once, then look at the values.
+class PacedRound {
+ public:
+  // Longer ago than this, a read "does not return".
+  static constexpr std::int64_t kPatienceNs = 3 * kSecond;
+
+  PacedRound(HelperPool& helpers, std::int64_t now_ns) : helpers_(helpers), now_ns_(now_ns) {}
+
+  template <class Values>
+  void start(PacedRead<Values>& read) {
+    read.settle(now_ns_);
+    if (read.pending()) return;  // from an earlier round: it has been waited for
+    read.start(helpers_, now_ns_);
+    if (!read.pending()) return;
+    calls_.push_back(read.pending());
+    first_ |= read.values() == nullptr;
+  }
+  // 200 ms for devices known to be slow: their answer is for the next round. Longer for a device seen for
+  // the first time, so that the first collection is complete.
+  void wait() {
+    if (!calls_.empty()) helpers_.wait(calls_, first_ ? kPatienceNs : 200 * kMillisecond);
+  }
+
+ private:
+  HelperPool& helpers_;
+  std::int64_t now_ns_;
+  std::vector<HelperPool::CallPtr> calls_;
+  bool first_ = false;
 };
 
 }  // namespace vitald

@@ -29,6 +29,11 @@ COVERED = {
     "diskstats": "disk_.*",
     "netdev": "network_(receive|transmit)_.*_total",
     "time": "time_.*",
+    "textfile": "textfile_.*",
+    "hwmon": "hwmon_.*",
+    "rapl": "rapl_.*",
+    "thermal_zone": "(thermal_zone|cooling_device)_.*",
+    "powersupplyclass": "power_supply_.*",
 }
 
 # As node_exporter's own end-to-end test runs it.
@@ -47,10 +52,12 @@ COLLECTOR_FLAGS = {
     ],
     "netdev": ["--collector.netdev.device-include=lo"],
     "stat": ["--collector.stat.softirq"],
+    "textfile": ["--collector.textfile.directory=collector/fixtures/textfile/two_metric_files/"],
+    "hwmon": ["--collector.hwmon.chip-include=(applesmc|asus_nb_wmi|coretemp|hwmon4|ieee80211|nct6779)"],
 }
 
 # What does not come from the trees, but from the running machine. Its HELP and TYPE do not change.
-OF_THE_MACHINE = "^node_(time_(zone_offset_)?seconds|network_(receive|transmit)_(bytes|packets)_total)$"
+OF_THE_MACHINE = "^node_(time_(zone_offset_)?seconds|textfile_mtime_seconds|network_(receive|transmit)_(bytes|packets)_total)$"
 
 
 def unpack(corpus, into):

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// node_hwmon_*: what the kernel says, by node_exporter's rules. The collector `sensors` has the values that
+// libsensors computes from the same files.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/helper_pool.h"
+#include "sensors/hwmon/chips.h"
+#include "sensors/kernel_tree.h"
+#include "sensors/name_filter.h"
+#include "sensors/paced_read.h"
+
+namespace vitald {
+namespace {
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_hwmon_chip_names", MetricType::gauge, "Annotation metric for human-readable chip names", "chip,chip_name",
+     "", "/sys/class/hwmon/*/name"},
+    {"node_hwmon_sensor_label", MetricType::gauge, "Label for given chip and sensor", "chip,sensor,label", "",
+     "/sys/class/hwmon/*/*_label"},
+    {"vitald_hwmon_read_seconds", MetricType::gauge,
+     "Time the last read of all files of a chip took; above 0.05 it is read every 10 s, above 1 every 60 s.", "chip",
+     "seconds", "CLOCK_BOOTTIME"},
+    {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
+};
+constexpr auto& kChipNames = kMetrics[0];
+constexpr auto& kSensorLabel = kMetrics[1];
+constexpr auto& kReadSeconds = kMetrics[2];
+
+constexpr FlagSpec kFlags[] = {
+    {"collector.hwmon.chip-include", FlagType::pattern, "",
+     "Regexp of hwmon chip to include (mutually exclusive to device-exclude)."},
+    {"collector.hwmon.chip-exclude", FlagType::pattern, "",
+     "Regexp of hwmon chip to exclude (mutually exclusive to device-include)."},
+    {"collector.hwmon.sensor-include", FlagType::pattern, "",
+     "Regexp of hwmon sensor to include (mutually exclusive to sensor-exclude)."},
+    {"collector.hwmon.sensor-exclude", FlagType::pattern, "",
+     "Regexp of hwmon sensor to exclude (mutually exclusive to sensor-include)."},
+};
+
+constexpr std::string_view kTypes[] = {
+    "vrm",  "beep_enable", "update_interval", "in",     "cpu",      "fan",       "pwm",
+    "temp", "curr",        "power",           "energy", "humidity", "intrusion", "freq"};
+
+constexpr std::int64_t kRescanNs = 60 * kSecond;
+// Values of a chip that does not answer are left out when they are as old as the longest pause between reads.
+constexpr std::int64_t kGiveUpNs = 60 * kSecond;
+
+// How a number in a file becomes the exported one. Multiplied or divided exactly as node_exporter does it.
+enum class Op : std::uint8_t { raw, milli, micro, is_one };
+
+double apply(Op op, double value) {
+  switch (op) {
+    case Op::raw: return value;
+    case Op::milli: return value * 0.001;
+    case Op::micro: return value / 1000000.0;
+    case Op::is_one: return value == 1 ? 1 : 0;
+  }
+  return value;
+}
+
+// One file and what is made of it.
+struct Element {
+  std::string sensor;  // the label
+  const MetricDesc* desc = nullptr;
+  Op op = Op::raw;
+  // An attribute that is in hwmonN and in hwmonN/device: the second one counts while it can be read.
+  std::string path, other_path;
+
+  bool operator==(const Element&) const = default;
+};
+
+struct Description {
+  HwmonChip id;
+  std::vector<std::pair<std::string, std::string>> labels;  // sensor, its text
+  std::vector<Element> elements;
+
+  bool operator==(const Description&) const = default;
+};
+
+// What a helper reads; NaN where a file cannot be read now or holds no number.
+using Values = std::vector<double>;
+
+class ChipFiles {
+ public:
+  explicit ChipFiles(const std::vector<Element>& elements) {
+    for (const auto& e : elements)
+      files_.push_back(
+          {KernelFile(e.path), e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op});
+  }
+  void read(Values& out) {
+    out.resize(files_.size());
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      auto& file = files_[i];
+      auto text = file.file.read();
+      if (!text && file.other) text = file.other->read();
+      out[i] = std::numeric_limits<double>::quiet_NaN();
+      if (!text) continue;
+      while (text->ends_with('\n')) text->remove_suffix(1);
+      const auto number = parse_double(*text);
+      if (number) out[i] = apply(file.op, *number);
+      else if (file.op == Op::is_one) out[i] = 0;
+    }
+  }
+
+ private:
+  struct File {
+    KernelFile file;
+    std::optional<KernelFile> other;
+    Op op;
+  };
+  std::vector<File> files_;
+};
+
+struct Chip {
+  explicit Chip(Description d)
+      : about(std::move(d)),
+        read([files = std::make_shared<ChipFiles>(about.elements)](Values& out) { files->read(out); }) {}
+  Description about;
+  PacedRead<Values> read;
+};
+
+class Hwmon final : public Collector {
+ public:
+  Hwmon(const Host& host, NameFilter chips, NameFilter sensors)
+      : host_(host),
+        class_(host.sysfs("class/hwmon")),
+        chip_filter_(std::move(chips)),
+        sensor_filter_(std::move(sensors)),
+        helpers_(4) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto now = host_.clock().boot_ns();
+    const auto changed = class_.refresh();
+    if (!changed) return absent_when_gone(changed.error());
+    Result<> outcome;
+    if (*changed || moved() || now >= rescan_ns_) {
+      outcome = scan();
+      rescan_ns_ = now + kRescanNs;
+    }
+
+    PacedRound round(helpers_, now);
+    for (auto& chip : chips_) round.start(chip.read);
+    round.wait();
+
+    out.use(descs_);
+    for (auto& chip : chips_) {
+      chip.read.settle(now);
+      emit(out, chip, now);
+    }
+    return outcome;
+  }
+
+ private:
+  bool moved() const {
+    return std::ranges::any_of(
+        chips_, [](const auto& chip) { return read_link(chip.about.id.directory) != chip.about.id.target; });
+  }
+
+  // One chip that cannot be listed does not take the others along, but the collector has not succeeded then.
+  Result<> scan() {
+    auto ids = list_hwmon_chips(class_.path());
+    if (!ids) return fail(ids.error());
+    Result<> outcome;
+    std::vector<Chip> chips;
+    for (auto& id : *ids) {
+      if (chip_filter_.ignored(id.chip)) continue;
+      const auto known = std::ranges::find(
+          chips_, id, [](const auto& chip) -> auto& { return chip.about.id; });
+      // While a read is in progress nothing else touches the chip.
+      if (known != chips_.end() && known->read.pending()) {
+        chips.push_back(std::move(*known));
+        continue;
+      }
+      auto description = describe(std::move(id));
+      if (!description) outcome = fail(description.error());
+      else if (known != chips_.end() && known->about == *description) chips.push_back(std::move(*known));
+      else chips.emplace_back(std::move(*description));
+    }
+    chips_ = std::move(chips);
+    return outcome;
+  }
+
+  Result<Description> describe(HwmonChip id) {
+    struct Paths {
+      std::string path, other;
+    };
+    std::map<std::string, std::map<std::string, Paths>> sensors;  // sensor -> property -> file
+    std::map<std::string, std::string> types;
+    for (const auto* below : {"", "/device"}) {
+      const auto directory = id.directory + below;
+      const auto names = list_directory(directory);
+      if (!names) {
+        if (*below && names.error().kind == Errc::gone) continue;
+        return fail(names.error());
+      }
+      for (const auto& name : *names) {
+        const auto file = split_sensor_file(name);
+        if (!file.valid || std::ranges::find(kTypes, file.type) == std::end(kTypes)) continue;
+        auto sensor = fmt::format("{}{}", file.type, file.number);
+        types.emplace(sensor, file.type);
+        auto& paths = sensors[std::move(sensor)][std::string(file.property)];
+        paths.other = std::exchange(paths.path, directory + "/" + name);
+      }
+    }
+
+    Description out;
+    out.id = std::move(id);
+    for (const auto& [sensor, files] : sensors) {
+      if (sensor_filter_.ignored(out.id.chip + ";" + sensor)) continue;
+      std::optional<std::string> label;
+      if (const auto file = files.find("label"); file != files.end()) {
+        auto text = read_kernel_file(file->second.path);
+        if (!text && !file->second.other.empty()) text = read_kernel_file(file->second.other);
+        if (text) label = trim_newlines(*text);
+        if (label) out.labels.emplace_back(sensor, *label);
+      }
+      for (const auto& [property, paths] : files) {
+        if (property == "label") continue;
+        Element e;
+        e.sensor = sensor;
+        e.path = paths.path;
+        e.other_path = paths.other;
+        if (name_element(e, types[sensor], property, files.contains(""), label)) out.elements.push_back(std::move(e));
+      }
+    }
+    return out;
+  }
+
+  static std::string trim_newlines(std::string_view text) {
+    while (text.starts_with('\n')) text.remove_prefix(1);
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    return std::string(text);
+  }
+
+  // The rules of node_exporter 1.12, among them: alarms of single limits get the unit of the limit
+  // (temp_crit_alarm_celsius is 0 or 0.001), energy is in "joule", humidity is ten times too small.
+  // False: this file makes no series.
+  bool name_element(Element& e, std::string_view type, std::string_view property, bool has_bare,
+                    const std::optional<std::string>& label) {
+    const auto gauge = [&](std::string name, std::string help, Op op, std::string_view unit = {}) {
+      e.op = op;
+      e.desc = &descs_->get(name, MetricType::gauge, help, "chip,sensor", unit, "/sys/class/hwmon");
+      return true;
+    };
+    const auto bare_only = [&](const char* name, const char* help, Op op, std::string_view unit = {}) {
+      return property.empty() && gauge(name, help, op, unit);
+    };
+    if (type == "beep_enable") return bare_only("node_hwmon_beep_enabled", "Hardware beep enabled", Op::is_one);
+    if (type == "vrm") return bare_only("node_hwmon_voltage_regulator_version", "Hardware voltage regulator", Op::raw);
+    if (type == "update_interval")
+      return bare_only("node_hwmon_update_interval_seconds", "Hardware monitor update interval", Op::milli, "seconds");
+
+    auto name = fmt::format("node_hwmon_{}", type);
+    // The input is the value itself, unless there is a file without any property.
+    if (property == "input") name += has_bare ? "_input" : "";
+    else if (!property.empty()) name += "_" + clean_metric_name(property);
+
+    if (property == "fault" || property == "alarm")
+      return gauge(name, fmt::format("Hardware sensor {} status ({})", property, type), Op::raw);
+    if (property == "beep") return gauge(name + "_enabled", "Hardware monitor sensor has beeping enabled", Op::raw);
+    if (type == "in" || type == "cpu")
+      return gauge(name + "_volts", fmt::format("Hardware monitor for voltage ({})", property), Op::milli, "volts");
+    if (type == "temp" && property != "type")
+      return gauge(name + "_celsius",
+                   fmt::format("Hardware monitor for temperature ({})", property.empty() ? "input" : property),
+                   Op::milli, "celsius");
+    if (type == "curr")
+      return gauge(name + "_amps", fmt::format("Hardware monitor for current ({})", property), Op::milli, "amperes");
+    if (type == "energy") {
+      e.op = Op::micro;
+      e.desc = &descs_->get(name + "_joule_total", MetricType::counter,
+                            fmt::format("Hardware monitor for joules used so far ({})", property), "chip,sensor",
+                            "joules", "/sys/class/hwmon");
+      return true;
+    }
+    if (type == "power") {
+      if (property == "accuracy")
+        return gauge(name, "Hardware monitor power meter accuracy, as a ratio", Op::micro, "ratio");
+      if (property == "average_interval" || property == "average_interval_min" || property == "average_interval_max")
+        return gauge(name + "_seconds", fmt::format("Hardware monitor power usage update interval ({})", property),
+                     Op::milli, "seconds");
+      return gauge(name + "_watt", fmt::format("Hardware monitor for power usage in watts ({})", property), Op::micro,
+                   "watts");
+    }
+    if (type == "humidity")
+      return gauge(
+          name,
+          fmt::format("Hardware monitor for humidity, as a ratio (multiply with 100.0 to get the humidity as a "
+                      "percentage) ({})",
+                      property),
+          Op::micro, "ratio");
+    if (type == "fan" && (property == "input" || property == "min" || property == "max" || property == "target"))
+      return gauge(name + "_rpm", fmt::format("Hardware monitor for fan revolutions per minute ({})", property),
+                   Op::raw);
+    if (type == "freq" && property == "input") {
+      if (!label) return false;
+      e.sensor = clean_metric_name(*label);
+      return gauge(name + "_freq_mhz", "Hardware monitor for GPU frequency in MHz", Op::micro);
+    }
+    return gauge(name, fmt::format("Hardware monitor {} element {}", type, property), Op::raw);
+  }
+
+  static void emit(BatchWriter& out, const Chip& chip, std::int64_t now) {
+    const auto& id = chip.about.id;
+    if (!id.chip_name.empty()) out.set(kChipNames, 1, id.chip, id.chip_name);
+    for (const auto& [sensor, text] : chip.about.labels) out.set(kSensorLabel, 1, id.chip, sensor, text);
+    const auto waiting = chip.read.waiting_ns(now);
+    if (waiting > PacedRound::kPatienceNs)
+      out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", id.directory, id.chip)});
+    const auto* values = chip.read.values();
+    if (!values || waiting > kGiveUpNs) return;
+    for (std::size_t i = 0; i < values->size(); ++i)
+      if (!std::isnan((*values)[i]))
+        out.set(*chip.about.elements[i].desc, (*values)[i], id.chip, chip.about.elements[i].sensor);
+    out.set(kReadSeconds, static_cast<double>(chip.read.read_ns()) / 1e9, id.chip);
+  }
+
+  const Host& host_;
+  KernelDir class_;
+  NameFilter chip_filter_, sensor_filter_;
+  DescPoolPtr descs_ = std::make_shared<DescPool>();
+  HelperPool helpers_;
+  std::vector<Chip> chips_;
+  std::int64_t rescan_ns_ = 0;
+};
+
+// node_exporter calls the collector failed (ErrNoData) without the folder and successful with an empty one;
+// here both are absent, so that no process is started for nothing.
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  auto chips =
+      NameFilter::make(options.text("collector.hwmon.chip-exclude"), options.text("collector.hwmon.chip-include"));
+  if (!chips) return fail(chips.error());
+  auto sensors =
+      NameFilter::make(options.text("collector.hwmon.sensor-exclude"), options.text("collector.hwmon.sensor-include"));
+  if (!sensors) return fail(sensors.error());
+  const auto path = host.sysfs("class/hwmon");
+  const auto entries = list_directory(path);
+  if (!entries) return absent_when_gone(entries.error());
+  if (entries->empty()) return fail(Errc::absent, path + ": this machine has no hardware monitoring chip");
+  return std::make_unique<Hwmon>(host, std::move(*chips), std::move(*sensors));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_hwmon;
+const CollectorInfo collector_hwmon{kMetrics, kFlags, make};
+
+}  // namespace vitald
