@@ -5,8 +5,10 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace vitald {
@@ -20,23 +22,70 @@ std::string_view bytes_of(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof value};
 }
 
+void take_stats(Link& link, std::string_view payload) {
+  link.stat_count = std::min<std::size_t>(payload.size() / sizeof(std::uint64_t), kLinkStats);
+  std::memcpy(link.stats, payload.data(), link.stat_count * sizeof(std::uint64_t));
+}
+
 }  // namespace
 
 Result<> LinkDump::dump(std::uint16_t type, std::string_view body) {
   Result<> done;
   for (int i = 0; i < kTries; ++i) {
-    link_count_ = 0;
     addresses_.clear();
+    if (type == RTM_GETLINK) link_count_ = 0;
+    stats_seen_ = 0;
+    stats_match_ = true;
     done = netlink_.dump(type, body, [this](std::uint16_t answer, std::string_view payload) {
-      if (answer == RTM_NEWLINK) add_link(payload);
-      else if (answer == RTM_NEWADDR) add_address(payload);
+      switch (answer) {
+        case RTM_NEWLINK: add_link(payload); break;
+        case RTM_NEWSTATS: add_stats(payload); break;
+        case RTM_NEWADDR: add_address(payload); break;
+        default: break;
+      }
     });
     if (!done || !netlink_.interrupted()) break;
   }
   return done;
 }
 
+// Joins the kernel's announcements of links on first use; later: whether there were any. What they say does
+// not matter, so a queue that is too small for all of them (ENOBUFS) is an answer too.
+bool LinkDump::changed() {
+  if (!watch_) {
+    watch_.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+    const int few_bytes = 4096;
+    setsockopt(watch_.get(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes);
+    // Not by NETLINK_ADD_MEMBERSHIP: a socket without a port of its own counts as the sender of what the
+    // kernel announces, and is left out (do_one_broadcast, net/netlink/af_netlink.c).
+    sockaddr_nl all_links{};
+    all_links.nl_family = AF_NETLINK;
+    all_links.nl_groups = RTMGRP_LINK;
+    if (bind(watch_.get(), reinterpret_cast<const sockaddr*>(&all_links), sizeof all_links) != 0) watch_.reset();
+    return true;
+  }
+  bool any = false;
+  for (;;) {
+    char ignored[16];  // a longer message is cut and gone
+    if (recv(watch_.get(), ignored, sizeof ignored, 0) < 0) {
+      if (errno == EAGAIN) return any;
+      if (errno != EINTR && errno != ENOBUFS) watch_.reset();
+      if (!watch_) return true;
+    }
+    any = true;
+  }
+}
+
 Result<std::span<const Link>> LinkDump::links() {
+  if (changed() || !listed_ || !dump_stats()) {
+    const auto done = dump_links();
+    listed_ = done.has_value();
+    if (!done) return fail(done.error());
+  }
+  return std::span<const Link>(links_).first(link_count_);
+}
+
+Result<> LinkDump::dump_links() {
   // No virtual functions (RTEXT_FILTER_VF asks for them) and not the ~70 SNMP counters of IPv6, which the
   // kernel would add up over all CPUs for each interface.
   struct {
@@ -44,29 +93,43 @@ Result<std::span<const Link>> LinkDump::links() {
     rtattr attribute{RTA_LENGTH(sizeof(std::uint32_t)), IFLA_EXT_MASK};
     std::uint32_t mask = RTEXT_FILTER_SKIP_STATS;
   } request;
-  if (auto done = dump(RTM_GETLINK, bytes_of(request)); !done) return fail(done.error());
-  return std::span<const Link>(links_).first(link_count_);
+  return dump(RTM_GETLINK, bytes_of(request));
+}
+
+// False when the links are others than those known, or the kernel is older than 4.7.
+bool LinkDump::dump_stats() {
+  if_stats_msg request{};
+  request.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64);
+  return dump(RTM_GETSTATS, bytes_of(request)) && stats_match_ && stats_seen_ == link_count_ && !netlink_.interrupted();
 }
 
 void LinkDump::add_link(std::string_view payload) {
-  if (!take_struct<ifinfomsg>(payload)) return;
+  const auto header = take_struct<ifinfomsg>(payload);
+  if (!header) return;
   if (link_count_ == links_.size()) links_.emplace_back();
   Link& link = links_[link_count_];
+  link.index = static_cast<unsigned>(header->ifi_index);
   link.name.clear();
   link.alias.clear();
   link.stat_count = 0;
   while (const auto attribute = take_attribute(payload)) {
-    switch (attribute->type) {
-      case IFLA_IFNAME: link.name = attribute->text(); break;
-      case IFLA_IFALIAS: link.alias = attribute->text(); break;
-      case IFLA_STATS64:
-        link.stat_count = std::min<std::size_t>(attribute->payload.size() / sizeof(std::uint64_t), kLinkStats);
-        std::memcpy(link.stats, attribute->payload.data(), link.stat_count * sizeof(std::uint64_t));
-        break;
-      default: break;
-    }
+    if (attribute->type == IFLA_IFNAME) link.name = attribute->text();
+    else if (attribute->type == IFLA_IFALIAS) link.alias = attribute->text();
+    else if (attribute->type == IFLA_STATS64) take_stats(link, attribute->payload);
   }
   if (!link.name.empty()) ++link_count_;
+}
+
+void LinkDump::add_stats(std::string_view payload) {
+  const auto header = take_struct<if_stats_msg>(payload);
+  // Both dumps come in the same order.
+  if (!header || stats_seen_ == link_count_ || links_[stats_seen_].index != header->ifindex) {
+    stats_match_ = false;
+    return;
+  }
+  Link& link = links_[stats_seen_++];
+  while (const auto attribute = take_attribute(payload))
+    if (attribute->type == IFLA_STATS_LINK_64) take_stats(link, attribute->payload);
 }
 
 Result<std::vector<LinkAddress>> LinkDump::addresses() {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network interfaces of this process' network namespace by rtnetlink: one dump in place of ~30 files per
-// interface under /sys/class/net.
+// The network interfaces of this process' network namespace by rtnetlink: no file of /sys/class/net is read.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fd.h"
 #include "core/result.h"
 #include "sensors/netlink.h"
 
@@ -44,6 +44,7 @@ enum LinkStat : std::uint8_t {
 };
 
 struct Link {
+  unsigned index = 0;
   std::string name, alias;
   std::uint64_t stats[kLinkStats] = {};
   std::size_t stat_count = 0;  // how many of them this kernel has
@@ -55,20 +56,30 @@ struct LinkAddress {
   std::string_view scope;  // link-local, interface-local, global or empty; see address_scope()
 };
 
-// Not thread-safe. Keeps its socket; a span is valid until the next call.
+// Not thread-safe. A full dump of the links costs the kernel five times as much as one of their counters
+// alone, which has no names: so names are asked for only when the kernel has announced a change of any link.
 class LinkDump {
  public:
+  // Valid until the next call.
   Result<std::span<const Link>> links();
   Result<std::vector<LinkAddress>> addresses();
 
  private:
   Result<> dump(std::uint16_t type, std::string_view body);
+  bool changed();
+  Result<> dump_links();
+  bool dump_stats();
   void add_link(std::string_view payload);
+  void add_stats(std::string_view payload);
   void add_address(std::string_view payload);
 
   Netlink netlink_{NETLINK_ROUTE};
+  Fd watch_;                 // joined to RTNLGRP_LINK
   std::vector<Link> links_;  // of which the first link_count_ are in use: their strings keep their memory
   std::size_t link_count_ = 0;
+  bool listed_ = false;
+  std::size_t stats_seen_ = 0;
+  bool stats_match_ = false;
   std::vector<LinkAddress> addresses_;
 };
 

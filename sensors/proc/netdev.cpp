@@ -14,7 +14,7 @@
 namespace vitald {
 namespace {
 
-constexpr std::string_view kSource = "rtnetlink RTM_GETLINK, or /proc/net/dev";
+constexpr std::string_view kSource = "rtnetlink RTM_GETLINK and RTM_GETSTATS, or /proc/net/dev";
 // The short names (errs, drop, colls) are those of /proc/net/dev, the long ones come with detailed metrics.
 constexpr MetricDesc kMetrics[] = {
     {"node_network_receive_bytes_total", MetricType::counter, "Network device statistic receive_bytes.", "device",

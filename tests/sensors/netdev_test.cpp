@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -175,6 +177,34 @@ TEST_F(NetdevLive, SameAsTheFile) {
       if (lines_with(got.text, "receive_nohandler_total{device=\"lo\"} 0\n").empty()) return false;
     }
     return true;
+  });
+}
+
+// Names are asked for only after the kernel has announced a change.
+TEST_F(NetdevLive, FollowsLinksThatComeAndGo) {
+  in_namespace([] {
+    CollectorFixture f("netdev");
+    const auto has = [&f](const char* device) {
+      const auto got = f.run();
+      const auto needle = std::string("receive_packets_total{device=\"") + device + "\"}";
+      return got.error.empty() && !lines_with(got.text, needle).empty();
+    };
+    if (!has("lo") || !has("lo") || has("tap7")) return false;
+    const int tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    ifreq request{};
+    std::strcpy(request.ifr_name, "tap7");
+    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    if (tap < 0 || ioctl(tap, TUNSETIFF, &request) != 0) {
+      std::perror("/dev/net/tun");
+      return false;
+    }
+    if (!has("tap7") || !has("tap7")) return false;
+    std::strcpy(request.ifr_newname, "tap8");
+    const int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (ioctl(s, SIOCSIFNAME, &request) != 0) return false;
+    if (!has("tap8") || has("tap7")) return false;
+    close(tap);
+    return has("lo") && !has("tap8");
   });
 }
 
