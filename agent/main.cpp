@@ -7,7 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/config/flags.h"
-#include "agent/report.h"
+#include "agent/docs.h"
 #include "core/log.h"
 
 namespace vitald {
@@ -26,7 +26,7 @@ int run(const std::vector<std::string>& arguments) {
   for (const auto& p : problems) fmt::print(stderr, "vitald: error: {}\n", p);
   if (!problems.empty()) return 1;
   if (options.flag("dump-flags-docs")) return fmt::print("{}", flags_markdown()), 0;
-  if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_markdown()), 0;
+  if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_docs()), 0;
 
   using enum log::Level;
   const auto level = options.text("log.level");

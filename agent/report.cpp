@@ -67,17 +67,4 @@ std::string report(const ReportInput& in) {
   return out;
 }
 
-std::string metrics_markdown() {
-  std::string out =
-      "# Metrics\n\nWritten by `vitald --dump-metrics-docs` from the tables beside the code.\n\n"
-      "| metric | type | labels | source | help |\n|---|---|---|---|---|\n";
-  const auto rows = [&out](std::span<const MetricDesc> metrics) {
-    for (const auto& m : metrics)
-      out += fmt::format("| `{}` | {} | {} | {} | {} |\n", m.name, to_string(m.type), m.labels, m.source, m.help);
-  };
-  for (const auto& entry : collector_list()) rows(entry.info->metrics);
-  rows(Collectors::metrics());
-  return out;
-}
-
 }  // namespace vitald

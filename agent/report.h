@@ -24,6 +24,4 @@ std::string report(const ReportInput& input);
 // `vitald doctor`: what this machine can and cannot do, and what to change.
 std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors);
 
-std::string metrics_markdown();
-
 }  // namespace vitald

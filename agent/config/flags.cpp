@@ -34,7 +34,7 @@ constexpr FlagSpec kAgentFlags[] = {
     {"log.format", text, "logfmt", "Output format of log messages. One of: logfmt, json."},
     {"once", boolean, "false", "Collect once, print the metrics to standard output, and exit."},
     {"dump-metrics-docs", boolean, "false", "Print docs/metrics.md and exit."},
-    {"dump-flags-docs", boolean, "false", "Print docs/flags.md and exit."},
+    {"dump-flags-docs", boolean, "false", "Print docs/cli.md and exit."},
     {"version", boolean, "false", "Show version and exit."},
     {"help", boolean, "false", "Show this help and exit."},
 };

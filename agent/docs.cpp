@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/docs.h"
+
+#include "agent/pipeline/pipeline.h"
+#include "exporters/encode/metrics_docs.h"
+
+namespace vitald {
+namespace {
+
+// prometheus-cpp knows an instrument only once it is used. tests/docs_test.py compares this with the sources.
+constexpr MetricDesc kInstruments[] = {
+    {"vitald_cycles_total", MetricType::counter, "Collections of all collectors."},
+    {"vitald_cycles_missed_total", MetricType::counter,
+     "Scheduled collections left out because one before took too long."},
+    {"vitald_cycle_duration_seconds", MetricType::histogram,
+     "How long a collection took, with the evaluation of rules."},
+    {"vitald_scrapes_late_total", MetricType::counter, "Scrapes whose deadline came before a new snapshot did."},
+    {"vitald_http_requests_total", MetricType::counter, "Requests for anything but the metrics, by HTTP status.",
+     "code"},
+    {"vitald_hook_runs_total", MetricType::counter, "Commands run for alerts, by how they ended.", "hook,result"},
+    {"vitald_hook_duration_seconds", MetricType::histogram, "How long the commands run for alerts took.", "hook"},
+    {"vitald_hook_queue_length", MetricType::gauge, "Alert transitions that wait for the command.", "hook"},
+    {"vitald_hook_dropped_total", MetricType::counter, "Alert transitions dropped because the queue was full.", "hook"},
+    {"promhttp_metric_handler_requests_total", MetricType::counter, "Total number of scrapes by HTTP status code.",
+     "code"},
+    {"promhttp_metric_handler_requests_in_flight", MetricType::gauge, "Current number of scrapes being served."},
+};
+
+}  // namespace
+
+std::string metrics_docs() {
+  const DocsSection others[] = {
+      {"Every collector", "Written by the pipeline for each collector that runs.", Collectors::metrics()},
+      {"The agent", "Written by the pipeline once a cycle.", Pipeline::metrics()},
+      {"The agent's instruments", "Its own counters and histograms; those of hooks where hooks are configured.",
+       kInstruments},
+  };
+  return metrics_markdown(collector_list(), others);
+}
+
+}  // namespace vitald

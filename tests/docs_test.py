@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation says exists: generated files are current, flags, links, verbs and metrics are real."""
+
+import fnmatch
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+VITALD = os.environ["VITALD"]
+bad = []
+
+
+def output(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True, cwd=TOP, stdin=subprocess.DEVNULL).stdout
+
+
+def expand(flag):
+    """--[no-]x is both."""
+    return {flag.replace("[no-]", ""), flag.replace("[no-]", "no-")}
+
+
+# 1. Generated files.
+for name, flag in (("metrics", "--dump-metrics-docs"), ("cli", "--dump-flags-docs")):
+    path = TOP / f"docs/{name}.md"
+    if path.read_text() != output(VITALD, flag):
+        bad.append(f"docs/{name}.md is not what the binary says; run ./dev docs")
+
+# 2. Every family that leaves this machine is described, and every instrument of the sources.
+described = re.findall(r"^\| `([^`]+)` \|", (TOP / "docs/metrics.md").read_text(), re.M)
+families = re.findall(r"^# TYPE (\S+)", output(VITALD, "--once", "--log.level=error"), re.M)
+for source in TOP.glob("*/**/*.cpp"):
+    relative = source.relative_to(TOP)
+    if relative.parts[0] in ("agent", "core", "sensors", "rules", "exporters"):
+        families += re.findall(r'\.Name\("([^"]+)"\)', source.read_text())
+for family in families:
+    if not any(fnmatch.fnmatchcase(family, pattern) for pattern in described):
+        bad.append(f"docs/metrics.md does not describe {family}")
+
+# 3. Flags, verbs, files and metrics that prose mentions.
+flags = set().union(*(expand(f) for f in re.findall(r"^  (--[\[\]\w.-]+)", output(VITALD, "--help"), re.M)))
+prefixes = {f.rsplit(".", 1)[0] for f in flags}
+verbs = set(re.findall(r"^  ([a-z]+)", output("./dev"), re.M))
+other_programs = {"--benchmark_filter", "--test-dir", "--preset", "--rounds", "--cold", "--load", "--quiet"}
+for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
+    text, name = path.read_text(), path.relative_to(TOP)
+    if name.name in ("metrics.md", "cli.md"):
+        continue  # generated
+    for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text):
+        if flag not in flags and flag not in other_programs and not any(f"--{p}.NAME" == flag for p in ("collector", "no-collector", "probe", "no-probe")):
+            bad.append(f"{name}: there is no flag {flag}")
+    for verb in re.findall(r"\./dev ([a-z]+)", text):
+        if verb not in verbs:
+            bad.append(f"{name}: there is no ./dev {verb}")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        if not (path.parent / target).exists():
+            bad.append(f"{name}: link to {target}, which is not there")
+    for target in re.findall(r"`((?:agent|bpf|core|deploy|docs|exporters|rules|sensors|tests)/[\w./-]+\.\w+)`", text):
+        if not (TOP / target).exists():
+            bad.append(f"{name}: mentions {target}, which is not there")
+    for metric in re.findall(r"\b(?:vitald|node)_[a-z0-9_]+[a-z0-9]\b(?!\*)", text):
+        base = re.sub(r"_(bucket|sum|count)$", "", metric)
+        if metric != "node_exporter" and not any(fnmatch.fnmatchcase(m, p) for p in described for m in (metric, base)):
+            bad.append(f"{name}: there is no metric {metric}")
+
+print("\n".join(bad) if bad else f"{len(described)} metrics and {len(flags)} flags described, all there")
+sys.exit(1 if bad else 0)
