@@ -47,10 +47,7 @@ std::string report(const ReportInput& in) {
 
   line(out, "probes", probes == 0 ? "none built in" : fmt::format("{} of {} attached", attached, probes));
   for (const auto& c : in.collectors)
-    if (c.probe)
-      line(out, "",
-           fmt::format("{} {}{}{}", c.name, c.state == State::on ? "attached" : "NOT attached",
-                       c.text.empty() ? "" : ": ", c.text));
+    if (c.probe) line(out, "", fmt::format("{} {}{}", c.name, c.state == State::on ? "" : "NOT attached: ", c.text));
 
   std::size_t rules = 0;
   if (in.rules)

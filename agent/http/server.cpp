@@ -157,7 +157,9 @@ struct Server::Impl {
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
     while (!stopping.load()) {
-      poll(fds.data(), fds.size(), timeout_ms());
+      const int timeout = timeout_ms();
+      fds[0].revents = 0;
+      if (timeout != 0 || !waiting.empty()) poll(fds.data(), fds.size(), timeout);
       if (fds[0].revents) {
         std::uint64_t n;
         [[maybe_unused]] const auto got = read(wake.get(), &n, sizeof n);

@@ -33,6 +33,8 @@ class Collectors {
  public:
   // How long a round waits for workers that usually answer within it.
   static constexpr std::int64_t kPatienceNs = 500'000'000;
+  // How often something that this machine did not have is looked for again.
+  static constexpr std::int64_t kRetryNs = 60'000'000'000;
   using MakeWorker = std::function<std::unique_ptr<WorkerClient>(std::string_view collector)>;
 
   // `entries`: collector_list(), or a test's own.
@@ -65,7 +67,7 @@ class Collectors {
  private:
   struct Slot;
   [[nodiscard]] CollectorStatus make(const CollectorEntry& entry, bool quiet);
-  void run(Slot& slot);
+  std::int64_t run(Slot& slot, std::int64_t begin_ns, bool measure);
   void finish_worker(Slot& slot);
   void emit_health(Slot& slot, bool ok, double duration_s, double age_s, double cpu_s);
   void note(Slot& slot, const Error* error, std::span<const Error> problems, bool bug);
@@ -79,6 +81,7 @@ class Collectors {
   std::vector<CollectorStatus> not_on_;
   std::shared_ptr<const Options> options_;
   bool changed_ = false;
+  std::uint64_t round_ = 0;
 };
 
 }  // namespace vitald

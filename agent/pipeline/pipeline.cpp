@@ -24,7 +24,6 @@ constexpr MetricDesc kMetrics[] = {
      "When the collection of these numbers began, seconds since the epoch.", "", "seconds", "vitald"},
 };
 
-constexpr std::int64_t kRetryNs = 60'000'000'000;
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
 
 }  // namespace
@@ -86,7 +85,7 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   snapshot->sequence = ++sequence_;
   snapshot->boot_ns = begin_ns;
   snapshot->wall_ns = host_.clock().wall_ns();
-  if (begin_ns - last_retry_ns_ >= kRetryNs) {
+  if (begin_ns - last_retry_ns_ >= Collectors::kRetryNs) {
     last_retry_ns_ = begin_ns;
     collectors_.retry();
   }

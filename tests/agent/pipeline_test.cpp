@@ -231,6 +231,23 @@ TEST_F(PipelineTest, WhatWasAbsentIsTriedAgain) {
   EXPECT_THAT(text("node_scrape"), HasSubstr("late"));
 }
 
+TEST_F(PipelineTest, NothingToCollectIsLookedForRarely) {
+  pipeline.configure(config());
+  g_outcome = fail(Errc::absent, "no disks");
+  pipeline.cycle();
+  EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 0\n"));
+  const auto rows = pipeline.status();
+  EXPECT_EQ(std::ranges::find(*rows, "moody", &CollectorStatus::name)->state, CollectorStatus::State::unavailable);
+  g_outcome = {};
+  clock.advance_ns(Collectors::kRetryNs - 1);
+  pipeline.cycle();
+  EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 0\n"));
+  EXPECT_THAT(text("vitald_collector_errors_total"), HasSubstr("{collector=\"moody\",kind=\"absent\"} 1\n"));
+  clock.advance_ns(1);
+  pipeline.cycle();
+  EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 1\n"));
+}
+
 TEST_F(PipelineTest, AReloadKeepsWhatDidNotChange) {
   pipeline.configure(config());
   pipeline.cycle(), pipeline.cycle();
