@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// The typed tree of an expression. Made by the parser, completed by the checker, never changed afterwards.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rules/promql/lexer.h"
+
+namespace re2 {
+class RE2;
+}
+
+namespace vitald::promql {
+
+struct Function;  // functions.h
+
+enum class ValueType : std::uint8_t { none, scalar, vector, matrix, string };
+std::string_view to_string(ValueType type);
+
+enum class MatchOp : std::uint8_t { equal, not_equal, regex, not_regex };
+
+struct Matcher {
+  std::string name;
+  MatchOp op = MatchOp::equal;
+  std::string value;
+  std::shared_ptr<const re2::RE2> pattern;  // of the regex operators: the whole value must match
+
+  [[nodiscard]] bool matches(std::string_view label_value) const;
+  bool operator==(const Matcher& o) const { return name == o.name && op == o.op && value == o.value; }
+};
+
+enum class BinaryOp : std::uint8_t {
+  add,
+  sub,
+  mul,
+  div,
+  mod,
+  pow,
+  atan2,
+  eql,
+  neq,
+  lte,
+  lss,
+  gte,
+  gtr,
+  land,
+  lor,
+  lunless
+};
+std::string_view to_string(BinaryOp op);
+constexpr bool is_comparison(BinaryOp op) { return op >= BinaryOp::eql && op <= BinaryOp::gtr; }
+constexpr bool is_set(BinaryOp op) { return op >= BinaryOp::land; }
+
+enum class AggregateOp : std::uint8_t {
+  sum,
+  avg,
+  min,
+  max,
+  count,
+  group,
+  stddev,
+  stdvar,
+  topk,
+  bottomk,
+  quantile,
+  count_values
+};
+std::string_view to_string(AggregateOp op);
+constexpr bool takes_parameter(AggregateOp op) { return op >= AggregateOp::topk; }
+
+enum class Kind : std::uint8_t {
+  number,
+  string,
+  selector,  // of an instant vector
+  matrix,    // selector[range]
+  subquery,
+  call,
+  unary,
+  binary,
+  aggregate,
+  paren,
+};
+
+struct Expr {
+  explicit Expr(Kind k) : kind(k) {}
+  virtual ~Expr() = default;
+  Kind kind;
+  ValueType type = ValueType::none;
+  std::uint32_t id = 0;  // 0..n-1 over the tree, given by the checker
+  Span where;
+};
+using ExprPtr = std::unique_ptr<Expr>;
+
+// `offset` and `@` on a selector or a subquery.
+struct TimeShift {
+  enum class At : std::uint8_t { none, time, start, end };
+  std::int64_t offset_ms = 0;
+  At at = At::none;
+  std::int64_t at_ms = 0;
+};
+
+struct NumberLiteral : Expr {
+  NumberLiteral() : Expr(Kind::number) {}
+  double value = 0;
+};
+struct StringLiteral : Expr {
+  StringLiteral() : Expr(Kind::string) {}
+  std::string value;
+};
+struct Selector : Expr {
+  Selector() : Expr(Kind::selector) {}
+  std::string name;               // as written before the braces; also among the matchers
+  std::vector<Matcher> matchers;  // with the one for __name__
+  TimeShift shift;
+};
+struct MatrixSelector : Expr {
+  MatrixSelector() : Expr(Kind::matrix) {}
+  std::unique_ptr<Selector> selector;
+  std::int64_t range_ms = 0;
+};
+struct Subquery : Expr {
+  Subquery() : Expr(Kind::subquery) {}
+  ExprPtr inner;
+  std::int64_t range_ms = 0, step_ms = 0;  // step 0: the default of the evaluator
+  TimeShift shift;
+};
+struct Call : Expr {
+  Call() : Expr(Kind::call) {}
+  std::string name;
+  Span name_where;
+  const Function* function = nullptr;  // set by the checker
+  std::vector<ExprPtr> args;
+};
+struct Unary : Expr {
+  Unary() : Expr(Kind::unary) {}
+  bool negative = false;
+  ExprPtr inner;
+};
+
+struct Matching {
+  enum class Card : std::uint8_t { one_to_one, many_to_one, one_to_many, many_to_many };
+  Card card = Card::one_to_one;
+  bool on = false;       // else ignoring
+  bool written = false;  // on or ignoring stands in the text
+  std::vector<std::string> labels, include;
+  Span where;
+};
+struct Binary : Expr {
+  Binary() : Expr(Kind::binary) {}
+  BinaryOp op = BinaryOp::add;
+  Span op_where;
+  bool return_bool = false;
+  ExprPtr lhs, rhs;
+  Matching matching;
+};
+struct Aggregate : Expr {
+  Aggregate() : Expr(Kind::aggregate) {}
+  AggregateOp op = AggregateOp::sum;
+  bool without = false;
+  std::vector<std::string> grouping;
+  ExprPtr parameter, inner;
+};
+struct Paren : Expr {
+  Paren() : Expr(Kind::paren) {}
+  ExprPtr inner;
+};
+
+// Without the parentheses around it.
+const Expr& bare(const Expr& e);
+
+// The expression as Prometheus prints it; parses to an equal tree.
+std::string to_string(const Expr& e);
+// Shortest decimal that reads back to the same number, never with an exponent; +Inf, -Inf, NaN.
+std::string number_text(double v);
+
+}  // namespace vitald::promql

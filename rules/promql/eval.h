@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Evaluates one checked expression against one source, again and again. What depends on label sets only
+// (matching, grouping, result labels) is computed when the sets change; a steady evaluation moves numbers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+#include "rules/promql/ast.h"
+#include "rules/promql/functions.h"
+#include "rules/promql/series_source.h"
+
+namespace vitald::promql {
+
+struct EvalOptions {
+  std::int64_t lookback_ms = 300'000;      // how old the newest sample of a series may be
+  std::int64_t subquery_step_ms = 60'000;  // of subqueries without one
+  std::int64_t past_ms = 0;                // it will be evaluated this far behind the newest samples
+  Dialect dialect = Dialect::v3;
+};
+
+struct Sample {
+  std::uint32_t series = 0;  // index into the shape
+  double value = 0;
+};
+struct Vector {
+  ShapePtr shape;
+  std::vector<Sample> samples;  // at most one per series; the order is the result's
+  [[nodiscard]] const Labels& labels(const Sample& s) const { return shape->series[s.series]; }
+};
+
+struct Value {
+  ValueType type = ValueType::none;
+  double scalar = 0;
+  std::string text;
+  const Vector* vector = nullptr;  // the evaluator's own, valid until its next evaluation
+  std::vector<std::pair<Labels, std::vector<Point>>> matrix;
+};
+
+class Evaluator {
+ public:
+  // Both must outlive it. Binds the selectors of the expression.
+  Evaluator(const Expr& root, SeriesSource& source, EvalOptions options = {});
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
+
+  Result<Value> eval(std::int64_t t_ms) { return eval(t_ms, t_ms, t_ms); }
+  // As one step of a query from start to end, which start() and end() refer to.
+  Result<Value> eval(std::int64_t t_ms, std::int64_t start_ms, std::int64_t end_ms);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vitald::promql

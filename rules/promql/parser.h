@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tokens -> tree. Knows the grammar only; types and functions are the checker's (check.h).
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "rules/promql/ast.h"
+
+namespace vitald::promql {
+
+// Null when the text is no expression; `problems` says where and why (the first mistake only, since what
+// follows one is guesswork).
+ExprPtr parse(std::string_view text, std::vector<Problem>& problems);
+
+// Parse and check: a tree ready to evaluate, or null and all problems.
+ExprPtr compile(std::string_view text, std::vector<Problem>& problems);
+
+// `name{label="value", ...}` as in rule thresholds and test scripts; null when it is none.
+std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems);
+
+}  // namespace vitald::promql

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the evaluator gets its numbers. Label sets are resolved once and shared; per evaluation only values
+// move.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rules/promql/ast.h"
+#include "rules/promql/labels.h"
+
+namespace vitald::promql {
+
+// A list of label sets that never changes. The same object means the same series: everything that was
+// computed from labels alone is kept as long as it comes again.
+struct Shape {
+  std::vector<Labels> series;
+};
+using ShapePtr = std::shared_ptr<const Shape>;
+
+struct Point {
+  std::int64_t t_ms = 0;
+  double value = 0;
+};
+
+// The samples of one series in a range, oldest first.
+struct Points {
+  const std::int64_t* times = nullptr;
+  const double* values = nullptr;
+  std::size_t count = 0;
+  std::int64_t time_offset_ms = 0;  // added to every time
+
+  [[nodiscard]] std::int64_t time(std::size_t i) const { return times[i] + time_offset_ms; }
+};
+
+// A series is there no more: the value Prometheus stores (model/value, StaleNaN).
+inline constexpr std::uint64_t kStaleBits = 0x7ff0000000000002;
+inline bool is_stale(double v) {
+  std::uint64_t bits;
+  static_assert(sizeof bits == sizeof v);
+  __builtin_memcpy(&bits, &v, sizeof bits);
+  return bits == kStaleBits;
+}
+inline double stale_marker() {
+  double v;
+  __builtin_memcpy(&v, &kStaleBits, sizeof v);
+  return v;
+}
+
+struct Selection {
+  ShapePtr shape;
+  std::vector<std::uint32_t> ids;  // the source's own, one per series of the shape
+};
+
+class SeriesSource {
+ public:
+  // Memory for one series at a time; whoever asks for points owns it.
+  struct Buffer {
+    std::vector<std::int64_t> times;
+    std::vector<double> values;
+  };
+
+  virtual ~SeriesSource() = default;
+
+  // Once per selector, before anything else. `past_ms`: how far behind the evaluation time it looks; 0: only
+  // the newest sample.
+  virtual std::uint32_t bind(const Selector& selector, std::int64_t past_ms) = 0;
+  // The series that match; valid until the source gets new samples.
+  virtual const Selection& select(std::uint32_t handle) = 0;
+  // The newest sample in (t - lookback, t]; none when it is a stale marker.
+  virtual std::optional<Point> at(std::uint32_t id, std::int64_t t_ms, std::int64_t lookback_ms) = 0;
+  // All samples with first <= t <= last, without stale markers. Valid until the next call with this buffer.
+  virtual Points range(std::uint32_t id, std::int64_t first_ms, std::int64_t last_ms, Buffer& buffer) = 0;
+};
+
+}  // namespace vitald::promql
