@@ -37,7 +37,7 @@ struct AlertTransition {
   bool firing = false;
 };
 
-// What the API shows; immutable, made once per evaluation.
+// What the API shows; immutable, made when somebody asks.
 struct RuleView {
   bool alerting = false;
   std::string name, query, file, health /* ok | err | unknown */, last_error;
@@ -51,6 +51,7 @@ struct RuleView {
 struct GroupView {
   std::string name, file;
   double interval_s = 0;
+  std::size_t limit = 0;
   std::vector<RuleView> rules;
   double evaluation_s = 0;
   std::int64_t last_evaluation_ms = 0;
@@ -62,11 +63,13 @@ struct RulesView {
 struct RuleSettings {
   std::vector<std::string> files;   // paths or globs
   std::int64_t interval_ms = 5000;  // of groups that set none: the pipeline's
-  LabelMap external_labels;         // added to what leaves the host, not to the series
-  LabelMap series_labels;           // job, instance: what a server would add to scraped series
+  LabelMap external_labels;         // $externalLabels; added to what leaves the host, not to the series
+  // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
+  // results and alerts have them; the exposition has not, since there the server adds its own.
+  LabelMap series_labels;
 };
 
-// evaluate() and reload by one thread (the pipeline's); view() by any.
+// evaluate(), adopt() and take_transitions() by one thread (the pipeline's); the rest by any.
 class RuleEngine {
  public:
   // All problems of all files, each "file:line:column: what, expected what". On error nothing is made.
@@ -76,14 +79,18 @@ class RuleEngine {
   // Takes over alert state and history of the rules that stayed the same (after a reload).
   void adopt(RuleEngine& old);
 
-  // Evaluates the groups that are due at the snapshot's time, then appends the snapshot and what the rules
-  // wrote to the history. Returns ALERTS, ALERTS_FOR_STATE and recorded series as the batch "rules".
+  // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
+  // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".
   BatchPtr evaluate(const Snapshot& snapshot);
   // What changed since the last call, oldest first.
   std::vector<AlertTransition> take_transitions();
 
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
   [[nodiscard]] std::size_t rule_count() const;
+  struct HistorySize {
+    std::size_t series = 0, samples = 0, bytes = 0;
+  };
+  [[nodiscard]] HistorySize history_size() const;
   // Nothing to evaluate: the agent then runs no timer.
   [[nodiscard]] bool empty() const { return rule_count() == 0; }
 

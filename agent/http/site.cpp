@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "agent/http/api_rules.h"
+
 namespace vitald {
 namespace {
 
@@ -70,6 +72,14 @@ Response landing(const SiteSource& source) {
   return {200, "text/html; charset=utf-8", std::make_shared<const std::string>(std::move(out)), {}};
 }
 
+Response rules_api(const Request& request, const SiteSource& source) {
+  static const RulesView kNone;
+  const auto view = source.rules();
+  const auto& rules = view ? *view : kNone;
+  const auto body = request.path == "/api/v1/alerts" ? alerts_json(rules) : rules_json(rules);
+  return {200, "application/json", std::make_shared<const std::string>(body), {}};
+}
+
 Response reload(const SiteSource& source) {
   const auto problems = source.reload();
   if (problems.empty()) return text_response(200, "reloaded\n");
@@ -92,9 +102,11 @@ Response handle(const Request& request, const SiteSource& source) {
     if (request.method != "POST" && request.method != "PUT") return method_not_allowed("POST, PUT");
     return reload(source);
   }
-  const bool known = path == "/" || path == "/-/healthy" || path == "/-/ready";
+  const bool api = path == "/api/v1/rules" || path == "/api/v1/alerts";
+  const bool known = api || path == "/" || path == "/-/healthy" || path == "/-/ready";
   if (!known) return text_response(404, "nothing here; see /\n");
   if (!is_read(request)) return method_not_allowed("GET, HEAD");
+  if (api) return rules_api(request, source);
   if (path == "/-/healthy") return text_response(200, "vitald is healthy.\n");
   if (path == "/-/ready")
     return source.latest() ? text_response(200, "vitald is ready.\n")

@@ -68,14 +68,13 @@ Pipeline::~Pipeline() {
 void Pipeline::configure(PipelineConfig config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
   if (rules_ && config.rules) config.rules->adopt(*rules_);
-  rules_ = std::move(config.rules);
   hooks_.clear();
   for (auto& hook : config.hooks) hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
   collectors_.configure(config.options);
   last_retry_ns_ = host_.clock().boot_ns();
   const std::lock_guard lock(mutex_);
   status_ = collectors_.status();
-  rules_view_ = rules_ ? rules_->view() : nullptr;
+  rules_ = std::move(config.rules);
 }
 
 SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
@@ -112,8 +111,6 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
                  {"value", fmt::format("{}", transition.alert.value)}});
       for (const auto& hook : hooks_) hook->notify(transition);
     }
-    const std::lock_guard lock(mutex_);
-    rules_view_ = rules_->view();
   }
   if (collectors_.take_changed()) {
     auto status = collectors_.status();
@@ -172,8 +169,11 @@ CollectorStatuses Pipeline::status() const {
   return status_;
 }
 std::shared_ptr<const RulesView> Pipeline::rules() const {
-  const std::lock_guard lock(mutex_);
-  return rules_view_;
+  const auto rules = [this] {
+    const std::lock_guard lock(mutex_);
+    return rules_;
+  }();
+  return rules ? rules->view() : nullptr;
 }
 
 bool Pipeline::wanted() const {

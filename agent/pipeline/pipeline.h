@@ -67,7 +67,7 @@ class Pipeline {
   std::function<void()> on_publish_;
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
-  std::unique_ptr<RuleEngine> rules_;
+  std::shared_ptr<RuleEngine> rules_;  // changed under mutex_ by the pipeline's thread only
   std::vector<std::unique_ptr<CommandHook>> hooks_;
   std::int64_t interval_ns_ = 0;
   std::uint64_t sequence_ = 0;
@@ -84,7 +84,6 @@ class Pipeline {
   bool stop_ = false, ended_ = false;
   std::optional<PipelineConfig> next_config_;
   CollectorStatuses status_;
-  std::shared_ptr<const RulesView> rules_view_;
 };
 
 }  // namespace vitald

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rules/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+
+#include "core/clock.h"
+#include "rules/alerts.h"
+#include "rules/history.h"
+#include "rules/load.h"
+#include "rules/promql/matching.h"
+
+namespace vitald {
+
+namespace {
+
+constexpr MetricDesc kAlerts = {
+    .name = "ALERTS", .type = MetricType::gauge, .help = "Pending and firing alerts of this host's rules, always 1."};
+constexpr MetricDesc kAlertsForState = {
+    .name = "ALERTS_FOR_STATE",
+    .type = MetricType::gauge,
+    .help = "When a pending or firing alert became active, seconds since the epoch."};
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return fail(from_errno(path, errno));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (in.bad()) return fail(from_errno(path, EIO));
+  return text;
+}
+
+LabelMap texts(const TemplateMap& map) {
+  LabelMap out;
+  for (const auto& [name, t] : map) out[name] = t.text();
+  return out;
+}
+
+}  // namespace
+
+struct RuleEngine::Impl {
+  struct RuleState {
+    RuleState(const Rule& r, History& history, promql::EvalOptions options)
+        : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {}
+
+    const Rule* rule;
+    std::string query;
+    promql::Evaluator evaluator;
+    AlertRule alerts;
+
+    // Of a recording rule: what its results are called, for the shape `in` of its expression.
+    promql::ShapePtr in, out;
+    bool collides = false;
+    std::vector<std::uint32_t> ids;            // in the history
+    std::vector<std::vector<Label>> exported;  // without name and series_labels; views into `out`
+    std::vector<promql::Sample> last;          // newest result
+    const MetricDesc* desc = nullptr;
+
+    std::string error;
+    bool evaluated = false;
+    std::int64_t wall_ms = 0, took_ns = 0;
+  };
+  struct GroupState {
+    const RuleGroup* group = nullptr;
+    std::int64_t interval_ms = 0, next_boot_ms = INT64_MIN;
+    std::vector<std::unique_ptr<RuleState>> rules;
+    std::int64_t wall_ms = 0, took_ns = 0;
+  };
+
+  explicit Impl(RuleSettings s) : settings(std::move(s)), history({.series_labels = settings.series_labels}) {}
+
+  // A cycle is rarely punctual: a group is due when it is this close to its time.
+  [[nodiscard]] std::int64_t slack_ms(const GroupState& g) const {
+    return std::min<std::int64_t>(g.interval_ms / 4, 500);
+  }
+  void run(GroupState& g, AlertRule::Now now);
+  void run(RuleState& r, const RuleGroup& g, AlertRule::Now now);
+  Result<> record(RuleState& r, const RuleGroup& g, const promql::Vector& result);
+  void name_results(RuleState& r, const promql::ShapePtr& in);
+  void forget_results(RuleState& r);
+  void record_alerts();
+  void write_alerts(const AlertRule& alerts);
+  BatchPtr write(std::int64_t boot_ns, std::int64_t wall_ns);
+
+  RuleSettings settings;
+  std::vector<RuleGroup> groups;  // never changes after load: the states point into it
+  mutable std::mutex mutex;       // guards everything below
+  History history;
+  std::vector<GroupState> states;
+  std::vector<AlertTransition> transitions;
+  AlertRule::Now now;
+  BatchWriter writer{"rules"};
+  DescPoolPtr pool = std::make_shared<DescPool>();
+  std::vector<std::pair<promql::Labels, std::uint32_t>> alert_series;  // ALERTS that some rule selects
+};
+
+RuleEngine::RuleEngine() = default;
+RuleEngine::~RuleEngine() = default;
+
+std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::vector<std::string>& problems) {
+  const auto before = problems.size();
+  auto impl = std::make_unique<Impl>(settings);
+  for (const auto& file : find_rule_files(settings.files, problems)) {
+    const auto text = read_file(file);
+    if (!text) {
+      problems.push_back(text.error().text);
+      continue;
+    }
+    for (auto& g : load_rules(*text, file, problems)) impl->groups.push_back(std::move(g));
+  }
+  if (problems.size() != before) return nullptr;
+  for (const auto& group : impl->groups) {
+    Impl::GroupState g;
+    g.group = &group;
+    g.interval_ms = group.interval_ms > 0 ? group.interval_ms : settings.interval_ms;
+    for (const auto& rule : group.rules) {
+      auto r =
+          std::make_unique<Impl::RuleState>(rule, impl->history, promql::EvalOptions{.past_ms = group.query_offset_ms});
+      if (!rule.alert)
+        r->desc =
+            &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));
+      g.rules.push_back(std::move(r));
+    }
+    impl->states.push_back(std::move(g));
+  }
+  auto engine = std::unique_ptr<RuleEngine>(new RuleEngine);
+  engine->impl_ = std::move(impl);
+  return engine;
+}
+
+void RuleEngine::adopt(RuleEngine& old) {
+  auto& to = *impl_;
+  auto& from = *old.impl_;
+  const std::scoped_lock lock(to.mutex, from.mutex);
+  if (to.settings.series_labels == from.settings.series_labels) to.history.adopt(from.history);
+  to.transitions = std::move(from.transitions);
+  to.now = from.now;
+  const auto same_rule = [](const Impl::RuleState& a, const Impl::RuleState& b) {
+    return a.rule->alert && b.rule->alert && a.rule->name == b.rule->name && a.query == b.query &&
+           texts(a.rule->labels) == texts(b.rule->labels);
+  };
+  std::vector<const Impl::RuleState*> adopted;
+  for (auto& g : to.states) {
+    const auto was = std::ranges::find_if(
+        from.states, [&](const auto& o) { return o.group->file == g.group->file && o.group->name == g.group->name; });
+    if (was == from.states.end()) continue;
+    if (was->interval_ms == g.interval_ms) g.next_boot_ms = was->next_boot_ms;
+    for (auto& r : g.rules)
+      for (auto& o : was->rules)
+        if (std::ranges::find(adopted, o.get()) == adopted.end() && same_rule(*r, *o)) {
+          r->alerts.adopt(o->alerts);
+          adopted.push_back(o.get());
+          break;
+        }
+  }
+  // What fired by a rule that is gone is over.
+  for (auto& g : from.states)
+    for (auto& r : g.rules)
+      if (std::ranges::find(adopted, r.get()) == adopted.end()) r->alerts.clear(to.now, to.transitions);
+}
+
+BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
+  auto& impl = *impl_;
+  const std::lock_guard lock(impl.mutex);
+  impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};
+  const auto boot_ms = impl.now.boot_ms;
+  const auto due = [&](const Impl::GroupState& g) { return boot_ms + impl.slack_ms(g) >= g.next_boot_ms; };
+  const bool any = std::ranges::any_of(impl.states, due);
+  const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
+  impl.history.begin(snapshot, any);
+  for (auto& g : impl.states) {
+    if (!due(g)) continue;
+    // On schedule while cycles keep up; a longer pause is not caught up.
+    g.next_boot_ms = g.next_boot_ms == INT64_MIN || boot_ms - g.next_boot_ms > g.interval_ms
+                         ? boot_ms + g.interval_ms
+                         : g.next_boot_ms + g.interval_ms;
+    impl.run(g, impl.now);
+  }
+  if (any) impl.record_alerts();
+  return impl.write(snapshot.boot_ns, SystemClock::read(CLOCK_MONOTONIC) - begin_ns);
+}
+
+void RuleEngine::Impl::run(GroupState& g, AlertRule::Now at) {
+  g.wall_ms = at.wall_ms;
+  const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
+  auto last_ns = begin_ns;
+  for (auto& r : g.rules) {
+    run(*r, *g.group, at);
+    const auto end_ns = SystemClock::read(CLOCK_MONOTONIC);
+    r->took_ns = end_ns - last_ns;
+    last_ns = end_ns;
+  }
+  g.took_ns = last_ns - begin_ns;
+}
+
+void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) {
+  r.evaluated = true;
+  r.wall_ms = at.wall_ms;
+  auto value = r.evaluator.eval(at.wall_ms - g.query_offset_ms);
+  if (!value) {  // alerts stay as they are: not knowing is no reason to resolve
+    r.error = value.error().text;
+    if (!r.rule->alert) forget_results(r);
+    return;
+  }
+  promql::Vector scalar;
+  if (value->type == promql::ValueType::scalar) {
+    static const auto kOne = [] {
+      auto shape = std::make_shared<promql::Shape>();
+      shape->series.emplace_back();
+      return shape;
+    }();
+    scalar = {kOne, {{0, value->scalar}}};
+    value->vector = &scalar;
+  }
+  const auto done = r.rule->alert ? r.alerts.update(*value->vector, at, g.limit, settings.external_labels, transitions)
+                                  : record(r, g, *value->vector);
+  if (done) r.error.clear();
+  else r.error = done.error().text;
+}
+
+Result<> RuleEngine::Impl::record(RuleState& r, const RuleGroup& g, const promql::Vector& result) {
+  if (g.limit > 0 && result.samples.size() > g.limit) {
+    forget_results(r);
+    return fail(Errc::malformed,
+                fmt::format("{} series, more than the group's limit of {}", result.samples.size(), g.limit));
+  }
+  if (r.in != result.shape) name_results(r, result.shape);
+  if (r.collides) {
+    std::vector<std::int32_t> seen;
+    if (promql::has_duplicate(promql::index(r.out), result.samples, seen)) {
+      forget_results(r);
+      return fail(Errc::malformed, "two results make the same series after the rule's labels");
+    }
+  }
+  // Series of the last result that are not in this one end here.
+  if (!std::ranges::equal(r.last, result.samples, {}, &promql::Sample::series, &promql::Sample::series))
+    for (const auto& s : r.last) history.record(r.ids[s.series], promql::stale_marker());
+  r.last = result.samples;
+  for (const auto& s : r.last) history.record(r.ids[s.series], s.value);
+  return {};
+}
+
+void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
+  auto out = std::make_shared<promql::Shape>();
+  for (const auto& l : in->series) {
+    promql::LabelsBuilder b(l);
+    for (const auto& [name, text] : r.rule->labels) b.set(name, text.text());
+    b.set(promql::kMetricName, r.rule->name);
+    out->series.push_back(b.labels());
+  }
+  // The new ones first: a series that is in both goes on without an end.
+  std::vector<std::uint32_t> ids;
+  for (const auto& l : out->series) ids.push_back(history.acquire(l));
+  for (const auto id : r.ids) history.release(id);
+  r.ids = std::move(ids);
+  r.last.clear();
+  r.in = in;
+  r.out = out;
+  r.collides = promql::index(r.out).collides;
+  r.exported.clear();
+  for (const auto& l : r.out->series) {
+    auto& labels = r.exported.emplace_back();
+    for (const Label x : l) {
+      const auto own = settings.series_labels.find(std::string(x.name));
+      if (x.name != promql::kMetricName && (own == settings.series_labels.end() || own->second != x.value))
+        labels.push_back(x);
+    }
+  }
+}
+
+void RuleEngine::Impl::forget_results(RuleState& r) {
+  for (const auto& s : r.last) history.record(r.ids[s.series], promql::stale_marker());
+  r.last.clear();
+}
+
+// Rules may look at the alerts of others.
+void RuleEngine::Impl::record_alerts() {
+  if (!history.wants("ALERTS")) return;
+  auto old = std::move(alert_series);
+  alert_series.clear();
+  for (const auto& g : states)
+    for (const auto& r : g.rules)
+      for (const auto& a : r->alerts.alerts()) {
+        if (a.alert.state == AlertState::inactive) continue;
+        promql::LabelsBuilder b(a.labels);
+        b.set(promql::kMetricName, "ALERTS");
+        b.set("alertstate", to_string(a.alert.state));
+        auto labels = b.labels();
+        const auto id = history.acquire(labels);
+        history.record(id, 1);
+        alert_series.emplace_back(std::move(labels), id);
+      }
+  for (const auto& [labels, id] : old) history.release(id);
+}
+
+void RuleEngine::Impl::write_alerts(const AlertRule& alerts) {
+  std::vector<Label> labels;
+  for (const auto& a : alerts.alerts()) {
+    if (a.alert.state == AlertState::inactive) continue;
+    labels.clear();
+    for (const auto& [name, value] : a.alert.labels) {
+      const auto own = settings.series_labels.find(name);
+      if (own == settings.series_labels.end() || own->second != value) labels.push_back({name, value});
+    }
+    writer.set_labels(kAlertsForState, static_cast<double>(a.alert.active_at_ms / 1000), labels);
+    labels.push_back({"alertstate", to_string(a.alert.state)});
+    writer.set_labels(kAlerts, 1, labels);
+  }
+}
+
+BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
+  writer.begin(boot_ns);
+  writer.use(pool);
+  for (const auto& g : states)
+    for (const auto& r : g.rules) {
+      if (r->rule->alert) write_alerts(r->alerts);
+      else
+        for (const auto& s : r->last) writer.set_labels(*r->desc, s.value, r->exported[s.series]);
+    }
+  return writer.finish({}, wall_ns, wall_ns);
+}
+
+std::vector<AlertTransition> RuleEngine::take_transitions() {
+  const std::lock_guard lock(impl_->mutex);
+  return std::exchange(impl_->transitions, {});
+}
+
+std::shared_ptr<const RulesView> RuleEngine::view() const {
+  const std::lock_guard lock(impl_->mutex);
+  auto out = std::make_shared<RulesView>();
+  for (const auto& g : impl_->states) {
+    auto& group = out->groups.emplace_back();
+    group.name = g.group->name;
+    group.file = g.group->file;
+    group.interval_s = static_cast<double>(g.interval_ms) / 1000;
+    group.limit = g.group->limit;
+    group.evaluation_s = static_cast<double>(g.took_ns) / 1e9;
+    group.last_evaluation_ms = g.wall_ms;
+    for (const auto& r : g.rules) {
+      auto& rule = group.rules.emplace_back();
+      rule.alerting = r->rule->alert;
+      rule.name = r->rule->name;
+      rule.query = r->query;
+      rule.file = g.group->file;
+      rule.health = !r->evaluated ? "unknown" : r->error.empty() ? "ok" : "err";
+      rule.last_error = r->error;
+      rule.duration_s = static_cast<double>(r->rule->for_ms) / 1000;
+      rule.keep_firing_for_s = static_cast<double>(r->rule->keep_firing_for_ms) / 1000;
+      rule.labels = texts(r->rule->labels);
+      rule.annotations = texts(r->rule->annotations);
+      rule.state = r->alerts.state();
+      for (const auto& a : r->alerts.alerts())
+        if (a.alert.state != AlertState::inactive) rule.alerts.push_back(a.alert);
+      rule.evaluation_s = static_cast<double>(r->took_ns) / 1e9;
+      rule.last_evaluation_ms = r->wall_ms;
+    }
+  }
+  return out;
+}
+
+std::size_t RuleEngine::rule_count() const {
+  std::size_t n = 0;
+  for (const auto& g : impl_->groups) n += g.rules.size();
+  return n;
+}
+
+RuleEngine::HistorySize RuleEngine::history_size() const {
+  const std::lock_guard lock(impl_->mutex);
+  return {impl_->history.series_count(), impl_->history.sample_count(), impl_->history.bytes()};
+}
+
+}  // namespace vitald

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rules/engine.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/clock.h"
+#include "tests/rules/corpus.h"
+
+namespace vitald {
+namespace {
+
+// Series given as text, a snapshot per cycle.
+class Machine {
+ public:
+  explicit Machine(std::string_view yaml, RuleSettings settings = {}) {
+    path_ = testing::TempDir() + "/rules_engine_test_" + std::to_string(getpid()) + ".yaml";
+    reload(yaml, std::move(settings));
+  }
+  ~Machine() { std::filesystem::remove(path_); }
+
+  void reload(std::string_view yaml, RuleSettings settings = {}) {
+    std::ofstream(path_) << yaml;
+    settings.files = {path_};
+    std::vector<std::string> problems;
+    auto next = RuleEngine::load(settings, problems);
+    ASSERT_TRUE(next) << problems.front();
+    if (engine) next->adopt(*engine);
+    engine = std::move(next);
+  }
+
+  struct Row {
+    std::string name, device;
+    double value;
+  };
+  // One cycle, `after_s` after the last one. Returns what the rules wrote, as exposition without comments.
+  std::string cycle(const std::vector<Row>& rows, double after_s = 5) {
+    clock.advance_ns(static_cast<std::int64_t>(after_s * 1e9));
+    writer_.begin(clock.boot_ns());
+    writer_.use(pool_);
+    for (const auto& r : rows) {
+      const auto& desc = pool_->get(r.name, MetricType::gauge, "help");
+      const Label device{"device", r.device};
+      writer_.set_labels(desc, r.value, std::span(&device, r.device.empty() ? 0 : 1));
+    }
+    Snapshot s;
+    s.boot_ns = clock.boot_ns();
+    s.wall_ns = clock.wall_ns();
+    s.batches.push_back(writer_.finish({}, 0, 0));
+    const auto batch = engine->evaluate(s);
+    std::vector<std::string> lines;
+    for (const auto& sample : batch->layout->samples())
+      lines.push_back(std::string(batch->layout->prefix(sample)) + fmt::format("{}", batch->values[sample.value]));
+    std::ranges::sort(lines);
+    return fmt::format("{}", fmt::join(lines, "\n"));
+  }
+  std::string transitions() {
+    std::string out;
+    for (const auto& t : engine->take_transitions())
+      out += fmt::format("{}{}{} ", t.alert.labels.at("alertname"), t.firing ? "+" : "-",
+                         t.alert.labels.contains("device") ? t.alert.labels.at("device") : "");
+    return out;
+  }
+
+  std::unique_ptr<RuleEngine> engine;
+  FakeClock clock;
+
+ private:
+  std::string path_;
+  BatchWriter writer_{"test"};
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+};
+
+TEST(Engine, AlertGoesThroughItsStates) {
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - alert: Hot
+        expr: temp > 70
+        for: 10s
+        labels: {severity: warning, where: "{{ $labels.device }}"}
+        annotations: {summary: '{{ $labels.device }} is {{ printf "%.1f" $value }}'}
+)");
+  EXPECT_EQ(m.cycle({{"temp", "a", 60}}), "");
+  const auto active = std::to_string((m.clock.wall + 5'000'000'000) / 1'000'000'000);
+  const std::string labels = R"(alertname="Hot",)", rest = R"(device="a",severity="warning",where="a"})";
+  EXPECT_EQ(m.cycle({{"temp", "a", 71}}), "ALERTS_FOR_STATE{" + labels + rest + " " + active + "\nALERTS{" + labels +
+                                              R"(alertstate="pending",)" + rest + " 1");
+  EXPECT_EQ(m.transitions(), "");
+  EXPECT_NE(m.cycle({{"temp", "a", 72}}).find("pending"), std::string::npos);
+  EXPECT_NE(m.cycle({{"temp", "a", 73}}).find("firing"), std::string::npos);
+  EXPECT_EQ(m.transitions(), "Hot+a ");
+  const auto view = m.engine->view();
+  ASSERT_EQ(view->groups.at(0).rules.at(0).alerts.size(), 1u);
+  EXPECT_EQ(view->groups[0].rules[0].alerts[0].annotations.at("summary"), "a is 73.0");
+  EXPECT_EQ(view->groups[0].rules[0].health, "ok");
+  EXPECT_EQ(view->groups[0].rules[0].state, AlertState::firing);
+  EXPECT_EQ(m.cycle({{"temp", "a", 65}}), "");
+  EXPECT_EQ(m.transitions(), "Hot-a ");
+  // Active again is a new alert that waits again.
+  EXPECT_NE(m.cycle({{"temp", "a", 80}}).find("pending"), std::string::npos);
+  // Gone with its series: a pending alert ends without a word.
+  EXPECT_EQ(m.cycle({}), "");
+  EXPECT_EQ(m.transitions(), "");
+}
+
+TEST(Engine, KeepFiringFor) {
+  Machine m("groups: [{name: g, rules: [{alert: A, expr: x > 0, keep_firing_for: 12s}]}]");
+  m.cycle({{"x", "", 1}});
+  EXPECT_EQ(m.transitions(), "A+ ");
+  for (int i = 0; i < 3; ++i) EXPECT_NE(m.cycle({{"x", "", 0}}).find("firing"), std::string::npos) << i;
+  EXPECT_EQ(m.cycle({{"x", "", 0}}), "");
+  EXPECT_EQ(m.transitions(), "A- ");
+}
+
+TEST(Engine, ReloadKeepsStateOfUnchangedRules) {
+  const std::string kept =
+      "groups: [{name: g, rules: [{alert: A, expr: x > 0}, {alert: C, expr: 'rate(x[1m]) > 0', for: 1m}";
+  Machine m(kept + ", {alert: B, expr: x > 0}]}]");
+  m.cycle({{"x", "", 1}});
+  EXPECT_EQ(m.transitions(), "A+ B+ ");
+  m.cycle({{"x", "", 2}});
+  m.reload(kept + "]}]");
+  EXPECT_EQ(m.transitions(), "B- ");
+  const auto text = m.cycle({{"x", "", 3}});
+  EXPECT_EQ(m.transitions(), "");
+  EXPECT_NE(text.find(R"(ALERTS{alertname="C",alertstate="pending"} 1)"), std::string::npos)
+      << "history is kept: " << text;
+}
+
+TEST(Engine, RecordsSeriesThatLaterRulesSee) {
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - {record: "device:x:double", expr: x * 2, labels: {by: rules}}
+      - {record: total, expr: 'sum(device:x:double)'}
+      - {alert: Many, expr: 'count(ALERTS{alertname="Any"}) > 1'}
+      - {alert: Any, expr: x > 0}
+)");
+  EXPECT_EQ(m.cycle({{"x", "a", 1}, {"x", "b", 2}}).substr(0, 6), "ALERTS");
+  const auto text = m.cycle({{"x", "a", 1}, {"x", "b", 3}});
+  EXPECT_NE(text.find("device:x:double{by=\"rules\",device=\"b\"} 6\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("total 8"), std::string::npos) << text;
+  EXPECT_EQ(m.transitions(), "Any+a Any+b Many+ ");
+  // A recorded series ends with its source.
+  EXPECT_NE(m.cycle({{"x", "a", 1}}).find("total 2"), std::string::npos);
+}
+
+TEST(Engine, SeriesLabelsAreForRulesOnly) {
+  RuleSettings settings;
+  settings.series_labels = {{"instance", "here"}, {"job", "node"}};
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - {alert: A, expr: 'x{job="node"} > 0', annotations: {summary: "{{ $labels.instance }}"}}
+      - {record: r, expr: 'sum by (job) (x)'}
+)",
+            settings);
+  EXPECT_EQ(m.cycle({{"x", "a", 1}}).substr(0, 44), "ALERTS_FOR_STATE{alertname=\"A\",device=\"a\"} 1");
+  EXPECT_NE(m.cycle({{"x", "a", 1}}).find("\nr 1"), std::string::npos);
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].alerts[0].annotations.at("summary"), "here");
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].alerts[0].labels.at("job"), "node");
+}
+
+TEST(Engine, GroupsHaveTheirOwnIntervalAndErrorsAreSeen) {
+  Machine m(R"(
+groups:
+  - {name: slow, interval: 15s, rules: [{record: slow, expr: x}]}
+  - {name: broken, rules: [{record: bad, expr: x + on() x}, {alert: Twice, expr: 'x', labels: {device: ""}}]}
+  - {name: limited, limit: 1, rules: [{alert: L, expr: x}]}
+)");
+  std::string got;
+  for (int i = 0; i < 7; ++i) {
+    const auto text = m.cycle({{"x", "a", i + 1.0}, {"x", "b", 0}});
+    const auto at = text.find("slow{device=\"a\"} ");
+    got += at == std::string::npos ? "?" : text.substr(at + 17, 1);
+  }
+  EXPECT_EQ(got, "1114447");
+  const auto view = m.engine->view();
+  EXPECT_EQ(view->groups[1].rules[0].health, "err");
+  EXPECT_NE(view->groups[1].rules[0].last_error.find("many-to-many matching not allowed"), std::string::npos);
+  EXPECT_NE(view->groups[1].rules[1].last_error.find("two results make the same alert"), std::string::npos);
+  EXPECT_NE(view->groups[2].rules[0].last_error.find("limit of 1"), std::string::npos);
+}
+
+TEST(Engine, Thresholds) {
+  Machine m(R"(
+thresholds:
+  - {metric: temp, op: ">=", value: 80, severity: critical, name: TooHot, match: {device: "=~a|b", kind: "!=x"}}
+)");
+  EXPECT_NE(m.cycle({{"temp", "a", 80}, {"temp", "c", 90}}).find("firing"), std::string::npos);
+  const auto alerts = m.engine->view()->groups.at(0).rules.at(0).alerts;
+  ASSERT_EQ(alerts.size(), 1u);
+  EXPECT_EQ(alerts[0].labels.at("severity"), "critical");
+  EXPECT_EQ(alerts[0].annotations.at("summary"), "temp is 80 (>= 80)");
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].query, R"(temp{device=~"a|b",kind!="x"} >= 80)");
+}
+
+TEST(Engine, AllRuleFilesOfTheCorpusEvaluate) {
+  const auto root = corpus();
+  if (root.empty()) GTEST_SKIP() << "no shared/corpus above the source tree; set VITALD_SHARED";
+  RuleSettings settings;
+  settings.files = {root / "rules/*.yaml"};
+  settings.series_labels = {{"instance", "here"}, {"job", "node"}};
+  std::vector<std::string> problems;
+  const auto engine = RuleEngine::load(settings, problems);
+  ASSERT_TRUE(engine) << problems.front();
+  EXPECT_EQ(engine->rule_count(), 117u);
+  FakeClock clock;
+  const auto batches = exposition_batches(root / "node_exporter/e2e-output.txt");
+  for (int i = 0; i < 30; ++i) {
+    clock.advance_ns(5'000'000'000);
+    Snapshot s;
+    s.boot_ns = clock.boot_ns();
+    s.wall_ns = clock.wall_ns();
+    s.batches = batches;
+    ASSERT_TRUE(engine->evaluate(s));
+  }
+  for (const auto& g : engine->view()->groups)
+    for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name << ": " << r.query;
+  EXPECT_GT(engine->history_size().samples, 1000u);
+}
+
+}  // namespace
+}  // namespace vitald
