@@ -107,10 +107,14 @@ class Daemon {
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
     // is no reason not to start.
-    bool ready = false;
+    bool ready = false, settled = false;
     for (int waited = 0;;) {
-      const timespec step{0, 10'000'000};
-      const int number = ready ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
+      const timespec step = ready ? timespec{10, 0} : timespec{0, 10'000'000};
+      const int number = settled ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
+      if (number < 0 && ready && !settled) {  // what the first workers, scrapes and cycles needed once
+        settled = true;
+        give_back_startup_memory();
+      }
       if (!ready && (hub_.latest() || ++waited == 1000)) {
         ready = true;
         print_report();
@@ -174,6 +178,8 @@ class Daemon {
 }  // namespace
 
 int run_daemon(Config config, const std::vector<std::string>& arguments) {
+  // Without a fixed threshold one large block (the kernel's BTF) would make malloc keep all later ones.
+  mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   mallopt(M_ARENA_MAX, 2);  // one heap per thread costs more memory than it saves time here
   return Daemon(std::move(config), arguments).run();
 }

@@ -12,3 +12,6 @@ pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
 find_path(LIBVIRT_INCLUDE_DIR libvirt/libvirt.h REQUIRED)
 find_path(SENSORS_INCLUDE_DIR sensors/sensors.h REQUIRED)
 find_library(SENSORS_LIBRARY sensors REQUIRED)
+add_library(libsensors UNKNOWN IMPORTED)
+set_target_properties(libsensors PROPERTIES IMPORTED_LOCATION ${SENSORS_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${SENSORS_INCLUDE_DIR})

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+// vitald_sensor_*: sensors as their administrator set them up in sensors.conf: with names, scaled from the
+// pins of the chip to the rails of the board (`compute`), without those that measure nothing (`ignore`), and
+// judged against their limits. `chip` and `sensor` are those of node_hwmon_*, which has the raw values.
+#include <fmt/format.h>
+#include <sensors/error.h>
+#include <sensors/sensors.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/collector.h"
+#include "core/fd.h"
+#include "core/kernel_file.h"
+#include "core/log.h"
+#include "core/scan.h"
+#include "sensors/helper_pool.h"
+#include "sensors/hwmon/chips.h"
+#include "sensors/hwmon/sensor_state.h"
+#include "sensors/kernel_tree.h"
+#include "sensors/paced_read.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kLabels = "chip,sensor,label";
+constexpr std::string_view kSource = "libsensors, sensors_get_value()";
+constexpr MetricDesc kMetrics[] = {
+    {"vitald_sensor_voltage_volts", MetricType::gauge, "Voltage, scaled as in sensors.conf.", kLabels, "volts",
+     kSource},
+    {"vitald_sensor_fan_rpm", MetricType::gauge, "Revolutions per minute.", kLabels, "", kSource},
+    {"vitald_sensor_temperature_celsius", MetricType::gauge, "Temperature.", kLabels, "celsius", kSource},
+    {"vitald_sensor_power_watts", MetricType::gauge, "Power: now, or the chip's average where it has only that.",
+     kLabels, "watts", kSource},
+    {"vitald_sensor_energy_joules_total", MetricType::counter, "Energy used.", kLabels, "joules", kSource},
+    {"vitald_sensor_current_amperes", MetricType::gauge, "Electric current.", kLabels, "amperes", kSource},
+    {"vitald_sensor_humidity_ratio", MetricType::gauge, "Relative humidity, 0 to 1.", kLabels, "ratio", kSource},
+    {"vitald_sensor_state", MetricType::gauge,
+     "1 for the state the sensor is in, by its limits, their hysteresis and the chip's alarms.",
+     "chip,sensor,label,state", "", kSource},
+    {"vitald_sensor_info", MetricType::gauge,
+     "What libsensors calls a sensor; computed: sensors.conf scales it, ignored: sensors.conf says it measures "
+     "nothing.",
+     "chip,sensor,libsensors_chip,adapter,label,computed,ignored", "", "libsensors"},
+    {"vitald_sensor_read_seconds", MetricType::gauge,
+     "Time the last read of a chip through libsensors took; above 0.05 it is read every 10 s, above 1 every 60 s.",
+     "chip", "seconds", "CLOCK_BOOTTIME"},
+};
+constexpr auto& kState = kMetrics[7];
+constexpr auto& kInfo = kMetrics[8];
+constexpr auto& kReadSeconds = kMetrics[9];
+
+constexpr FlagSpec kFlags[] = {
+    {"collector.sensors.config-file", FlagType::text, "",
+     "libsensors configuration to use instead of /etc/sensors3.conf and /etc/sensors.d"},
+};
+
+constexpr std::int64_t kRescanNs = 60 * kSecond;
+constexpr std::int64_t kGiveUpNs = 60 * kSecond;
+
+// In the order of sensors_feature_type, with the scale of the kernel's numbers and ours of libsensors'.
+struct Kind {
+  sensors_feature_type type;
+  std::string_view file_type;
+  const MetricDesc* desc;
+  double kernel_units;  // in one of libsensors' units
+  double scale;
+};
+constexpr Kind kKinds[] = {
+    {SENSORS_FEATURE_IN, "in", &kMetrics[0], 1e3, 1},
+    {SENSORS_FEATURE_FAN, "fan", &kMetrics[1], 1, 1},
+    {SENSORS_FEATURE_TEMP, "temp", &kMetrics[2], 1e3, 1},
+    {SENSORS_FEATURE_POWER, "power", &kMetrics[3], 1e6, 1},
+    {SENSORS_FEATURE_ENERGY, "energy", &kMetrics[4], 1e6, 1},
+    {SENSORS_FEATURE_CURR, "curr", &kMetrics[5], 1e3, 1},
+    {SENSORS_FEATURE_HUMIDITY, "humidity", &kMetrics[6], 1e3, 0.01},  // libsensors counts percent
+    {SENSORS_FEATURE_VID, "cpu", &kMetrics[0], 1e3, 1},
+    {SENSORS_FEATURE_INTRUSION, "intrusion", nullptr, 1, 1},
+};
+
+// The part of a subfeature's name after the sensor's -> where it belongs.
+struct Field {
+  std::string_view suffix;
+  double SensorLimits::*member;
+};
+constexpr Field kFields[] = {
+    {"min", &SensorLimits::min},
+    {"max", &SensorLimits::max},
+    {"lcrit", &SensorLimits::lcrit},
+    {"crit", &SensorLimits::crit},
+    {"emergency", &SensorLimits::emergency},
+    {"min_hyst", &SensorLimits::min_hyst},
+    {"max_hyst", &SensorLimits::max_hyst},
+    {"lcrit_hyst", &SensorLimits::lcrit_hyst},
+    {"crit_hyst", &SensorLimits::crit_hyst},
+    {"emergency_hyst", &SensorLimits::emergency_hyst},
+    {"alarm", &SensorLimits::alarm},
+    {"min_alarm", &SensorLimits::min_alarm},
+    {"max_alarm", &SensorLimits::max_alarm},
+    {"lcrit_alarm", &SensorLimits::lcrit_alarm},
+    {"crit_alarm", &SensorLimits::crit_alarm},
+    {"emergency_alarm", &SensorLimits::emergency_alarm},
+    {"cap_alarm", &SensorLimits::cap_alarm},
+    {"fault", &SensorLimits::fault},
+};
+
+// libsensors keeps its chips in globals: there is one of these at a time.
+class Library {
+ public:
+  static Result<std::shared_ptr<Library>> open(const std::string& config) {
+    sensors_parse_error_wfn = [](const char* error, const char* file, int line) {
+      log::warn("libsensors configuration", {{"file", file ? file : ""}, {"line", Decimal(line)}, {"err", error}});
+    };
+    std::unique_ptr<FILE, Call<&fclose>> file;
+    if (!config.empty()) {
+      file.reset(std::fopen(config.c_str(), "re"));
+      if (!file) return fail(from_errno(config, errno));
+    }
+    if (const int err = sensors_init(file.get()); err != 0)
+      return fail(Errc::io, fmt::format("libsensors: sensors_init: {}", sensors_strerror(err)));
+    return std::shared_ptr<Library>(new Library);
+  }
+  ~Library() { sensors_cleanup(); }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
+ private:
+  Library() = default;
+};
+
+struct Sensor {
+  const Kind* kind = nullptr;
+  std::string name, label;
+  bool ignored = false;
+  std::size_t value = SIZE_MAX;                                        // index into Reading::values
+  std::vector<std::pair<double SensorLimits::*, std::size_t>> fields;  // and into values again
+  SensorState state = SensorState::ok;
+};
+
+struct Subfeature {
+  int number;
+  std::string raw_path;  // of a main value: to tell whether it is computed
+  double kernel_units = 1;
+};
+
+enum class Computed : std::uint8_t { unknown, no, yes };
+constexpr std::string_view kComputed[] = {"unknown", "false", "true"};
+
+struct Reading {
+  std::vector<double> values;  // NaN: cannot be read
+  std::vector<Computed> computed;
+};
+
+// libsensors does not tell whether a `compute` applies. A value that differs from its file, while the file
+// stays as it is, was computed.
+Computed compare(const sensors_chip_name* chip, const Subfeature& sub) {
+  for (int i = 0; i < 3; ++i) {
+    const auto read = [&]() -> std::optional<double> {
+      const auto text = read_kernel_file(sub.raw_path);
+      return text ? parse_double(trim(*text)) : std::nullopt;
+    };
+    const auto before = read();
+    double value = 0;
+    if (!before || sensors_get_value(chip, sub.number, &value) != 0) return Computed::unknown;
+    if (read() != before) continue;
+    const double plain = *before / sub.kernel_units;
+    return std::abs(value - plain) > 1e-6 * std::max(1.0, std::abs(plain)) ? Computed::yes : Computed::no;
+  }
+  return Computed::unknown;
+}
+
+// Runs on a helper: sensors_get_value only reads libsensors' tables, so several threads may.
+class ChipReader {
+ public:
+  ChipReader(std::shared_ptr<Library> library, const sensors_chip_name* chip, std::vector<Subfeature> subfeatures)
+      : library_(std::move(library)), chip_(chip), subfeatures_(std::move(subfeatures)) {}
+
+  void read(Reading& out) {
+    out.values.assign(subfeatures_.size(), SensorLimits::kNone);
+    const auto before = SystemClock::read(CLOCK_BOOTTIME);
+    for (std::size_t i = 0; i < subfeatures_.size(); ++i)
+      if (double v = 0; sensors_get_value(chip_, subfeatures_[i].number, &v) == 0) out.values[i] = v;
+    const bool quick = pause_after_ns(SystemClock::read(CLOCK_BOOTTIME) - before) == 0;
+    if (computed_.empty()) {
+      computed_.assign(subfeatures_.size(), Computed::unknown);
+      for (std::size_t i = 0; quick && i < subfeatures_.size(); ++i)
+        if (!subfeatures_[i].raw_path.empty()) computed_[i] = compare(chip_, subfeatures_[i]);
+    }
+    out.computed = computed_;
+  }
+
+ private:
+  std::shared_ptr<Library> library_;
+  const sensors_chip_name* chip_;
+  std::vector<Subfeature> subfeatures_;
+  std::vector<Computed> computed_;
+};
+
+struct Chip {
+  Chip(HwmonChip hwmon, std::string name, std::string bus, std::vector<Sensor> all, std::shared_ptr<ChipReader> reader)
+      : id(std::move(hwmon)),
+        libsensors_name(std::move(name)),
+        adapter(std::move(bus)),
+        sensors(std::move(all)),
+        read([reader = std::move(reader)](Reading& out) { reader->read(out); }) {}
+  HwmonChip id;
+  std::string libsensors_name, adapter;
+  std::vector<Sensor> sensors;
+  PacedRead<Reading> read;
+};
+
+const Kind* kind_of(sensors_feature_type type) {
+  const auto* kind = std::ranges::find(kKinds, type, &Kind::type);
+  return kind == std::end(kKinds) ? nullptr : kind;
+}
+
+class Sensors final : public Collector {
+ public:
+  Sensors(const Host& host, std::string config)
+      : host_(host), class_(host.sysfs("class/hwmon")), config_(std::move(config)), helpers_(4) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto now = host_.clock().boot_ns();
+    const auto changed = class_.refresh();
+    if (!changed) return absent_when_gone(changed.error());
+    stale_ |= *changed;
+    if (now >= rescan_ns_) {
+      rescan_ns_ = now + kRescanNs;
+      if (auto chips = list_hwmon_chips(class_.path()); chips) stale_ |= *chips != known_;
+    }
+    if (stale_)
+      if (auto scanned = scan(); !scanned) return scanned;
+
+    PacedRound round(helpers_, now);
+    for (auto& chip : chips_) round.start(chip.read);
+    round.wait();
+    for (auto& chip : chips_) {
+      chip.read.settle(now);
+      emit(out, chip, now);
+    }
+    return {};
+  }
+
+ private:
+  // libsensors finds chips only when it is started. That must wait while a helper is inside of it.
+  Result<> scan() {
+    if (std::ranges::any_of(chips_,
+                            [](const auto& chip) { return chip.read.pending() && !chip.read.pending()->done(); }))
+      return {};
+    auto hwmon = list_hwmon_chips(class_.path());
+    if (!hwmon) return fail(hwmon.error());
+    known_ = std::move(*hwmon);
+    chips_.clear();
+    auto library = Library::open(config_);
+    if (!library) return fail(library.error());
+    int at = 0;
+    while (const auto* name = sensors_get_detected_chips(nullptr, &at)) {
+      // The attributes of old drivers lie in hwmonN/device.
+      std::string_view path = name->path;
+      if (path.ends_with("/device")) path.remove_suffix(7);
+      const auto id = std::ranges::find(known_, path.substr(path.rfind('/') + 1), [](const HwmonChip& chip) {
+        return std::string_view(chip.directory).substr(chip.directory.rfind('/') + 1);
+      });
+      if (id != known_.end()) add(*library, name, *id);
+    }
+    stale_ = false;
+    return {};
+  }
+
+  void add(const std::shared_ptr<Library>& library, const sensors_chip_name* name, const HwmonChip& id) {
+    char text[256];
+    if (sensors_snprintf_chip_name(text, sizeof text, name) < 0) return;
+    const char* adapter = sensors_get_adapter_name(&name->bus);
+    std::vector<Sensor> all;
+    std::vector<Subfeature> subfeatures;
+    int feature_at = 0;
+    while (const auto* feature = sensors_get_features(name, &feature_at)) {
+      const auto* kind = kind_of(feature->type);
+      if (!kind) continue;  // beep_enable
+      Sensor sensor;
+      sensor.kind = kind;
+      sensor.name = feature->name;
+      const std::unique_ptr<char, Call<&free>> label(sensors_get_label(name, feature));
+      sensor.label = label ? label.get() : feature->name;
+      int subfeature_at = 0;
+      while (const auto* sub = sensors_get_all_subfeatures(name, feature, &subfeature_at)) {
+        if (!(sub->flags & SENSORS_MODE_R)) continue;
+        std::string_view suffix = sub->name;
+        take_prefix(suffix, sensor.name);
+        take_prefix(suffix, "_");
+        // power: the average counts where there is no input.
+        if (suffix == "input" || suffix == "vid" || (suffix == "average" && sensor.value == SIZE_MAX)) {
+          sensor.value = subfeatures.size();
+          subfeatures.push_back({sub->number, fmt::format("{}/{}", name->path, sub->name), kind->kernel_units});
+        } else if (const auto* field = std::ranges::find(kFields, suffix, &Field::suffix); field != std::end(kFields)) {
+          sensor.fields.emplace_back(field->member, subfeatures.size());
+          subfeatures.push_back({sub->number, {}, 1});
+        }
+      }
+      all.push_back(std::move(sensor));
+    }
+    add_ignored(name->path, all);
+    chips_.emplace_back(id, text, adapter ? adapter : "", std::move(all),
+                        std::make_shared<ChipReader>(library, name, std::move(subfeatures)));
+  }
+
+  // What has a value in the folder but is not among libsensors' features was ignored.
+  static void add_ignored(const std::string& directory, std::vector<Sensor>& all) {
+    const auto names = list_directory(directory);
+    if (!names) return;
+    for (const auto& name : *names) {
+      const auto file = split_sensor_file(name);
+      if (!file.valid || (file.property != "input" && file.property != "average")) continue;
+      const auto* kind = std::ranges::find(kKinds, file.type, &Kind::file_type);
+      auto sensor = fmt::format("{}{}", file.type, file.number);
+      if (kind == std::end(kKinds) || std::ranges::find(all, sensor, &Sensor::name) != all.end()) continue;
+      Sensor ignored;
+      ignored.kind = kind;
+      ignored.name = ignored.label = std::move(sensor);
+      ignored.ignored = true;
+      all.push_back(std::move(ignored));
+    }
+  }
+
+  static void emit(BatchWriter& out, Chip& chip, std::int64_t now) {
+    const auto waiting = chip.read.waiting_ns(now);
+    if (waiting > PacedRound::kPatienceNs)
+      out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", chip.id.directory, chip.id.chip)});
+    const auto* reading = chip.read.values();
+    if (!reading || waiting > kGiveUpNs) return;
+    for (auto& sensor : chip.sensors) {
+      const auto computed = sensor.value == SIZE_MAX ? Computed::no : reading->computed[sensor.value];
+      out.set(kInfo, 1, chip.id.chip, sensor.name, chip.libsensors_name, chip.adapter, sensor.label,
+              kComputed[static_cast<std::size_t>(computed)], sensor.ignored ? "true" : "false");
+      if (sensor.ignored) continue;
+      SensorLimits limits;
+      if (sensor.value != SIZE_MAX) limits.value = reading->values[sensor.value];
+      for (const auto& [member, index] : sensor.fields) limits.*member = reading->values[index];
+      // A sensor that says it is broken has no value worth showing.
+      const bool broken = limits.fault == limits.fault && limits.fault != 0;
+      if (sensor.kind->desc && !std::isnan(limits.value) && !broken)
+        out.set(*sensor.kind->desc, limits.value * sensor.kind->scale, chip.id.chip, sensor.name, sensor.label);
+      const auto state = judge_sensor(limits, sensor.state);
+      if (!state) continue;
+      sensor.state = *state;
+      for (std::size_t i = 0; i < std::size(kSensorStates); ++i)
+        out.set(kState, static_cast<std::size_t>(*state) == i ? 1 : 0, chip.id.chip, sensor.name, sensor.label,
+                kSensorStates[i]);
+    }
+    out.set(kReadSeconds, static_cast<double>(chip.read.read_ns()) / 1e9, chip.id.chip);
+  }
+
+  const Host& host_;
+  KernelDir class_;
+  std::string config_;
+  HelperPool helpers_;
+  std::vector<HwmonChip> known_;
+  std::vector<Chip> chips_;
+  bool stale_ = true;
+  std::int64_t rescan_ns_ = 0;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (host.roots().sys != "/sys") return fail(Errc::absent, "libsensors reads /sys and nothing else");
+  const auto path = host.sysfs("class/hwmon");
+  const auto entries = list_directory(path);
+  if (!entries) return absent_when_gone(entries.error());
+  if (entries->empty()) return fail(Errc::absent, path + ": this machine has no hardware monitoring chip");
+  return std::make_unique<Sensors>(host, std::string(options.text("collector.sensors.config-file")));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_sensors;
+const CollectorInfo collector_sensors{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// libsensors reads the real /sys and nothing else. So a child gets a mount namespace of its own in which
+// /sys/class and /sys/devices are a tree that the test wrote.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "core/collector.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+class Machine {
+ public:
+  explicit Machine(const std::map<std::string, std::string>& files) {
+    char name[] = "/tmp/vitald-sys-XXXXXX";
+    root_ = mkdtemp(name);
+    for (const auto* folder : {"class/hwmon", "devices"}) fs::create_directories(root_ + "/" + folder);
+    for (const auto& [path, text] : files) write(path, text);
+  }
+  ~Machine() { fs::remove_all(root_); }
+  Machine(const Machine&) = delete;
+
+  void write(const std::string& path, const std::string& text) const {
+    const auto full = root_ + "/" + path;
+    fs::create_directories(fs::path(full).parent_path());
+    if (text.starts_with("->")) fs::create_symlink(text.substr(2), full);
+    else std::ofstream(full) << text;
+  }
+  [[nodiscard]] const std::string& root() const { return root_; }
+
+  // Runs the collector once per step on this machine; the steps change it in between. All outputs, one after
+  // the other, each after a line "run N".
+  std::string run(std::string_view collector, const std::vector<std::function<void()>>& steps,
+                  const std::string& config) const {
+    int ends[2];
+    if (pipe(ends) != 0) return "pipe";
+    const pid_t child = fork();
+    if (child == 0) {
+      close(ends[0]);
+      const auto text = in_child(collector, steps, config);
+      for (std::size_t at = 0; at < text.size();) {
+        const auto n = write_some(ends[1], text, at);
+        if (n <= 0) break;
+        at += static_cast<std::size_t>(n);
+      }
+      _exit(0);
+    }
+    close(ends[1]);
+    std::string text;
+    char buf[4096];
+    for (ssize_t n; (n = read(ends[0], buf, sizeof buf)) > 0;) text.append(buf, static_cast<std::size_t>(n));
+    close(ends[0]);
+    waitpid(child, nullptr, 0);
+    return text;
+  }
+
+ private:
+  static ssize_t write_some(int fd, const std::string& text, std::size_t at) {
+    return ::write(fd, text.data() + at, text.size() - at);
+  }
+  std::string in_child(std::string_view collector, const std::vector<std::function<void()>>& steps,
+                       const std::string& config) const {
+    if (unshare(CLONE_NEWNS) != 0 || mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "unshare";
+    for (const auto* folder : {"class", "devices"})
+      if (mount((root_ + "/" + folder).c_str(), (std::string("/sys/") + folder).c_str(), nullptr, MS_BIND, nullptr) !=
+          0)
+        return "mount";
+    FakeClock clock;
+    const Host host(Host::Roots(), &clock);
+    Options options;
+    for (const auto& entry : collector_list()) {
+      if (entry.name != collector) continue;
+      options.declare(entry.info->flags);
+      if (!config.empty()) options.set("collector.sensors.config-file", config);
+      auto made = entry.info->make(host, options);
+      if (!made) return std::string(to_string(made.error().kind)) + ": " + made.error().text;
+      BatchWriter writer{std::string(collector)};
+      std::string text;
+      for (std::size_t i = 0; i < steps.size(); ++i) {
+        steps[i]();
+        writer.begin(clock.boot_ns());
+        const auto outcome = (*made)->collect(writer);
+        const auto batch = writer.finish(outcome, 0, 0);
+        text += fmt::format("run {}\n{}", i, exposition(*batch));
+        if (!outcome) text += outcome.error().text + "\n";
+        clock.advance_ns(60'000'000'000);
+      }
+      return text;
+    }
+    return "no such collector";
+  }
+  std::string root_;
+};
+
+// A Super-I/O chip on the ISA bus and a CPU, as the kernel shows them.
+std::map<std::string, std::string> board() {
+  const std::string nct = "devices/platform/nct6775.656/", cpu = "devices/platform/coretemp.0/";
+  return {
+      {"class/hwmon/hwmon0", "->../../devices/platform/nct6775.656/hwmon/hwmon0"},
+      {nct + "subsystem", "->../../../bus/platform"},
+      {nct + "hwmon/hwmon0/device", "->../../../nct6775.656"},
+      {nct + "hwmon/hwmon0/name", "nct6779\n"},
+      {nct + "hwmon/hwmon0/in1_input", "1000\n"},
+      {nct + "hwmon/hwmon0/in1_min", "900\n"},
+      {nct + "hwmon/hwmon0/in1_max", "1100\n"},
+      {nct + "hwmon/hwmon0/fan2_input", "1098\n"},
+      {nct + "hwmon/hwmon0/fan2_min", "600\n"},
+      {nct + "hwmon/hwmon0/temp3_input", "127000\n"},
+      {nct + "hwmon/hwmon0/temp3_max", "80000\n"},
+      {nct + "hwmon/hwmon0/temp7_input", "30000\n"},
+      {nct + "hwmon/hwmon0/temp7_fault", "1\n"},
+      {nct + "hwmon/hwmon0/humidity1_input", "45000\n"},
+      {nct + "hwmon/hwmon0/intrusion0_alarm", "1\n"},
+      {"class/hwmon/hwmon1", "->../../devices/platform/coretemp.0/hwmon/hwmon1"},
+      {cpu + "subsystem", "->../../../bus/platform"},
+      {cpu + "hwmon/hwmon1/device", "->../../../coretemp.0"},
+      {cpu + "hwmon/hwmon1/name", "coretemp\n"},
+      {cpu + "hwmon/hwmon1/temp1_input", "55000\n"},
+      {cpu + "hwmon/hwmon1/temp1_max", "84000\n"},
+      {cpu + "hwmon/hwmon1/temp1_max_hyst", "80000\n"},
+      {cpu + "hwmon/hwmon1/temp1_crit", "100000\n"},
+      {cpu + "hwmon/hwmon1/temp1_label", "Package id 0\n"},
+  };
+}
+
+constexpr const char* kConfig = R"(
+chip "nct6779-*"
+  label in1 "+12V"
+  compute in1 @*12, @/12
+  label fan2 "Rear Fan"
+  ignore temp3
+)";
+
+const std::string kCpuFile = "devices/platform/coretemp.0/hwmon/hwmon1/temp1_input";
+const std::string kCpu = "{chip=\"platform_coretemp_0\",label=\"Package id 0\",sensor=\"temp1\"";
+const std::string kRail = "{chip=\"platform_nct6775_656\",label=\"+12V\",sensor=\"in1\"";
+
+TEST(MountNamespace, WhatLibsensorsComputes) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace needs root";
+  const Machine machine(board());
+  const auto config = machine.root() + "/sensors.conf";
+  std::ofstream(config) << kConfig;
+  const auto text = machine.run("sensors", {[] {}}, config);
+  EXPECT_THAT(text, HasSubstr("vitald_sensor_voltage_volts" + kRail + "} 12\n"));
+  EXPECT_THAT(text, HasSubstr("vitald_sensor_state" + kRail + ",state=\"ok\"} 1\n")) << "the limits are computed too";
+  EXPECT_THAT(
+      text,
+      HasSubstr("vitald_sensor_fan_rpm{chip=\"platform_nct6775_656\",label=\"Rear Fan\",sensor=\"fan2\"} 1098\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "vitald_sensor_humidity_ratio{chip=\"platform_nct6775_656\",label=\"humidity1\",sensor=\"humidity1\"} 0.45"));
+  EXPECT_THAT(text, HasSubstr("vitald_sensor_temperature_celsius" + kCpu + "} 55\n"));
+  EXPECT_THAT(text, HasSubstr("sensor=\"intrusion0\",state=\"warning\"} 1\n"));
+  // 127 degrees of a pin that is connected to nothing
+  EXPECT_THAT(text, Not(HasSubstr("label=\"temp3\",sensor=\"temp3\"} 127")));
+  EXPECT_THAT(text, Not(HasSubstr("sensor=\"temp3\",state")));
+  EXPECT_THAT(text,
+              HasSubstr("vitald_sensor_info{adapter=\"ISA adapter\",chip=\"platform_nct6775_656\",computed=\"true\","
+                        "ignored=\"false\",label=\"+12V\",libsensors_chip=\"nct6779-isa-0290\",sensor=\"in1\"} 1\n"));
+  EXPECT_THAT(text,
+              HasSubstr("vitald_sensor_info{adapter=\"ISA adapter\",chip=\"platform_nct6775_656\",computed=\"false\","
+                        "ignored=\"true\",label=\"temp3\",libsensors_chip=\"nct6779-isa-0290\",sensor=\"temp3\"} 1\n"));
+  // A broken sensor has a state but no value.
+  EXPECT_THAT(text, HasSubstr("sensor=\"temp7\",state=\"fault\"} 1\n"));
+  EXPECT_THAT(text, Not(HasSubstr("label=\"temp7\",sensor=\"temp7\"} 30")));
+}
+
+TEST(MountNamespace, TheSameKeysAsHwmon) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace needs root";
+  const Machine machine(board());
+  const auto raw = machine.run("hwmon", {[] {}}, "");
+  for (const auto* key :
+       {"{chip=\"platform_nct6775_656\",sensor=\"in1\"} 1\n", "{chip=\"platform_coretemp_0\",sensor=\"temp1\"} 55\n",
+        "{chip=\"platform_nct6775_656\",sensor=\"temp3\"} 127\n"})
+    EXPECT_THAT(raw, HasSubstr(key));
+}
+
+TEST(MountNamespace, StatesFollowWithHysteresis) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace needs root";
+  const Machine machine(board());
+  const auto heat = [&](const char* millidegrees) {
+    return [&machine, millidegrees] { machine.write(kCpuFile, millidegrees); };
+  };
+  auto text = machine.run("sensors", {heat("55000"), heat("90000"), heat("101000"), heat("82000"), heat("79000")}, "");
+  for (const auto* state : {"ok", "warning", "critical", "warning", "ok"}) {
+    const auto at = text.find("run ");
+    const auto end = text.find("run ", at + 1);
+    const auto one = text.substr(at, end - at);
+    EXPECT_THAT(one, HasSubstr("vitald_sensor_state" + kCpu + ",state=\"" + state + "\"} 1\n"));
+    text.erase(0, end);
+  }
+}
+
+TEST(MountNamespace, ChipsThatComeAndGo) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace needs root";
+  auto files = board();
+  std::erase_if(files, [](const auto& file) { return file.first == "class/hwmon/hwmon1"; });
+  const Machine machine(files);
+  const auto text = machine.run(
+      "sensors",
+      {[] {}, [&] { machine.write("class/hwmon/hwmon1", "->../../devices/platform/coretemp.0/hwmon/hwmon1"); },
+       [&] { fs::remove(machine.root() + "/class/hwmon/hwmon0"); }},
+      "");
+  const auto second = text.find("run 1"), third = text.find("run 2");
+  ASSERT_NE(third, std::string::npos) << text;
+  EXPECT_THAT(text.substr(0, second), Not(HasSubstr("coretemp")));
+  EXPECT_THAT(text.substr(second, third - second), HasSubstr("vitald_sensor_temperature_celsius" + kCpu + "} 55\n"));
+  EXPECT_THAT(text.substr(third), Not(HasSubstr("nct6775")));
+  EXPECT_THAT(text.substr(third), HasSubstr("vitald_sensor_temperature_celsius" + kCpu + "} 55\n"));
+}
+
+TEST(MountNamespace, NoChips) {
+  if (geteuid() != 0) GTEST_SKIP() << "a mount namespace needs root";
+  EXPECT_EQ(Machine({}).run("sensors", {[] {}}, ""),
+            "absent: /sys/class/hwmon: this machine has no hardware monitoring chip");
+}
+
+}  // namespace
+}  // namespace vitald

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "sensors/hwmon/sensor_state.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+using enum SensorState;
+
+TEST(Sensors, States) {
+  struct Case {
+    const char* name;
+    SensorLimits limits;
+    SensorState before;
+    std::optional<SensorState> want;
+  };
+  const Case cases[] = {
+      {"nothing to judge by", {.value = 40}, ok, std::nullopt},
+      {"within", {.value = 40, .max = 80, .crit = 100}, ok, ok},
+      {"at max", {.value = 80, .max = 80, .crit = 100}, ok, warning},
+      {"at crit", {.value = 100, .max = 80, .crit = 100}, ok, critical},
+      {"at emergency", {.value = 110, .max = 80, .crit = 100, .emergency = 110}, ok, emergency},
+      {"hysteresis holds a warning", {.value = 77, .max = 80, .max_hyst = 75}, warning, warning},
+      {"until it is left", {.value = 75, .max = 80, .max_hyst = 75}, warning, ok},
+      {"and does not make one", {.value = 77, .max = 80, .max_hyst = 75}, ok, ok},
+      {"critical falls to warning",
+       {.value = 90, .max = 80, .crit = 100, .max_hyst = 75, .crit_hyst = 95},
+       critical,
+       warning},
+      {"a hysteresis above its limit is none", {.value = 79, .max = 80, .max_hyst = 85}, warning, ok},
+      {"too low", {.value = 11.1, .min = 11.4, .max = 12.6}, ok, warning},
+      {"far too low", {.value = 10, .min = 11.4, .max = 12.6, .lcrit = 10.8, .crit = 13}, ok, critical},
+      {"a stopped fan", {.value = 0, .min = 600}, ok, warning},
+      {"a fan without a minimum", {.value = 0, .min = 0}, ok, ok},
+      {"below freezing", {.value = -10, .min = -40, .max = -5}, ok, ok},
+      {"limits nobody has set, with the alarms they cause", {.value = 1.024, .min = 0, .max = 0, .alarm = 1}, ok, ok},
+      {"an upper limit of 0 alone", {.value = 30, .max = 0}, ok, ok},
+      {"the chip's alarm", {.value = 40, .alarm = 1}, ok, warning},
+      {"of one limit", {.value = 40, .crit = 100, .crit_alarm = 1}, ok, critical},
+      {"intrusion", {.alarm = 1}, ok, warning},
+      {"power cap", {.value = 500, .cap_alarm = 1}, ok, warning},
+      {"fault wins", {.value = 127, .max = 80, .crit = 100, .fault = 1}, ok, fault},
+      {"no value: the alarms still count", {.max = 80, .max_alarm = 1}, ok, warning},
+      {"no value and no alarm", {.max = 80}, critical, ok},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(judge_sensor(c.limits, c.before), c.want);
+  }
+}
+
+// With real chips: mount_namespace_test.
+TEST(Sensors, OnlyTheRealSys) {
+  EXPECT_EQ(run_collector("sensors", {{"sys/class/hwmon/hwmon0/name", "x"}}).error,
+            "absent: libsensors reads /sys and nothing else");
+}
+
+}  // namespace
+}  // namespace vitald
