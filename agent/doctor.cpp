@@ -124,7 +124,7 @@ std::string doctor(const Host& host, const std::vector<CollectorStatus>& collect
     out += probes ? "Probes\n" : "Collectors\n";
     for (const auto& c : collectors) {
       using enum CollectorStatus::State;
-      if (c.probe != probes) continue;
+      if (c.probe() != probes) continue;
       const auto mark = c.state == on ? Mark::good : c.state == failed ? Mark::bad : Mark::note;
       f.say(mark, c.name, c.state == on ? c.text : fmt::format("{}{}", c.state == off ? "off: " : "", c.text));
     }

@@ -5,6 +5,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace vitald {
 namespace {
 
@@ -12,6 +14,25 @@ using State = CollectorStatus::State;
 
 void line(std::string& out, std::string_view head, std::string_view text) {
   out += fmt::format("  {:<11} {}\n", head, text);
+}
+
+enum class Section : std::uint8_t { collectors, sensors, guests, probes };
+
+Section section_of(const CollectorStatus& c) {
+  static constexpr std::string_view kHeatAndPower[] = {"hwmon", "powersupplyclass", "rapl", "sensors", "thermal_zone"};
+  if (c.folder == "virt") return Section::guests;
+  if (c.probe()) return Section::probes;
+  return std::ranges::find(kHeatAndPower, c.name) != std::end(kHeatAndPower) ? Section::sensors : Section::collectors;
+}
+
+// "runq_latency: attached, tp_btf", "arp off: --no-collector.arp"
+std::string row(const CollectorStatus& c) {
+  const std::string_view state = c.state == State::on            ? c.probe() || !c.text.empty() ? "" : " on"
+                                 : c.probe()                     ? " NOT attached"
+                                 : c.state == State::off         ? " off"
+                                 : c.state == State::unavailable ? " not here"
+                                                                 : " FAILED";
+  return fmt::format("{}{}{}{}", c.name, state, c.text.empty() ? "" : ": ", c.text);
 }
 
 }  // namespace
@@ -23,31 +44,29 @@ std::string report(const ReportInput& in) {
                                 kernel.release, sysconf(_SC_NPROCESSORS_ONLN), geteuid() == 0 ? "" : ", not root");
   for (std::size_t i = 0; i < in.urls.size(); ++i) line(out, i ? "" : "listening", in.urls[i]);
 
-  std::vector<std::string> on, off;
-  std::size_t attached = 0, probes = 0;
+  std::vector<std::string> on, absent;
   for (const auto& c : in.collectors) {
-    if (c.probe) {
-      ++probes;
-      attached += c.state == State::on;
-      continue;
-    }
-    (c.state == State::on ? on : off).push_back(c.name);
+    if (section_of(c) != Section::collectors) continue;
+    if (c.state == State::on) on.push_back(c.name);
+    if (c.state == State::unavailable) absent.push_back(c.name);
   }
   line(out, "collectors", fmt::format("{} on: {}", on.size(), fmt::join(on, " ")));
+  if (!absent.empty())
+    line(out, "",
+         fmt::format("{} not on this machine (vitald doctor says why): {}", absent.size(), fmt::join(absent, " ")));
   for (const auto& c : in.collectors)
-    if (!c.probe && c.state != State::on)
-      line(out, "",
-           fmt::format("{} {}: {}", c.name,
-                       c.state == State::off      ? "off"
-                       : c.state == State::failed ? "FAILED"
-                                                  : "not here",
-                       c.text));
-  for (const auto& c : in.collectors)
-    if (!c.probe && c.state == State::on && !c.text.empty()) line(out, "", fmt::format("{}: {}", c.name, c.text));
+    if (section_of(c) == Section::collectors &&
+        (c.state == State::off || c.state == State::failed || (c.state == State::on && !c.text.empty())))
+      line(out, "", row(c));
 
-  line(out, "probes", probes == 0 ? "none built in" : fmt::format("{} of {} attached", attached, probes));
-  for (const auto& c : in.collectors)
-    if (c.probe) line(out, "", fmt::format("{} {}{}", c.name, c.state == State::on ? "" : "NOT attached: ", c.text));
+  static constexpr std::pair<Section, std::string_view> kSections[] = {
+      {Section::sensors, "sensors"}, {Section::guests, "guests"}, {Section::probes, "probes"}};
+  for (auto [section, head] : kSections)
+    for (const auto& c : in.collectors)
+      if (section_of(c) == section) {
+        line(out, head, row(c));
+        head = "";
+      }
 
   std::size_t rules = 0;
   if (in.rules)

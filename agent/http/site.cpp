@@ -48,7 +48,7 @@ Response landing(const SiteSource& source) {
     out += probes ? "<h2>Probes</h2><table>" : "<h2>Collectors</h2><table>";
     if (rows)
       for (const auto& row : *rows)
-        if (row.probe == probes)
+        if (row.probe() == probes)
           out += fmt::format("<tr><td>{}</td><td class=\"{}\">{}</td><td>{}</td></tr>", html(row.name),
                              row.state == CollectorStatus::State::on       ? "on"
                              : row.state == CollectorStatus::State::failed ? "failed"

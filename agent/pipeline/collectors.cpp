@@ -91,7 +91,7 @@ void Collectors::configure(const std::shared_ptr<const Options>& options) {
     const auto name = switch_name(entry);
     const bool given = options->given(name);
     const bool defaults = !options->flag("collector.disable-defaults");
-    CollectorStatus status{std::string(entry.name), entry.folder == "bpf", entry.runs == Runs::worker, State::off, {}};
+    CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::off, {}};
     if (given ? !options->flag(name) : !defaults || entry.state == DefaultState::off) {
       status.text = given ? fmt::format("--no-{}", name) : defaults ? "off by default" : "--collector.disable-defaults";
       not_on_.push_back(std::move(status));
@@ -112,7 +112,7 @@ void Collectors::configure(const std::shared_ptr<const Options>& options) {
 // On: it has a slot now. Otherwise why not.
 CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
   using State = CollectorStatus::State;
-  CollectorStatus status{std::string(entry.name), entry.folder == "bpf", entry.runs == Runs::worker, State::on, {}};
+  CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::on, {}};
   // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
   auto made = entry.info->make(host_, *options_);
   if (!made) {
@@ -120,8 +120,10 @@ CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
     status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
     status.text = error.text;
     status.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
-    if (!quiet && (error.kind != Errc::absent || status.expected))
-      log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+    // That this machine has no such thing is no news, unless it was asked for by name.
+    const bool usual = error.kind == Errc::absent && !options_->given(switch_name(entry));
+    if (!quiet && usual) log::debug("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+    if (!quiet && !usual) log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
     return status;
   }
   auto slot = std::make_unique<Slot>(entry);
@@ -137,7 +139,7 @@ CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
 void Collectors::retry() {
   for (const auto& entry : entries_) {
     const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
-    if (row == not_on_.end() || row->probe || row->state != CollectorStatus::State::unavailable) continue;
+    if (row == not_on_.end() || row->probe() || row->state != CollectorStatus::State::unavailable) continue;
     if (make(entry, true).state != CollectorStatus::State::on) continue;
     log::info("collector is on now", {{"collector", entry.name}});
     not_on_.erase(row);
@@ -252,7 +254,7 @@ void Collectors::note(Slot& slot, const Error* error, std::span<const Error> pro
   if (text != slot.last_error) {
     if (!error) log::info("collector works again", {{"collector", slot.entry->name}});
     else if (error->kind == Errc::absent)
-      log::info("collector has no data", {{"collector", slot.entry->name}, {"err", text}});
+      log::debug("collector has no data", {{"collector", slot.entry->name}, {"err", text}});
     else log::error("collector failed", {{"collector", slot.entry->name}, {"err", text}});
     slot.last_error = text;
     slot.last_absent = error && error->kind == Errc::absent;
@@ -324,11 +326,8 @@ void Collectors::emit_rest(BatchWriter& out) const {
 CollectorStatuses Collectors::status() const {
   auto rows = std::make_shared<std::vector<CollectorStatus>>(not_on_);
   for (const auto& slot : slots_) {
-    CollectorStatus row{std::string(slot->entry->name),
-                        slot->entry->folder == "bpf",
-                        slot->worker != nullptr,
-                        CollectorStatus::State::on,
-                        {}};
+    CollectorStatus row{
+        std::string(slot->entry->name), slot->entry->folder, slot->worker != nullptr, CollectorStatus::State::on, {}};
     if (slot->collector) row.text = slot->collector->status();
     else if (const auto pid = slot->worker->stats().pid; pid > 0) row.text = fmt::format("worker process {}", pid);
     if (!slot->last_error.empty()) {

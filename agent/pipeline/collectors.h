@@ -21,11 +21,12 @@ namespace vitald {
 struct CollectorStatus {
   enum class State : std::uint8_t { on, off, unavailable, failed };
   std::string name;
-  bool probe = false;
+  std::string_view folder;  // of sensors/: "bpf" is a probe
   bool worker = false;
   State state = State::off;
   std::string text;      // what is attached, or why it is not on
   bool expected = true;  // it should be on: failing is worth a number
+  [[nodiscard]] bool probe() const { return folder == "bpf"; }
 };
 using CollectorStatuses = std::shared_ptr<const std::vector<CollectorStatus>>;
 

@@ -54,9 +54,9 @@ struct World {
   FakeClock clock;
   SnapshotHub hub;
   std::vector<std::int64_t> wanted;
-  std::vector<CollectorStatus> rows{{"alpha", false, false, CollectorStatus::State::on, ""},
-                                    {"beta", false, false, CollectorStatus::State::on, ""},
-                                    {"gamma", false, false, CollectorStatus::State::off, "off by default"}};
+  std::vector<CollectorStatus> rows{{"alpha", "proc", false, CollectorStatus::State::on, ""},
+                                    {"beta", "proc", false, CollectorStatus::State::on, ""},
+                                    {"gamma", "proc", false, CollectorStatus::State::off, "off by default"}};
   BatchWriter alpha{"alpha"}, beta{"beta"}, self{"self"};
   std::uint64_t sequence = 0;
 

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "agent/config/flags.h"
+#include "agent/report.h"
 #include "tests/agent/snapshot_text.h"
 
 namespace vitald {
@@ -217,6 +218,37 @@ TEST_F(PipelineTest, WhatIsOnAndWhyNot) {
   pipeline.configure(config({{"collector.disable-defaults", "true"}, {"collector.late", "true"}}));
   pipeline.cycle();
   EXPECT_EQ(text("node_scrape_collector_success"), "node_scrape_collector_success{collector=\"late\"} 0\n");
+}
+
+TEST(Report, Reads) {
+  using enum CollectorStatus::State;
+  const std::vector<CollectorStatus> collectors{{"arp", "proc", false, off, "--no-collector.arp"},
+                                                {"cpu", "proc", false, on, ""},
+                                                {"hwmon", "hwmon", true, unavailable, "no /sys/class/hwmon"},
+                                                {"libvirt", "virt", true, on, "worker process 7"},
+                                                {"nvme", "sys", false, unavailable, "no /sys/class/nvme"},
+                                                {"oom_kills", "bpf", false, failed, "CAP_BPF is missing"},
+                                                {"runq_latency", "bpf", false, on, "attached, tp_btf"},
+                                                {"stat", "proc", false, failed, "line 1"}};
+  RulesView rules;
+  rules.groups.emplace_back().rules.resize(3);
+  CommandHookSettings hook;
+  hook.name = "pager", hook.command = {"/usr/bin/page", "--now"};
+  const auto text = report({{"http://a:1/metrics", "http://b:2/metrics"}, collectors, 500, &rules, {"x.yaml"}, {hook}});
+  EXPECT_EQ(text.substr(text.find('\n') + 1),
+            "  listening   http://a:1/metrics\n"
+            "              http://b:2/metrics\n"
+            "  collectors  1 on: cpu\n"
+            "              1 not on this machine (vitald doctor says why): nvme\n"
+            "              arp off: --no-collector.arp\n"
+            "              stat FAILED: line 1\n"
+            "  sensors     hwmon not here: no /sys/class/hwmon\n"
+            "  guests      libvirt: worker process 7\n"
+            "  probes      oom_kills NOT attached: CAP_BPF is missing\n"
+            "              runq_latency: attached, tp_btf\n"
+            "  rules       3 in 1 groups from x.yaml\n"
+            "  alerts      log, /api/v1/alerts, ALERTS in /metrics, command 'pager' (/usr/bin/page --now)\n"
+            "  series      500\n");
 }
 
 TEST_F(PipelineTest, WhatWasAbsentIsTriedAgain) {
