@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_buddyinfo_blocks", gauge, "Count of free blocks according to size.", "node,zone,size", "",
+     "/proc/buddyinfo"},
+};
+
+class Buddyinfo final : public Collector {
+ public:
+  explicit Buddyinfo(const Host& host) : file_(host.procfs("buddyinfo"), KernelFile::Read::records) {}
+
+  // "Node 0, zone      DMA      1      0      1      0      2      1      1      0      1      1      3"
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      take_word(words);
+      auto node = take_word(words);
+      node = take_until(node, ',');
+      if (take_word(words) != "zone") return malformed(file_.path(), line, "'Node N, zone NAME' and numbers");
+      const auto zone = take_word(words);
+      for (unsigned order = 0; !trim(words).empty(); ++order) {
+        const auto n = take_u64(words);
+        if (!n) return malformed(file_.path(), line, "'Node N, zone NAME' and numbers");
+        out.set(kMetrics[0], static_cast<double>(*n), node, zone, Decimal(order));
+      }
+    }
+    return {};
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Buddyinfo>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_buddyinfo;
+const CollectorInfo collector_buddyinfo{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+// Both families have the same help text in node_exporter.
+constexpr MetricDesc kMetrics[] = {
+    {"node_cgroups_cgroups", gauge, "Current cgroup number of the subsystem.", "subsys_name", "", "/proc/cgroups"},
+    {"node_cgroups_enabled", gauge, "Current cgroup number of the subsystem.", "subsys_name", "", "/proc/cgroups"},
+};
+
+class Cgroups final : public Collector {
+ public:
+  explicit Cgroups(const Host& host) : file_(host.procfs("cgroups")) {}
+
+  // "#subsys_name	hierarchy	num_cgroups	enabled", then "cpuset	5	47	1"
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      if (line.starts_with('#')) continue;
+      std::string_view words = line;
+      const auto name = take_word(words);
+      take_u64(words);
+      const auto cgroups = take_u64(words), enabled = take_u64(words);
+      if (!cgroups || !enabled) return malformed(file_.path(), line, "a name and three numbers");
+      out.set(kMetrics[0], static_cast<double>(*cgroups), name);
+      out.set(kMetrics[1], static_cast<double>(*enabled), name);
+    }
+    return {};
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Cgroups>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_cgroups;
+const CollectorInfo collector_cgroups{kMetrics, {}, make};
+
+}  // namespace vitald

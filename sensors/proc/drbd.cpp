@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+struct Number {
+  std::string_view key;
+  MetricDesc desc;
+  double factor;
+};
+constexpr Number kNumbers[] = {
+    {"ns",
+     {"node_drbd_network_sent_bytes_total", counter, "Total number of bytes sent via the network.", "device", "bytes",
+      "/proc/drbd"},
+     1024},
+    {"nr",
+     {"node_drbd_network_received_bytes_total", counter, "Total number of bytes received via the network.", "device",
+      "bytes", "/proc/drbd"},
+     1},
+    {"dw",
+     {"node_drbd_disk_written_bytes_total", counter, "Net data written on local hard disk; in bytes.", "device",
+      "bytes", "/proc/drbd"},
+     1024},
+    {"dr",
+     {"node_drbd_disk_read_bytes_total", counter, "Net data read from local hard disk; in bytes.", "device", "bytes",
+      "/proc/drbd"},
+     1024},
+    {"al",
+     {"node_drbd_activitylog_writes_total", counter, "Number of updates of the activity log area of the meta data.",
+      "device", "", "/proc/drbd"},
+     1},
+    {"bm",
+     {"node_drbd_bitmap_writes_total", counter, "Number of updates of the bitmap area of the meta data.", "device", "",
+      "/proc/drbd"},
+     1},
+    {"lo",
+     {"node_drbd_local_pending", gauge, "Number of open requests to the local I/O sub-system.", "device", "",
+      "/proc/drbd"},
+     1},
+    {"pe",
+     {"node_drbd_remote_pending", gauge,
+      "Number of requests sent to the peer, but that have not yet been answered by the latter.", "device", "",
+      "/proc/drbd"},
+     1},
+    {"ua",
+     {"node_drbd_remote_unacknowledged", gauge,
+      "Number of requests received by the peer via the network connection, but that have not yet been answered.",
+      "device", "", "/proc/drbd"},
+     1},
+    {"ap",
+     {"node_drbd_application_pending", gauge,
+      "Number of block I/O requests forwarded to DRBD, but not yet answered by DRBD.", "device", "", "/proc/drbd"},
+     1},
+    {"ep", {"node_drbd_epochs", gauge, "Number of Epochs currently on the fly.", "device", "", "/proc/drbd"}, 1},
+    {"oos",
+     {"node_drbd_out_of_sync_bytes", gauge, "Amount of data known to be out of sync; in bytes.", "device", "bytes",
+      "/proc/drbd"},
+     1024},
+};
+// "local/remote"
+struct Pair {
+  std::string_view key;
+  MetricDesc desc;
+  std::string_view good;
+};
+constexpr Pair kPairs[] = {
+    {"ro",
+     {"node_drbd_node_role_is_primary", gauge, "Whether the role of the node is in the primary state.", "device,node",
+      "", "/proc/drbd"},
+     "Primary"},
+    {"ds",
+     {"node_drbd_disk_state_is_up_to_date", gauge, "Whether the disk of the node is up to date.", "device,node", "",
+      "/proc/drbd"},
+     "UpToDate"},
+};
+constexpr MetricDesc kMetrics[] = {
+    {"node_drbd_connected", gauge, "Whether DRBD is connected to the peer.", "device", "", "/proc/drbd"},
+    {"node_drbd_*", gauge, "*", "device", "", "/proc/drbd"},
+};
+
+class Drbd final : public Collector {
+ public:
+  explicit Drbd(const Host& host) : file_(host.procfs("drbd"), KernelFile::Read::records) {}
+
+  // " 1: cs:Connected ro:Primary/Primary ds:UpToDate/UpToDate C r-----"
+  // "    ns:17324442 nr:10961011 dw:28263521 dr:118696670 al:1100 bm:221 lo:12345 ..."
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return absent_when_gone(text.error());
+    device_ = "unknown";
+    std::string_view rest = *text;
+    for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
+      if (word.find(':') == word.npos || word.find(':') != word.rfind(':')) continue;
+      std::string_view value = word;
+      const auto key = take_until(value, ':');
+      if (value.empty() && parse_u64(key)) device_.assign("drbd").append(key);
+      else if (key == "cs") out.set(kMetrics[0], value == "Connected", device_);
+      else if (!emit(key, value, out)) return malformed(file_.path(), word, "a number");
+    }
+    return {};
+  }
+
+ private:
+  // False: it should have been a number.
+  bool emit(std::string_view key, std::string_view value, BatchWriter& out) {
+    for (const auto& number : kNumbers) {
+      if (number.key != key) continue;
+      const auto n = parse_double(value);
+      if (n) out.set(number.desc, *n * number.factor, device_);
+      return n.has_value();
+    }
+    for (const auto& pair : kPairs) {
+      if (pair.key != key) continue;
+      out.set(pair.desc, take_until(value, '/') == pair.good, device_, "local");
+      out.set(pair.desc, value == pair.good, device_, "remote");
+    }
+    return true;  // keys that say nothing about numbers
+  }
+
+  KernelFile file_;
+  std::string device_;  // at hand; kept for its memory
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Drbd>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_drbd;
+const CollectorInfo collector_drbd{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_kernel_hung_tasks_total", counter,
+     "Total number of tasks that have been detected as hung since the system booted.", "", "",
+     "/proc/sys/kernel/hung_task_detect_count"},
+};
+
+class KernelHung final : public Collector {
+ public:
+  explicit KernelHung(const Host& host)
+      : file_(host.procfs("sys/kernel/hung_task_detect_count"), KernelFile::Read::sysctl) {}
+
+  // "5"; since Linux 6.13 (kernel/hung_task.c)
+  Result<> collect(BatchWriter& out) override {
+    const auto text = file_.read();
+    if (!text) return absent_when_gone(text.error());
+    const auto n = parse_u64(trim(*text));
+    if (!n) return malformed(file_.path(), trim(*text), "a number");
+    out.set(kMetrics[0], static_cast<double>(*n));
+    return {};
+  }
+
+ private:
+  KernelFile file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<KernelHung>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_kernel_hung;
+const CollectorInfo collector_kernel_hung{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/family_memo.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_lnstat_*", counter, "*", "subsystem,cpu", "", "/proc/net/stat"},
+};
+
+struct Table {
+  explicit Table(const std::string& path) : file(path, KernelFile::Read::records) {}
+  KernelFile file;
+  FamilyMemo families;
+};
+
+class Lnstat final : public Collector {
+ public:
+  explicit Lnstat(const Host& host) : tables_(host.procfs("net/stat")) {}
+
+  // "entries  allocs destroys ..." and one hexadecimal row per CPU below it
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    if (auto listed = tables_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    for (auto& [name, table] : tables_.items()) {
+      const auto text = table.file.read();
+      if (!text) return fail(text.error());
+      std::string_view rest = *text;
+      const auto header = take_line(rest);
+      for (unsigned cpu = 0; !rest.empty(); ++cpu) {
+        const auto line = take_line(rest);
+        std::string_view keys = header, words = line;
+        std::size_t column = 0;
+        for (auto key = take_word(keys); !key.empty(); key = take_word(keys)) {
+          const auto n = parse_int<std::uint64_t>(take_word(words), 16);
+          if (!n) return malformed(table.file.path(), line, "a hexadecimal number per column");
+          const auto* desc = table.families.at(column++, key, [&] {
+            return &pool_->get("node_lnstat_" + std::string(key) + "_total", counter, "linux network cache stats",
+                               "subsystem,cpu");
+          });
+          out.set(*desc, static_cast<double>(*n), name, Decimal(cpu));
+        }
+      }
+    }
+    return {};
+  }
+
+ private:
+  KernelItems<Table> tables_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Lnstat>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_lnstat;
+const CollectorInfo collector_lnstat{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/family_memo.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_memory_numa_*", gauge, "*", "node", "", "/sys/devices/system/node/node*/meminfo"},
+    {"node_memory_numa_*_total", counter, "*", "node", "", "/sys/devices/system/node/node*/numastat"},
+};
+
+struct Node {
+  explicit Node(const std::string& path) : meminfo(path + "/meminfo"), numastat(path + "/numastat") {}
+  KernelFile meminfo, numastat;
+  FamilyMemo meminfo_families, numastat_families;
+};
+
+class MeminfoNuma final : public Collector {
+ public:
+  explicit MeminfoNuma(const Host& host) : nodes_(host.sysfs("devices/system/node")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    if (auto listed = nodes_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    for (auto& [name, node] : nodes_.items()) {
+      std::string_view number = name;
+      if (!take_prefix(number, "node") || !parse_u64(number)) continue;
+      if (auto done = collect_meminfo(node, out); !done) return done;
+      if (auto done = collect_numastat(node, number, out); !done) return done;
+    }
+    return {};
+  }
+
+ private:
+  // "Node 0 Active(anon):     691324 kB"; without a unit it is a count
+  Result<> collect_meminfo(Node& node, BatchWriter& out) {
+    const auto text = node.meminfo.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    for (std::size_t row = 0; !rest.empty();) {
+      const auto line = take_line(rest);
+      if (trim(line).empty()) continue;
+      std::string_view words = line;
+      take_word(words);
+      const auto number = take_word(words);
+      auto key = take_word(words);
+      const auto n = take_u64(words);
+      const auto unit = take_word(words);
+      if (!n || (!unit.empty() && unit != "kB")) return malformed(node.meminfo.path(), line, "a number, maybe of kB");
+      const auto* desc = node.meminfo_families.at(row++, key, [&] { return &family(take_until(key, ':')); });
+      out.set(*desc, static_cast<double>(*n) * (unit.empty() ? 1 : 1024), number);
+    }
+    return {};
+  }
+  // "Active(anon)" becomes Active_anon
+  const MetricDesc& family(std::string_view key) {
+    std::string name(take_until(key, '('));
+    if (!key.empty()) name.append("_").append(take_until(key, ')')).append(key);
+    return pool_->get("node_memory_numa_" + name, gauge, "Memory information field " + name + ".", "node");
+  }
+
+  // "numa_hit 193460335812"
+  Result<> collect_numastat(Node& node, std::string_view number, BatchWriter& out) {
+    const auto text = node.numastat.read();
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    for (std::size_t row = 0; !rest.empty();) {
+      const auto line = take_line(rest);
+      if (trim(line).empty()) continue;
+      std::string_view words = line;
+      const auto key = take_word(words);
+      const auto n = take_u64(words);
+      if (!n) return malformed(node.numastat.path(), line, "a name and a number");
+      const auto* desc = node.numastat_families.at(row++, key, [&] {
+        const std::string name = std::string(key) + "_total";
+        return &pool_->get("node_memory_numa_" + name, counter, "Memory information field " + name + ".", "node");
+      });
+      out.set(*desc, static_cast<double>(*n), number);
+    }
+    return {};
+  }
+
+  KernelItems<Node> nodes_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
+  return std::make_unique<MeminfoNuma>(host);
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_meminfo_numa;
+const CollectorInfo collector_meminfo_numa{kMetrics, {}, make};
+
+}  // namespace vitald

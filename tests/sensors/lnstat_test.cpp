@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/collector_cases.h"
+
+namespace vitald {
+
+TEST(Lnstat, Cases) {
+  check_cases("lnstat",
+              {
+                  {"two tables",
+                   {{"proc/net/stat/arp_cache",
+                     "entries  allocs destroys\n"
+                     "00000014  00000001 0000000a\n"
+                     "00000014  0000000d 0000000e\n"},
+                    {"proc/net/stat/ndisc_cache",
+                     "entries\n"
+                     "00000001\n"}},
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 20\n"
+                   "node_lnstat_allocs_total{cpu=\"0\",subsystem=\"arp_cache\"} 1\n"
+                   "node_lnstat_destroys_total{cpu=\"0\",subsystem=\"arp_cache\"} 10\n"
+                   "node_lnstat_entries_total{cpu=\"1\",subsystem=\"arp_cache\"} 20\n"
+                   "node_lnstat_allocs_total{cpu=\"1\",subsystem=\"arp_cache\"} 13\n"
+                   "node_lnstat_destroys_total{cpu=\"1\",subsystem=\"arp_cache\"} 14\n"
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"ndisc_cache\"} 1\n",
+                   ""},
+                  {"torn",
+                   {{"proc/net/stat/arp_cache",
+                     "entries  allocs destroys\n"
+                     "00000014  0000"}},
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 20\n"
+                   "node_lnstat_allocs_total{cpu=\"0\",subsystem=\"arp_cache\"} 0\n",
+                   "malformed: /proc/net/stat/arp_cache: '00000014  0000': a hexadecimal number per column expected"},
+                  {"empty", {{"proc/net/stat/arp_cache", ""}}, "", ""},
+                  {"no folder", {}, "", ""},
+              });
+}
+
+}  // namespace vitald

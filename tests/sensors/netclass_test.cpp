@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/collector_cases.h"
+
+namespace vitald {
+
+TEST(Netclass, Cases) {
+  check_cases("netclass", {
+                              {"one device",
+                               {{"sys/class/net/eth0/operstate", "up\n"},
+                                {"sys/class/net/eth0/address", "01:01:01:01:01:01\n"},
+                                {"sys/class/net/eth0/broadcast", "ff:ff:ff:ff:ff:ff\n"},
+                                {"sys/class/net/eth0/duplex", "full\n"},
+                                {"sys/class/net/eth0/flags", "0x1303\n"},
+                                {"sys/class/net/eth0/ifalias", "a b\n"},
+                                {"sys/class/net/eth0/speed", "1000\n"},
+                                {"sys/class/net/eth0/mtu", "1500\n"},
+                                {"sys/class/net/eth0/carrier_changes", "2\n"},
+                                {"sys/class/net/eth0/dev_id", "0x20\n"},
+                                {"sys/class/net/bonding_masters", "x\n"}},
+                               "node_network_up{device=\"eth0\"} 1\n"
+                               "node_network_info{address=\"01:01:01:01:01:01\",adminstate=\"up\",broadcast=\"ff:ff:ff:"
+                               "ff:ff:ff\",device=\"eth0\",duplex=\"full\",ifalias=\"a b\",operstate=\"up\"} 1\n"
+                               "node_network_carrier_changes_total{device=\"eth0\"} 2\n"
+                               "node_network_device_id{device=\"eth0\"} 32\n"
+                               "node_network_flags{device=\"eth0\"} 4867\n"
+                               "node_network_mtu_bytes{device=\"eth0\"} 1500\n"
+                               "node_network_speed_bytes{device=\"eth0\"} 125000000\n",
+                               ""},
+                              {"ignored",
+                               {{"sys/class/net/eth0/operstate", "up\n"},
+                                {"sys/class/net/eth0/address", "01:01:01:01:01:01\n"},
+                                {"sys/class/net/eth0/broadcast", "ff:ff:ff:ff:ff:ff\n"},
+                                {"sys/class/net/eth0/duplex", "full\n"},
+                                {"sys/class/net/eth0/flags", "0x1303\n"},
+                                {"sys/class/net/eth0/ifalias", "a b\n"},
+                                {"sys/class/net/eth0/speed", "1000\n"},
+                                {"sys/class/net/eth0/mtu", "1500\n"},
+                                {"sys/class/net/eth0/carrier_changes", "2\n"},
+                                {"sys/class/net/eth0/dev_id", "0x20\n"}},
+                               "",
+                               "",
+                               {{"collector.netclass.ignored-devices", "^eth"}}},
+                              {"invalid speed",
+                               {{"sys/class/net/eth0/speed", "-1\n"}, {"sys/class/net/eth0/flags", "0x1002\n"}},
+                               "node_network_up{device=\"eth0\"} 0\n"
+                               "node_network_info{address=\"\",adminstate=\"down\",broadcast=\"\",device=\"eth0\","
+                               "duplex=\"\",ifalias=\"\",operstate=\"\"} 1\n"
+                               "node_network_flags{device=\"eth0\"} 4098\n"
+                               "node_network_speed_bytes{device=\"eth0\"} -125000\n",
+                               ""},
+                              {"invalid speed ignored",
+                               {{"sys/class/net/eth0/speed", "-1\n"}},
+                               "node_network_up{device=\"eth0\"} 0\n"
+                               "node_network_info{address=\"\",adminstate=\"unknown\",broadcast=\"\",device=\"eth0\","
+                               "duplex=\"\",ifalias=\"\",operstate=\"\"} 1\n",
+                               "",
+                               {{"collector.netclass.ignore-invalid-speed", "true"}}},
+                              {"no folder", {}, "", "absent: /sys/class/net: No such file or directory (ENOENT)"},
+                          });
+}
+
+}  // namespace vitald
