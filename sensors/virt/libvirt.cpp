@@ -70,7 +70,7 @@ constexpr MetricDesc kStateName{
 constexpr MetricDesc kDomains{
     "libvirt_domains", kGauge, "Guests that run (--collector.libvirt.compat=inovex).", "", "", kStats};
 constexpr MetricDesc kDomainsNumber{
-    "libvirt_domains_number", kGauge, "Guests (--collector.libvirt.compat=kumina).", "", "", kStats};
+    "libvirt_domains_number", kGauge, "Guests that run (--collector.libvirt.compat=kumina).", "", "", kStats};
 constexpr MetricDesc kDomainMeta{
     "libvirt_domain_info_meta",
     kGauge,
@@ -299,7 +299,7 @@ class Libvirt final : public Collector {
     out.set(kCallDuration, call_s_);
     const auto running = std::ranges::count_if(guests_, [](const auto& g) { return g.second.active; });
     if (settings_.inovex) out.set(kDomains, static_cast<double>(running));
-    if (settings_.kumina) out.set(kDomainsNumber, static_cast<double>(guests_.size()));
+    if (settings_.kumina) out.set(kDomainsNumber, static_cast<double>(running));
     for (const auto& [uuid, known] : guests_) GuestEmitter(out, settings_, known.guest).emit();
     return {};
   }

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A file system whose server is frozen: statfs() of it does not come back."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from frozen import scrapes_in_time  # noqa: E402
+from harness import need, skip, vitald, wait_for  # noqa: E402
+
+
+def main():
+    need("unshare", "mount")
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        skip("needs root and /dev/fuse: mounts a file system of its own")
+    if os.environ.get("VITALD_TEST_NAMESPACE") != "1":
+        os.environ["VITALD_TEST_NAMESPACE"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("fuse_server.py"), folder],
+                                  stdout=subprocess.PIPE)
+        try:
+            assert server.stdout.readline() == b"mounted\n"
+            check(server, folder)
+        finally:
+            server.kill()  # the kernel then fails what waits for it
+            server.wait()
+            subprocess.run(["umount", "-l", folder], check=False)
+
+
+def check(server, folder):
+    def one(samples, name):
+        found = [v for (n, labels), v in samples.items() if n == name and dict(labels)["mountpoint"] == folder]
+        return found[0] if len(found) == 1 else None
+
+    # What is mounted is read from the mount table of process 1, which is outside of our namespace.
+    flags = ["--web.max-age=0", "--collector.disable-defaults", "--collector.loadavg", "--collector.filesystem",
+             "--collector.filesystem.mount-timeout=1s"]
+    with tempfile.TemporaryDirectory() as proc:
+        for name in ("loadavg", "self"):
+            os.symlink(f"/proc/{name}", f"{proc}/{name}")
+        os.symlink("/proc/self", f"{proc}/1")
+        with vitald(*flags, f"--path.procfs={proc}") as (_, url):
+            slowest, samples = scrapes_in_time(url, 1)
+            assert one(samples, "node_filesystem_size_bytes") == 4096 * 1000, samples
+            server.send_signal(signal.SIGSTOP)
+            slowest, samples = scrapes_in_time(url, 10, lambda s: one(s, "node_filesystem_device_error") == 1)
+            assert one(samples, "node_filesystem_device_error") == 1
+            assert one(samples, "node_filesystem_size_bytes") is None
+            slower, _ = scrapes_in_time(url, 2)
+            print(f"frozen: slowest scrape {slowest * 1000:.0f} ms, then {slower * 1000:.0f} ms")
+            server.send_signal(signal.SIGCONT)
+            wait_for("the file system again", 20,
+                     lambda: one(scrapes_in_time(url, 0.01)[1], "node_filesystem_size_bytes") == 4096 * 1000)
+
+
+main()

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real guests: vitald's numbers against `virsh domstats` and Debian's libvirt exporter; guests that come and go;
+a libvirtd that is killed and comes back."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from guests import can_run, children, define, domstats, enter_namespace, libvirtd, virsh  # noqa: E402
+from harness import free_port, metrics, need, running, vitald, wait_for  # noqa: E402
+
+# domstats key -> (series, factor)
+DOMAIN = {
+    "state.state": ("libvirt_domain_info_vstate", 1),
+    "balloon.maximum": ("libvirt_domain_info_maximum_memory_bytes", 1024),
+    "balloon.current": ("libvirt_domain_info_memory_usage_bytes", 1024),
+    "vcpu.current": ("libvirt_domain_info_virtual_cpus", 1),
+    "vcpu.maximum": ("libvirt_domain_vcpu_maximum", 1),
+}
+DISK = {
+    "rd.bytes": ("read_bytes_total", 1), "rd.reqs": ("read_requests_total", 1), "rd.times": ("read_time_seconds_total", 1e-9),
+    "wr.bytes": ("write_bytes_total", 1), "wr.reqs": ("write_requests_total", 1), "wr.times": ("write_time_seconds_total", 1e-9),
+    "fl.reqs": ("flush_requests_total", 1), "fl.times": ("flush_time_seconds_total", 1e-9),
+    "allocation": ("allocation", 1), "capacity": ("capacity_bytes", 1), "physical": ("physicalsize_bytes", 1),
+}
+NET = {f"{way}.{key}": (f"{name}_{what}_total", 1)
+       for way, name in (("rx", "receive"), ("tx", "transmit"))
+       for key, what in (("bytes", "bytes"), ("pkts", "packets"), ("errs", "errors"), ("drop", "drops"))}
+VCPU = {"state": ("state", 1), "wait": ("wait_seconds_total", 1e-9)}
+# Of Debian's exporter (the kumina lineage): the families that all libvirt exporters have.
+COMMON = ["libvirt_up", "libvirt_domains_number", "libvirt_domain_state_code", "libvirt_domain_info_maximum_memory_bytes",
+          "libvirt_domain_info_memory_usage_bytes", "libvirt_domain_info_virtual_cpus",
+          *(f"libvirt_domain_block_stats_{way}_{what}_total" for way in ("read", "write") for what in ("bytes", "requests")),
+          *(f"libvirt_domain_interface_stats_{name}" for name, _ in NET.values())]
+
+
+def series(samples, name, **labels):
+    """The values of all series with that name and at least these labels."""
+    return [v for (n, have), v in samples.items() if n == name and labels.items() <= dict(have).items()]
+
+
+def one(samples, name, **labels):
+    found = series(samples, name, **labels)
+    assert len(found) == 1, f"{name} {labels}: {len(found)} series"
+    return found[0]
+
+
+def close(a, b):
+    return abs(a - b) <= 1e-9 * max(1, abs(a), abs(b))
+
+
+def compare_with_domstats(samples, name):
+    stats, compared = domstats(name), 0
+
+    def check(key, metric, factor, **labels):
+        nonlocal compared
+        got = one(samples, metric, domain=name, **labels)
+        assert close(got, stats[key] * factor), f"{name} {metric}: {got}, domstats {key} {stats[key]}"
+        compared += 1
+
+    for key, (metric, factor) in DOMAIN.items():
+        check(key, metric, factor)
+    for n in range(stats["block.count"]):
+        disk = stats[f"block.{n}.name"]
+        for key, (suffix, factor) in DISK.items():
+            check(f"block.{n}.{key}", f"libvirt_domain_block_stats_{suffix}", factor, target_device=disk)
+    nics = [n for n in range(stats["net.count"]) if f"net.{n}.name" in stats]
+    assert len(nics) == 1, stats  # the user network has no device on the host, and no series
+    for key, (suffix, factor) in NET.items():
+        check(f"net.{nics[0]}.{key}", f"libvirt_domain_interface_stats_{suffix}", factor,
+              target_device=stats[f"net.{nics[0]}.name"])
+    for n in range(stats["vcpu.current"]):
+        for key, (suffix, factor) in VCPU.items():
+            check(f"vcpu.{n}.{key}", f"libvirt_domain_vcpu_{suffix}", factor, vcpu=str(n))
+    # These go on a little while the guest is paused.
+    assert 0 < one(samples, "libvirt_domain_info_cpu_time_seconds_total", domain=name) <= stats["cpu.time"] / 1e9
+    assert one(samples, "libvirt_domain_memory_stats_rss_bytes", domain=name) > 1e6
+    for key in ("unused", "available", "usable", "swap_in"):  # the firmware has no balloon driver: absent, not 0
+        assert f"balloon.{key}" not in stats
+        assert not series(samples, f"libvirt_domain_memory_stats_{key}_bytes", domain=name)
+    return compared
+
+
+def compare_with_exporter(samples):
+    need("prometheus-libvirt-exporter")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(["prometheus-libvirt-exporter", f"--web.listen-address=127.0.0.1:{port}"], url + "/metrics"):
+        types, theirs = metrics(url)
+    compared = 0
+    for (name, labels), value in theirs.items():
+        if name not in COMMON:
+            continue
+        # It puts the source of a device on every series; ours is in the _meta series.
+        wanted = {k: v for k, v in labels if k not in ("source_file", "source_bridge")}
+        got = one(samples, name, **wanted)
+        assert close(got, value), f"{name} {labels}: {got}, the exporter says {value}"
+        compared += 1
+    return compared
+
+
+def main():
+    enter_namespace()
+    kinds = [kind for kind in ("qemu", "kvm") if can_run(kind)]
+    with libvirtd() as daemon:
+        names = [f"{kind}-web" for kind in kinds]
+        for name, kind in zip(names, kinds):
+            define(name, kind, vcpus=2)
+            virsh("start", name)
+        define("idle", "qemu")
+
+        flags = ["--web.max-age=0", "--collector.disable-defaults", "--collector.libvirt",
+                 "--collector.libvirt.slow-interval=0", "--collector.libvirt.compat=tinkoff,inovex,kumina"]
+        with vitald(*flags) as (agent, url):
+            def scrape():
+                return metrics(url)[1]
+
+            def up():
+                return series(scrape(), "libvirt_up") == [1]
+
+            wait_for("libvirt_up 1", 20, up)
+            for name in names:  # until the firmware has read the disk; then nothing moves any more
+                wait_for(f"{name} reading its disk", 60, lambda: domstats(name)["block.0.rd.reqs"] > 0)
+                virsh("suspend", name)
+            samples = scrape()
+            compared = sum(compare_with_domstats(samples, name) for name in names)
+            print(f"{compared} values equal to virsh domstats ({', '.join(kinds)})")
+            print(f"{compare_with_exporter(samples)} values equal to prometheus-libvirt-exporter")
+            assert one(samples, "libvirt_domain_info_meta", domain=names[0], flavor="m1.tiny",
+                       instance_name=f"inst & {names[0]}") == 1
+            assert one(samples, "libvirt_domain_block_meta", domain=names[0], target_device="vda", serial="SER1",
+                       bus="virtio", driver_type="qcow2") == 1
+            assert one(samples, "libvirt_domain_interface_stats_info", domain=names[0], interface_type="ethernet") == 1
+            assert one(samples, "libvirt_domain_info_vstate", domain="idle") == 5
+            assert one(samples, "libvirt_domain_info_maximum_memory_bytes", domain="idle") == 32 << 20
+            assert one(samples, "libvirt_domains") == len(names)
+
+            # Guests come and go; each is seen by the next scrape.
+            virsh("destroy", names[0])
+            assert one(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == 5
+            assert not series(scrape(), "libvirt_domain_vcpu_time_seconds_total", domain=names[0])
+            virsh("start", names[0])
+            samples = scrape()
+            assert one(samples, "libvirt_domain_info_vstate", domain=names[0]) == 1
+            assert len(series(samples, "libvirt_domain_vcpu_time_seconds_total", domain=names[0])) == 2
+            virsh("undefine", "idle")
+            assert not series(scrape(), "libvirt_domain_info_vstate", domain="idle")
+
+            # libvirtd dies and comes back; the guests live on.
+            daemon.kill()
+            wait_for("libvirt_up 0", 10, lambda: series(scrape(), "libvirt_up") == [0])
+            samples = scrape()
+            assert not series(samples, "libvirt_domain_info_vstate")
+            assert one(samples, "node_scrape_collector_success", collector="libvirt") == 0
+            daemon.start()
+            wait_for("libvirt_up 1 again", 40, up)
+            samples = scrape()
+            assert one(samples, "vitald_libvirt_reconnects_total") >= 1
+            assert one(samples, "vitald_worker_starts_total", collector="libvirt") == 1  # the worker lived through it
+            assert one(samples, "libvirt_domain_info_vstate", domain=names[0]) == 1
+            worker_rss(agent.pid)
+
+
+def worker_rss(agent):
+    for pid in [agent, *children(agent)]:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        rss = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        print(f"{'agent' if pid == agent else 'worker'}: {rss} KiB resident")
+
+
+main()
