@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <optional>
-
 #include "core/collector.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
@@ -19,6 +17,7 @@ constexpr MetricDesc kMetrics[] = {
 struct Field {
   const MetricDesc* desc = nullptr;
   bool kib = false;
+  [[nodiscard]] std::string_view unit() const { return kib ? "kB" : ""; }
 };
 
 class Meminfo final : public Collector {
@@ -39,39 +38,36 @@ class Meminfo final : public Collector {
       auto* field = fields_.match(rest, ':');
       if (!field) {
         if (trim(line).empty()) continue;
-        const auto key = take_until(rest, ':');
-        const auto made = field_of(key, rest);
-        if (made) field = fields_.insert(key, *made);
+        field = fields_.insert(take_until(rest, ':'), {});
       } else {
         rest.remove_prefix(1);
       }
-      const auto n = field ? take_u64(rest) : std::nullopt;
-      if (!n || trim(rest) != (field->kib ? "kB" : "")) {
-        if (outcome) outcome = malformed(line);
-        continue;
-      }
-      out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
+      const auto n = take_u64(rest);
+      const auto unit = trim(rest);
+      if (!field->desc || unit != field->unit()) *field = field_of(line.substr(0, line.find(':')), unit);
+      if (n && field->desc) out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
+      else if (outcome) outcome = malformed(line);
     }
     return outcome;
   }
 
  private:
-  std::optional<Field> field_of(std::string_view key, std::string_view value) {
-    const auto number = take_word(value);
-    const auto unit = trim(value);
-    if (key.empty() || !parse_u64(number) || (!unit.empty() && unit != "kB")) return std::nullopt;
+  // A field without a descriptor when the name or the unit is none.
+  Field field_of(std::string_view key, std::string_view unit) {
+    if (key.empty() || (!unit.empty() && unit != "kB")) return {};
     std::string field;  // Active(anon) -> Active_anon_bytes
     for (const char c : key) {
       if (c == ')') continue;
       const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-      if (!word && c != '(') return std::nullopt;
+      if (!word && c != '(') return {};
       field += c == '(' ? '_' : c;
     }
-    if (!unit.empty()) field += "_bytes";
+    const bool kib = !unit.empty();
+    if (kib) field += "_bytes";
     const auto type = field.ends_with("_total") ? MetricType::counter : MetricType::gauge;
-    return Field{&pool_->get("node_memory_" + field, type, fmt::format("Memory information field {}.", field), "",
-                             unit.empty() ? "" : "bytes", "/proc/meminfo"),
-                 !unit.empty()};
+    return {&pool_->get("node_memory_" + field, type, fmt::format("Memory information field {}.", field), "",
+                        kib ? "bytes" : "", "/proc/meminfo"),
+            kib};
   }
   [[nodiscard]] tl::unexpected<Error> malformed(std::string_view line) const {
     return fail(Errc::malformed,

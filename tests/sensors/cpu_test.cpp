@@ -12,17 +12,6 @@ namespace {
 std::string row(int cpu, int idle, int user = 100) {
   return "cpu" + std::to_string(cpu) + " " + std::to_string(user) + " 0 0 " + std::to_string(idle) + " 0 0 0 0 0 0\n";
 }
-// Only the lines with this text in them.
-std::string lines_with(const std::string& text, std::string_view needle) {
-  std::string out;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto end = text.find('\n', at) + 1;
-    const auto line = text.substr(at, end - at);
-    if (line.find(needle) != std::string::npos) out += line;
-    at = end;
-  }
-  return out;
-}
 
 }  // namespace
 

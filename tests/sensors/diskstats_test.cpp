@@ -9,17 +9,6 @@ namespace vitald {
 
 namespace {
 
-std::string lines_with(const std::string& text, std::string_view needle) {
-  std::string out;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto end = text.find('\n', at) + 1;
-    const auto line = text.substr(at, end - at);
-    if (line.find(needle) != std::string::npos) out += line;
-    at = end;
-  }
-  return out;
-}
-
 std::string info(const char* device, const char* major, const char* minor) {
   return std::string("node_disk_info{device=\"") + device + "\",major=\"" + major + "\",minor=\"" + minor +
          "\",model=\"\",path=\"\",revision=\"\",rotational=\"0\",serial=\"\",wwn=\"\"} 1\n";

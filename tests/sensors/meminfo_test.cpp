@@ -56,8 +56,12 @@ TEST(Meminfo, OneTornReadIsForgotten) {
   f.run();
   f.write("proc/meminfo", "MemTotal: 1 k");
   EXPECT_EQ(f.run().error, "malformed: /proc/meminfo: 'MemTotal: 1 k': 'Name: number' or 'Name: number kB' expected");
+  f.write("proc/meminfo", "MemTotal: 1");  // no unit any more: the next read has it back
+  f.run();
   f.write("proc/meminfo", "MemTotal: 1 kB\nMemFree: 2 kB\n");
-  EXPECT_EQ(f.run().text, "node_memory_MemTotal_bytes 1024\nnode_memory_MemFree_bytes 2048\n");
+  const auto got = f.run();
+  EXPECT_EQ(got.text, "node_memory_MemTotal_bytes 1024\nnode_memory_MemFree_bytes 2048\n");
+  EXPECT_EQ(got.error, "");
 }
 
 }  // namespace vitald

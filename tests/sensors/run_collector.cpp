@@ -11,6 +11,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "core/scan.h"
+
 namespace vitald {
 namespace fs = std::filesystem;
 
@@ -28,6 +30,15 @@ std::string without(std::string text, const std::string& root) {
 }
 
 }  // namespace
+
+std::string lines_with(std::string_view text, std::string_view needle) {
+  std::string out;
+  while (!text.empty()) {
+    const auto line = take_line(text);
+    if (line.find(needle) != std::string_view::npos) out.append(line).append("\n");
+  }
+  return out;
+}
 
 std::string exposition(const Batch& batch) {
   std::string out;

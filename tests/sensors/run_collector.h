@@ -48,6 +48,9 @@ class CollectorFixture {
 
 CollectorRun run_collector(std::string_view collector, const Tree& tree, const FlagValues& flags = {});
 
+// The lines of a text that have `needle` in them.
+std::string lines_with(std::string_view text, std::string_view needle);
+
 // A batch as exposition lines, values as text; for tests of anything that makes a Batch.
 std::string exposition(const Batch& batch);
 
