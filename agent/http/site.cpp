@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "agent/http/api_rules.h"
+#include "core/json.h"
 
 namespace vitald {
 namespace {
@@ -72,12 +73,22 @@ Response landing(const SiteSource& source) {
   return {200, "text/html; charset=utf-8", std::make_shared<const std::string>(std::move(out)), {}};
 }
 
+Response json_response(int status, std::string body) {
+  return {status, "application/json", std::make_shared<const std::string>(std::move(body)), {}};
+}
+
 Response rules_api(const Request& request, const SiteSource& source) {
   static const RulesView kNone;
   const auto view = source.rules();
   const auto& rules = view ? *view : kNone;
-  const auto body = request.path == "/api/v1/alerts" ? alerts_json(rules) : rules_json(rules);
-  return {200, "application/json", std::make_shared<const std::string>(body), {}};
+  if (request.path == "/api/v1/alerts") return json_response(200, alerts_json(rules));
+  const auto type = request.all("type");
+  if (type.empty() || type[0].empty()) return json_response(200, rules_json(rules));
+  if (type[0] == "alert") return json_response(200, rules_json(rules, RuleFilter::alert));
+  if (type[0] == "record") return json_response(200, rules_json(rules, RuleFilter::record));
+  std::string problem = R"({"status":"error","errorType":"bad_data","error":)";
+  append_json_string(problem, fmt::format("type: '{}', expected alert or record", type[0]));
+  return json_response(400, problem + "}\n");
 }
 
 Response reload(const SiteSource& source) {

@@ -224,6 +224,13 @@ TEST(Site, Routes) {
   EXPECT_EQ(refused.status, 500);
   EXPECT_THAT(*refused.body, HasSubstr("vitald.yaml:1:1: x"));
 
+  EXPECT_THAT(*ask("GET", "/api/v1/alerts").body, HasSubstr("\"status\":\"success\""));
+  EXPECT_THAT(*ask("GET", "/api/v1/rules").body, HasSubstr("\"groups\":[]"));
+  EXPECT_EQ(handle({"GET", "/api/v1/rules", {{"type", "record"}}, {}, 0}, source).status, 200);
+  const auto odd = handle({"GET", "/api/v1/rules", {{"type", "\"odd"}}, {}, 0}, source);
+  EXPECT_EQ(odd.status, 400);
+  EXPECT_EQ(odd.content_type, "application/json");
+
   w.rows[0].text = "<script>";
   const auto page = ask("GET", "/");
   EXPECT_EQ(page.content_type, "text/html; charset=utf-8");

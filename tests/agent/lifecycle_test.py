@@ -124,6 +124,42 @@ def reload():
             wait_for("loadavg to be on again", 5, has_load)
 
 
+def rules():
+    good = ("groups: [{name: g, rules: [{alert: Always, expr: vector(1) > 0},"
+            " {record: load:double, expr: node_load1 * 2}]}]\n")
+    with folder() as tmp:
+        file = tmp / "rules.yaml"
+        file.write_text(good)
+        with vitald(f"--rules.file={file}", "--pipeline.interval=100ms") as (process, url):
+            def names(path="/api/v1/rules"):
+                groups = harness.get_json(url + path)["data"]["groups"]
+                return [rule["name"] for group in groups for rule in group["rules"]]
+
+            assert names() == ["Always", "load:double"], names()
+            assert names("/api/v1/rules?type=record") == ["load:double"]
+            assert get(url + "/api/v1/rules?type=x")[0] == 400
+            wait_for("the alert", 5, lambda: harness.get_json(url + "/api/v1/alerts")["data"]["alerts"])
+            wait_for("its series", 5, lambda: any(n == "ALERTS" for n, _ in metrics(url)[1]))
+            assert ("load:double", ()) in metrics(url)[1]
+            # Cycles come by themselves now.
+            begin = metrics(url)[1][("vitald_cycles_total", ())]
+            wait_for("cycles", 10, lambda: metrics(url)[1][("vitald_cycles_total", ())] > begin + 10)
+
+            file.write_text("groups: [{name: g, rules: [{alert: Always, expr: vector(1 > 0}]}]\n")
+            os.kill(process.pid, signal.SIGHUP)
+            wait_for("a complaint", 5, lambda: f"{file}:1:" in process.output())
+            assert names() == ["Always", "load:double"], names()
+            file.write_text(good.replace("Always", "Renamed"))
+            os.kill(process.pid, signal.SIGHUP)
+            wait_for("the new rules", 5, lambda: names() == ["Renamed", "load:double"])
+        assert run(f"--rules.file={file}", "--config.check").returncode == 0
+        file.write_text("groups: 1\n")
+        done = run(f"--rules.file={file}", "--config.check")
+        assert done.returncode == 1 and done.stderr.startswith(f"{file}:1:"), done
+        done = run(f"--rules.file={file}", "--once")
+        assert done.returncode == 1 and f"{file}:1:" in done.stderr, done
+
+
 def service_manager():
     with folder() as tmp, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(str(tmp / "notify"))
@@ -206,7 +242,7 @@ def check():
         assert run(f"--config.file={tmp}/nothing.yaml", "--config.check").returncode == 1
 
 
-for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, service_manager, ends_within_two_seconds,
+for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, rules, service_manager, ends_within_two_seconds,
              report, once, command_line, port_in_use, check):
     print(test.__name__, flush=True)
     test()
