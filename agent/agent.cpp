@@ -99,7 +99,8 @@ class Daemon {
     const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
                           [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
     const MetricsSource source{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); },
-                               [this] { return pipeline_.status(); }};
+                               [this] { return pipeline_.status(); },
+                               [this](std::int64_t t, std::int64_t ns) { return hub_.wait_newer(t, ns); }};
     server_ =
         std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
     if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;

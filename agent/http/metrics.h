@@ -22,6 +22,8 @@ struct MetricsSource {
   std::function<SnapshotPtr()> latest;
   std::function<void(std::int64_t boot_ns)> want;  // see Pipeline::want
   std::function<CollectorStatuses()> collectors;
+  // Waits for what want() asked for, at most this long; see SnapshotHub::wait_newer. May be empty.
+  std::function<SnapshotPtr(std::int64_t boot_ns, std::int64_t patience_ns)> wait = {};
 };
 
 // One thread.
@@ -45,6 +47,9 @@ class MetricsHandler {
     // Null: no snapshot is new enough yet; ask again when one was published or at deadline_boot_ns().
     // From then on it answers with the newest there is, however old, or with 503.
     std::optional<Response> answer();
+    // A collection takes a fraction of a millisecond, so waiting for it here costs less than putting the
+    // connection aside and back. False, at once, while collections are known to take longer.
+    bool wait_briefly();
     [[nodiscard]] std::int64_t deadline_boot_ns() const { return deadline_ns_; }
 
    private:
@@ -76,6 +81,7 @@ class MetricsHandler {
   Gzip gzip_;
   Body plain_, gzipped_;
   std::int64_t in_flight_ = 0;
+  bool prompt_ = true;  // the last brief wait was not in vain
   std::unique_ptr<Instruments> instruments_;
 };
 

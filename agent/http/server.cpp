@@ -83,7 +83,7 @@ struct Server::Impl {
       auto& request = exchange->request;
       request.method = method;
       request.path = url;
-      request.arrived_boot_ns = impl.clock.boot_ns();
+      request.arrived_boot_ns = impl.round_boot_ns;
       MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
       MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
       return MHD_YES;
@@ -117,7 +117,13 @@ struct Server::Impl {
     }
     if (!is_read(exchange.request)) return send(exchange.connection, method_not_allowed("GET, HEAD"));
     if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
-    if (const auto response = exchange.scrape->answer()) return send(exchange.connection, *response);
+    auto response = exchange.scrape->answer();
+    if (!response && exchange.scrape->wait_briefly()) response = exchange.scrape->answer();
+    if (!response) {
+      somebody_waits = true;  // before the last look: what is published after it wakes us
+      response = exchange.scrape->answer();
+    }
+    if (response) return send(exchange.connection, *response);
     if (stopping) return send(exchange.connection, text_response(503, "vitald is ending\n"));
     MHD_suspend_connection(exchange.connection);
     waiting.push_back(&exchange);
@@ -151,6 +157,8 @@ struct Server::Impl {
     return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   }
 
+  void wake_up() const;
+
   void loop() {
     pthread_setname_np(pthread_self(), "http");
     std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
@@ -168,6 +176,7 @@ struct Server::Impl {
       } else if (!waiting.empty()) {
         resume(false);
       }
+      round_boot_ns = clock.boot_ns();
       for (const auto& d : daemons) MHD_run(d.get());
     }
     resume(true);  // MHD wants none suspended when it ends
@@ -185,7 +194,10 @@ struct Server::Impl {
   MetricsHandler metrics;
   const Clock& clock;
   Fd wake;
-  std::atomic<bool> stopping{false};
+  std::atomic<bool> stopping{false}, somebody_waits{false};
+  // When this round of the loop began: the arrival time of every request it reads, so that those which come
+  // together share one collection.
+  std::int64_t round_boot_ns = 0;
   std::atomic<std::int64_t> new_max_age_ns{-1};
   std::list<Exchange*> waiting;
   std::vector<MhdDaemon> daemons;
@@ -217,18 +229,22 @@ Result<> Server::start() {
 void Server::stop() {
   if (!impl_->thread.joinable()) return;
   impl_->stopping = true;
-  published();
+  impl_->wake_up();
   impl_->thread.join();
 }
 
 void Server::published() {
+  if (impl_->somebody_waits.exchange(false)) impl_->wake_up();
+}
+
+void Server::Impl::wake_up() const {
   const std::uint64_t one = 1;
-  [[maybe_unused]] const auto n = write(impl_->wake.get(), &one, sizeof one);
+  [[maybe_unused]] const auto n = write(wake.get(), &one, sizeof one);
 }
 
 void Server::set_max_age(std::int64_t ns) {
   impl_->new_max_age_ns = ns;
-  published();
+  impl_->wake_up();
 }
 
 }  // namespace vitald
