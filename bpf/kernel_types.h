@@ -64,6 +64,7 @@ struct task_struct___pre514 {
 
 struct gendisk {
 	int major;
+	int first_minor;
 	char disk_name[32];
 };
 struct request_queue {

@@ -68,10 +68,14 @@ static __always_inline __u32 at_limit(struct task_struct *task)
 
 static __always_inline void describe(struct vitald_oom_record *record, struct task_struct *task)
 {
+	struct kernfs_node *node;
+	__u64 key;
+
 	record->pid = BPF_CORE_READ(task, tgid);
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
 	record->memcg = at_limit(task);
-	read_path(&record->cgroup, cgroup_of(task, false));
+	node = cgroup_of(task, &key, false);
+	read_path(&record->cgroup, node, key);
 }
 
 static __always_inline int marked_task(struct task_struct *task)

@@ -6,10 +6,17 @@
 #include "probe.bpf.h"
 #include "vitald/owner.h"
 
-/* Which hierarchy says who owns a task; user space decides (sensors/owner/hierarchy.h has the same values). */
-enum { HIERARCHY_V2, HIERARCHY_CPUACCT, HIERARCHY_CPU, HIERARCHY_MEMORY };
-const volatile __u32 hierarchy = HIERARCHY_V2;
-const volatile int hierarchy_id; /* as in /proc/self/cgroup; 0 is v2 */
+/*
+ * Whose a task is, is said by its cgroup on v2; where that is the root, and there is a v1 hierarchy with this
+ * controller, by its cgroup there. Both may be in use at once: libvirt puts guests on v2 of a v1 host.
+ * sensors/owner/hierarchy.h has the same values.
+ */
+enum { V1_NONE, V1_CPUACCT, V1_CPU, V1_MEMORY };
+const volatile __u32 v1_controller = V1_NONE;
+const volatile int v1_hierarchy; /* its number, as in /proc/self/cgroup; 0 is v2 */
+
+#define ROOT_ID 1		/* the first inode of its kernfs */
+#define V1_KEY (1ull << 63)	/* ids are unique within a hierarchy only */
 
 static __always_inline struct cgroup_subsys_state *css_of(struct css_set *set, __u32 subsystem, bool direct)
 {
@@ -22,24 +29,26 @@ static __always_inline struct cgroup_subsys_state *css_of(struct css_set *set, _
 	return value;
 }
 
-static __always_inline struct kernfs_node *cgroup_of(struct task_struct *task, bool direct)
+static __always_inline struct kernfs_node *cgroup_of(struct task_struct *task, __u64 *key, bool direct)
 {
 	struct css_set *set = FIELD(task, cgroups);
+	struct cgroup *cgroup = FIELD(set, dfl_cgrp);
+	struct kernfs_node *node = FIELD(cgroup, kn);
 	struct cgroup_subsys_state *css;
-	struct cgroup *cgroup;
 
-	if (hierarchy == HIERARCHY_V2) {
-		cgroup = FIELD(set, dfl_cgrp);
-	} else {
-		if (hierarchy == HIERARCHY_CPUACCT)
-			css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, cpuacct_cgrp_id), direct);
-		else if (hierarchy == HIERARCHY_CPU)
-			css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, cpu_cgrp_id), direct);
-		else
-			css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), direct);
-		cgroup = FIELD(css, cgroup);
-	}
-	return FIELD(cgroup, kn);
+	*key = FIELD(node, id);
+	if (v1_controller == V1_NONE || *key != ROOT_ID)
+		return node;
+	if (v1_controller == V1_CPUACCT)
+		css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, cpuacct_cgrp_id), direct);
+	else if (v1_controller == V1_CPU)
+		css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, cpu_cgrp_id), direct);
+	else
+		css = css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), direct);
+	cgroup = FIELD(css, cgroup);
+	node = FIELD(cgroup, kn);
+	*key = FIELD(node, id) | V1_KEY;
+	return node;
 }
 
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
@@ -50,12 +59,12 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 	return BPF_CORE_READ((struct kernfs_node___pre615 *)node, parent);
 }
 
-static __always_inline void read_path(struct vitald_cgroup_path *path, struct kernfs_node *node)
+static __always_inline void read_path(struct vitald_cgroup_path *path, struct kernfs_node *node, __u64 key)
 {
 	struct kernfs_node *parent;
 	int i;
 
-	path->id = BPF_CORE_READ(node, id);
+	path->id = key;
 	path->levels = 0;
 #pragma unroll
 	for (i = 0; i < VITALD_CGROUP_LEVELS; i++) {

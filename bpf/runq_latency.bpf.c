@@ -43,7 +43,7 @@ struct {
 	__type(value, struct vitald_cgroup_path);
 } paths SEC(".maps");
 
-/* cgroup id -> slot. Entries are made here and removed by user space, which also refills the free slots. */
+/* cgroup's key -> slot. Entries are made here and removed by user space, which also refills the free slots. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1); /* owner_slots */
@@ -83,9 +83,10 @@ static __always_inline __u32 find_slot(struct kernfs_node *node, __u64 id)
 		return 0;
 	if (bpf_map_update_elem(&slot_of, &id, &slot, BPF_NOEXIST)) { /* another CPU was faster */
 		bpf_map_push_elem(&free_slots, &slot, 0);
-		return 0;
+		known = bpf_map_lookup_elem(&slot_of, &id);
+		return known ? *known : 0;
 	}
-	read_path(path, node);
+	read_path(path, node, id);
 	owner->dead = 0;
 	owner->id = id;
 	return slot;
@@ -143,8 +144,7 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	if (!pid)
 		return 0;
 
-	node = cgroup_of(next, direct);
-	id = FIELD(node, id);
+	node = cgroup_of(next, &id, direct);
 	i = id & (VITALD_SCHED_CACHE - 1);
 	if (c->cache[i].id != id) {
 		c->cache[i].slot = find_slot(node, id);
@@ -221,13 +221,16 @@ int on_wakeup_new_raw(struct bpf_raw_tracepoint_args *ctx)
 static __always_inline int removed(struct cgroup *cgroup)
 {
 	struct vitald_slot *owner;
+	int hierarchy;
 	__u32 *slot;
 	__u64 id;
 
-	/* ids are unique within a hierarchy only */
-	if (BPF_CORE_READ(cgroup, root, hierarchy_id) != hierarchy_id)
-		return 0;
 	id = BPF_CORE_READ(cgroup, kn, id);
+	hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
+	if (v1_controller != V1_NONE && hierarchy == v1_hierarchy)
+		id |= V1_KEY;
+	else if (hierarchy != 0)
+		return 0;
 	slot = bpf_map_lookup_elem(&slot_of, &id);
 	if (!slot)
 		return 0;

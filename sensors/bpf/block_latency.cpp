@@ -47,10 +47,9 @@ class BlockLatency final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
-    // The kernel side takes rows in order.
-    while (used_ < keys_.size() && (used_ < VITALD_BLOCK_OPS || keys_[used_].disk[0] != 0)) ++used_;
     std::uint64_t untimed = 0;
-    for (std::size_t row = 0; row < used_; ++row) untimed += sum(row);
+    for (std::size_t row = 0; row < keys_.size(); ++row)
+      if (used(row)) untimed += sum(row);
 
     each_row([&](const Row& r, auto device, auto op) { out.histogram(kMetrics[3], r.queue.view(), device, op); });
     each_row([&](const Row& r, auto device, auto op) { out.histogram(kMetrics[4], r.device.view(), device, op); });
@@ -68,6 +67,9 @@ class BlockLatency final : public Collector {
     HistSum queue, device;
     std::uint64_t bytes = 0, errors = 0, requests = 0;
   };
+
+  // The first rows are those of "other".
+  [[nodiscard]] bool used(std::size_t row) const { return row < VITALD_BLOCK_OPS || keys_[row].disk[0] != 0; }
 
   std::uint64_t sum(std::size_t number) {
     auto& r = sums_[number];
@@ -88,7 +90,8 @@ class BlockLatency final : public Collector {
 
   template <class F>
   void each_row(F&& f) const {
-    for (std::size_t row = 0; row < used_; ++row) {
+    for (std::size_t row = 0; row < keys_.size(); ++row) {
+      if (!used(row)) continue;
       // Rows of "other" only where there is something: few hosts have more than 64 disks.
       if (row < VITALD_BLOCK_OPS && sums_[row].requests == 0) continue;
       const auto& key = keys_[row];
@@ -116,7 +119,6 @@ class BlockLatency final : public Collector {
   MappedArray<vitald_block_row> rows_;
   MappedArray<vitald_block_key> keys_;
   std::vector<Row> sums_;
-  std::size_t used_ = 0;
   std::vector<LinkPtr> more_;
 };
 
@@ -129,6 +131,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
   auto probe = load_probe<block_latency_bpf>(
       kName, hooks,
       [&](block_latency_bpf& skel) {
+        skel.rodata->trust_request_times = kernel_facts().trust_request_times;
         skel.rodata->issue_has_queue = kernel_facts().arguments("block_rq_issue") >= 2;
         bpf_map__set_max_entries(skel.maps.cpus, cpus);
         bpf_map__set_max_entries(skel.maps.rows, cpus * VITALD_BLOCK_ROWS);

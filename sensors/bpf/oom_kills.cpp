@@ -31,14 +31,14 @@ constexpr std::string_view kScopeNames[] = {"global", "memcg"};
 class OomKills final : public Collector {
  public:
   OomKills(const Host& host, LoadedProbe<oom_kills_bpf> probe, MappedArray<vitald_oom_record> records,
-           Hierarchy hierarchy)
+           const V1Hierarchy& v1)
       : host_(host),
         probe_(std::move(probe)),
         report_(kName, probe_.skel->obj, probe_.form),
         records_(std::move(records)),
         resolver_(host),
         ledger_(kOwners) {
-    report_.note(fmt::format("owners by {}", to_string(hierarchy.kind)));
+    report_.note(fmt::format("owners by {}", describe(v1)));
   }
 
   Result<> collect(BatchWriter& out) override {
@@ -93,19 +93,19 @@ class OomKills final : public Collector {
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
   if (!host.live()) return fail(Errc::absent, "probe oom_kills: only on the running system");
-  const auto hierarchy = memory_hierarchy(host);
+  const auto v1 = memory_hierarchy(host);
   const bool task = kernel_facts().arguments("mark_victim") >= 2;
   std::vector<ProbeHook> hooks = {{"on_victim", "mark_victim"}};
   if (!task) hooks.push_back({"on_signal", "signal_generate"});
   auto probe = load_probe<oom_kills_bpf>(kName, hooks, [&](oom_kills_bpf& skel) {
     skel.rodata->victim_is_task = task;
-    skel.rodata->hierarchy = static_cast<__u32>(hierarchy.kind);
-    skel.rodata->hierarchy_id = hierarchy.id;
+    skel.rodata->v1_controller = static_cast<__u32>(v1.controller);
+    skel.rodata->v1_hierarchy = v1.id;
   });
   if (!probe) return probe_off(kName, probe.error());
   auto records = MappedArray<vitald_oom_record>::of(probe->skel->maps.records);
   if (!records) return probe_off(kName, records.error());
-  return std::make_unique<OomKills>(host, std::move(*probe), std::move(*records), hierarchy);
+  return std::make_unique<OomKills>(host, std::move(*probe), std::move(*records), v1);
 }
 
 }  // namespace

@@ -129,6 +129,15 @@ KernelFacts read_facts() {
   return facts;
 }
 
+KernelFacts& known_facts() {
+  static KernelFacts facts = [] {
+    auto f = read_facts();
+    malloc_trim(0);
+    return f;
+  }();
+  return facts;
+}
+
 std::string program_name(const ProbeHook& hook, HookForm form) {
   return form == HookForm::tp_btf ? hook.program : fmt::format("{}_raw", hook.program);
 }
@@ -156,14 +165,9 @@ int KernelFacts::arguments(std::string_view tracepoint) const {
   return it == tracepoint_arguments.end() ? -1 : it->second;
 }
 
-const KernelFacts& kernel_facts() {
-  static const KernelFacts facts = [] {
-    auto f = read_facts();
-    malloc_trim(0);
-    return f;
-  }();
-  return facts;
-}
+const KernelFacts& kernel_facts() { return known_facts(); }
+
+void pretend(const KernelFacts& facts) { known_facts() = facts; }
 
 std::string_view to_string(HookForm form) { return form == HookForm::tp_btf ? "tp_btf" : "raw_tp"; }
 

@@ -48,12 +48,16 @@ inline constexpr MetricDesc kProbeMetrics[] = {VITALD_PROBE_METRICS};
 struct KernelFacts {
   std::string missing;  // why there is no BTF; empty when there is
   std::map<std::string, int, std::less<>> tracepoint_arguments;
-  bool keeps_last_queued = false;  // sched_info.last_queued and sched_entity.cfs_rq
+  bool keeps_last_queued = false;   // sched_info.last_queued and sched_entity.cfs_rq
+  bool trust_request_times = true;  // false: as if no disk's requests came with times
+  bool tp_btf = true;               // false makes every probe start at the second rung of the ladder
 
   [[nodiscard]] bool has(std::string_view tracepoint) const { return tracepoint_arguments.contains(tracepoint); }
   [[nodiscard]] int arguments(std::string_view tracepoint) const;  // without the leading void *; -1: not there
 };
 const KernelFacts& kernel_facts();
+// For tests: what to believe instead, so that every rung is tried on every kernel.
+void pretend(const KernelFacts& facts);
 
 // A hook: the tp_btf program NAME and its twin NAME_raw.
 struct ProbeHook {
@@ -129,6 +133,7 @@ Result<LoadedProbe<Skel>> load_probe(std::string_view name, std::span<const Prob
   if (auto ok = probe_detail::check(name, hooks); !ok) return fail(ok.error());
   std::optional<Error> first;
   for (const auto form : {HookForm::tp_btf, HookForm::raw_tp}) {
+    if (form == HookForm::tp_btf && !kernel_facts().tp_btf) continue;
     LoadedProbe<Skel> probe;
     probe.name = name;
     probe.form = form;

@@ -50,7 +50,7 @@ using Totals = Ledger::Totals;
 class RunqLatency final : public Collector {
  public:
   RunqLatency(const Host& host, LoadedProbe<runq_latency_bpf> probe, MappedArray<vitald_sched_cpu> cpus,
-              MappedArray<vitald_sched_row> rows, MappedArray<vitald_slot> slots, Hierarchy hierarchy)
+              MappedArray<vitald_sched_row> rows, MappedArray<vitald_slot> slots, const V1Hierarchy& v1)
       : host_(host),
         probe_(std::move(probe)),
         report_(kName, probe_.skel->obj, probe_.form),
@@ -62,7 +62,7 @@ class RunqLatency final : public Collector {
         places_(slots_.size()) {
     report_.note(fmt::format("{}, owners by {}",
                              kernel_facts().keeps_last_queued ? "no state per task" : "wakeups recorded per task",
-                             to_string(hierarchy.kind)));
+                             describe(v1)));
   }
 
   Result<> collect(BatchWriter& out) override {
@@ -118,10 +118,8 @@ class RunqLatency final : public Collector {
     const auto now = host_.clock().boot_ns();
     ledger_.begin_round();
     add(ledger_.other().live, read(0), Totals{});
-    // The kernel takes slots in order, so the first one never used ends the table.
-    while (used_ + 1 < slots_.size() && slots_[used_ + 1].id != 0) ++used_;
     bool freed = false;
-    for (std::size_t slot = 1; slot <= used_; ++slot) {
+    for (std::size_t slot = 1; slot < slots_.size(); ++slot) {
       auto& place = places_[slot];
       if (place.state == Place::State::free) {
         if (slots_[slot].id == 0) continue;
@@ -201,7 +199,6 @@ class RunqLatency final : public Collector {
   OwnerResolver resolver_;
   Ledger ledger_;
   std::vector<Place> places_;
-  std::size_t used_ = 0;
   std::vector<Label> with_kind_;
 };
 
@@ -213,7 +210,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
     hooks.push_back({"on_wakeup", "sched_wakeup"});
     hooks.push_back({"on_wakeup_new", "sched_wakeup_new"});
   }
-  const auto hierarchy = cpu_hierarchy(host);
+  const auto v1 = cpu_hierarchy(host);
   const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
   const auto slots = static_cast<__u32>(std::clamp<std::int64_t>(options.number("owner.limit"), 1, 65535) + 1);
   auto probe = load_probe<runq_latency_bpf>(
@@ -222,8 +219,8 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
         skel.rodata->owner_slots = slots;
         skel.rodata->has_prev_state = facts.arguments("sched_switch") >= 4;
         skel.rodata->has_last_queued = facts.keeps_last_queued;
-        skel.rodata->hierarchy = static_cast<__u32>(hierarchy.kind);
-        skel.rodata->hierarchy_id = hierarchy.id;
+        skel.rodata->v1_controller = static_cast<__u32>(v1.controller);
+        skel.rodata->v1_hierarchy = v1.id;
         bpf_map__set_max_entries(skel.maps.cpus, cpus);
         bpf_map__set_max_entries(skel.maps.rows, cpus * slots);
         for (auto* map : {skel.maps.slots, skel.maps.paths, skel.maps.slot_of, skel.maps.free_slots})
@@ -243,7 +240,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   if (!rows) return probe_off(kName, rows.error());
   if (!slot_ids) return probe_off(kName, slot_ids.error());
   return std::make_unique<RunqLatency>(host, std::move(*probe), std::move(*mapped_cpus), std::move(*rows),
-                                       std::move(*slot_ids), hierarchy);
+                                       std::move(*slot_ids), v1);
 }
 
 }  // namespace

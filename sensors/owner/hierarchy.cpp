@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/owner/hierarchy.h"
 
-#include <string>
-
 #include "core/kernel_file.h"
 #include "core/scan.h"
 
@@ -24,56 +22,27 @@ int v1_id(const Host& host, std::string_view controller) {
   return 0;
 }
 
-// "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0"; empty when it is not mounted.
-std::string v2_mount(const Host& host) {
-  const auto text = read_kernel_file(host.procfs("self/mounts"), KernelFile::Read::records);
-  if (!text) return {};
-  std::string_view rest = *text;
-  while (!rest.empty()) {
-    std::string_view line = take_line(rest);
-    take_word(line);
-    const auto where = take_word(line);
-    if (take_word(line) == "cgroup2") return std::string(where);
-  }
-  return {};
-}
-
-// Is any process in a v2 cgroup below the root?
-bool v2_is_used(const Host& host) {
-  const auto mount = v2_mount(host);
-  if (mount.empty()) return false;
-  const auto children = list_directory(mount);
-  if (!children) return false;
-  for (const auto& name : *children) {
-    const auto events = read_kernel_file(mount + "/" + name + "/cgroup.events");
-    if (events && events->starts_with("populated 1")) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
-std::string_view to_string(Hierarchy::Kind kind) {
-  switch (kind) {
-    case Hierarchy::Kind::v2: return "cgroup v2";
-    case Hierarchy::Kind::cpuacct: return "cgroup v1 cpuacct";
-    case Hierarchy::Kind::cpu: return "cgroup v1 cpu";
-    case Hierarchy::Kind::memory: return "cgroup v1 memory";
+std::string_view describe(const V1Hierarchy& v1) {
+  switch (v1.controller) {
+    case V1Hierarchy::Controller::none: return "cgroup v2";
+    case V1Hierarchy::Controller::cpuacct: return "cgroup v2 and v1 cpuacct";
+    case V1Hierarchy::Controller::cpu: return "cgroup v2 and v1 cpu";
+    case V1Hierarchy::Controller::memory: return "cgroup v2 and v1 memory";
   }
   return "";
 }
 
-Hierarchy cpu_hierarchy(const Host& host) {
-  const int cpuacct = v1_id(host, "cpuacct"), cpu = v1_id(host, "cpu");
-  if ((cpuacct == 0 && cpu == 0) || v2_is_used(host)) return {};
-  if (cpuacct != 0) return {Hierarchy::Kind::cpuacct, cpuacct};
-  return {Hierarchy::Kind::cpu, cpu};
+V1Hierarchy cpu_hierarchy(const Host& host) {
+  if (const int id = v1_id(host, "cpuacct")) return {V1Hierarchy::Controller::cpuacct, id};
+  if (const int id = v1_id(host, "cpu")) return {V1Hierarchy::Controller::cpu, id};
+  return {};
 }
 
-Hierarchy memory_hierarchy(const Host& host) {
-  const int memory = v1_id(host, "memory");
-  if (memory == 0 || v2_is_used(host)) return {};
-  return {Hierarchy::Kind::memory, memory};
+V1Hierarchy memory_hierarchy(const Host& host) {
+  if (const int id = v1_id(host, "memory")) return {V1Hierarchy::Controller::memory, id};
+  return {};
 }
 
 }  // namespace vitald

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which cgroup hierarchy says who a task belongs to. On cgroup v2 there is one. On v1 each controller has its own,
-// and on hybrid hosts v2 exists beside them, with everything in it (systemd) or with nothing.
+// Where a task's cgroup is looked up: on v2, and for tasks that have no place of their own there, in the v1 hierarchy
+// of a controller if the host has one. On hybrid hosts either may be in use, or both.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,19 @@
 
 namespace vitald {
 
-struct Hierarchy {
+struct V1Hierarchy {
   // The same values as in bpf/owner.bpf.h.
-  enum class Kind : std::uint8_t { v2, cpuacct, cpu, memory };
-  Kind kind = Kind::v2;
+  enum class Controller : std::uint8_t { none, cpuacct, cpu, memory };
+  Controller controller = Controller::none;
   int id = 0;  // as in /proc/self/cgroup
 
-  bool operator==(const Hierarchy&) const = default;
+  bool operator==(const V1Hierarchy&) const = default;
 };
-std::string_view to_string(Hierarchy::Kind kind);
+// "cgroup v2", "cgroup v2 and v1 cpuacct".
+std::string_view describe(const V1Hierarchy& v1);
 
 // For CPU time and run-queue delay, and for memory.
-Hierarchy cpu_hierarchy(const Host& host);
-Hierarchy memory_hierarchy(const Host& host);
+V1Hierarchy cpu_hierarchy(const Host& host);
+V1Hierarchy memory_hierarchy(const Host& host);
 
 }  // namespace vitald

@@ -33,9 +33,10 @@ struct vitald_block_row {
 	__u64 unused[3];
 };
 
-/* One per CPU. */
+/* One per CPU: the row of the last request completed here. */
 struct vitald_block_cpu {
-	struct vitald_block_key key; /* of the last request completed here */
+	__u64 disk; /* address and number: an address alone is used again */
+	__u64 number_op;
 	__u64 row;
 };
 

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: Apache-2.0
+// The probes on the running kernel, against what it says about the same load elsewhere. Every rung of the ladder is
+// tried: the kernel's own times and recorded ones, tp_btf and raw_tp.
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <sstream>
+
+#include "bpf/direct_reclaim.skel.h"
+#include "bpf/include/vitald/direct_reclaim.h"
+#include "core/fd.h"
+#include "sensors/bpf/probe.h"
+#include "sensors/owner/hierarchy.h"
+#include "tests/bpf/load.h"
+
+namespace vitald {
+namespace {
+
+constexpr int kRoundTrips = 20'000;
+
+const CollectorInfo& info_of(std::string_view name) {
+  for (const auto& e : collector_list())
+    if (e.name == name) return *e.info;
+  throw std::runtime_error("no such probe: " + std::string(name));
+}
+
+// A probe on the running kernel, with a clock that can be turned.
+class LiveProbe {
+ public:
+  explicit LiveProbe(std::string_view name, const std::map<std::string, std::string>& flags = {})
+      : host_(Host::Roots(), &clock), writer_(std::string(name)) {
+    const auto& info = info_of(name);
+    options_.declare(info.flags);
+    for (const auto& [flag, value] : flags) options_.set(flag, value);
+    auto made = info.make(host_, options_);
+    if (!made) throw std::runtime_error(made.error().text);
+    probe_ = std::move(*made);
+  }
+  // Series without a value -> value.
+  std::map<std::string, double> collect() {
+    writer_.begin(0);
+    const auto outcome = probe_->collect(writer_);
+    if (!outcome) ADD_FAILURE() << outcome.error().text;
+    const auto batch = writer_.finish(outcome, 0, 0);
+    std::map<std::string, double> series;
+    for (const auto& s : batch->layout->samples()) {
+      auto name = batch->layout->prefix(s);
+      name.remove_suffix(1);
+      series[std::string(name)] = batch->values[s.value];
+    }
+    for (const auto& p : batch->health.problems) ADD_FAILURE() << p.text;
+    return series;
+  }
+  std::string status() const { return probe_->status(); }
+  FakeClock clock;
+
+ private:
+  Host host_;
+  Options options_;
+  BatchWriter writer_;
+  std::unique_ptr<Collector> probe_;
+};
+
+double sum_of(const std::map<std::string, double>& series, const std::string& family) {
+  double sum = 0;
+  for (const auto& [name, value] : series)
+    if (name.starts_with(family + "{")) sum += value;
+  return sum;
+}
+
+double value(const std::map<std::string, double>& series, const std::string& name) {
+  const auto it = series.find(name);
+  if (it != series.end()) return it->second;
+  ADD_FAILURE() << "no series " << name;
+  return NAN;
+}
+
+struct Rung {
+  const char* name;
+  bool tp_btf, keeps_times;
+};
+constexpr Rung kRungs[] = {
+    {"tp_btf, kernel's times", true, true},
+    {"raw_tp, kernel's times", false, true},
+    {"tp_btf, recorded", true, false},
+    {"raw_tp, recorded", false, false},
+};
+
+class Probes : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "BPF programs and cgroups need root";
+    static const KernelFacts real = kernel_facts();
+    facts_ = real;
+  }
+  void TearDown() override {
+    if (facts_) pretend(*facts_);
+  }
+  // False when this kernel does not have the rung.
+  bool climb(const Rung& rung) {
+    auto facts = *facts_;
+    if (rung.keeps_times && !facts.keeps_last_queued) return false;
+    facts.tp_btf = rung.tp_btf;
+    facts.keeps_last_queued = rung.keeps_times;
+    pretend(facts);
+    return true;
+  }
+  std::optional<KernelFacts> facts_;
+  Host real_host_;
+};
+
+TEST_F(Probes, SwitchesAndTimesOfOneOwner) {
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (!climb(rung)) continue;
+    LiveProbe probe("runq_latency");
+    ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+    const auto before = probe.collect();
+    const TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-test-{}", getpid()));
+    const auto truth = ping_pong(cgroup, kRoundTrips, 100);
+    const auto after = probe.collect();
+
+    const auto owner = fmt::format("owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
+    const auto voluntary = value(after, "vitald_cgroup_context_switches_total{kind=\"voluntary\"," + owner);
+    const auto involuntary = value(after, "vitald_cgroup_context_switches_total{kind=\"involuntary\"," + owner);
+    const auto cpu = value(after, "vitald_cgroup_cpu_seconds_total{" + owner) * 1e9;
+    const auto delay = value(after, "vitald_cgroup_runqueue_delay_seconds_total{" + owner) * 1e9;
+    const auto truth_cpu = static_cast<double>(truth.cpu_ns), truth_delay = static_cast<double>(truth.delay_ns);
+    fmt::print("{}: switches {}+{} (kernel {}+{}), CPU {:.3f} ms ({:.3f}), delay {:.3f} ms ({:.3f})\n", rung.name,
+               voluntary, involuntary, truth.voluntary, truth.involuntary, cpu / 1e6, truth_cpu / 1e6, delay / 1e6,
+               truth_delay / 1e6);
+    // Beyond the truth: entering the cgroup, telling the result, exiting. Less: each child's slice that had begun
+    // when it entered the cgroup.
+    EXPECT_GE(voluntary + 4, truth.voluntary);
+    EXPECT_LE(voluntary, truth.voluntary + 40);
+    EXPECT_GE(involuntary + 4, truth.involuntary);
+    EXPECT_LE(involuntary, truth.involuntary + 40);
+    EXPECT_NEAR(cpu / truth_cpu, 1, 0.05);
+    // Recorded times begin at the wakeup, and a wakeup costs time: more than the kernel counts.
+    if (rung.keeps_times) {
+      EXPECT_NEAR(delay / truth_delay, 1, 0.1);
+    } else {
+      EXPECT_GT(delay, truth_delay * 0.8);
+    }
+
+    // Every switch to a task that waited is in the histogram, these among them.
+    const auto family = std::string("vitald_sched_runqueue_latency_seconds");
+    EXPECT_GE(value(after, family + "_count") - value(before, family + "_count"),
+              static_cast<double>(truth.voluntary) * 0.99);
+    EXPECT_EQ(value(after, family + "_bucket{le=\"+Inf\"}"), value(after, family + "_count"));
+    EXPECT_GE(value(after, family + "_sum") * 1e9, delay);
+  }
+}
+
+TEST_F(Probes, ShortLivedCgroup) {
+  LiveProbe probe("runq_latency");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const auto name = fmt::format("vitald-short-{}", getpid());
+  TestCgroup cgroup(cpu_hierarchy(real_host_), name);
+  const auto truth = ping_pong(cgroup, 100, 1);
+  cgroup.remove();
+
+  const auto series = fmt::format(
+      "vitald_cgroup_context_switches_total{{kind=\"voluntary\",owner=\"/{}\",owner_kind=\"other\"}}", name);
+  const auto other =
+      std::string("vitald_cgroup_context_switches_total{kind=\"voluntary\",owner=\"other\",owner_kind=\"other\"}");
+  const auto first = probe.collect();
+  EXPECT_GE(value(first, series), truth.voluntary) << "seen although it was gone before anybody looked";
+  probe.collect();
+  probe.clock.advance_ns(299'000'000'000);
+  EXPECT_GE(value(probe.collect(), series), value(first, series)) << "stays for five minutes";
+  probe.clock.advance_ns(2'000'000'000);
+  const auto last = probe.collect();
+  EXPECT_FALSE(last.contains(series));
+  EXPECT_GE(value(last, other), value(first, other) + value(first, series)) << "sums are conserved";
+}
+
+TEST_F(Probes, OwnersBeyondTheLimit) {
+  LiveProbe probe("runq_latency", {{"owner.limit", "1"}});
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(real_host_), fmt::format("vitald-a-{}", getpid())),
+      b(cpu_hierarchy(real_host_), fmt::format("vitald-b-{}", getpid()));
+  const auto before = probe.collect();
+  auto truth = ping_pong(a, 1000, 1);
+  truth += ping_pong(b, 1000, 1);
+  const auto after = probe.collect();
+  const auto family = std::string("vitald_cgroup_context_switches_total");
+  EXPECT_GE(sum_of(after, family) - sum_of(before, family), static_cast<double>(truth.voluntary + truth.involuntary));
+  std::size_t owners = 0;
+  for (const auto& [name, v] : after) owners += name.starts_with("vitald_cgroup_cpu_seconds_total{");
+  EXPECT_LE(owners, 2u);
+}
+
+// Slots of removed cgroups are used again, many times over.
+TEST_F(Probes, SlotsAreUsedAgain) {
+  LiveProbe probe("runq_latency", {{"owner.limit", "24"}});
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  int seen = 0;
+  for (int i = 0; i < 60; ++i) {
+    TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-again-{}-{}", getpid(), i));
+    ping_pong(cgroup, 10, 0);
+    cgroup.remove();
+    seen += probe.collect().contains(
+        fmt::format("vitald_cgroup_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path()));
+    probe.clock.advance_ns(400'000'000'000);
+    probe.collect(), probe.collect(), probe.collect();
+  }
+  EXPECT_EQ(seen, 60);
+}
+
+// The disk under the test's folder, or VITALD_TEST_DISK (a device that may be read).
+struct Disk {
+  Disk() {
+    struct stat s {};
+    if (const char* device = std::getenv("VITALD_TEST_DISK")) {
+      path = device;
+      if (stat(device, &s) != 0) throw std::runtime_error(path);
+      number = s.st_rdev;
+    } else {
+      path = (std::filesystem::current_path() / fmt::format("vitald-block-{}.tmp", getpid())).string();
+      fd = Fd(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600));
+      remove_it = true;
+      const std::string block(1 << 20, 'v');
+      for (int i = 0; i < 16; ++i)
+        if (write(fd.get(), block.data(), block.size()) < 0) throw std::runtime_error(path);
+      fsync(fd.get());
+      fstat(fd.get(), &s);
+      number = s.st_dev;
+    }
+    // A partition's folder lies in its disk's.
+    const auto folder = std::filesystem::canonical(fmt::format("/sys/dev/block/{}:{}", major(number), minor(number)));
+    disk = std::filesystem::exists(folder / "partition") ? folder.parent_path() : folder;
+    name = disk.filename().string();
+    fd = Fd(open(path.c_str(), O_RDONLY | O_DIRECT));
+    if (!fd) throw std::runtime_error(path);
+  }
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
+  ~Disk() {
+    if (remove_it) unlink(path.c_str());
+  }
+  void read(int count) const {
+    void* buffer = nullptr;
+    if (posix_memalign(&buffer, 4096, 4096) != 0) throw std::bad_alloc();
+    for (int i = 0; i < count; ++i)
+      if (pread(fd.get(), buffer, 4096, (i * 7919 % 4096) * 4096) != 4096) throw std::runtime_error(path);
+    std::free(buffer);
+  }
+  // "reads merged sectors ms writes ...": Documentation/admin-guide/iostats.rst
+  std::pair<double, double> reads_and_bytes() const {
+    double reads = 0, merged = 0, sectors = 0;
+    std::ifstream(disk / "stat") >> reads >> merged >> sectors;
+    return {reads, sectors * 512};
+  }
+  std::string path, name;
+  std::filesystem::path disk;
+  dev_t number = 0;
+  Fd fd;
+  bool remove_it = false;
+};
+
+TEST_F(Probes, BlockReads) {
+  constexpr int kReads = 2000;
+  const Disk disk;
+  for (const auto& rung : {kRungs[0], kRungs[1]}) {
+    SCOPED_TRACE(rung.name);
+    ASSERT_TRUE(climb({rung.name, rung.tp_btf, facts_->keeps_last_queued}));
+    LiveProbe probe("block_latency");
+    ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+    disk.read(1);  // so that the series exist; and where the kernel keeps no times, recording starts
+    probe.collect();
+    disk.read(1);
+    const auto labels = fmt::format("{{device=\"{}\",operation=\"read\"}}", disk.name);
+    const auto before = probe.collect();
+    const auto stat_before = disk.reads_and_bytes();
+    disk.read(kReads);
+    const auto stat_after = disk.reads_and_bytes();
+    const auto after = probe.collect();
+    const auto grown = [&](const std::string& series) {
+      return value(after, series + labels) - value(before, series + labels);
+    };
+    const auto device = grown("vitald_block_device_latency_seconds_count"),
+               queue = grown("vitald_block_queue_latency_seconds_count"), bytes = grown("vitald_block_bytes_total");
+    fmt::print("{}: {}: device {} queue {} reads of {} ({} by diskstats), {} bytes ({}), {:.1f} us each; {}\n",
+               rung.name, disk.name, device, queue, kReads, stat_after.first - stat_before.first, bytes,
+               stat_after.second - stat_before.second, 1e6 * grown("vitald_block_device_latency_seconds_sum") / device,
+               probe.status());
+    EXPECT_GE(device, kReads);
+    EXPECT_EQ(device, queue);
+    EXPECT_GE(bytes, kReads * 4096.0);
+    if (stat_after.first > stat_before.first) {  // queue/iostats is on: what others read meanwhile is in both
+      EXPECT_NEAR(device, stat_after.first - stat_before.first, 50);
+      EXPECT_NEAR(bytes / (stat_after.second - stat_before.second), 1, 0.2);
+    }
+    EXPECT_EQ(grown("vitald_block_errors_total"), 0);
+    EXPECT_GT(grown("vitald_block_device_latency_seconds_sum"), 0);
+  }
+}
+
+TEST_F(Probes, BlockReadsWithoutTheKernelsTimes) {
+  const Disk disk;
+  for (const bool tp_btf : {true, false}) {
+    auto facts = *facts_;
+    facts.tp_btf = tp_btf;
+    facts.trust_request_times = false;
+    pretend(facts);
+    LiveProbe probe("block_latency");
+    disk.read(10);
+    probe.collect();  // sees requests without times and attaches the other hooks
+    EXPECT_NE(probe.status().find("insert and issue recorded"), std::string::npos) << probe.status();
+    disk.read(1);
+    const auto before = probe.collect();
+    disk.read(500);
+    const auto after = probe.collect();
+    const auto labels = fmt::format("{{device=\"{}\",operation=\"read\"}}", disk.name);
+    const auto grown = [&](const std::string& series) {
+      return value(after, series + labels) - value(before, series + labels);
+    };
+    fmt::print(
+        "{} of 500 reads timed, {:.1f} us each; {}\n", grown("vitald_block_device_latency_seconds_count"),
+        1e6 * grown("vitald_block_device_latency_seconds_sum") / grown("vitald_block_device_latency_seconds_count"),
+        probe.status());
+    EXPECT_GE(grown("vitald_block_device_latency_seconds_count"), 500);
+    EXPECT_EQ(grown("vitald_block_device_latency_seconds_count"), grown("vitald_block_queue_latency_seconds_count"));
+  }
+}
+
+TEST_F(Probes, OomKill) {
+  for (const auto& rung : {kRungs[0], kRungs[1]}) {
+    SCOPED_TRACE(rung.name);
+    auto facts = *facts_;
+    facts.tp_btf = rung.tp_btf;
+    pretend(facts);
+    LiveProbe probe("oom_kills");
+    ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+    probe.collect();
+    const auto v1 = memory_hierarchy(real_host_);
+    TestCgroup cgroup(v1, fmt::format("vitald-oom-{}", getpid()));
+    if (v1.controller == V1Hierarchy::Controller::none) {
+      cgroup.set("memory.max", "16M");
+      if (std::filesystem::exists("/sys/fs/cgroup" + cgroup.path() + "/memory.swap.max"))
+        cgroup.set("memory.swap.max", "0");
+    } else {
+      cgroup.set("memory.limit_in_bytes", "16M");
+      cgroup.set("memory.swappiness", "0");
+    }
+    Child child(cgroup, 0, [] {
+      constexpr std::size_t kBytes = 64u << 20;
+      auto* p = static_cast<volatile char*>(
+          mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      for (std::size_t i = 0; i < kBytes; i += 4096) p[i] = 1;
+    });
+    child.finish();
+    EXPECT_TRUE(WIFSIGNALED(child.status())) << "the child was not killed";
+    cgroup.remove();
+    const auto after = probe.collect();
+    EXPECT_EQ(value(after, fmt::format("vitald_oom_kills_total{{owner=\"{}\",owner_kind=\"other\",scope=\"memcg\"}}",
+                                       cgroup.path())),
+              1)
+        << probe.status();
+  }
+}
+
+// Real direct reclaim needs a host short of memory; here the two programs are run by hand, one after the other.
+TEST_F(Probes, DirectReclaim) {
+  LiveProbe attached("direct_reclaim");
+  EXPECT_TRUE(attached.status().starts_with("attached")) << attached.status();
+  EXPECT_EQ(value(attached.collect(), "vitald_probe_up{hook=\"tp_btf\",probe=\"direct_reclaim\"}"), 1);
+
+  const std::unique_ptr<direct_reclaim_bpf, DestroySkeleton<direct_reclaim_bpf>> skel(direct_reclaim_bpf::open());
+  ASSERT_TRUE(skel);
+  bpf_map__set_max_entries(skel->maps.cpus, static_cast<__u32>(libbpf_num_possible_cpus()));
+  ASSERT_EQ(direct_reclaim_bpf::load(skel.get()), 0);
+  const auto run = [](bpf_program* program) {
+    __u64 arguments[2] = {};
+    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = arguments, .ctx_size_in = sizeof arguments);
+    return bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+  };
+  ASSERT_EQ(run(skel->progs.on_end_raw), 0) << "an end without a begin counts nothing";
+  ASSERT_EQ(run(skel->progs.on_begin_raw), 0);
+  usleep(2'000);
+  ASSERT_EQ(run(skel->progs.on_end_raw), 0);
+  auto cpus = MappedArray<vitald_reclaim_cpu>::of(skel->maps.cpus);
+  ASSERT_TRUE(cpus);
+  HistSum sum;
+  for (std::size_t cpu = 0; cpu < cpus->size(); ++cpu) sum.add((*cpus)[cpu].stall);
+  std::uint64_t count = 0;
+  for (const auto n : sum.counts) count += n;
+  EXPECT_EQ(count, 1u);
+  EXPECT_GE(sum.sum_ns, 2'000'000u);
+}
+
+// In a child, since capabilities do not come back.
+std::string status_without(const std::vector<unsigned>& capabilities) {
+  int ends[2];
+  if (pipe(ends) != 0) return "pipe";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    syscall(SYS_capget, &header, data);
+    for (const auto c : capabilities) {
+      data[c / 32].effective &= ~(1u << (c % 32));
+      data[c / 32].permitted &= ~(1u << (c % 32));
+    }
+    syscall(SYS_capset, &header, data);
+    std::string text;
+    for (const auto* name : {"runq_latency", "block_latency", "oom_kills", "direct_reclaim"}) {
+      LiveProbe probe(name);
+      text += probe.status() + "\n";
+      for (const auto& [series, v] : probe.collect()) text += fmt::format("{} {}\n", series, v);
+    }
+    _exit(write(ends[1], text.data(), text.size()) > 0 ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string text;
+  char part[4096];
+  for (ssize_t n; (n = read(ends[0], part, sizeof part)) > 0;) text.append(part, static_cast<std::size_t>(n));
+  close(ends[0]);
+  waitpid(pid, nullptr, 0);
+  return text;
+}
+
+TEST_F(Probes, WithoutCapabilities) {
+  std::string want;
+  for (const std::string name : {"runq_latency", "block_latency", "oom_kills", "direct_reclaim"}) {
+    const auto why =
+        "the kernel refused to load it (EPERM): CAP_BPF and CAP_PERFMON are needed (CAP_SYS_ADMIN before Linux 5.8). "
+        "Grant both, or turn it off with --no-probe." +
+        name;
+    want += "off: " + why + "\nvitald_probe_up{hook=\"off\",probe=\"" + name + "\",reason=\"" + why + "\"} 0\n";
+  }
+  EXPECT_EQ(status_without({CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON}), want);
+}
+
+TEST_F(Probes, WithTheTwoCapabilitiesAlone) {
+  std::vector<unsigned> all;
+  for (unsigned c = 0; c <= CAP_LAST_CAP; ++c)
+    if (c != CAP_BPF && c != CAP_PERFMON) all.push_back(c);
+  const auto text = status_without(all);
+  EXPECT_EQ(text.find("off:"), std::string::npos) << text;
+}
+
+TEST_F(Probes, WithoutATracepoint) {
+  auto facts = *facts_;
+  facts.tracepoint_arguments.erase("mark_victim");
+  pretend(facts);
+  LiveProbe probe("oom_kills");
+  EXPECT_EQ(probe.status(), "off: this kernel has no tracepoint mark_victim");
+  EXPECT_TRUE(LiveProbe("block_latency").status().starts_with("attached")) << "that probe alone is off";
+}
+
+TEST_F(Probes, WithoutBtf) {
+  KernelFacts none;
+  none.missing = "/sys/kernel/btf/vmlinux: No such file or directory (ENOENT)";
+  pretend(none);
+  EXPECT_EQ(LiveProbe("block_latency").status(),
+            "off: no BTF of the running kernel (/sys/kernel/btf/vmlinux: No such file or directory (ENOENT)): needs a "
+            "kernel built with CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf");
+}
+
+TEST_F(Probes, OnlyOnTheRunningSystem) {
+  const Host fixture({"/tmp/proc", "/tmp/sys", "/tmp", "/tmp"});
+  for (const auto* name : {"runq_latency", "block_latency", "oom_kills", "direct_reclaim"}) {
+    Options options;
+    options.declare(info_of(name).flags);
+    const auto made = info_of(name).make(fixture, options);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().kind, Errc::absent);
+  }
+}
+
+// kernel.bpf_stats_enabled, switched on by a descriptor instead of the sysctl would not be seen; so by the sysctl.
+TEST_F(Probes, OwnCost) {
+  const char* file = "/proc/sys/kernel/bpf_stats_enabled";
+  std::string before;
+  std::ifstream(file) >> before;
+  LiveProbe probe("runq_latency");
+  const auto runs = std::string("vitald_bpf_program_runs_total{probe=\"runq_latency\",program=\"on_switch\"}");
+  if (before == "0") {
+    EXPECT_FALSE(probe.collect().contains(runs));
+  }
+  std::ofstream(file) << "1";
+  usleep(1000);
+  const auto series = probe.collect();
+  std::ofstream(file) << before;
+  EXPECT_GT(value(series, runs), 0);
+  EXPECT_TRUE(probe.collect().contains(runs)) << "counters do not vanish";
+}
+
+}  // namespace
+}  // namespace vitald
