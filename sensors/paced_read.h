@@ -91,6 +91,8 @@ class PacedRead {
 // One collection: start() every device, wait() once, then look at the values.
 class PacedRound {
  public:
+  // Below the half second that the agent waits for a worker: what is not there by then comes next time.
+  static constexpr std::int64_t kWaitNs = 300 * kMillisecond;
   // Longer ago than this, a read "does not return".
   static constexpr std::int64_t kPatienceNs = 3 * kSecond;
 
@@ -103,19 +105,15 @@ class PacedRound {
     read.start(helpers_, now_ns_);
     if (!read.pending()) return;
     calls_.push_back(read.pending());
-    first_ |= read.values() == nullptr;
   }
-  // 200 ms for devices known to be slow: their answer is for the next round. Longer for a device seen for
-  // the first time, so that the first collection is complete.
   void wait() {
-    if (!calls_.empty()) helpers_.wait(calls_, first_ ? kPatienceNs : 200 * kMillisecond);
+    if (!calls_.empty()) helpers_.wait(calls_, kWaitNs);
   }
 
  private:
   HelperPool& helpers_;
   std::int64_t now_ns_;
   std::vector<HelperPool::CallPtr> calls_;
-  bool first_ = false;
 };
 
 }  // namespace vitald

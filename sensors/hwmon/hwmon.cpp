@@ -2,6 +2,7 @@
 // node_hwmon_*: what the kernel says, by node_exporter's rules. The collector `sensors` has the values that
 // libsensors computes from the same files.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -208,6 +209,10 @@ class Hwmon final : public Collector {
       for (const auto& name : *names) {
         const auto file = split_sensor_file(name);
         if (!file.valid || std::ranges::find(kTypes, file.type) == std::end(kTypes)) continue;
+        // Every device has a folder called power: no attribute, and no reading.
+        struct stat st {};
+        if (file.property.empty() && (stat((directory + "/" + name).c_str(), &st) != 0 || !S_ISREG(st.st_mode)))
+          continue;
         auto sensor = fmt::format("{}{}", file.type, file.number);
         types.emplace(sensor, file.type);
         auto& paths = sensors[std::move(sensor)][std::string(file.property)];

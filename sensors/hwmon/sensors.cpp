@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sensors/error.h>
 #include <sensors/sensors.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -264,16 +265,22 @@ class Sensors final : public Collector {
     if (!library) return fail(library.error());
     int at = 0;
     while (const auto* name = sensors_get_detected_chips(nullptr, &at)) {
-      // The attributes of old drivers lie in hwmonN/device.
-      std::string_view path = name->path;
-      if (path.ends_with("/device")) path.remove_suffix(7);
-      const auto id = std::ranges::find(known_, path.substr(path.rfind('/') + 1), [](const HwmonChip& chip) {
-        return std::string_view(chip.directory).substr(chip.directory.rfind('/') + 1);
-      });
+      const auto id = std::ranges::find_if(known_, [&](const HwmonChip& chip) { return is_at(chip, name->path); });
       if (id != known_.end()) add(*library, name, *id);
     }
     stale_ = false;
     return {};
+  }
+
+  // libsensors names the class folder, or the device's own for old drivers that have their attributes there.
+  static bool is_at(const HwmonChip& chip, const char* path) {
+    struct stat theirs {
+    }, ours{};
+    if (stat(path, &theirs) != 0) return false;
+    for (const auto& ours_path : {chip.directory, chip.directory + "/device"})
+      if (stat(ours_path.c_str(), &ours) == 0 && ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
+        return true;
+    return false;
   }
 
   void add(const std::shared_ptr<Library>& library, const sensors_chip_name* name, const HwmonChip& id) {
@@ -288,7 +295,9 @@ class Sensors final : public Collector {
       if (!kind) continue;  // beep_enable
       Sensor sensor;
       sensor.kind = kind;
-      sensor.name = feature->name;
+      // libsensors calls one cpu0_vid that is cpu0 to hwmon.
+      const auto parts = split_sensor_file(feature->name);
+      sensor.name = fmt::format("{}{}", parts.type, parts.number);
       const std::unique_ptr<char, Call<&free>> label(sensors_get_label(name, feature));
       sensor.label = label ? label.get() : feature->name;
       int subfeature_at = 0;

@@ -205,12 +205,21 @@ TEST(Hwmon, FileNames) {
 TEST(Hwmon, FilesOfTheDeviceCountToo) {
   const Tree tree = {{"sys/devices/platform/aem.0/hwmon/hwmon0/temp1_input", "1000\n"},
                      {"sys/devices/platform/aem.0/hwmon/hwmon0/device", "->../../../aem.0"},
+                     {"sys/devices/platform/aem.0/power/control", "auto\n"},
+                     {"sys/devices/platform/aem.0/power1_input", "4000000\n"},
                      {"sys/devices/platform/aem.0/temp1_input", "2000\n"},
                      {"sys/devices/platform/aem.0/power1_average", "3000000\n"},
                      {"sys/class/hwmon/hwmon0", "->../../devices/platform/aem.0/hwmon/hwmon0"}};
   EXPECT_EQ(of(run_collector("hwmon", tree)),
             "node_hwmon_power_average_watt{chip=\"platform_aem_0\",sensor=\"power1\"} 3\n"
+            "node_hwmon_power_watt{chip=\"platform_aem_0\",sensor=\"power1\"} 4\n"
             "node_hwmon_temp_celsius{chip=\"platform_aem_0\",sensor=\"temp1\"} 2\n");
+}
+
+TEST(Hwmon, TheFolderPowerIsNoAttribute) {
+  const auto got = run_collector(
+      "hwmon", {{"sys/class/hwmon/hwmon0/power/control", "auto"}, {"sys/class/hwmon/hwmon0/power1_input", "4000000"}});
+  EXPECT_THAT(got.types, HasSubstr("node_hwmon_power_watt gauge Hardware monitor for power usage in watts (input)\n"));
 }
 
 TEST(Hwmon, Filters) {

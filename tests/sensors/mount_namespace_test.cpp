@@ -125,6 +125,13 @@ std::map<std::string, std::string> board() {
       {nct + "hwmon/hwmon0/temp7_fault", "1\n"},
       {nct + "hwmon/hwmon0/humidity1_input", "45000\n"},
       {nct + "hwmon/hwmon0/intrusion0_alarm", "1\n"},
+      {nct + "hwmon/hwmon0/cpu0_vid", "1350\n"},
+      // An old driver: its attributes are the device's.
+      {"class/hwmon/hwmon2", "->../../devices/platform/aem.0/hwmon/hwmon2"},
+      {"devices/platform/aem.0/subsystem", "->../../../bus/platform"},
+      {"devices/platform/aem.0/hwmon/hwmon2/device", "->../../../aem.0"},
+      {"devices/platform/aem.0/name", "aem2\n"},
+      {"devices/platform/aem.0/power1_average", "180000000\n"},
       {"class/hwmon/hwmon1", "->../../devices/platform/coretemp.0/hwmon/hwmon1"},
       {cpu + "subsystem", "->../../../bus/platform"},
       {cpu + "hwmon/hwmon1/device", "->../../../coretemp.0"},
@@ -166,6 +173,12 @@ TEST(MountNamespace, WhatLibsensorsComputes) {
           "vitald_sensor_humidity_ratio{chip=\"platform_nct6775_656\",label=\"humidity1\",sensor=\"humidity1\"} 0.45"));
   EXPECT_THAT(text, HasSubstr("vitald_sensor_temperature_celsius" + kCpu + "} 55\n"));
   EXPECT_THAT(text, HasSubstr("sensor=\"intrusion0\",state=\"warning\"} 1\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "vitald_sensor_voltage_volts{chip=\"platform_nct6775_656\",label=\"cpu0_vid\",sensor=\"cpu0\"} 1.35\n"));
+  EXPECT_THAT(text,
+              HasSubstr("vitald_sensor_power_watts{chip=\"platform_aem_0\",label=\"power1\",sensor=\"power1\"} 180\n"));
   // 127 degrees of a pin that is connected to nothing
   EXPECT_THAT(text, Not(HasSubstr("label=\"temp3\",sensor=\"temp3\"} 127")));
   EXPECT_THAT(text, Not(HasSubstr("sensor=\"temp3\",state")));
