@@ -13,6 +13,7 @@
 #include <atomic>
 #include <limits>
 #include <list>
+#include <memory>
 #include <thread>
 
 #include "core/instruments.h"
@@ -22,8 +23,8 @@ namespace vitald {
 namespace {
 
 constexpr unsigned kConnections = 256;
-// Longer than the usual scrape interval, so that a server's connection stays.
-constexpr unsigned kIdleSeconds = 120;
+// To say a request. Between requests longer than the usual scrape interval, so that a server's connection stays.
+constexpr unsigned kRequestSeconds = 10, kIdleSeconds = 120;
 constexpr std::size_t kRequestBytes = 16 * 1024;  // request line and headers; more is answered with 431
 constexpr std::size_t kBodyBytes = 64 * 1024;     // nothing here reads a body
 
@@ -75,33 +76,38 @@ struct Server::Impl {
                                const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
                                void** state) {
     auto& impl = *static_cast<Impl*>(self);
-    auto* exchange = static_cast<Exchange*>(*state);
-    if (!exchange) {
-      exchange = new Exchange;
-      *state = exchange;
-      exchange->connection = connection;
-      auto& request = exchange->request;
-      request.method = method;
-      request.path = url;
-      request.arrived_boot_ns = impl.round_boot_ns;
-      MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
-      MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
-      return MHD_YES;
-    }
-    if (*upload_size > 0) {
+    try {
+      auto* exchange = static_cast<Exchange*>(*state);
+      if (!exchange) {
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, kRequestSeconds);
+        *state = begin(impl, connection, url, method).release();
+        return MHD_YES;
+      }
+      if (*upload_size == 0) return impl.answer(*exchange);
       exchange->body_bytes += *upload_size;
       *upload_size = 0;
       return exchange->body_bytes > kBodyBytes ? MHD_NO : MHD_YES;
-    }
-    try {
-      return impl.answer(*exchange);
-    } catch (const std::exception& e) {
-      log::error("bug, please report: exception in a handler", {{"path", exchange->request.path}, {"err", e.what()}});
-      return send(connection, text_response(500, "a bug; see the log\n"));
+    } catch (const std::exception& e) {  // must not go through libmicrohttpd's C
+      log::error("bug, please report: exception in a handler", {{"path", url}, {"err", e.what()}});
+      return MHD_NO;
     }
   }
 
-  static void on_completed(void* self, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+  static std::unique_ptr<Exchange> begin(const Impl& impl, MHD_Connection* connection, const char* url,
+                                         const char* method) {
+    auto exchange = std::make_unique<Exchange>();
+    exchange->connection = connection;
+    auto& request = exchange->request;
+    request.method = method;
+    request.path = url;
+    request.arrived_boot_ns = impl.round_boot_ns;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
+    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
+    return exchange;
+  }
+
+  static void on_completed(void* self, MHD_Connection* connection, void** state, MHD_RequestTerminationCode) {
+    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, kIdleSeconds);
     auto* exchange = static_cast<Exchange*>(*state);
     if (!exchange) return;
     static_cast<Impl*>(self)->waiting.remove(exchange);
@@ -215,7 +221,7 @@ Result<> Server::start() {
     MhdDaemon daemon(MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr,
                                       &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
                                       MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
-                                      kIdleSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,
+                                      kRequestSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,
                                       MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, impl_.get(), MHD_OPTION_END));
     if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
     impl_->daemons.push_back(std::move(daemon));
