@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -133,7 +134,7 @@ constexpr AtaValue kAtaValues[] = {
 struct Disk {
   bool ignored = false;
   std::string name, major, minor;
-  std::string property[kProperties];
+  std::array<std::string, kProperties> property;
   bool rotational = false;
 };
 

@@ -41,7 +41,7 @@ class Time final : public Collector {
       std::string_view number = name;
       if (!take_prefix(number, "clocksource") || number.empty() || number.front() < '0' || number.front() > '9')
         continue;
-      const auto path = folder + "/" + name;
+      const auto path = fmt::format("{}/{}", folder, name);
       // node_exporter labels them by their place in the sorted list, not by the number in the name.
       sources_.push_back({std::to_string(sources_.size()), KernelFile(path + "/available_clocksource"),
                           KernelFile(path + "/current_clocksource")});
