@@ -73,6 +73,12 @@ COVERED = {
     "xfrm": "xfrm_.*",
     "xfs": "xfs_.*",
     "zfs": "zfs_.*",
+    "mountstats": "mountstats_.*",
+    "pcidevice": "pcidevice_.*",
+    "processes": "processes_.*",
+    "qdisc": "qdisc_.*",
+    "sysctl": "sysctl_.*",
+    "zoneinfo": "zoneinfo_.*",
 }
 
 # As node_exporter's own end-to-end test runs it.
@@ -97,6 +103,13 @@ COLLECTOR_FLAGS = {
     "netclass": [
         "--collector.netclass.ignore-invalid-speed",
         "--collector.netclass.ignored-devices=(dmz|int)",
+    ],
+    "qdisc": ["--collector.qdisc.fixtures=collector/fixtures/qdisc/", "--collector.qdisc.device-include=(wlan0|eth0)"],
+    "sysctl": [
+        "--collector.sysctl.include-info=kernel.seccomp.actions_avail",
+        "--collector.sysctl.include=fs.file-nr",
+        "--collector.sysctl.include=fs.file-nr:total,current,max",
+        "--collector.sysctl.include=kernel.threads-max",
     ],
 }
 

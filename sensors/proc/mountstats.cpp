@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_mountstats_nfs_mountpoint_info", gauge, "Info metric for an NFS mountpoint.",
+     "export,protocol,mountaddr,mountpoint", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_age_seconds_total", counter, "The age of the NFS mount in seconds.",
+     "export,protocol,mountaddr", "seconds", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_read_bytes_total", counter, "Number of bytes read using the read() syscall.",
+     "export,protocol,mountaddr", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_write_bytes_total", counter, "Number of bytes written using the write() syscall.",
+     "export,protocol,mountaddr", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_direct_read_bytes_total", counter,
+     "Number of bytes read using the read() syscall in O_DIRECT mode.", "export,protocol,mountaddr", "bytes",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_direct_write_bytes_total", counter,
+     "Number of bytes written using the write() syscall in O_DIRECT mode.", "export,protocol,mountaddr", "bytes",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_total_read_bytes_total", counter, "Number of bytes read from the NFS server, in total.",
+     "export,protocol,mountaddr", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_total_write_bytes_total", counter, "Number of bytes written to the NFS server, in total.",
+     "export,protocol,mountaddr", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_read_pages_total", counter, "Number of pages read directly via mmap()'d files.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_write_pages_total", counter, "Number of pages written directly via mmap()'d files.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_bind_total", counter,
+     "Number of times the client has had to establish a connection from scratch to the NFS server.",
+     "export,protocol,mountaddr,transport", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_connect_total", counter,
+     "Number of times the client has made a TCP connection to the NFS server.", "export,protocol,mountaddr,transport",
+     "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_idle_time_seconds", gauge,
+     "Duration since the NFS mount last saw any RPC traffic, in seconds.", "export,protocol,mountaddr,transport",
+     "seconds", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_sends_total", counter,
+     "Number of RPC requests for this mount sent to the NFS server.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_receives_total", counter,
+     "Number of RPC responses for this mount received from the NFS server.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_bad_transaction_ids_total", counter,
+     "Number of times the NFS server sent a response with a transaction ID unknown to this client.",
+     "export,protocol,mountaddr,transport", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_backlog_queue_total", counter,
+     "Total number of items added to the RPC backlog queue.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_maximum_rpc_slots", gauge,
+     "Maximum number of simultaneously active RPC requests ever used.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_sending_queue_total", counter,
+     "Total number of items added to the RPC transmission sending queue.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_transport_pending_queue_total", counter,
+     "Total number of items added to the RPC transmission pending queue.", "export,protocol,mountaddr,transport", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_requests_total", counter, "Number of requests performed for a given operation.",
+     "export,protocol,mountaddr,operation", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_transmissions_total", counter,
+     "Number of times an actual RPC request has been transmitted for a given operation.",
+     "export,protocol,mountaddr,operation", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_major_timeouts_total", counter,
+     "Number of times a request has had a major timeout for a given operation.", "export,protocol,mountaddr,operation",
+     "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_sent_bytes_total", counter,
+     "Number of bytes sent for a given operation, including RPC headers and payload.",
+     "export,protocol,mountaddr,operation", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_received_bytes_total", counter,
+     "Number of bytes received for a given operation, including RPC headers and payload.",
+     "export,protocol,mountaddr,operation", "bytes", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_queue_time_seconds_total", counter,
+     "Duration all requests spent queued for transmission for a given operation before they were sent, in seconds.",
+     "export,protocol,mountaddr,operation", "seconds", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_response_time_seconds_total", counter,
+     "Duration all requests took to get a reply back after a request for a given operation was transmitted, in "
+     "seconds.",
+     "export,protocol,mountaddr,operation", "seconds", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_operations_request_time_seconds_total", counter,
+     "Duration all requests took from when a request was enqueued to when it was completely handled for a given "
+     "operation, in seconds.",
+     "export,protocol,mountaddr,operation", "seconds", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_inode_revalidate_total", counter,
+     "Number of times cached inode attributes are re-validated from the server.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_dnode_revalidate_total", counter,
+     "Number of times cached dentry nodes are re-validated from the server.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_data_invalidate_total", counter, "Number of times an inode cache is cleared.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_attribute_invalidate_total", counter,
+     "Number of times cached inode attributes are invalidated.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_open_total", counter, "Number of times cached inode attributes are invalidated.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_lookup_total", counter, "Number of times a directory lookup has occurred.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_access_total", counter, "Number of times permissions have been checked.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_update_page_total", counter, "Number of updates (and potential writes) to pages.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_read_page_total", counter, "Number of pages read directly via mmap()'d files.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_read_pages_total", counter, "Number of times a group of pages have been read.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_write_page_total", counter, "Number of pages written directly via mmap()'d files.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_write_pages_total", counter, "Number of times a group of pages have been written.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_getdents_total", counter,
+     "Number of times directory entries have been read with getdents().", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_setattr_total", counter,
+     "Number of times directory entries have been read with getdents().", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_flush_total", counter,
+     "Number of pending writes that have been forcefully flushed to the server.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_fsync_total", counter,
+     "Number of times fsync() has been called on directories and files.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_lock_total", counter, "Number of times locking has been attempted on a file.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_vfs_file_release_total", counter,
+     "Number of times files have been closed and released.", "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_truncation_total", counter, "Number of times files have been truncated.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_write_extension_total", counter,
+     "Number of times a file has been grown due to writes beyond its existing end.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_silly_rename_total", counter,
+     "Number of times a file was removed while still open by another process.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_short_read_total", counter,
+     "Number of times the NFS server gave less data than expected while reading.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_short_write_total", counter,
+     "Number of times the NFS server wrote less data than expected while writing.", "export,protocol,mountaddr", "",
+     "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_jukebox_delay_total", counter,
+     "Number of times the NFS server indicated EJUKEBOX; retrieving data from offline storage.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_pnfs_read_total", counter, "Number of NFS v4.1+ pNFS reads.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+    {"node_mountstats_nfs_event_pnfs_write_total", counter, "Number of NFS v4.1+ pNFS writes.",
+     "export,protocol,mountaddr", "", "/proc/self/mountstats"},
+};
+
+// Families by what they come from; within each in the order of the line's numbers.
+constexpr std::size_t kInfo = 0, kAge = 1, kBytes = 2, kTransport = 10, kOperation = 20, kEvents = 28;
+constexpr std::size_t kByteCount = 8, kOperationCount = 8, kEventCount = 27;
+constexpr std::size_t kCongestionWait = 18;  // always 0 since 2.6.27, not exported
+static_assert(kEvents + kEventCount - 1 == std::size(kMetrics));
+// Numbers of an "xprt: tcp" line (xs_tcp_print_stats, net/sunrpc/xprtsock.c) that are exported.
+constexpr std::size_t kTransportColumns[] = {1, 2, 4, 5, 6, 7, 9, 10, 11, 12};
+constexpr std::size_t kTcpNumbers = 13;
+static_assert(kTransport + std::size(kTransportColumns) == kOperation);
+constexpr std::size_t kFirstMilliseconds = 5;  // of an operation's numbers: queue, response, request
+
+// Times below zero wrap in the kernel; node_exporter keeps what a double holds exactly of such a number.
+constexpr std::uint64_t kExact = std::uint64_t{1} << 53;
+constexpr std::size_t kIdleSeconds = 4;
+
+using Numbers = std::array<std::uint64_t, kEventCount>;
+
+// As many numbers as there are (at most 27) into `out`, the rest 0; nullopt when one of them is none.
+std::optional<std::size_t> take_numbers(std::string_view words, Numbers& out) {
+  out = {};
+  std::size_t n = 0;
+  for (auto word = take_word(words); !word.empty() && n < out.size(); word = take_word(words)) {
+    const auto v = parse_u64(word);
+    if (!v) return std::nullopt;
+    out[n++] = *v;
+  }
+  return n;
+}
+
+class Mountstats final : public Collector {
+ public:
+  explicit Mountstats(const Host& host)
+      : stats_(host.procfs("self/mountstats"), KernelFile::Read::records),
+        info_(host.procfs("self/mountinfo"), KernelFile::Read::records) {}
+
+  // "device 192.168.1.1:/srv/test mounted on /mnt/nfs/test with fstype nfs4 statvers=1.1", the lines of that
+  // mount, and an empty line
+  Result<> collect(BatchWriter& out) override {
+    if (auto read = read_addresses(); !read) return read;
+    const auto text = stats_.read();
+    if (!text) return fail(text.error());
+    seen_.clear();
+    std::string_view rest = *text;
+    for (std::size_t mount = 0; !rest.empty();) {
+      const auto line = take_line(rest);
+      if (!line.starts_with("device ")) continue;
+      std::string_view words = line;
+      std::string_view w[9];
+      for (auto& word : w) word = take_word(words);
+      if (w[7].empty()) return malformed(stats_.path(), line, "'device D mounted on M with fstype T'");
+      const std::string_view address = mount < addresses_.size() ? addresses_[mount] : std::string_view();
+      ++mount;
+      if (w[7] != "nfs" && w[7] != "nfs4") continue;
+      if (auto done = collect_mount({w[1], w[4], address}, rest, out); !done) return done;
+    }
+    return {};
+  }
+
+ private:
+  struct Mount {
+    std::string_view device, point, address;
+  };
+
+  // "194 21 0:42 / /mnt/nfs/test rw shared:144 - nfs4 192.168.1.1:/srv/test rw,...,addr=192.168.1.1"
+  // Both files list the mounts in the same order.
+  Result<> read_addresses() {
+    const auto text = info_.read();
+    if (!text) return fail(text.error());
+    std::size_t n = 0;
+    for (std::string_view rest = *text; !rest.empty(); ++n) {
+      auto line = take_line(rest);
+      const auto dash = line.find(" - ");
+      std::string_view options = dash == line.npos ? std::string_view() : line.substr(dash + 3);
+      take_word(options);
+      take_word(options);
+      if (n == addresses_.size()) addresses_.emplace_back();
+      addresses_[n].clear();
+      options = trim(options);
+      while (!options.empty()) {
+        auto option = take_until(options, ',');
+        if (take_prefix(option, "addr=")) addresses_[n] = option;
+      }
+    }
+    addresses_.resize(n);
+    return {};
+  }
+
+  // Consumes the mount's lines up to the empty one.
+  Result<> collect_mount(const Mount& mount, std::string_view& rest, BatchWriter& out) {
+    const std::string_view lines = rest;
+    std::string_view protocol;
+    for (auto line = take_line(rest); !trim(line).empty(); line = take_line(rest)) {
+      std::string_view words = line;
+      if (take_word(words) != "xprt:") continue;
+      const auto name = take_word(words);
+      if (protocol.empty()) protocol = name;
+    }
+    // A mount that was never used has no transport. One server mounted twice counts once.
+    if (protocol.empty()) return {};
+    out.set(kMetrics[kInfo], 1, mount.device, protocol, mount.address, mount.point);
+    std::string key;
+    key.append(mount.device).append("\n").append(protocol).append("\n").append(mount.address);
+    if (std::ranges::find(seen_, key) != seen_.end()) return {};
+    seen_.push_back(std::move(key));
+    return collect_lines(mount, protocol, lines, out);
+  }
+
+  Result<> collect_lines(const Mount& m, std::string_view protocol, std::string_view rest, BatchWriter& out) {
+    Numbers n;
+    unsigned transport = 0;
+    bool operations = false;
+    for (auto line = take_line(rest); !trim(line).empty(); line = take_line(rest)) {
+      std::string_view words = line;
+      const auto key = take_word(words);
+      if (operations) {
+        const auto count = take_numbers(words, n);
+        if (!count || *count < kOperationCount) return malformed(stats_.path(), line, "eight numbers");
+        for (std::size_t i = 0; i < kOperationCount; ++i) {
+          const double v =
+              i < kFirstMilliseconds ? static_cast<double>(n[i]) : static_cast<double>(n[i] % kExact) / 1000;
+          out.set(kMetrics[kOperation + i], v, m.device, protocol, m.address, key.substr(0, key.size() - 1));
+        }
+      } else if (key == "per-op") {
+        operations = true;
+      } else if (key == "age:") {
+        const auto seconds = take_u64(words);
+        if (!seconds) return malformed(stats_.path(), line, "seconds");
+        out.set(kMetrics[kAge], static_cast<double>(*seconds), m.device, protocol, m.address);
+      } else if (key == "bytes:") {
+        if (take_numbers(words, n) != kByteCount) return malformed(stats_.path(), line, "eight numbers");
+        for (std::size_t i = 0; i < kByteCount; ++i)
+          out.set(kMetrics[kBytes + i], static_cast<double>(n[i]), m.device, protocol, m.address);
+      } else if (key == "events:") {
+        if (take_numbers(words, n) != kEventCount) return malformed(stats_.path(), line, "27 numbers");
+        std::size_t family = kEvents;
+        for (std::size_t i = 0; i < kEventCount; ++i)
+          if (i != kCongestionWait)
+            out.set(kMetrics[family++], static_cast<double>(n[i]), m.device, protocol, m.address);
+      } else if (key == "xprt:") {
+        const auto name = take_word(words);
+        const auto count = take_numbers(words, n);
+        if (!count) return malformed(stats_.path(), line, "numbers");
+        // UDP has no connection: its third number is tcp's sixth. RDMA has other ones from the eleventh on.
+        if (name == "udp") {
+          std::copy_backward(n.begin() + 2, n.end() - 3, n.end());
+          std::fill_n(n.begin() + 2, 3, 0);
+        } else if (name == "rdma") {
+          std::fill_n(n.begin() + 10, kTcpNumbers - 10, 0);
+        }
+        n[kIdleSeconds] %= kExact;
+        for (std::size_t i = 0; i < std::size(kTransportColumns); ++i)
+          out.set(kMetrics[kTransport + i], static_cast<double>(n[kTransportColumns[i]]), m.device, protocol, m.address,
+                  Decimal(transport));
+        ++transport;
+      }
+    }
+    return {};
+  }
+
+  KernelFile stats_, info_;
+  std::vector<std::string> addresses_;  // by position in the mount table
+  std::vector<std::string> seen_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Mountstats>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_mountstats;
+const CollectorInfo collector_mountstats{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_sysctl_info", gauge, "sysctl info", "name,value,index", "", "/proc/sys"},
+    {"node_sysctl_*", untyped, "*", "", "", "/proc/sys"},
+};
+constexpr FlagSpec kFlags[] = {
+    {"collector.sysctl.include", FlagType::list, "", "Select sysctl metrics to include"},
+    {"collector.sysctl.include-info", FlagType::list, "", "Select sysctl metrics to include as info metrics"},
+};
+
+// Runs of characters that no metric name may have become one '_', together with the '_' around them.
+std::string metric_name(std::string_view text) {
+  const auto good = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
+  std::string name;
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i;
+    bool bad = false;
+    while (end < text.size() && !good(text[end])) bad = bad || text[end++] != '_';
+    if (bad) name += '_';
+    else name.append(text.substr(i, end - i));
+    i = end;
+    while (i < text.size() && good(text[i])) name += text[i++];
+  }
+  return name;
+}
+
+struct Sysctl {
+  std::string name;
+  KernelFile file;
+  bool numeric;
+  std::vector<std::string> keys;  // a name for each number, or empty
+  const MetricDesc *single = nullptr, *indexed = nullptr;
+  std::vector<const MetricDesc*> keyed;
+};
+
+class SysctlCollector final : public Collector {
+ public:
+  SysctlCollector(const Host& host, const Options& options) {
+    for (const auto& flag : options.list("collector.sysctl.include")) add(host, flag, true);
+    for (const auto& flag : options.list("collector.sysctl.include-info")) add(host, flag, false);
+  }
+
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    out.use(singles_);
+    for (auto& sysctl : sysctls_)
+      if (auto done = collect(sysctl, out); !done) return done;
+    return {};
+  }
+
+ private:
+  // "kernel.threads-max", or "fs.file-nr:total,current,max"
+  void add(const Host& host, std::string_view flag, bool numeric) {
+    std::string_view keys = flag;
+    Sysctl s;
+    s.name = take_until(keys, ':');
+    s.numeric = numeric;
+    std::string path = "sys/" + s.name;
+    for (auto& c : path)
+      if (c == '.') c = '/';
+    s.file = KernelFile(host.procfs(path), KernelFile::Read::sysctl);
+    while (!keys.empty()) s.keys.emplace_back(take_until(keys, ','));
+    const auto family = "node_sysctl_" + metric_name(s.name);
+    const auto help = "sysctl " + s.name;
+    // One family may be asked for twice, with and without an index: same name, two sets of labels.
+    s.single = &singles_->get(family, untyped, help);
+    s.indexed = &pool_->get(family, untyped, help, "index");
+    for (std::size_t i = 0; i < s.keys.size(); ++i)
+      s.keyed.push_back(&pool_->get(family + "_" + s.keys[i], untyped, fmt::format("{}, field {}", help, i)));
+    sysctls_.push_back(std::move(s));
+  }
+
+  Result<> collect(Sysctl& s, BatchWriter& out) {
+    const auto text = s.file.read();
+    if (!text) return fail(text.error());
+    std::size_t count = 0;
+    for (std::string_view rest = *text; !take_word(rest).empty();) ++count;
+    if (count == 0) return malformed(s.file.path(), "", "a value");
+    if (!s.keys.empty() && (count != s.keys.size() || !s.numeric))
+      return malformed(s.file.path(), trim(*text),
+                       s.numeric ? fmt::format("as many values as keys ({})", s.keys.size()) : "numbers for keys");
+    std::string_view rest = *text;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto word = take_word(rest);
+      if (!s.numeric) {
+        out.set(kMetrics[0], 1, s.name, word, Decimal(i));
+        continue;
+      }
+      const auto n = parse_i64(word);
+      if (!n) return malformed(s.file.path(), trim(*text), "numbers");
+      if (!s.keys.empty()) out.set(*s.keyed[i], static_cast<double>(*n));
+      else if (count > 1) out.set(*s.indexed, static_cast<double>(*n), Decimal(i));
+      else out.set(*s.single, static_cast<double>(*n));
+    }
+    return {};
+  }
+
+  std::vector<Sysctl> sysctls_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>(), singles_ = std::make_shared<DescPool>();
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  return std::make_unique<SysctlCollector>(host, options);
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_sysctl;
+const CollectorInfo collector_sysctl{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+#include "sensors/sys/pci_ids.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr std::string_view kSource = "/sys/bus/pci/devices/*";
+constexpr MetricDesc kMetrics[] = {
+    {"node_pcidevice_max_link_transfers_per_second", gauge, "Value of maximum link's transfers per second (T/s)",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_max_link_width", gauge, "Value of maximum link's width (number of lanes)",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_current_link_transfers_per_second", gauge, "Value of current link's transfers per second (T/s)",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_current_link_width", gauge, "Value of current link's width (number of lanes)",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_d3cold_allowed", gauge, "Whether the PCIe device supports D3cold power state (0/1).",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_sriov_drivers_autoprobe", gauge,
+     "Whether SR-IOV drivers autoprobe is enabled for the device (0/1).", "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_sriov_numvfs", gauge, "Number of Virtual Functions (VFs) currently enabled for SR-IOV.",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_sriov_totalvfs", gauge, "Total number of Virtual Functions (VFs) supported by the device.",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_sriov_vf_total_msix", gauge, "Total number of MSI-X vectors for Virtual Functions.",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_power_state", gauge,
+     "PCIe device power state, one of: D0, D1, D2, D3hot, D3cold, unknown or error.",
+     "segment,bus,device,function,state", "", kSource},
+    {"node_pcidevice_numa_node", gauge, "NUMA node number for the PCI device. -1 indicates unknown or not available.",
+     "segment,bus,device,function", "", kSource},
+    {"node_pcidevice_info", gauge, "Non-numeric data from /sys/bus/pci/devices/<location>, value is always 1.",
+     "segment,bus,device,function,parent_segment,parent_bus,parent_device,parent_function,class_id,vendor_id,device_id,"
+     "subsystem_vendor_id,subsystem_device_id,revision",
+     "", kSource},
+};
+enum Family {
+  kMaxSpeed,
+  kMaxWidth,
+  kSpeed,
+  kWidth,
+  kD3cold,
+  kAutoprobe,
+  kNumvfs,
+  kTotalvfs,
+  kMsix,
+  kPowerState,
+  kNumaNode,
+  kInfo
+};
+// In the order of the families.
+constexpr std::string_view kFiles[] = {"max_link_speed",     "max_link_width", "current_link_speed",
+                                       "current_link_width", "d3cold_allowed", "sriov_drivers_autoprobe",
+                                       "sriov_numvfs",       "sriov_totalvfs", "sriov_vf_total_msix",
+                                       "power_state",        "numa_node"};
+static_assert(std::size(kFiles) == kInfo);
+constexpr MetricDesc kInfoWithNames = {
+    "node_pcidevice_info",
+    gauge,
+    kMetrics[kInfo].help,
+    "segment,bus,device,function,parent_segment,parent_bus,parent_device,parent_function,class_id,vendor_id,device_id,"
+    "subsystem_vendor_id,subsystem_device_id,revision,vendor_name,device_name,subsystem_vendor_name,"
+    "subsystem_device_name,class_name",
+    "",
+    kSource};
+constexpr FlagSpec kFlags[] = {
+    {"collector.pcidevice.idsfile", FlagType::text, "", "Path to pci.ids file to use for PCI device identification."},
+    {"collector.pcidevice.names", FlagType::boolean, "false",
+     "Enable PCI device name resolution (requires pci.ids file)."},
+};
+constexpr std::string_view kIds[] = {"class", "vendor", "device", "subsystem_vendor", "subsystem_device", "revision"};
+constexpr std::string_view kPowerStates[] = {"D0", "D1", "D2", "D3hot", "D3cold", "unknown", "error"};
+constexpr double kTransfersPerGiga = 1e9;
+constexpr std::size_t kLocationLabels = 4;
+
+// What a device is does not change: its labels are made when it appears.
+struct Device {
+  explicit Device(const std::string& path) : folder(path) {
+    for (const auto f : kFiles) files.emplace_back(path + "/" + std::string(f));
+  }
+  std::string folder;
+  std::vector<Attribute> files;
+  std::vector<std::string> info;  // label values of the info family; the first four are the location
+};
+
+// "0000:45:00.1" gives "0000", "45", "00", "1"; false for what is no device, as pci0000:40
+bool split_location(std::string_view text, std::vector<std::string>& out) {
+  const auto segment = take_until(text, ':'), bus = take_until(text, ':'), device = take_until(text, '.');
+  for (const auto part : {segment, bus, device, text})
+    if (!parse_int<std::uint32_t>(part, 16)) return false;
+  for (const auto part : {segment, bus, device, text}) out.emplace_back(part);
+  return true;
+}
+
+class Pcidevice final : public Collector {
+ public:
+  Pcidevice(const Host& host, bool names, std::string ids_file)
+      : devices_(host.sysfs("bus/pci/devices")), names_(names), ids_file_(std::move(ids_file)) {}
+
+  Result<> collect(BatchWriter& out) override {
+    if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
+    PciIds ids;
+    for (auto& [name, device] : devices_.items()) {
+      if (device.info.empty())
+        if (auto described = describe(name, device, ids); !described) return described;
+      emit(device, out);
+    }
+    return {};
+  }
+
+ private:
+  // The link: "../../../devices/pci0000:40/0000:40:01.3/0000:45:00.0"
+  Result<> describe(const std::string& name, Device& device, PciIds& ids) {
+    std::vector<std::string> labels;
+    if (!split_location(name, labels)) return malformed(device.folder, name, "segment:bus:device.function");
+    const std::string target = read_link(device.folder);
+    std::string_view link = target;
+    link = link.substr(0, link.rfind('/') == link.npos ? 0 : link.rfind('/'));
+    link.remove_prefix(link.rfind('/') == link.npos ? 0 : link.rfind('/') + 1);
+    if (!split_location(link, labels)) labels.insert(labels.end(), kLocationLabels, "*");
+    for (const auto file : kIds) {
+      const auto text = read_kernel_file(device.folder + "/" + std::string(file));
+      if (!text) return fail(text.error());
+      if (!trim(*text).starts_with("0x")) return malformed(device.folder, trim(*text), "a number in hexadecimal");
+      labels.emplace_back(trim(*text));
+    }
+    if (names_) {
+      if (auto loaded = ids.load(ids_file_); !loaded) return loaded;
+      const std::string* id = &labels[2 * kLocationLabels];
+      ids.append_names(id[0], id[1], id[2], id[3], id[4], labels);
+    }
+    device.info = std::move(labels);
+    return {};
+  }
+
+  void emit(Device& device, BatchWriter& out) const {
+    const auto& info = device.info;
+    std::array<std::string_view, 32> labels;
+    for (std::size_t i = 0; i < info.size(); ++i) labels[i] = info[i];
+    out.set_values(names_ ? kInfoWithNames : kMetrics[kInfo], 1, std::span(labels).first(info.size()));
+    for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {
+      // "8.0 GT/s PCIe", "4"; "Unknown" and what is no PCIe link are -1
+      auto text = device.files[family].text().value_or("");
+      const auto n = parse_double(take_word(text)).value_or(-1);
+      const bool speed = family == kMaxSpeed || family == kSpeed;
+      out.set(kMetrics[family], speed && n >= 0 ? n * kTransfersPerGiga : n, info[0], info[1], info[2], info[3]);
+    }
+    for (const auto family : {kD3cold, kAutoprobe, kNumvfs, kTotalvfs, kMsix})
+      out.set(kMetrics[family], static_cast<double>(device.files[family].u64().value_or(0)), info[0], info[1], info[2],
+              info[3]);
+    if (const auto state = device.files[kPowerState].text(); state && !state->empty())
+      for (const auto name : kPowerStates)
+        out.set(kMetrics[kPowerState], *state == name, info[0], info[1], info[2], info[3], name);
+    if (const auto node = device.files[kNumaNode].i64(); node && *node != -1)
+      out.set(kMetrics[kNumaNode], static_cast<double>(*node), info[0], info[1], info[2], info[3]);
+  }
+
+  KernelItems<Device> devices_;
+  bool names_;
+  std::string ids_file_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  return std::make_unique<Pcidevice>(host, options.flag("collector.pcidevice.names"),
+                                     std::string(options.text("collector.pcidevice.idsfile")));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_pcidevice;
+const CollectorInfo collector_pcidevice{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sensors/collector_cases.h"
+
+namespace vitald {
+
+TEST(Sysctl, Cases) {
+  check_cases("sysctl", {
+                            {"one, indexed, keyed, info",
+                             {{"proc/sys/fs/file-nr", "1024\t0\t1631329\n"},
+                              {"proc/sys/kernel/threads-max", "7801\n"},
+                              {"proc/sys/kernel/seccomp/actions_avail", "kill trap\n"}},
+                             "node_sysctl_fs_file_nr{index=\"0\"} 1024\n"
+                             "node_sysctl_fs_file_nr{index=\"1\"} 0\n"
+                             "node_sysctl_fs_file_nr{index=\"2\"} 1631329\n"
+                             "node_sysctl_fs_file_nr_total 1024\n"
+                             "node_sysctl_fs_file_nr_current 0\n"
+                             "node_sysctl_fs_file_nr_max 1631329\n"
+                             "node_sysctl_kernel_threads_max 7801\n"
+                             "node_sysctl_info{index=\"0\",name=\"kernel.seccomp.actions_avail\",value=\"kill\"} 1\n"
+                             "node_sysctl_info{index=\"1\",name=\"kernel.seccomp.actions_avail\",value=\"trap\"} 1\n",
+                             "",
+                             {{"collector.sysctl.include", "fs.file-nr"},
+                              {"collector.sysctl.include", "fs.file-nr:total,current,max"},
+                              {"collector.sysctl.include", "kernel.threads-max"},
+                              {"collector.sysctl.include-info", "kernel.seccomp.actions_avail"}}},
+                            {"keys for another number of values",
+                             {{"proc/sys/fs/file-nr", "1 2\n"}},
+                             "",
+                             "malformed: /proc/sys/fs/file-nr: '1 2': as many values as keys (3) expected",
+                             {{"collector.sysctl.include", "fs.file-nr:a,b,c"}}},
+                            {"text as number",
+                             {{"proc/sys/kernel/ostype", "Linux\n"}},
+                             "",
+                             "malformed: /proc/sys/kernel/ostype: 'Linux': numbers expected",
+                             {{"collector.sysctl.include", "kernel.ostype"}}},
+                            {"empty",
+                             {{"proc/sys/kernel/domainname", "\n"}},
+                             "",
+                             "malformed: /proc/sys/kernel/domainname: '': a value expected",
+                             {{"collector.sysctl.include-info", "kernel.domainname"}}},
+                            {"not there",
+                             {},
+                             "",
+                             "gone: /proc/sys/a/b: No such file or directory (ENOENT)",
+                             {{"collector.sysctl.include", "a.b"}}},
+                            {"nothing asked", {}, "", ""},
+                        });
+}
+
+}  // namespace vitald
