@@ -173,7 +173,8 @@ with tempfile.TemporaryDirectory() as folder, \
     load = {name: wrk(url, 16, arguments.load) for name, url in (("vitald", ours_url), ("node_exporter", theirs_url))
             if arguments.load}
 
-    with running([VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", f"--rules.file={TOP}/deploy/rules/*.yaml"],
+    rules = sorted(glob.glob(f"{TOP}/deploy/rules/*.yaml"))
+    with running([VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", *(f"--rules.file={r}" for r in rules)],
                  all_url + "/metrics") as all_process:
         everything = Exporter(all_process.pid, all_url)
         for _ in range(20):
