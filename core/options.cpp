@@ -19,7 +19,8 @@ void Options::set(std::string_view name, std::string value) {
   const auto it = entries_.find(name);
   assert(it != entries_.end());
   if (it == entries_.end()) return;
-  it->second.values.assign(1, std::move(value));
+  it->second.values.clear();
+  it->second.values.push_back(std::move(value));
   it->second.given = true;
 }
 

@@ -174,7 +174,8 @@ struct Guest {
   std::vector<Net> nets;
   GuestInfo info;
 
-  // Forgets what the groups (bits of virDomainStatsTypes) of the next call will bring; what they do not bring is then absent.
+  // Forgets what the groups (bits of virDomainStatsTypes) of the next call will bring; what they do not bring is then
+  // absent.
   void forget(unsigned groups);
   // One parameter of the call: "block.0.rd.bytes", 4096.
   void take(std::string_view key, double value);

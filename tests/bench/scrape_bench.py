@@ -48,7 +48,7 @@ def floor_list():
         _, where, kind, *_ = line.split()
         if not skip_type.match(kind) and not skip_mount.match(where):
             mounts.add(where)
-    lines = ["r /proc/diskstats", "r /proc/1/mounts", *(f"f {p}" for p in files if os.access(p, os.R_OK)), *(f"d {p}" for p in folders),
+    lines = ["r /proc/diskstats", "r /proc/1/mountinfo", *(f"f {p}" for p in files if os.access(p, os.R_OK)), *(f"d {p}" for p in folders),
              *(f"s {m}" for m in sorted(mounts)), "n", "u"]
     return lines
 
