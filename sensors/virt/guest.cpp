@@ -10,8 +10,8 @@
 namespace vitald::virt {
 namespace {
 
-// A guest has some disks and interfaces and at most 4096 vCPUs (KVM_MAX_VCPUS): what is beyond is no index.
-constexpr std::size_t kMaxItems = 8192;
+// What is beyond is no index of a vCPU, disk or interface.
+constexpr std::size_t kMaxItems = kMaxVcpus;
 
 template <const auto& Rows>
 void store(Numbers<Rows>& numbers, std::string_view key, double value) {

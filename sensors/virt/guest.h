@@ -131,6 +131,9 @@ inline constexpr Row kNetRows[] = {
               "Packets of the guest that were dropped."),
 };
 
+// KVM_MAX_VCPUS is 4096 at most.
+inline constexpr std::size_t kMaxVcpus = 4096;
+
 // One value per row; NaN where libvirt gave none (it gives integers only). Absent stays absent.
 inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 template <const auto& Rows>

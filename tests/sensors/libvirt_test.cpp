@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "sensors/virt/guest.h"
+#include "sensors/virt/qemu_threads.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {
@@ -115,6 +116,51 @@ constexpr std::string_view kXml = R"(<?xml version='1.0'?>
   </devices>
 </domain>
 )";
+
+// A tree as the host has it; the real thing is in tests/virt.
+TEST(LibvirtThreads, VcpusFromProc) {
+  const Tree good = {
+      {"root/run/libvirt/qemu/web.pid", "27061"},
+      {"proc/27061/cmdline", std::string("/usr/bin/qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0", 63)},
+      {"proc/27061/task/27061/comm", "qemu-system-x86\n"},
+      {"proc/27061/task/27070/comm", "CPU 1/KVM\n"},
+      {"proc/27061/task/27070/schedstat", "97493446 161098745 3816\n"},
+      {"proc/27061/task/27069/comm", "CPU 0/KVM\n"},
+      {"proc/27061/task/27069/schedstat", "19175678812 7482421634 36980\n"},
+  };
+  struct Case {
+    const char *name, *path, *content;
+    std::size_t vcpus;
+  };
+  const Case cases[] = {
+      {"two", "proc/27061/task/27071/comm", "CPU \n", 2},
+      {"no pid file", "root/run/libvirt/qemu/web.pid", "", 0},
+      {"another guest", "proc/27061/cmdline", "qemu-system-x86_64 -name guest=web2,debug-threads=on", 0},
+      {"no SCHED_INFO", "proc/27061/task/27070/schedstat", "0 0 0\n", 0},
+      {"torn", "proc/27061/task/27070/schedstat", "97493446 16", 0},
+      {"unnamed threads", "proc/27061/task/27070/comm", "qemu-system-x86\n", 1},
+      {"an index that cannot be", "proc/27061/task/27070/comm", "CPU 4096/KVM\n", 1},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    CollectorFixture fixture("libvirt", good);
+    fixture.write(c.path, c.content);
+    const auto& root = fixture.root();
+    const Host host({root + "/proc", root + "/sys", root + "/root", root + "/udev"});
+    virt::QemuThreads threads;
+    EXPECT_EQ(threads.find(host, "web"), c.vcpus > 0);
+    std::vector<virt::Vcpu> vcpus;
+    threads.read(vcpus);
+    ASSERT_EQ(vcpus.size(), c.vcpus);
+    if (c.vcpus == 0) continue;
+    EXPECT_EQ(vcpus[0].numbers.values[1], 19175678812);
+    EXPECT_EQ(vcpus[0].numbers.values[2], 7482421634);
+    EXPECT_TRUE(std::isnan(vcpus[0].numbers.values[0]));
+    fixture.remove("proc/27061");  // the guest ended
+    threads.read(vcpus);
+    EXPECT_TRUE(std::isnan(vcpus[0].numbers.values[1]));
+  }
+}
 
 TEST(LibvirtXml, Labels) {
   const auto g = virt::parse_domain_xml(kXml);

@@ -73,6 +73,11 @@ def compare_with_domstats(samples, name):
     for n in range(stats["vcpu.current"]):
         for key, (suffix, factor) in VCPU.items():
             check(f"vcpu.{n}.{key}", f"libvirt_domain_vcpu_{suffix}", factor, vcpu=str(n))
+        # Read from /proc, where libvirt reads it too, in ticks of 10 ms.
+        time = one(samples, "libvirt_domain_vcpu_time_seconds_total", domain=name, vcpu=str(n))
+        assert abs(time - stats[f"vcpu.{n}.time"] / 1e9) < 0.03, f"{name} vcpu {n}: {time}, {stats[f'vcpu.{n}.time']}"
+        delay = one(samples, "libvirt_domain_vcpu_delay_seconds_total", domain=name, vcpu=str(n))
+        assert 0 <= stats[f"vcpu.{n}.delay"] / 1e9 - delay < 0.05, f"{name} vcpu {n}: {delay}"
     # These go on a little while the guest is paused.
     assert 0 < one(samples, "libvirt_domain_info_cpu_time_seconds_total", domain=name) <= stats["cpu.time"] / 1e9
     assert one(samples, "libvirt_domain_memory_stats_rss_bytes", domain=name) > 1e6
