@@ -61,12 +61,12 @@ struct RulesView {
 };
 
 struct RuleSettings {
-  std::vector<std::string> files;   // paths or globs
-  std::int64_t interval_ms = 5000;  // of groups that set none: the pipeline's
-  LabelMap external_labels;         // $externalLabels; added to what leaves the host, not to the series
+  std::vector<std::string> files = {};  // paths or globs
+  std::int64_t interval_ms = 5000;      // of groups that set none: the pipeline's
+  LabelMap external_labels = {};        // $externalLabels; added to what leaves the host, not to the series
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
-  LabelMap series_labels;
+  LabelMap series_labels = {};
 };
 
 // evaluate(), adopt() and take_transitions() by one thread (the pipeline's); the rest by any.

@@ -30,8 +30,7 @@ constexpr std::string_view kThresholdGroup = "thresholds";
 
 class Loader {
  public:
-  Loader(std::string_view yaml, const std::string& file, std::vector<std::string>& problems)
-      : file_(file), problems_(problems) {
+  Loader(std::string_view yaml, const std::string& file) : file_(file) {
     while (!yaml.empty()) lines_.push_back(take_line(yaml));
   }
 
@@ -54,16 +53,22 @@ class Loader {
     return groups;
   }
 
-  void say(const YAML::Node& at, const std::string& what) { say(at.Mark(), what); }
+  // In the order of the file.
+  void tell(std::vector<std::string>& problems) {
+    std::ranges::stable_sort(problems_, {}, [](const Found& f) { return std::pair(f.line, f.column); });
+    for (const auto& f : problems_) problems.push_back(fmt::format("{}:{}:{}: {}", file_, f.line, f.column, f.what));
+  }
 
  private:
-  void say(const YAML::Mark& m, const std::string& what) {
-    if (m.is_null()) problems_.push_back(fmt::format("{}: {}", file_, what));
-    else say(m.line + 1, m.column + 1, what);
+  struct Found {
+    int line, column;
+    std::string what;
+  };
+  void say(const YAML::Node& at, const std::string& what) {
+    const auto m = at.Mark();
+    say(m.is_null() ? 1 : m.line + 1, m.is_null() ? 1 : m.column + 1, what);
   }
-  void say(int line, int column, const std::string& what) {
-    problems_.push_back(fmt::format("{}:{}:{}: {}", file_, line, column, what));
-  }
+  void say(int line, int column, std::string what) { problems_.push_back({line, column, std::move(what)}); }
 
   // Is a map, with known keys, each once.
   bool map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
@@ -284,16 +289,18 @@ class Loader {
   }
 
   const std::string& file_;
-  std::vector<std::string>& problems_;
+  std::vector<Found> problems_;
   std::vector<std::string_view> lines_;
 };
 
 }  // namespace
 
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
-  Loader loader(yaml, file, problems);
+  Loader loader(yaml, file);
   try {
-    return loader.run(YAML::Load(std::string(yaml)));
+    auto groups = loader.run(YAML::Load(std::string(yaml)));
+    loader.tell(problems);
+    return groups;
   } catch (const YAML::ParserException& e) {
     problems.push_back(fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, e.msg));
   } catch (const YAML::Exception& e) {  // the loader asks for types before it reads: this is a bug of ours

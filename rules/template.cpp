@@ -20,10 +20,10 @@ namespace vitald {
 std::string go_float(double v) {
   if (std::isnan(v)) return "NaN";
   if (std::isinf(v)) return v > 0 ? "+Inf" : "-Inf";
-  // Shortest; an exponent below 1e-4 and from 1e21 on (strconv.FormatFloat with %v's rules).
+  // Shortest digits; with an exponent below 1e-4 and from 1e6 on (strconv's 'g' without precision).
   char buf[64];
   const double a = std::abs(v);
-  const bool exponent = a != 0 && (a < 1e-4 || a >= 1e21);
+  const bool exponent = a != 0 && (a < 1e-4 || a >= 1e6);
   const auto [end, ec] =
       std::to_chars(buf, buf + sizeof buf, v, exponent ? std::chars_format::scientific : std::chars_format::fixed);
   return {buf, end};
@@ -31,11 +31,8 @@ std::string go_float(double v) {
 
 namespace {
 
-// printf's %.Ng for humanized numbers.
-std::string significant(double v) {
-  auto text = fmt::format("{:.4g}", v);
-  return text;
-}
+// Go's %.4g.
+std::string significant(double v) { return std::isfinite(v) ? fmt::format("{:.4g}", v) : go_float(v); }
 
 }  // namespace
 
@@ -98,17 +95,17 @@ std::string humanize_duration(double v) {
 std::string humanize_timestamp(double v) {
   if (std::isnan(v) || std::isinf(v)) return significant(v);
   if (!(std::abs(v) < 1e15)) return significant(v);
-  const double floor = std::floor(v);
-  const auto seconds = static_cast<std::time_t>(floor);
+  // Milliseconds; what is below is cut off.
+  const auto total_ms = static_cast<std::int64_t>(v * 1000);
+  const auto ms = (total_ms % 1000 + 1000) % 1000;
+  const std::time_t seconds = (total_ms - ms) / 1000;
   std::tm tm{};
   gmtime_r(&seconds, &tm);
   auto text = fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
                           tm.tm_hour, tm.tm_min, tm.tm_sec);
-  const auto ms = static_cast<int>(std::llround((v - floor) * 1000));
-  if (ms > 0 && ms < 1000) {
-    auto fraction = fmt::format(".{:03}", ms);
-    while (fraction.back() == '0') fraction.pop_back();
-    text += fraction;
+  if (ms > 0) {
+    text += fmt::format(".{:03}", ms);
+    while (text.back() == '0') text.pop_back();
   }
   return text + " +0000 UTC";
 }
@@ -289,7 +286,11 @@ constexpr Function kFunctions[] = {
     {"print", 0, kAny,
      [](const std::vector<Object>& a) -> Object {
        std::string out;
-       for (const auto& x : a) out += show(x);
+       for (std::size_t i = 0; i < a.size(); ++i) {  // a blank only between two that are no text
+         const auto is_text = [&](std::size_t k) { return std::holds_alternative<std::string>(a[k]); };
+         if (i > 0 && !is_text(i - 1) && !is_text(i)) out += ' ';
+         out += show(a[i]);
+       }
        return out;
      }},
     {"humanize", 1, 1, human<humanize>},

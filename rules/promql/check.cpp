@@ -119,7 +119,7 @@ class Checker {
                       : least == most     ? fmt::format("{}", most)
                                           : fmt::format("{} to {}", least, most)));
     for (std::size_t i = 0; i < c.args.size(); ++i) {
-      if (most == 0) visit(*c.args[i]);
+      if (most == 0 || (f.optional_args >= 0 && i >= most)) visit(*c.args[i]);
       else want(*c.args[i], f.args[std::min(i, most - 1)], fmt::format("argument {} of {}", i + 1, c.name));
     }
     return f.result;

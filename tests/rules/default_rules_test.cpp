@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rule files we ship: promtool accepts them, a healthy host fires nothing, each alert fires for its cause.
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "core/clock.h"
+#include "rules/engine.h"
+#include "tests/rules/corpus.h"
+
+namespace vitald {
+namespace {
+
+const std::string kRules = std::string(VITALD_SOURCE_DIR) + "/deploy/rules/*.yaml";
+
+// An idle virtual machine: no time service, no sensors, collectors without their hardware.
+constexpr const char* kHealthy = R"(
+node_cpu_seconds_total{cpu="0",mode="idle"} 1000+29x400
+node_cpu_seconds_total{cpu="0",mode="user"} 100+0.5x400
+node_cpu_seconds_total{cpu="0",mode="steal"} 0x400
+node_pressure_cpu_waiting_seconds_total 10+0.1x400
+node_pressure_memory_stalled_seconds_total 0x400
+node_memory_MemAvailable_bytes 6e9x400
+node_memory_MemTotal_bytes 8e9x400
+node_vmstat_oom_kill 3x400
+vitald_oom_kills_total{owner_kind="unit",owner="old.service",scope="memcg"} 0x400
+node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 40e9-1e5x400
+node_filesystem_size_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 50e9x400
+node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 9e5x400
+node_filesystem_files{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e6x400
+node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x400
+node_filesystem_avail_bytes{device="tmpfs",fstype="tmpfs",mountpoint="/run"} 0x400
+node_filesystem_size_bytes{device="tmpfs",fstype="tmpfs",mountpoint="/run"} 4096x400
+node_filesystem_readonly{device="tmpfs",fstype="tmpfs",mountpoint="/run"} 0x400
+node_filesystem_avail_bytes{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 0x400
+node_filesystem_size_bytes{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 1e8x400
+node_filesystem_readonly{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 1x400
+node_timex_offset_seconds 0x400
+node_timex_sync_status 0x400
+node_timex_maxerror_seconds 16x400
+vitald_sched_runqueue_latency_seconds_bucket{le="0.001"} 0+900x400
+vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+999x400
+vitald_sched_runqueue_latency_seconds_bucket{le="+Inf"} 0+1000x400
+vitald_sched_runqueue_latency_seconds_count 0+1000x400
+node_scrape_collector_success{collector="cpu"} 1x400
+node_scrape_collector_success{collector="mdadm"} 0x400
+vitald_probe_up{probe="runq_latency"} 1x400
+vitald_probe_up{probe="block_latency"} 0x400
+node_power_supply_capacity{power_supply="hid-mouse"} 5x400
+node_power_supply_info{power_supply="hid-mouse",type="Battery",status="Discharging",scope="Device"} 1x400
+vitald_hook_dropped_total{hook="h"} 0x400
+vitald_hook_runs_total{hook="h",result="ok"} 5x400
+)";
+
+// All alerts that were ever active over 200 minutes of half-minute cycles, and those that fired.
+struct Outcome {
+  std::set<std::string> active, fired;
+};
+
+Outcome run(std::string_view healthy, std::string_view changed) {
+  std::vector<std::string> problems;
+  auto engine = RuleEngine::load({.files = {kRules}}, problems);
+  EXPECT_TRUE(engine) << fmt::format("{}", fmt::join(problems, "\n"));
+  struct Row {
+    promql::Labels labels;
+    std::vector<std::optional<double>> points;
+  };
+  std::map<std::string, Row> rows;  // a line of `changed` stands in for the same series of `healthy`
+  for (auto text : {healthy, changed})
+    while (!text.empty()) {
+      const auto line = trim(take_line(text));
+      if (line.empty()) continue;
+      const auto s = promql::split_series(line);
+      const auto points = promql::parse_points(s->second);
+      EXPECT_TRUE(points) << line;
+      rows[s->first.text()] = {s->first, *points};
+    }
+  FakeClock clock;
+  auto pool = std::make_shared<DescPool>();
+  BatchWriter writer("test");
+  Outcome out;
+  for (std::size_t i = 0; i < 400; ++i) {
+    clock.advance_ns(30'000'000'000);
+    writer.begin(clock.boot_ns());
+    writer.use(pool);
+    for (const auto& [text, row] : rows) {
+      if (i >= row.points.size() || !row.points[i]) continue;
+      std::vector<Label> labels;
+      for (const auto& l : row.labels)
+        if (l.name != promql::kMetricName) labels.push_back(l);
+      writer.set_labels(pool->get(row.labels.name(), MetricType::untyped, ""), *row.points[i], labels);
+    }
+    Snapshot s;
+    s.boot_ns = clock.boot_ns();
+    s.wall_ns = clock.wall_ns();
+    s.batches.push_back(writer.finish({}, 0, 0));
+    const auto batch = engine->evaluate(s);
+    for (const auto& sample : batch->layout->samples())
+      for (const auto& l : batch->layout->labels(sample))
+        if (l.name == "alertname") out.active.emplace(l.value);
+    for (const auto& t : engine->take_transitions()) out.fired.insert(t.alert.labels.at("alertname"));
+  }
+  for (const auto& g : engine->view()->groups)
+    for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name;
+  return out;
+}
+
+TEST(DefaultRules, HealthyHostIsSilent) {
+  const auto out = run(kHealthy, "");
+  EXPECT_EQ(fmt::format("{}", fmt::join(out.active, " ")), "");
+}
+
+TEST(DefaultRules, EachFiresForItsCause) {
+  struct Case {
+    const char *fires, *series;
+  };
+  const Case cases[] = {
+      {"HostCpuSaturated", R"(node_cpu_seconds_total{cpu="0",mode="user"} 100+29x400
+                              node_pressure_cpu_waiting_seconds_total 10+20x400)"},
+      {"HostCpuStolen", R"(node_cpu_seconds_total{cpu="0",mode="steal"} 0+6x400)"},
+      {"HostRunQueueSlow", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+                              vitald_sched_runqueue_latency_seconds_bucket{le="0.256"} 0+999x400
+                              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+      {"HostRunQueueSlow HostRunQueueStalled", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+                              vitald_sched_runqueue_latency_seconds_bucket{le="1.024"} 0+901x400
+                              vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
+                              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+      {"HostMemoryLow", "node_memory_MemAvailable_bytes 7e8x400"},
+      {"HostMemoryExhausted HostMemoryLow", "node_memory_MemAvailable_bytes 1e8x400"},
+      {"HostMemoryStalled", "node_pressure_memory_stalled_seconds_total 0+6x400"},
+      {"HostOomKill", "node_vmstat_oom_kill 3x200 4x200"},
+      {"HostOomKill", R"(vitald_oom_kills_total{owner_kind="unit",owner="new.service",scope="memcg"} _x200 1x200)"},
+      {"HostFilesystemAlmostFull",
+       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 4e9x400)"},
+      {"HostFilesystemAlmostFull HostFilesystemFull",
+       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e9x400)"},
+      {"HostFilesystemFillsUp",
+       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 15e9-2.4e7x400)"},
+      {"HostInodesLow", R"(node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e4x400)"},
+      {"HostFilesystemTurnedReadOnly",
+       R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x200 1x200)"},
+      {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
+      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400)"},
+      {"HostTemperatureCritical HostTemperatureHigh", R"(node_thermal_zone_temp{zone="0",type="cpu"} 81x400)"},
+      // The kernel's raw value does not count where libsensors has one.
+      {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
+              vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
+      {"HostTemperatureHigh", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 71x400)"},
+      {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="critical"} 1x400
+                             vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
+      {"HostBatteryLow", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
+                            node_power_supply_info{power_supply="BAT0",type="Battery",status="Discharging"} 1x400)"},
+      {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
+              node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
+      {"HostClockWrong", "node_timex_sync_status 1x400\nnode_timex_offset_seconds 0.2x400"},
+      {"HostClockUnsynchronised", "node_timex_sync_status 1x200 0x200"},
+      {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"} 1x200 0x200)"},
+      {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"} 1x200 0x200)"},
+      {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
+      {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.series);
+    EXPECT_EQ(fmt::format("{}", fmt::join(run(kHealthy, c.series).fired, " ")), c.fires);
+  }
+}
+
+TEST(DefaultRules, PromtoolAccepts) {
+  if (access("/usr/bin/promtool", X_OK) != 0) GTEST_SKIP() << "no /usr/bin/promtool (Debian package prometheus)";
+  EXPECT_EQ(std::system(("/usr/bin/promtool check rules " + kRules + " >/dev/null").c_str()), 0);
+}
+
+}  // namespace
+}  // namespace vitald

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rules/load.h"
+
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace vitald {
+namespace {
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Each bad/NAME.bad.yaml has its whole expected text beside it in NAME.txt. VITALD_REWRITE=1 writes them anew;
+// the diff is then reviewed like code.
+TEST(Load, BadFiles) {
+  const auto folder = std::filesystem::path(VITALD_SOURCE_DIR) / "tests/rules/bad";
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (!name.ends_with(".bad.yaml")) continue;
+    SCOPED_TRACE(name);
+    ++files;
+    std::vector<std::string> problems;
+    load_rules(read(entry.path()), name, problems);
+    const auto got = fmt::format("{}\n", fmt::join(problems, "\n"));
+    const auto expected = folder / (name.substr(0, name.size() - std::string_view(".bad.yaml").size()) + ".txt");
+    if (std::getenv("VITALD_REWRITE")) std::ofstream(expected) << got;
+    EXPECT_EQ(got, read(expected));
+  }
+  EXPECT_GE(files, 6u);
+}
+
+TEST(Load, Groups) {
+  std::vector<std::string> problems;
+  const auto groups = load_rules(R"(
+groups:
+  - name: g
+    interval: 1m
+    limit: 7
+    query_offset: 10s
+    labels: {team: a, severity: low}
+    rules:
+      - alert: A
+        expr: up == 0
+        for: 1h30m
+        keep_firing_for: 5m
+        labels: {severity: high}
+        annotations: {summary: "{{ $labels.x }}"}
+      - record: a:b
+        expr: sum(up)
+  - name: empty
+)",
+                                 "f.yaml", problems);
+  ASSERT_EQ(fmt::format("{}", fmt::join(problems, "\n")), "");
+  ASSERT_EQ(groups.size(), 2u);
+  const auto& g = groups[0];
+  EXPECT_EQ(g.interval_ms, 60'000);
+  EXPECT_EQ(g.limit, 7u);
+  EXPECT_EQ(g.query_offset_ms, 10'000);
+  ASSERT_EQ(g.rules.size(), 2u);
+  EXPECT_EQ(g.rules[0].for_ms, 5'400'000);
+  EXPECT_EQ(g.rules[0].keep_firing_for_ms, 300'000);
+  ASSERT_EQ(g.rules[0].labels.size(), 2u);
+  EXPECT_EQ(g.rules[0].labels[0].second.text(), "high");
+  EXPECT_EQ(g.rules[0].labels[1].second.text(), "a");
+  EXPECT_FALSE(g.rules[1].alert);
+}
+
+TEST(Load, Files) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "vitald_rule_files";
+  std::filesystem::create_directories(folder);
+  for (const char* name : {"b.yaml", "a.yaml", "c.txt"}) std::ofstream(folder / name) << "";
+  std::vector<std::string> problems;
+  const auto files = find_rule_files({folder / "*.yaml", folder / "a.yaml", folder / "*.none"}, problems);
+  EXPECT_EQ(files, (std::vector<std::string>{folder / "a.yaml", folder / "b.yaml"}));
+  EXPECT_TRUE(problems.empty());
+  find_rule_files({folder / "no.yaml", folder / "no/*.yaml"}, problems);
+  ASSERT_EQ(problems.size(), 2u);
+  EXPECT_EQ(problems[0], (folder / "no.yaml: no such rule file, expected a file or a glob like rules/*.yaml").string());
+  EXPECT_EQ(problems[1], (folder / "no/*.yaml: no folder '").string() + (folder / "no").string() +
+                             "', expected one with rule files");
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace vitald
