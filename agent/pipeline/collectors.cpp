@@ -119,6 +119,7 @@ CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
     const auto& error = made.error();
     status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
     status.text = error.text;
+    status.empty = entry.state == DefaultState::on && error.kind == Errc::absent && error.err == 0;
     status.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
     // That this machine has no such thing is no news, unless it was asked for by name.
     const bool usual = error.kind == Errc::absent && !options_->given(switch_name(entry));
@@ -309,7 +310,7 @@ void Collectors::emit_rest(BatchWriter& out) const {
   for (const auto& row : not_on_) {
     if (row.state == CollectorStatus::State::off || !row.expected) continue;
     out.set(kMetrics[duration], 0, row.name);
-    out.set(kMetrics[success], 0, row.name);
+    out.set(kMetrics[success], row.empty ? 1 : 0, row.name);
   }
   for (const auto& slot : slots_) {
     if (!slot->worker) continue;

@@ -26,6 +26,7 @@ struct CollectorStatus {
   State state = State::off;
   std::string text;      // what is attached, or why it is not on
   bool expected = true;  // it should be on: failing is worth a number
+  bool empty = false;    // the kernel has the interface and nothing in it: a success for node_exporter
   [[nodiscard]] bool probe() const { return folder == "bpf"; }
 };
 using CollectorStatuses = std::shared_ptr<const std::vector<CollectorStatus>>;

@@ -341,8 +341,8 @@ class Hwmon final : public Collector {
   std::int64_t rescan_ns_ = 0;
 };
 
-// node_exporter calls the collector failed (ErrNoData) without the folder and successful with an empty one;
-// here both are absent, so that no process is started for nothing.
+// Absent, so that no process is started for nothing. node_exporter calls the collector failed (ErrNoData)
+// without the folder, and successful with an empty one: then the error has no errno.
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto chips =
       NameFilter::make(options.text("collector.hwmon.chip-exclude"), options.text("collector.hwmon.chip-include"));

@@ -180,8 +180,8 @@ class PowerSupplyClass final : public Collector {
   HelperPool helpers_;
 };
 
-// Without the folder node_exporter calls the collector failed (ErrNoData), with an empty one successful;
-// both are absent here, so that no process is started for nothing.
+// Absent, so that no process is started for nothing. node_exporter calls the collector failed (ErrNoData)
+// without the folder, and successful with an empty one: then the error has no errno.
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto filter = NameFilter::make(options.text("collector.powersupply.ignored-supplies"), "");
   if (!filter) return fail(filter.error());

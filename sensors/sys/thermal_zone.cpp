@@ -109,13 +109,13 @@ class ThermalZone final : public Collector {
   HelperPool helpers_;
 };
 
-// node_exporter calls the collector successful without zones or even without the folder; absent here, so
-// that no process is started for nothing.
+// Absent, so that no process is started for nothing. Without an errno it counts as a success: node_exporter
+// says so without zones and even without the folder.
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
   const auto path = host.sysfs("class/thermal");
   const auto entries = list_directory(path);
-  if (!entries) return absent_when_gone(entries.error());
-  for (const auto& name : *entries)
+  if (!entries && entries.error().kind != Errc::gone) return fail(entries.error());
+  for (const auto& name : entries.value_or(std::vector<std::string>()))
     if (number_of(name, kZone) || number_of(name, kDevice)) return std::make_unique<ThermalZone>(host);
   return fail(Errc::absent, path + ": this machine has no thermal zone and no cooling device");
 }
