@@ -79,6 +79,10 @@ COVERED = {
     "qdisc": "qdisc_.*",
     "sysctl": "sysctl_.*",
     "zoneinfo": "zoneinfo_.*",
+    "bcache": "bcache_.*",
+    "bcachefs": "bcachefs_.*",
+    "btrfs": "btrfs_.*",
+    "wifi": "wifi_.*",
 }
 
 # As node_exporter's own end-to-end test runs it.
@@ -111,6 +115,8 @@ COLLECTOR_FLAGS = {
         "--collector.sysctl.include=fs.file-nr:total,current,max",
         "--collector.sysctl.include=kernel.threads-max",
     ],
+    "bcache": ["--collector.bcache.priorityStats"],
+    "wifi": ["--collector.wifi.fixtures=collector/fixtures/wifi"],
 }
 
 # What does not come from the trees, but from the running machine. Its HELP and TYPE do not change.

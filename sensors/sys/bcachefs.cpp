@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/kernel_file.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr std::string_view kSource = "/sys/fs/bcachefs/*";
+constexpr MetricDesc kMetrics[] = {
+    {"node_bcachefs_info", gauge, "Filesystem information.", "uuid", "", kSource},
+    {"node_bcachefs_btree_cache_size_bytes", gauge, "Btree cache memory usage in bytes.", "uuid", "bytes", kSource},
+    {"node_bcachefs_compression_compressed_bytes", gauge, "Compressed size by algorithm.", "uuid,algorithm", "bytes",
+     kSource},
+    {"node_bcachefs_compression_uncompressed_bytes", gauge, "Uncompressed size by algorithm.", "uuid,algorithm",
+     "bytes", kSource},
+    {"node_bcachefs_errors_total", counter, "Error count by error type.", "uuid,error_type", "", kSource},
+    {"node_bcachefs_btree_writes_total", counter, "Number of btree writes by type.", "uuid,type", "", kSource},
+    {"node_bcachefs_btree_write_average_size_bytes", gauge, "Average btree write size by type.", "uuid,type", "bytes",
+     kSource},
+    {"node_bcachefs_device_info", gauge, "Device information.", "uuid,device,label,state", "", kSource},
+    {"node_bcachefs_device_bucket_size_bytes", gauge, "Bucket size in bytes.", "uuid,device", "bytes", kSource},
+    {"node_bcachefs_device_buckets", gauge, "Total number of buckets.", "uuid,device", "", kSource},
+    {"node_bcachefs_device_durability", gauge, "Device durability setting.", "uuid,device", "", kSource},
+    {"node_bcachefs_device_io_done_bytes_total", counter, "IO bytes by operation type and data type.",
+     "uuid,device,operation,data_type", "bytes", kSource},
+    {"node_bcachefs_device_io_errors_total", counter, "IO errors by error type.", "uuid,device,type", "", kSource},
+    {"node_bcachefs_*_total", counter, "*", "uuid", "", kSource},
+};
+enum Family {
+  kInfo,
+  kCacheSize,
+  kCompressed,
+  kUncompressed,
+  kErrors,
+  kWrites,
+  kWriteSize,
+  kDeviceInfo,
+  kBucketSize,
+  kBuckets,
+  kDurability,
+  kIoDone,
+  kIoErrors
+};
+
+// "2.05G": powers of 1024, in whole bytes.
+std::optional<double> human(std::string_view text) {
+  text = trim(text);
+  double factor = 1;
+  constexpr std::string_view kPrefixes = "kmgtpe";
+  if (!text.empty()) {
+    const char last = text.back();
+    const auto power = kPrefixes.find(last >= 'A' && last <= 'Z' ? static_cast<char>(last - 'A' + 'a') : last);
+    if (power != kPrefixes.npos) {
+      factor = std::pow(1024, static_cast<double>(power) + 1);
+      text.remove_suffix(1);
+    }
+  }
+  const auto n = parse_double(trim(text));
+  return n ? std::optional(std::floor(*n * factor)) : std::nullopt;
+}
+
+// The text of a file; empty when it is not there.
+Result<std::string_view> read_if_there(KernelFile& file) {
+  auto text = file.read();
+  if (!text && text.error().kind == Errc::gone) return std::string_view();
+  return text;
+}
+
+struct Counter {
+  explicit Counter(const std::string& path) : file(path) {}
+  KernelFile file;
+  const MetricDesc* desc = nullptr;
+};
+// "dev-0", or one of the other files of the filesystem.
+struct Device {
+  explicit Device(const std::string& path)
+      : label(path + "/label"),
+        state(path + "/state"),
+        bucket_size(path + "/bucket_size"),
+        buckets(path + "/nbuckets"),
+        durability(path + "/durability"),
+        io_done(path + "/io_done"),
+        io_errors(path + "/io_errors") {}
+  Attribute label, state, bucket_size, buckets, durability;
+  KernelFile io_done, io_errors;
+};
+struct Filesystem {
+  explicit Filesystem(const std::string& path)
+      : cache_size(path + "/btree_cache_size"),
+        compression(path + "/compression_stats"),
+        errors(path + "/errors"),
+        writes(path + "/btree_write_stats"),
+        counters(path + "/counters"),
+        devices(path) {}
+  Attribute cache_size;
+  KernelFile compression, errors, writes;
+  KernelItems<Counter> counters;
+  KernelItems<Device> devices;
+};
+
+class Bcachefs final : public Collector {
+ public:
+  explicit Bcachefs(const Host& host) : filesystems_(host.sysfs("fs/bcachefs")) {}
+
+  Result<> collect(BatchWriter& out) override {
+    out.use(pool_);
+    if (auto listed = filesystems_.refresh(); !listed) return absent_when_gone(listed.error());
+    if (filesystems_.items().empty()) return fail(Errc::absent, filesystems_.path() + ": no filesystem");
+    for (auto& [uuid, fs] : filesystems_.items())
+      if (auto done = collect_filesystem(uuid, fs, out); !done) return done;
+    return {};
+  }
+
+ private:
+  Result<> collect_filesystem(std::string_view uuid, Filesystem& fs, BatchWriter& out) {
+    out.set(kMetrics[kInfo], 1, uuid);
+    const auto size = fs.cache_size.text().value_or("");
+    const auto bytes = size.empty() ? std::optional(0.0) : human(size);
+    if (!bytes) return malformed(fs.cache_size.path(), size, "a size");
+    out.set(kMetrics[kCacheSize], *bytes, uuid);
+    if (auto done = collect_compression(uuid, fs.compression, out); !done) return done;
+    if (auto done = collect_errors(uuid, fs.errors, out); !done) return done;
+    if (auto done = collect_counters(uuid, fs.counters, out); !done) return done;
+    if (auto done = collect_writes(uuid, fs.writes, out); !done) return done;
+    if (auto listed = fs.devices.refresh(); !listed) return listed;
+    for (auto& [name, device] : fs.devices.items()) {
+      std::string_view id = name;
+      if (!take_prefix(id, "dev-")) continue;
+      if (auto done = collect_device(uuid, id, device, out); !done) return done;
+    }
+    return {};
+  }
+
+  // "type          compressed    uncompressed     average extent size", "lz4     48.9G     71.2G     62.5k"
+  static Result<> collect_compression(std::string_view uuid, KernelFile& file, BatchWriter& out) {
+    const auto text = read_if_there(file);
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    take_line(rest);
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      auto algorithm = take_word(words);
+      const auto first = take_word(words), second = take_word(words);
+      if (second.empty()) continue;
+      const auto compressed = human(first), uncompressed = human(second);
+      if (!compressed || !uncompressed) return malformed(file.path(), line, "a name and two sizes");
+      if (algorithm.ends_with(':')) algorithm.remove_suffix(1);
+      out.set(kMetrics[kCompressed], *compressed, uuid, algorithm);
+      out.set(kMetrics[kUncompressed], *uncompressed, uuid, algorithm);
+    }
+    return {};
+  }
+
+  // "btree_node_data_missing                         2       1753593586": how often, when last
+  static Result<> collect_errors(std::string_view uuid, KernelFile& file, BatchWriter& out) {
+    const auto text = read_if_there(file);
+    if (!text) return fail(text.error());
+    for (std::string_view rest = *text; !rest.empty();) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      const auto type = take_word(words), count = take_word(words);
+      if (count.empty()) continue;
+      const auto n = parse_u64(count);
+      if (!n) return malformed(file.path(), line, "a name and a count");
+      out.set(kMetrics[kErrors], static_cast<double>(*n), uuid, type);
+    }
+    return {};
+  }
+
+  // "since mount:                   302707", "since filesystem creation:     1515147"
+  Result<> collect_counters(std::string_view uuid, KernelItems<Counter>& counters, BatchWriter& out) {
+    if (auto listed = counters.refresh(); !listed) return listed.error().kind == Errc::gone ? Result<>{} : listed;
+    for (auto& [name, counter_file] : counters.items()) {
+      const auto text = counter_file.file.read();
+      if (!text) return fail(text.error());
+      std::optional<double> value;
+      for (std::string_view rest = *text; !rest.empty();) {
+        auto line = take_line(rest);
+        if (take_prefix(line, "since filesystem creation:")) value = human(line);
+      }
+      if (!value) return malformed(counter_file.file.path(), trim(*text), "'since filesystem creation: N'");
+      if (!counter_file.desc)
+        counter_file.desc = &pool_->get("node_bcachefs_" + name + "_total", counter,
+                                        "Bcachefs counter " + name + " since filesystem creation.", "uuid");
+      out.set(*counter_file.desc, *value, uuid);
+    }
+    return {};
+  }
+
+  // "                   nr        size", "initial:           3298401   100k"
+  static Result<> collect_writes(std::string_view uuid, KernelFile& file, BatchWriter& out) {
+    const auto text = read_if_there(file);
+    if (!text) return fail(text.error());
+    std::string_view rest = *text;
+    take_line(rest);
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      auto type = take_word(words);
+      const auto count = take_word(words), size = take_word(words);
+      if (size.empty()) continue;
+      const auto n = parse_u64(count);
+      const auto bytes = human(size);
+      if (!n || !bytes) return malformed(file.path(), line, "a name, a count and a size");
+      if (type.ends_with(':')) type.remove_suffix(1);
+      out.set(kMetrics[kWrites], static_cast<double>(*n), uuid, type);
+      out.set(kMetrics[kWriteSize], *bytes, uuid, type);
+    }
+    return {};
+  }
+
+  Result<> collect_device(std::string_view uuid, std::string_view id, Device& device, BatchWriter& out) {
+    label_ = device.label.text().value_or("");
+    out.set(kMetrics[kDeviceInfo], 1, uuid, id, label_, device.state.text().value_or(""));
+    const auto size = device.bucket_size.text().value_or("0");
+    const auto bytes = human(size);
+    if (!bytes) return malformed(device.bucket_size.path(), size, "a size");
+    out.set(kMetrics[kBucketSize], *bytes, uuid, id);
+    out.set(kMetrics[kBuckets], static_cast<double>(device.buckets.u64().value_or(0)), uuid, id);
+    out.set(kMetrics[kDurability], static_cast<double>(device.durability.u64().value_or(0)), uuid, id);
+    if (auto done = collect_io_done(uuid, id, device.io_done, out); !done) return done;
+    return collect_io_errors(uuid, id, device.io_errors, out);
+  }
+
+  // "read:", below it "sb          :       86016", then "write:"
+  static Result<> collect_io_done(std::string_view uuid, std::string_view id, KernelFile& file, BatchWriter& out) {
+    const auto text = read_if_there(file);
+    if (!text) return fail(text.error());
+    std::string_view operation;
+    for (std::string_view rest = *text; !rest.empty();) {
+      const auto line = trim(take_line(rest));
+      std::string_view value = line;
+      const auto key = trim(take_until(value, ':'));
+      value = trim(value);
+      if (value.empty()) {
+        if (key == "read" || key == "write") operation = key;
+        continue;
+      }
+      if (operation.empty()) continue;
+      const auto n = parse_u64(value);
+      if (!n) return malformed(file.path(), line, "a name and bytes");
+      out.set(kMetrics[kIoDone], static_cast<double>(*n), uuid, id, operation, key);
+    }
+    return {};
+  }
+
+  // "IO errors since filesystem creation", below it "  read:    18828"; then the same since a reset
+  static Result<> collect_io_errors(std::string_view uuid, std::string_view id, KernelFile& file, BatchWriter& out) {
+    const auto text = read_if_there(file);
+    if (!text) return fail(text.error());
+    bool ours = false;
+    for (std::string_view rest = *text; !rest.empty();) {
+      const auto line = take_line(rest);
+      if (line.starts_with("IO errors since ")) {
+        if (ours) break;
+        ours = line.starts_with("IO errors since filesystem creation");
+        continue;
+      }
+      std::string_view value = line;
+      const auto type = trim(take_until(value, ':'));
+      if (!ours || trim(value).empty()) continue;
+      const auto n = parse_u64(trim(value));
+      if (!n) return malformed(file.path(), line, "a name and a count");
+      out.set(kMetrics[kIoErrors], static_cast<double>(*n), uuid, id, type);
+    }
+    return {};
+  }
+
+  KernelItems<Filesystem> filesystems_;
+  DescPoolPtr pool_ = std::make_shared<DescPool>();
+  std::string label_;  // of the device at hand; kept for its memory
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Bcachefs>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_bcachefs;
+const CollectorInfo collector_bcachefs{kMetrics, {}, make};
+
+}  // namespace vitald
