@@ -3,6 +3,7 @@
 
 #include "agent/pipeline/pipeline.h"
 #include "exporters/encode/metrics_docs.h"
+#include "rules/engine.h"
 
 namespace vitald {
 namespace {
@@ -32,6 +33,9 @@ std::string metrics_docs() {
   const DocsSection others[] = {
       {"Every collector", "Written by the pipeline for each collector that runs.", Collectors::metrics()},
       {"The agent", "Written by the pipeline once a cycle.", Pipeline::metrics()},
+      {"Rules",
+       "Written where rules are loaded, beside the series that recording rules name; with the labels of the alert.",
+       RuleEngine::metrics()},
       {"The agent's instruments", "Its own counters and histograms; those of hooks where hooks are configured.",
        kInstruments},
   };

@@ -19,12 +19,14 @@ namespace vitald {
 
 namespace {
 
-constexpr MetricDesc kAlerts = {
-    .name = "ALERTS", .type = MetricType::gauge, .help = "Pending and firing alerts of this host's rules, always 1."};
-constexpr MetricDesc kAlertsForState = {
-    .name = "ALERTS_FOR_STATE",
-    .type = MetricType::gauge,
-    .help = "When a pending or firing alert became active, seconds since the epoch."};
+constexpr MetricDesc kMetrics[] = {
+    {.name = "ALERTS", .type = MetricType::gauge, .help = "Pending and firing alerts of this host's rules, always 1."},
+    {.name = "ALERTS_FOR_STATE",
+     .type = MetricType::gauge,
+     .help = "When a pending or firing alert became active, seconds since the epoch."},
+};
+constexpr const MetricDesc& kAlerts = kMetrics[0];
+constexpr const MetricDesc& kAlertsForState = kMetrics[1];
 
 Result<std::string> read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -361,6 +363,8 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
   }
   return out;
 }
+
+std::span<const MetricDesc> RuleEngine::metrics() { return kMetrics; }
 
 std::size_t RuleEngine::rule_count() const {
   std::size_t n = 0;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,8 @@ class RuleEngine {
   [[nodiscard]] HistorySize history_size() const;
   // Nothing to evaluate: the agent then runs no timer.
   [[nodiscard]] bool empty() const { return rule_count() == 0; }
+
+  static std::span<const MetricDesc> metrics();
 
  private:
   RuleEngine();

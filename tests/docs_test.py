@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-VITALD = os.environ["VITALD"]
+VITALD = os.environ.get("VITALD", str(TOP / "build/release/vitald"))
 bad = []
 
 
