@@ -329,8 +329,14 @@ promql::Points History::range(std::uint32_t id, std::int64_t first_ms, std::int6
   const auto* c = series_[id].column.get();
   if (!c) return {};
   auto& w = window_;
-  if (w.first != first_ms || w.last != last_ms || w.end != axis_end())
-    w = {first_ms, last_ms, index_from(first_ms - offset_ms_), index_from(last_ms - offset_ms_ + 1), axis_end()};
+  if (w.first != first_ms || w.last != last_ms || w.end != axis_end()) {
+    w.first = first_ms;
+    w.last = last_ms;
+    w.end = axis_end();
+    w.lo = index_from(first_ms - offset_ms_);
+    w.hi = index_from(last_ms - offset_ms_ + 1);
+    w.times.clear();
+  }
   // The newest value of a rule's series may still come.
   const bool whole = c->holes_end <= w.lo && !(w.hi == axis_end() && !c->head.empty() && is_hole(c->head.back()));
   if (w.lo >= head_first_ && whole) {
@@ -339,16 +345,30 @@ promql::Points History::range(std::uint32_t id, std::int64_t first_ms, std::int6
   }
   const auto lo = std::max(w.lo, c->first_block * kBlock);
   if (lo >= w.hi) return {};
-  buffer.values.resize(w.hi - lo);
+  if (w.times.empty())
+    for (auto i = w.lo; i < w.hi; ++i) w.times.push_back(time_at(i));
+  const auto* times = w.times.data() + (lo - w.lo);
+  const auto count = w.hi - lo;
+  buffer.values.resize(count);
   copy(*c, lo, w.hi, buffer.values.data());
+  if (!has_holes(*c, lo, w.hi)) return {times, buffer.values.data(), count, offset_ms_};
   buffer.times.clear();
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < w.hi - lo; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (is_hole(buffer.values[i])) continue;
     buffer.values[kept++] = buffer.values[i];
-    buffer.times.push_back(time_at(lo + i));
+    buffer.times.push_back(times[i]);
   }
   return {buffer.times.data(), buffer.values.data(), kept, offset_ms_};
+}
+
+bool History::has_holes(const Column& c, std::size_t from, std::size_t to) const {
+  for (auto block = from / kBlock; block * kBlock < std::min(to, head_first_); ++block)
+    if (block - c.first_block >= c.blocks.size() || c.blocks[block - c.first_block].has_holes()) return true;
+  if (to <= head_first_) return false;
+  const auto first = std::max(from, head_first_) - head_first_;
+  return std::any_of(c.head.begin() + static_cast<std::ptrdiff_t>(first),
+                     c.head.begin() + static_cast<std::ptrdiff_t>(to - head_first_), is_hole);
 }
 
 // ---- the rest

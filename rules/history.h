@@ -109,6 +109,7 @@ class History final : public promql::SeriesSource {
   [[nodiscard]] std::size_t index_from(std::int64_t boot_ms) const;
   // The values [from, to) of a column, holes included, into `out`.
   void copy(const Column& c, std::size_t from, std::size_t to, double* out) const;
+  [[nodiscard]] bool has_holes(const Column& c, std::size_t from, std::size_t to) const;
 
   Settings settings_;
   std::vector<Bound> bounds_;
@@ -131,7 +132,8 @@ class History final : public promql::SeriesSource {
   struct Window {
     std::int64_t first = 0, last = -1;
     std::size_t lo = 0, hi = 0, end = 0;
-  } window_;  // of the last range(): the same for all series of a selector
+    std::vector<std::int64_t> times;  // of [lo, hi), when somebody needed them
+  } window_;                          // of the last range(): the same for all series of a selector
 };
 
 }  // namespace vitald

@@ -17,6 +17,7 @@ class Block {
  public:
   static Block pack(const double* values);  // kBlock of them
   void unpack(double* values) const;
+  [[nodiscard]] bool has_holes() const { return holes_; }
   // Of this object and what it points to.
   [[nodiscard]] std::size_t bytes() const { return sizeof *this + size_; }
 

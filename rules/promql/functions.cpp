@@ -92,25 +92,32 @@ Maybe idelta(const Points& p, Args, const RangeContext&) { return instant_change
 struct Line {
   double slope = 0, intercept = 0;
 };
-// Least squares, with `zero_ms` as the origin of time.
+// Least squares, with `zero_ms` as the origin of time. Sums are of distances from the first sample, which keeps
+// them small enough for plain addition, and in four lanes, because one chain of additions is 5 times slower.
 Line regression(const Points& p, std::int64_t zero_ms) {
+  constexpr std::size_t kLanes = 4;
   const double n = static_cast<double>(p.count), first = p.values[0];
-  bool constant = true;
-  Sum x, y, xy, xx;
-  for (std::size_t i = 0; i < p.count; ++i) {
-    const double v = p.values[i];
-    constant = constant && v == first;
-    const double t = static_cast<double>(p.time(i) - zero_ms) / 1000;
-    x.add(t);
-    y.add(v);
-    xy.add(t * v);
-    xx.add(t * t);
-  }
-  if (constant) return std::isinf(first) ? Line{kNaN, kNaN} : Line{0, first};
-  const double sx = x.value(), sy = y.value();
-  const double covariance = xy.value() - sx * sy / n, variance = xx.value() - sx * sx / n;
-  const double slope = covariance / variance;
-  return {slope, sy / n - slope * sx / n};
+  const auto first_ms = p.times[0];
+  double x[kLanes] = {}, y[kLanes] = {}, xy[kLanes] = {}, xx[kLanes] = {};
+  bool varies = false;
+  const auto add = [&](std::size_t i, std::size_t lane) {
+    const double t = static_cast<double>(p.times[i] - first_ms), v = p.values[i] - first;
+    varies |= !(v == 0);
+    x[lane] += t;
+    y[lane] += v;
+    xy[lane] += t * v;
+    xx[lane] += t * t;
+  };
+  std::size_t i = 0;
+  for (; i + kLanes <= p.count; i += kLanes)
+    for (std::size_t lane = 0; lane < kLanes; ++lane) add(i + lane, lane);
+  for (; i < p.count; ++i) add(i, 0);
+  if (!varies) return {0, first};
+  const auto total = [](const double(&lanes)[kLanes]) { return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]); };
+  const double sx = total(x), sy = total(y);
+  const double slope_ms = (total(xy) - sx * sy / n) / (total(xx) - sx * sx / n);
+  const double to_zero_ms = static_cast<double>(zero_ms - p.time(0));
+  return {slope_ms * 1000, first + sy / n + slope_ms * (to_zero_ms - sx / n)};
 }
 
 Maybe deriv(const Points& p, Args, const RangeContext&) {
