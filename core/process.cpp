@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include <csignal>
 #include <cstring>
 #include <memory>
+#include <new>
 
 namespace vitald {
 namespace {
@@ -25,18 +27,19 @@ namespace {
 constexpr auto P_PIDFD = static_cast<idtype_t>(3);
 #endif
 
-// All that the child needs, made beforehand: it shares our memory until exec and may not allocate.
+// All that the child needs, made beforehand: other threads may hold locks of the allocator, so it may not
+// allocate. Lies in memory that both share, for the answer.
 struct Plan {
-  const char* path;
-  char* const* argv;
-  char* const* envp;
-  const char* directory;  // null: stay
-  int fds[3];
-  bool switch_user;
+  const char* path = nullptr;
+  char* const* argv = nullptr;
+  char* const* envp = nullptr;
+  const char* directory = nullptr;  // null: stay
+  int fds[3] = {};
+  bool switch_user = false;
   ProcessUser user;
-  int death_signal;
-  pid_t parent;
-  sigset_t mask;  // of the caller
+  int death_signal = 0;
+  pid_t parent = -1;
+  sigset_t mask{};
   int error = 0;  // the child's answer; it stays 0 when exec worked
   const char* step = "";
 };
@@ -47,14 +50,13 @@ int refuse(Plan& plan, const char* step) {
   _exit(127);
 }
 
-// Raw calls: the library's setresuid() would signal every thread of the parent to follow (nptl setxid).
+// Raw calls: the library's setresuid() wants every thread it knows to follow (nptl setxid), and they are not here.
 int become(const ProcessUser& user) {
   if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, user.gid, user.gid, user.gid) != 0) return -1;
   return static_cast<int>(syscall(SYS_setresuid, user.uid, user.uid, user.uid));
 }
 
-// Runs between clone and exec, on its own stack in our address space, while our thread waits. The signal
-// and descriptor tables are copies.
+// Runs between clone and exec while our thread waits.
 int child_main(void* argument) {
   Plan& plan = *static_cast<Plan*>(argument);
   // No handler of ours may run here. Ignored signals would stay ignored across exec.
@@ -83,6 +85,12 @@ int child_main(void* argument) {
   return refuse(plan, "exec");
 }
 
+struct Unmap {
+  void operator()(void* page) const {
+    if (page != MAP_FAILED) munmap(page, sizeof(Plan));
+  }
+};
+
 std::vector<char*> c_strings(const std::vector<std::string>& list) {
   std::vector<char*> out;
   out.reserve(list.size() + 1);
@@ -109,7 +117,10 @@ Result<ProcessUser> find_user(const std::string& name) {
 Result<Process> Process::start(const ProcessSettings& settings) {
   constexpr std::size_t kStackBytes = 64 * 1024;
   const auto argv = c_strings(settings.arguments), envp = c_strings(settings.environment);
-  Plan plan{};
+  const std::unique_ptr<void, Unmap> page(
+      mmap(nullptr, sizeof(Plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  if (page.get() == MAP_FAILED) return fail(from_errno(fmt::format("{}: mmap", settings.path), errno));
+  Plan& plan = *new (page.get()) Plan;
   plan.path = settings.path.c_str();
   plan.argv = argv.data();
   plan.envp = envp.data();
@@ -128,9 +139,9 @@ Result<Process> Process::start(const ProcessSettings& settings) {
   const sigset_t ours = plan.mask;
   sigemptyset(&plan.mask);  // what we block (to wait for it) the child must see
   int pidfd = -1;
-  // As posix_spawn does it, which knows neither users nor PR_SET_PDEATHSIG: no page table is copied.
-  const pid_t pid =
-      clone(child_main, reinterpret_cast<void*>(top), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
+  // posix_spawn knows neither users nor PR_SET_PDEATHSIG. CLONE_VM as it uses it would save copying the page
+  // tables, but ThreadSanitizer then reports races that are none.
+  const pid_t pid = clone(child_main, reinterpret_cast<void*>(top), CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
   const int err = errno;
   pthread_sigmask(SIG_SETMASK, &ours, nullptr);
   if (pid < 0) return fail(from_errno(fmt::format("{}: clone", settings.path), err));

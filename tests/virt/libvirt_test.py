@@ -3,8 +3,10 @@
 """Real guests: vitald's numbers against `virsh domstats` and Debian's libvirt exporter; guests that come and go;
 a libvirtd that is killed and comes back."""
 
+import os
 import pathlib
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from guests import can_run, children, define, domstats, enter_namespace, libvirtd, virsh  # noqa: E402
@@ -165,6 +167,13 @@ def main():
             assert one(samples, "vitald_worker_starts_total", collector="libvirt") == 1  # the worker lived through it
             assert one(samples, "libvirt_domain_info_vstate", domain=names[0]) == 1
             worker_rss(agent.pid)
+
+        # As in a container: the host's sockets and pid files lie below --path.rootfs.
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(f"{root}/run")
+            os.symlink("/run/libvirt", f"{root}/run/libvirt")
+            with vitald(*flags, f"--path.rootfs={root}") as (_, url):
+                wait_for("libvirt_up 1 through another root", 20, lambda: one(metrics(url)[1], "libvirt_up") == 1)
 
 
 def worker_rss(agent):
