@@ -218,6 +218,32 @@ int on_wakeup_new_raw(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/*
+ * Run by user space before it reads, for the slices that have not ended: a task alone on its CPU may not be switched
+ * for seconds. The clock is this CPU's and at most a tick old; other CPUs' clocks are the same but for that.
+ */
+__u64 clock_ns = 0;
+
+static __always_inline int read_clock_now(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	clock_ns = has_last_queued ? BPF_CORE_READ(task, se.cfs_rq, rq, clock) : bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("raw_tp/sched_switch")
+int read_clock(void *ctx __attribute__((unused)))
+{
+	return read_clock_now();
+}
+
+SEC("raw_tp/sched_switch")
+int read_clock_raw(void *ctx __attribute__((unused)))
+{
+	return read_clock_now();
+}
+
 static __always_inline int removed(struct cgroup *cgroup)
 {
 	struct vitald_slot *owner;

@@ -2,6 +2,7 @@
 // Block IO latency per disk and operation, in the queue and in the device, with bytes and errors.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ constexpr MetricDesc kMetrics[] = {
      "bytes", "tp_btf/block_rq_complete"},
     {"vitald_block_errors_total", MetricType::counter, "Block requests that completed with an error.",
      "device,operation", "", "tp_btf/block_rq_complete"},
+    {"vitald_block_untimed_total", MetricType::counter,
+     "Block requests that completed without a known start or issue, and are not in the histograms.", "device,operation",
+     "", "tp_btf/block_rq_complete"},
 };
 
 constexpr std::string_view kOps[] = {"read", "write", "flush", "discard", "other"};
@@ -57,6 +61,8 @@ class BlockLatency final : public Collector {
         [&](const Row& r, auto device, auto op) { out.set(kMetrics[5], static_cast<double>(r.bytes), device, op); });
     each_row(
         [&](const Row& r, auto device, auto op) { out.set(kMetrics[6], static_cast<double>(r.errors), device, op); });
+    each_row(
+        [&](const Row& r, auto device, auto op) { out.set(kMetrics[7], static_cast<double>(r.untimed), device, op); });
     if (untimed > 0 && more_.empty()) return time_ourselves();
     return {};
   }
@@ -65,7 +71,11 @@ class BlockLatency final : public Collector {
  private:
   struct Row {
     HistSum queue, device;
-    std::uint64_t bytes = 0, errors = 0, requests = 0;
+    std::uint64_t bytes = 0, errors = 0, untimed = 0;
+    [[nodiscard]] bool empty() const {
+      return bytes == 0 && errors == 0 && untimed == 0 &&
+             std::ranges::all_of(device.counts, [](auto n) { return n == 0; });
+    }
   };
 
   // The first rows are those of "other".
@@ -74,18 +84,15 @@ class BlockLatency final : public Collector {
   std::uint64_t sum(std::size_t number) {
     auto& r = sums_[number];
     r = {};
-    std::uint64_t untimed = 0;
     for (std::size_t cpu = 0; cpu * VITALD_BLOCK_ROWS < rows_.size(); ++cpu) {
       const auto& k = rows_[cpu * VITALD_BLOCK_ROWS + number];
       r.queue.add(k.queue);
       r.device.add(k.device);
       r.bytes += k.bytes;
       r.errors += k.errors;
-      untimed += k.untimed;
+      r.untimed += k.untimed;
     }
-    for (const auto n : r.device.counts) r.requests += n;
-    r.requests += untimed;
-    return untimed;
+    return r.untimed;
   }
 
   template <class F>
@@ -93,7 +100,7 @@ class BlockLatency final : public Collector {
     for (std::size_t row = 0; row < keys_.size(); ++row) {
       if (!used(row)) continue;
       // Rows of "other" only where there is something: few hosts have more than 64 disks.
-      if (row < VITALD_BLOCK_OPS && sums_[row].requests == 0) continue;
+      if (row < VITALD_BLOCK_OPS && sums_[row].empty()) continue;
       const auto& key = keys_[row];
       const std::size_t op = row < VITALD_BLOCK_OPS ? row : key.op;
       const std::string_view disk(key.disk, strnlen(key.disk, sizeof key.disk));

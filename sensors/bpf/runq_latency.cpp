@@ -30,8 +30,8 @@ constexpr MetricDesc kMetrics[] = {
     VITALD_PROBE_METRICS,
     {"vitald_sched_runqueue_latency_seconds", MetricType::histogram,
      "How long tasks that could run waited for a CPU, each time they got one.", "", "seconds", "tp_btf/sched_switch"},
-    {"vitald_cgroup_cpu_seconds_total", MetricType::counter, "CPU time by owner, in finished time slices.",
-     kOwnerLabels, "seconds", "tp_btf/sched_switch"},
+    {"vitald_cgroup_cpu_seconds_total", MetricType::counter, "CPU time by owner.", kOwnerLabels, "seconds",
+     "tp_btf/sched_switch"},
     {"vitald_cgroup_runqueue_delay_seconds_total", MetricType::counter,
      "Time that tasks which could run waited for a CPU, by owner.", kOwnerLabels, "seconds", "tp_btf/sched_switch"},
     {"vitald_cgroup_context_switches_total", MetricType::counter,
@@ -59,7 +59,9 @@ class RunqLatency final : public Collector {
         slots_(std::move(slots)),
         resolver_(host),
         ledger_(slots_.size()),
-        places_(slots_.size()) {
+        places_(slots_.size()),
+        clock_program_(bpf_program__fd(probe_.form == HookForm::tp_btf ? probe_.skel->progs.read_clock
+                                                                       : probe_.skel->progs.read_clock_raw)) {
     report_.note(fmt::format("{}, owners by {}",
                              kernel_facts().keeps_last_queued ? "no state per task" : "wakeups recorded per task",
                              describe(v1)));
@@ -73,14 +75,14 @@ class RunqLatency final : public Collector {
     out.histogram(kLatency, delays.view());
 
     sum_owners();
-    for (const auto& e : ledger_.entries()) out.set_labels(kCpu, seconds(e.total()[cpu_ns]), e.labels);
-    for (const auto& e : ledger_.entries()) out.set_labels(kDelay, seconds(e.total()[delay_ns]), e.labels);
+    for (const auto& e : ledger_.entries()) out.set_labels(kCpu, seconds(e.shown[cpu_ns]), e.labels);
+    for (const auto& e : ledger_.entries()) out.set_labels(kDelay, seconds(e.shown[delay_ns]), e.labels);
     for (const auto& e : ledger_.entries()) {
       with_kind_.assign(1, {"kind", "voluntary"});
       with_kind_.insert(with_kind_.end(), e.labels.begin(), e.labels.end());
-      out.set_labels(kSwitches, static_cast<double>(e.total()[voluntary]), with_kind_);
+      out.set_labels(kSwitches, static_cast<double>(e.shown[voluntary]), with_kind_);
       with_kind_[0].value = "involuntary";
-      out.set_labels(kSwitches, static_cast<double>(e.total()[involuntary]), with_kind_);
+      out.set_labels(kSwitches, static_cast<double>(e.shown[involuntary]), with_kind_);
     }
     return {};
   }
@@ -116,6 +118,11 @@ class RunqLatency final : public Collector {
 
   void sum_owners() {
     const auto now = host_.clock().boot_ns();
+    running_.clear();
+    const bool clock_known = bpf_prog_test_run_opts(clock_program_, nullptr) == 0;
+    for (std::size_t cpu = 0; clock_known && cpu < cpus_.size(); ++cpu)
+      if (cpus_[cpu].running) running_.push_back({cpu, cpus_[cpu].slot, cpus_[cpu].since_ns});
+
     ledger_.begin_round();
     add(ledger_.other().live, read(0), Totals{});
     bool freed = false;
@@ -148,7 +155,18 @@ class RunqLatency final : public Collector {
       add(place.owner->live, counted, place.before);
       if (slots_[slot].dead) place.state = Place::State::dying;
     }
+    // The slices that have not ended; not those that ended while we were reading.
+    const auto clock_ns = *static_cast<const volatile __u64*>(&probe_.skel->bss->clock_ns);
+    for (const auto& [cpu, slot, since_ns] : running_) {
+      const volatile auto& c = cpus_[cpu];
+      if (c.since_ns != since_ns || clock_ns <= since_ns) continue;
+      const auto& place = places_[slot];
+      auto& owner =
+          place.state == Place::State::used || place.state == Place::State::dying ? *place.owner : ledger_.other();
+      owner.live[cpu_ns] += clock_ns - since_ns;
+    }
     ledger_.drop_empty(now, kKeepOwnerNs);
+    ledger_.end_round();
     if (freed) forget_full();
   }
 
@@ -199,13 +217,21 @@ class RunqLatency final : public Collector {
   OwnerResolver resolver_;
   Ledger ledger_;
   std::vector<Place> places_;
+  struct Running {
+    std::size_t cpu;
+    std::uint32_t slot;
+    std::uint64_t since_ns;
+  };
+  std::vector<Running> running_;
   std::vector<Label> with_kind_;
+  int clock_program_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   if (!host.live()) return fail(Errc::absent, "probe runq_latency: only on the running system");
   const auto& facts = kernel_facts();
-  std::vector<ProbeHook> hooks = {{"on_switch", "sched_switch"}, {"on_rmdir", "cgroup_rmdir"}};
+  std::vector<ProbeHook> hooks = {
+      {"on_switch", "sched_switch"}, {"on_rmdir", "cgroup_rmdir"}, {"read_clock", "sched_switch", false}};
   if (!facts.keeps_last_queued) {
     hooks.push_back({"on_wakeup", "sched_wakeup"});
     hooks.push_back({"on_wakeup_new", "sched_wakeup_new"});

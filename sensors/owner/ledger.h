@@ -24,6 +24,7 @@ class OwnerLedger {
     std::vector<Label> labels;  // views into owner
     Totals gone{};              // counted by cgroups that no longer exist
     Totals live{};              // counted by those that do, in this round
+    Totals shown{};             // never goes back, though estimates in `live` may
     std::uint32_t cgroups = 0;  // how many do
     std::int64_t empty_since_ns = 0;
     Totals total() const {
@@ -65,8 +66,15 @@ class OwnerLedger {
   void close(Entry& entry, std::int64_t now_ns) {
     if (--entry.cgroups == 0) entry.empty_since_ns = now_ns;
   }
+  // Between the two the cgroups' counters are added to `live`; afterwards `shown` is what to emit.
   void begin_round() {
     for (auto& e : entries_) e.live = {};
+  }
+  void end_round() {
+    for (auto& e : entries_) {
+      const auto total = e.total();
+      for (std::size_t i = 0; i < N; ++i) e.shown[i] = std::max(e.shown[i], total[i]);
+    }
   }
   // Owners stay for a while after their last cgroup: a unit that restarts goes on counting, and a container's last
   // values are read.

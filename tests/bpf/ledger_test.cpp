@@ -42,6 +42,20 @@ TEST(OwnerLedger, StaysAWhileAndGoesToOther) {
   EXPECT_EQ(text(ledger), "other=5 ");
 }
 
+TEST(OwnerLedger, NeverGoesBack) {
+  Ledger ledger(10);
+  auto* a = ledger.open(unit("a"), 0);
+  const auto round = [&](std::uint64_t live) {
+    ledger.begin_round();
+    a->live[0] += live;
+    ledger.end_round();
+    return a->shown[0];
+  };
+  EXPECT_EQ(round(5), 5u);
+  EXPECT_EQ(round(4), 5u);
+  EXPECT_EQ(round(6), 6u);
+}
+
 TEST(OwnerLedger, Limit) {
   Ledger ledger(3);
   auto* a = ledger.open(unit("a"), 0);

@@ -118,6 +118,12 @@ Truth Child::finish() {
   return t;
 }
 
+std::uint64_t Child::cpu_ns() const {
+  std::uint64_t ns = 0;
+  std::ifstream(fmt::format("/proc/{}/schedstat", pid_)) >> ns;
+  return ns;
+}
+
 Child::~Child() {
   if (pid_ > 0) {
     kill(pid_, SIGKILL);

@@ -45,6 +45,7 @@ class Child {
   Child& operator=(const Child&) = delete;
   Truth finish();  // waits for the end of the body and of the process
   [[nodiscard]] int status() const { return status_; }
+  [[nodiscard]] std::uint64_t cpu_ns() const;  // so far
 
  private:
   pid_t pid_ = -1;

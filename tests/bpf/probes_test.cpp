@@ -146,10 +146,11 @@ TEST_F(Probes, SwitchesAndTimesOfOneOwner) {
                truth_delay / 1e6);
     // Beyond the truth: entering the cgroup, telling the result, exiting. Less: each child's slice that had begun
     // when it entered the cgroup.
-    EXPECT_GE(voluntary + 4, truth.voluntary);
-    EXPECT_LE(voluntary, truth.voluntary + 40);
-    EXPECT_GE(involuntary + 4, truth.involuntary);
-    EXPECT_LE(involuntary, truth.involuntary + 40);
+    const auto switches = static_cast<double>(truth.voluntary + truth.involuntary);
+    EXPECT_GE(voluntary + involuntary, switches * 0.999);
+    EXPECT_LE(voluntary + involuntary, switches * 1.002);
+    EXPECT_NEAR(voluntary / static_cast<double>(truth.voluntary), 1, 0.002);
+    EXPECT_NEAR(involuntary / static_cast<double>(truth.involuntary), 1, 0.002);
     EXPECT_NEAR(cpu / truth_cpu, 1, 0.05);
     // Recorded times begin at the wakeup, and a wakeup costs time: more than the kernel counts.
     if (rung.keeps_times) {
@@ -164,6 +165,33 @@ TEST_F(Probes, SwitchesAndTimesOfOneOwner) {
               static_cast<double>(truth.voluntary) * 0.99);
     EXPECT_EQ(value(after, family + "_bucket{le=\"+Inf\"}"), value(after, family + "_count"));
     EXPECT_GE(value(after, family + "_sum") * 1e9, delay);
+  }
+}
+
+// A task alone on its CPU is not switched; its time must show all the same.
+TEST_F(Probes, TimeOfASliceThatHasNotEnded) {
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (!climb(rung)) continue;
+    LiveProbe probe("runq_latency");
+    const TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-spin-{}", getpid()));
+    const int cpu = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1;
+    Child child(cgroup, cpu, [] {
+      for (volatile bool forever = true; forever;) {
+      }
+    });
+    const auto series =
+        fmt::format("vitald_cgroup_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
+    double last = 0;
+    for (std::uint64_t want = 30'000'000; want <= 90'000'000; want += 30'000'000) {
+      while (child.cpu_ns() < want) usleep(1000);
+      const auto truth = static_cast<double>(child.cpu_ns()) / 1e9;
+      const auto seen = value(probe.collect(), series);
+      // Both clocks stand still between two ticks, of 1 to 10 ms; before it entered the cgroup it ran a little.
+      EXPECT_GE(seen, truth - 0.025);
+      EXPECT_GE(seen, last);
+      last = seen;
+    }
   }
 }
 
@@ -306,7 +334,8 @@ TEST_F(Probes, BlockReads) {
     EXPECT_EQ(device, queue);
     EXPECT_GE(bytes, kReads * 4096.0);
     if (stat_after.first > stat_before.first) {  // queue/iostats is on: what others read meanwhile is in both
-      EXPECT_NEAR(device, stat_after.first - stat_before.first, 50);
+      const auto reads = stat_after.first - stat_before.first;
+      EXPECT_NEAR(device, reads, 50 + reads / 10);
       EXPECT_NEAR(bytes / (stat_after.second - stat_before.second), 1, 0.2);
     }
     EXPECT_EQ(grown("vitald_block_errors_total"), 0);
@@ -337,7 +366,9 @@ TEST_F(Probes, BlockReadsWithoutTheKernelsTimes) {
         "{} of 500 reads timed, {:.1f} us each; {}\n", grown("vitald_block_device_latency_seconds_count"),
         1e6 * grown("vitald_block_device_latency_seconds_sum") / grown("vitald_block_device_latency_seconds_count"),
         probe.status());
-    EXPECT_GE(grown("vitald_block_device_latency_seconds_count"), 500);
+    // The map forgets when many others read and write at the same time, and says so.
+    EXPECT_GE(grown("vitald_block_device_latency_seconds_count") + grown("vitald_block_untimed_total"), 500);
+    EXPECT_GE(grown("vitald_block_device_latency_seconds_count"), 450);
     EXPECT_EQ(grown("vitald_block_device_latency_seconds_count"), grown("vitald_block_queue_latency_seconds_count"));
   }
 }
