@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/netlink.h"
 
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -105,6 +106,33 @@ std::string_view Netlink::interface_name(int index, std::span<char, 16> buf) con
   if (::ioctl(fd_.get(), SIOCGIFNAME, &request) != 0) return {};
   std::ranges::copy(request.ifr_name, buf.begin());
   return {buf.data(), ::strnlen(buf.data(), buf.size())};
+}
+
+// Joins the kernel's announcements of links on first use; later: whether there were any. What they say does
+// not matter, so a queue that is too small for all of them (ENOBUFS) is an answer too.
+bool LinkWatch::changed() {
+  if (!fd_) {
+    fd_.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+    const int few_bytes = 4096;
+    setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes);
+    // Not by NETLINK_ADD_MEMBERSHIP: a socket without a port of its own counts as the sender of what the
+    // kernel announces, and is left out (do_one_broadcast, net/netlink/af_netlink.c).
+    sockaddr_nl all_links{};
+    all_links.nl_family = AF_NETLINK;
+    all_links.nl_groups = RTMGRP_LINK;
+    if (bind(fd_.get(), reinterpret_cast<const sockaddr*>(&all_links), sizeof all_links) != 0) fd_.reset();
+    return true;
+  }
+  bool any = false;
+  for (;;) {
+    char ignored[16];  // a longer message is cut and gone
+    if (recv(fd_.get(), ignored, sizeof ignored, 0) < 0) {
+      if (errno == EAGAIN) return any;
+      if (errno != EINTR && errno != ENOBUFS) fd_.reset();
+      if (!fd_) return true;
+    }
+    any = true;
+  }
 }
 
 }  // namespace vitald

@@ -70,4 +70,15 @@ class Netlink {
   bool interrupted_ = false;
 };
 
+// Whether the kernel has announced a change of any network interface: what it is called, how it is set, its
+// carrier. What it announced does not matter, so nothing of it is read.
+class LinkWatch {
+ public:
+  // True on first use, and when it cannot be known. Costs one recv() while nothing changes.
+  bool changed();
+
+ private:
+  Fd fd_;  // joined to RTMGRP_LINK
+};
+
 }  // namespace vitald

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 namespace vitald {
@@ -49,35 +48,8 @@ Result<> LinkDump::dump(std::uint16_t type, std::string_view body) {
   return done;
 }
 
-// Joins the kernel's announcements of links on first use; later: whether there were any. What they say does
-// not matter, so a queue that is too small for all of them (ENOBUFS) is an answer too.
-bool LinkDump::changed() {
-  if (!watch_) {
-    watch_.reset(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-    const int few_bytes = 4096;
-    setsockopt(watch_.get(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes);
-    // Not by NETLINK_ADD_MEMBERSHIP: a socket without a port of its own counts as the sender of what the
-    // kernel announces, and is left out (do_one_broadcast, net/netlink/af_netlink.c).
-    sockaddr_nl all_links{};
-    all_links.nl_family = AF_NETLINK;
-    all_links.nl_groups = RTMGRP_LINK;
-    if (bind(watch_.get(), reinterpret_cast<const sockaddr*>(&all_links), sizeof all_links) != 0) watch_.reset();
-    return true;
-  }
-  bool any = false;
-  for (;;) {
-    char ignored[16];  // a longer message is cut and gone
-    if (recv(watch_.get(), ignored, sizeof ignored, 0) < 0) {
-      if (errno == EAGAIN) return any;
-      if (errno != EINTR && errno != ENOBUFS) watch_.reset();
-      if (!watch_) return true;
-    }
-    any = true;
-  }
-}
-
 Result<std::span<const Link>> LinkDump::links() {
-  if (changed() || !listed_ || !dump_stats()) {
+  if (watch_.changed() || !listed_ || !dump_stats()) {
     const auto done = dump_links();
     listed_ = done.has_value();
     if (!done) return fail(done.error());

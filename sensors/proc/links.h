@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/fd.h"
 #include "core/result.h"
 #include "sensors/netlink.h"
 
@@ -66,7 +65,6 @@ class LinkDump {
 
  private:
   Result<> dump(std::uint16_t type, std::string_view body);
-  bool changed();
   Result<> dump_links();
   bool dump_stats();
   void add_link(std::string_view payload);
@@ -74,7 +72,7 @@ class LinkDump {
   void add_address(std::string_view payload);
 
   Netlink netlink_{NETLINK_ROUTE};
-  Fd watch_;                 // joined to RTNLGRP_LINK
+  LinkWatch watch_;
   std::vector<Link> links_;  // of which the first link_count_ are in use: their strings keep their memory
   std::size_t link_count_ = 0;
   bool listed_ = false;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "core/collector.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
 #include "sensors/kernel_tree.h"
 #include "sensors/name_filter.h"
+#include "sensors/netlink.h"
 
 namespace vitald {
 namespace {
@@ -72,57 +76,88 @@ constexpr FlagSpec kFlags[] = {
      "Ignore devices where the speed is invalid. This will be the default behavior in 2.x."},
 };
 constexpr std::int64_t kBytesPerMegabit = 1'000'000 / 8;
+constexpr std::int64_t kRereadNs = 60 * std::int64_t{1'000'000'000};
 constexpr std::uint64_t kUp = 1;  // IFF_UP
 
+// What /sys/class/net says of one interface.
 struct Device {
-  explicit Device(const std::string& path)
-      : operstate(path + "/operstate"),
-        address(path + "/address"),
-        broadcast(path + "/broadcast"),
-        duplex(path + "/duplex"),
-        flags(path + "/flags"),
-        ifalias(path + "/ifalias"),
-        speed(path + "/speed"),
-        numbers(path, kRows) {}
-  Attribute operstate, address, broadcast, duplex, flags, ifalias, speed;
-  AttributeTable numbers;
+  std::string name, operstate, address, broadcast, duplex, ifalias;
+  std::string_view admin;
+  std::array<std::optional<double>, std::size(kRows)> numbers;
+  std::optional<std::int64_t> speed_megabits;
 };
 
+Device read_device(const std::string& folder, const std::string& name) {
+  const auto file = [&](std::string_view attribute) { return Attribute(folder + "/" + std::string(attribute)); };
+  const auto text = [&](std::string_view attribute) { return std::string(file(attribute).text().value_or("")); };
+  Device d;
+  d.name = name;
+  d.operstate = text("operstate");
+  d.address = text("address");
+  d.broadcast = text("broadcast");
+  d.duplex = text("duplex");
+  d.ifalias = text("ifalias");
+  const auto flags = file("flags").u64();
+  d.admin = !flags ? "unknown" : (*flags & kUp) != 0 ? "up" : "down";
+  for (std::size_t i = 0; i < std::size(kRows); ++i) d.numbers[i] = file(kRows[i].file).number();
+  d.speed_megabits = file("speed").i64();
+  return d;
+}
+
+// None of these numbers moves by itself: 23 files for each interface are read when the kernel announces a
+// change of any, and now and then for what it does not announce (the speed set by hand on a virtual link).
 class Netclass final : public Collector {
  public:
   Netclass(const Host& host, NameFilter filter, bool valid_speed_only)
-      : filter_(std::move(filter)), valid_speed_only_(valid_speed_only), devices_(host.sysfs("class/net")) {}
+      : host_(host),
+        filter_(std::move(filter)),
+        valid_speed_only_(valid_speed_only),
+        folder_(host.sysfs("class/net")) {}
 
   Result<> collect(BatchWriter& out) override {
-    if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
-    for (auto& [name, device] : devices_.items()) {
-      // bonding_masters is a file among the devices' folders.
-      if (name == "bonding_masters" || filter_.ignored(name)) continue;
-      emit(name, device, out);
+    const auto now_ns = host_.clock().boot_ns();
+    // Announcements are of the running kernel: another tree is read every time.
+    if (!host_.live() || watch_.changed() || now_ns - read_ns_ > kRereadNs || !read_) {
+      read_ns_ = now_ns;
+      if (auto done = read_all(); !done) return done;
     }
+    for (const auto& device : devices_) emit(device, out);
     return {};
   }
 
  private:
-  void emit(std::string_view name, Device& device, BatchWriter& out) {
-    operstate_ = device.operstate.text().value_or("");
-    address_ = device.address.text().value_or("");
-    broadcast_ = device.broadcast.text().value_or("");
-    duplex_ = device.duplex.text().value_or("");
-    const auto flags = device.flags.u64();
-    const std::string_view admin = !flags ? "unknown" : (*flags & kUp) != 0 ? "up" : "down";
-    out.set(kMetrics[0], operstate_ == "up", name);
-    out.set(kMetrics[1], 1, name, address_, broadcast_, duplex_, operstate_, admin, device.ifalias.text().value_or(""));
-    device.numbers.emit(out, name);
-    // A link that is down has -1, or cannot be read.
-    if (const auto speed = device.speed.i64(); speed && (*speed >= 0 || !valid_speed_only_))
-      out.set(kMetrics[2], static_cast<double>(*speed * kBytesPerMegabit), name);
+  Result<> read_all() {
+    read_ = false;
+    devices_.clear();
+    const auto names = list_directory(folder_);
+    if (!names) return absent_when_gone(names.error());
+    for (const auto& name : *names) {
+      // bonding_masters is a file among the devices' folders.
+      if (name != "bonding_masters" && !filter_.ignored(name))
+        devices_.push_back(read_device(folder_ + "/" + name, name));
+    }
+    read_ = true;
+    return {};
   }
 
+  void emit(const Device& d, BatchWriter& out) const {
+    out.set(kMetrics[0], d.operstate == "up", d.name);
+    out.set(kMetrics[1], 1, d.name, d.address, d.broadcast, d.duplex, d.operstate, d.admin, d.ifalias);
+    for (std::size_t i = 0; i < std::size(kRows); ++i)
+      if (d.numbers[i]) out.set(kRows[i].desc, *d.numbers[i], d.name);
+    // A link that is down has -1, or cannot be read.
+    if (d.speed_megabits && (*d.speed_megabits >= 0 || !valid_speed_only_))
+      out.set(kMetrics[2], static_cast<double>(*d.speed_megabits * kBytesPerMegabit), d.name);
+  }
+
+  const Host& host_;
   NameFilter filter_;
   bool valid_speed_only_;
-  KernelItems<Device> devices_;
-  std::string operstate_, address_, broadcast_, duplex_;  // of the device at hand; kept for their memory
+  std::string folder_;
+  LinkWatch watch_;
+  std::vector<Device> devices_;
+  bool read_ = false;
+  std::int64_t read_ns_ = 0;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
