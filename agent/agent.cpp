@@ -98,9 +98,9 @@ class Daemon {
     for (const auto& l : listeners) urls_.push_back(fmt::format("http://{}{}", l.address, path));
     const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
                           [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
-    const MetricsSource source{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); },
-                               [this] { return pipeline_.status(); },
-                               [this](std::int64_t t, std::int64_t ns) { return hub_.wait_newer(t, ns); }};
+    const MetricsSource source{[this] { return hub_.latest(); },
+                               [this](std::int64_t t) { return pipeline_.collect(t); },
+                               [this] { return pipeline_.status(); }};
     server_ =
         std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
     if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;
@@ -160,9 +160,9 @@ class Daemon {
   int end(int number) {
     notify_service("STOPPING=1");
     log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
-    server_->stop();
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel already.
-    if (!pipeline_.stop(kSecond)) _exit(0);
+    const bool server_ended = server_->stop(kSecond / 2);
+    if (!pipeline_.stop(kSecond / 2) || !server_ended) _exit(0);
     return 0;
   }
 

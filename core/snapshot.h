@@ -2,7 +2,6 @@
 // One cycle's result for the whole host. Never changes once published: readers hold a reference, not a lock.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -29,12 +28,9 @@ class SnapshotHub {
   void publish(SnapshotPtr snapshot);
   // The newest one; null before the first cycle.
   [[nodiscard]] SnapshotPtr latest() const;
-  // Waits at most `patience_ns` for one whose cycle began at `boot_ns` or later; null when none came.
-  [[nodiscard]] SnapshotPtr wait_newer(std::int64_t boot_ns, std::int64_t patience_ns) const;
 
  private:
   mutable std::mutex mutex_;
-  mutable std::condition_variable published_;
   SnapshotPtr latest_;  // guarded by mutex_
 };
 

@@ -88,24 +88,15 @@ MetricsHandler::Scrape::~Scrape() {
 std::optional<Response> MetricsHandler::Scrape::answer() {
   if (refused_) return refused_;
   const auto snapshot = owner_.source_.latest();
-  if (snapshot && snapshot->boot_ns >= fresh_ns_) {
-    owner_.prompt_ = true;
-    return respond(snapshot);
-  }
-  if (owner_.clock_.boot_ns() < deadline_ns_) {
-    owner_.source_.want(fresh_ns_);
-    return std::nullopt;
-  }
+  if (snapshot && snapshot->boot_ns >= fresh_ns_) return respond(snapshot);
+  if (owner_.clock_.boot_ns() < deadline_ns_) return std::nullopt;
   owner_.instruments_->late.Increment();
   return respond(snapshot);
 }
 
-bool MetricsHandler::Scrape::wait_briefly() {
-  static constexpr std::int64_t kBriefNs = 20'000'000;
-  if (!owner_.source_.wait) return false;
-  if (!owner_.prompt_) return false;
-  owner_.prompt_ = owner_.source_.wait(fresh_ns_, kBriefNs) != nullptr;
-  return owner_.prompt_;
+bool MetricsHandler::has_since(std::int64_t boot_ns) const {
+  const auto snapshot = source_.latest();
+  return snapshot && snapshot->boot_ns >= boot_ns;
 }
 
 // node_exporter's rules and texts.

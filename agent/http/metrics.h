@@ -20,10 +20,8 @@ namespace vitald {
 // What the handler needs of the pipeline.
 struct MetricsSource {
   std::function<SnapshotPtr()> latest;
-  std::function<void(std::int64_t boot_ns)> want;  // see Pipeline::want
+  std::function<bool(std::int64_t boot_ns)> collect;  // see Pipeline::collect
   std::function<CollectorStatuses()> collectors;
-  // Waits for what want() asked for, at most this long; see SnapshotHub::wait_newer. May be empty.
-  std::function<SnapshotPtr(std::int64_t boot_ns, std::int64_t patience_ns)> wait = {};
 };
 
 // One thread.
@@ -47,21 +45,22 @@ class MetricsHandler {
     // Null: no snapshot is new enough yet; ask again when one was published or at deadline_boot_ns().
     // From then on it answers with the newest there is, however old, or with 503.
     std::optional<Response> answer();
-    // A collection takes a fraction of a millisecond, so waiting for it here costs less than putting the
-    // connection aside and back. False, at once, while collections are known to take longer.
-    bool wait_briefly();
+    // A snapshot whose collection began at this time or later will do.
+    [[nodiscard]] std::int64_t fresh_boot_ns() const { return fresh_ns_; }
     [[nodiscard]] std::int64_t deadline_boot_ns() const { return deadline_ns_; }
 
    private:
     [[nodiscard]] Response respond(const SnapshotPtr& snapshot) const;
     MetricsHandler& owner_;
-    std::int64_t fresh_ns_;  // a snapshot that began at this time or later will do
+    std::int64_t fresh_ns_;
     std::int64_t deadline_ns_;
     bool gzip_;
     std::vector<std::string> collect_, exclude_;
     std::optional<Response> refused_;
   };
 
+  // There is a snapshot whose collection began at `boot_ns` or later.
+  [[nodiscard]] bool has_since(std::int64_t boot_ns) const;
   void set_max_age(std::int64_t ns) { settings_.max_age_ns = ns; }
 
  private:
@@ -81,7 +80,6 @@ class MetricsHandler {
   Gzip gzip_;
   Body plain_, gzipped_;
   std::int64_t in_flight_ = 0;
-  bool prompt_ = true;  // the last brief wait was not in vain
   std::unique_ptr<Instruments> instruments_;
 };
 

@@ -7,6 +7,7 @@
 #include <prometheus/counter.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@
 #include <limits>
 #include <list>
 #include <memory>
-#include <thread>
+#include <mutex>
+#include <optional>
 
 #include "core/instruments.h"
 #include "core/log.h"
@@ -26,7 +28,10 @@ constexpr unsigned kConnections = 256;
 // To say a request. Between requests longer than the usual scrape interval, so that a server's connection stays.
 constexpr unsigned kRequestSeconds = 10, kIdleSeconds = 120;
 constexpr std::size_t kRequestBytes = 16 * 1024;  // request line and headers; more is answered with 431
-constexpr std::size_t kBodyBytes = 64 * 1024;     // nothing here reads a body
+// A collection takes a fraction of a millisecond. One that takes this long may never end.
+constexpr std::int64_t kOverdueNs = 250'000'000;
+constexpr std::int64_t kJoinNs = 2'000'000'000;
+constexpr std::size_t kBodyBytes = 64 * 1024;  // nothing here reads a body
 
 using MhdDaemon = Handle<MHD_Daemon, &MHD_stop_daemon>;
 using Body = std::shared_ptr<const std::string>;
@@ -68,9 +73,11 @@ struct Server::Impl {
   Impl(std::vector<Listener> l, SiteSource s, MetricsHandler::Settings settings, MetricsSource source, const Clock& c)
       : listeners(std::move(l)),
         site(std::move(s)),
-        metrics(settings, std::move(source), c),
+        metrics(settings, source, c),
+        collect(source.collect),
         clock(c),
-        wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+        wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {}
 
   static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
                                const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
@@ -123,13 +130,7 @@ struct Server::Impl {
     }
     if (!is_read(exchange.request)) return send(exchange.connection, method_not_allowed("GET, HEAD"));
     if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
-    auto response = exchange.scrape->answer();
-    if (!response && exchange.scrape->wait_briefly()) response = exchange.scrape->answer();
-    if (!response) {
-      somebody_waits = true;  // before the last look: what is published after it wakes us
-      response = exchange.scrape->answer();
-    }
-    if (response) return send(exchange.connection, *response);
+    if (const auto response = exchange.scrape->answer()) return send(exchange.connection, *response);
     if (stopping) return send(exchange.connection, text_response(503, "vitald is ending\n"));
     MHD_suspend_connection(exchange.connection);
     waiting.push_back(&exchange);
@@ -165,8 +166,70 @@ struct Server::Impl {
 
   void wake_up() const;
 
-  void loop() {
-    pthread_setname_np(pthread_self(), "http");
+  void alarm(std::int64_t after_ns) const {  // 0: none
+    const itimerspec at{{0, 0}, {after_ns / 1'000'000'000, after_ns % 1'000'000'000}};
+    timerfd_settime(overdue.get(), 0, &at, nullptr);
+  }
+
+  // Collects for those who wait. False when it took so long that the other thread leads now: this one must
+  // not touch anything any more.
+  bool collect_here(int me) {
+    std::int64_t fresh_ns = 0;
+    for (const auto* exchange : waiting) fresh_ns = std::max(fresh_ns, exchange->scrape->fresh_boot_ns());
+    {
+      const std::lock_guard lock(lead);
+      collecting = true;
+    }
+    alarm(kOverdueNs);
+    bool done = collect(fresh_ns);
+    alarm(0);
+    {
+      const std::lock_guard lock(lead);
+      collecting = false;
+      if (leader != me) return false;
+    }
+    if (!done) {              // another thread is at it
+      somebody_waits = true;  // before the look: what is published after it wakes us
+      done = metrics.has_since(fresh_ns);
+      if (done) somebody_waits = false;
+    }
+    if (done) resume(true);
+    return true;
+  }
+
+  // Sleeps until the other thread has been collecting for too long; then this one leads.
+  void guard(int me) {
+    std::uint64_t n;
+    if (read(overdue.get(), &n, sizeof n) < 0) return;
+    const std::lock_guard lock(lead);
+    if (stopping || !collecting) return;
+    log::warn("a collection hangs; scrapes get the last snapshot until it ends");
+    leader = me;
+    somebody_waits = true;
+  }
+
+  void run(int me) {
+    pthread_setname_np(pthread_self(), me == 0 ? "http-0" : "http-1");
+    while (!stopping.load()) {
+      if (leads(me)) serve(me);
+      else guard(me);
+    }
+  }
+
+  template <int Me>
+  static void* run_as(void* self) {
+    static_cast<Impl*>(self)->run(Me);
+    return nullptr;
+  }
+
+  bool leads(int me) {
+    const std::lock_guard lock(lead);
+    return leader == me;
+  }
+
+  // The loop, for as long as this thread leads.
+  void serve(int me) {
+    resume(true);  // what was published while the lead changed hands
     std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
@@ -184,6 +247,10 @@ struct Server::Impl {
       }
       round_boot_ns = clock.boot_ns();
       for (const auto& d : daemons) MHD_run(d.get());
+      if (!waiting.empty() && !somebody_waits) {
+        if (!collect_here(me)) return;
+        for (const auto& d : daemons) MHD_run(d.get());
+      }
     }
     resume(true);  // MHD wants none suspended when it ends
     for (const auto& d : daemons) MHD_run(d.get());
@@ -198,8 +265,13 @@ struct Server::Impl {
   std::vector<Listener> listeners;
   SiteSource site;
   MetricsHandler metrics;
+  std::function<bool(std::int64_t)> collect;
   const Clock& clock;
   Fd wake;
+  Fd overdue;  // timerfd
+  std::mutex lead;
+  int leader = 0;           // guarded by lead: which of the two threads runs the loop
+  bool collecting = false;  // guarded by lead: it runs a collection just now
   std::atomic<bool> stopping{false}, somebody_waits{false};
   // When this round of the loop began: the arrival time of every request it reads, so that those which come
   // together share one collection.
@@ -207,14 +279,19 @@ struct Server::Impl {
   std::atomic<std::int64_t> new_max_age_ns{-1};
   std::list<Exchange*> waiting;
   std::vector<MhdDaemon> daemons;
-  std::thread thread;
+  std::optional<pthread_t> threads[2];
 };
 
 Server::Server(std::vector<Listener> listeners, SiteSource site, MetricsHandler::Settings settings,
                MetricsSource source, const Clock& clock)
     : impl_(std::make_unique<Impl>(std::move(listeners), std::move(site), settings, std::move(source), clock)) {}
 
-Server::~Server() { stop(); }
+Server::~Server() {
+  if (stop(kJoinNs)) return;
+  for (auto& thread : impl_->threads)
+    if (thread) pthread_detach(*thread);
+  [[maybe_unused]] const auto* kept_for_the_stuck_one = impl_.release();
+}
 
 Result<> Server::start() {
   for (const auto& listener : impl_->listeners) {
@@ -228,15 +305,29 @@ Result<> Server::start() {
   }
   // MHD closes the listening sockets itself when it stops.
   for (auto& listener : impl_->listeners) [[maybe_unused]] const int handed_over = listener.fd.release();
-  impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
+  // Not std::thread: only pthread_timedjoin_np() can give up on a thread that hangs.
+  static constexpr void* (*kRun[])(void*) = {&Impl::run_as<0>, &Impl::run_as<1>};
+  for (std::size_t i = 0; i < 2; ++i)
+    if (const int err = pthread_create(&impl_->threads[i].emplace(), nullptr, kRun[i], impl_.get()); err != 0) {
+      impl_->threads[i].reset();
+      return fail(from_errno("HTTP server: thread", err));
+    }
   return {};
 }
 
-void Server::stop() {
-  if (!impl_->thread.joinable()) return;
+bool Server::stop(std::int64_t patience_ns) {
   impl_->stopping = true;
   impl_->wake_up();
-  impl_->thread.join();
+  impl_->alarm(1);
+  const auto until_ns = SystemClock::read(CLOCK_REALTIME) + patience_ns;
+  const timespec until{until_ns / 1'000'000'000, until_ns % 1'000'000'000};
+  bool all = true;
+  for (auto& thread : impl_->threads) {
+    if (!thread) continue;
+    if (pthread_timedjoin_np(*thread, nullptr, &until) == 0) thread.reset();
+    else all = false;
+  }
+  return all;
 }
 
 void Server::published() {

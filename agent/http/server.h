@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// libmicrohttpd behind the handlers: one thread, one epoll loop. A scrape that waits for a snapshot is a
-// suspended connection, so it keeps nobody else waiting and costs no thread.
+// libmicrohttpd behind the handlers: one epoll loop. A scrape that needs a newer snapshot is a suspended
+// connection; the loop's thread then runs the collection itself, which is cheaper than asking another thread
+// by a third of the whole scrape. Should the collection hang, a second thread takes the loop over: nobody
+// waits for a stuck thread, and the scrape is answered at its deadline from the last snapshot.
 #pragma once
 
 #include <memory>
@@ -21,7 +23,8 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   Result<> start();
-  void stop();
+  // False when a thread hangs in a collection and cannot be joined: then only _exit() is left.
+  bool stop(std::int64_t patience_ns);
   // A new snapshot is there: those who wait for one are answered. From any thread.
   void published();
   void set_max_age(std::int64_t ns);

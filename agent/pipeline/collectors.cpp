@@ -301,6 +301,10 @@ void Collectors::watch() {
   }
 }
 
+bool Collectors::owed() const {
+  return std::ranges::any_of(slots_, [](const auto& slot) { return slot->worker && slot->worker->busy(); });
+}
+
 void Collectors::add_worker_fds(std::vector<int>& fds) const {
   for (const auto& slot : slots_)
     if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());

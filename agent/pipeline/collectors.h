@@ -55,6 +55,7 @@ class Collectors {
   void collect(std::vector<BatchPtr>& out, std::int64_t patience_ns);
   // Descriptors of workers that owe an answer, to be polled between rounds; watch() reads what came.
   void add_worker_fds(std::vector<int>& fds) const;
+  [[nodiscard]] bool owed() const;  // there is one
   void watch();
 
   // The families this adds to every collector's own.

@@ -72,6 +72,7 @@ void Pipeline::configure(PipelineConfig config) {
   for (auto& hook : config.hooks) hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
   collectors_.configure(config.options);
   last_retry_ns_ = host_.clock().boot_ns();
+  configured_ = true;
   const std::lock_guard lock(mutex_);
   status_ = collectors_.status();
   rules_ = std::move(config.rules);
@@ -124,9 +125,17 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   return snapshot;
 }
 
+bool Pipeline::collect(std::int64_t boot_ns) {
+  const std::unique_lock turn(turn_, std::try_to_lock);
+  if (!turn || !configured_) return false;
+  if (last_begin_ns_ >= boot_ns) return true;
+  cycle();
+  if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
+  return true;
+}
+
 void Pipeline::start(PipelineConfig config) {
   next_config_ = std::move(config);
-  wanted_ns_ = host_.clock().boot_ns();
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -145,16 +154,6 @@ void Pipeline::reload(PipelineConfig config) {
   {
     const std::lock_guard lock(mutex_);
     next_config_ = std::move(config);
-    wanted_ns_ = host_.clock().boot_ns();
-  }
-  wake();
-}
-
-void Pipeline::want(std::int64_t boot_ns) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (boot_ns <= wanted_ns_) return;  // somebody asked already
-    wanted_ns_ = boot_ns;
   }
   wake();
 }
@@ -176,11 +175,6 @@ std::shared_ptr<const RulesView> Pipeline::rules() const {
   return rules ? rules->view() : nullptr;
 }
 
-bool Pipeline::wanted() const {
-  const std::lock_guard lock(mutex_);
-  return wanted_ns_ > last_begin_ns_;
-}
-
 // False when it is time to end.
 bool Pipeline::handle_requests() {
   std::optional<PipelineConfig> config;
@@ -189,7 +183,11 @@ bool Pipeline::handle_requests() {
     if (stop_) return false;
     config.swap(next_config_);
   }
-  if (config) configure(std::move(*config));
+  if (config) {  // its first numbers come at once
+    const std::lock_guard turn(turn_);
+    configure(std::move(*config));
+    cycle();
+  }
   return true;
 }
 
@@ -197,7 +195,10 @@ bool Pipeline::handle_requests() {
 void Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
   std::vector<int> workers;
-  collectors_.add_worker_fds(workers);
+  {
+    const std::lock_guard turn(turn_);
+    collectors_.add_worker_fds(workers);
+  }
   for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
   std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
   if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
@@ -206,7 +207,9 @@ void Pipeline::wait(std::optional<std::int64_t> until_ns) {
     std::uint64_t n;
     [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
   }
-  if (!workers.empty()) collectors_.watch();
+  if (workers.empty()) return;
+  const std::lock_guard turn(turn_);
+  collectors_.watch();
 }
 
 void Pipeline::loop() {
@@ -216,16 +219,20 @@ void Pipeline::loop() {
   while (handle_requests()) {
     const bool timer = rules_ && !rules_->empty();
     const auto now_ns = host_.clock().boot_ns();
-    if (timer && !had_timer) tick_ns = now_ns;
+    if (timer && !had_timer) tick_ns = now_ns + interval_ns_;  // the configuration brought a cycle of its own
     had_timer = timer;
     const bool due = timer && now_ns >= tick_ns;
-    if (due || wanted()) cycle();
-    if (due) {  // on an absolute schedule; what was missed is counted, not caught up
+    if (due) {
+      {
+        const std::lock_guard turn(turn_);
+        cycle();
+      }
+      // On an absolute schedule; what was missed is counted, not caught up.
       const auto behind = (host_.clock().boot_ns() - tick_ns) / interval_ns_;
       if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));
       tick_ns += (behind + 1) * interval_ns_;
     }
-    if (!wanted()) wait(timer ? std::optional(tick_ns) : std::nullopt);
+    wait(timer ? std::optional(tick_ns) : std::nullopt);
   }
   const std::lock_guard lock(mutex_);
   ended_ = true;

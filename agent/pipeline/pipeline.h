@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only loop: collect, judge, publish. One thread; everything else asks it for a snapshot that is new
-// enough and reads what it published.
+// Collect, judge, publish: one cycle at a time. The pipeline's own thread runs those that the interval asks
+// for; a scrape that needs a newer snapshot runs one on its own thread, which spares two thread switches (60
+// of 190 us a scrape).
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -30,7 +32,7 @@ struct PipelineConfig {
 
 class Pipeline {
  public:
-  // `on_publish` is called on the pipeline's thread after every cycle; it must not block.
+  // `on_publish` is called after every cycle by the thread that ran it; it must not block.
   Pipeline(const Host& host, std::span<const CollectorEntry> entries, Collectors::MakeWorker make_worker,
            SnapshotHub& hub, std::function<void()> on_publish = {});
   ~Pipeline();
@@ -46,8 +48,10 @@ class Pipeline {
 
   // From any thread.
   void reload(PipelineConfig config);
-  // There will be a snapshot whose cycle began at `boot_ns` or later; soon, unless a collector hangs.
-  void want(std::int64_t boot_ns);
+  // Runs a cycle on the calling thread, unless the newest one began at `boot_ns` or later. False, at once,
+  // when another thread is at it: what it publishes may do. Takes as long as the slowest collector, so the
+  // caller must be a thread that others can do without.
+  bool collect(std::int64_t boot_ns);
   [[nodiscard]] CollectorStatuses status() const;
   [[nodiscard]] std::shared_ptr<const RulesView> rules() const;
 
@@ -60,11 +64,12 @@ class Pipeline {
   bool handle_requests();
   void wait(std::optional<std::int64_t> until_ns);
   void wake() const;
-  [[nodiscard]] bool wanted() const;
 
   const Host& host_;
   SnapshotHub& hub_;
   std::function<void()> on_publish_;
+  // Held by whoever runs a cycle, configures or looks after workers: guards what follows up to wake_.
+  std::mutex turn_;
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
   std::shared_ptr<RuleEngine> rules_;  // changed under mutex_ by the pipeline's thread only
@@ -72,6 +77,7 @@ class Pipeline {
   std::int64_t interval_ns_ = 0;
   std::uint64_t sequence_ = 0;
   std::int64_t last_begin_ns_ = -1;
+  bool configured_ = false;
   std::int64_t last_retry_ns_ = 0;
   std::unique_ptr<Instruments> instruments_;
 
@@ -80,7 +86,6 @@ class Pipeline {
   mutable std::mutex mutex_;
   std::condition_variable stopped_;
   // Guarded by mutex_.
-  std::int64_t wanted_ns_ = 0;
   bool stop_ = false, ended_ = false;
   std::optional<PipelineConfig> next_config_;
   CollectorStatuses status_;

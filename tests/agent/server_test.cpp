@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real server and pipeline with a collector that can be made to hang.
+#include "agent/http/server.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "agent/config/flags.h"
+#include "agent/pipeline/pipeline.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr MetricDesc kRuns[] = {{"test_runs", MetricType::counter, "R."}};
+
+// A gate that collect() passes; shut, it hangs there.
+std::mutex g_gate;
+std::condition_variable g_moved;
+bool g_shut = false;
+int g_inside = 0, g_runs = 0;
+
+struct Gated final : Collector {
+  Result<> collect(BatchWriter& out) override {
+    std::unique_lock lock(g_gate);
+    ++g_inside;
+    g_moved.notify_all();
+    g_moved.wait(lock, [] { return !g_shut; });
+    --g_inside;
+    out.set(kRuns[0], ++g_runs);
+    return {};
+  }
+};
+constexpr CollectorInfo kGated{kRuns, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> {
+                                 return std::make_unique<Gated>();
+                               }};
+constexpr CollectorEntry kEntries[] = {{"gated", "proc", DefaultState::on, Runs::here, &kGated}};
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() {
+    g_shut = false;
+    g_runs = 0;
+    auto listener = listen_on("127.0.0.1:0");
+    EXPECT_TRUE(listener);
+    port_ = static_cast<std::uint16_t>(std::stoi(listener->address.substr(listener->address.rfind(':') + 1)));
+    std::vector<Listener> listeners;
+    listeners.push_back(std::move(*listener));
+    server_ = std::make_unique<Server>(
+        std::move(listeners),
+        SiteSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }, [] { return nullptr; },
+                   [] { return std::vector<std::string>{}; }},
+        MetricsHandler::Settings{.max_age_ns = 0},
+        MetricsSource{[this] { return hub_.latest(); }, [this](std::int64_t t) { return pipeline_.collect(t); },
+                      [this] { return pipeline_.status(); }},
+        host_.clock());
+    EXPECT_TRUE(server_->start());
+    auto options = std::make_shared<Options>();
+    options->declare(all_flags());
+    options->declare(std::vector<FlagSpec>{{"collector.gated", FlagType::boolean, "true"}});
+    PipelineConfig config;
+    config.options = std::move(options);
+    pipeline_.start(std::move(config));
+  }
+  ~ServerTest() override {
+    open_gate();
+    EXPECT_TRUE(server_->stop(5'000'000'000));
+    EXPECT_TRUE(pipeline_.stop(5'000'000'000));
+  }
+
+  // The whole answer; the server closes.
+  std::string get(std::string_view path, std::string_view headers = {}) const {
+    const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port_);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return "no connection";
+    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", path, headers);
+    if (write(fd.get(), request.data(), request.size()) < 0) return "no request";
+    std::string answer;
+    char chunk[4096];
+    for (ssize_t n; (n = read(fd.get(), chunk, sizeof chunk)) > 0;) answer.append(chunk, static_cast<std::size_t>(n));
+    return answer;
+  }
+  static void shut_gate() {
+    const std::lock_guard lock(g_gate);
+    g_shut = true;
+  }
+  static void open_gate() {
+    const std::lock_guard lock(g_gate);
+    g_shut = false;
+    g_moved.notify_all();
+  }
+  static void wait_inside() {
+    std::unique_lock lock(g_gate);
+    g_moved.wait(lock, [] { return g_inside > 0; });
+  }
+
+  Host host_;
+  SnapshotHub hub_;
+  std::unique_ptr<Server> server_;
+  Pipeline pipeline_{host_, kEntries, {}, hub_, [this] { server_->published(); }};
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(ServerTest, EveryScrapeIsFresh) {
+  const auto first = get("/metrics");
+  EXPECT_THAT(first, StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(first, HasSubstr("\ntest_runs "));
+  const int before = g_runs;
+  get("/metrics");
+  EXPECT_EQ(g_runs, before + 1);
+}
+
+TEST_F(ServerTest, AHangingCollectionDelaysNobodyBeyondTheDeadline) {
+  get("/metrics");
+  for (int round = 0; round < 3; ++round) {  // the lead changes hands each time
+    SCOPED_TRACE(round);
+    const int good = g_runs;
+    shut_gate();
+    // Prometheus gives 0.6 s; the collection never ends.
+    std::string late;
+    std::thread scrape([&] { late = get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.6\r\n"); });
+    wait_inside();
+    EXPECT_THAT(get("/-/healthy"), StartsWith("HTTP/1.1 200 OK"));  // answered while the other one hangs
+    scrape.join();
+    EXPECT_THAT(late, StartsWith("HTTP/1.1 200 OK"));
+    EXPECT_THAT(late, HasSubstr(fmt::format("\ntest_runs {}\n", good)));  // the last good numbers
+    EXPECT_THAT(get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.1\r\n"),
+                HasSubstr(fmt::format("\ntest_runs {}\n", good)));
+    open_gate();
+    EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
+    EXPECT_GT(g_runs, good);
+  }
+}
+
+TEST_F(ServerTest, AScrapeThatWaitsForAHangingOneIsAnsweredWhenItEnds) {
+  get("/metrics");
+  shut_gate();
+  const int good = g_runs;
+  std::string answer;
+  std::thread scrape([&] { answer = get("/metrics"); });
+  wait_inside();
+  EXPECT_THAT(get("/-/ready"), StartsWith("HTTP/1.1 200 OK"));  // by then the other thread leads
+  open_gate();
+  scrape.join();
+  EXPECT_THAT(answer, HasSubstr(fmt::format("\ntest_runs {}\n", good + 1)));
+}
+
+TEST_F(ServerTest, StopGivesUpOnAThreadThatHangs) {
+  get("/metrics");
+  shut_gate();
+  std::thread scrape([&] { get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.6\r\n"); });
+  wait_inside();
+  EXPECT_FALSE(server_->stop(10'000'000));
+  open_gate();
+  EXPECT_TRUE(server_->stop(5'000'000'000));
+  scrape.join();
+}
+
+}  // namespace
+}  // namespace vitald
