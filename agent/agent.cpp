@@ -42,6 +42,12 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   RuleSettings rules;
   rules.files = config.options.list("rules.file");
   rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
+  for (const auto& label : config.options.list("rules.series-label")) {
+    const auto equals = label.find('=');
+    if (equals == std::string::npos || equals == 0)
+      problems.push_back(fmt::format("rules.series-label: '{}' is not NAME=VALUE, expected e.g. job=node", label));
+    else rules.series_labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
   out.hooks = config.hooks;

@@ -27,6 +27,8 @@ constexpr FlagSpec kAgentFlags[] = {
     {"web.max-age", duration, "1s", "A scrape is answered with numbers up to this age; 0: always fresh ones."},
     {"pipeline.interval", duration, "5s", "How often rules are evaluated; without rules nothing runs between scrapes."},
     {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
+    {"rules.series-label", list, "",
+     "NAME=VALUE that rules see on every series, as a Prometheus server would add it: job=node. Repeatable."},
     {"config.file", text, "", "YAML file with any of these settings; flags win over it."},
     {"config.check", boolean, "false", "Check configuration and rule files, print every problem, and exit."},
     {"log.level", text, "info",
