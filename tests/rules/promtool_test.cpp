@@ -38,6 +38,7 @@ constexpr const char* kSeries[] = {
     R"(wave{x="1"} 1 5 2 8 3 9 1 4 7 2 6 1 5 2 8 3 9 1 4 7 2 6 1 5 2 8 3 9 1 4 7 2 6 1 5 2 8 3 9 1 4)",
 };
 
+// Sums are of numbers that add up exactly: promtool meets its series in any order.
 constexpr const char* kExpressions[] = {
     "cpu",
     "cpu offset 7m",
@@ -72,7 +73,7 @@ constexpr const char* kExpressions[] = {
     "sum(cpu)",
     "sum by (mode) (cpu)",
     "sum without (cpu) (cpu)",
-    "avg by (cpu) (rate(cpu[4m]))",
+    "max by (cpu) (rate(cpu[4m]))",
     "min(cpu)",
     "max by (nothing) (cpu)",
     "count by (mode) (cpu > 100)",
