@@ -7,6 +7,7 @@
 #include "core/kernel_file.h"
 #include "core/scan.h"
 #include "sensors/kernel_tree.h"
+#include "sensors/metric_name.h"
 
 namespace vitald {
 namespace {
@@ -21,22 +22,6 @@ constexpr FlagSpec kFlags[] = {
     {"collector.sysctl.include", FlagType::list, "", "Select sysctl metrics to include"},
     {"collector.sysctl.include-info", FlagType::list, "", "Select sysctl metrics to include as info metrics"},
 };
-
-// Runs of characters that no metric name may have become one '_', together with the '_' around them.
-std::string metric_name(std::string_view text) {
-  const auto good = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
-  std::string name;
-  for (std::size_t i = 0; i < text.size();) {
-    std::size_t end = i;
-    bool bad = false;
-    while (end < text.size() && !good(text[end])) bad = bad || text[end++] != '_';
-    if (bad) name += '_';
-    else name.append(text.substr(i, end - i));
-    i = end;
-    while (i < text.size() && good(text[i])) name += text[i++];
-  }
-  return name;
-}
 
 struct Sysctl {
   std::string name;

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "core/kernel_file.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+
+// Asks the running kernel for the interfaces that the tree names.
+TEST(Ethtool, UnknownInterface) {
+  const auto got = run_collector("ethtool", {{"sys/class/net/nosuch0/mtu", "1500\n"}});
+  EXPECT_EQ(got.text, "");
+  EXPECT_EQ(got.error, "");
+}
+
+TEST(Ethtool, NoInterfaces) {
+  EXPECT_EQ(run_collector("ethtool", {}).error, "absent: /sys/class/net: No such file or directory (ENOENT)");
+}
+
+TEST(Ethtool, OfThisMachine) {
+  const auto names = list_directory("/sys/class/net");
+  ASSERT_TRUE(names.has_value());
+  Tree tree;
+  for (const auto& name : *names) tree["sys/class/net/" + name + "/mtu"] = "1500\n";
+  CollectorFixture fixture("ethtool", tree, {{"collector.ethtool.metrics-include", "^nothing$"}});
+  const auto first = fixture.run();
+  EXPECT_EQ(first.error, "");
+  EXPECT_EQ(first.text.find("node_ethtool_received"), std::string::npos) << first.text;
+  EXPECT_EQ(fixture.run().text, first.text);
+}
+
+TEST(Ethtool, BothFilters) {
+  const auto got = run_collector(
+      "ethtool", {}, {{"collector.ethtool.device-include", "a"}, {"collector.ethtool.device-exclude", "b"}});
+  EXPECT_TRUE(got.error.starts_with("malformed: --collector.ethtool.device-exclude")) << got.error;
+}
+
+}  // namespace vitald
