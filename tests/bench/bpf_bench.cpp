@@ -122,6 +122,20 @@ class Theirs {
   pid_t pid_ = -1;
 };
 
+// A program that does nothing: what the kernel itself takes to call one.
+class Nothing {
+ public:
+  Nothing() {
+    const bpf_insn program[] = {{0xb7, 0, 0, 0, 0}, {0x95, 0, 0, 0, 0}};  // r0 = 0; exit
+    program_ = Fd(bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, "nothing", "GPL", program, 2, nullptr));
+    link_ = Fd(bpf_raw_tracepoint_open("sched_switch", program_.get()));
+    if (!link_) die("an empty program at sched_switch");
+  }
+
+ private:
+  Fd program_, link_;
+};
+
 std::int64_t cpu_ns(const rusage& r) {
   return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1'000'000'000ll + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000ll;
 }
@@ -209,18 +223,22 @@ Spread spread(std::vector<double> v) {
 }
 
 void bench_switch(int rounds) {
-  std::vector<double> plain, ours, theirs;
+  std::vector<double> plain, nothing, ours, theirs;
   bool have_theirs = true;
   switch_storm();  // warm up
   for (int round = 0; round < rounds; ++round) {
-    std::array<int, 3> order{0, 1, 2};
-    std::rotate(order.begin(), order.begin() + round % 3, order.end());
-    std::array<double, 3> ns{};
+    std::array<int, 4> order{0, 1, 2, 3};
+    std::rotate(order.begin(), order.begin() + round % 4, order.end());
+    std::array<double, 4> ns{};
     for (const int which : order) {
       if (which == 0) ns[0] = switch_storm();
       if (which == 1) {
         const Ours probe("runq_latency");
         ns[1] = switch_storm();
+      }
+      if (which == 3) {
+        const Nothing program;
+        ns[3] = switch_storm();
       }
       if (which == 2 && have_theirs) {
         const Theirs tool("runqlat");
@@ -231,10 +249,12 @@ void bench_switch(int rounds) {
     plain.push_back(ns[0]);
     ours.push_back(ns[1] - ns[0]);
     theirs.push_back(ns[2] - ns[0]);
+    nothing.push_back(ns[3] - ns[0]);
   }
-  const auto p = spread(plain), o = spread(ours), t = spread(theirs);
+  const auto p = spread(plain), o = spread(ours), t = spread(theirs), n = spread(nothing);
   fmt::print("CPU ns per context switch, {} rounds of {} switches, median (quartiles)\n", rounds, 2 * kRoundTrips);
   fmt::print("  no probe                          {:7.0f} ({:.0f}-{:.0f})\n", p.median, p.q1, p.q3);
+  fmt::print("  + a program that does nothing     {:+7.1f} ({:.1f}-{:.1f})\n", n.median, n.q1, n.q3);
   fmt::print("  + vitald runq_latency, per owner  {:+7.1f} ({:.1f}-{:.1f})   goal: at most 50\n", o.median, o.q1, o.q3);
   if (!have_theirs) return fmt::print("  runqlat is not installed (libbpf-tools): no comparison\n");
   fmt::print("  + runqlat                         {:+7.1f} ({:.1f}-{:.1f})   {:.1f}x vitald\n", t.median, t.q1, t.q3,
