@@ -10,6 +10,7 @@
 #include "sensors/kernel_tree.h"
 #include "sensors/name_filter.h"
 #include "sensors/netlink.h"
+#include "sensors/sys/netclass_links.h"
 
 namespace vitald {
 namespace {
@@ -74,6 +75,9 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of net devices to ignore for netclass collector."},
     {"collector.netclass.ignore-invalid-speed", FlagType::boolean, "false",
      "Ignore devices where the speed is invalid. This will be the default behavior in 2.x."},
+    {"collector.netclass.netlink", FlagType::boolean, "false", "Use netlink to gather stats instead of /proc/net/dev."},
+    {"collector.netclass_rtnl.with-stats", FlagType::boolean, "false",
+     "Expose the statistics for each network device, replacing netdev collector."},
 };
 constexpr std::int64_t kBytesPerMegabit = 1'000'000 / 8;
 constexpr std::int64_t kRereadNs = 60 * std::int64_t{1'000'000'000};
@@ -163,6 +167,8 @@ class Netclass final : public Collector {
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto filter = NameFilter::make(options.text("collector.netclass.ignored-devices"), "");
   if (!filter) return fail(filter.error());
+  if (options.flag("collector.netclass.netlink"))
+    return make_netclass_links(host, std::move(*filter), options.flag("collector.netclass_rtnl.with-stats"));
   return std::make_unique<Netclass>(host, std::move(*filter), options.flag("collector.netclass.ignore-invalid-speed"));
 }
 

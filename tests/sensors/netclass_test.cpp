@@ -59,4 +59,27 @@ TEST(Netclass, Cases) {
                           });
 }
 
+// Of the running kernel: every network namespace has a loopback device.
+TEST(Netclass, ByNetlink) {
+  const FlagValues netlink = {{"collector.netclass.netlink", "true"}};
+  CollectorFixture fixture("netclass", {}, netlink);
+  const auto first = fixture.run();
+  EXPECT_EQ(first.error, "");
+  EXPECT_NE(first.text.find("node_network_mtu_bytes{device=\"lo\"} "), std::string::npos) << first.text;
+  EXPECT_NE(first.text.find("node_network_info{address=\"00:00:00:00:00:00\",broadcast=\"00:00:00:00:00:00\","
+                            "device=\"lo\","),
+            std::string::npos)
+      << first.text;
+  EXPECT_EQ(first.text.find("adminstate"), std::string::npos);
+  EXPECT_EQ(fixture.run().text, first.text);
+
+  const auto with_stats = run_collector(
+      "netclass", {}, {{"collector.netclass.netlink", "true"}, {"collector.netclass_rtnl.with-stats", "true"}});
+  EXPECT_NE(with_stats.text.find("node_network_receive_bytes_total{device=\"lo\"} "), std::string::npos);
+  EXPECT_EQ(run_collector("netclass", {},
+                          {{"collector.netclass.netlink", "true"}, {"collector.netclass.ignored-devices", ".*"}})
+                .text,
+            "");
+}
+
 }  // namespace vitald
