@@ -145,7 +145,7 @@ TEST_F(Probes, SwitchesAndTimesOfOneOwner) {
                voluntary, involuntary, truth.voluntary, truth.involuntary, cpu / 1e6, truth_cpu / 1e6, delay / 1e6,
                truth_delay / 1e6);
     // Beyond the truth: entering the cgroup, telling the result, exiting. Less: each child's slice that had begun
-    // when it entered the cgroup.
+    // when it entered the cgroup. Rarely up to 7 of 40,000 are missing, which that does not explain.
     const auto switches = static_cast<double>(truth.voluntary + truth.involuntary);
     EXPECT_GE(voluntary + involuntary, switches * 0.999);
     EXPECT_LE(voluntary + involuntary, switches * 1.002);
@@ -366,7 +366,7 @@ TEST_F(Probes, BlockReadsWithoutTheKernelsTimes) {
         "{} of 500 reads timed, {:.1f} us each; {}\n", grown("vitald_block_device_latency_seconds_count"),
         1e6 * grown("vitald_block_device_latency_seconds_sum") / grown("vitald_block_device_latency_seconds_count"),
         probe.status());
-    // The map forgets when many others read and write at the same time, and says so.
+    // Seen four times on a busy machine: some 20 of 500 not timed. Not reproduced since, the reason is not known.
     EXPECT_GE(grown("vitald_block_device_latency_seconds_count") + grown("vitald_block_untimed_total"), 500);
     EXPECT_GE(grown("vitald_block_device_latency_seconds_count"), 450);
     EXPECT_EQ(grown("vitald_block_device_latency_seconds_count"), grown("vitald_block_queue_latency_seconds_count"));
