@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/scan.h"
+#include "sensors/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+using enum MetricType;
+
+constexpr std::string_view kSource = "/sys/class/drm/card*/device";
+constexpr MetricDesc kMetrics[] = {
+    {"node_drm_card_info", gauge, "Card information", "card,memory_vendor,power_performance_level,unique_id,vendor", "",
+     kSource},
+    {"node_drm_gpu_busy_percent", gauge, "How busy the GPU is as a percentage.", "card", "", kSource},
+    {"node_drm_memory_gtt_size_bytes", gauge, "The size of the graphics translation table (GTT) block in bytes.",
+     "card", "bytes", kSource},
+    {"node_drm_memory_gtt_used_bytes", gauge, "The used amount of the graphics translation table (GTT) block in bytes.",
+     "card", "bytes", kSource},
+    {"node_drm_memory_vram_size_bytes", gauge, "The size of VRAM in bytes.", "card", "bytes", kSource},
+    {"node_drm_memory_vram_used_bytes", gauge, "The used amount of VRAM in bytes.", "card", "bytes", kSource},
+    {"node_drm_memory_vis_vram_size_bytes", gauge, "The size of visible VRAM in bytes.", "card", "bytes", kSource},
+    {"node_drm_memory_vis_vram_used_bytes", gauge, "The used amount of visible VRAM in bytes.", "card", "bytes",
+     kSource},
+};
+// In the order of the families from the second on.
+constexpr std::string_view kNumbers[] = {"gpu_busy_percent",      "mem_info_gtt_total", "mem_info_gtt_used",
+                                         "mem_info_vram_total",   "mem_info_vram_used", "mem_info_vis_vram_total",
+                                         "mem_info_vis_vram_used"};
+static_assert(std::size(kNumbers) + 1 == std::size(kMetrics));
+// In the order of the info family's labels after card.
+constexpr std::string_view kTexts[] = {"mem_info_vram_vendor", "power_dpm_force_performance_level", "unique_id"};
+
+// A card, or a connector of one (card0-DP-1).
+struct Card {
+  explicit Card(const std::string& path) : uevent(path + "/device/uevent") {
+    for (const auto f : kTexts) texts.emplace_back(path + "/device/" + std::string(f));
+    for (const auto f : kNumbers) numbers.emplace_back(path + "/device/" + std::string(f));
+  }
+  Attribute uevent;
+  std::vector<Attribute> texts, numbers;
+};
+
+class Drm final : public Collector {
+ public:
+  explicit Drm(const Host& host) : cards_(host.sysfs("class/drm")) {}
+
+  // Only amdgpu tells these things in sysfs. No such card is no error: nothing is emitted.
+  Result<> collect(BatchWriter& out) override {
+    if (auto listed = cards_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    for (auto& [name, card] : cards_.items()) {
+      std::string_view number = name;
+      if (!take_prefix(number, "card") || !parse_u64(number)) continue;
+      if (card.uevent.text().value_or("").find("DRIVER=amdgpu") == std::string_view::npos) continue;
+      for (std::size_t i = 0; i < std::size(kTexts); ++i) texts_[i] = card.texts[i].text().value_or("");
+      out.set(kMetrics[0], 1, name, texts_[0], texts_[1], texts_[2], "amd");
+      for (std::size_t i = 0; i < std::size(kNumbers); ++i)
+        out.set(kMetrics[1 + i], static_cast<double>(card.numbers[i].u64().value_or(0)), name);
+    }
+    return {};
+  }
+
+ private:
+  KernelItems<Card> cards_;
+  std::array<std::string, std::size(kTexts)> texts_;  // of the card at hand; kept for their memory
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Drm>(host); }
+
+}  // namespace
+
+extern const CollectorInfo collector_drm;
+const CollectorInfo collector_drm{kMetrics, {}, make};
+
+}  // namespace vitald
