@@ -3,6 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,6 +79,14 @@ Result<std::string_view> KernelFile::read() {
     if (fd_) return read_open();
   }
   return text;
+}
+
+bool KernelFile::mounts_unchanged() {
+  if (!fd_) return false;
+  struct statfs fs {};
+  if (fstatfs(fd_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return false;
+  pollfd p{fd_.get(), POLLPRI, 0};
+  return ::poll(&p, 1, 0) == 0;
 }
 
 Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
@@ -78,10 +79,13 @@ static_assert(std::ranges::is_sorted(kLocalTypes));
 
 // What one collection may wait for mounts that are slow to answer.
 constexpr std::int64_t kWaitNs = 100'000'000;
+// The oldest that a table may be of which the kernel announced no change.
+constexpr std::int64_t kTableAgeNs = 5'000'000'000;
 constexpr std::string_view kTimeout = "mountpoint timeout";
 
 struct Usage {
   double size = 0, free = 0, avail = 0, files = 0, files_free = 0;
+  bool readonly = false;
   std::string error;  // the label device_error; empty when the numbers are good
 };
 
@@ -112,6 +116,7 @@ void stat_mount(const char* path, Usage& out) {
   out.avail = static_cast<double>(st.f_bavail) * block;
   out.files = static_cast<double>(st.f_files);
   out.files_free = static_cast<double>(st.f_ffree);
+  out.readonly = (st.f_flags & ST_RDONLY) != 0;
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -154,7 +159,9 @@ struct Remote {
 struct Mount {
   std::string device, mountpoint, fstype, major, minor;  // as in the labels
   std::string path;
-  bool readonly = false;
+  bool readonly = false;           // by the table
+  bool turned_readonly = false;    // since the table was read
+  bool own_path = false;           // the path leads to this mount's superblock
   bool duplicate = false;          // the same labels came before
   std::size_t same_as = SIZE_MAX;  // index of a mount of the same superblock that stands for it
   std::optional<Usage> usage;      // the last known
@@ -175,22 +182,36 @@ class Filesystem final : public Collector {
         own_mounts_(host.procfs("self/mountinfo"), KernelFile::Read::records) {}
 
   Result<> collect(BatchWriter& out) override {
-    auto text = init_mounts_.read();
-    // hidepid hides process 1 from us.
-    if (!text && (text.error().kind == Errc::gone || text.error().kind == Errc::denied)) text = own_mounts_.read();
-    if (!text) return fail(text.error());
-    // The table is read every time, because a file system that turned read-only after an error shows only
-    // here; it is parsed when it differs.
-    if (*text != table_) {
-      if (auto parsed = parse(*text); !parsed) return parsed;
-      table_ = *text;
-    }
+    if (auto read = read_mounts(); !read) return read;
     stat_all();
     for (const auto& mount : mounts_) emit(out, mount);
     return {};
   }
 
  private:
+  // Making the table is a fifth of the kernel's work for all usual collectors, so it is read when the kernel
+  // announced a change. What is not announced, a file system that turns read-only after an error, statfs
+  // tells at once; ext4's own word for it since 6.15 (emergency_ro) stands only here, so it is read again
+  // after a while in any case. It is parsed when it differs.
+  Result<> read_mounts() {
+    const auto now_ns = host_.clock().boot_ns();
+    const bool quiet = mounts_file_ && mounts_file_->mounts_unchanged();
+    if (quiet && now_ns - read_ns_ < kTableAgeNs) return {};
+    mounts_file_ = &init_mounts_;
+    auto text = init_mounts_.read();
+    // hidepid hides process 1 from us.
+    if (!text && (text.error().kind == Errc::gone || text.error().kind == Errc::denied)) {
+      mounts_file_ = &own_mounts_;
+      text = own_mounts_.read();
+    }
+    if (!text) return mounts_file_ = nullptr, fail(text.error());
+    read_ns_ = now_ns;
+    if (*text == table_) return {};
+    if (auto parsed = parse(*text); !parsed) return mounts_file_ = nullptr, parsed;
+    table_ = *text;
+    return {};
+  }
+
   // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
   // id parent major:minor root mountpoint options optional-fields... - type source super-options
   Result<> parse(std::string_view text) {
@@ -242,6 +263,7 @@ class Filesystem final : public Collector {
           const auto [it, first] = superblocks.try_emplace(
               {std::string(before[2]), quotas ? std::string(before[3]) : std::string()}, mounts.size());
           if (!first) m.same_as = it->second;
+          m.own_path = true;
         }
       } else {
         adopt_remote(m);
@@ -288,9 +310,11 @@ class Filesystem final : public Collector {
       if (m.remote) continue;
       if (m.same_as != SIZE_MAX) {
         m.usage = mounts_[m.same_as].usage;
+        m.turned_readonly = mounts_[m.same_as].turned_readonly;
       } else {
         if (!m.usage) m.usage.emplace();
         stat_mount(m.path.c_str(), *m.usage);
+        m.turned_readonly = m.own_path && m.usage->error.empty() && m.usage->readonly && !m.readonly;
       }
     }
     if (!calls.empty()) helpers_->wait(calls, kWaitNs);
@@ -315,7 +339,7 @@ class Filesystem final : public Collector {
       if (!m.duplicate) out.set(kMetrics[metric], value, m.device, m.mountpoint, m.fstype, u.error);
     };
     set(kDeviceError, u.error.empty() ? 0 : 1);
-    set(kReadonly, m.readonly ? 1 : 0);
+    set(kReadonly, m.readonly || m.turned_readonly ? 1 : 0);
     if (!u.error.empty()) return;
     set(kSize, u.size);
     set(kFree, u.free);
@@ -331,6 +355,8 @@ class Filesystem final : public Collector {
   std::int64_t timeout_ns_;
   std::size_t threads_;
   KernelFile init_mounts_, own_mounts_;
+  KernelFile* mounts_file_ = nullptr;  // the one that gave the table; null: none did
+  std::int64_t read_ns_ = 0;
   std::string table_;
   std::vector<Mount> mounts_;
   std::optional<HelperPool> helpers_;  // made with the first mount that can block

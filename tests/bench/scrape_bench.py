@@ -177,7 +177,10 @@ with tempfile.TemporaryDirectory() as folder, \
     with running([VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", *(f"--rules.file={r}" for r in rules)],
                  all_url + "/metrics") as all_process:
         everything = Exporter(all_process.pid, all_url)
-        for _ in range(20):
+        for _ in range(12):  # what starting needed is given back after ten seconds
+            time.sleep(1)
+            everything.one("gzip")
+        for _ in range(500):
             body, _ = everything.one("identity")
         all_rss = everything.rss_kib()
         all_series = sum(1 for line in body.splitlines() if line and not line.startswith(b"#"))

@@ -267,5 +267,27 @@ TEST(Filesystem, AHangingMountCostsOnlyItself) {
   EXPECT_THAT(f.run().text, HasSubstr(line("node_filesystem_size_bytes", good, "4096000")));
 }
 
+// The kernel's own mount table, which is read again only when the kernel announces a change.
+TEST(Filesystem, FollowsTheLiveMountTable) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  CollectorFixture f("filesystem", {{"proc/1/mountinfo", "->/proc/self/mountinfo"}},
+                     {{"collector.filesystem.mount-points-include", "^/mnt$"}});
+  const auto point = f.root() + "/root/mnt";
+  std::filesystem::create_directories(point);
+  EXPECT_EQ(f.run().text, "");
+  const std::string readonly =
+      "node_filesystem_readonly{device=\"vitald-test\",device_error=\"\",fstype=\"tmpfs\","
+      "mountpoint=\"/mnt\"} ";
+  ASSERT_EQ(mount("vitald-test", point.c_str(), "tmpfs", 0, "size=64k"), 0) << strerror(errno);
+  EXPECT_THAT(f.run().text, HasSubstr(readonly + "0\n"));
+  EXPECT_THAT(f.run().text, HasSubstr(readonly + "0\n")) << "nothing announced";
+  ASSERT_EQ(mount(nullptr, point.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  EXPECT_THAT(f.run().text, HasSubstr(readonly + "1\n"));
+  ASSERT_EQ(mount(nullptr, point.c_str(), nullptr, MS_REMOUNT, nullptr), 0);
+  EXPECT_THAT(f.run().text, HasSubstr(readonly + "0\n"));
+  ASSERT_EQ(umount2(point.c_str(), MNT_DETACH), 0);
+  EXPECT_EQ(f.run().text, "");
+}
+
 }  // namespace
 }  // namespace vitald
