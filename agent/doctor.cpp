@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <ostream>
+#include <utility>
 
 #include "agent/agent.h"
 #include "agent/pipeline/pipeline.h"
@@ -26,7 +27,7 @@ class Findings {
     static constexpr std::string_view kMarks[] = {"ok  ", "note", "FIX "};
     out_ += fmt::format("  {}  {:<14} {}\n", kMarks[static_cast<std::size_t>(mark)], what, text);
   }
-  std::string take() { return std::move(out_); }
+  std::string take() { return std::exchange(out_, {}); }
 
  private:
   std::string out_;

@@ -149,8 +149,9 @@ TEST_F(Probes, SwitchesAndTimesOfOneOwner) {
     const auto switches = static_cast<double>(truth.voluntary + truth.involuntary);
     EXPECT_GE(voluntary + involuntary, switches * 0.999);
     EXPECT_LE(voluntary + involuntary, switches * 1.002);
-    EXPECT_NEAR(voluntary / static_cast<double>(truth.voluntary), 1, 0.002);
-    EXPECT_NEAR(involuntary / static_cast<double>(truth.involuntary), 1, 0.002);
+    // Against the sum: the kernel may have preempted a child only a few hundred times.
+    EXPECT_NEAR(voluntary, static_cast<double>(truth.voluntary), switches * 0.002);
+    EXPECT_NEAR(involuntary, static_cast<double>(truth.involuntary), switches * 0.002);
     EXPECT_NEAR(cpu / truth_cpu, 1, 0.05);
     // Recorded times begin at the wakeup, and a wakeup costs time: more than the kernel counts.
     if (rung.keeps_times) {
