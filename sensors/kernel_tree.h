@@ -136,11 +136,19 @@ class AttributeTable {
   std::vector<Attribute> files_;
 };
 
-// For CollectorInfo, which wants the families alone.
-template <std::size_t N>
-constexpr std::array<MetricDesc, N> families_of(const AttributeRow (&rows)[N]) {
-  std::array<MetricDesc, N> families{};
-  for (std::size_t i = 0; i < N; ++i) families[i] = rows[i].desc;
+// The families of tables whose rows have a `desc` beside other things, and of plain tables, one after the
+// other: for CollectorInfo, which wants the families alone.
+template <class... Row, std::size_t... N>
+constexpr auto families_of(const Row (&... tables)[N]) {
+  std::array<MetricDesc, (N + ...)> families{};
+  std::size_t at = 0;
+  const auto add = [&](const auto& table) {
+    for (const auto& row : table) {
+      if constexpr (requires { row.desc; }) families[at++] = row.desc;
+      else families[at++] = row;
+    }
+  };
+  (add(tables), ...);
   return families;
 }
 

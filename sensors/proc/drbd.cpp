@@ -83,8 +83,8 @@ constexpr Pair kPairs[] = {
 };
 constexpr MetricDesc kMetrics[] = {
     {"node_drbd_connected", gauge, "Whether DRBD is connected to the peer.", "device", "", "/proc/drbd"},
-    {"node_drbd_*", gauge, "*", "device", "", "/proc/drbd"},
 };
+constexpr auto kFamilies = families_of(kMetrics, kNumbers, kPairs);
 
 class Drbd final : public Collector {
  public:
@@ -134,6 +134,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_drbd;
-const CollectorInfo collector_drbd{kMetrics, {}, make};
+const CollectorInfo collector_drbd{kFamilies, {}, make};
 
 }  // namespace vitald

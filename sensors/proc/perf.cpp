@@ -167,7 +167,9 @@ constexpr Event kEvents[] = {
      cache(PERF_COUNT_HW_CACHE_BPU, PERF_COUNT_HW_CACHE_OP_READ, PERF_COUNT_HW_CACHE_RESULT_MISS),
      {"node_perf_cache_bpu_read_misses_total", counter, "Number BPU read misses", "cpu", "", "perf_event_open(2)"}},
 };
-constexpr MetricDesc kMetrics[] = {{"node_perf_*", counter, "*", "cpu", "", "perf_event_open(2)"}};
+constexpr MetricDesc kMetrics[] = {
+    {"node_perf_*", counter, "*", "cpu", "", "perf_event_open(2), one for each tracepoint asked for"}};
+constexpr auto kFamilies = families_of(kEvents, kMetrics);
 constexpr FlagSpec kFlags[] = {
     {"collector.perf.cpus", FlagType::text, "", "List of CPUs from which perf metrics should be collected"},
     {"collector.perf.tracepoint", FlagType::list, "", "perf tracepoint that should be collected"},
@@ -295,6 +297,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_perf;
-const CollectorInfo collector_perf{kMetrics, kFlags, make};
+const CollectorInfo collector_perf{kFamilies, kFlags, make};
 
 }  // namespace vitald

@@ -88,7 +88,7 @@ constexpr Row kRows[] = {
      {"node_xfrm_acquire_error_packets_total", counter, "State hasn’t been fully acquired before use", "", "",
       "/proc/net/xfrm_stat"}},
 };
-constexpr MetricDesc kMetrics[] = {{"node_xfrm_*", counter, "*", "", "", "/proc/net/xfrm_stat"}};
+constexpr auto kFamilies = families_of(kRows);
 
 class Xfrm final : public Collector {
  public:
@@ -128,6 +128,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_xfrm;
-const CollectorInfo collector_xfrm{kMetrics, {}, make};
+const CollectorInfo collector_xfrm{kFamilies, {}, make};
 
 }  // namespace vitald

@@ -103,9 +103,9 @@ constexpr Row kRows[] = {
      {"node_zoneinfo_numa_other_total", counter, "Allocation from other node", "node,zone", "", "/proc/zoneinfo"}},
 };
 constexpr MetricDesc kMetrics[] = {
-    {"node_zoneinfo_*", gauge, "*", "node,zone", "", "/proc/zoneinfo"},
     {"node_zoneinfo_protection_*", gauge, "*", "node,zone", "", "/proc/zoneinfo"},
 };
+constexpr auto kFamilies = families_of(kRows, kMetrics);
 
 class Zoneinfo final : public Collector {
  public:
@@ -185,6 +185,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_zoneinfo;
-const CollectorInfo collector_zoneinfo{kMetrics, {}, make};
+const CollectorInfo collector_zoneinfo{kFamilies, {}, make};
 
 }  // namespace vitald

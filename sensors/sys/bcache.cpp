@@ -110,8 +110,8 @@ constexpr AttributeRow kPriorityRows[] = {
 constexpr MetricDesc kMetrics[] = {
     {"node_bcache_cache_readaheads_total", counter, "Count of times readahead occurred.", "uuid,backing_device", "",
      kSource},
-    {"node_bcache_*", gauge, "*", "uuid", "", kSource},
 };
+constexpr auto kFamilies = families_of(kSetRows, kBackingRows, kMetrics, kDebugRows, kCacheRows, kPriorityRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.bcache.priorityStats", FlagType::boolean, "false", "Expose expensive priority stats."},
 };
@@ -250,6 +250,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_bcache;
-const CollectorInfo collector_bcache{kMetrics, kFlags, make};
+const CollectorInfo collector_bcache{kFamilies, kFlags, make};
 
 }  // namespace vitald

@@ -44,10 +44,10 @@ constexpr AttributeRow kRows[] = {
      1000},
 };
 constexpr MetricDesc kMetrics[] = {
-    {"node_cpu_frequency_*", gauge, "*", "cpu", "hertz", "/sys/devices/system/cpu/cpu*/cpufreq"},
     {"node_cpu_scaling_governor", gauge, "Current enabled CPU frequency governor.", "cpu,governor", "",
      "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"},
 };
+constexpr auto kFamilies = families_of(kRows, kMetrics);
 
 struct Cpu {
   explicit Cpu(const std::string& path)
@@ -72,7 +72,7 @@ class Cpufreq final : public Collector {
       if (governor_.empty()) continue;
       // "performance powersave"
       auto rest = cpu.available.text().value_or("");
-      for (auto g = take_word(rest); !g.empty(); g = take_word(rest)) out.set(kMetrics[1], g == governor_, number, g);
+      for (auto g = take_word(rest); !g.empty(); g = take_word(rest)) out.set(kMetrics[0], g == governor_, number, g);
     }
     return {};
   }
@@ -87,6 +87,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_cpufreq;
-const CollectorInfo collector_cpufreq{kMetrics, {}, make};
+const CollectorInfo collector_cpufreq{kFamilies, {}, make};
 
 }  // namespace vitald

@@ -27,7 +27,6 @@ constexpr MetricDesc kMetrics[] = {
      "The maximum period in ms which defines the aging of the counter reads. Two consecutive reads within this period "
      "might return the same values.",
      "device,port", "seconds", "/sys/class/infiniband/*/ports/*/hw_counters/lifespan"},
-    {"node_infiniband_*", counter, "*", "device,port", "", "/sys/class/infiniband/*/ports/*"},
 };
 // Data is counted in units of four octets.
 constexpr AttributeRow kCounters[] = {
@@ -276,6 +275,7 @@ constexpr AttributeRow kCounters[] = {
       "The number of RoCE packets with ICRC errors. This counter was added in MLNX_OFED 4.4 and kernel 4.19",
       "device,port", "", "/sys/class/infiniband/*/ports/*/hw_counters"}},
 };
+constexpr auto kFamilies = families_of(kMetrics, kCounters);
 constexpr FlagSpec kFlags[] = {
     {"collector.infiniband.device-include", FlagType::pattern, "",
      "Regexp of infiniband devices to include (mutually exclusive to device-exclude)."},
@@ -353,6 +353,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_infiniband;
-const CollectorInfo collector_infiniband{kMetrics, kFlags, make};
+const CollectorInfo collector_infiniband{kFamilies, kFlags, make};
 
 }  // namespace vitald

@@ -68,8 +68,8 @@ constexpr MetricDesc kMetrics[] = {
      "device,address,broadcast,duplex,operstate,adminstate,ifalias", "", "/sys/class/net/*"},
     {"node_network_speed_bytes", gauge, "Network device property: speed_bytes", "device", "bytes",
      "/sys/class/net/*/speed"},
-    {"node_network_*", gauge, "*", "device", "", "/sys/class/net/*"},
 };
+constexpr auto kFamilies = families_of(kMetrics, kRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.netclass.ignored-devices", FlagType::pattern, "^$",
      "Regexp of net devices to ignore for netclass collector."},
@@ -175,6 +175,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_netclass;
-const CollectorInfo collector_netclass{kMetrics, kFlags, make};
+const CollectorInfo collector_netclass{kFamilies, kFlags, make};
 
 }  // namespace vitald

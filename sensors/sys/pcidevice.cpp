@@ -81,7 +81,7 @@ constexpr FlagSpec kFlags[] = {
 constexpr std::string_view kIds[] = {"class", "vendor", "device", "subsystem_vendor", "subsystem_device", "revision"};
 constexpr std::string_view kPowerStates[] = {"D0", "D1", "D2", "D3hot", "D3cold", "unknown", "error"};
 constexpr double kTransfersPerGiga = 1e9;
-constexpr std::size_t kLocationLabels = 4;
+constexpr std::size_t kLocationLabels = 4, kMostLabels = 19;
 
 // What a device is does not change: its labels are made when it appears.
 struct Device {
@@ -122,6 +122,7 @@ class Pcidevice final : public Collector {
   // The link: "../../../devices/pci0000:40/0000:40:01.3/0000:45:00.0"
   Result<> describe(const std::string& name, Device& device, PciIds& ids) {
     std::vector<std::string> labels;
+    labels.reserve(kMostLabels);  // the names are found by views of the numbers
     if (!split_location(name, labels)) return malformed(device.folder, name, "segment:bus:device.function");
     const std::string target = read_link(device.folder);
     std::string_view link = target;
@@ -145,7 +146,7 @@ class Pcidevice final : public Collector {
 
   void emit(Device& device, BatchWriter& out) const {
     const auto& info = device.info;
-    std::array<std::string_view, 32> labels;
+    std::array<std::string_view, kMostLabels> labels;
     for (std::size_t i = 0; i < info.size(); ++i) labels[i] = info[i];
     out.set_values(names_ ? kInfoWithNames : kMetrics[kInfo], 1, std::span(labels).first(info.size()));
     for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {

@@ -38,9 +38,9 @@ constexpr AttributeRow kRows[] = {
 constexpr MetricDesc kMetrics[] = {
     {"node_watchdog_info", gauge, "Info of /sys/class/watchdog/<watchdog>",
      "name,options,identity,state,status,pretimeout_governor", "", "/sys/class/watchdog/*"},
-    {"node_watchdog_*", gauge, "*", "name", "", "/sys/class/watchdog/*"},
 };
 constexpr std::string_view kTexts[] = {"options", "identity", "state", "status", "pretimeout_governor"};
+constexpr auto kFamilies = families_of(kMetrics, kRows);
 
 struct Timer {
   explicit Timer(const std::string& path) : numbers(path, kRows) {
@@ -76,6 +76,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_watchdog;
-const CollectorInfo collector_watchdog{kMetrics, {}, make};
+const CollectorInfo collector_watchdog{kFamilies, {}, make};
 
 }  // namespace vitald
