@@ -168,7 +168,7 @@ class BatchWriter {
     for (const auto part : key) {
       std::uint32_t size;
       std::memcpy(&size, at, sizeof size);
-      if (size != part.size() || std::memcmp(at + sizeof size, part.data(), size) != 0) return false;
+      if (size != part.size() || (size != 0 && std::memcmp(at + sizeof size, part.data(), size) != 0)) return false;
       at += sizeof size + size;
     }
     return true;
