@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 namespace vitald {
 namespace {
@@ -54,9 +55,16 @@ std::string report(const ReportInput& in) {
   if (!absent.empty())
     line(out, "",
          fmt::format("{} not on this machine (vitald doctor says why): {}", absent.size(), fmt::join(absent, " ")));
+  // Dozens are off for one reason: a line for each reason, not for each collector.
+  std::map<std::string_view, std::vector<std::string_view>> off;
   for (const auto& c : in.collectors)
-    if (section_of(c) == Section::collectors &&
-        (c.state == State::off || c.state == State::failed || (c.state == State::on && !c.text.empty())))
+    if (section_of(c) == Section::collectors && c.state == State::off) off[c.text].push_back(c.name);
+  for (const auto& [why, names] : off) {
+    if (names.size() == 1) line(out, "", fmt::format("{} off: {}", names[0], why));
+    else line(out, "", fmt::format("{} {}: {}", names.size(), why, fmt::join(names, " ")));
+  }
+  for (const auto& c : in.collectors)
+    if (section_of(c) == Section::collectors && (c.state == State::failed || (c.state == State::on && !c.text.empty())))
       line(out, "", row(c));
 
   static constexpr std::pair<Section, std::string_view> kSections[] = {

@@ -162,7 +162,8 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
 
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
   std::string_view best;
-  std::size_t best_distance = 1 + word.size() / 3;
+  // Every flag of a section begins alike: only the last part says how much may differ.
+  std::size_t best_distance = 1 + (word.size() - (word.rfind('.') + 1)) / 3;
   for (const auto candidate : candidates)
     if (const auto d = edit_distance(word, candidate); d <= best_distance && (best.empty() || d < best_distance))
       best = candidate, best_distance = d;

@@ -93,7 +93,9 @@ void Collectors::configure(const std::shared_ptr<const Options>& options) {
     const bool defaults = !options->flag("collector.disable-defaults");
     CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::off, {}};
     if (given ? !options->flag(name) : !defaults || entry.state == DefaultState::off) {
-      status.text = given ? fmt::format("--no-{}", name) : defaults ? "off by default" : "--collector.disable-defaults";
+      status.text = given      ? fmt::format("--no-{}", name)
+                    : defaults ? "off by default"
+                               : "off by --collector.disable-defaults";
       not_on_.push_back(std::move(status));
       continue;
     }

@@ -223,13 +223,15 @@ TEST_F(PipelineTest, WhatIsOnAndWhyNot) {
 TEST(Report, Reads) {
   using enum CollectorStatus::State;
   const std::vector<CollectorStatus> collectors{{"arp", "proc", false, off, "--no-collector.arp"},
+                                                {"buddyinfo", "proc", false, off, "off by default"},
                                                 {"cpu", "proc", false, on, ""},
                                                 {"hwmon", "hwmon", true, unavailable, "no /sys/class/hwmon"},
                                                 {"libvirt", "virt", true, on, "worker process 7"},
                                                 {"nvme", "sys", false, unavailable, "no /sys/class/nvme"},
                                                 {"oom_kills", "bpf", false, failed, "CAP_BPF is missing"},
                                                 {"runq_latency", "bpf", false, on, "attached, tp_btf"},
-                                                {"stat", "proc", false, failed, "line 1"}};
+                                                {"stat", "proc", false, failed, "line 1"},
+                                                {"swap", "proc", false, off, "off by default"}};
   RulesView rules;
   rules.groups.emplace_back().rules.resize(3);
   CommandHookSettings hook;
@@ -241,6 +243,7 @@ TEST(Report, Reads) {
             "  collectors  1 on: cpu\n"
             "              1 not on this machine (vitald doctor says why): nvme\n"
             "              arp off: --no-collector.arp\n"
+            "              2 off by default: buddyinfo swap\n"
             "              stat FAILED: line 1\n"
             "  sensors     hwmon not here: no /sys/class/hwmon\n"
             "  guests      libvirt: worker process 7\n"
