@@ -127,7 +127,13 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
 
 bool Pipeline::collect(std::int64_t boot_ns) {
   const std::unique_lock turn(turn_, std::try_to_lock);
-  if (!turn || !configured_) return false;
+  if (!turn) {
+    // Whoever has it may only look after workers, or run a cycle that began too early.
+    wanted_boot_ns_ = boot_ns;
+    wake();
+    return false;
+  }
+  if (!configured_) return false;
   if (last_begin_ns_ >= boot_ns) return true;
   cycle();
   if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
@@ -221,6 +227,10 @@ void Pipeline::loop() {
     const auto now_ns = host_.clock().boot_ns();
     if (timer && !had_timer) tick_ns = now_ns + interval_ns_;  // the configuration brought a cycle of its own
     had_timer = timer;
+    if (const auto wanted_ns = wanted_boot_ns_.exchange(0); wanted_ns != 0) {
+      const std::lock_guard turn(turn_);
+      if (last_begin_ns_ < wanted_ns) cycle();
+    }
     const bool due = timer && now_ns >= tick_ns;
     if (due) {
       {

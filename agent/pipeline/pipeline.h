@@ -49,8 +49,8 @@ class Pipeline {
   // From any thread.
   void reload(PipelineConfig config);
   // Runs a cycle on the calling thread, unless the newest one began at `boot_ns` or later. False, at once,
-  // when another thread is at it: what it publishes may do. Takes as long as the slowest collector, so the
-  // caller must be a thread that others can do without.
+  // when another thread is at it: a snapshot that is new enough follows from there. Takes as long as the slowest
+  // collector, so the caller must be a thread that others can do without.
   bool collect(std::int64_t boot_ns);
   [[nodiscard]] CollectorStatuses status() const;
   [[nodiscard]] std::shared_ptr<const RulesView> rules() const;
@@ -81,6 +81,8 @@ class Pipeline {
   std::int64_t last_retry_ns_ = 0;
   std::unique_ptr<Instruments> instruments_;
 
+  // A collect() that came when turn_ was taken: the pipeline's thread sees to it. 0: none.
+  std::atomic<std::int64_t> wanted_boot_ns_{0};
   Fd wake_;  // eventfd
   std::thread thread_;
   mutable std::mutex mutex_;

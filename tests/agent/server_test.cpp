@@ -67,17 +67,21 @@ class ServerTest : public testing::Test {
                       [this] { return pipeline_.status(); }},
         host_.clock());
     EXPECT_TRUE(server_->start());
-    auto options = std::make_shared<Options>();
-    options->declare(all_flags());
-    options->declare(std::vector<FlagSpec>{{"collector.gated", FlagType::boolean, "true"}});
-    PipelineConfig config;
-    config.options = std::move(options);
-    pipeline_.start(std::move(config));
+    pipeline_.start(config());
   }
   ~ServerTest() override {
     open_gate();
     EXPECT_TRUE(server_->stop(5'000'000'000));
     EXPECT_TRUE(pipeline_.stop(5'000'000'000));
+  }
+
+  static PipelineConfig config() {
+    auto options = std::make_shared<Options>();
+    options->declare(all_flags());
+    options->declare(std::vector<FlagSpec>{{"collector.gated", FlagType::boolean, "true"}});
+    PipelineConfig config;
+    config.options = std::move(options);
+    return config;
   }
 
   // The whole answer; the server closes.
@@ -112,7 +116,11 @@ class ServerTest : public testing::Test {
   Host host_;
   SnapshotHub hub_;
   std::unique_ptr<Server> server_;
-  Pipeline pipeline_{host_, kEntries, {}, hub_, [this] { server_->published(); }};
+  Pipeline pipeline_{host_, kEntries, {}, hub_, [this] {
+                       server_->published();
+                       const std::lock_guard lock(g_gate);
+                       g_moved.notify_all();
+                     }};
   std::uint16_t port_ = 0;
 };
 
@@ -158,6 +166,18 @@ TEST_F(ServerTest, AScrapeThatWaitsForAHangingOneIsAnsweredWhenItEnds) {
   open_gate();
   scrape.join();
   EXPECT_THAT(answer, HasSubstr(fmt::format("\ntest_runs {}\n", good + 1)));
+}
+
+TEST_F(ServerTest, AScrapeDuringAnEarlierCollectionGetsItsOwn) {
+  get("/metrics");
+  shut_gate();
+  pipeline_.reload(config());
+  wait_inside();  // the cycle of the reload, begun before the scrape
+  const auto now = host_.clock().boot_ns();
+  EXPECT_FALSE(pipeline_.collect(now));
+  open_gate();
+  std::unique_lock lock(g_gate);
+  EXPECT_TRUE(g_moved.wait_for(lock, std::chrono::seconds(10), [&] { return hub_.latest()->boot_ns >= now; }));
 }
 
 TEST_F(ServerTest, StopGivesUpOnAThreadThatHangs) {
