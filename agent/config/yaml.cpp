@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -121,7 +122,10 @@ class Reader {
                  fmt::format("{} found, expected {}", kind_of(node), kWanted[static_cast<std::size_t>(flag.type)]));
     if (const auto problem = value_problem(flag, node.Scalar()); !problem.empty())
       return say(node.Mark(), path, problem);
-    file_.settings.push_back({&flag, node.Scalar()});
+    // A service starts in /, so a relative path can only mean the folder of this file, as in Prometheus.
+    const bool beside = flag.name == "rules.file" && !node.Scalar().empty();
+    file_.settings.push_back(
+        {&flag, beside ? (std::filesystem::path(name_).parent_path() / node.Scalar()).string() : node.Scalar()});
   }
 
   // notify: {commands: [{name: pager, command: [/usr/bin/page, --now], timeout: 10s, user: nobody, queue_limit: 100}]}

@@ -131,21 +131,21 @@ collectors:
   loadavg: true
   filesystem: {enabled: yes_is_not_yaml_1_2_here, mount_points_exclude: "^/x"}
 rules:
-  files: /etc/vitald/rules/*.yaml
+  files: [/etc/vitald/rules/*.yaml, rules/*.yaml]
 notify:
   commands:
     - {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7}
 log:
 )",
-                                 "vitald.yaml", problems);
-  EXPECT_THAT(problems, testing::ElementsAre("vitald.yaml:8:25: collectors.filesystem.enabled: "
+                                 "a/vitald.yaml", problems);
+  EXPECT_THAT(problems, testing::ElementsAre("a/vitald.yaml:8:25: collectors.filesystem.enabled: "
                                              "'yes_is_not_yaml_1_2_here' is neither true nor false"));
   std::vector<std::string> got;
   for (const auto& s : file.settings) got.push_back(fmt::format("{}={}", s.flag->name, s.value));
   EXPECT_THAT(got, testing::ElementsAre("web.listen-address=127.0.0.1:9100", "web.listen-address=[::1]:9100",
                                         "web.max-age=2s", "collector.disable-defaults=true", "collector.loadavg=true",
                                         "collector.filesystem.mount-points-exclude=^/x",
-                                        "rules.file=/etc/vitald/rules/*.yaml"));
+                                        "rules.file=/etc/vitald/rules/*.yaml", "rules.file=a/rules/*.yaml"));
   ASSERT_EQ(file.hooks.size(), 1U);
   EXPECT_EQ(file.hooks[0].name, "pager");
   EXPECT_EQ(file.hooks[0].command, (std::vector<std::string>{"/usr/bin/page", "--now"}));

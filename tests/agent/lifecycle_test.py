@@ -231,6 +231,8 @@ def check():
         config.write_text("web: {max_age: 2s}\n")
         done = run(f"--config.file={config}", "--config.check")
         assert (done.returncode, done.stdout) == (0, "configuration is good\n"), done
+        done = run(f"--config.file={harness.TOP / 'deploy/vitald.yaml'}", "--config.check")
+        assert (done.returncode, done.stdout) == (0, "configuration is good\n"), done
         config.write_text("web: {max_age: 2}\nlog: {levl: info}\n")
         done = run(f"--config.file={config}", "--config.check", "--xyzzy")
         assert done.returncode == 1 and done.stderr == (
