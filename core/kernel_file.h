@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only door to /proc and /sys. A kernel file is no file: it has no size, it changes while it is read,
-// and its text is produced by the read. So it is opened once and re-read with pread: 3.6 times cheaper than
-// opening it again (docs/performance.md).
+// and its text is produced by the read. So it is opened once and re-read with pread: opening it
+// again would cost another 4 us (docs/performance.md).
 //
 // Opened O_NONBLOCK, so a FIFO or a device in place of an attribute gives nothing instead of hanging.
 #pragma once

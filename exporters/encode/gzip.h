@@ -9,8 +9,8 @@
 
 namespace vitald {
 
-// Replaces `out` by `text` as one gzip member (RFC 1952), made by isa-l at level 1: ten times cheaper than
-// zlib's default for about 13 % more bytes (docs/performance.md). Its buffers (0.5 MB) are allocated once.
+// Replaces `out` by `text` as one gzip member (RFC 1952), made by isa-l at level 1: a twelfth of what zlib's
+// default costs, for a few percent more bytes (docs/performance.md). Its buffers (0.5 MB) are allocated once.
 // Not thread-safe: one per thread.
 class Gzip {
  public:
