@@ -153,7 +153,8 @@ class Daemon {
     return {};
   }
 
-  void print_report() const {
+  void print_report() {
+    const std::lock_guard lock(reload_);  // POST /-/reload may be at it
     const auto snapshot = hub_.latest();
     const auto collectors = pipeline_.status();
     const auto rules = pipeline_.rules();

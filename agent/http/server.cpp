@@ -77,7 +77,8 @@ struct Server::Impl {
         collect(source.collect),
         clock(c),
         wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {}
+        overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+        ending(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
                                const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
@@ -164,7 +165,10 @@ struct Server::Impl {
     return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   }
 
-  void wake_up() const;
+  static void signal(const Fd& event) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto n = write(event.get(), &one, sizeof one);  // full only when already signalled
+  }
 
   void alarm(std::int64_t after_ns) const {  // 0: none
     const itimerspec at{{0, 0}, {after_ns / 1'000'000'000, after_ns % 1'000'000'000}};
@@ -179,14 +183,14 @@ struct Server::Impl {
     {
       const std::lock_guard lock(lead);
       collecting = true;
+      alarm(kOverdueNs);
     }
-    alarm(kOverdueNs);
     bool done = collect(fresh_ns);
-    alarm(0);
     {
       const std::lock_guard lock(lead);
-      collecting = false;
       if (leader != me) return false;
+      collecting = false;
+      alarm(0);
     }
     if (!done) {              // another thread is at it
       somebody_waits = true;  // before the look: what is published after it wakes us
@@ -199,13 +203,15 @@ struct Server::Impl {
 
   // Sleeps until the other thread has been collecting for too long; then this one leads.
   void guard(int me) {
-    std::uint64_t n;
-    if (read(overdue.get(), &n, sizeof n) < 0) return;
+    pollfd fds[] = {{overdue.get(), POLLIN, 0}, {ending.get(), POLLIN, 0}};
+    poll(fds, 2, -1);
     const std::lock_guard lock(lead);
-    if (stopping || !collecting) return;
+    // Under the lock: the alarm may have been taken back, or set anew for the next collection, meanwhile.
+    std::uint64_t n;
+    if (stopping || !collecting || read(overdue.get(), &n, sizeof n) < 0) return;
     log::warn("a collection hangs; scrapes get the last snapshot until it ends");
     leader = me;
-    somebody_waits = true;
+    collecting = false;  // this thread runs none
   }
 
   void run(int me) {
@@ -269,6 +275,7 @@ struct Server::Impl {
   const Clock& clock;
   Fd wake;
   Fd overdue;  // timerfd
+  Fd ending;   // stays readable
   std::mutex lead;
   int leader = 0;           // guarded by lead: which of the two threads runs the loop
   bool collecting = false;  // guarded by lead: it runs a collection just now
@@ -305,7 +312,7 @@ Result<> Server::start() {
   }
   // MHD closes the listening sockets itself when it stops.
   for (auto& listener : impl_->listeners) [[maybe_unused]] const int handed_over = listener.fd.release();
-  // Not std::thread: only pthread_timedjoin_np() can give up on a thread that hangs.
+  // Not std::thread: only pthread_clockjoin_np() can give up on a thread that hangs.
   static constexpr void* (*kRun[])(void*) = {&Impl::run_as<0>, &Impl::run_as<1>};
   for (std::size_t i = 0; i < 2; ++i)
     if (const int err = pthread_create(&impl_->threads[i].emplace(), nullptr, kRun[i], impl_.get()); err != 0) {
@@ -317,31 +324,26 @@ Result<> Server::start() {
 
 bool Server::stop(std::int64_t patience_ns) {
   impl_->stopping = true;
-  impl_->wake_up();
-  impl_->alarm(1);
-  const auto until_ns = SystemClock::read(CLOCK_REALTIME) + patience_ns;
+  Impl::signal(impl_->wake);
+  Impl::signal(impl_->ending);
+  const auto until_ns = SystemClock::read(CLOCK_MONOTONIC) + patience_ns;
   const timespec until{until_ns / 1'000'000'000, until_ns % 1'000'000'000};
   bool all = true;
   for (auto& thread : impl_->threads) {
     if (!thread) continue;
-    if (pthread_timedjoin_np(*thread, nullptr, &until) == 0) thread.reset();
+    if (pthread_clockjoin_np(*thread, nullptr, CLOCK_MONOTONIC, &until) == 0) thread.reset();
     else all = false;
   }
   return all;
 }
 
 void Server::published() {
-  if (impl_->somebody_waits.exchange(false)) impl_->wake_up();
-}
-
-void Server::Impl::wake_up() const {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto n = write(wake.get(), &one, sizeof one);
+  if (impl_->somebody_waits.exchange(false)) Impl::signal(impl_->wake);
 }
 
 void Server::set_max_age(std::int64_t ns) {
   impl_->new_max_age_ns = ns;
-  impl_->wake_up();
+  Impl::signal(impl_->wake);
 }
 
 }  // namespace vitald

@@ -355,6 +355,7 @@ struct CommandHook::Impl {
 
 CommandHook::CommandHook(CommandHookSettings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
 CommandHook::~CommandHook() = default;
+const CommandHookSettings& CommandHook::settings() const { return impl_->settings; }
 
 void CommandHook::notify(const AlertTransition& transition) {
   {

@@ -20,6 +20,7 @@ struct CommandHookSettings {
   std::string user;               // run as; empty: as "nobody" when we are root, else as ourselves
   std::string external_url;
   LabelMap external_labels;
+  bool operator==(const CommandHookSettings&) const = default;
 };
 
 // notify() from any thread, never blocks; one thread of its own runs the commands one at a time, in order.
@@ -31,6 +32,7 @@ class CommandHook {
   CommandHook& operator=(const CommandHook&) = delete;
 
   void notify(const AlertTransition& transition);
+  [[nodiscard]] const CommandHookSettings& settings() const;
 
  private:
   struct Impl;

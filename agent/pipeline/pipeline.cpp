@@ -68,8 +68,14 @@ Pipeline::~Pipeline() {
 void Pipeline::configure(PipelineConfig config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
   if (rules_ && config.rules) config.rules->adopt(*rules_);
+  // One that stays the same keeps its queue and the command that runs: no transition is told twice.
+  auto old_hooks = std::move(hooks_);
   hooks_.clear();
-  for (auto& hook : config.hooks) hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
+  for (auto& hook : config.hooks) {
+    const auto same = std::ranges::find_if(old_hooks, [&](const auto& h) { return h && h->settings() == hook; });
+    if (same != old_hooks.end()) hooks_.push_back(std::move(*same));
+    else hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
+  }
   collectors_.configure(config.options);
   last_retry_ns_ = host_.clock().boot_ns();
   configured_ = true;
