@@ -74,4 +74,18 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
+std::string one_line(std::string_view text) {
+  constexpr std::size_t kMostBytes = 500;
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (out.size() >= kMostBytes && (byte & 0xc0) != 0x80) return out + "...";  // not inside a character
+    if (c == '\n') out += "\\n";
+    else if (byte < ' ' || byte == 0x7f) out.append("\\x").append({kHex[byte >> 4], kHex[byte & 15]});
+    else out += c;
+  }
+  return out;
+}
+
 }  // namespace vitald::log

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <string_view>
 
 namespace vitald::log {
@@ -32,5 +33,8 @@ inline void warn(std::string_view message, std::initializer_list<Field> fields =
 inline void error(std::string_view message, std::initializer_list<Field> fields = {}) {
   write(Level::error, message, fields);
 }
+
+// Text from outside as part of one line: control bytes escaped, cut where it is longer than anyone reads.
+std::string one_line(std::string_view text);
 
 }  // namespace vitald::log

@@ -4,12 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 
 #include "core/clock.h"
+#include "core/kernel_file.h"
 #include "rules/alerts.h"
 #include "rules/history.h"
 #include "rules/load.h"
@@ -27,14 +25,6 @@ constexpr MetricDesc kMetrics[] = {
 };
 constexpr const MetricDesc& kAlerts = kMetrics[0];
 constexpr const MetricDesc& kAlertsForState = kMetrics[1];
-
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return fail(from_errno(path, errno));
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (in.bad()) return fail(from_errno(path, EIO));
-  return text;
-}
 
 LabelMap texts(const TemplateMap& map) {
   LabelMap out;
@@ -107,9 +97,9 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
   const auto before = problems.size();
   auto impl = std::make_unique<Impl>(settings);
   for (const auto& file : find_rule_files(settings.files, problems)) {
-    const auto text = read_file(file);
+    const auto text = read_kernel_file(file, KernelFile::Read::records);  // never hangs on a FIFO
     if (!text) {
-      problems.push_back(text.error().text);
+      problems.push_back(text.error().text + ", expected a readable file");
       continue;
     }
     for (auto& g : load_rules(*text, file, problems)) impl->groups.push_back(std::move(g));

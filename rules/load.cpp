@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 
+#include "core/log.h"
 #include "core/scan.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
@@ -53,10 +54,16 @@ class Loader {
     return groups;
   }
 
+  void say(const YAML::Node& at, const std::string& what) {
+    const auto m = at.Mark();
+    say(m.is_null() ? 1 : m.line + 1, m.is_null() ? 1 : m.column + 1, what);
+  }
+
   // In the order of the file.
   void tell(std::vector<std::string>& problems) {
     std::ranges::stable_sort(problems_, {}, [](const Found& f) { return std::pair(f.line, f.column); });
-    for (const auto& f : problems_) problems.push_back(fmt::format("{}:{}:{}: {}", file_, f.line, f.column, f.what));
+    for (const auto& f : problems_)
+      problems.push_back(fmt::format("{}:{}:{}: {}", file_, f.line, f.column, log::one_line(f.what)));
   }
 
  private:
@@ -64,10 +71,6 @@ class Loader {
     int line, column;
     std::string what;
   };
-  void say(const YAML::Node& at, const std::string& what) {
-    const auto m = at.Mark();
-    say(m.is_null() ? 1 : m.line + 1, m.is_null() ? 1 : m.column + 1, what);
-  }
   void say(int line, int column, std::string what) { problems_.push_back({line, column, std::move(what)}); }
 
   // Is a map, with known keys, each once.
@@ -298,7 +301,9 @@ class Loader {
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
   Loader loader(yaml, file);
   try {
-    auto groups = loader.run(YAML::Load(std::string(yaml)));
+    const auto documents = YAML::LoadAll(std::string(yaml));
+    if (documents.size() > 1) loader.say(documents[1], "a second document begins, expected one in a file");
+    auto groups = loader.run(documents.empty() ? YAML::Node() : documents[0]);
     loader.tell(problems);
     return groups;
   } catch (const YAML::ParserException& e) {

@@ -13,6 +13,7 @@
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
 #include "core/kernel_file.h"
+#include "core/log.h"
 #include "core/scan.h"
 
 namespace vitald {
@@ -59,8 +60,8 @@ class Reader {
     return std::move(file_);
   }
   void say(const YAML::Mark& mark, std::string_view path, std::string_view text) {
-    problems_.push_back(
-        fmt::format("{}:{}:{}: {}{}{}", name_, mark.line + 1, mark.column + 1, path, path.empty() ? "" : ": ", text));
+    problems_.push_back(fmt::format("{}:{}:{}: {}{}{}", name_, mark.line + 1, mark.column + 1, log::one_line(path),
+                                    path.empty() ? "" : ": ", log::one_line(text)));
   }
 
  private:
@@ -187,7 +188,9 @@ class Reader {
 ConfigFile parse_config(const std::string& text, const std::string& name, std::vector<std::string>& problems) {
   Reader reader(name, problems);
   try {
-    return reader.read(YAML::Load(text));
+    const auto documents = YAML::LoadAll(text);
+    if (documents.size() > 1) reader.say(documents[1].Mark(), "", "a second document begins, expected one in a file");
+    return documents.empty() ? ConfigFile{} : reader.read(documents[0]);
   } catch (const YAML::Exception& e) {  // not YAML at all
     reader.say(e.mark, "", e.msg + ", expected YAML");
   }
