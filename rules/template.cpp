@@ -72,7 +72,7 @@ std::string humanize_percentage(double v) { return significant(v * 100) + "%"; }
 
 std::string humanize_duration(double v) {
   if (std::isnan(v) || std::isinf(v)) return significant(v);
-  if (v == 0) return significant(v) + "s";
+  if (v == 0 || std::abs(v) >= 0x1p63) return significant(v) + "s";  // more does not divide into days
   if (std::abs(v) >= 1) {
     const std::string sign = v < 0 ? "-" : "";
     v = std::abs(v);

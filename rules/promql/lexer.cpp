@@ -108,7 +108,7 @@ class Lexer {
     if (c == ':' && brackets_ > 0) return one(Tok::colon);
     if (is_digit(c) || (c == '.' && is_digit(peek(1)))) return number();
     if (is_alpha(c) || c == ':') {
-      while (is_alpha(peek()) || is_digit(peek()) || (peek() == ':' && brackets_ == 0)) ++at_;
+      while (is_alpha(peek()) || is_digit(peek()) || (peek() == ':' && brackets_ <= 0)) ++at_;
       return identifier();
     }
     std::size_t size = 1;

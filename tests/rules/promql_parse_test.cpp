@@ -26,6 +26,7 @@ TEST(Lexer, Tokens) {
       {"'a\\'b' \"\\x41\\n\\u00e9\" `raw\\n`",
        "a string 0-6 a'b; a string 7-21 A\n\xc3\xa9; a string 22-29 raw\\n; the end"},
       {"[5m:1m]", "'[' 0-1; a duration 1-3; ':' 3-4; a duration 4-6; ']' 6-7; the end"},
+      {"a]:b", "a name 0-1; ']' 1-2; a name 2-4; the end"},
       {"{inf=\"x\"}", "'{' 0-1; a name 1-4; '=' 4-5; a string 5-8 x; '}' 8-9; the end"},
       {"a ! b", "2-3: '!' alone; expected != or !~"},
       {"a \xc3\xa9", "2-4: unexpected character '\xc3\xa9'"},

@@ -107,6 +107,7 @@ TEST(Template, Humanize) {
       {humanize_percentage, 0.99, "99%"},
       {humanize_percentage, 1.2345, "123.4%"},
       {humanize_duration, 0, "0s"},
+      {humanize_duration, -1e300, "-1e+300s"},
       {humanize_duration, 1, "1s"},
       {humanize_duration, 60, "1m 0s"},
       {humanize_duration, 3600, "1h 0m 0s"},
