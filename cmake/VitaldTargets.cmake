@@ -8,6 +8,9 @@ target_include_directories(vitald_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJEC
 target_compile_definitions(vitald_flags INTERFACE VITALD_VERSION="${PROJECT_VERSION}")
 if(VITALD_SANITIZE)
   target_compile_options(vitald_flags INTERFACE -fsanitize=${VITALD_SANITIZE} -fno-omit-frame-pointer)
+  if(VITALD_FUZZ)
+    target_compile_options(vitald_flags INTERFACE -fno-sanitize-recover=all) # only what ends the process is noticed
+  endif()
   target_link_options(vitald_flags INTERFACE -fsanitize=${VITALD_SANITIZE})
 endif()
 find_program(MOLD mold)

@@ -253,9 +253,10 @@ class Fixtures {
       interfaces.emplace_back(item.text("name"), item.number("frequency"));
     });
     if (!listed) return absent_when_gone(listed.error());
-    for (const auto& [device, megahertz] : interfaces) {
+    for (const auto& interface : interfaces) {
+      const auto& device = interface.first;
       if (device.empty()) continue;
-      out.set(kMetrics[kFrequency], megahertz * kHertzPerMegahertz, device);
+      out.set(kMetrics[kFrequency], interface.second * kHertzPerMegahertz, device);
       auto bss = each_fixture(folder_ + "/" + device + "/bss.json", [&](const FixtureItem& item) {
         out.set(kMetrics[kInfo], 1, device, mac_text(decode(item.text("bssid"))), item.text("ssid"),
                 mode_of(static_cast<std::uint64_t>(item.number("status"))));

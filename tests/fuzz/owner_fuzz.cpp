@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/owner/owner.h"
+#include "tests/fuzz/input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+  using namespace vitald;
+  const auto owner = owner_from_path(Input(data, size).rest());
+  if (owner.name.empty()) __builtin_trap();
+  (void)owner_labels(owner);
+  return 0;
+}
