@@ -77,6 +77,12 @@ std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
     if (first < '0' || first > '9') return std::nullopt;
     const auto n = take_u64(text);
     if (!n || *n > static_cast<std::uint64_t>(INT64_MAX)) return std::nullopt;
+    std::string_view fraction;
+    if (take_prefix(text, ".")) {
+      fraction = text.substr(0, text.find_first_not_of("0123456789"));
+      if (fraction.empty()) return std::nullopt;
+      text.remove_prefix(fraction.size());
+    }
     const Unit* unit = nullptr;
     for (const auto& u : kUnits)
       if (take_prefix(text, u.name)) {
@@ -87,6 +93,11 @@ std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
     if (!unit || __builtin_mul_overflow(static_cast<std::int64_t>(*n), unit->ns, &part) ||
         __builtin_add_overflow(total, part, &total))
       return std::nullopt;
+    std::int64_t part_of_unit = unit->ns;
+    for (const char digit : fraction) {  // what is below a nanosecond is cut
+      part_of_unit /= 10;
+      if (__builtin_add_overflow(total, (digit - '0') * part_of_unit, &total)) return std::nullopt;
+    }
   }
   return total;
 }

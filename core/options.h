@@ -58,7 +58,7 @@ class Options {
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
-// Go's and Prometheus' notation: 500ms, 15s, 1h30m, 2d, 0. Nothing else.
+// Go's and Prometheus' notation: 500ms, 1.5s, 1h30m, 2d, 0. Nothing else.
 std::optional<std::int64_t> parse_duration_ns(std::string_view text);
 
 }  // namespace vitald

@@ -10,7 +10,9 @@ TEST(Options, Durations) {
   EXPECT_EQ(parse_duration_ns("500ms"), 500'000'000);
   EXPECT_EQ(parse_duration_ns("1h30m"), 5'400'000'000'000);
   EXPECT_EQ(parse_duration_ns("0"), 0);
-  for (const auto* bad : {"", "15", "s", "1 s", "-1s", "1.5s", "9999999999999y", "5x"})
+  EXPECT_EQ(parse_duration_ns("3.46608s"), 3'466'080'000);
+  EXPECT_EQ(parse_duration_ns("1.5h0.25ms"), 5'400'000'250'000);
+  for (const auto* bad : {"", "15", "s", "1 s", "-1s", "1.s", ".5s", "1.5", "9999999999999y", "5x"})
     EXPECT_FALSE(parse_duration_ns(bad)) << bad;
 }
 
