@@ -66,10 +66,27 @@ MetricsHandler::Settings metrics_settings(const Options& options) {
   return s;
 }
 
+std::vector<Listener> open_listeners(const Options& options, std::vector<std::string>& problems) {
+  if (options.flag("web.systemd-socket")) {
+    auto sockets = systemd_listeners();
+    if (sockets) return std::move(*sockets);
+    problems.push_back(sockets.error().text);
+    return {};
+  }
+  std::vector<Listener> listeners;
+  for (const auto& address : options.list("web.listen-address")) {
+    auto listener = listen_on(address);
+    if (!listener) problems.push_back(listener.error().text);
+    else listeners.push_back(std::move(*listener));
+  }
+  return listeners;
+}
+
 // Flags that are looked at once, when the agent starts.
 void warn_of_fixed(const Options& now, const Options& next) {
-  for (const std::string_view name : {"web.listen-address", "web.telemetry-path", "web.max-requests", "path.procfs",
-                                      "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
+  for (const std::string_view name :
+       {"web.listen-address", "web.systemd-socket", "web.telemetry-path", "web.max-requests", "path.procfs",
+        "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
     if (now.list(name) != next.list(name)) log::warn("this setting changes only with a restart", {{"flag", name}});
 }
 
@@ -92,12 +109,7 @@ class Daemon {
 
     std::vector<std::string> problems;
     auto start = pipeline_config(config_, problems);
-    std::vector<Listener> listeners;
-    for (const auto& address : config_.options.list("web.listen-address")) {
-      auto listener = listen_on(address);
-      if (!listener) problems.push_back(listener.error().text);
-      else listeners.push_back(std::move(*listener));
-    }
+    auto listeners = open_listeners(config_.options, problems);
     if (print_problems(problems)) return 1;
 
     const auto path = std::string(config_.options.text("web.telemetry-path"));

@@ -25,6 +25,8 @@ constexpr MetricDesc kInstruments[] = {
     {"promhttp_metric_handler_requests_total", MetricType::counter, "Total number of scrapes by HTTP status code.",
      "code"},
     {"promhttp_metric_handler_requests_in_flight", MetricType::gauge, "Current number of scrapes being served."},
+    {"promhttp_metric_handler_errors_total", MetricType::counter,
+     "Total number of internal errors encountered by the promhttp metric handler.", "cause"},
 };
 
 }  // namespace

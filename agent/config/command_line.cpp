@@ -24,6 +24,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   }
   line.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
 
+  std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   for (; i < arguments.size(); ++i) {
     std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
     if (!take_prefix(rest, "--") || rest.empty()) {
@@ -45,8 +46,16 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
       problems.push_back(fmt::format("unknown long flag '--{}'{}{}", name, did_you_mean(plain, names), "; try --help"));
       continue;
     }
-    if (deprecated)
-      warnings.push_back(fmt::format("--{} is the old name of --{}, which will be the only one", name, flag->name));
+    const auto written = negated ? name.substr(3) : name;
+    if (deprecated && !std::ranges::count(spelled, std::pair(flag, written)))
+      warnings.push_back(fmt::format("--{} is the old name of --{}, which will be the only one", written, flag->name));
+    if (flag->name == "runtime.gomaxprocs" && !std::ranges::count(spelled, std::pair(flag, written)))
+      warnings.emplace_back("--runtime.gomaxprocs has no effect: there is no Go runtime");
+    if (const auto other =
+            std::ranges::find_if(spelled, [&](const auto& s) { return s.first == flag && s.second != written; });
+        other != spelled.end())
+      problems.push_back(fmt::format("--{} and --{} are mutually exclusive", other->second, written));
+    spelled.emplace_back(flag, written);
     if (flag->type == FlagType::boolean) {
       if (negated && has_value) problems.push_back(fmt::format("--{}: takes no value", name));
       else if (const auto problem = has_value ? value_problem(*flag, rest) : ""; !problem.empty())

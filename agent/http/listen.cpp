@@ -2,12 +2,15 @@
 #include "agent/http/listen.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "core/scan.h"
 
@@ -79,6 +82,34 @@ Result<Listener> listen_on(std::string_view address) {
   Listener listener{std::move(*fd), {}};
   listener.address = address_of(listener.fd.get());
   return listener;
+}
+
+// Descriptors 3, 4, ...; LISTEN_FDS is how many, LISTEN_PID for whom.
+Result<std::vector<Listener>> systemd_listeners() {
+  constexpr int kFirst = 3;
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return parse_u64(value ? value : "");
+  };
+  const auto pid = variable("LISTEN_PID"), count = variable("LISTEN_FDS");
+  for (const auto* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) unsetenv(name);
+  if (!pid || *pid != static_cast<std::uint64_t>(getpid()) || !count || *count == 0 || *count > 1024)
+    return fail(Errc::absent,
+                "--web.systemd-socket: no sockets from the service manager (LISTEN_FDS and LISTEN_PID of this "
+                "process); start it by a .socket unit");
+  std::vector<Listener> listeners;
+  for (int fd = kFirst; fd < kFirst + static_cast<int>(*count); ++fd) {
+    int type = 0, listens = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens)
+      return fail(Errc::malformed,
+                  fmt::format("--web.systemd-socket: descriptor {} is no listening stream socket", fd));
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+      return fail(from_errno(fmt::format("--web.systemd-socket: descriptor {}", fd), errno));
+    listeners.push_back({Fd(fd), address_of(fd)});
+  }
+  return listeners;
 }
 
 }  // namespace vitald

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/fd.h"
 #include "core/result.h"
@@ -16,5 +17,9 @@ struct Listener {
 
 // "127.0.0.1:9100", "[::1]:9100", "localhost:9100"; ":9100" is every address, IPv6 and IPv4.
 Result<Listener> listen_on(std::string_view address);
+
+// Those that the service manager opened for this process (sd_listen_fds(3)); takes the variables out of the
+// environment, so that no child believes they are its own. An error when there are none.
+Result<std::vector<Listener>> systemd_listeners();
 
 }  // namespace vitald

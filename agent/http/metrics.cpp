@@ -51,6 +51,13 @@ struct MetricsHandler::Instruments {
                                      .Help("Current number of scrapes being served.")
                                      .Register(instruments())
                                      .Add({});
+  prometheus::Family<prometheus::Counter>& errors =
+      prometheus::BuildCounter()
+          .Name("promhttp_metric_handler_errors_total")
+          .Help("Total number of internal errors encountered by the promhttp metric handler.")
+          .Register(instruments());
+  prometheus::Counter &encoding = errors.Add({{"cause", "encoding"}}),
+                      &gathering = errors.Add({{"cause", "gathering"}});
   prometheus::Counter& late = prometheus::BuildCounter()
                                   .Name("vitald_scrapes_late_total")
                                   .Help("Scrapes whose deadline came before a new snapshot did.")
@@ -119,6 +126,7 @@ std::optional<Response> MetricsHandler::check_filter(std::span<const std::string
 Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot) const {
   if (!snapshot) {
     owner_.instruments_->unavailable.Increment();
+    owner_.instruments_->gathering.Increment();
     auto response = text_response(503, "the first collection still runs; try again in a moment\n");
     response.headers.emplace_back("Retry-After", "1");
     return response;
@@ -149,6 +157,7 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot) const {
   }
   if (response.body) return response;
   owner_.instruments_->internal.Increment();
+  owner_.instruments_->encoding.Increment();
   return text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
 }
 

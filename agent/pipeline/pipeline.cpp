@@ -22,9 +22,23 @@ constexpr MetricDesc kMetrics[] = {
      "version,compiler", "", "vitald"},
     {"vitald_snapshot_timestamp_seconds", MetricType::gauge,
      "When the collection of these numbers began, seconds since the epoch.", "", "seconds", "vitald"},
+    {"node_exporter_build_info", MetricType::gauge,
+     "A metric with a constant '1' value labeled by version, revision, branch, goversion from which node_exporter was "
+     "built, and the goos and goarch for the build.",
+     "branch,goarch,goos,goversion,revision,tags,version", "", "vitald"},
 };
 
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
+
+// Dashboards and alerts of node_exporter join on its version: here it is the one whose metrics and flags vitald has.
+constexpr std::string_view kNodeExporter = "1.12.1";
+#if defined(__x86_64__)
+constexpr std::string_view kGoArch = "amd64";
+#elif defined(__aarch64__)
+constexpr std::string_view kGoArch = "arm64";
+#else
+constexpr std::string_view kGoArch = "unknown";
+#endif
 
 }  // namespace
 
@@ -101,6 +115,7 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   writer_.begin(begin_ns);
   writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
   writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
+  writer_.set(kMetrics[2], 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION, "unknown", kNodeExporter);
   collectors_.emit_rest(writer_);
   const auto insert = [&batches](BatchPtr batch) {
     const auto at = std::ranges::upper_bound(batches, batch->collector, {},

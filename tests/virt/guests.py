@@ -16,7 +16,9 @@ IMAGES = pathlib.Path("/var/lib/libvirt/images")
 PRIVATE = ["/etc/libvirt", "/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt"]
 QEMU = "/usr/bin/qemu-system-x86_64"
 # libvirt starts QEMU as root here: no change of /dev/kvm's owner is needed.
-QEMU_CONF = 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\ncgroup_controllers = []\nstdio_handler = "file"\n'
+# A /dev of its own for each QEMU is a thing that libvirt cannot make in a chroot, so it is off.
+QEMU_CONF = ('user = "root"\ngroup = "root"\nsecurity_driver = "none"\ncgroup_controllers = []\nnamespaces = []\n'
+             'stdio_handler = "file"\n')
 LIBVIRTD_CONF = 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nunix_sock_ro_perms = "0777"\n'
 
 
