@@ -38,8 +38,9 @@ std::string KernelDir::file(std::string_view name) const { return path_ + "/" + 
 
 Result<bool> KernelDir::refresh() {
   thread_local std::string now;
-  for (int attempt = 0;; ++attempt) {
-    if (!fd_) fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (;;) {
+    const bool kept = static_cast<bool>(fd_);
+    if (!kept) fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd_) {
       const int err = errno;
       names_.clear();
@@ -47,12 +48,14 @@ Result<bool> KernelDir::refresh() {
       return fail(from_errno(path_, err));
     }
     now.clear();
-    ::lseek(fd_.get(), 0, SEEK_SET);
+    if (kept) ::lseek(fd_.get(), 0, SEEK_SET);
     const auto listed = append_names(fd_.get(), now);
-    // A removed folder gives ENOENT or nothing: there may be a new one of that name.
-    if (listed && (!now.empty() || attempt > 0)) break;
+    if (listed && !now.empty()) break;
+    // A removed folder gives ENOENT or nothing, and there may be a new one of that name: one that is empty is opened
+    // again each time, which costs half of finding out that the kept one is not removed.
     fd_.reset();
-    if (attempt > 0) return fail(Error{listed.error().kind, listed.error().err, path_ + ": " + listed.error().text});
+    if (listed && !kept) break;
+    if (!kept) return fail(Error{listed.error().kind, listed.error().err, path_ + ": " + listed.error().text});
   }
   if (now == listing_) return false;
   listing_ = now;
