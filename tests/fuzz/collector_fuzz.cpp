@@ -72,16 +72,7 @@ void write(const std::string& path, std::string_view content) {
 class Subject {
  public:
   Subject(const SeedTree& tree, std::string root) : entry_(*entry_of(tree.collector)), root_(std::move(root)) {
-    for (const auto* folder : {"proc", "sys", "root", "udev"}) fs::create_directories(root_ + "/" + folder);
-    for (const auto& [name, content] : tree.files) {
-      const auto path = root_ + "/" + name;
-      fs::create_directories(fs::path(path).parent_path());
-      if (content.starts_with("->")) {
-        if (!fs::is_symlink(path)) fs::create_symlink(with_root(content.substr(2)), path);
-      } else {
-        write(path, content);
-      }
-    }
+    if (!fs::exists(root_)) write_tree(tree);  // several collectors share the corpus
     host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock_);
     options_.declare(entry_.info->flags);
     for (const auto& [flag, value] : tree.flags) {
@@ -96,7 +87,8 @@ class Subject {
     run();
     opened = nullptr;
     for (const auto& path : read)
-      if (path.starts_with(root_) && fs::is_regular_file(path)) files_.emplace_back(path, content(path));
+      if (std::error_code no; path.starts_with(root_) && fs::is_regular_file(path, no))
+        files_.emplace_back(path, content(path));
     collector_.reset();
   }
 
@@ -132,6 +124,16 @@ class Subject {
     const auto text = read_kernel_file(path);
     return text ? std::string(*text) : std::string();
   }
+  void write_tree(const SeedTree& tree) const {
+    for (const auto* folder : {"proc", "sys", "root", "udev"}) fs::create_directories(root_ + "/" + folder);
+    for (const auto& [name, content] : tree.files) {
+      const auto path = root_ + "/" + name;
+      std::error_code no;
+      fs::create_directories(fs::path(path).parent_path(), no);
+      if (content.starts_with("->")) fs::create_symlink(with_root(content.substr(2)), path, no);
+      else write(path, content);
+    }
+  }
   void start() {
     if (auto made = entry_.info->make(*host_, options_)) collector_ = std::move(*made);
   }
@@ -160,7 +162,7 @@ class Subject {
         const auto parent = fs::path(path).parent_path();
         std::error_code no;
         const auto beside = (at % 2 ? parent : parent.parent_path()) / name;
-        if (fs::exists(fs::symlink_status(beside, no)) || no) return;
+        if (fs::exists(fs::symlink_status(beside, no))) return;
         fs::copy(at % 2 ? fs::path(path) : parent, beside, no);
         made.push_back(beside.string());
         return;
