@@ -55,7 +55,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
 }
 
 bool print_problems(const std::vector<std::string>& problems) {
-  for (const auto& p : problems) fmt::print(stderr, "vitald: error: {}\n", p);
+  for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
   return !problems.empty();
 }
 
@@ -173,7 +173,7 @@ class Daemon {
     static const std::vector<CollectorStatus> kNone;
     const ReportInput input{urls_,       collectors ? *collectors : kNone,   snapshot ? snapshot->series_count() : 0,
                             rules.get(), config_.options.list("rules.file"), config_.hooks};
-    fmt::print(stderr, "{}", report(input));
+    log::say(report(input));
   }
 
   int end(int number) {
@@ -235,7 +235,7 @@ int run_worker(const Config& config) {
 
 int run_check(const Config& config, std::vector<std::string> problems) {
   pipeline_config(config, problems);
-  for (const auto& p : problems) fmt::print(stderr, "{}\n", p);
+  for (const auto& p : problems) log::say(fmt::format("{}\n", p));
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");
   return 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <exception>
@@ -21,9 +23,9 @@ int run(const std::vector<std::string>& arguments) {
   // These answer even where the rest is wrong.
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
-  for (const auto& w : warnings) fmt::print(stderr, "vitald: warning: {}\n", w);
+  for (const auto& w : warnings) log::say(fmt::format("vitald: warning: {}\n", w));
   if (options.flag("config.check")) return run_check(config, std::move(problems));
-  for (const auto& p : problems) fmt::print(stderr, "vitald: error: {}\n", p);
+  for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
   if (!problems.empty()) return 1;
   if (options.flag("dump-flags-docs")) return fmt::print("{}", flags_markdown()), 0;
   if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_docs()), 0;
@@ -45,10 +47,14 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace vitald
 
 int main(int argc, char** argv) {
+  // One that is closed would become a socket or a kernel file, and get what is printed.
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
+      const int same = open("/dev/null", O_RDWR);  // the lowest free
   try {
     return vitald::run({argv + 1, argv + argc});
   } catch (const std::exception& e) {  // out of memory, or a bug
-    fmt::print(stderr, "vitald: error: bug, please report: exception '{}'\n", e.what());
+    vitald::log::say(fmt::format("vitald: error: bug, please report: exception '{}'\n", e.what()));
     return 1;
   }
 }

@@ -70,8 +70,12 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   append_field(line, format, "msg", message);
   for (const auto& f : fields) append_field(line, format, f.key, f.value);
   line += format == Format::json ? "}\n" : "\n";
-  // Standard error may be a full pipe or closed; there is nobody to tell, and the agent goes on.
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+  say(line);
+}
+
+void say(std::string_view text) {
+  // Standard error may be a full pipe or disk; there is nobody to tell, and the agent goes on.
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
 std::string one_line(std::string_view text) {

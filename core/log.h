@@ -34,6 +34,9 @@ inline void error(std::string_view message, std::initializer_list<Field> fields 
   write(Level::error, message, fields);
 }
 
+// To standard error, for a person: reports, problems. Like a log line it is lost when nobody can take it.
+void say(std::string_view text);
+
 // Text from outside as part of one line: control bytes escaped, cut where it is longer than anyone reads.
 std::string one_line(std::string_view text);
 
