@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -84,14 +85,21 @@ class ServerTest : public testing::Test {
     return config;
   }
 
-  // The whole answer; the server closes.
-  std::string get(std::string_view path, std::string_view headers = {}) const {
-    const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  [[nodiscard]] Fd connected() const {
+    Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_port = htons(port_);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return "no connection";
+    const timeval patience{10, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fd.reset();
+    return fd;
+  }
+  // The whole answer; the server closes.
+  std::string get(std::string_view path, std::string_view headers = {}) const {
+    const auto fd = connected();
+    if (!fd) return "no connection";
     const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", path, headers);
     if (write(fd.get(), request.data(), request.size()) < 0) return "no request";
     std::string answer;
@@ -178,6 +186,21 @@ TEST_F(ServerTest, AScrapeDuringAnEarlierCollectionGetsItsOwn) {
   open_gate();
   std::unique_lock lock(g_gate);
   EXPECT_TRUE(g_moved.wait_for(lock, std::chrono::seconds(10), [&] { return hub_.latest()->boot_ns >= now; }));
+}
+
+TEST_F(ServerTest, ListensAgainWhenOneOfTheMostConnectionsEnds) {
+  constexpr std::string_view kRequest = "GET /-/healthy HTTP/1.1\r\nHost: t\r\n\r\n";
+  char answer[4096];
+  std::vector<Fd> all;
+  for (int i = 0; i < 256; ++i) {
+    all.push_back(connected());
+    ASSERT_EQ(write(all.back().get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
+    ASSERT_GT(read(all.back().get(), answer, sizeof answer), 0) << i;
+  }
+  const auto waits = connected();  // for the kernel; the server does not listen
+  ASSERT_EQ(write(waits.get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
+  all.pop_back();
+  EXPECT_GT(read(waits.get(), answer, sizeof answer), 0);
 }
 
 TEST_F(ServerTest, StopGivesUpOnAThreadThatHangs) {
