@@ -85,8 +85,8 @@ std::vector<Listener> open_listeners(const Options& options, std::vector<std::st
 // Flags that are looked at once, when the agent starts.
 void warn_of_fixed(const Options& now, const Options& next) {
   for (const std::string_view name :
-       {"web.listen-address", "web.systemd-socket", "web.telemetry-path", "web.max-requests", "path.procfs",
-        "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
+       {"web.listen-address", "web.systemd-socket", "web.config.file", "web.telemetry-path", "web.max-requests",
+        "path.procfs", "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
     if (now.list(name) != next.list(name)) log::warn("this setting changes only with a restart", {{"flag", name}});
 }
 
@@ -110,17 +110,19 @@ class Daemon {
     std::vector<std::string> problems;
     auto start = pipeline_config(config_, problems);
     auto listeners = open_listeners(config_.options, problems);
+    auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
     if (print_problems(problems)) return 1;
 
     const auto path = std::string(config_.options.text("web.telemetry-path"));
-    for (const auto& l : listeners) urls_.push_back(fmt::format("http://{}{}", l.address, path));
+    for (const auto& l : listeners)
+      urls_.push_back(fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
     const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
                           [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
     const MetricsSource source{[this] { return hub_.latest(); },
                                [this](std::int64_t t) { return pipeline_.collect(t); },
                                [this] { return pipeline_.status(); }};
-    server_ =
-        std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source, host_.clock());
+    server_ = std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source,
+                                       host_.clock(), std::move(gate));
     if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;
     pipeline_.start(std::move(start));
 
@@ -235,6 +237,7 @@ int run_worker(const Config& config) {
 
 int run_check(const Config& config, std::vector<std::string> problems) {
   pipeline_config(config, problems);
+  Gate::load(std::string(config.options.text("web.config.file")), problems);
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");

@@ -8,6 +8,7 @@ find_package(prometheus-cpp REQUIRED COMPONENTS core)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
 pkg_check_modules(libmicrohttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
 pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
 find_path(LIBVIRT_INCLUDE_DIR libvirt/libvirt.h REQUIRED)
 find_path(SYSTEMD_INCLUDE_DIR systemd/sd-bus.h REQUIRED)  # its library is opened at run time

@@ -49,7 +49,6 @@ other_programs = {"--benchmark_filter", "--test-dir", "--preset", "--rounds", "-
 absent = {
     "docs/adding-a-collector.md": {"--collector.aio", "sensors/proc/aio.cpp", "tests/sensors/aio_test.cpp",
                                    "vitald_aio_requests"},
-    "docs/node_exporter.md": {"--web.config.file"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
 }
 for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:

@@ -24,6 +24,8 @@ constexpr FlagSpec kAgentFlags[] = {
     {"web.listen-address", list, ":9100", "Addresses on which to expose metrics and web interface. Repeatable."},
     {"web.telemetry-path", text, "/metrics", "Path under which to expose metrics."},
     {"web.max-requests", number, "40", "Maximum number of parallel scrape requests. Use 0 to disable."},
+    {"web.config.file", text, "",
+     "Path to configuration file that can enable TLS or authentication, in exporter-toolkit's format."},
     {"web.systemd-socket", boolean, "false", "Use systemd socket activation listeners instead of port listeners."},
     {"runtime.gomaxprocs", number, "1", "Accepted for node_exporter's sake, without effect: there is no Go runtime."},
     {"web.max-age", duration, "1s", "A scrape is answered with numbers up to this age; 0: always fresh ones."},

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vitald.yaml. Which keys there are comes from the flags; only `notify` has a shape of its own. yaml-cpp
-// accepts duplicate keys (the first wins) and knows nothing of unknown ones, so both are looked for here.
+// vitald.yaml. Which keys there are comes from the flags; only `notify` has a shape of its own.
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include <filesystem>
 #include <functional>
@@ -12,6 +10,7 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "agent/config/yaml_reader.h"
 #include "core/kernel_file.h"
 #include "core/log.h"
 #include "core/scan.h"
@@ -39,62 +38,24 @@ const Key& tree() {
   return root;
 }
 
-std::string kind_of(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map: return "a map";
-    case YAML::NodeType::Sequence: return "a list";
-    case YAML::NodeType::Scalar: return fmt::format("'{}'", node.Scalar());
-    case YAML::NodeType::Null:
-    case YAML::NodeType::Undefined: return "nothing";
-  }
-  return "nothing";
+std::string expected_key(std::string_view key, std::span<const std::string_view> known) {
+  for (const auto& flag : all_flags())
+    if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
+      return ", it belongs on the command line only";
+  return one_of(key, known);
 }
 
-class Reader {
+class Reader : public YamlReader {
  public:
-  Reader(std::string name, std::vector<std::string>& problems) : name_(std::move(name)), problems_(problems) {}
+  Reader(std::string name, std::vector<std::string>& problems) : YamlReader(std::move(name), problems, &expected_key) {}
 
   ConfigFile read(const YAML::Node& root) {
     if (root.IsNull()) return {};  // an empty file sets nothing
     walk(root, tree(), "");
     return std::move(file_);
   }
-  void say(const YAML::Mark& mark, std::string_view path, std::string_view text) {
-    problems_.push_back(fmt::format("{}:{}:{}: {}{}{}", name_, mark.line + 1, mark.column + 1, log::one_line(path),
-                                    path.empty() ? "" : ": ", log::one_line(text)));
-  }
 
  private:
-  using Visit = std::function<void(const std::string& path, const std::string& key, const YAML::Node& value)>;
-
-  // Calls `visit` for every known key once.
-  void each(const YAML::Node& map, const std::string& path, std::span<const std::string_view> known,
-            const Visit& visit) {
-    if (!map.IsMap()) return say(map.Mark(), path, fmt::format("{} found, expected a map", kind_of(map)));
-    std::map<std::string, int> seen;
-    for (const auto& pair : map) {
-      const auto& key = pair.first.Scalar();
-      const auto at = path.empty() ? key : path + "." + key;
-      if (!pair.first.IsScalar()) {
-        say(pair.first.Mark(), path, fmt::format("{} as a key, expected a word", kind_of(pair.first)));
-      } else if (std::ranges::find(known, key) == known.end()) {
-        say(pair.first.Mark(), at, "unknown key" + expected(key, known));
-      } else if (const auto [first, fresh] = seen.emplace(key, pair.first.Mark().line + 1); !fresh) {
-        say(pair.first.Mark(), at, fmt::format("given twice, first in line {}", first->second));
-      } else {
-        visit(at, key, pair.second);
-      }
-    }
-  }
-  static std::string expected(std::string_view key, std::span<const std::string_view> known) {
-    for (const auto& flag : all_flags())
-      if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
-        return ", it belongs on the command line only";
-    auto hint = did_you_mean(key, known);
-    if (hint.empty() && known.size() <= 8) hint = fmt::format(", expected one of {}", fmt::join(known, ", "));
-    return hint;
-  }
-
   void walk(const YAML::Node& map, const Key& key, const std::string& path) {
     std::vector<std::string_view> known;
     for (const auto& [name, below] : key.keys) known.push_back(name);
@@ -126,7 +87,7 @@ class Reader {
     // A service starts in /, so a relative path can only mean the folder of this file, as in Prometheus.
     const bool beside = flag.name == "rules.file" && !node.Scalar().empty();
     file_.settings.push_back(
-        {&flag, beside ? (std::filesystem::path(name_).parent_path() / node.Scalar()).string() : node.Scalar()});
+        {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar()});
   }
 
   // notify: {commands: [{name: pager, command: [/usr/bin/page, --now], timeout: 10s, user: nobody, queue_limit: 100}]}
@@ -141,7 +102,7 @@ class Reader {
   void command_hook(const YAML::Node& node, const std::string& path) {
     static constexpr std::string_view kKeys[] = {"name", "command", "timeout", "user", "queue_limit"};
     static constexpr FlagSpec kTimeout{"timeout", FlagType::duration}, kLimit{"queue_limit", FlagType::number};
-    const auto before = problems_.size();
+    const auto before = problem_count();
     CommandHookSettings hook;
     each(node, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
       if (key == "command") {
@@ -168,7 +129,7 @@ class Reader {
         say(value.Mark(), at, fmt::format("{} is outside 1..100000", *n));
       else hook.queue_limit = static_cast<std::size_t>(*n);
     });
-    if (problems_.size() != before) return;
+    if (problem_count() != before) return;
     if (hook.name.empty())
       return say(node.Mark(), path, "no 'name', expected one: it is the receiver in logs and metrics");
     if (hook.command.empty()) return say(node.Mark(), path, "no 'command', expected a list: program and arguments");
@@ -177,8 +138,6 @@ class Reader {
     file_.hooks.push_back(std::move(hook));
   }
 
-  std::string name_;
-  std::vector<std::string>& problems_;
   ConfigFile file_;
   std::set<std::string> names_;
 };
@@ -187,14 +146,8 @@ class Reader {
 
 ConfigFile parse_config(const std::string& text, const std::string& name, std::vector<std::string>& problems) {
   Reader reader(name, problems);
-  try {
-    const auto documents = YAML::LoadAll(text);
-    if (documents.size() > 1) reader.say(documents[1].Mark(), "", "a second document begins, expected one in a file");
-    return documents.empty() ? ConfigFile{} : reader.read(documents[0]);
-  } catch (const YAML::Exception& e) {  // not YAML at all
-    reader.say(e.mark, "", e.msg + ", expected YAML");
-  }
-  return {};
+  const auto root = reader.document(text);
+  return root ? reader.read(*root) : ConfigFile{};
 }
 
 ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems) {

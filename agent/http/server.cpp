@@ -2,6 +2,7 @@
 #include "agent/http/server.h"
 
 #include <fmt/format.h>
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <prometheus/counter.h>
@@ -43,7 +44,9 @@ MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* 
 
 void free_body(void* body) { delete static_cast<Body*>(body); }
 
-MHD_Result send(MHD_Connection* connection, const Response& response) {
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+MHD_Result send(MHD_Connection* connection, const Response& response, const Headers& always) {
   auto* kept = new Body(response.body);
   // MHD only reads it, whatever the parameter's type says.
   auto* bytes = const_cast<char*>((*kept)->data());
@@ -53,7 +56,8 @@ MHD_Result send(MHD_Connection* connection, const Response& response) {
     return MHD_NO;
   }
   MHD_add_response_header(made, MHD_HTTP_HEADER_CONTENT_TYPE, response.content_type.c_str());
-  for (const auto& [name, value] : response.headers) MHD_add_response_header(made, name.c_str(), value.c_str());
+  for (const auto* list : {&response.headers, &always})
+    for (const auto& [name, value] : *list) MHD_add_response_header(made, name.c_str(), value.c_str());
   const auto queued = MHD_queue_response(connection, static_cast<unsigned>(response.status), made);
   MHD_destroy_response(made);
   return queued;
@@ -68,17 +72,22 @@ struct Server::Impl {
     std::optional<MetricsHandler::Scrape> scrape;
     MHD_Connection* connection = nullptr;
     std::size_t body_bytes = 0;
+    bool counted = false, admitted = false;  // by the gate
   };
 
-  Impl(std::vector<Listener> l, SiteSource s, MetricsHandler::Settings settings, MetricsSource source, const Clock& c)
+  Impl(std::vector<Listener> l, SiteSource s, MetricsHandler::Settings settings, MetricsSource source, const Clock& c,
+       std::unique_ptr<Gate> g)
       : listeners(std::move(l)),
         site(std::move(s)),
         metrics(settings, source, c),
         collect(source.collect),
         clock(c),
+        gate(std::move(g)),
         wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-        ending(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+        ending(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (gate) gate->set_wake(wake.get());
+  }
 
   static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
                                const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
@@ -119,23 +128,71 @@ struct Server::Impl {
     auto* exchange = static_cast<Exchange*>(*state);
     if (!exchange) return;
     static_cast<Impl*>(self)->waiting.remove(exchange);
+    static_cast<Impl*>(self)->unproved.remove(exchange);
     delete exchange;
     *state = nullptr;
   }
 
+  // Before the handshake of every connection: today's certificate, and what is asked of the client.
+  static void on_connection(void* self, MHD_Connection* connection, void** kept, MHD_ConnectionNotificationCode code) {
+    using Credentials = std::shared_ptr<const TlsCredentials>;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+      delete static_cast<Credentials*>(*kept);
+      *kept = nullptr;
+      return;
+    }
+    auto credentials = static_cast<Impl*>(self)->gate->credentials();
+    auto* session = static_cast<gnutls_session_t>(
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
+    // Without credentials of its own a session has none at all, and its handshake fails.
+    if (const auto given = credentials->give_to(session); !given) log::error("TLS", {{"err", given.error().text}});
+    else *kept = new Credentials(std::move(credentials));
+  }
+
+  MHD_Result reply(const Exchange& exchange, const Response& response) const {
+    static const Headers kNone;
+    return send(exchange.connection, response, gate ? gate->headers() : kNone);
+  }
+
+  // What the gate says, once a request; until then nothing else looks at it.
+  Gate::Decision pass(Exchange& exchange) {
+    if (!gate || exchange.admitted) return {};
+    if (!exchange.counted)
+      if (auto response = gate->limit(clock.boot_ns())) return {false, std::move(response)};
+    exchange.counted = true;
+    auto decision = gate->admit(exchange.request);
+    if (decision.pending && stopping) return {false, text_response(503, "vitald is ending\n")};
+    exchange.admitted = !decision.pending && !decision.refusal;
+    return decision;
+  }
+
   MHD_Result answer(Exchange& exchange) {
+    if (const auto decision = pass(exchange); decision.refusal) {
+      requests.Add({{"code", std::to_string(decision.refusal->status)}}).Increment();
+      return reply(exchange, *decision.refusal);
+    } else if (decision.pending) {
+      MHD_suspend_connection(exchange.connection);
+      unproved.push_back(&exchange);
+      return MHD_YES;
+    }
     if (exchange.request.path != site.metrics_path) {
       const auto response = handle(exchange.request, site);
       requests.Add({{"code", std::to_string(response.status)}}).Increment();
-      return send(exchange.connection, response);
+      return reply(exchange, response);
     }
-    if (!is_read(exchange.request)) return send(exchange.connection, method_not_allowed("GET, HEAD"));
+    if (!is_read(exchange.request)) return reply(exchange, method_not_allowed("GET, HEAD"));
     if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
-    if (const auto response = exchange.scrape->answer()) return send(exchange.connection, *response);
-    if (stopping) return send(exchange.connection, text_response(503, "vitald is ending\n"));
+    if (const auto response = exchange.scrape->answer()) return reply(exchange, *response);
+    if (stopping) return reply(exchange, text_response(503, "vitald is ending\n"));
     MHD_suspend_connection(exchange.connection);
     waiting.push_back(&exchange);
     return MHD_YES;
+  }
+
+  // Lets the gate look again at those whose password was being compared.
+  void resume_unproved() {
+    for (const auto* exchange : unproved) MHD_resume_connection(exchange->connection);
+    unproved.clear();
   }
 
   // Lets the handler of all, or of those whose deadline has come, look again.
@@ -249,6 +306,7 @@ struct Server::Impl {
   // The loop, for as long as this thread leads.
   void serve(int me) {
     resume(true);  // what was published while the lead changed hands
+    resume_unproved();
     std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
@@ -261,6 +319,7 @@ struct Server::Impl {
         [[maybe_unused]] const auto got = read(wake.get(), &n, sizeof n);
         if (const auto ns = new_max_age_ns.exchange(-1); ns >= 0) metrics.set_max_age(ns);
         resume(true);
+        resume_unproved();
       } else if (!waiting.empty()) {
         resume(false);
       }
@@ -272,6 +331,7 @@ struct Server::Impl {
       }
     }
     resume(true);  // MHD wants none suspended when it ends
+    resume_unproved();
     run_daemons();
     daemons.clear();
   }
@@ -286,6 +346,7 @@ struct Server::Impl {
   MetricsHandler metrics;
   std::function<bool(std::int64_t)> collect;
   const Clock& clock;
+  const std::unique_ptr<Gate> gate;  // null: everybody, over plain HTTP
   Fd wake;
   Fd overdue;  // timerfd
   Fd ending;   // stays readable
@@ -297,14 +358,15 @@ struct Server::Impl {
   // together share one collection.
   std::int64_t round_boot_ns = 0;
   std::atomic<std::int64_t> new_max_age_ns{-1};
-  std::list<Exchange*> waiting;
+  std::list<Exchange*> waiting, unproved;
   std::vector<MhdDaemon> daemons;
   std::optional<pthread_t> threads[2];
 };
 
 Server::Server(std::vector<Listener> listeners, SiteSource site, MetricsHandler::Settings settings,
-               MetricsSource source, const Clock& clock)
-    : impl_(std::make_unique<Impl>(std::move(listeners), std::move(site), settings, std::move(source), clock)) {}
+               MetricsSource source, const Clock& clock, std::unique_ptr<Gate> gate)
+    : impl_(std::make_unique<Impl>(std::move(listeners), std::move(site), settings, std::move(source), clock,
+                                   std::move(gate))) {}
 
 Server::~Server() {
   if (stop(kJoinNs)) return;
@@ -314,12 +376,23 @@ Server::~Server() {
 }
 
 Result<> Server::start() {
+  const bool tls = impl_->gate && impl_->gate->tls();
+  // Each session gets its certificate in on_connection(); libmicrohttpd wants to know of one beforehand.
+  const auto no_certificate = [](gnutls_session_t, const gnutls_datum_t*, int, const gnutls_pk_algorithm_t*, int,
+                                 gnutls_pcert_st**, unsigned*, gnutls_privkey_t*) { return -1; };
+  gnutls_certificate_retrieve_function2* const retrieve = no_certificate;
+  MHD_OptionItem tls_options[] = {
+      {MHD_OPTION_NOTIFY_CONNECTION, reinterpret_cast<std::intptr_t>(&Impl::on_connection), impl_.get()},
+      {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, reinterpret_cast<void*>(retrieve)},
+      {MHD_OPTION_END, 0, nullptr}};
+  const MHD_OptionItem plain = tls_options[2];
+  const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME | (tls ? unsigned{MHD_USE_TLS} : 0U);
   for (const auto& listener : impl_->listeners) {
-    MhdDaemon daemon(MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr,
-                                      &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
-                                      MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
-                                      kRequestSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,
-                                      MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, impl_.get(), MHD_OPTION_END));
+    MhdDaemon daemon(MHD_start_daemon(
+        flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
+        MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT, kRequestSeconds,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes, MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed,
+        impl_.get(), MHD_OPTION_ARRAY, tls ? tls_options : &plain, MHD_OPTION_END));
     if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
     impl_->daemons.push_back(std::move(daemon));
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "agent/http/gate.h"
 #include "agent/http/listen.h"
 #include "agent/http/metrics.h"
 #include "agent/http/site.h"
@@ -17,7 +18,7 @@ namespace vitald {
 class Server {
  public:
   Server(std::vector<Listener> listeners, SiteSource site, MetricsHandler::Settings settings, MetricsSource source,
-         const Clock& clock);
+         const Clock& clock, std::unique_ptr<Gate> gate = nullptr);
   ~Server();  // ends open connections
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

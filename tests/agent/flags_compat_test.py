@@ -116,6 +116,7 @@ FLAGS = """
 --path.sysfs=/sys
 --path.udev.data=/run/udev/data
 --runtime.gomaxprocs=1
+--web.config.file=
 --web.disable-exporter-metrics
 --web.listen-address=:9100
 --web.max-requests=40
