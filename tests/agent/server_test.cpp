@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -161,6 +162,19 @@ TEST_F(ServerTest, AHangingCollectionDelaysNobodyBeyondTheDeadline) {
     EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
     EXPECT_GT(g_runs, good);
   }
+}
+
+// No other request comes that would wake the server by accident.
+TEST_F(ServerTest, ALonelyScrapeOfAHangingCollectionIsAnsweredAtItsDeadline) {
+  get("/metrics");
+  shut_gate();
+  const int good = g_runs;
+  auto late =
+      std::async(std::launch::async, [&] { return get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.6\r\n"); });
+  EXPECT_EQ(late.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  open_gate();
+  get("/-/ready");  // a server that forgot it remembers now, so that this test fails and does not hang
+  EXPECT_THAT(late.get(), HasSubstr(fmt::format("\ntest_runs {}\n", good)));
 }
 
 TEST_F(ServerTest, AScrapeThatWaitsForAHangingOneIsAnsweredWhenItEnds) {
