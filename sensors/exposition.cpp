@@ -102,8 +102,8 @@ class Parser {
     return error(fmt::format("unknown metric type '{}'", rest));
   }
 
-  // http_requests_total{code="200",method="get"} 11
-  // {"http_requests_total",code="200"} 11
+  // http_requests_total{code="204",method="put"} 37
+  // {"http_requests_total",code="204"} 37
   Result<> sample(std::string_view rest) {
     labels_.clear();
     role_ = Role::value;

@@ -82,7 +82,7 @@ class Arp final : public Collector {
     ++at->entries;
   }
 
-  // "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth0"
+  // "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth0"
   Result<> read_file() {
     const auto text = file_.read();
     if (!text) return fail(text.error());

@@ -18,7 +18,7 @@ class Buddyinfo final : public Collector {
  public:
   explicit Buddyinfo(const Host& host) : file_(host.procfs("buddyinfo"), KernelFile::Read::records) {}
 
-  // "Node 0, zone      DMA      1      0      1      0      2      1      1      0      1      1      3"
+  // "Node 0, zone      DMA      2      1      0      1      3      0      1      1      0      2      4"
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());

@@ -60,7 +60,7 @@ class Conntrack final : public Collector {
 
  private:
   // One hexadecimal row per CPU below a header:
-  // "00000021  00000000 00000000 00000000 00000003 0000588a ..."
+  // "0000002d  00000000 00000000 00000000 00000003 00006b1f ..."
   Result<> collect_stats(BatchWriter& out) {
     const auto text = stats_.read();
     if (!text) return absent_when_gone(text.error());

@@ -238,7 +238,7 @@ class Cpu final : public Collector {
   }
 
  private:
-  // "cpu3 47054 102 15683 1113230 533 0 60 0 5 4"
+  // "cpu3 64967 102 17818 1170110 665 0 60 0 5 4"
   Result<> collect_stat(BatchWriter& out) {
     auto text = stat_.read();
     if (!text) return fail(text.error());

@@ -27,7 +27,7 @@ constexpr Key kKeys[] = {
 
 }  // namespace
 
-// "model name\t: Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz"
+// "model name\t: Intel(R) Core(TM) i5-6500 CPU @ 3.20GHz"
 std::optional<CpuInfo> take_cpuinfo(std::string_view& rest) {
   CpuInfo cpu;
   bool inside = false;

@@ -143,7 +143,7 @@ class Diskstats final : public Collector {
   Diskstats(const Host& host, NameFilter filter)
       : host_(host), file_(host.procfs("diskstats"), KernelFile::Read::records), filter_(std::move(filter)) {}
 
-  // "   8      16 sdb 326552 841 9657779 84 41822 2895 1972905 5007 0 60730 67070 68851 0 1925173784 11130"
+  // "   8      16 sdb 678445 599 2432583 84 54507 9856 1029511 9157 0 76320 90670 65103 0 1652275765 10460"
   Result<> collect(BatchWriter& out) override {
     if (udev_changed()) disks_.clear();
     const auto text = file_.read();
@@ -209,7 +209,7 @@ class Diskstats final : public Collector {
     if (udev_mtime_ns_ >= 0) read_properties(disk);
     return disk;
   }
-  // "E:ID_MODEL=TOSHIBA_KSDB4U86"
+  // "E:ID_MODEL=EXAMPLE_DISK_1"
   void read_properties(Disk& disk) const {
     auto text = read_kernel_file(host_.udev("b" + disk.major + ":" + disk.minor));
     if (!text) return;  // udev knows nothing of this device

@@ -90,8 +90,8 @@ class Drbd final : public Collector {
  public:
   explicit Drbd(const Host& host) : file_(host.procfs("drbd"), KernelFile::Read::records) {}
 
-  // " 1: cs:Connected ro:Primary/Primary ds:UpToDate/UpToDate C r-----"
-  // "    ns:17324442 nr:10961011 dw:28263521 dr:118696670 al:1100 bm:221 lo:12345 ..."
+  // " 2: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----"
+  // "    ns:12819223 nr:14547125 dw:68723473 dr:131963130 al:1100 bm:935 lo:19684 ..."
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return absent_when_gone(text.error());

@@ -18,7 +18,7 @@ class Filefd final : public Collector {
  public:
   explicit Filefd(const Host& host) : file_(host.procfs("sys/fs/file-nr"), KernelFile::Read::sysctl) {}
 
-  // "1024	0	1631329": allocated, 0 since 2.6, maximum (fs/file_table.c)
+  // "2112	0	1449064": allocated, 0 since 2.6, maximum (fs/file_table.c)
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());

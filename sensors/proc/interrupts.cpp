@@ -30,8 +30,8 @@ class Interrupts final : public Collector {
       : filter_(std::move(filter)), zeros_(zeros), file_(host.procfs("interrupts"), KernelFile::Read::records) {}
 
   // "           CPU0       CPU1"
-  // "  1:      17960        105  IR-IO-APIC-edge      i8042"
-  // "NMI:         47       5031   Non-maskable interrupts"
+  // "  1:      10490        188  IR-IO-APIC-edge      i8042"
+  // "NMI:         47       6713   Non-maskable interrupts"
   // "ERR:          0" has no column per CPU and is left out.
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();

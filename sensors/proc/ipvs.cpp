@@ -39,7 +39,7 @@ constexpr std::array<std::string_view, 6> kLabels = {"local_address", "local_por
 enum Field { kLocalAddress, kLocalPort, kRemoteAddress, kRemotePort, kProto, kLocalMark };
 using Fields = std::array<std::string, kLabels.size()>;
 
-// "C0A80016:0CEA" or "[2620:0000:0000:0000:0000:0000:0000:0001]:0CEA"
+// "0A010207:1F90" or "[2001:0db8:0000:0000:0000:0000:0000:0001]:0CEA"
 bool parse_endpoint(std::string_view text, std::string& address, std::string& port) {
   char buf[INET6_ADDRSTRLEN];
   if (text.size() < 6 || text[text.size() - 5] != ':') return false;
@@ -90,7 +90,7 @@ class Ipvs final : public Collector {
   };
 
   // Two lines of headers, then hexadecimal
-  // " 16AA370 E33656E5        0     51D8C8883AB3                0"
+  // " 24B91E5 A1702C39        0     3C07E15A9D42                0"
   Result<> collect_totals(BatchWriter& out) {
     const auto text = stats_.read();
     if (!text) return absent_when_gone(text.error());
@@ -109,8 +109,8 @@ class Ipvs final : public Collector {
     return {};
   }
 
-  // "TCP  C0A80016:0CEA wlc", "FWM  10001000 wlc", and below each
-  // "  -> C0A85216:0CEA      Tunnel  100    248        2"
+  // "TCP  0A010207:1F90 wlc", "FWM  10002000 wlc", and below each
+  // "  -> 0A010B10:1F90      Tunnel  70     137        2"
   Result<> collect_backends(BatchWriter& out) {
     const auto text = backends_file_.read();
     if (!text) return fail(text.error());

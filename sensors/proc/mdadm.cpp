@@ -38,7 +38,7 @@ std::size_t count(std::string_view text, std::string_view what) {
 bool contains(std::string_view text, std::string_view what) { return text.find(what) != text.npos; }
 
 // "md3 : active raid6 sda1[8] sdh1[7] sdg1[6] sdf1[5] sde1[11] sdd1[3] sdc1[10] sdb1[9](S)"
-// "      5853468288 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/8] [UUUUUUUU]"
+// "      1639928368 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/8] [UUUUUUUU]"
 std::optional<Array> parse_array(std::string_view device, std::string_view status) {
   Array array;
   std::string_view words = device;
@@ -69,7 +69,7 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
   return std::nullopt;
 }
 
-// "      [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min speed=259783K/sec"
+// "      [=>...................]  recovery =  6.1% (14390224/144208241) finish=23.4min speed=104417K/sec"
 // "        resync=DELAYED"
 bool parse_sync(std::string_view line, Array& array) {
   if (contains(line, "recovery")) array.activity = "recovering";

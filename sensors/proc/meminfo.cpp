@@ -24,7 +24,7 @@ class Meminfo final : public Collector {
  public:
   explicit Meminfo(const Host& host) : file_(host.procfs("meminfo")) {}
 
-  // "Active(anon):    2020004 kB" and "HugePages_Total:       0". The kernel writes kB and means KiB
+  // "Active(anon):    4736554 kB" and "HugePages_Total:       0". The kernel writes kB and means KiB
   // (show_val_kb, fs/proc/meminfo.c).
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();

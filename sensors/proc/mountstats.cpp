@@ -194,7 +194,7 @@ class Mountstats final : public Collector {
       : stats_(host.procfs("self/mountstats"), KernelFile::Read::records),
         info_(host.procfs("self/mountinfo"), KernelFile::Read::records) {}
 
-  // "device 192.168.1.1:/srv/test mounted on /mnt/nfs/test with fstype nfs4 statvers=1.1", the lines of that
+  // "device 10.0.0.1:/export/a mounted on /mnt/a with fstype nfs4 statvers=1.1", the lines of that
   // mount, and an empty line
   Result<> collect(BatchWriter& out) override {
     if (auto read = read_addresses(); !read) return read;
@@ -222,7 +222,7 @@ class Mountstats final : public Collector {
     std::string_view device, point, address;
   };
 
-  // "194 21 0:42 / /mnt/nfs/test rw shared:144 - nfs4 192.168.1.1:/srv/test rw,...,addr=192.168.1.1"
+  // "158 21 0:42 / /mnt/a rw shared:138 - nfs4 10.0.0.1:/export/a rw,...,addr=10.0.0.1"
   // Both files list the mounts in the same order.
   Result<> read_addresses() {
     const auto text = info_.read();

@@ -53,8 +53,8 @@ enum Family {
   kThreads
 };
 
-// "rc 0 6 18622"  "fh 0 0 0 0 0"  "io 157286400 72864"  "th 8 0 0.000 ..."  "ra 32 0 0 0 0 0 0 0 0 0 0 0"
-// "net 972 55 917 1"  "rpc 18628 3 1 2 0": calls, bad calls (the sum), of these format, auth, client
+// "rc 0 6 16116"  "fh 0 0 0 0 0"  "io 156696400 16551"  "th 6 0 0.000 ..."  "ra 16 0 0 0 0 0 0 0 0 0 0 0"
+// "net 984 55 466 1"  "rpc 11531 3 1 2 0": calls, bad calls (the sum), of these format, auth, client
 constexpr RpcColumn kColumns[] = {
     {"rc", 0, kMetrics[kHits]},
     {"rc", 1, kMetrics[kMisses]},
@@ -127,7 +127,7 @@ class Nfsd final : public Collector {
     if (!text) return absent_when_gone(text.error());
     if (auto done = collect_rpc_stats(file_.path(), *text, kColumns, kProcedures, kMetrics[kRequests], out); !done)
       return done;
-    // "wdeleg_getattr 15": since 6.7
+    // "wdeleg_getattr 12": since 6.7
     const auto at = text->find("\nwdeleg_getattr ");
     std::string_view rest = at == text->npos ? std::string_view{} : text->substr(at + 1);
     take_word(rest);

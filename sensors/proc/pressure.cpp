@@ -65,7 +65,7 @@ class Pressure final : public Collector {
   }
 
  private:
-  // "some avg10=0.18 avg60=0.34 avg300=0.10 total=159886802"; total is in microseconds
+  // "some avg10=0.07 avg60=0.12 avg300=0.05 total=178413062"; total is in microseconds
   static Result<> emit(BatchWriter& out, const Resource& r, std::string_view text) {
     std::optional<std::uint64_t> some_us, full_us;
     for (std::string_view rest = text; !rest.empty();) {

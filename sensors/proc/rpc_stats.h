@@ -17,7 +17,7 @@ struct RpcColumn {
   std::string_view label = {};
 };
 
-// "proc3 22 0 1061909262 48906 ...": how many, then one call count per procedure.
+// "proc3 22 0 1336273809 45662 ...": how many, then one call count per procedure.
 struct RpcProcedures {
   std::string_view line;
   std::string_view version;

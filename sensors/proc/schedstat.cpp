@@ -22,7 +22,7 @@ class Schedstat final : public Collector {
  public:
   explicit Schedstat(const Host& host) : file_(host.procfs("schedstat"), KernelFile::Read::records) {}
 
-  // "cpu0 498494191 0 3533438552 2553969831 3853684107 2465731542 2045936778163039 343796328169361 4767485306"
+  // "cpu0 774967266 0 1156047857 6812915871 6940518897 2968291618 1699574409556972 176596360891993 5602795035"
   // The last three of nine: ns running, ns waiting, timeslices (kernel/sched/stats.c show_schedstat).
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();

@@ -34,7 +34,7 @@ class Slabinfo final : public Collector {
   Slabinfo(const Host& host, NameFilter filter)
       : filter_(std::move(filter)), file_(host.procfs("slabinfo"), KernelFile::Read::records) {}
 
-  // "tw_sock_TCP          704    864    256   32    2 : tunables    0    0    0 : slabdata     27     27      0"
+  // "tw_sock_TCP          498    932    320   24    2 : tunables    0    0    0 : slabdata     27     27      0"
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());

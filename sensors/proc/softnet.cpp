@@ -37,7 +37,7 @@ class Softnet final : public Collector {
  public:
   explicit Softnet(const Host& host) : file_(host.procfs("net/softnet_stat"), KernelFile::Read::records) {}
 
-  // "00049279 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
+  // "0005a1c3 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());

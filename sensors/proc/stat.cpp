@@ -42,7 +42,7 @@ class Stat final : public Collector {
   Stat(const Host& host, const Options& options)
       : file_(host, host.procfs("stat")), softirq_(options.flag("collector.stat.softirq")) {}
 
-  // "ctxt 38014093"
+  // "ctxt 11972819"
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();
     if (!text) return fail(text.error());
@@ -65,7 +65,7 @@ class Stat final : public Collector {
   }
 
  private:
-  // " 5057579 250191 1481983 1647 211099 186066 0 1783454 622196 12499 508444": the sum, then per vector
+  // " 6844605 353453 1773541 1285 684051 172855 0 1190218 658324 11123 534947": the sum, then per vector
   static bool softirqs(BatchWriter& out, std::string_view rest) {
     if (!take_u64(rest)) return false;
     for (const auto vector : kVectors) {

@@ -20,7 +20,7 @@ class Swap final : public Collector {
   explicit Swap(const Host& host) : file_(host.procfs("swaps"), KernelFile::Read::records) {}
 
   // "Filename				Type		Size		Used		Priority", then
-  // "/dev/zram0                              partition	8388604		76		100"; sizes in KiB
+  // "/dev/zram0                              partition	4194300		92		100"; sizes in KiB
   // (mm/swapfile.c)
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();

@@ -29,7 +29,7 @@ class UdpQueues final : public Collector {
   }
 
  private:
-  // "   0: 00000000:0016 00000000:0000 0A 00000015:00000000 00:00000000 ...": tx_queue:rx_queue in the fifth
+  // "   0: 00000000:0016 00000000:0000 0A 00000024:00000000 00:00000000 ...": tx_queue:rx_queue in the fifth
   static Result<> collect(KernelFile& file, std::string_view ip, BatchWriter& out, bool& any) {
     const auto text = file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());

@@ -24,7 +24,7 @@ class Vmstat final : public Collector {
  public:
   Vmstat(const Host& host, NameFilter fields) : file_(host.procfs("vmstat")), wanted_(std::move(fields)) {}
 
-  // "pgpgin 7344136"
+  // "pgpgin 7114375"
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();
     if (!text) return fail(text.error());

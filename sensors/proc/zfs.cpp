@@ -84,7 +84,7 @@ class Zfs final : public Collector {
     return pool_->get(name, untyped, "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
   }
 
-  // "name                            type data", then "hits                            4    8772612"
+  // "name                            type data", then "hits                            4    7565574"
   Result<> collect_misc(std::string_view subsystem, std::string_view group, Kstat& kstat, BatchWriter& out) {
     const auto text = kstat.file.read();
     if (!text) return {};  // which of them there are depends on the version of ZFS

@@ -111,8 +111,8 @@ class Zoneinfo final : public Collector {
  public:
   explicit Zoneinfo(const Host& host) : file_(host.procfs("zoneinfo"), KernelFile::Read::records) {}
 
-  // "Node 0, zone      DMA" and below it "      nr_free_pages 2949", "        min      11",
-  // "        protection: (0, 2039, 32079, 32079, 32079)"
+  // "Node 0, zone      DMA" and below it "      nr_free_pages 5105", "        min      11",
+  // "        protection: (0, 5223, 32079, 32079, 32079)"
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
     const auto text = file_.read();

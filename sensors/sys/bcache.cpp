@@ -116,7 +116,7 @@ constexpr FlagSpec kFlags[] = {
     {"collector.bcache.priorityStats", FlagType::boolean, "false", "Expose expensive priority stats."},
 };
 
-// "427.5k", "-1.1M", "12": powers of 1024. The digit after the point is in 1/1024 shifted by ten
+// "236.3k", "-2.7M", "12": powers of 1024. The digit after the point is in 1/1024 shifted by ten
 // (bch_hprint, drivers/md/bcache/util.c), so .5 is not one half.
 std::optional<double> human(std::string_view text) {
   const bool negative = take_prefix(text, "-");
@@ -157,7 +157,7 @@ class Numbers {
   std::vector<Attribute> files_;
 };
 
-// "rate:		1.1M/sec", "Unused:		99%": the last word of the row's line, without its unit.
+// "rate:		2.7M/sec", "Unused:		93%": the last word of the row's line, without its unit.
 template <class... L>
 Result<> emit_lines(KernelFile& file, std::span<const AttributeRow> rows, BatchWriter& out, const L&... labels) {
   const auto text = file.read();

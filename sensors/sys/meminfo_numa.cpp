@@ -40,7 +40,7 @@ class MeminfoNuma final : public Collector {
   }
 
  private:
-  // "Node 0 Active(anon):     691324 kB"; without a unit it is a count
+  // "Node 0 Active(anon):     885252 kB"; without a unit it is a count
   Result<> collect_meminfo(Node& node, BatchWriter& out) {
     const auto text = node.meminfo.read();
     if (!text) return fail(text.error());
@@ -67,7 +67,7 @@ class MeminfoNuma final : public Collector {
     return pool_->get("node_memory_numa_" + name, gauge, "Memory information field " + name + ".", "node");
   }
 
-  // "numa_hit 193460335812"
+  // "numa_hit 111702455512"
   Result<> collect_numastat(Node& node, std::string_view number, BatchWriter& out) {
     const auto text = node.numastat.read();
     if (!text) return fail(text.error());

@@ -93,7 +93,7 @@ struct Device {
   std::vector<std::string> info;  // label values of the info family; the first four are the location
 };
 
-// "0000:45:00.1" gives "0000", "45", "00", "1"; false for what is no device, as pci0000:40
+// "0000:03:00.1" gives "0000", "03", "00", "1"; false for what is no device, as pci0000:00
 bool split_location(std::string_view text, std::vector<std::string>& out) {
   const auto segment = take_until(text, ':'), bus = take_until(text, ':'), device = take_until(text, '.');
   for (const auto part : {segment, bus, device, text})
@@ -119,7 +119,7 @@ class Pcidevice final : public Collector {
   }
 
  private:
-  // The link: "../../../devices/pci0000:40/0000:40:01.3/0000:45:00.0"
+  // The link: "../../../devices/pci0000:00/0000:00:1c.0/0000:03:00.0"
   Result<> describe(const std::string& name, Device& device, PciIds& ids) {
     std::vector<std::string> labels;
     labels.reserve(kMostLabels);  // the names are found by views of the numbers

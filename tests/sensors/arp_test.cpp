@@ -8,10 +8,10 @@ TEST(Arp, Cases) {
                          {"three devices",
                           {{"proc/net/arp",
                             "IP address       HW type     Flags       HW address            Mask     Device\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth1\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth0\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth1\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        nope\n"}},
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth1\n"
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth0\n"
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth1\n"
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        nope\n"}},
                           "node_arp_entries{device=\"eth0\"} 1\n"
                           "node_arp_entries{device=\"eth1\"} 2\n",
                           "",
@@ -19,17 +19,17 @@ TEST(Arp, Cases) {
                          {"include",
                           {{"proc/net/arp",
                             "IP address       HW type     Flags       HW address            Mask     Device\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth1\n"
-                            "192.168.1.1    0x1         0x2         cc:aa:dd:ee:aa:bb     *        eth0\n"}},
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth1\n"
+                            "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth0\n"}},
                           "node_arp_entries{device=\"eth1\"} 1\n",
                           "",
                           {{"collector.arp.device-include", "th1$"}}},
                          {"torn",
                           {{"proc/net/arp",
                             "IP address       HW type     Flags       HW address            Mask     Device\n"
-                            "192.168.1.1    0x1         0x2\n"}},
+                            "10.0.0.1    0x1         0x2\n"}},
                           "",
-                          "malformed: /proc/net/arp: '192.168.1.1    0x1         0x2': six columns expected"},
+                          "malformed: /proc/net/arp: '10.0.0.1    0x1         0x2': six columns expected"},
                          {"empty", {{"proc/net/arp", ""}}, "", ""},
                          {"both filters",
                           {},

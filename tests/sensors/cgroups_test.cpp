@@ -9,10 +9,10 @@ TEST(Cgroups, Cases) {
                               {{"proc/cgroups",
                                 "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
                                 "cpuset\t5\t47\t1\n"
-                                "cpu\t3\t172\t0\n"}},
+                                "cpu\t3\t118\t0\n"}},
                               "node_cgroups_cgroups{subsys_name=\"cpuset\"} 47\n"
                               "node_cgroups_enabled{subsys_name=\"cpuset\"} 1\n"
-                              "node_cgroups_cgroups{subsys_name=\"cpu\"} 172\n"
+                              "node_cgroups_cgroups{subsys_name=\"cpu\"} 118\n"
                               "node_cgroups_enabled{subsys_name=\"cpu\"} 0\n",
                               ""},
                              {"torn",

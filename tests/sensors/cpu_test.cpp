@@ -20,12 +20,12 @@ TEST(Cpu, Columns) {
     const char *name, *file, *text, *error;
   };
   const Case cases[] = {
-      {"all ten", "cpu  1 1 1 1 1 1 1 1 1 1\ncpu3 44490 19 21045 1087069 220 1 3410 5 2 1\nintr 1\n",
-       "node_cpu_seconds_total{cpu=\"3\",mode=\"user\"} 444.9\nnode_cpu_seconds_total{cpu=\"3\",mode=\"nice\"} 0.19\n"
-       "node_cpu_seconds_total{cpu=\"3\",mode=\"system\"} 210.45\n"
-       "node_cpu_seconds_total{cpu=\"3\",mode=\"idle\"} 10870.69\n"
+      {"all ten", "cpu  1 1 1 1 1 1 1 1 1 1\ncpu3 78240 19 63145 1610313 220 1 6860 5 2 1\nintr 1\n",
+       "node_cpu_seconds_total{cpu=\"3\",mode=\"user\"} 782.4\nnode_cpu_seconds_total{cpu=\"3\",mode=\"nice\"} 0.19\n"
+       "node_cpu_seconds_total{cpu=\"3\",mode=\"system\"} 631.45\n"
+       "node_cpu_seconds_total{cpu=\"3\",mode=\"idle\"} 16103.13\n"
        "node_cpu_seconds_total{cpu=\"3\",mode=\"iowait\"} 2.2\nnode_cpu_seconds_total{cpu=\"3\",mode=\"irq\"} 0.01\n"
-       "node_cpu_seconds_total{cpu=\"3\",mode=\"softirq\"} 34.1\n"
+       "node_cpu_seconds_total{cpu=\"3\",mode=\"softirq\"} 68.6\n"
        "node_cpu_seconds_total{cpu=\"3\",mode=\"steal\"} 0.05\n"
        "node_cpu_guest_seconds_total{cpu=\"3\",mode=\"user\"} 0.02\n"
        "node_cpu_guest_seconds_total{cpu=\"3\",mode=\"nice\"} 0.01\n",
@@ -165,15 +165,15 @@ TEST(Cpu, OnlineAndIsolated) {
 TEST(Cpu, Info) {
   const std::string block =
       "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 142\n"
-      "model name\t: Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz\nstepping\t: 10\nmicrocode\t: 0xb4\ncpu MHz\t\t: "
-      "799.998\n"
-      "cache size\t: 8192 KB\nphysical id\t: 0\nsiblings\t: 8\ncore id\t\t: 3\nflags\t\t: fpu vme aes avx avx2\n"
+      "model name\t: Intel(R) Core(TM) i5-6500 CPU @ 3.20GHz\nstepping\t: 10\nmicrocode\t: 0xb4\ncpu MHz\t\t: "
+      "1600.125\n"
+      "cache size\t: 6144 KB\nphysical id\t: 0\nsiblings\t: 8\ncore id\t\t: 3\nflags\t\t: fpu vme aes avx avx2\n"
       "bugs\t\t: cpu_meltdown spectre_v1 mds\n\n";
   const std::string info =
-      "node_cpu_info{cachesize=\"8192 KB\",core=\"3\",cpu=\"0\",family=\"6\",microcode=\"0xb4\",model=\"142\","
-      "model_name=\"Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz\",package=\"0\",stepping=\"10\",vendor=\"GenuineIntel\"} "
+      "node_cpu_info{cachesize=\"6144 KB\",core=\"3\",cpu=\"0\",family=\"6\",microcode=\"0xb4\",model=\"142\","
+      "model_name=\"Intel(R) Core(TM) i5-6500 CPU @ 3.20GHz\",package=\"0\",stepping=\"10\",vendor=\"GenuineIntel\"} "
       "1\n"
-      "node_cpu_frequency_hertz{core=\"3\",cpu=\"0\",package=\"0\"} 799998000\n";
+      "node_cpu_frequency_hertz{core=\"3\",cpu=\"0\",package=\"0\"} 1600125000\n";
   struct Case {
     const char* name;
     std::string file;

@@ -7,15 +7,15 @@ TEST(Cpufreq, Cases) {
   check_cases("cpufreq",
               {
                   {"two CPUs",
-                   {{"sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_cur_freq", "1699981\n"},
+                   {{"sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_cur_freq", "1236258\n"},
                     {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n"},
                     {"sys/devices/system/cpu/cpu0/cpufreq/scaling_available_governors", "performance powersave\n"},
-                    {"sys/devices/system/cpu/cpu1/cpufreq/scaling_max_freq", "3700000\n"},
+                    {"sys/devices/system/cpu/cpu1/cpufreq/scaling_max_freq", "4100000\n"},
                     {"sys/devices/system/cpu/cpufreq/x", ""}},
-                   "node_cpu_frequency_hertz{cpu=\"0\"} 1699981000\n"
+                   "node_cpu_frequency_hertz{cpu=\"0\"} 1236258000\n"
                    "node_cpu_scaling_governor{cpu=\"0\",governor=\"performance\"} 0\n"
                    "node_cpu_scaling_governor{cpu=\"0\",governor=\"powersave\"} 1\n"
-                   "node_cpu_scaling_frequency_max_hertz{cpu=\"1\"} 3700000000\n",
+                   "node_cpu_scaling_frequency_max_hertz{cpu=\"1\"} 4100000000\n",
                    ""},
                   {"not a number", {{"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "<unknown>\n"}}, "", ""},
                   {"no CPU folder", {}, "", ""},

@@ -109,9 +109,9 @@ TEST(Diskstats, Udev) {
        {"sys/block/vda/queue/rotational", "0\n"},
        {"sys/block/cciss!c0d0/queue/rotational", "1\n"},
        {"udev/b8:0",
-        "S:disk/by-id/x\nI:738\nE:ID_ATA=1\nE:ID_MODEL=TOSHIBA=X\nE:ID_SERIAL=LONG\nE:ID_SERIAL_SHORT=SHORT\n"
+        "S:disk/by-id/x\nI:738\nE:ID_ATA=1\nE:ID_MODEL=EXAMPLE=X\nE:ID_SERIAL=LONG\nE:ID_SERIAL_SHORT=SHORT\n"
         "E:SCSI_IDENT_SERIAL=LABEL\nE:ID_WWN=0x7c\nE:ID_PATH=pci-0\nE:ID_REVISION=0102\n"
-        "E:ID_ATA_WRITE_CACHE=1\nE:ID_ATA_WRITE_CACHE_ENABLED=0\nE:ID_ATA_ROTATION_RATE_RPM=7200\n"
+        "E:ID_ATA_WRITE_CACHE=1\nE:ID_ATA_WRITE_CACHE_ENABLED=0\nE:ID_ATA_ROTATION_RATE_RPM=5400\n"
         "E:broken\nID_MODEL=no\n"},
        {"udev/b254:0",
         "E:ID_SERIAL=virtio\nE:ID_FS_TYPE=ext4\nE:ID_FS_USAGE=filesystem\n"
@@ -122,7 +122,7 @@ TEST(Diskstats, Udev) {
   const auto text = f.run().text;
   EXPECT_EQ(
       lines_with(text, "node_disk_info"),
-      "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",model=\"TOSHIBA=X\",path=\"pci-0\",revision=\"0102\","
+      "node_disk_info{device=\"sda\",major=\"8\",minor=\"0\",model=\"EXAMPLE=X\",path=\"pci-0\",revision=\"0102\","
       "rotational=\"1\",serial=\"LABEL\",wwn=\"0x7c\"} 1\n"
       "node_disk_info{device=\"vda\",major=\"254\",minor=\"0\",model=\"\",path=\"\",revision=\"\","
       "rotational=\"0\",serial=\"virtio\",wwn=\"\"} 1\n" +
@@ -131,7 +131,7 @@ TEST(Diskstats, Udev) {
           "rotational=\"1\",serial=\"\",wwn=\"\"} 1\n");
   EXPECT_EQ(lines_with(text, "_ata_"),
             "node_disk_ata_write_cache{device=\"sda\"} 1\nnode_disk_ata_write_cache_enabled{device=\"sda\"} 0\n"
-            "node_disk_ata_rotation_rate_rpm{device=\"sda\"} 7200\n");
+            "node_disk_ata_rotation_rate_rpm{device=\"sda\"} 5400\n");
   EXPECT_EQ(
       lines_with(text, "filesystem_info"),
       "node_disk_filesystem_info{device=\"vda\",type=\"ext4\",usage=\"filesystem\",uuid=\"1-2\",version=\"1.0\"} 1\n");

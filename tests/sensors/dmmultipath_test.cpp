@@ -8,7 +8,7 @@ TEST(Dmmultipath, Cases) {
               {
                   {"two paths, and a volume that is none",
                    {{"sys/block/dm-5/dm/uuid", "mpath-3600\n"},
-                    {"sys/block/dm-5/dm/name", "mpathA\n"},
+                    {"sys/block/dm-5/dm/name", "mpathq\n"},
                     {"sys/block/dm-5/dm/suspended", "0\n"},
                     {"sys/block/dm-5/size", "10\n"},
                     {"sys/block/dm-5/slaves/sdi/x", ""},
@@ -16,14 +16,14 @@ TEST(Dmmultipath, Cases) {
                     {"sys/block/sdi/device/state", "running\n"},
                     {"sys/block/sdj/device/state", "offline\n"},
                     {"sys/block/dm-1/dm/uuid", "LVM-x\n"}},
-                   "node_dmmultipath_device_info{device=\"mpathA\",sysfs_name=\"dm-5\",uuid=\"mpath-3600\"} 1\n"
-                   "node_dmmultipath_device_active{device=\"mpathA\",sysfs_name=\"dm-5\"} 1\n"
-                   "node_dmmultipath_device_size_bytes{device=\"mpathA\",sysfs_name=\"dm-5\"} 5120\n"
-                   "node_dmmultipath_path_state{device=\"mpathA\",path=\"sdi\",state=\"running\"} 1\n"
-                   "node_dmmultipath_path_state{device=\"mpathA\",path=\"sdj\",state=\"offline\"} 1\n"
-                   "node_dmmultipath_device_paths{device=\"mpathA\",sysfs_name=\"dm-5\"} 2\n"
-                   "node_dmmultipath_device_paths_active{device=\"mpathA\",sysfs_name=\"dm-5\"} 1\n"
-                   "node_dmmultipath_device_paths_failed{device=\"mpathA\",sysfs_name=\"dm-5\"} 1\n",
+                   "node_dmmultipath_device_info{device=\"mpathq\",sysfs_name=\"dm-5\",uuid=\"mpath-3600\"} 1\n"
+                   "node_dmmultipath_device_active{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n"
+                   "node_dmmultipath_device_size_bytes{device=\"mpathq\",sysfs_name=\"dm-5\"} 5120\n"
+                   "node_dmmultipath_path_state{device=\"mpathq\",path=\"sdi\",state=\"running\"} 1\n"
+                   "node_dmmultipath_path_state{device=\"mpathq\",path=\"sdj\",state=\"offline\"} 1\n"
+                   "node_dmmultipath_device_paths{device=\"mpathq\",sysfs_name=\"dm-5\"} 2\n"
+                   "node_dmmultipath_device_paths_active{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n"
+                   "node_dmmultipath_device_paths_failed{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n",
                    ""},
                   {"suspended, no paths",
                    {{"sys/block/dm-5/dm/uuid", "mpath-3600\n"}, {"sys/block/dm-5/dm/suspended", "1\n"}},

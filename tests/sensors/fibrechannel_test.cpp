@@ -8,14 +8,14 @@ TEST(Fibrechannel, Cases) {
                                   {"online",
                                    {{"sys/class/fc_host/host0/speed", "16 Gbit\n"},
                                     {"sys/class/fc_host/host0/port_state", "Online\n"},
-                                    {"sys/class/fc_host/host0/port_id", "0x000002\n"},
+                                    {"sys/class/fc_host/host0/port_id", "0x010a00\n"},
                                     {"sys/class/fc_host/host0/port_name", "0x10\n"},
                                     {"sys/class/fc_host/host0/dev_loss_tmo", "30\n"},
                                     {"sys/class/fc_host/host0/statistics/dumped_frames", "0xffffffffffffffff\n"},
                                     {"sys/class/fc_host/host0/statistics/error_frames", "0x3\n"},
                                     {"sys/class/fc_host/host0/statistics/tx_words", "x\n"}},
                                    "node_fibrechannel_info{dev_loss_tmo=\"30\",fabric_name=\"\",fc_host=\"host0\",port_"
-                                   "id=\"000002\",port_name=\"10\",port_state=\"Online\",port_type=\"\",speed=\"16 "
+                                   "id=\"010a00\",port_name=\"10\",port_state=\"Online\",port_type=\"\",speed=\"16 "
                                    "Gbit\",supported_classes=\"\",supported_speeds=\"\",symbolic_name=\"\"} 1\n"
                                    "node_fibrechannel_error_frames_total{fc_host=\"host0\"} 3\n",
                                    ""},

@@ -58,19 +58,19 @@ TEST(Hwmon, Rules) {
        "node_hwmon_temp_type{chip=\"coretemp\",sensor=\"temp1\"} 4\n",
        "node_hwmon_temp_celsius gauge Hardware monitor for temperature (input)\n"},
       {"volts, amperes, the cpu's vid",
-       {{"in0_input", "792\n"}, {"cpu0_vid", "1100\n"}, {"curr1_input", "1500\n"}},
+       {{"in0_input", "844\n"}, {"cpu0_vid", "1100\n"}, {"curr1_input", "1500\n"}},
        "node_hwmon_cpu_vid_volts{chip=\"hwmon0\",sensor=\"cpu0\"} 1.1\n"
        "node_hwmon_curr_amps{chip=\"hwmon0\",sensor=\"curr1\"} 1.5\n"
-       "node_hwmon_in_volts{chip=\"hwmon0\",sensor=\"in0\"} 0.792\n",
+       "node_hwmon_in_volts{chip=\"hwmon0\",sensor=\"in0\"} 0.844\n",
        "node_hwmon_cpu_vid_volts gauge Hardware monitor for voltage (vid)\n"},
       {"power and energy",
        {{"energy1_input", "123456789\n"},
         {"power1_average", "250000000\n"},
         {"power1_average_interval", "1000\n"},
-        {"power1_accuracy", "95000000\n"},
+        {"power1_accuracy", "87000000\n"},
         {"power1_cap_alarm", "1\n"}},
        "node_hwmon_energy_joule_total{chip=\"hwmon0\",sensor=\"energy1\"} 123.456789\n"
-       "node_hwmon_power_accuracy{chip=\"hwmon0\",sensor=\"power1\"} 95\n"
+       "node_hwmon_power_accuracy{chip=\"hwmon0\",sensor=\"power1\"} 87\n"
        "node_hwmon_power_average_watt{chip=\"hwmon0\",sensor=\"power1\"} 250\n"
        "node_hwmon_power_average_interval_seconds{chip=\"hwmon0\",sensor=\"power1\"} 1\n"
        "node_hwmon_power_cap_alarm_watt{chip=\"hwmon0\",sensor=\"power1\"} 1e-06\n",
@@ -101,9 +101,9 @@ TEST(Hwmon, Rules) {
        "node_hwmon_voltage_regulator_version{chip=\"hwmon0\",sensor=\"vrm0\"} 9.1\n",
        "node_hwmon_beep_enabled gauge Hardware beep enabled\n"},
       {"a frequency is named by its label, or not at all",
-       {{"freq1_input", "214000000\n"}, {"freq1_label", "SCLK 1\n"}, {"freq2_input", "300000000\n"}},
+       {{"freq1_input", "371000000\n"}, {"freq1_label", "SCLK 1\n"}, {"freq2_input", "640000000\n"}},
        "node_hwmon_sensor_label{chip=\"hwmon0\",label=\"SCLK 1\",sensor=\"freq1\"} 1\n"
-       "node_hwmon_freq_freq_mhz{chip=\"hwmon0\",sensor=\"sclk_1\"} 214\n",
+       "node_hwmon_freq_freq_mhz{chip=\"hwmon0\",sensor=\"sclk_1\"} 371\n",
        "node_hwmon_freq_freq_mhz gauge Hardware monitor for GPU frequency in MHz\n"},
       {"no numbers, other files, numbers that are too big",
        {{"temp1_input", "N/A\n"},

@@ -8,8 +8,8 @@ TEST(Infiniband, Cases) {
       "infiniband",
       {
           {"one port",
-           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.31\n"},
-            {"sys/class/infiniband/mlx4_0/hca_type", "MT4099\n"},
+           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/state", "4: ACTIVE\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/phys_state", "5: LinkUp\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/rate", "40 Gb/sec (4X QDR)\n"},
@@ -17,7 +17,7 @@ TEST(Infiniband, Cases) {
             {"sys/class/infiniband/mlx4_0/ports/1/counters/VL15_dropped", "N/A (no PMA)\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/counters/link_downed", "7\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/hw_counters/lifespan", "2500\n"}},
-           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.31\",hca_type=\"MT4099\"} 1\n"
+           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.42\",hca_type=\"MT4103\"} 1\n"
            "node_infiniband_state_id{device=\"mlx4_0\",port=\"1\"} 4\n"
            "node_infiniband_physical_state_id{device=\"mlx4_0\",port=\"1\"} 5\n"
            "node_infiniband_rate_bytes_per_second{device=\"mlx4_0\",port=\"1\"} 5000000000\n"
@@ -26,8 +26,8 @@ TEST(Infiniband, Cases) {
            "node_infiniband_port_data_received_bytes_total{device=\"mlx4_0\",port=\"1\"} 400\n",
            ""},
           {"excluded",
-           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.31\n"},
-            {"sys/class/infiniband/mlx4_0/hca_type", "MT4099\n"},
+           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/state", "4: ACTIVE\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/phys_state", "5: LinkUp\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/rate", "40 Gb/sec (4X QDR)\n"},
@@ -39,8 +39,8 @@ TEST(Infiniband, Cases) {
            "",
            {{"collector.infiniband.device-exclude", "mlx"}}},
           {"torn state",
-           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.31\n"},
-            {"sys/class/infiniband/mlx4_0/hca_type", "MT4099\n"},
+           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/state", "\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/phys_state", "5: LinkUp\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/rate", "40 Gb/sec (4X QDR)\n"},
@@ -48,11 +48,11 @@ TEST(Infiniband, Cases) {
             {"sys/class/infiniband/mlx4_0/ports/1/counters/VL15_dropped", "N/A (no PMA)\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/counters/link_downed", "7\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/hw_counters/lifespan", "2500\n"}},
-           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.31\",hca_type=\"MT4099\"} 1\n",
+           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.42\",hca_type=\"MT4103\"} 1\n",
            "malformed: /sys/class/infiniband/mlx4_0/ports/1/state: '': a number and a name expected"},
           {"torn rate",
-           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.31\n"},
-            {"sys/class/infiniband/mlx4_0/hca_type", "MT4099\n"},
+           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/state", "4: ACTIVE\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/phys_state", "5: LinkUp\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/rate", "40"},
@@ -60,7 +60,7 @@ TEST(Infiniband, Cases) {
             {"sys/class/infiniband/mlx4_0/ports/1/counters/VL15_dropped", "N/A (no PMA)\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/counters/link_downed", "7\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/hw_counters/lifespan", "2500\n"}},
-           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.31\",hca_type=\"MT4099\"} 1\n"
+           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.42\",hca_type=\"MT4103\"} 1\n"
            "node_infiniband_state_id{device=\"mlx4_0\",port=\"1\"} 4\n"
            "node_infiniband_physical_state_id{device=\"mlx4_0\",port=\"1\"} 5\n"
            "node_infiniband_rate_bytes_per_second{device=\"mlx4_0\",port=\"1\"} 5000000000\n"
@@ -69,8 +69,8 @@ TEST(Infiniband, Cases) {
            "node_infiniband_port_data_received_bytes_total{device=\"mlx4_0\",port=\"1\"} 400\n",
            ""},
           {"no rate",
-           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.31\n"},
-            {"sys/class/infiniband/mlx4_0/hca_type", "MT4099\n"},
+           {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/state", "4: ACTIVE\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/phys_state", "5: LinkUp\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/rate", ""},
@@ -78,7 +78,7 @@ TEST(Infiniband, Cases) {
             {"sys/class/infiniband/mlx4_0/ports/1/counters/VL15_dropped", "N/A (no PMA)\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/counters/link_downed", "7\n"},
             {"sys/class/infiniband/mlx4_0/ports/1/hw_counters/lifespan", "2500\n"}},
-           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.31\",hca_type=\"MT4099\"} 1\n"
+           "node_infiniband_info{board_id=\"\",device=\"mlx4_0\",firmware_version=\"2.42\",hca_type=\"MT4103\"} 1\n"
            "node_infiniband_state_id{device=\"mlx4_0\",port=\"1\"} 4\n"
            "node_infiniband_physical_state_id{device=\"mlx4_0\",port=\"1\"} 5\n",
            "malformed: /sys/class/infiniband/mlx4_0/ports/1/rate: '': a rate in Gb/sec expected"},

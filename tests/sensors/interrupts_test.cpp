@@ -9,25 +9,25 @@ TEST(Interrupts, Cases) {
                   {"two CPUs",
                    {{"proc/interrupts",
                      "           CPU0       CPU1\n"
-                     "  1:      17960        0  IR-IO-APIC-edge      i8042\n"
+                     "  1:      10490        0  IR-IO-APIC-edge      i8042\n"
                      " 46: 5 6  PCI-MSI  x, y\n"
-                     "NMI:         47       5031   Non-maskable interrupts\n"
+                     "NMI:         47       6713   Non-maskable interrupts\n"
                      "ERR:          0\n"}},
-                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 17960\n"
+                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 10490\n"
                    "node_interrupts_total{cpu=\"1\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 0\n"
                    "node_interrupts_total{cpu=\"0\",devices=\"x, y\",info=\"PCI-MSI\",type=\"46\"} 5\n"
                    "node_interrupts_total{cpu=\"1\",devices=\"x, y\",info=\"PCI-MSI\",type=\"46\"} 6\n"
                    "node_interrupts_total{cpu=\"0\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 47\n"
-                   "node_interrupts_total{cpu=\"1\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 5031\n",
+                   "node_interrupts_total{cpu=\"1\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 6713\n",
                    ""},
                   {"without zeros, only two",
                    {{"proc/interrupts",
                      "           CPU0       CPU1\n"
-                     "  1:      17960        0  IR-IO-APIC-edge      i8042\n"
+                     "  1:      10490        0  IR-IO-APIC-edge      i8042\n"
                      " 46: 5 6  PCI-MSI  x, y\n"
-                     "NMI:         47       5031   Non-maskable interrupts\n"
+                     "NMI:         47       6713   Non-maskable interrupts\n"
                      "ERR:          0\n"}},
-                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 17960\n"
+                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 10490\n"
                    "node_interrupts_total{cpu=\"0\",devices=\"x, y\",info=\"PCI-MSI\",type=\"46\"} 5\n"
                    "node_interrupts_total{cpu=\"1\",devices=\"x, y\",info=\"PCI-MSI\",type=\"46\"} 6\n",
                    "",
@@ -35,18 +35,18 @@ TEST(Interrupts, Cases) {
                   {"include by device",
                    {{"proc/interrupts",
                      "           CPU0       CPU1\n"
-                     "  1:      17960        0  IR-IO-APIC-edge      i8042\n"
+                     "  1:      10490        0  IR-IO-APIC-edge      i8042\n"
                      " 46: 5 6  PCI-MSI  x, y\n"
-                     "NMI:         47       5031   Non-maskable interrupts\n"
+                     "NMI:         47       6713   Non-maskable interrupts\n"
                      "ERR:          0\n"}},
-                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 17960\n"
+                   "node_interrupts_total{cpu=\"0\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 10490\n"
                    "node_interrupts_total{cpu=\"1\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 0\n",
                    "",
                    {{"collector.interrupts.name-include", ";i8042$"}}},
                   {"torn",
                    {{"proc/interrupts",
                      "  CPU0 CPU1\n"
-                     "  1:   17960"}},
+                     "  1:   10490"}},
                    "",
                    ""},
                   {"empty", {{"proc/interrupts", ""}}, "", "malformed: /proc/interrupts: '': a line of CPUs expected"},

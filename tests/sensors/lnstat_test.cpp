@@ -9,15 +9,15 @@ TEST(Lnstat, Cases) {
                   {"two tables",
                    {{"proc/net/stat/arp_cache",
                      "entries  allocs destroys\n"
-                     "00000014  00000001 0000000a\n"
-                     "00000014  0000000d 0000000e\n"},
+                     "0000001e  00000001 0000000a\n"
+                     "0000001e  0000000d 0000000e\n"},
                     {"proc/net/stat/ndisc_cache",
                      "entries\n"
                      "00000001\n"}},
-                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 20\n"
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 30\n"
                    "node_lnstat_allocs_total{cpu=\"0\",subsystem=\"arp_cache\"} 1\n"
                    "node_lnstat_destroys_total{cpu=\"0\",subsystem=\"arp_cache\"} 10\n"
-                   "node_lnstat_entries_total{cpu=\"1\",subsystem=\"arp_cache\"} 20\n"
+                   "node_lnstat_entries_total{cpu=\"1\",subsystem=\"arp_cache\"} 30\n"
                    "node_lnstat_allocs_total{cpu=\"1\",subsystem=\"arp_cache\"} 13\n"
                    "node_lnstat_destroys_total{cpu=\"1\",subsystem=\"arp_cache\"} 14\n"
                    "node_lnstat_entries_total{cpu=\"0\",subsystem=\"ndisc_cache\"} 1\n",
@@ -25,10 +25,10 @@ TEST(Lnstat, Cases) {
                   {"torn",
                    {{"proc/net/stat/arp_cache",
                      "entries  allocs destroys\n"
-                     "00000014  0000"}},
-                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 20\n"
+                     "0000001e  0000"}},
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 30\n"
                    "node_lnstat_allocs_total{cpu=\"0\",subsystem=\"arp_cache\"} 0\n",
-                   "malformed: /proc/net/stat/arp_cache: '00000014  0000': a hexadecimal number per column expected"},
+                   "malformed: /proc/net/stat/arp_cache: '0000001e  0000': a hexadecimal number per column expected"},
                   {"empty", {{"proc/net/stat/arp_cache", ""}}, "", ""},
                   {"no folder", {}, "", ""},
               });

@@ -10,10 +10,10 @@ TEST(Loadavg, Cases) {
     const char *name, *file, *text, *error;
   };
   const Case cases[] = {
-      {"normal", "0.21 0.37 0.39 1/719 19737\n", "node_load1 0.21\nnode_load5 0.37\nnode_load15 0.39\n", ""},
+      {"normal", "0.42 0.15 0.08 2/611 20417\n", "node_load1 0.42\nnode_load5 0.15\nnode_load15 0.08\n", ""},
       {"no newline, no more columns", "1 2 3", "node_load1 1\nnode_load5 2\nnode_load15 3\n", ""},
-      {"torn", "0.21 0.3", "node_load1 0.21\nnode_load5 0.3\n",
-       "malformed: /proc/loadavg: '0.21 0.3': three load averages expected"},
+      {"torn", "0.42 0.3", "node_load1 0.42\nnode_load5 0.3\n",
+       "malformed: /proc/loadavg: '0.42 0.3': three load averages expected"},
       {"empty", "", "", "malformed: /proc/loadavg: '': three load averages expected"},
       {"not text", "\x80\xff 1 2", "", "malformed: /proc/loadavg: '\x80\xff 1 2': three load averages expected"},
   };

@@ -11,9 +11,9 @@ TEST(Mdadm, Cases) {
            {{"proc/mdstat",
              "Personalities : [raid1] [raid6] [raid5] [raid4]\n"
              "md3 : active raid6 sda1[8] sdh1[7](F) sdd1[3] sdb1[9](S)\n"
-             "      5853468288 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/7] [UUUUUUU_]\n"
+             "      1639928368 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/7] [UUUUUUU_]\n"
              "      bitmap: 0/2 pages\n"
-             "      [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min speed=259783K/sec\n"
+             "      [=>...................]  recovery =  6.1% (14390224/144208241) finish=23.4min speed=104417K/sec\n"
              "\n"
              "unused devices: <none>\n"},
             {"sys/block/md3/md/level", "raid6\n"},
@@ -29,8 +29,8 @@ TEST(Mdadm, Cases) {
            "node_md_state{device=\"md3\",state=\"recovering\"} 1\n"
            "node_md_state{device=\"md3\",state=\"resync\"} 0\n"
            "node_md_state{device=\"md3\",state=\"check\"} 0\n"
-           "node_md_blocks{device=\"md3\"} 5853468288\n"
-           "node_md_blocks_synced{device=\"md3\"} 16775552\n"
+           "node_md_blocks{device=\"md3\"} 1639928368\n"
+           "node_md_blocks_synced{device=\"md3\"} 14390224\n"
            "node_md_raid_disks{device=\"md3\"} 8\n"
            "node_md_degraded{device=\"md3\"} 1\n",
            ""},
@@ -84,7 +84,7 @@ TEST(Mdadm, Cases) {
            {{"proc/mdstat",
              "md0 : active raid1 sda1[0] sdb1[1]\n"
              "      2048 blocks [2/2] [UU]\n"
-             "      [=>...]  check =  8.5% (100/2048) finish=17.0min speed=259783K/sec\n"}},
+             "      [=>...]  check =  6.1% (100/2048) finish=23.4min speed=104417K/sec\n"}},
            "node_md_disks_required{device=\"md0\"} 2\n"
            "node_md_disks{device=\"md0\",state=\"active\"} 2\n"
            "node_md_disks{device=\"md0\",state=\"failed\"} 0\n"

@@ -10,17 +10,17 @@ TEST(MeminfoNuma, Cases) {
           {"one node",
            {{"sys/devices/system/node/node0/meminfo",
              "\n"
-             "Node 0 MemTotal:       134182340 kB\n"
-             "Node 0 Active(anon):     691324 kB\n"
+             "Node 0 MemTotal:       107505410 kB\n"
+             "Node 0 Active(anon):     885252 kB\n"
              "Node 0 HugePages_Total:     3\n"},
             {"sys/devices/system/node/node0/numastat",
-             "numa_hit 193460335812\n"
+             "numa_hit 111702455512\n"
              "numa_miss 1\n"},
             {"sys/devices/system/node/online", "0\n"}},
-           "node_memory_numa_MemTotal{node=\"0\"} 137402716160\n"
-           "node_memory_numa_Active_anon{node=\"0\"} 707915776\n"
+           "node_memory_numa_MemTotal{node=\"0\"} 110085539840\n"
+           "node_memory_numa_Active_anon{node=\"0\"} 906498048\n"
            "node_memory_numa_HugePages_Total{node=\"0\"} 3\n"
-           "node_memory_numa_numa_hit_total{node=\"0\"} 193460335812\n"
+           "node_memory_numa_numa_hit_total{node=\"0\"} 111702455512\n"
            "node_memory_numa_numa_miss_total{node=\"0\"} 1\n",
            ""},
           {"unknown unit",

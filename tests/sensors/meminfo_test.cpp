@@ -10,12 +10,12 @@ TEST(Meminfo, Cases) {
     const char *name, *file, *text, *error;
   };
   const Case cases[] = {
-      {"normal", "MemTotal:        3742148 kB\nActive(anon):    2020004 kB\nHugePages_Total:       3\n",
-       "node_memory_MemTotal_bytes 3831959552\nnode_memory_Active_anon_bytes 2068484096\n"
+      {"normal", "MemTotal:        8304799 kB\nActive(anon):    4736554 kB\nHugePages_Total:       3\n",
+       "node_memory_MemTotal_bytes 8504114176\nnode_memory_Active_anon_bytes 4850231296\n"
        "node_memory_HugePages_Total 3\n",
        ""},
-      {"no newline at the end", "NFS_Unstable:          0 kB\nDirectMap4k:      185660 kB",
-       "node_memory_NFS_Unstable_bytes 0\nnode_memory_DirectMap4k_bytes 190115840\n", ""},
+      {"no newline at the end", "NFS_Unstable:          0 kB\nDirectMap4k:      171590 kB",
+       "node_memory_NFS_Unstable_bytes 0\nnode_memory_DirectMap4k_bytes 175708160\n", ""},
       {"a line that node_exporter 1.12 does not know", "Hugetlb:        2048 kB\n",
        "node_memory_Hugetlb_bytes 2097152\n", ""},
       {"torn number: the good part stays", "MemTotal: 1 kB\nMemFree:", "node_memory_MemTotal_bytes 1024\n",

@@ -7,10 +7,10 @@ TEST(Netclass, Cases) {
   check_cases("netclass", {
                               {"one device",
                                {{"sys/class/net/eth0/operstate", "up\n"},
-                                {"sys/class/net/eth0/address", "01:01:01:01:01:01\n"},
+                                {"sys/class/net/eth0/address", "02:00:5e:00:01:07\n"},
                                 {"sys/class/net/eth0/broadcast", "ff:ff:ff:ff:ff:ff\n"},
                                 {"sys/class/net/eth0/duplex", "full\n"},
-                                {"sys/class/net/eth0/flags", "0x1303\n"},
+                                {"sys/class/net/eth0/flags", "0x1003\n"},
                                 {"sys/class/net/eth0/ifalias", "a b\n"},
                                 {"sys/class/net/eth0/speed", "1000\n"},
                                 {"sys/class/net/eth0/mtu", "1500\n"},
@@ -18,20 +18,20 @@ TEST(Netclass, Cases) {
                                 {"sys/class/net/eth0/dev_id", "0x20\n"},
                                 {"sys/class/net/bonding_masters", "x\n"}},
                                "node_network_up{device=\"eth0\"} 1\n"
-                               "node_network_info{address=\"01:01:01:01:01:01\",adminstate=\"up\",broadcast=\"ff:ff:ff:"
+                               "node_network_info{address=\"02:00:5e:00:01:07\",adminstate=\"up\",broadcast=\"ff:ff:ff:"
                                "ff:ff:ff\",device=\"eth0\",duplex=\"full\",ifalias=\"a b\",operstate=\"up\"} 1\n"
                                "node_network_carrier_changes_total{device=\"eth0\"} 2\n"
                                "node_network_device_id{device=\"eth0\"} 32\n"
-                               "node_network_flags{device=\"eth0\"} 4867\n"
+                               "node_network_flags{device=\"eth0\"} 4099\n"
                                "node_network_mtu_bytes{device=\"eth0\"} 1500\n"
                                "node_network_speed_bytes{device=\"eth0\"} 125000000\n",
                                ""},
                               {"ignored",
                                {{"sys/class/net/eth0/operstate", "up\n"},
-                                {"sys/class/net/eth0/address", "01:01:01:01:01:01\n"},
+                                {"sys/class/net/eth0/address", "02:00:5e:00:01:07\n"},
                                 {"sys/class/net/eth0/broadcast", "ff:ff:ff:ff:ff:ff\n"},
                                 {"sys/class/net/eth0/duplex", "full\n"},
-                                {"sys/class/net/eth0/flags", "0x1303\n"},
+                                {"sys/class/net/eth0/flags", "0x1003\n"},
                                 {"sys/class/net/eth0/ifalias", "a b\n"},
                                 {"sys/class/net/eth0/speed", "1000\n"},
                                 {"sys/class/net/eth0/mtu", "1500\n"},

@@ -14,14 +14,14 @@ TEST(Netstat, Cases) {
                      "Ip: Forwarding DefaultTTL\n"
                      "Ip: 1 64\n"
                      "Udp: InDatagrams NoPorts\n"
-                     "Udp: 88542 120\n"},
+                     "Udp: 10466 133\n"},
                     {"proc/net/snmp6",
                      "Ip6InReceives \t7\n"
                      "Udp6InDatagrams \t0\n"
                      "nonumber\n"}},
                    "node_netstat_TcpExt_ListenDrops 2\n"
                    "node_netstat_Ip_Forwarding 1\n"
-                   "node_netstat_Udp_InDatagrams 88542\n"
+                   "node_netstat_Udp_InDatagrams 10466\n"
                    "node_netstat_Udp6_InDatagrams 0\n",
                    "",
                    {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
@@ -33,12 +33,12 @@ TEST(Netstat, Cases) {
                      "Ip: Forwarding DefaultTTL\n"
                      "Ip: 1 64\n"
                      "Udp: InDatagrams NoPorts\n"
-                     "Udp: 88542 120\n"}},
+                     "Udp: 10466 133\n"}},
                    "node_netstat_TcpExt_ListenOverflows 1\n"
                    "node_netstat_TcpExt_ListenDrops 2\n"
                    "node_netstat_Ip_Forwarding 1\n"
-                   "node_netstat_Udp_InDatagrams 88542\n"
-                   "node_netstat_Udp_NoPorts 120\n",
+                   "node_netstat_Udp_InDatagrams 10466\n"
+                   "node_netstat_Udp_NoPorts 133\n",
                    ""},
                   {"negative, extra value column",
                    {{"proc/net/netstat",
@@ -56,7 +56,7 @@ TEST(Netstat, Cases) {
                      "Ip: Forwarding DefaultTTL\n"
                      "Ip: 1 64\n"
                      "Udp: InDatagrams NoPorts\n"
-                     "Udp: 88542 120\n"}},
+                     "Udp: 10466 133\n"}},
                    "",
                    "malformed: /proc/net/netstat: 'TcpExt: ListenOverflows ListenDrops': as many numbers below as "
                    "names expected",

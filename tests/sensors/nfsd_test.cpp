@@ -7,29 +7,29 @@ TEST(Nfsd, Cases) {
   check_cases("nfsd", {
                           {"3 only",
                            {{"proc/net/rpc/nfsd",
-                             "rc 1 6 18622\n"
+                             "rc 1 6 16116\n"
                              "fh 2 0 0 0 0\n"
-                             "io 157286400 72864\n"
-                             "th 8 0 0.000 0.000\n"
-                             "ra 32 0 0 0 0 0 0 0 0 0 0 9\n"
-                             "net 972 55 917 1\n"
-                             "rpc 18628 6 1 2 3\n"
-                             "proc3 22 2 112 0 2719 111 0 0 0 0 0 0 0 0 0 0 0 27 216 0 2 1 0\n"
-                             "proc4 2 2 10853\n"
-                             "wdeleg_getattr 15\n"}},
+                             "io 156696400 16551\n"
+                             "th 6 0 0.000 0.000\n"
+                             "ra 16 0 0 0 0 0 0 0 0 0 0 9\n"
+                             "net 984 55 466 1\n"
+                             "rpc 11531 6 1 2 3\n"
+                             "proc3 22 2 112 0 2056 111 0 0 0 0 0 0 0 0 0 0 0 27 216 0 2 1 0\n"
+                             "proc4 2 2 18678\n"
+                             "wdeleg_getattr 12\n"}},
                            "node_nfsd_reply_cache_hits_total 1\n"
                            "node_nfsd_reply_cache_misses_total 6\n"
-                           "node_nfsd_reply_cache_nocache_total 18622\n"
+                           "node_nfsd_reply_cache_nocache_total 16116\n"
                            "node_nfsd_file_handles_stale_total 2\n"
-                           "node_nfsd_disk_bytes_read_total 157286400\n"
-                           "node_nfsd_disk_bytes_written_total 72864\n"
-                           "node_nfsd_server_threads 8\n"
-                           "node_nfsd_read_ahead_cache_size_blocks 32\n"
+                           "node_nfsd_disk_bytes_read_total 156696400\n"
+                           "node_nfsd_disk_bytes_written_total 16551\n"
+                           "node_nfsd_server_threads 6\n"
+                           "node_nfsd_read_ahead_cache_size_blocks 16\n"
                            "node_nfsd_read_ahead_cache_not_found_total 9\n"
                            "node_nfsd_packets_total{proto=\"udp\"} 55\n"
-                           "node_nfsd_packets_total{proto=\"tcp\"} 917\n"
+                           "node_nfsd_packets_total{proto=\"tcp\"} 466\n"
                            "node_nfsd_connections_total 1\n"
-                           "node_nfsd_server_rpcs_total 18628\n"
+                           "node_nfsd_server_rpcs_total 11531\n"
                            "node_nfsd_rpc_errors_total{error=\"fmt\"} 1\n"
                            "node_nfsd_rpc_errors_total{error=\"auth\"} 2\n"
                            "node_nfsd_rpc_errors_total{error=\"cInt\"} 3\n"
@@ -52,7 +52,7 @@ TEST(Nfsd, Cases) {
                            "node_nfsd_requests_total{method=\"FsStat\",proto=\"2\"} 0\n"
                            "node_nfsd_requests_total{method=\"GetAttr\",proto=\"3\"} 112\n"
                            "node_nfsd_requests_total{method=\"SetAttr\",proto=\"3\"} 0\n"
-                           "node_nfsd_requests_total{method=\"Lookup\",proto=\"3\"} 2719\n"
+                           "node_nfsd_requests_total{method=\"Lookup\",proto=\"3\"} 2056\n"
                            "node_nfsd_requests_total{method=\"Access\",proto=\"3\"} 111\n"
                            "node_nfsd_requests_total{method=\"ReadLink\",proto=\"3\"} 0\n"
                            "node_nfsd_requests_total{method=\"Read\",proto=\"3\"} 0\n"
@@ -106,7 +106,7 @@ TEST(Nfsd, Cases) {
                            "node_nfsd_requests_total{method=\"Verify\",proto=\"4\"} 0\n"
                            "node_nfsd_requests_total{method=\"Write\",proto=\"4\"} 0\n"
                            "node_nfsd_requests_total{method=\"RelLockOwner\",proto=\"4\"} 0\n"
-                           "node_nfsd_requests_total{method=\"WdelegGetattr\",proto=\"4\"} 15\n",
+                           "node_nfsd_requests_total{method=\"WdelegGetattr\",proto=\"4\"} 12\n",
                            ""},
                           {"torn",
                            {{"proc/net/rpc/nfsd", "rc 0 6"}},

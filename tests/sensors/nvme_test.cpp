@@ -9,17 +9,17 @@ TEST(Nvme, Cases) {
       {
           {"one namespace",
            {{"sys/class/nvme/nvme0/model", "Samsung SSD\n"},
-            {"sys/class/nvme/nvme0/firmware_rev", "1B2\n"},
-            {"sys/class/nvme/nvme0/serial", "S680\n"},
+            {"sys/class/nvme/nvme0/firmware_rev", "3A0\n"},
+            {"sys/class/nvme/nvme0/serial", "X17B\n"},
             {"sys/class/nvme/nvme0/state", "live\n"},
-            {"sys/class/nvme/nvme0/cntlid", "1997\n"},
+            {"sys/class/nvme/nvme0/cntlid", "1096\n"},
             {"sys/class/nvme/nvme0/nvme0c0n1/size", "10\n"},
             {"sys/class/nvme/nvme0/nvme0c0n1/nuse", "4\n"},
             {"sys/class/nvme/nvme0/nvme0c0n1/queue/logical_block_size", "4096\n"},
             {"sys/class/nvme/nvme0/nvme0c0n1/ana_state", "optimized\n"},
             {"sys/class/nvme/nvme0/hwmon1/name", "nvme\n"}},
-           "node_nvme_info{cntlid=\"1997\",device=\"nvme0\",firmware_revision=\"1B2\",model=\"Samsung "
-           "SSD\",serial=\"S680\",state=\"live\"} 1\n"
+           "node_nvme_info{cntlid=\"1096\",device=\"nvme0\",firmware_revision=\"3A0\",model=\"Samsung "
+           "SSD\",serial=\"X17B\",state=\"live\"} 1\n"
            "node_nvme_namespace_info{ana_state=\"optimized\",device=\"nvme0\",nsid=\"1\"} 1\n"
            "node_nvme_namespace_capacity_bytes{device=\"nvme0\",nsid=\"1\"} 40960\n"
            "node_nvme_namespace_size_bytes{device=\"nvme0\",nsid=\"1\"} 40960\n"

@@ -10,9 +10,9 @@ TEST(Pcidevice, Cases) {
           {"a bridge and what is behind it",
            {{"sys/devices/pci0000:00/0000:00:02.1/class", "0x060400\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/vendor", "0x1022\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1634\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x17aa\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5095\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1483\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x1458\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5000\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/revision", "0x01\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/max_link_speed", "8.0 GT/s PCIe\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/max_link_width", "8\n"},
@@ -21,18 +21,18 @@ TEST(Pcidevice, Cases) {
             {"sys/devices/pci0000:00/0000:00:02.1/numa_node", "-1\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/class", "0x060400\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/vendor", "0x1022\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/device", "0x1634\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/subsystem_vendor", "0x17aa\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/subsystem_device", "0x5095\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/device", "0x1483\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/subsystem_vendor", "0x1458\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/subsystem_device", "0x5000\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/revision", "0x01\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/sriov_numvfs", "4\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/numa_node", "1\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/0000:01:00.0/d3cold_allowed", "1\n"},
             {"sys/bus/pci/devices/0000:00:02.1", "->../../../devices/pci0000:00/0000:00:02.1"},
             {"sys/bus/pci/devices/0000:01:00.0", "->../../../devices/pci0000:00/0000:00:02.1/0000:01:00.0"}},
-           "node_pcidevice_info{bus=\"00\",class_id=\"0x060400\",device=\"02\",device_id=\"0x1634\",function=\"1\","
+           "node_pcidevice_info{bus=\"00\",class_id=\"0x060400\",device=\"02\",device_id=\"0x1483\",function=\"1\","
            "parent_bus=\"*\",parent_device=\"*\",parent_function=\"*\",parent_segment=\"*\",revision=\"0x01\",segment="
-           "\"0000\",subsystem_device_id=\"0x5095\",subsystem_vendor_id=\"0x17aa\",vendor_id=\"0x1022\"} 1\n"
+           "\"0000\",subsystem_device_id=\"0x5000\",subsystem_vendor_id=\"0x1458\",vendor_id=\"0x1022\"} 1\n"
            "node_pcidevice_max_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
            "8000000000\n"
            "node_pcidevice_max_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 8\n"
@@ -51,9 +51,9 @@ TEST(Pcidevice, Cases) {
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D3cold\"} 0\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"unknown\"} 0\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"error\"} 0\n"
-           "node_pcidevice_info{bus=\"01\",class_id=\"0x060400\",device=\"00\",device_id=\"0x1634\",function=\"0\","
+           "node_pcidevice_info{bus=\"01\",class_id=\"0x060400\",device=\"00\",device_id=\"0x1483\",function=\"0\","
            "parent_bus=\"00\",parent_device=\"02\",parent_function=\"1\",parent_segment=\"0000\",revision=\"0x01\","
-           "segment=\"0000\",subsystem_device_id=\"0x5095\",subsystem_vendor_id=\"0x17aa\",vendor_id=\"0x1022\"} 1\n"
+           "segment=\"0000\",subsystem_device_id=\"0x5000\",subsystem_vendor_id=\"0x1458\",vendor_id=\"0x1022\"} 1\n"
            "node_pcidevice_max_link_transfers_per_second{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
            "node_pcidevice_max_link_width{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
            "node_pcidevice_current_link_transfers_per_second{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} "
@@ -69,16 +69,16 @@ TEST(Pcidevice, Cases) {
           {"names without a file",
            {{"sys/devices/pci0000:00/0000:00:02.1/class", "0x060400\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/vendor", "0x1022\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1634\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x17aa\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5095\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1483\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x1458\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5000\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/revision", "0x01\n"},
             {"sys/bus/pci/devices/0000:00:02.1", "->../../../devices/pci0000:00/0000:00:02.1"}},
            "node_pcidevice_info{bus=\"00\",class_id=\"0x060400\",class_name=\"Unknown class "
-           "(060400)\",device=\"02\",device_id=\"0x1634\",device_name=\"1634\",function=\"1\",parent_bus=\"*\",parent_"
+           "(060400)\",device=\"02\",device_id=\"0x1483\",device_name=\"1483\",function=\"1\",parent_bus=\"*\",parent_"
            "device=\"*\",parent_function=\"*\",parent_segment=\"*\",revision=\"0x01\",segment=\"0000\",subsystem_"
-           "device_id=\"0x5095\",subsystem_device_name=\"5095\",subsystem_vendor_id=\"0x17aa\",subsystem_vendor_name="
-           "\"17aa\",vendor_id=\"0x1022\",vendor_name=\"1022\"} 1\n"
+           "device_id=\"0x5000\",subsystem_device_name=\"5000\",subsystem_vendor_id=\"0x1458\",subsystem_vendor_name="
+           "\"1458\",vendor_id=\"0x1022\",vendor_name=\"1022\"} 1\n"
            "node_pcidevice_max_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
            "node_pcidevice_max_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
            "node_pcidevice_current_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
@@ -94,9 +94,9 @@ TEST(Pcidevice, Cases) {
           {"not hexadecimal",
            {{"sys/devices/pci0000:00/0000:00:02.1/class", "0x060400\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/vendor", "0x1022\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1634\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x17aa\n"},
-            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5095\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/device", "0x1483\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_vendor", "0x1458\n"},
+            {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5000\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/revision", "x\n"},
             {"sys/bus/pci/devices/0000:00:02.1", "->../../../devices/pci0000:00/0000:00:02.1"}},
            "",

@@ -19,8 +19,8 @@ TEST(PowerSupplyClass, Cases) {
        {{"AC/online", "0\n"},
         {"AC/type", "Mains\n"},
         {"BAT0/capacity", "81\n"},
-        {"BAT0/energy_now", "36580000\n"},
-        {"BAT0/power_now", "5002000\n"},
+        {"BAT0/energy_now", "41200000\n"},
+        {"BAT0/power_now", "8226000\n"},
         {"BAT0/temp", "-15\n"},
         {"BAT0/cycle_count", "7\n"},
         {"BAT0/time_to_empty_now", "3600\n"},
@@ -33,8 +33,8 @@ TEST(PowerSupplyClass, Cases) {
        "node_power_supply_capacity{power_supply=\"BAT0\"} 81\n"
        "node_power_supply_cyclecount{power_supply=\"BAT0\"} 7\n"
        "node_power_supply_time_to_empty_seconds{power_supply=\"BAT0\"} 3600\n"
-       "node_power_supply_energy_watthour{power_supply=\"BAT0\"} 36.58\n"
-       "node_power_supply_power_watt{power_supply=\"BAT0\"} 5.002\n"
+       "node_power_supply_energy_watthour{power_supply=\"BAT0\"} 41.2\n"
+       "node_power_supply_power_watt{power_supply=\"BAT0\"} 8.226\n"
        "node_power_supply_temp_celsius{power_supply=\"BAT0\"} -1.5\n"
        "node_power_supply_info{model_name=\"LNV "
        "\xef\xbf\xbd\",power_supply=\"BAT0\",status=\"Discharging\",type=\"Battery\"} 1\n",

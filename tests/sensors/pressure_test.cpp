@@ -6,8 +6,8 @@
 namespace vitald {
 
 namespace {
-constexpr const char* kSome = "some avg10=0.18 avg60=0.34 avg300=0.10 total=159886802\n";
-constexpr const char* kFull = "full avg10=0.18 avg60=0.34 avg300=0.10 total=159229614\n";
+constexpr const char* kSome = "some avg10=0.07 avg60=0.12 avg300=0.05 total=178413062\n";
+constexpr const char* kFull = "full avg10=0.07 avg60=0.12 avg300=0.05 total=110706457\n";
 const std::string kBoth = std::string(kSome) + kFull;
 }  // namespace
 
@@ -23,23 +23,23 @@ TEST(Pressure, Cases) {
         {"proc/pressure/io", kBoth},
         {"proc/pressure/memory", kBoth},
         {"proc/pressure/irq", kFull}},
-       "node_pressure_cpu_waiting_seconds_total 159.886802\nnode_pressure_io_waiting_seconds_total 159.886802\n"
-       "node_pressure_io_stalled_seconds_total 159.229614\nnode_pressure_memory_waiting_seconds_total 159.886802\n"
-       "node_pressure_memory_stalled_seconds_total 159.229614\nnode_pressure_irq_stalled_seconds_total 159.229614\n",
+       "node_pressure_cpu_waiting_seconds_total 178.413062\nnode_pressure_io_waiting_seconds_total 178.413062\n"
+       "node_pressure_io_stalled_seconds_total 110.706457\nnode_pressure_memory_waiting_seconds_total 178.413062\n"
+       "node_pressure_memory_stalled_seconds_total 110.706457\nnode_pressure_irq_stalled_seconds_total 110.706457\n",
        ""},
       {"before 5.13 cpu has no full line, before 6.1 there is no irq",
        {{"proc/pressure/cpu", kSome}, {"proc/pressure/io", kBoth}, {"proc/pressure/memory", kBoth}},
-       "node_pressure_cpu_waiting_seconds_total 159.886802\nnode_pressure_io_waiting_seconds_total 159.886802\n"
-       "node_pressure_io_stalled_seconds_total 159.229614\nnode_pressure_memory_waiting_seconds_total 159.886802\n"
-       "node_pressure_memory_stalled_seconds_total 159.229614\n",
+       "node_pressure_cpu_waiting_seconds_total 178.413062\nnode_pressure_io_waiting_seconds_total 178.413062\n"
+       "node_pressure_io_stalled_seconds_total 110.706457\nnode_pressure_memory_waiting_seconds_total 178.413062\n"
+       "node_pressure_memory_stalled_seconds_total 110.706457\n",
        ""},
       {"one file is torn, the others count",
        {{"proc/pressure/cpu", kSome},
         {"proc/pressure/io", std::string(kSome) + "full avg10=0.1"},
         {"proc/pressure/memory", kBoth}},
-       "node_pressure_cpu_waiting_seconds_total 159.886802\nnode_pressure_io_waiting_seconds_total 159.886802\n"
-       "node_pressure_memory_waiting_seconds_total 159.886802\nnode_pressure_memory_stalled_seconds_total 159.229614\n",
-       "malformed: /proc/pressure/io: 'some avg10=0.18 avg60=0.34 avg300=0.10 total=159886802\nfull avg10=0.1': "
+       "node_pressure_cpu_waiting_seconds_total 178.413062\nnode_pressure_io_waiting_seconds_total 178.413062\n"
+       "node_pressure_memory_waiting_seconds_total 178.413062\nnode_pressure_memory_stalled_seconds_total 110.706457\n",
+       "malformed: /proc/pressure/io: 'some avg10=0.07 avg60=0.12 avg300=0.05 total=178413062\nfull avg10=0.1': "
        "a line 'full ... total=number' expected"},
       {"lines of a newer kernel",
        {{"proc/pressure/cpu", "most total=5\nsome avg5=1 total=2000000 max=9\n"}},

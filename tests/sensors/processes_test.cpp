@@ -7,8 +7,8 @@ TEST(Processes, Cases) {
   check_cases("processes",
               {
                   {"names with brackets, threads",
-                   {{"proc/sys/kernel/threads-max", "7801\n"},
-                    {"proc/sys/kernel/pid_max", "123\n"},
+                   {{"proc/sys/kernel/threads-max", "6706\n"},
+                    {"proc/sys/kernel/pid_max", "146\n"},
                     {"proc/1/stat", "1 (init) S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 36 1 2 3\n"},
                     {"proc/1/task/1/stat", "1 (init) S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 36 1 2 3\n"},
                     {"proc/22/stat", "22 (a) R (b) R 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 2 0 36 1 2 3\n"},
@@ -17,25 +17,25 @@ TEST(Processes, Cases) {
                     {"proc/self", "->1"},
                     {"proc/meminfo", "x"}},
                    "node_processes_threads 3\n"
-                   "node_processes_max_threads 7801\n"
+                   "node_processes_max_threads 6706\n"
                    "node_processes_state{state=\"R\"} 1\n"
                    "node_processes_state{state=\"S\"} 1\n"
                    "node_processes_threads_state{thread_state=\"D\"} 1\n"
                    "node_processes_threads_state{thread_state=\"R\"} 1\n"
                    "node_processes_threads_state{thread_state=\"S\"} 1\n"
                    "node_processes_pids 2\n"
-                   "node_processes_max_processes 123\n",
+                   "node_processes_max_processes 146\n",
                    ""},
                   {"torn and vanished",
-                   {{"proc/sys/kernel/threads-max", "7801\n"},
-                    {"proc/sys/kernel/pid_max", "123\n"},
+                   {{"proc/sys/kernel/threads-max", "6706\n"},
+                    {"proc/sys/kernel/pid_max", "146\n"},
                     {"proc/1/stat", "1 (init"},
                     {"proc/2/x", ""},
                     {"proc/3/stat", ""}},
                    "node_processes_threads 0\n"
-                   "node_processes_max_threads 7801\n"
+                   "node_processes_max_threads 6706\n"
                    "node_processes_pids 0\n"
-                   "node_processes_max_processes 123\n",
+                   "node_processes_max_processes 146\n",
                    ""},
                   {"no limits",
                    {{"proc/1/stat", "1 (init) I 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 36 1 2 3\n"}},

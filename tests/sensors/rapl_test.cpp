@@ -23,7 +23,7 @@ TEST(Rapl, Cases) {
       {"packages have their index in the name, others are counted",
        {{"intel-rapl/enabled", "1"},
         {"intel-rapl:0/name", "package-0\n"},
-        {"intel-rapl:0/energy_uj", "240422366267\n"},
+        {"intel-rapl:0/energy_uj", "951678416051\n"},
         {"intel-rapl:0:0/name", "dram\n"},
         {"intel-rapl:0:0/energy_uj", "1000000\n"},
         {"intel-rapl:1/name", "package-1\n"},
@@ -31,7 +31,7 @@ TEST(Rapl, Cases) {
         {"intel-rapl:1:0/name", "dram\n"},
         {"intel-rapl:1:0/energy_uj", "3000000\n"}},
        {},
-       "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0\"} 240422.366267\n"
+       "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0\"} 951678.416051\n"
        "node_rapl_dram_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0:0\"} 1\n"
        "node_rapl_package_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:1\"} 2e-06\n"
        "node_rapl_dram_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:1:0\"} 3\n",

@@ -9,13 +9,13 @@ TEST(Schedstat, Cases) {
                   {"version 15",
                    {{"proc/schedstat",
                      "version 15\n"
-                     "timestamp 15819019232\n"
-                     "cpu0 498494191 0 3533438552 2553969831 3853684107 2465731542 2045936778163039 343796328169361 "
-                     "4767485306\n"
-                     "domain0 00000000,00000003 212499247\n"}},
-                   "node_schedstat_running_seconds_total{cpu=\"0\"} 2045936.778163039\n"
-                   "node_schedstat_waiting_seconds_total{cpu=\"0\"} 343796.328169361\n"
-                   "node_schedstat_timeslices_total{cpu=\"0\"} 4767485306\n",
+                     "timestamp 13596659048\n"
+                     "cpu0 774967266 0 1156047857 6812915871 6940518897 2968291618 1699574409556972 176596360891993 "
+                     "5602795035\n"
+                     "domain0 00000000,00000003 344171663\n"}},
+                   "node_schedstat_running_seconds_total{cpu=\"0\"} 1699574.409556972\n"
+                   "node_schedstat_waiting_seconds_total{cpu=\"0\"} 176596.360891993\n"
+                   "node_schedstat_timeslices_total{cpu=\"0\"} 5602795035\n",
                    ""},
                   {"torn",
                    {{"proc/schedstat", "cpu0 1 2 3 4 5 6 7 8"}},

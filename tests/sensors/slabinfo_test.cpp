@@ -10,13 +10,13 @@ TEST(Slabinfo, Cases) {
                    {{"proc/slabinfo",
                      "slabinfo - version: 2.1\n"
                      "# name            <active_objs> ...\n"
-                     "tw_sock_TCP          704    864    256   32    2 : tunables    0    0    0 : slabdata     27     "
+                     "tw_sock_TCP          498    932    320   24    2 : tunables    0    0    0 : slabdata     27     "
                      "27      0\n"
                      "kmalloc-8k 1 2 3 4 5 : x\n"}},
-                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 704\n"
-                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 864\n"
-                   "node_slabinfo_object_size_bytes{slab=\"tw_sock_TCP\"} 256\n"
-                   "node_slabinfo_objects_per_slab{slab=\"tw_sock_TCP\"} 32\n"
+                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 498\n"
+                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 932\n"
+                   "node_slabinfo_object_size_bytes{slab=\"tw_sock_TCP\"} 320\n"
+                   "node_slabinfo_objects_per_slab{slab=\"tw_sock_TCP\"} 24\n"
                    "node_slabinfo_pages_per_slab{slab=\"tw_sock_TCP\"} 2\n"
                    "node_slabinfo_active_objects{slab=\"kmalloc-8k\"} 1\n"
                    "node_slabinfo_objects{slab=\"kmalloc-8k\"} 2\n"
@@ -28,21 +28,21 @@ TEST(Slabinfo, Cases) {
                    {{"proc/slabinfo",
                      "slabinfo - version: 2.1\n"
                      "# name            <active_objs> ...\n"
-                     "tw_sock_TCP          704    864    256   32    2 : tunables    0    0    0 : slabdata     27     "
+                     "tw_sock_TCP          498    932    320   24    2 : tunables    0    0    0 : slabdata     27     "
                      "27      0\n"
                      "kmalloc-8k 1 2 3 4 5 : x\n"}},
-                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 704\n"
-                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 864\n"
-                   "node_slabinfo_object_size_bytes{slab=\"tw_sock_TCP\"} 256\n"
-                   "node_slabinfo_objects_per_slab{slab=\"tw_sock_TCP\"} 32\n"
+                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 498\n"
+                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 932\n"
+                   "node_slabinfo_object_size_bytes{slab=\"tw_sock_TCP\"} 320\n"
+                   "node_slabinfo_objects_per_slab{slab=\"tw_sock_TCP\"} 24\n"
                    "node_slabinfo_pages_per_slab{slab=\"tw_sock_TCP\"} 2\n",
                    "",
                    {{"collector.slabinfo.slabs-exclude", "^kmalloc"}}},
                   {"torn",
-                   {{"proc/slabinfo", "tw_sock_TCP          704    864"}},
-                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 704\n"
-                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 864\n",
-                   "malformed: /proc/slabinfo: 'tw_sock_TCP          704    864': a name and five numbers expected"},
+                   {{"proc/slabinfo", "tw_sock_TCP          498    932"}},
+                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 498\n"
+                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 932\n",
+                   "malformed: /proc/slabinfo: 'tw_sock_TCP          498    932': a name and five numbers expected"},
                   {"empty", {{"proc/slabinfo", ""}}, "", ""},
                   {"no file", {}, "", "gone: /proc/slabinfo: No such file or directory (ENOENT)"},
               });

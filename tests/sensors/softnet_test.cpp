@@ -8,19 +8,19 @@ TEST(Softnet, Cases) {
               {
                   {"since 5.14, CPU 1 offline",
                    {{"proc/net/softnet_stat",
-                     "00049279 00000001 00000002 00000000 00000000 00000000 00000000 00000000 00000003 00000004 "
+                     "0005a1c3 00000001 00000002 00000000 00000000 00000000 00000000 00000000 00000003 00000004 "
                      "00000005 00000006 00000000 00000000 00000000\n"
-                     "000dfb82 00000029 0000000a 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
+                     "000c27d4 00000033 0000000a 00000000 00000000 00000000 00000000 00000000 00000000 00000000 "
                      "00000000 00000000 00000002 00000000 00000000\n"}},
-                   "node_softnet_processed_total{cpu=\"0\"} 299641\n"
+                   "node_softnet_processed_total{cpu=\"0\"} 369091\n"
                    "node_softnet_dropped_total{cpu=\"0\"} 1\n"
                    "node_softnet_times_squeezed_total{cpu=\"0\"} 2\n"
                    "node_softnet_cpu_collision_total{cpu=\"0\"} 3\n"
                    "node_softnet_received_rps_total{cpu=\"0\"} 4\n"
                    "node_softnet_flow_limit_count_total{cpu=\"0\"} 5\n"
                    "node_softnet_backlog_len{cpu=\"0\"} 6\n"
-                   "node_softnet_processed_total{cpu=\"2\"} 916354\n"
-                   "node_softnet_dropped_total{cpu=\"2\"} 41\n"
+                   "node_softnet_processed_total{cpu=\"2\"} 796628\n"
+                   "node_softnet_dropped_total{cpu=\"2\"} 51\n"
                    "node_softnet_times_squeezed_total{cpu=\"2\"} 10\n"
                    "node_softnet_cpu_collision_total{cpu=\"2\"} 0\n"
                    "node_softnet_received_rps_total{cpu=\"2\"} 0\n"

@@ -11,10 +11,10 @@ TEST(Stat, Cases) {
   };
   const Case cases[] = {
       {"normal",
-       "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 8885917 17 0 0 1\nctxt 38014093\nbtime 1418183276\n"
-       "processes 26442\nprocs_running 2\nprocs_blocked 0\nsoftirq 55 1 2 3 4 5 6 7 8 9 10\n",
-       "node_intr_total 8885917\nnode_context_switches_total 38014093\nnode_boot_time_seconds 1418183276\n"
-       "node_forks_total 26442\nnode_procs_running 2\nnode_procs_blocked 0\n",
+       "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 9919471 17 0 0 1\nctxt 11972819\nbtime 1989053212\n"
+       "processes 49744\nprocs_running 2\nprocs_blocked 0\nsoftirq 55 1 2 3 4 5 6 7 8 9 10\n",
+       "node_intr_total 9919471\nnode_context_switches_total 11972819\nnode_boot_time_seconds 1989053212\n"
+       "node_forks_total 49744\nnode_procs_running 2\nnode_procs_blocked 0\n",
        ""},
       {"a kernel without procs_blocked, lines we do not know", "ctxt 1\nnew_thing x y\npage 5 6\n",
        "node_context_switches_total 1\n", ""},

@@ -8,10 +8,10 @@ TEST(Swap, Cases) {
                           {"two devices",
                            {{"proc/swaps",
                              "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
-                             "/dev/zram0                              partition\t8388604\t\t76\t\t100\n"
+                             "/dev/zram0                              partition\t4194300\t\t92\t\t100\n"
                              "/var/swap\\040file  file\t1024\t\t0\t\t-2\n"}},
-                           "node_swap_size_bytes{device=\"/dev/zram0\",swap_type=\"partition\"} 8589930496\n"
-                           "node_swap_used_bytes{device=\"/dev/zram0\",swap_type=\"partition\"} 77824\n"
+                           "node_swap_size_bytes{device=\"/dev/zram0\",swap_type=\"partition\"} 4294963200\n"
+                           "node_swap_used_bytes{device=\"/dev/zram0\",swap_type=\"partition\"} 94208\n"
                            "node_swap_priority{device=\"/dev/zram0\",swap_type=\"partition\"} 100\n"
                            "node_swap_size_bytes{device=\"/var/swap\\\\040file\",swap_type=\"file\"} 1048576\n"
                            "node_swap_used_bytes{device=\"/var/swap\\\\040file\",swap_type=\"file\"} 0\n"

@@ -6,16 +6,16 @@ namespace vitald {
 TEST(Sysctl, Cases) {
   check_cases("sysctl", {
                             {"one, indexed, keyed, info",
-                             {{"proc/sys/fs/file-nr", "1024\t0\t1631329\n"},
-                              {"proc/sys/kernel/threads-max", "7801\n"},
+                             {{"proc/sys/fs/file-nr", "2112\t0\t1449064\n"},
+                              {"proc/sys/kernel/threads-max", "6706\n"},
                               {"proc/sys/kernel/seccomp/actions_avail", "kill trap\n"}},
-                             "node_sysctl_fs_file_nr{index=\"0\"} 1024\n"
+                             "node_sysctl_fs_file_nr{index=\"0\"} 2112\n"
                              "node_sysctl_fs_file_nr{index=\"1\"} 0\n"
-                             "node_sysctl_fs_file_nr{index=\"2\"} 1631329\n"
-                             "node_sysctl_fs_file_nr_total 1024\n"
+                             "node_sysctl_fs_file_nr{index=\"2\"} 1449064\n"
+                             "node_sysctl_fs_file_nr_total 2112\n"
                              "node_sysctl_fs_file_nr_current 0\n"
-                             "node_sysctl_fs_file_nr_max 1631329\n"
-                             "node_sysctl_kernel_threads_max 7801\n"
+                             "node_sysctl_fs_file_nr_max 1449064\n"
+                             "node_sysctl_kernel_threads_max 6706\n"
                              "node_sysctl_info{index=\"0\",name=\"kernel.seccomp.actions_avail\",value=\"kill\"} 1\n"
                              "node_sysctl_info{index=\"1\",name=\"kernel.seccomp.actions_avail\",value=\"trap\"} 1\n",
                              "",

@@ -15,7 +15,7 @@ TEST(ThermalZone, Cases) {
   const Case cases[] = {
       {"zones and devices",
        {{"thermal_zone0/type", "cpu-thermal\n"},
-        {"thermal_zone0/temp", "12376\n"},
+        {"thermal_zone0/temp", "18065\n"},
         {"thermal_zone10/type", "acpitz"},
         {"thermal_zone10/temp", "-5000"},
         {"cooling_device0/type", "Processor\n"},
@@ -24,7 +24,7 @@ TEST(ThermalZone, Cases) {
         {"cooling_device1/type", "intel_powerclamp"},
         {"cooling_device1/cur_state", "-1"},
         {"cooling_device1/max_state", "50"}},
-       "node_thermal_zone_temp{type=\"cpu-thermal\",zone=\"0\"} 12.376\n"
+       "node_thermal_zone_temp{type=\"cpu-thermal\",zone=\"0\"} 18.065\n"
        "node_thermal_zone_temp{type=\"acpitz\",zone=\"10\"} -5\n"
        "node_cooling_device_cur_state{name=\"0\",type=\"Processor\"} 0\n"
        "node_cooling_device_max_state{name=\"0\",type=\"Processor\"} 3\n"

@@ -16,33 +16,33 @@ TEST(TornFiles, AnyCut) {
     std::string text;
   };
   const std::string stat =
-      "cpu  301 61 111 897 35 2 39 0 44 36\ncpu0 44490 19 21045 1087069 220 1 3410 0 2 1\n"
-      "cpu1 47869 23 16474 1110787 591 0 46 0 3 2\nintr 8885917 17 0 0 1\nctxt 38014093\nbtime 1418183276\n"
-      "processes 26442\nprocs_running 2\nprocs_blocked 0\nsoftirq 505 25 14 16 21 18 0 17 62 12 50\n";
+      "cpu  301 61 111 897 35 2 39 0 44 36\ncpu0 78240 19 63145 1610313 220 1 6860 0 2 1\n"
+      "cpu1 98574 23 10768 1025132 619 0 46 0 3 2\nintr 9919471 17 0 0 1\nctxt 11972819\nbtime 1989053212\n"
+      "processes 49744\nprocs_running 2\nprocs_blocked 0\nsoftirq 505 25 14 16 21 18 0 17 62 12 50\n";
   const Case cases[] = {
       {"cpu", "proc/stat", {}, stat},
       {"stat", "proc/stat", {{"collector.stat.softirq", "true"}}, stat},
       {"cpu",
        "proc/cpuinfo",
        {{"collector.cpu.info", "true"}, {"collector.cpu.info.flags-include", "a"}},
-       "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu MHz\t\t: 799.998\ncore id\t\t: 3\nflags\t\t: vme aes avx\n\n"
+       "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu MHz\t\t: 1600.125\ncore id\t\t: 3\nflags\t\t: vme aes avx\n\n"
        "processor\t: 1\nvendor_id\t: GenuineIntel\ncpu MHz\t\t: 800.1\n\n"},
       {"meminfo",
        "proc/meminfo",
        {},
-       "MemTotal:        3742148 kB\nActive(anon):    2020004 kB\nHugePages_Total:       0\nDirectMap2M:     3698688 "
+       "MemTotal:        8304799 kB\nActive(anon):    4736554 kB\nHugePages_Total:       0\nDirectMap2M:     8722094 "
        "kB\n"},
-      {"vmstat", "proc/vmstat", {}, "nr_free_pages 977769\npgpgin 7344136\npgpgout 1541180163\noom_kill 0\n"},
+      {"vmstat", "proc/vmstat", {}, "nr_free_pages 588263\npgpgin 7114375\npgpgout 1541180163\noom_kill 0\n"},
       {"pressure",
        "proc/pressure/io",
        {},
-       "some avg10=0.18 avg60=0.34 avg300=0.10 total=159886802\nfull avg10=0.18 avg60=0.34 avg300=0.10 "
-       "total=159229614\n"},
+       "some avg10=0.07 avg60=0.12 avg300=0.05 total=178413062\nfull avg10=0.07 avg60=0.12 avg300=0.05 "
+       "total=110706457\n"},
       {"diskstats",
        "proc/diskstats",
        {},
-       "   8       0 sda 25354637 34367663 1003346126 18492372 28444756 11134226 505697032 63877960 0 9653880 "
-       "82621804\n"
+       "   8       0 sda 74964001 83677544 1921857702 10045249 65464517 12456237 387450683 14796240 0 8323610 "
+       "42404605\n"
        " 259       0 nvme0n1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n"},
       {"netdev",
        "proc/net/dev",

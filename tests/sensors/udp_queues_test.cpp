@@ -10,11 +10,11 @@ TEST(UdpQueues, Cases) {
           {"two sockets, and IPv6 without any",
            {{"proc/net/udp",
              "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-             "   0: 00000000:0016 00000000:0000 0A 00000015:00000001 00:00000000 00000000     0        0 2740 1 0 0\n"
-             "   0: 00000000:0016 00000000:0000 0A 00000015:00000001 00:00000000 00000000     0        0 2740 1 0 0\n"},
+             "   0: 00000000:0016 00000000:0000 0A 00000024:00000001 00:00000000 00000000     0        0 7630 1 0 0\n"
+             "   0: 00000000:0016 00000000:0000 0A 00000024:00000001 00:00000000 00000000     0        0 7630 1 0 0\n"},
             {"proc/net/udp6",
              "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"}},
-           "node_udp_queues{ip=\"v4\",queue=\"tx\"} 42\n"
+           "node_udp_queues{ip=\"v4\",queue=\"tx\"} 72\n"
            "node_udp_queues{ip=\"v4\",queue=\"rx\"} 2\n"
            "node_udp_queues{ip=\"v6\",queue=\"tx\"} 0\n"
            "node_udp_queues{ip=\"v6\",queue=\"rx\"} 0\n",
@@ -22,9 +22,9 @@ TEST(UdpQueues, Cases) {
           {"IPv4 only",
            {{"proc/net/udp",
              "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-             "   0: 00000000:0016 00000000:0000 0A 00000015:00000001 00:00000000 00000000     0        0 2740 1 0 "
+             "   0: 00000000:0016 00000000:0000 0A 00000024:00000001 00:00000000 00000000     0        0 7630 1 0 "
              "0\n"}},
-           "node_udp_queues{ip=\"v4\",queue=\"tx\"} 21\n"
+           "node_udp_queues{ip=\"v4\",queue=\"tx\"} 36\n"
            "node_udp_queues{ip=\"v4\",queue=\"rx\"} 1\n",
            ""},
           {"torn",

@@ -10,12 +10,12 @@ TEST(Vmstat, Cases) {
     const char *name, *fields, *file, *text, *error;
   };
   const char* const kDefault = "^(oom_kill|pgpg|pswp|pg.*fault).*";
-  const char* const kNormal = "nr_free_pages 977769\npgpgin 7344136\npgpgout 1541180163\npswpin 1476\noom_kill 0\n";
+  const char* const kNormal = "nr_free_pages 588263\npgpgin 7114375\npgpgout 1541180163\npswpin 1538\noom_kill 0\n";
   const Case cases[] = {
       {"normal", kDefault, kNormal,
-       "node_vmstat_pgpgin 7344136\nnode_vmstat_pgpgout 1541180163\nnode_vmstat_pswpin 1476\nnode_vmstat_oom_kill 0\n",
+       "node_vmstat_pgpgin 7114375\nnode_vmstat_pgpgout 1541180163\nnode_vmstat_pswpin 1538\nnode_vmstat_oom_kill 0\n",
        ""},
-      {"one field", "^nr_free_pages$", kNormal, "node_vmstat_nr_free_pages 977769\n", ""},
+      {"one field", "^nr_free_pages$", kNormal, "node_vmstat_nr_free_pages 588263\n", ""},
       {"an empty pattern is in every name", "", "a 1\nb 2", "node_vmstat_a 1\nnode_vmstat_b 2\n", ""},
       {"torn: the good part stays", kDefault, "pgpgin 1\npgpgout", "node_vmstat_pgpgin 1\n",
        "malformed: /proc/vmstat: 'pgpgout': 'name number' expected"},

@@ -17,18 +17,18 @@ CollectorRun with_fixtures(const Tree& files) {
 TEST(Wifi, Fixtures) {
   const auto got = with_fixtures({
       {"wifi/interfaces.json", "[\n\t{\"name\": \"wlan0\", \"type\": 2, \"frequency\": 2412},\n\t{\"type\": 10}\n]"},
-      {"wifi/wlan0/bss.json", "{\"ssid\": \"a b\", \"bssid\": \"ABEiM0RV\", \"status\": 1}"},
-      {"wifi/wlan0/stationinfo.json", R"([{"hardwareaddr": "qrvM3e7/", "connected": 30000000000, "signal": -52}])"},
+      {"wifi/wlan0/bss.json", "{\"ssid\": \"a b\", \"bssid\": \"AgBeAAAB\", \"status\": 1}"},
+      {"wifi/wlan0/stationinfo.json", R"([{"hardwareaddr": "AgBeAAAC", "connected": 50000000000, "signal": -52}])"},
   });
   EXPECT_EQ(got.error, "");
   EXPECT_TRUE(
       got.text.starts_with("node_wifi_interface_frequency_hertz{device=\"wlan0\"} 2412000000\n"
-                           "node_wifi_station_info{bssid=\"00:11:22:33:44:55\",device=\"wlan0\","
+                           "node_wifi_station_info{bssid=\"02:00:5e:00:00:01\",device=\"wlan0\","
                            "mode=\"client\",ssid=\"a b\"} 1\n"
                            "node_wifi_station_connected_seconds_total{device=\"wlan0\","
-                           "mac_address=\"aa:bb:cc:dd:ee:ff\"} 30\n"))
+                           "mac_address=\"02:00:5e:00:00:02\"} 50\n"))
       << got.text;
-  EXPECT_NE(got.text.find("signal_dbm{device=\"wlan0\",mac_address=\"aa:bb:cc:dd:ee:ff\"} -52\n"), std::string::npos);
+  EXPECT_NE(got.text.find("signal_dbm{device=\"wlan0\",mac_address=\"02:00:5e:00:00:02\"} -52\n"), std::string::npos);
 }
 
 TEST(Wifi, BadFixtures) {

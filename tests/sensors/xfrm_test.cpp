@@ -9,7 +9,7 @@ TEST(Xfrm, Cases) {
                            {{"proc/net/xfrm_stat",
                              "XfrmInError             \t1\n"
                              "XfrmNewInKernel 7\n"
-                             "XfrmAcquireError        \t24532\n"}},
+                             "XfrmAcquireError        \t14009\n"}},
                            "node_xfrm_in_error_packets_total 1\n"
                            "node_xfrm_in_buffer_error_packets_total 0\n"
                            "node_xfrm_in_hdr_error_packets_total 0\n"
@@ -37,7 +37,7 @@ TEST(Xfrm, Cases) {
                            "node_xfrm_out_pol_error_packets_total 0\n"
                            "node_xfrm_fwd_hdr_error_packets_total 0\n"
                            "node_xfrm_out_state_invalid_packets_total 0\n"
-                           "node_xfrm_acquire_error_packets_total 24532\n",
+                           "node_xfrm_acquire_error_packets_total 14009\n",
                            ""},
                           {"torn",
                            {{"proc/net/xfrm_stat", "XfrmInError"}},

@@ -9,34 +9,34 @@ TEST(Zfs, Cases) {
       {
           {"arc, one pool with one dataset",
            {{"proc/spl/kstat/zfs/arcstats",
-             "6 1 0x01 91 4368 5266997922 97951858082072\n"
+             "6 1 0x01 91 2111 9379279847 89583870051487\n"
              "name                            type data\n"
-             "hits                            4    8772612\n"
+             "hits                            4    7565574\n"
              "meta-x  3 -5\n"
              "name7 7 text\n"},
             {"proc/spl/kstat/zfs/tank/io",
-             "12 3 0x00 1 80 79205351707403 395818011156865\n"
+             "12 3 0x00 1 80 31012165015527 745760747822996\n"
              "nread    nwritten reads    writes   wtime    wlentime wupdate  rtime    rlentime rupdate  wcnt     rcnt  "
              "  \n"
-             "1884160 3206144 22 132 7155162 104112268 79210489694949 24168078 104112268 79210489849220 0 0\n"},
+             "1594230 9201812 22 138 2078056 130731354 14235865874009 31199507 130731354 29574332125730 0 0\n"},
             {"proc/spl/kstat/zfs/tank/objset-1",
              "23 1 0x01 7 2160\n"
              "name                            type data\n"
              "dataset_name                    7    tank/data set\n"
              "writes                          4    9\n"},
             {"proc/spl/kstat/zfs/tank/state", "DEGRADED\n"}},
-           "node_zfs_arc_hits 8772612\n"
+           "node_zfs_arc_hits 7565574\n"
            "node_zfs_arc_meta_x -5\n"
-           "node_zfs_zpool_nread{zpool=\"tank\"} 1884160\n"
-           "node_zfs_zpool_nwritten{zpool=\"tank\"} 3206144\n"
+           "node_zfs_zpool_nread{zpool=\"tank\"} 1594230\n"
+           "node_zfs_zpool_nwritten{zpool=\"tank\"} 9201812\n"
            "node_zfs_zpool_reads{zpool=\"tank\"} 22\n"
-           "node_zfs_zpool_writes{zpool=\"tank\"} 132\n"
-           "node_zfs_zpool_wtime{zpool=\"tank\"} 7155162\n"
-           "node_zfs_zpool_wlentime{zpool=\"tank\"} 104112268\n"
-           "node_zfs_zpool_wupdate{zpool=\"tank\"} 79210489694949\n"
-           "node_zfs_zpool_rtime{zpool=\"tank\"} 24168078\n"
-           "node_zfs_zpool_rlentime{zpool=\"tank\"} 104112268\n"
-           "node_zfs_zpool_rupdate{zpool=\"tank\"} 79210489849220\n"
+           "node_zfs_zpool_writes{zpool=\"tank\"} 138\n"
+           "node_zfs_zpool_wtime{zpool=\"tank\"} 2078056\n"
+           "node_zfs_zpool_wlentime{zpool=\"tank\"} 130731354\n"
+           "node_zfs_zpool_wupdate{zpool=\"tank\"} 14235865874009\n"
+           "node_zfs_zpool_rtime{zpool=\"tank\"} 31199507\n"
+           "node_zfs_zpool_rlentime{zpool=\"tank\"} 130731354\n"
+           "node_zfs_zpool_rupdate{zpool=\"tank\"} 29574332125730\n"
            "node_zfs_zpool_wcnt{zpool=\"tank\"} 0\n"
            "node_zfs_zpool_rcnt{zpool=\"tank\"} 0\n"
            "node_zfs_zpool_dataset_writes{dataset=\"tank/data set\",zpool=\"tank\"} 9\n"
