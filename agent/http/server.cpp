@@ -305,12 +305,8 @@ struct Server::Impl {
 
   // The loop, for as long as this thread leads.
   void serve(int me) {
-<<<<<<< HEAD
-    resume(true);  // what was published while the lead changed hands
     resume_unproved();
-=======
     signal(wake);  // look at once: at what was published while the lead changed hands, and at whoever waits
->>>>>>> 16bbfdd (agent/http: the thread that takes the lead looks at once at who waits)
     std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
