@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -14,6 +15,8 @@ namespace {
 
 // Of one collection: less than the worker's deadline, so that a manager that hangs costs an error, not a process.
 constexpr std::int64_t kPatienceNs = 4'000'000'000;
+// dbus-daemon refuses a connection's 129th call that waits for its answer.
+constexpr std::size_t kWindow = 64;
 
 Result<const SdBus*> load() {
   static SdBus table;
@@ -21,7 +24,7 @@ Result<const SdBus*> load() {
   if (!handle) return fail(Errc::absent, fmt::format("{}; install libsystemd (Debian: libsystemd0)", dlerror()));
 #define X(name)                                                           \
   table.name = reinterpret_cast<decltype(&::name)>(dlsym(handle, #name)); \
-  if (!table.name) return fail(Errc::absent, fmt::format("libsystemd.so.0 has no {}; 240 or newer is needed", #name));
+  if (!table.name) return fail(Errc::absent, fmt::format("libsystemd.so.0 has no {}; 241 or newer is needed", #name));
   VITALD_SDBUS_FUNCTIONS(X)
 #undef X
   return &table;
@@ -49,7 +52,7 @@ Result<> Bus::begin() {
   lib_ = *loaded;
   sd_bus* opened = nullptr;
   int r = peer_.empty() ? lib_->sd_bus_open_system(&opened) : lib_->sd_bus_new(&opened);
-  const std::shared_ptr<sd_bus> bus(opened, [lib = lib_](sd_bus* b) { lib->sd_bus_flush_close_unref(b); });
+  const std::shared_ptr<sd_bus> bus(opened, [lib = lib_](sd_bus* b) { lib->sd_bus_close_unref(b); });
   if (r >= 0 && !peer_.empty()) r = lib_->sd_bus_set_address(opened, peer_.c_str());
   if (r >= 0 && !peer_.empty()) r = lib_->sd_bus_start(opened);
   if (r < 0) return fail(from_errno(peer_.empty() ? "the system bus" : peer_, -r));
@@ -57,32 +60,26 @@ Result<> Bus::begin() {
   return {};
 }
 
-Result<> Bus::ready(const char* what) {
+std::uint64_t Bus::left_us() const {
   const auto left = deadline_ns_ - SystemClock::read(CLOCK_BOOTTIME);
-  if (!bus_) return fail(Errc::io, fmt::format("{}: {}: the connection was lost", service_, what));
-  if (left <= 0) {
-    bus_.reset();
-    return fail(Errc::timeout, fmt::format("{}: {}: not all answers came within 4 s", service_, what));
-  }
-  lib_->sd_bus_set_method_call_timeout(bus_.get(), static_cast<std::uint64_t>(left / 1000));
-  return {};
+  return left > 0 ? static_cast<std::uint64_t>(left / 1000) : 0;
 }
 
-tl::unexpected<Error> Bus::failed(const char* what, int r, const sd_bus_error& error) {
-  // What a service answers by an error keeps the connection.
-  const bool answered = error.name && r != -ETIMEDOUT && r != -ENOTCONN && r != -ECONNRESET;
-  if (!answered) bus_.reset();
-  auto said = from_errno(fmt::format("{}: {}", service_, what), -r);
-  if (answered) said.text = fmt::format("{}: {}: {} ({})", service_, what, error.message, error.name);
-  return fail(std::move(said));
+tl::unexpected<Error> Bus::lost(const char* what, int err) {
+  bus_.reset();
+  return fail(from_errno(fmt::format("{}: {}", service_, what), err));
 }
 
 Result<BusRows> Bus::rows(const char* path, const char* interface, const char* method, const char* types) {
-  if (auto open = ready(method); !open) return fail(open.error());
+  if (!bus_ || left_us() == 0) return lost(method, bus_ ? ETIMEDOUT : ENOTCONN);
+  lib_->sd_bus_set_method_call_timeout(bus_.get(), left_us());
   BusError error(*lib_);
   sd_bus_message* reply = nullptr;
   const int r = lib_->sd_bus_call_method(bus_.get(), service_, path, interface, method, &error.value, &reply, nullptr);
-  if (r < 0) return failed(method, r, error.value);
+  if (r < 0) {
+    const std::string said = error.value.message ? error.value.message : "";
+    return lost(said.empty() ? method : fmt::format("{}: {}", method, said).c_str(), -r);
+  }
   BusRows rows;
   rows.lib_ = lib_;
   rows.what_ = fmt::format("{}: {}", service_, method);
@@ -92,31 +89,84 @@ Result<BusRows> Bus::rows(const char* path, const char* interface, const char* m
   return rows;
 }
 
-template <class Value, class Read>
-Result<Value> Bus::property(const char* path, const char* interface, const char* name, const char* type) {
-  if (auto open = ready(name); !open) return fail(open.error());
-  BusError error(*lib_);
-  sd_bus_message* reply = nullptr;
-  int r = lib_->sd_bus_get_property(bus_.get(), service_, path, interface, name, &error.value, &reply, type);
-  if (r < 0) return failed(name, r, error.value);
-  const std::shared_ptr<sd_bus_message> owner(reply, [lib = lib_](sd_bus_message* m) { lib->sd_bus_message_unref(m); });
-  Read value{};
-  r = lib_->sd_bus_message_read(reply, type, &value);
-  if (r < 0) return fail(Errc::malformed, fmt::format("{}: {}: a value of another type", service_, name));
-  return Value(value);
+// What the callbacks of one ask() share; each has a pointer to its own Slot.
+struct Bus::Round {
+  struct Slot {
+    Round* round;
+    BusQuestion* question;
+  };
+  const SdBus* lib;
+  std::size_t answered = 0;
+  bool gave_up = false;  // the bus or sd-bus, on one or all of them
+};
+
+int Bus::on_answer(sd_bus_message* m, void* userdata, sd_bus_error*) {
+  auto& [round, question] = *static_cast<Round::Slot*>(userdata);
+  const auto& lib = *round->lib;
+  ++round->answered;
+  if (const auto* error = lib.sd_bus_message_get_error(m)) {
+    const std::string_view name = error->name ? error->name : "";
+    if (name == SD_BUS_ERROR_NO_REPLY || name == SD_BUS_ERROR_TIMEOUT || name == SD_BUS_ERROR_DISCONNECTED) {
+      round->gave_up = true;
+      return 0;
+    }
+    question->state = BusQuestion::State::refused;
+    question->text = fmt::format("{} ({})", error->message ? error->message : "", name);
+    return 0;
+  }
+  const char type[] = {question->type, 0};
+  int r = lib.sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, type);
+  if (r >= 0 && question->type == SD_BUS_TYPE_STRING) {
+    const char* text = "";
+    r = lib.sd_bus_message_read(m, type, &text);
+    if (r >= 0) question->text = text;
+  } else if (r >= 0 && question->type == SD_BUS_TYPE_UINT64) {
+    r = lib.sd_bus_message_read(m, type, &question->number);
+  } else if (r >= 0) {
+    std::uint32_t n = 0;  // an int of sd-bus for b
+    r = lib.sd_bus_message_read(m, type, &n);
+    question->number = n;
+  }
+  question->state = r >= 0 ? BusQuestion::State::known : BusQuestion::State::refused;
+  if (r < 0) question->text = "a value of another type";
+  return 0;
 }
 
-Result<std::string> Bus::text(const char* path, const char* interface, const char* name) {
-  return property<std::string, const char*>(path, interface, name, "s");
+Result<> Bus::ask(std::span<BusQuestion> questions) {
+  Round round{lib_};
+  std::vector<Round::Slot> slots;
+  slots.reserve(questions.size());
+  for (auto& question : questions) slots.push_back({&round, &question});
+  std::size_t sent = 0;
+  while (round.answered < questions.size()) {
+    const char* next = questions[sent < questions.size() ? sent : questions.size() - 1].property;
+    if (!bus_) return lost(next, ENOTCONN);
+    if (left_us() == 0) return lost(next, ETIMEDOUT);
+    lib_->sd_bus_set_method_call_timeout(bus_.get(), left_us());
+    for (; sent < questions.size() && sent - round.answered < kWindow; ++sent) {
+      const auto& q = questions[sent];
+      const int r = lib_->sd_bus_call_method_async(bus_.get(), nullptr, service_, q.path.c_str(),
+                                                   "org.freedesktop.DBus.Properties", "Get", on_answer, &slots[sent],
+                                                   "ss", q.interface, q.property);
+      if (r < 0) return lost(q.property, -r);
+    }
+    int r = lib_->sd_bus_process(bus_.get(), nullptr);
+    if (r == 0) r = lib_->sd_bus_wait(bus_.get(), left_us());
+    if (r < 0 && r != -EINTR) return lost(next, -r);
+    if (round.gave_up) {
+      const auto open = [](const BusQuestion& q) { return q.state == BusQuestion::State::open; };
+      return lost(std::find_if(questions.begin(), questions.end(), open)->property, ETIMEDOUT);
+    }
+  }
+  return {};
 }
-Result<std::uint32_t> Bus::u32(const char* path, const char* interface, const char* name) {
-  return property<std::uint32_t, std::uint32_t>(path, interface, name, "u");
-}
-Result<std::uint64_t> Bus::u64(const char* path, const char* interface, const char* name) {
-  return property<std::uint64_t, std::uint64_t>(path, interface, name, "t");
-}
-Result<bool> Bus::boolean(const char* path, const char* interface, const char* name) {
-  return property<bool, int>(path, interface, name, "b");
+
+Result<std::string> Bus::text(const char* path, const char* interface, const char* property) {
+  BusQuestion question{path, interface, property, SD_BUS_TYPE_STRING};
+  if (auto asked = ask({&question, 1}); !asked) return fail(asked.error());
+  if (question.state != BusQuestion::State::known)
+    return fail(Errc::io, fmt::format("{}: {}: {}", service_, property, question.text));
+  return question.text;
 }
 
 }  // namespace vitald

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/result.h"
@@ -14,18 +15,21 @@ namespace vitald {
 
 #define VITALD_SDBUS_FUNCTIONS(X)   \
   X(sd_bus_call_method)             \
+  X(sd_bus_call_method_async)       \
+  X(sd_bus_close_unref)             \
   X(sd_bus_error_free)              \
-  X(sd_bus_flush_close_unref)       \
-  X(sd_bus_get_property)            \
   X(sd_bus_message_enter_container) \
   X(sd_bus_message_exit_container)  \
+  X(sd_bus_message_get_error)       \
   X(sd_bus_message_read)            \
   X(sd_bus_message_unref)           \
   X(sd_bus_new)                     \
   X(sd_bus_open_system)             \
+  X(sd_bus_process)                 \
   X(sd_bus_set_address)             \
   X(sd_bus_set_method_call_timeout) \
-  X(sd_bus_start)
+  X(sd_bus_start)                   \
+  X(sd_bus_wait)
 
 struct SdBus {
 #define X(name) decltype(&::name) name = nullptr;
@@ -57,10 +61,22 @@ class BusRows {
   std::string what_;
 };
 
-// A connection to one service; opened on first use and again after it was lost.
+// One property of one object, and what was answered.
+struct BusQuestion {
+  std::string path;
+  const char* interface;
+  const char* property;
+  char type;  // s, b (numbers 0 and 1), u or t
+
+  enum class State : std::uint8_t { open, known, refused } state = State::open;
+  std::string text = {};  // of s; why, when it was refused
+  std::uint64_t number = 0;
+};
+
+// A connection to one service; opened by begin() and again after it was lost.
 class Bus {
  public:
-  // An address of a peer that is no bus, or empty for the system bus.
+  // `peer`: the address of a peer that is no bus, or empty for the system bus.
   Bus(const char* service, std::string peer) : service_(service), peer_(std::move(peer)) {}
 
   // Starts the time that all calls until the next begin() share. Errors: absent (no libsystemd), gone, denied, io.
@@ -68,19 +84,19 @@ class Bus {
 
   // A method without arguments that returns an array of structs of the given types.
   Result<BusRows> rows(const char* path, const char* interface, const char* method, const char* types);
-  Result<std::string> text(const char* path, const char* interface, const char* property);
-  Result<std::uint32_t> u32(const char* path, const char* interface, const char* property);
-  Result<std::uint64_t> u64(const char* path, const char* interface, const char* property);
-  Result<bool> boolean(const char* path, const char* interface, const char* property);
 
-  // True after a call that was not answered: further ones would not be either.
-  [[nodiscard]] bool lost() const { return !bus_; }
+  // Asks many at once instead of waiting for each. An error (the connection is lost then, and some stay open)
+  // is not that a service refuses one.
+  Result<> ask(std::span<BusQuestion> questions);
+
+  // One text. Errors: also io when it was refused.
+  Result<std::string> text(const char* path, const char* interface, const char* property);
 
  private:
-  Result<> ready(const char* what);
-  tl::unexpected<Error> failed(const char* what, int r, const sd_bus_error& error);
-  template <class Value, class Read>
-  Result<Value> property(const char* path, const char* interface, const char* name, const char* type);
+  struct Round;
+  static int on_answer(sd_bus_message* m, void* question_of_round, sd_bus_error*);
+  [[nodiscard]] std::uint64_t left_us() const;
+  tl::unexpected<Error> lost(const char* what, int err);
 
   const char* service_;
   std::string peer_;

@@ -40,6 +40,8 @@ class Logind final : public Collector {
     using Key = std::array<std::string_view, 3>;  // remote, type, class
     std::map<std::pair<std::string, Key>, double> sessions;
 
+    std::vector<std::string> seat_of;  // by session
+    std::vector<BusQuestion> questions;
     auto rows = bus_.rows(kPath, kManager, "ListSessions", "susso");
     if (!rows) return fail(rows.error());
     for (;;) {
@@ -48,12 +50,19 @@ class Logind final : public Collector {
       const auto more = rows->next("susso", &id, &uid, &user, &seat, &path);
       if (!more) return fail(more.error());
       if (!*more) break;
-      const auto remote = bus_.boolean(path, kSession, "Remote");
-      const auto type = bus_.text(path, kSession, "Type");
-      const auto kind = bus_.text(path, kSession, "Class");
-      if (bus_.lost()) return fail(!remote ? remote.error() : !type ? type.error() : kind.error());
-      if (!remote || !type || !kind) continue;  // it ended meanwhile
-      ++sessions[{seat, {*remote ? "true" : "false", known_or_other(kTypes, *type), known_or_other(kClasses, *kind)}}];
+      seat_of.emplace_back(seat);
+      questions.push_back({path, kSession, "Remote", 'b'});
+      questions.push_back({path, kSession, "Type", 's'});
+      questions.push_back({path, kSession, "Class", 's'});
+    }
+    if (auto asked = bus_.ask(questions); !asked) return asked;
+    for (std::size_t i = 0; i < seat_of.size(); ++i) {
+      const auto *q = &questions[3 * i], *remote = q, *type = q + 1, *kind = q + 2;
+      if (std::any_of(q, q + 3, [](const auto& a) { return a.state != BusQuestion::State::known; }))
+        continue;  // it ended meanwhile
+      ++sessions[{seat_of[i],
+                  {remote->number != 0 ? "true" : "false", known_or_other(kTypes, type->text),
+                   known_or_other(kClasses, kind->text)}}];
     }
 
     for (const std::string_view remote : {"true", "false"})

@@ -3,7 +3,6 @@
 #include <re2/re2.h>
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,33 +78,69 @@ constexpr const char *kTimerUnit = "org.freedesktop.systemd1.Timer", *kSocketUni
 constexpr std::string_view kStates[] = {"active", "activating", "deactivating", "inactive", "failed"};
 constexpr double kMicrosecondsPerSecond = 1e6;
 
+enum Switch : std::uint8_t { kAlways, kTasks, kRestartCounts, kStartTimes };
+
+// What is asked of units whose name ends so.
+struct Property {
+  std::string_view suffix;
+  const char* interface;
+  const char* name;
+  char type;
+  Metric metric;
+  Switch wanted = kAlways;
+  double divisor = 1;
+};
+constexpr Property kProperties[] = {
+    {".service", kServiceUnit, "Type", 's', kUnitState},  // a label of the states
+    {".mount", kMountUnit, "Type", 's', kUnitState},
+    {"", kUnit, "ActiveEnterTimestamp", 't', kStartTime, kStartTimes, kMicrosecondsPerSecond},
+    {".service", kServiceUnit, "NRestarts", 'u', kRestarts, kRestartCounts},
+    {".service", kServiceUnit, "TasksCurrent", 't', kTasksCurrent, kTasks},
+    {".service", kServiceUnit, "TasksMax", 't', kTasksMax, kTasks},
+    {".timer", kTimerUnit, "LastTriggerUSec", 't', kLastTrigger, kAlways, kMicrosecondsPerSecond},
+    {".socket", kSocketUnit, "NAccepted", 'u', kAccepted},
+    {".socket", kSocketUnit, "NConnections", 'u', kCurrent},
+    {".socket", kSocketUnit, "NRefused", 'u', kRefused},
+};
+
 struct Unit {
   std::string name, active_state, path;
+  std::vector<const Property*> asked = {};
 };
 
 class Systemd final : public Collector {
  public:
   Systemd(const Options& options, NameFilter filter)
       : filter_(std::move(filter)),
-        bus_(kService, options.flag("collector.systemd.private") ? "unix:path=/run/systemd/private" : ""),
-        tasks_(options.flag("collector.systemd.enable-task-metrics")),
-        restarts_(options.flag("collector.systemd.enable-restarts-metrics")),
-        start_times_(options.flag("collector.systemd.enable-start-time-metrics")) {}
+        bus_(kService, options.flag("collector.systemd.private") ? "unix:path=/run/systemd/private" : "") {
+    const bool on[] = {true, options.flag("collector.systemd.enable-task-metrics"),
+                       options.flag("collector.systemd.enable-restarts-metrics"),
+                       options.flag("collector.systemd.enable-start-time-metrics")};
+    for (const auto& p : kProperties)
+      if (on[p.wanted]) properties_.push_back(&p);
+  }
 
-  // What was emitted before the manager stopped answering stays.
+  // What was answered before the manager stopped answering stays.
   Result<> collect(BatchWriter& out) override {
     if (auto open = bus_.begin(); !open) return open;
     manager(out);
     std::vector<Unit> units;
     if (auto listed = list(out, units); !listed) return listed;
+
+    std::vector<BusQuestion> questions;
+    for (auto& unit : units)
+      for (const auto* p : properties_)
+        if (unit.name.ends_with(p->suffix) && !never_started(*p, unit)) {
+          unit.asked.push_back(p);
+          questions.push_back({unit.path, p->interface, p->name, p->type});
+        }
+    const auto asked = bus_.ask(questions);
+    const auto* answer = questions.data();
     for (const auto& unit : units) {
-      state(out, unit);
-      if (start_times_) start_time(out, unit);
-      if (unit.name.ends_with(".service")) service(out, unit);
-      else if (unit.name.ends_with(".timer")) timer(out, unit);
-      else if (unit.name.ends_with(".socket")) socket(out, unit);
-      if (bus_.lost()) return fail(lost_);
+      emit(out, unit, answer);
+      answer += unit.asked.size();
     }
+    if (!asked) return asked;
     const auto running = bus_.text(kPath, kManager, "SystemState");
     if (!running) return fail(running.error());
     out.set(kMetrics[kRunning], *running == "running" ? 1 : 0);
@@ -139,65 +174,36 @@ class Systemd final : public Collector {
       if (!more) return fail(more.error());
       if (!*more) break;
       ++count[active];
-      if (std::string_view(load) == "loaded" && !filter_.ignored(name)) units.push_back({name, active, path});
+      if (std::string_view(load) == "loaded" && !filter_.ignored(name)) units.push_back({name, active, path, {}});
     }
     for (const auto& [state, n] : count) out.set(kMetrics[kUnits], n, state);
     return {};
   }
 
-  // The value, unless the unit is gone or this systemd has no such property.
-  template <class T>
-  std::optional<T> known(Result<T> value) {
-    if (value) return *value;
-    if (bus_.lost()) lost_ = value.error();
-    return std::nullopt;
+  static bool never_started(const Property& p, const Unit& unit) {
+    return p.metric == kStartTime && unit.active_state != "active";
   }
 
-  void state(BatchWriter& out, const Unit& unit) {
-    std::string type;
-    if (const char* interface = unit.name.ends_with(".service") ? kServiceUnit
-                                : unit.name.ends_with(".mount") ? kMountUnit
-                                                                : nullptr)
-      type = known(bus_.text(unit.path.c_str(), interface, "Type")).value_or("");
-    for (const auto state : kStates)
-      out.set(kMetrics[kUnitState], state == unit.active_state ? 1 : 0, unit.name, state, type);
-  }
-  void start_time(BatchWriter& out, const Unit& unit) {
-    const auto microseconds = unit.active_state == "active"
-                                  ? known(bus_.u64(unit.path.c_str(), kUnit, "ActiveEnterTimestamp"))
-                                  : std::optional<std::uint64_t>(0);
-    if (microseconds)
-      out.set(kMetrics[kStartTime], static_cast<double>(*microseconds) / kMicrosecondsPerSecond, unit.name);
-  }
-  void service(BatchWriter& out, const Unit& unit) {
-    const char* path = unit.path.c_str();
-    if (restarts_)
-      if (const auto n = known(bus_.u32(path, kServiceUnit, "NRestarts"))) out.set(kMetrics[kRestarts], *n, unit.name);
-    if (!tasks_) return;
+  // A refused answer is of a unit that is gone, or of a systemd that has no such property.
+  void emit(BatchWriter& out, const Unit& unit, const BusQuestion* answers) const {
+    using State = BusQuestion::State;
+    const bool has_type = !unit.asked.empty() && unit.asked.front()->metric == kUnitState;
+    if (!has_type || answers->state != State::open)
+      for (const auto state : kStates)
+        out.set(kMetrics[kUnitState], state == unit.active_state ? 1 : 0, unit.name, state,
+                has_type && answers->state == State::known ? answers->text : "");
+    for (const auto* p : properties_)
+      if (never_started(*p, unit)) out.set(kMetrics[kStartTime], 0, unit.name);
     constexpr auto kNone = UINT64_MAX;  // not counted, no limit
-    if (const auto n = known(bus_.u64(path, kServiceUnit, "TasksCurrent")); n && *n != kNone)
-      out.set(kMetrics[kTasksCurrent], static_cast<double>(*n), unit.name);
-    if (const auto n = known(bus_.u64(path, kServiceUnit, "TasksMax")); n && *n != kNone)
-      out.set(kMetrics[kTasksMax], static_cast<double>(*n), unit.name);
-  }
-  void timer(BatchWriter& out, const Unit& unit) {
-    if (const auto microseconds = known(bus_.u64(unit.path.c_str(), kTimerUnit, "LastTriggerUSec")))
-      out.set(kMetrics[kLastTrigger], static_cast<double>(*microseconds) / kMicrosecondsPerSecond, unit.name);
-  }
-  void socket(BatchWriter& out, const Unit& unit) {
-    const std::pair<Metric, const char*> counts[] = {
-        {kAccepted, "NAccepted"}, {kCurrent, "NConnections"}, {kRefused, "NRefused"}};
-    for (const auto& [metric, property] : counts) {
-      const auto n = known(bus_.u32(unit.path.c_str(), kSocketUnit, property));
-      if (!n) return;
-      out.set(kMetrics[metric], *n, unit.name);
-    }
+    for (std::size_t i = has_type ? 1 : 0; i < unit.asked.size(); ++i)
+      if (answers[i].state == State::known && answers[i].number != kNone)
+        out.set(kMetrics[unit.asked[i]->metric], static_cast<double>(answers[i].number) / unit.asked[i]->divisor,
+                unit.name);
   }
 
   NameFilter filter_;
   Bus bus_;
-  bool tasks_, restarts_, start_times_;
-  Error lost_;
+  std::vector<const Property*> properties_;  // those switched on
   RE2 number_{R"(([0-9]{3,}(?:\.[0-9]+)?))"};
 };
 
