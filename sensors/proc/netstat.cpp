@@ -7,6 +7,7 @@
 #include "core/scan.h"
 #include "sensors/kernel_tree.h"
 #include "sensors/name_filter.h"
+#include "sensors/shared_file.h"
 
 namespace vitald {
 namespace {
@@ -26,7 +27,8 @@ class Netstat final : public Collector {
  public:
   Netstat(const Host& host, NameFilter fields)
       : fields_(std::move(fields)),
-        tables_{Table{KernelFile(host.procfs("net/netstat")), {}}, Table{KernelFile(host.procfs("net/snmp")), {}}},
+        tables_{Table{SharedFile(host, host.procfs("net/netstat")), {}},
+                Table{SharedFile(host, host.procfs("net/snmp")), {}}},
         snmp6_(host.procfs("net/snmp6")) {}
 
   Result<> collect(BatchWriter& out) override {
@@ -43,7 +45,7 @@ class Netstat final : public Collector {
     std::vector<const MetricDesc*> columns;  // null: not asked for
   };
   struct Table {
-    KernelFile file;
+    SharedFile file;  // net/netstat: `self` reads it as well
     std::vector<Header> headers;
   };
 

@@ -14,11 +14,12 @@
 #include "core/instruments.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
+#include "sensors/shared_file.h"
 
 namespace vitald {
 namespace {
 
-enum Process : std::size_t { cpu, open_fds, max_fds, virtual_bytes, virtual_max, resident, start_time };
+enum Process : std::size_t { cpu, open_fds, max_fds, virtual_bytes, virtual_max, resident, start_time, received, sent };
 constexpr MetricDesc kMetrics[] = {
     {"process_cpu_seconds_total", MetricType::counter, "Total user and system CPU time spent in seconds.", "",
      "seconds", "clock_gettime(2)"},
@@ -32,6 +33,10 @@ constexpr MetricDesc kMetrics[] = {
      "/proc/self/statm"},
     {"process_start_time_seconds", MetricType::gauge, "Start time of the process since unix epoch in seconds.", "",
      "seconds", "/proc/self/stat"},
+    {"process_network_receive_bytes_total", MetricType::counter,
+     "Number of bytes received by the process over the network.", "", "bytes", "/proc/net/netstat"},
+    {"process_network_transmit_bytes_total", MetricType::counter,
+     "Number of bytes sent by the process over the network.", "", "bytes", "/proc/net/netstat"},
 };
 
 constexpr FlagSpec kFlags[] = {
@@ -52,7 +57,10 @@ MetricType type_of(prometheus::MetricType type) {
 class Self final : public Collector {
  public:
   Self(const Host& host, bool exporter_metrics)
-      : host_(host), exporter_metrics_(exporter_metrics), statm_(host.procfs("self/statm")) {}
+      : host_(host),
+        exporter_metrics_(exporter_metrics),
+        statm_(host.procfs("self/statm")),
+        netstat_(host, host.procfs("net/netstat")) {}
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
@@ -79,7 +87,25 @@ class Self final : public Collector {
     out.set(kMetrics[resident], static_cast<double>(*pages) * static_cast<double>(host_.page_size_bytes()));
     if (start_s_ == 0) start_s_ = read_start();
     if (start_s_ > 0) out.set(kMetrics[start_time], start_s_);
+    network(out);
     return {};
+  }
+
+  // Of the whole network namespace, as client_golang counts.
+  // "IpExt: InNoRoutes InTruncatedPkts ... InOctets OutOctets ..."
+  // "IpExt: 0 0 ... 9381227 8123711 ..."
+  void network(BatchWriter& out) {
+    const auto text = netstat_.read();
+    if (!text) return;  // a kernel without it
+    for (std::string_view lines = *text; !lines.empty();) {
+      auto names = take_line(lines), values = take_line(lines);
+      if (!names.starts_with("IpExt:")) continue;
+      while (!names.empty()) {
+        const auto name = take_word(names), value = take_word(values);
+        const auto bytes = name == "InOctets" || name == "OutOctets" ? parse_u64(value) : std::nullopt;
+        if (bytes) out.set(kMetrics[name == "InOctets" ? received : sent], static_cast<double>(*bytes));
+      }
+    }
   }
 
   // "12 (vitald) S 1 ...": field 22 is the start in clock ticks after boot (proc(5)); "btime 1700000000" in
@@ -144,6 +170,7 @@ class Self final : public Collector {
   const Host& host_;
   const bool exporter_metrics_;
   KernelFile statm_;
+  SharedFile netstat_;
   Fd fds_;
   double start_s_ = 0;
   DescPoolPtr pool_ = std::make_shared<DescPool>();

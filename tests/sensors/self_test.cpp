@@ -18,6 +18,9 @@ const Tree kTree = {
     {"proc/self/stat",
      "12 (a ) b) S 1 12 12 0 -1 4194304 1 0 0 0 5 6 0 0 20 0 3 0 250 28835840 1876 18446744073709551615\n"},
     {"proc/stat", "cpu  1 2 3\nbtime 1700000000\n"},
+    {"proc/net/netstat",
+     "TcpExt: InOctets OutOctets\nTcpExt: 1 2\n"
+     "IpExt: InNoRoutes InOctets OutOctets InMcastOctets\nIpExt: 0 6286396970 2786264347 3\n"},
 };
 
 TEST(Self, Process) {
@@ -27,6 +30,8 @@ TEST(Self, Process) {
   EXPECT_THAT(got.text, HasSubstr("process_resident_memory_bytes 7684096\n"));
   EXPECT_THAT(got.text, HasSubstr("process_start_time_seconds 1700000002.5\n"));
   EXPECT_THAT(got.text, HasSubstr("process_cpu_seconds_total "));
+  EXPECT_THAT(got.text, HasSubstr("process_network_receive_bytes_total 6286396970\n"));
+  EXPECT_THAT(got.text, HasSubstr("process_network_transmit_bytes_total 2786264347\n"));
 }
 
 TEST(Self, BadStatm) {
