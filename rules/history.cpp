@@ -316,7 +316,7 @@ std::optional<promql::Point> History::at(std::uint32_t id, std::int64_t t_ms, st
   for (auto i = index_from(t + 1); i > first_time_block_ * kBlock; --i) {
     const auto time = time_at(i - 1);
     if (time <= t - lookback_ms) break;
-    double v;
+    double v = 0;
     copy(*c, i - 1, i, &v);
     if (is_none(v)) continue;
     if (is_stale(v)) break;

@@ -305,7 +305,6 @@ struct Server::Impl {
 
   // The loop, for as long as this thread leads.
   void serve(int me) {
-    resume_unproved();
     signal(wake);  // look at once: at what was published while the lead changed hands, and at whoever waits
     std::vector<pollfd> fds{{wake.get(), POLLIN, 0}};
     for (const auto& d : daemons)
