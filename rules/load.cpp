@@ -12,6 +12,7 @@
 
 #include "core/log.h"
 #include "core/scan.h"
+#include "core/yaml_text.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
 #include "rules/suggest.h"
@@ -301,10 +302,10 @@ class Loader {
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
   Loader loader(yaml, file);
   try {
-    const auto documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() > 1) loader.say(documents[1], "a second document begins, expected one in a file");
-    auto groups = loader.run(documents.empty() ? YAML::Node() : documents[0]);
+    auto groups = loader.run(YAML::Load(std::string(yaml)));
     loader.tell(problems);
+    if (const auto line = second_yaml_document(yaml))
+      problems.push_back(fmt::format("{}:{}:1: a second document begins, expected one in a file", file, *line + 1));
     return groups;
   } catch (const YAML::ParserException& e) {
     problems.push_back(fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, e.msg));

@@ -8,6 +8,7 @@
 
 #include "agent/config/flags.h"
 #include "core/log.h"
+#include "core/yaml_text.h"
 
 namespace vitald {
 
@@ -33,9 +34,14 @@ YamlReader::YamlReader(std::string name, std::vector<std::string>& problems, Hin
 
 std::optional<YAML::Node> YamlReader::document(const std::string& text) {
   try {
-    const auto documents = YAML::LoadAll(text);
-    if (documents.size() > 1) say(documents[1].Mark(), "", "a second document begins, expected one in a file");
-    return documents.empty() ? YAML::Node(YAML::NodeType::Null) : documents[0];
+    auto document = YAML::Load(text);
+    if (const auto line = second_yaml_document(text)) {
+      YAML::Mark mark;
+      mark.line = static_cast<int>(*line);
+      mark.column = 0;
+      say(mark, "", "a second document begins, expected one in a file");
+    }
+    return document;
   } catch (const YAML::Exception& e) {  // not YAML at all
     say(e.mark, "", e.msg + ", expected YAML");
   }

@@ -231,7 +231,13 @@ class Evaluator::Impl {
 
   // ---- vectors
 
+  // After an error nothing more is computed: what failed may have left samples without a matching shape.
   const Vector& vector(const Expr& e, std::int64_t t) {
+    const auto& out = vector_of(e, t);
+    return error_.empty() ? out : nothing_;
+  }
+
+  const Vector& vector_of(const Expr& e, std::int64_t t) {
     switch (e.kind) {
       case Kind::selector: return selector(static_cast<const Selector&>(e), t, false);
       case Kind::paren: return vector(*static_cast<const Paren&>(e).inner, t);
@@ -873,6 +879,7 @@ class Evaluator::Impl {
   EvalOptions options_;
   std::vector<Node> nodes_;
   std::int64_t start_ = 0, end_ = 0;
+  const Vector nothing_{empty_shape(), {}};
   std::string error_;
 };
 
