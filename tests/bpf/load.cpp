@@ -97,6 +97,7 @@ Child::Child(const TestCgroup& cgroup, int cpu, const std::function<void()>& bod
     CPU_SET(static_cast<std::size_t>(cpu), &set);
     sched_setaffinity(0, sizeof set, &set);
     cgroup.enter();
+    usleep(1000);  // a slice belongs to the cgroup that it began in: begin one here
     const auto before = now();
     body();
     auto after = now();
