@@ -42,6 +42,16 @@ int open_kernel_file(const std::string& path) {
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
+// Whether a read that gave fewer bytes than it was asked for came to the end.
+bool is_last(KernelFile::Read how, std::size_t got) {
+  static const auto page_bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  switch (how) {
+    case KernelFile::Read::records: return false;
+    case KernelFile::Read::short_records: return got <= page_bytes - KernelFile::kShortRecord;
+    default: return true;
+  }
+}
+
 }  // namespace
 
 Result<std::string_view> KernelFile::read_open() {
@@ -59,13 +69,13 @@ Result<std::string_view> KernelFile::read_open() {
     }
     const auto got = static_cast<std::size_t>(n);
     have += got;
-    if (got == 0 || (how_ != Read::records && got < want)) return std::string_view(buf.data.get(), have);
+    if (got == 0 || (got < want && is_last(how_, got))) return std::string_view(buf.data.get(), have);
     if (have < limit) continue;
     if (limit >= kMaxBytes) return fail(Errc::io, path_ + ": does not end after 64 MiB");
     limit *= 2;
     if (limit > buf.size) buf.grow();
     // Single-record files make their text for the offset 0 only: once more, with room for all of it.
-    if (how_ != Read::records) have = 0;
+    if (how_ == Read::whole || how_ == Read::sysctl) have = 0;
   }
 }
 

@@ -19,11 +19,16 @@ namespace vitald {
 class KernelFile {
  public:
   enum class Read : std::uint8_t {
-    whole,    // one read gives all: sysfs attributes, single-record seq_files (stat, meminfo, vmstat, netstat)
-    records,  // seq_files of many records return at most a page a read: read on until it returns 0
-              // (diskstats, mounts, slabinfo; fs/seq_file.c seq_read_iter)
-    sysctl,   // /proc/sys zeroes as many bytes as are asked for: ask for few
+    whole,          // one read gives all: sysfs attributes, single-record seq_files (stat, meminfo, netstat)
+    records,        // seq_files of many records return at most a page a read: read on until it returns 0
+                    // (mounts, interrupts; fs/seq_file.c seq_read_iter)
+    short_records,  // the same, with records shorter than kShortRecord (vmstat, diskstats, udp): a read that leaves
+                    // room for one in its page was the last. Finding that out by reading on costs as much as the
+                    // first read where the kernel walks a table to its end (10 us for an empty /proc/net/udp).
+    sysctl,         // /proc/sys zeroes as many bytes as are asked for: ask for few
   };
+
+  static constexpr std::size_t kShortRecord = 512;
 
   KernelFile() = default;
   explicit KernelFile(std::string path, Read how = Read::whole) : path_(std::move(path)), how_(how) {}

@@ -32,7 +32,7 @@ constexpr FlagSpec kFlags[] = {
 class Arp final : public Collector {
  public:
   Arp(const Host& host, NameFilter filter, bool netlink)
-      : filter_(std::move(filter)), netlink_(netlink), file_(host.procfs("net/arp"), KernelFile::Read::records) {}
+      : filter_(std::move(filter)), netlink_(netlink), file_(host.procfs("net/arp"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     for (auto& device : devices_) device.entries = 0;

@@ -45,7 +45,7 @@ class Conntrack final : public Collector {
   explicit Conntrack(const Host& host)
       : sysctls_{KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_count"), KernelFile::Read::sysctl),
                  KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_max"), KernelFile::Read::sysctl)},
-        stats_(host.procfs("net/stat/nf_conntrack"), KernelFile::Read::records) {}
+        stats_(host.procfs("net/stat/nf_conntrack"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     for (std::size_t i = 0; i < std::size(sysctls_); ++i) {

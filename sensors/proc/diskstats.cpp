@@ -141,7 +141,7 @@ struct Disk {
 class Diskstats final : public Collector {
  public:
   Diskstats(const Host& host, NameFilter filter)
-      : host_(host), file_(host.procfs("diskstats"), KernelFile::Read::records), filter_(std::move(filter)) {}
+      : host_(host), file_(host.procfs("diskstats"), KernelFile::Read::short_records), filter_(std::move(filter)) {}
 
   // "   8      16 sdb 678445 599 2432583 84 54507 9856 1029511 9157 0 76320 90670 65103 0 1652275765 10460"
   Result<> collect(BatchWriter& out) override {

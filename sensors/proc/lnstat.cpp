@@ -17,7 +17,7 @@ constexpr MetricDesc kMetrics[] = {
 };
 
 struct Table {
-  explicit Table(const std::string& path) : file(path, KernelFile::Read::records) {}
+  explicit Table(const std::string& path) : file(path, KernelFile::Read::short_records) {}
   KernelFile file;
   FamilyMemo families;
 };

@@ -194,7 +194,7 @@ class Netdev final : public Collector {
         detailed_(options.flag("collector.netdev.enable-detailed-metrics")),
         netlink_(options.flag("collector.netdev.netlink")),
         with_alias_(options.flag("collector.netdev.label-ifalias")),
-        file_(host.procfs("net/dev"), KernelFile::Read::records) {}
+        file_(host.procfs("net/dev"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     ignored_.start();

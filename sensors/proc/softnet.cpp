@@ -35,7 +35,7 @@ constexpr std::size_t kColumnsAtLeast = 9, kCpuColumn = 12, kColumnsMost = 13;
 
 class Softnet final : public Collector {
  public:
-  explicit Softnet(const Host& host) : file_(host.procfs("net/softnet_stat"), KernelFile::Read::records) {}
+  explicit Softnet(const Host& host) : file_(host.procfs("net/softnet_stat"), KernelFile::Read::short_records) {}
 
   // "0005a1c3 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
   Result<> collect(BatchWriter& out) override {

@@ -17,8 +17,8 @@ constexpr MetricDesc kMetrics[] = {
 class UdpQueues final : public Collector {
  public:
   explicit UdpQueues(const Host& host)
-      : v4_(host.procfs("net/udp"), KernelFile::Read::records),
-        v6_(host.procfs("net/udp6"), KernelFile::Read::records) {}
+      : v4_(host.procfs("net/udp"), KernelFile::Read::short_records),
+        v6_(host.procfs("net/udp6"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     bool any = false;

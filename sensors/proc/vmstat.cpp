@@ -22,7 +22,8 @@ constexpr FlagSpec kFlags[] = {
 
 class Vmstat final : public Collector {
  public:
-  Vmstat(const Host& host, NameFilter fields) : file_(host.procfs("vmstat")), wanted_(std::move(fields)) {}
+  Vmstat(const Host& host, NameFilter fields)
+      : file_(host.procfs("vmstat"), KernelFile::Read::short_records), wanted_(std::move(fields)) {}
 
   // "pgpgin 7114375"
   Result<> collect(BatchWriter& out) override {

@@ -26,6 +26,9 @@ class KernelFileTest : public testing::Test {
   std::string dir_;
 };
 
+constexpr KernelFile::Read kAll[] = {KernelFile::Read::whole, KernelFile::Read::records,
+                                     KernelFile::Read::short_records, KernelFile::Read::sysctl};
+
 TEST_F(KernelFileTest, RereadsWhatChanged) {
   KernelFile f(file("a", "one"));
   EXPECT_EQ(*f.read(), "one");
@@ -36,7 +39,7 @@ TEST_F(KernelFileTest, RereadsWhatChanged) {
 TEST_F(KernelFileTest, GrowsForLargeFiles) {
   const std::string large(300'000, 'x');
   const auto path = file("large", large);
-  for (const auto how : {KernelFile::Read::whole, KernelFile::Read::records, KernelFile::Read::sysctl}) {
+  for (const auto how : kAll) {
     KernelFile f(path, how);
     EXPECT_EQ(f.read()->size(), large.size());
     EXPECT_EQ(f.read()->size(), large.size());
@@ -44,7 +47,7 @@ TEST_F(KernelFileTest, GrowsForLargeFiles) {
 }
 
 TEST_F(KernelFileTest, ExactlyAsLargeAsTheBuffer) {
-  for (const auto how : {KernelFile::Read::whole, KernelFile::Read::records, KernelFile::Read::sysctl})
+  for (const auto how : kAll)
     for (const std::size_t n : {255U, 256U, 257U, 16384U, 32768U, 600000U})
       EXPECT_EQ(read_kernel_file(file("n", std::string(n, 'y')), how)->size(), n);
 }
@@ -55,6 +58,22 @@ TEST_F(KernelFileTest, RealProcFiles) {
   EXPECT_TRUE(stat.read()->starts_with("cpu "));
   EXPECT_TRUE(read_kernel_file("/proc/self/mounts", KernelFile::Read::records)->ends_with("\n"));
   EXPECT_EQ(*read_kernel_file("/proc/sys/kernel/ostype", KernelFile::Read::sysctl), "Linux\n");
+}
+
+// /proc/kallsyms has megabytes of short records, a page a read.
+TEST_F(KernelFileTest, ShortRecordsToTheEnd) {
+  const auto all = [](KernelFile::Read how) {
+    const auto text = read_kernel_file("/proc/kallsyms", how);
+    return text ? std::string(*text) : text.error().text;
+  };
+  const auto records = all(KernelFile::Read::records);
+  EXPECT_GT(records.size(), 100'000u);
+  EXPECT_EQ(all(KernelFile::Read::short_records), records);
+  for (const auto* path : {"/proc/devices", "/proc/modules", "/proc/net/protocols"})
+    if (const auto read = read_kernel_file(path, KernelFile::Read::records); read) {
+      const std::string want(*read);
+      EXPECT_EQ(*read_kernel_file(path, KernelFile::Read::short_records), want) << path;
+    }
 }
 
 TEST_F(KernelFileTest, AFifoGivesNothingInsteadOfHanging) {
