@@ -42,6 +42,16 @@ constexpr std::string_view take_word(std::string_view& rest) {
   return word;
 }
 
+// The same for `count` words at once.
+constexpr void skip_words(std::string_view& rest, std::size_t count) {
+  std::size_t i = 0;
+  for (; count > 0; --count) {
+    while (i < rest.size() && is_space(rest[i])) ++i;
+    while (i < rest.size() && !is_space(rest[i])) ++i;
+  }
+  rest.remove_prefix(i);
+}
+
 constexpr bool take_prefix(std::string_view& rest, std::string_view prefix) {
   if (!rest.starts_with(prefix)) return false;
   rest.remove_prefix(prefix.size());

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -40,13 +42,24 @@ class Netstat final : public Collector {
 
  private:
   // What a header line meant the last time: it never changes while the kernel runs.
+  struct Column {
+    std::size_t skip;  // how many before it are not asked for
+    const MetricDesc* desc;
+  };
   struct Header {
     std::string line;
-    std::vector<const MetricDesc*> columns;  // null: not asked for
+    std::vector<Column> columns;  // those asked for
   };
   struct Table {
     SharedFile file;  // net/netstat: `self` reads it as well
     std::vector<Header> headers;
+  };
+  struct Row {
+    std::string key;                   // name and blanks
+    const MetricDesc* desc = nullptr;  // null: not asked for
+    [[nodiscard]] bool matches(std::string_view text) const {
+      return !key.empty() && is_blank(key.back()) && text.starts_with(key);
+    }
   };
 
   const MetricDesc* family(std::string_view protocol, std::string_view field) {
@@ -68,13 +81,12 @@ class Netstat final : public Collector {
       if (row == table.headers.size()) table.headers.emplace_back();
       Header& header = table.headers[row];
       if (header.line != names) read_header(header, names);
-      take_word(values);
-      for (const auto* desc : header.columns) {
-        const auto word = take_word(values);
-        if (!desc && !word.empty()) continue;
-        const auto v = parse_double(word);
+      skip_words(values, 1);
+      for (const auto& column : header.columns) {
+        skip_words(values, column.skip);
+        const auto v = number(values);
         if (!v) return malformed(table.file.path(), names, "as many numbers below as names");
-        out.set(*desc, *v);
+        out.set(*column.desc, *v);
       }
     }
     return {};
@@ -85,8 +97,12 @@ class Netstat final : public Collector {
     header.columns.clear();
     std::string_view rest = line;
     const auto protocol = take_until(rest, ':');
-    for (auto name = take_word(rest); !name.empty(); name = take_word(rest))
-      header.columns.push_back(family(protocol, name));
+    std::size_t skip = 0;
+    for (auto name = take_word(rest); !name.empty(); name = take_word(rest)) {
+      const auto* desc = family(protocol, name);
+      if (desc) header.columns.push_back({std::exchange(skip, 0), desc});
+      else ++skip;
+    }
   }
 
   // "Ip6InReceives                   	7"; not there when IPv6 is off
@@ -94,29 +110,43 @@ class Netstat final : public Collector {
     const auto text = snmp6_.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text;
-    for (std::size_t row = 0; !rest.empty();) {
+    for (std::size_t row = 0; !rest.empty(); ++row) {
       auto line = take_line(rest);
-      const auto name = take_word(line);
-      const auto six = name.find('6');
-      if (six == name.npos) continue;
-      if (row == snmp6_rows_.size()) snmp6_rows_.emplace_back();
-      Header& known = snmp6_rows_[row++];
-      if (known.line != name) {
-        known.line = name;
-        known.columns.assign(1, family(name.substr(0, six + 1), name.substr(six + 1)));
-      }
-      if (!known.columns[0]) continue;
-      const auto v = parse_double(take_word(line));
-      if (!v) return malformed(snmp6_.path(), name, "a number after the name");
-      out.set(*known.columns[0], *v);
+      if (row == snmp6_rows_.size()) snmp6_rows_.push_back(read_row(line));
+      Row& known = snmp6_rows_[row];
+      if (!known.matches(line)) known = read_row(line);
+      if (!known.desc) continue;
+      line.remove_prefix(known.key.size());
+      const auto v = number(line);
+      if (!v) return malformed(snmp6_.path(), trim(known.key), "a number after the name");
+      out.set(*known.desc, *v);
     }
     return {};
+  }
+
+  Row read_row(std::string_view line) {
+    std::string_view rest = line;
+    const auto name = take_word(rest);
+    while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
+    const auto six = name.find('6');
+    return {std::string(line.substr(0, line.size() - rest.size())),
+            six == name.npos ? nullptr : family(name.substr(0, six + 1), name.substr(six + 1))};
+  }
+
+  // Nearly all are whole; Tcp's MaxConn is -1.
+  static std::optional<double> number(std::string_view& rest) {
+    auto digits = rest;
+    if (const auto n = take_u64(digits); n && (digits.empty() || is_blank(digits.front()))) {
+      rest = digits;
+      return static_cast<double>(*n);
+    }
+    return parse_double(take_word(rest));
   }
 
   NameFilter fields_;
   Table tables_[2];
   KernelFile snmp6_;
-  std::vector<Header> snmp6_rows_;
+  std::vector<Row> snmp6_rows_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 
