@@ -43,7 +43,17 @@ TEST(Number, Spelling) {
       {0.02, "0.02"},
       {0.001, "0.001"},
       {-0.001, "-0.001"},
-      {0.0001, "1e-04"},
+      {0.0001, "0.0001"},  // as Go has it
+      {0.00012, "0.00012"},
+      {-0.000456789, "-0.000456789"},
+      {0.000099999, "9.9999e-05"},
+      {0.00008, "8e-05"},
+      {0.0000085, "8.5e-06"},
+      {0.000000001, "1e-09"},
+      {0.0000000015, "1.5e-09"},
+      {-0.00002, "-2e-05"},
+      {123456.789012345, "123456.789012345"},
+      {999999.999999999, "999999.999999999"},
       {123456.78, "123456.78"},
       {123456.789, "123456.789"},
       {999999999999.999, "999999999999.999"},
@@ -66,7 +76,7 @@ TEST(Number, ReadsBackAsTheSameValue) {
   for (int i = 0; i < 300'000; ++i) {
     const auto bits = random();
     const auto n = static_cast<double>(bits >> (bits % 48 + 11));
-    for (const double v : {std::bit_cast<double>(bits), n, n / 100, -n / 1000, n / 1024, n / 1e6, n / 1e9}) {
+    for (const double v : {std::bit_cast<double>(bits), n, n / 100, -n / 1000, n / 1024, n / 1e6, n / 1e9, n / 1e12}) {
       if (!std::isfinite(v)) continue;
       const auto back = parse_double(number(v));
       ASSERT_TRUE(back && *back == v) << number(v);
@@ -79,7 +89,7 @@ TEST(Number, IsTheShortest) {
   std::mt19937_64 random(7);
   for (int i = 0; i < 100'000; ++i) {
     const auto n = random() >> (random() % 40 + 14);
-    for (const double scale : {100.0, 1000.0}) {
+    for (const double scale : {100.0, 1000.0, 1e9}) {
       const double v = static_cast<double>(n) / scale;
       char fixed[400];
       const auto end = std::to_chars(fixed, fixed + sizeof fixed, v, std::chars_format::fixed).ptr;
