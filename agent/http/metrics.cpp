@@ -25,14 +25,13 @@ std::int64_t deadline_of(const Request& request, std::int64_t limit_ns) {
 
 std::vector<std::string> copy(const std::vector<std::string_view>& views) { return {views.begin(), views.end()}; }
 
-// A buffer that nobody is being sent any more is written again; otherwise a new one.
+// A buffer that nobody is being sent any more is written again, over what it has; otherwise a new one.
 std::string& writable(std::shared_ptr<std::string>& text) {
   if (!text || text.use_count() > 1) {
     const auto size = text ? text->capacity() : 0;
     text = std::make_shared<std::string>();
     text->reserve(size);
   }
-  text->clear();
   return *text;
 }
 

@@ -12,6 +12,9 @@ namespace vitald {
 struct Gzip::State {
   isal_zstream stream;
   std::uint8_t level_buffer[ISAL_DEF_LVL1_DEFAULT];
+  // Where it is packed. A string would have to be zeroed to that size each time, for a sixth of it in the end.
+  std::unique_ptr<std::uint8_t[]> room;
+  std::size_t room_bytes = 0;
 };
 
 Gzip::Gzip() : state_(std::make_unique<State>()) {}
@@ -23,7 +26,11 @@ Result<> Gzip::compress(std::string_view text, std::string& out) {
   if (text.size() > std::numeric_limits<std::uint32_t>::max() / 2)
     return fail(Errc::malformed, fmt::format("{} bytes are too many for one gzip member here", text.size()));
   // Text that does not shrink is stored in blocks of 65,535 bytes with 5 bytes before each.
-  out.resize(text.size() + text.size() / 8192 + 512);
+  const auto most = text.size() + text.size() / 8192 + 512;
+  if (state_->room_bytes < most) {
+    state_->room = std::make_unique_for_overwrite<std::uint8_t[]>(most);
+    state_->room_bytes = most;
+  }
 
   auto& z = state_->stream;
   isal_deflate_stateless_init(&z);
@@ -35,13 +42,12 @@ Result<> Gzip::compress(std::string_view text, std::string& out) {
   z.flush = NO_FLUSH;
   z.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));  // only read
   z.avail_in = static_cast<std::uint32_t>(text.size());
-  z.next_out = reinterpret_cast<std::uint8_t*>(out.data());
-  z.avail_out = static_cast<std::uint32_t>(out.size());
+  z.next_out = state_->room.get();
+  z.avail_out = static_cast<std::uint32_t>(most);
   if (const int rc = isal_deflate_stateless(&z); rc != COMP_OK) {
-    out.clear();
     return fail(Errc::io, fmt::format("isal_deflate_stateless of {} bytes: code {}", text.size(), rc));
   }
-  out.resize(z.total_out);
+  out.assign(reinterpret_cast<const char*>(state_->room.get()), z.total_out);
   return {};
 }
 

@@ -295,9 +295,9 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
   Plan& current = *plans_.front();
   if (!current.is_current(batches)) current.build(batches);
 
-  const std::size_t before = out.size();
-  out.resize(before + current.text.size());  // kValueRoom a line: the most it can become
-  const char* end = current.write(batches, out.data() + before);
+  // kValueRoom a line: the most it can become. What a longer text left in `out` is not zeroed again.
+  out.resize(current.text.size());
+  const char* end = current.write(batches, out.data());
   out.resize(static_cast<std::size_t>(end - out.data()));
 }
 

@@ -24,7 +24,8 @@ class PromText {
   PromText(PromText&&) noexcept;
   PromText& operator=(PromText&&) noexcept;
 
-  // Appends the exposition of all batches for which `keep(collector name)` is true (no filter: all).
+  // Makes `out` the exposition of all batches for which `keep(collector name)` is true (no filter: all). One that was
+  // used before keeps its memory.
   // Families sorted by name, series of a family by their label values, as node_exporter prints them.
   void encode(const Snapshot& snapshot, std::string& out, const std::function<bool(std::string_view)>& keep = {});
 

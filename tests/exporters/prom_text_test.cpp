@@ -228,10 +228,10 @@ TEST(PromText, FiltersDoNotDisturbEachOther) {
   EXPECT_EQ(only("unknown"), "");
 }
 
-TEST(PromText, AppendsAndNeedsNothing) {
+TEST(PromText, ReplacesAndNeedsNothing) {
   std::string out = "before\n";
   PromText().encode(Snapshot{}, out);
-  EXPECT_EQ(out, "before\n");
+  EXPECT_EQ(out, "");
   Cycles c;
   c.emit("loadavg", [](auto& o) { o.set(kLoad, 1); });
   EXPECT_EQ(c.text(), c.text());
