@@ -125,6 +125,11 @@ class BatchWriter {
     put_histogram(desc, h, std::span(values).first(sizeof...(V)));
   }
 
+  void histogram_values(const MetricDesc& desc, const HistogramView& h,
+                        std::span<const std::string_view> label_values) {
+    put_histogram(desc, h, label_values);
+  }
+
   // One item (a device, a mount, a zone) failed; the batch stays good without it.
   void problem(Error error) { problems_.push_back(std::move(error)); }
   // Keeps run-time descriptors alive as long as any layout built in this run. Call it in every run.

@@ -2,8 +2,6 @@
 #include "agent/http/metrics.h"
 
 #include <fmt/format.h>
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
 
 #include <algorithm>
 
@@ -39,29 +37,21 @@ std::string& writable(std::shared_ptr<std::string>& text) {
 
 // client_golang's names, as node_exporter has them.
 struct MetricsHandler::Instruments {
-  prometheus::Family<prometheus::Counter>& requests = prometheus::BuildCounter()
-                                                          .Name("promhttp_metric_handler_requests_total")
-                                                          .Help("Total number of scrapes by HTTP status code.")
-                                                          .Register(instruments());
-  prometheus::Counter &ok = requests.Add({{"code", "200"}}), &internal = requests.Add({{"code", "500"}}),
-                      &unavailable = requests.Add({{"code", "503"}});
-  prometheus::Gauge& in_flight = prometheus::BuildGauge()
-                                     .Name("promhttp_metric_handler_requests_in_flight")
-                                     .Help("Current number of scrapes being served.")
-                                     .Register(instruments())
-                                     .Add({});
-  prometheus::Family<prometheus::Counter>& errors =
-      prometheus::BuildCounter()
-          .Name("promhttp_metric_handler_errors_total")
-          .Help("Total number of internal errors encountered by the promhttp metric handler.")
-          .Register(instruments());
-  prometheus::Counter &encoding = errors.Add({{"cause", "encoding"}}),
-                      &gathering = errors.Add({{"cause", "gathering"}});
-  prometheus::Counter& late = prometheus::BuildCounter()
-                                  .Name("vitald_scrapes_late_total")
-                                  .Help("Scrapes whose deadline came before a new snapshot did.")
-                                  .Register(instruments())
-                                  .Add({});
+  static prometheus::Counter& requests(const char* code) {
+    return instruments().counter("promhttp_metric_handler_requests_total",
+                                 "Total number of scrapes by HTTP status code.", {{"code", code}});
+  }
+  static prometheus::Counter& errors(const char* cause) {
+    return instruments().counter("promhttp_metric_handler_errors_total",
+                                 "Total number of internal errors encountered by the promhttp metric handler.",
+                                 {{"cause", cause}});
+  }
+  prometheus::Counter &ok = requests("200"), &internal = requests("500"), &unavailable = requests("503");
+  prometheus::Gauge& in_flight =
+      instruments().gauge("promhttp_metric_handler_requests_in_flight", "Current number of scrapes being served.");
+  prometheus::Counter &encoding = errors("encoding"), &gathering = errors("gathering");
+  prometheus::Counter& late =
+      instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");
 };
 
 MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, const Clock& clock)

@@ -5,7 +5,6 @@
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <poll.h>
-#include <prometheus/counter.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -168,7 +167,7 @@ struct Server::Impl {
 
   MHD_Result answer(Exchange& exchange) {
     if (const auto decision = pass(exchange); decision.refusal) {
-      requests.Add({{"code", std::to_string(decision.refusal->status)}}).Increment();
+      count(decision.refusal->status);
       return reply(exchange, *decision.refusal);
     } else if (decision.pending) {
       MHD_suspend_connection(exchange.connection);
@@ -177,7 +176,7 @@ struct Server::Impl {
     }
     if (exchange.request.path != site.metrics_path) {
       const auto response = handle(exchange.request, site);
-      requests.Add({{"code", std::to_string(response.status)}}).Increment();
+      count(response.status);
       return reply(exchange, response);
     }
     if (!is_read(exchange.request)) return reply(exchange, method_not_allowed("GET, HEAD"));
@@ -335,11 +334,12 @@ struct Server::Impl {
     daemons.clear();
   }
 
-  prometheus::Family<prometheus::Counter>& requests =
-      prometheus::BuildCounter()
-          .Name("vitald_http_requests_total")
-          .Help("Requests for anything but the metrics, by HTTP status.")
-          .Register(instruments());
+  static void count(int status) {
+    instruments()
+        .counter("vitald_http_requests_total", "Requests for anything but the metrics, by HTTP status.",
+                 {{"code", std::to_string(status)}})
+        .Increment();
+  }
   std::vector<Listener> listeners;
   SiteSource site;
   MetricsHandler metrics;

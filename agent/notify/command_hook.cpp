@@ -4,9 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -157,30 +154,17 @@ std::string webhook_json(const AlertTransition& t, const CommandHookSettings& se
 struct CommandHook::Impl {
   explicit Impl(CommandHookSettings s)
       : settings(std::move(s)),
-        runs(prometheus::BuildCounter()
-                 .Name("vitald_hook_runs_total")
-                 .Help("Commands run for alerts, by how they ended.")
-                 .Register(instruments())),
-        ok(runs.Add({{"hook", settings.name}, {"result", "ok"}})),
-        failed(runs.Add({{"hook", settings.name}, {"result", "failed"}})),
-        timeout(runs.Add({{"hook", settings.name}, {"result", "timeout"}})),
-        not_started(runs.Add({{"hook", settings.name}, {"result", "not_started"}})),
-        duration(prometheus::BuildHistogram()
-                     .Name("vitald_hook_duration_seconds")
-                     .Help("How long the commands run for alerts took.")
-                     .Register(instruments())
-                     .Add({{"hook", settings.name}},
-                          prometheus::Histogram::BucketBoundaries{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30})),
-        queue_length(prometheus::BuildGauge()
-                         .Name("vitald_hook_queue_length")
-                         .Help("Alert transitions that wait for the command.")
-                         .Register(instruments())
-                         .Add({{"hook", settings.name}})),
-        dropped(prometheus::BuildCounter()
-                    .Name("vitald_hook_dropped_total")
-                    .Help("Alert transitions dropped because the queue was full.")
-                    .Register(instruments())
-                    .Add({{"hook", settings.name}})),
+        ok(runs("ok")),
+        failed(runs("failed")),
+        timeout(runs("timeout")),
+        not_started(runs("not_started")),
+        duration(instruments().histogram("vitald_hook_duration_seconds", "How long the commands run for alerts took.",
+                                         {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}, {{"hook", settings.name}})),
+        queue_length(instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.",
+                                         {{"hook", settings.name}})),
+        dropped(instruments().counter("vitald_hook_dropped_total",
+                                      "Alert transitions dropped because the queue was full.",
+                                      {{"hook", settings.name}})),
         wake(eventfd(0, EFD_CLOEXEC)),
         stop(eventfd(0, EFD_CLOEXEC)),
         thread([this] { loop(); }) {}
@@ -342,7 +326,10 @@ struct CommandHook::Impl {
   }
 
   const CommandHookSettings settings;
-  prometheus::Family<prometheus::Counter>& runs;
+  [[nodiscard]] prometheus::Counter& runs(const char* result) const {
+    return instruments().counter("vitald_hook_runs_total", "Commands run for alerts, by how they ended.",
+                                 {{"hook", settings.name}, {"result", result}});
+  }
   prometheus::Counter &ok, &failed, &timeout, &not_started;
   prometheus::Histogram& duration;
   prometheus::Gauge& queue_length;

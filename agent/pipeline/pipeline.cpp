@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <prometheus/counter.h>
-#include <prometheus/histogram.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -43,22 +41,12 @@ constexpr std::string_view kGoArch = "unknown";
 }  // namespace
 
 struct Pipeline::Instruments {
-  prometheus::Counter& cycles = prometheus::BuildCounter()
-                                    .Name("vitald_cycles_total")
-                                    .Help("Collections of all collectors.")
-                                    .Register(instruments())
-                                    .Add({});
-  prometheus::Counter& missed = prometheus::BuildCounter()
-                                    .Name("vitald_cycles_missed_total")
-                                    .Help("Scheduled collections left out because one before took too long.")
-                                    .Register(instruments())
-                                    .Add({});
-  prometheus::Histogram& seconds =
-      prometheus::BuildHistogram()
-          .Name("vitald_cycle_duration_seconds")
-          .Help("How long a collection took, with the evaluation of rules.")
-          .Register(instruments())
-          .Add({}, prometheus::Histogram::BucketBoundaries{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
+  prometheus::Counter& cycles = instruments().counter("vitald_cycles_total", "Collections of all collectors.");
+  prometheus::Counter& missed = instruments().counter(
+      "vitald_cycles_missed_total", "Scheduled collections left out because one before took too long.");
+  prometheus::Histogram& seconds = instruments().histogram("vitald_cycle_duration_seconds",
+                                                           "How long a collection took, with the evaluation of rules.",
+                                                           {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
 };
 
 std::span<const MetricDesc> Pipeline::metrics() { return kMetrics; }

@@ -44,16 +44,6 @@ constexpr FlagSpec kFlags[] = {
      "Exclude metrics about the exporter itself (promhttp_*, process_*)."},
 };
 
-MetricType type_of(prometheus::MetricType type) {
-  switch (type) {
-    case prometheus::MetricType::Counter: return MetricType::counter;
-    case prometheus::MetricType::Gauge: return MetricType::gauge;
-    case prometheus::MetricType::Summary: return MetricType::summary;
-    case prometheus::MetricType::Histogram: return MetricType::histogram;
-    default: return MetricType::untyped;
-  }
-}
-
 class Self final : public Collector {
  public:
   Self(const Host& host, bool exporter_metrics)
@@ -63,7 +53,6 @@ class Self final : public Collector {
         netstat_(host, host.procfs("net/netstat")) {}
 
   Result<> collect(BatchWriter& out) override {
-    out.use(pool_);
     walk_instruments(out);
     return exporter_metrics_ ? process(out) : Result<>{};
   }
@@ -139,23 +128,19 @@ class Self final : public Collector {
   }
 
   void walk_instruments(BatchWriter& out) {
-    for (const auto& family : instruments().Collect()) {
-      if (!exporter_metrics_ && family.name.starts_with("promhttp_")) continue;
-      const auto& desc = pool_->get(family.name, type_of(family.type), family.help);
-      for (const auto& metric : family.metric) {
-        labels_.clear();
-        for (const auto& l : metric.label) labels_.push_back({l.name, l.value});
-        switch (family.type) {
-          case prometheus::MetricType::Counter: out.set_labels(desc, metric.counter.value, labels_); break;
-          case prometheus::MetricType::Gauge: out.set_labels(desc, metric.gauge.value, labels_); break;
-          case prometheus::MetricType::Histogram: histogram(out, desc, metric.histogram); break;
-          default: break;  // vitald makes no others
-        }
-      }
-    }
+    instruments().each([&](const MetricDesc& family, const Instruments::Instrument& instrument) {
+      if (!exporter_metrics_ && family.name.starts_with("promhttp_")) return;
+      const auto& labels = instrument.label_values;
+      if (const auto* h = std::get_if<prometheus::Histogram>(&instrument.value))
+        histogram(out, family, h->Collect().histogram, labels);
+      else if (const auto* c = std::get_if<prometheus::Counter>(&instrument.value))
+        out.set_values(family, c->Value(), labels);
+      else out.set_values(family, std::get<prometheus::Gauge>(instrument.value).Value(), labels);
+    });
   }
 
-  void histogram(BatchWriter& out, const MetricDesc& desc, const prometheus::ClientMetric::Histogram& h) {
+  void histogram(BatchWriter& out, const MetricDesc& family, const prometheus::ClientMetric::Histogram& h,
+                 std::span<const std::string_view> labels) {
     bounds_.clear(), counts_.clear();
     std::uint64_t below = 0;
     for (const auto& bucket : h.bucket) {
@@ -164,7 +149,7 @@ class Self final : public Collector {
       bounds_.push_back(bucket.upper_bound);
     }
     if (!bounds_.empty()) bounds_.pop_back();  // +Inf
-    out.histogram(desc, {bounds_, counts_, h.sample_sum});
+    out.histogram_values(family, {bounds_, counts_, h.sample_sum}, labels);
   }
 
   const Host& host_;
@@ -173,8 +158,6 @@ class Self final : public Collector {
   SharedFile netstat_;
   Fd fds_;
   double start_s_ = 0;
-  DescPoolPtr pool_ = std::make_shared<DescPool>();
-  std::vector<Label> labels_;
   std::vector<double> bounds_;
   std::vector<std::uint64_t> counts_;
 };

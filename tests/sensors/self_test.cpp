@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <prometheus/counter.h>
-#include <prometheus/histogram.h>
 
 #include "core/instruments.h"
 #include "tests/sensors/run_collector.h"
@@ -41,18 +39,22 @@ TEST(Self, BadStatm) {
 }
 
 TEST(Self, Instruments) {
-  auto& counter = prometheus::BuildCounter().Name("vitald_test_total").Help("h").Register(instruments());
-  counter.Add({{"code", "200"}}).Increment(3);
-  prometheus::BuildCounter().Name("promhttp_test_total").Help("h").Register(instruments()).Add({});
-  auto& histogram = prometheus::BuildHistogram()
-                        .Name("vitald_test_seconds")
-                        .Help("h")
-                        .Register(instruments())
-                        .Add({}, prometheus::Histogram::BucketBoundaries{1, 2});
+  instruments().counter("vitald_test_total", "h", {{"code", "200"}}).Increment(3);
+  instruments().counter("vitald_test_total", "h", {{"code", "500"}}).Increment();
+  instruments().counter("promhttp_test_total", "h");
+  instruments().histogram("vitald_test_hook_seconds", "h", {1}, {{"hook", "a"}}).Observe(2);
+  instruments().histogram("vitald_test_hook_seconds", "h", {1}, {{"hook", "b"}}).Observe(0.5);
+  auto& histogram = instruments().histogram("vitald_test_seconds", "h", {1, 2});
+  EXPECT_EQ(&instruments().histogram("vitald_test_seconds", "h", {1, 2}), &histogram);
+  EXPECT_THROW(instruments().gauge("vitald_test_total", "h"), std::logic_error);
+  EXPECT_THROW(instruments().counter("vitald_test_total", "h", {{"color", "red"}}), std::logic_error);
   for (const double v : {0.5, 1.5, 5.0}) histogram.Observe(v);
 
   const auto all = run_collector("self", kTree);
   EXPECT_THAT(all.text, HasSubstr("vitald_test_total{code=\"200\"} 3\n"));
+  EXPECT_THAT(all.text, HasSubstr("vitald_test_total{code=\"500\"} 1\n"));
+  EXPECT_THAT(all.text, HasSubstr("vitald_test_hook_seconds_bucket{hook=\"a\",le=\"1\"} 0\n"));
+  EXPECT_THAT(all.text, HasSubstr("vitald_test_hook_seconds_count{hook=\"b\"} 1\n"));
   EXPECT_THAT(all.text, HasSubstr("promhttp_test_total 0\n"));
   EXPECT_THAT(all.text, HasSubstr("vitald_test_seconds_bucket{le=\"1\"} 1\nvitald_test_seconds_bucket{le=\"2\"} 2\n"
                                   "vitald_test_seconds_bucket{le=\"+Inf\"} 3\n"

@@ -41,19 +41,19 @@ AlertTransition transition(std::string name = "HostHot", bool firing = true) {
   return t;
 }
 
-double metric(const std::string& family, const std::string& hook, const std::string& result = "") {
-  for (const auto& f : instruments().Collect()) {
-    if (f.name != family) continue;
-    for (const auto& m : f.metric) {
-      bool same = false, same_result = result.empty();
-      for (const auto& l : m.label) {
-        same = same || (l.name == "hook" && l.value == hook);
-        same_result = same_result || (l.name == "result" && l.value == result);
-      }
-      if (same && same_result) return m.counter.value + m.gauge.value + static_cast<double>(m.histogram.sample_count);
-    }
-  }
-  return 0;
+double metric(std::string_view family, const std::string& hook, const std::string& result = "") {
+  double found = 0;
+  instruments().each([&](const MetricDesc& desc, const Instruments::Instrument& instrument) {
+    const auto has = [&](const char* name, const std::string& value) {
+      return std::ranges::count(instrument.labels, std::pair<std::string, std::string>(name, value)) > 0;
+    };
+    if (desc.name != family || !has("hook", hook) || (!result.empty() && !has("result", result))) return;
+    if (const auto* c = std::get_if<prometheus::Counter>(&instrument.value)) found = c->Value();
+    else if (const auto* g = std::get_if<prometheus::Gauge>(&instrument.value)) found = g->Value();
+    else
+      found = static_cast<double>(std::get<prometheus::Histogram>(instrument.value).Collect().histogram.sample_count);
+  });
+  return found;
 }
 
 // A folder that the unprivileged user may write to, with one script in it.
