@@ -36,10 +36,12 @@ bool is_valid_utf8(std::string_view text) {
 std::string valid_utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
+  bool replaced = false;
   while (!text.empty()) {
     const auto n = sequence(text);
-    if (n == 0) out += "\xEF\xBF\xBD";
-    else out += text.substr(0, n);
+    if (n > 0) out += text.substr(0, n);
+    else if (!replaced) out += "\xEF\xBF\xBD";
+    replaced = n == 0;
     text.remove_prefix(std::max<std::size_t>(n, 1));
   }
   return out;

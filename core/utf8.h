@@ -6,8 +6,8 @@
 
 namespace vitald {
 
-// The text with U+FFFD in place of every byte that is not part of valid UTF-8 (no overlong forms, no
-// surrogates), as node_exporter does for names that come from outside.
+// The text with one U+FFFD in place of every run of bytes that are not part of valid UTF-8 (no overlong forms,
+// no surrogates), as node_exporter does for names that come from outside.
 std::string valid_utf8(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 

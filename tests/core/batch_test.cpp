@@ -29,11 +29,13 @@ TEST(Batch, LabelsAreSortedAndEscaped) {
   const auto b = run(w, [](auto& out) {
     out.set(kCpu, 1.5, "idle", "0");
     out.set(kCpu, 2, "a\"b\\c\nd", "\xff");
+    out.set(kCpu, 3, "x\xff\xfe y\xc3", "\xe2\x82\xacz");
     out.set(kUp, 1);
   });
   EXPECT_EQ(text(*b),
             "cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 1.5\n"
             "cpu_seconds_total{cpu=\"\xEF\xBF\xBD\",mode=\"a\\\"b\\\\c\\nd\"} 2\n"
+            "cpu_seconds_total{cpu=\"\xE2\x82\xACz\",mode=\"x\xEF\xBF\xBD y\xEF\xBF\xBD\"} 3\n"
             "up 1\n");
   const auto labels = b->layout->labels(b->layout->samples()[1]);
   EXPECT_EQ(labels[1].value, "a\"b\\c\nd");
