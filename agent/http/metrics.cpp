@@ -95,18 +95,19 @@ bool MetricsHandler::has_since(std::int64_t boot_ns) const {
   return snapshot && snapshot->boot_ns >= boot_ns;
 }
 
-// node_exporter's rules and texts.
+// node_exporter's rules and texts. Whoever leaves a collector out need not know whether it is there.
 std::optional<Response> MetricsHandler::check_filter(std::span<const std::string> collect,
                                                      std::span<const std::string> exclude) const {
   if (collect.empty() && exclude.empty()) return std::nullopt;
   if (!collect.empty() && !exclude.empty())
     return text_response(400, "Combined collect and exclude queries are not allowed.\n");
   const auto rows = source_.collectors();
-  for (const auto& name : collect.empty() ? exclude : collect) {
+  for (const auto& name : collect) {
     const auto row = rows ? std::ranges::find(*rows, name, &CollectorStatus::name) : decltype(rows->begin()){};
     const bool found = rows && row != rows->end();
     if (!found || row->state == CollectorStatus::State::off)
-      return text_response(400, fmt::format("Couldn't create filtered metrics handler: {} collector: {}\n",
+      return text_response(400, fmt::format("Couldn't create filtered metrics handler: couldn't create collector: {} "
+                                            "collector: {}\n",
                                             found ? "disabled" : "missing", name));
   }
   return std::nullopt;

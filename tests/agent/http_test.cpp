@@ -182,7 +182,10 @@ TEST(Metrics, Filters) {
 
   EXPECT_EQ(ask({{"collect[]", "delta"}}).status, 400);
   EXPECT_THAT(*ask({{"collect[]", "delta"}}).body, HasSubstr("missing collector: delta"));
-  EXPECT_THAT(*ask({{"exclude[]", "gamma"}}).body, HasSubstr("disabled collector: gamma"));
+  EXPECT_THAT(*ask({{"collect[]", "gamma"}}).body, HasSubstr("disabled collector: gamma"));
+  for (const auto* off_or_unknown : {"gamma", "delta"})
+    EXPECT_THAT(*ask({{"exclude[]", off_or_unknown}, {"exclude[]", "alpha"}}).body,
+                testing::AllOf(HasSubstr("test_beta"), Not(HasSubstr("test_alpha"))));
   EXPECT_EQ(ask({{"collect[]", "alpha"}, {"exclude[]", "beta"}}).status, 400);
 }
 
