@@ -342,8 +342,10 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   auto bugs = chosen_words(options, kBugsFlag);
   if (!bugs) return fail(bugs.error());
   const bool info = options.flag("collector.cpu.info") || flags->has_value() || bugs->has_value();
-  // As in node_exporter the frequencies of cpuinfo belong to cpufreq and go with it.
-  const bool frequency = !options.spec("collector.cpufreq") || options.flag("collector.cpufreq");
+  // As in node_exporter the frequencies of cpuinfo belong to cpufreq and go with it, whatever switches it off.
+  const bool defaults = !options.spec("collector.disable-defaults") || !options.flag("collector.disable-defaults");
+  const bool frequency = !options.spec("collector.cpufreq") ||
+                         (options.flag("collector.cpufreq") && (defaults || options.given("collector.cpufreq")));
   return std::make_unique<Cpu>(
       host, Cpu::Config{options.flag("collector.cpu.guest"), info, frequency, std::move(*flags), std::move(*bugs)});
 }

@@ -95,6 +95,7 @@ FLAGS = [
 ]
 COLLECTOR_FLAGS = {
     "cpu": [
+        "--collector.cpufreq",  # whose frequencies come from cpuinfo too
         "--collector.cpu.info",
         "--collector.cpu.info.bugs-include=^(cpu_meltdown|spectre_.*|mds)$",
         "--collector.cpu.info.flags-include=^(aes|avx.?|constant_tsc)$",

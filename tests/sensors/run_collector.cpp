@@ -29,6 +29,10 @@ std::string without(std::string text, const std::string& root) {
   return text;
 }
 
+// Of all collectors; one collector may ask for another's.
+constexpr FlagSpec kSwitches[] = {{"collector.disable-defaults", FlagType::boolean, "false"},
+                                  {"collector.cpufreq", FlagType::boolean, "true"}};
+
 }  // namespace
 
 std::string lines_with(std::string_view text, std::string_view needle) {
@@ -57,6 +61,7 @@ CollectorFixture::CollectorFixture(std::string_view collector, const Tree& tree,
   host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock);
   const auto& info = info_of(collector);
   options_.declare(info.flags);
+  options_.declare(kSwitches);
   for (const auto& [flag, value] : flags) {
     const auto* spec = options_.spec(flag);
     if (!spec) throw std::runtime_error("no such flag: " + flag);
