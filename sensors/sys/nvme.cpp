@@ -76,16 +76,18 @@ class Nvme final : public Collector {
   }
 
  private:
-  // Both sizes are in logical blocks for node_exporter, and so here; the kernel's `size` is in 512 bytes.
+  // Both sizes are in logical blocks for node_exporter, and so here; the kernel's `size` is in 512 bytes. `nuse`
+  // is there since 6.8; without it node_exporter 1.12 says nothing about any NVMe device.
   static void emit(std::string_view device, std::string_view id, Namespace& files, BatchWriter& out) {
-    const auto block = static_cast<double>(files.block.u64().value_or(0));
-    const auto size = static_cast<double>(files.size.u64().value_or(0)) * block;
-    const auto used = static_cast<double>(files.used.u64().value_or(0)) * block;
+    const auto block = files.block.number(), size = files.size.number(), used = files.used.number();
     out.set(kMetrics[1], 1, device, id, files.ana_state.text().value_or("unknown"));
-    out.set(kMetrics[2], size, device, id);
-    out.set(kMetrics[3], size, device, id);
-    out.set(kMetrics[4], used, device, id);
-    out.set(kMetrics[5], block, device, id);
+    if (!block) return;
+    if (size) {
+      out.set(kMetrics[2], *size * *block, device, id);
+      out.set(kMetrics[3], *size * *block, device, id);
+    }
+    if (used) out.set(kMetrics[4], *used * *block, device, id);
+    out.set(kMetrics[5], *block, device, id);
   }
 
   KernelItems<Device> devices_;

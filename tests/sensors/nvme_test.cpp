@@ -29,11 +29,16 @@ TEST(Nvme, Cases) {
           {"without details",
            {{"sys/class/nvme/nvme0/nvme0n2/x", ""}},
            "node_nvme_info{cntlid=\"\",device=\"nvme0\",firmware_revision=\"\",model=\"\",serial=\"\",state=\"\"} 1\n"
-           "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme0\",nsid=\"2\"} 1\n"
-           "node_nvme_namespace_capacity_bytes{device=\"nvme0\",nsid=\"2\"} 0\n"
-           "node_nvme_namespace_size_bytes{device=\"nvme0\",nsid=\"2\"} 0\n"
-           "node_nvme_namespace_used_bytes{device=\"nvme0\",nsid=\"2\"} 0\n"
-           "node_nvme_namespace_logical_block_size_bytes{device=\"nvme0\",nsid=\"2\"} 0\n",
+           "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme0\",nsid=\"2\"} 1\n",
+           ""},
+          {"before 6.8 nothing says what is used",
+           {{"sys/class/nvme/nvme1/nvme1n1/size", "8\n"},
+            {"sys/class/nvme/nvme1/nvme1n1/queue/logical_block_size", "512\n"}},
+           "node_nvme_info{cntlid=\"\",device=\"nvme1\",firmware_revision=\"\",model=\"\",serial=\"\",state=\"\"} 1\n"
+           "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme1\",nsid=\"1\"} 1\n"
+           "node_nvme_namespace_capacity_bytes{device=\"nvme1\",nsid=\"1\"} 4096\n"
+           "node_nvme_namespace_size_bytes{device=\"nvme1\",nsid=\"1\"} 4096\n"
+           "node_nvme_namespace_logical_block_size_bytes{device=\"nvme1\",nsid=\"1\"} 512\n",
            ""},
           {"none", {}, "", "absent: /sys/class/nvme: No such file or directory (ENOENT)"},
       });
