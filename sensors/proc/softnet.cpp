@@ -31,7 +31,7 @@ struct Column {
 };
 constexpr Column kColumns[] = {{0, kProcessed}, {1, kDropped},    {2, kSqueezed}, {8, kCollision},
                                {9, kRps},       {10, kFlowLimit}, {11, kBacklog}};
-constexpr std::size_t kColumnsAtLeast = 9, kCpuColumn = 12, kColumnsMost = 13;
+constexpr std::size_t kColumnsAtLeast = 9, kBacklogColumn = 11, kCpuColumn = 12, kColumnsMost = 13;
 
 class Softnet final : public Collector {
  public:
@@ -53,6 +53,9 @@ class Softnet final : public Collector {
         columns[count++] = *n;
       }
       if (count < kColumnsAtLeast) return malformed(file_.path(), line, "at least nine columns");
+      // The backlog and the CPU's number came together: twelve columns are no kernel's, and no backlog to
+      // node_exporter.
+      if (count <= kCpuColumn) columns[kBacklogColumn] = 0;
       // Since 5.14 the row names its CPU; before, rows of offline CPUs are simply missing.
       const Decimal cpu(count > kCpuColumn ? columns[kCpuColumn] : row);
       for (const auto& column : kColumns) out.set(kMetrics[column.family], columns[column.at], cpu);

@@ -38,6 +38,18 @@ TEST(Softnet, Cases) {
                    "node_softnet_flow_limit_count_total{cpu=\"0\"} 0\n"
                    "node_softnet_backlog_len{cpu=\"0\"} 0\n",
                    ""},
+                  {"a backlog only beside the CPU's number",
+                   {{"proc/net/softnet_stat",
+                     "00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000002 00000003 "
+                     "00000004 00000005\n"}},
+                   "node_softnet_processed_total{cpu=\"0\"} 1\n"
+                   "node_softnet_dropped_total{cpu=\"0\"} 0\n"
+                   "node_softnet_times_squeezed_total{cpu=\"0\"} 0\n"
+                   "node_softnet_cpu_collision_total{cpu=\"0\"} 2\n"
+                   "node_softnet_received_rps_total{cpu=\"0\"} 3\n"
+                   "node_softnet_flow_limit_count_total{cpu=\"0\"} 4\n"
+                   "node_softnet_backlog_len{cpu=\"0\"} 0\n",
+                   ""},
                   {"torn",
                    {{"proc/net/softnet_stat", "00000001 00000000"}},
                    "",
