@@ -188,7 +188,10 @@ class Bcachefs final : public Collector {
         auto line = take_line(rest);
         if (take_prefix(line, "since filesystem creation:")) value = human(line);
       }
-      if (!value) return malformed(counter_file.file.path(), trim(*text), "'since filesystem creation: N'");
+      if (!value) {  // a number of a file of its own: the others are good
+        out.problem(malformed(counter_file.file.path(), trim(*text), "'since filesystem creation: N'").value());
+        continue;
+      }
       if (!counter_file.desc)
         counter_file.desc = &pool_->get("node_bcachefs_" + name + "_total", counter,
                                         "Bcachefs counter " + name + " since filesystem creation.", "uuid");
