@@ -27,8 +27,12 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string_view closest(std::string_view word, std::span<const std::string_view> candidates) {
   std::string_view best;
   std::size_t best_distance = std::min<std::size_t>(2, (word.size() + 2) / 3) + 1;
-  for (const auto c : candidates)
+  for (const auto c : candidates) {
+    // So much they differ at least; a word may be a megabyte.
+    const auto longer = std::max(word.size(), c.size()) - std::min(word.size(), c.size());
+    if (longer >= best_distance) continue;
     if (const auto d = distance(word, c); d < best_distance) best = c, best_distance = d;
+  }
   return best;
 }
 

@@ -146,6 +146,7 @@ class Lexer {
       while (is_alpha(peek()) || is_digit(peek())) ++at_;
       const auto word = text_.substr(begin_, at_ - begin_);
       const auto ms = parse_duration_ms(word);
+      if (ms == kTooLong) return bad(fmt::format("'{}' is longer than 292 years", word), word.size());
       if (ms < 0)
         return bad(fmt::format("'{}' is neither a number nor a duration; write e.g. 10, 1e6, 5m, 1h30m", word),
                    word.size());
@@ -266,20 +267,20 @@ std::int64_t parse_duration_ms(std::string_view text) {
   bool any = false;
   while (!text.empty()) {
     const auto n = take_u64(text);
-    if (!n || *n > 1'000'000'000'000) return -1;
+    if (!n) return -1;
     std::size_t size = 0;
     while (size < text.size() && is_alpha(text[size])) ++size;
     const auto name = text.substr(0, size);
     text.remove_prefix(size);
     while (unit < std::size(kUnits) && kUnits[unit].name != name) ++unit;
     if (unit == std::size(kUnits)) return -1;
-    const auto ms = static_cast<std::int64_t>(*n);
-    if (ms > std::numeric_limits<std::int64_t>::max() / 4 / kUnits[unit].ms) return -1;
-    total += ms * kUnits[unit].ms;
+    const auto ms = static_cast<std::int64_t>(std::min<std::uint64_t>(*n, kMaxDurationMs));
+    // At most a unit more than kMaxDurationMs: the sum of all does not overflow.
+    total += std::min(ms, kMaxDurationMs / kUnits[unit].ms + 1) * kUnits[unit].ms;
     ++unit;
     any = true;
   }
-  return any ? total : -1;
+  return !any ? -1 : total > kMaxDurationMs ? kTooLong : total;
 }
 
 std::string duration_text(std::int64_t ms) {

@@ -67,7 +67,10 @@ struct Token {
 // All tokens up to and with Tok::end; stops at the first thing that is no token and says so.
 std::vector<Token> lex(std::string_view text, std::vector<Problem>& problems);
 
-// Prometheus durations: 1w2d3h4m5s6ms, in that order, at least one unit. -1 when it is none.
+// What Prometheus can hold: 2^63 nanoseconds, 292 years.
+constexpr std::int64_t kMaxDurationMs = INT64_MAX / 1'000'000;
+constexpr std::int64_t kTooLong = -2;
+// Prometheus durations: 1w2d3h4m5s6ms, in that order, at least one unit. -1 when it is none, kTooLong above the most.
 std::int64_t parse_duration_ms(std::string_view text);
 // As Prometheus prints it: 300000 -> "5m".
 std::string duration_text(std::int64_t ms);

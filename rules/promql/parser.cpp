@@ -51,6 +51,8 @@ constexpr AggregateOp kAggregates[] = {
 };
 
 constexpr int kMaxDepth = 250;  // the parser and everything after it recurse
+// Nodes, matchers and names in lists. a + a + a + ... is a tree as deep as it is long.
+constexpr int kMaxParts = 5000;
 
 bool same_word(std::string_view a, std::string_view lower) {
   return std::ranges::equal(a, lower, [](char x, char y) { return (x >= 'A' && x <= 'Z' ? x | 0x20 : x) == y; });
@@ -91,8 +93,13 @@ class Parser {
     return take();
   }
 
+  void count_part() {
+    if (++parts_ > kMaxParts)
+      fail(now().where, fmt::format("more than {} parts; expected less, e.g. with recording rules", kMaxParts));
+  }
   template <class T>
   std::unique_ptr<T> make(std::uint32_t begin) {
+    count_part();
     auto e = std::make_unique<T>();
     e->where.begin = begin;
     return e;
@@ -116,8 +123,10 @@ class Parser {
     return false;
   }
 
+  [[noreturn]] void too_deep() const { fail(now().where, fmt::format("nested deeper than {} levels", kMaxDepth)); }
+
   ExprPtr binary(int least) {
-    if (++depth_ > kMaxDepth) fail(now().where, fmt::format("nested deeper than {} levels", kMaxDepth));
+    if (++depth_ > kMaxDepth) too_deep();
     ExprPtr lhs = unary();
     BinaryOp op{};
     int precedence = 0;
@@ -165,6 +174,7 @@ class Parser {
     while (now().kind != Tok::right_paren) {
       const auto t = expect(Tok::identifier, "a label name or ')'");
       if (!valid_label_name(t.text)) fail(t.where, fmt::format("'{}' is not a label name", t.text));
+      count_part();
       names.emplace_back(t.text);
       if (now().kind != Tok::comma) break;
       take();
@@ -192,9 +202,11 @@ class Parser {
 
   // [range], [range:step], offset, @ - any number of times, each on what came before.
   ExprPtr postfix(ExprPtr e) {
-    while (true) {
-      if (now().kind == Tok::left_bracket) e = brackets(std::move(e));
-      else if (word("offset")) offset(*e);
+    for (int depth = depth_;;) {
+      if (now().kind == Tok::left_bracket) {
+        if (++depth > kMaxDepth) too_deep();
+        e = brackets(std::move(e));
+      } else if (word("offset")) offset(*e);
       else if (now().kind == Tok::at) at_modifier(*e);
       else return e;
       e->where.end = last_end();
@@ -234,7 +246,7 @@ class Parser {
     if (now().kind == Tok::duration) return take().duration_ms;
     if (now().kind == Tok::number) {  // seconds, as Prometheus 3 reads it
       const auto t = take();
-      if (!(std::abs(t.number) < 1e12)) fail(t.where, fmt::format("'{}' is no duration", t.text));
+      if (!(std::abs(t.number) < kMaxDurationMs / 1000)) fail(t.where, fmt::format("'{}' is no duration", t.text));
       return static_cast<std::int64_t>(std::llround(t.number * 1000));
     }
     unexpected(expected);
@@ -391,6 +403,7 @@ class Parser {
   void matcher(Selector& s) {
     const auto name = expect(Tok::identifier, "a label name or '}'");
     if (!valid_label_name(name.text)) fail(name.where, fmt::format("'{}' is not a label name", name.text));
+    count_part();
     Matcher m;
     m.name = std::string(name.text);
     switch (now().kind) {
@@ -419,7 +432,7 @@ class Parser {
   std::string_view text_;
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, parts_ = 0;
   std::vector<const Expr*> offset_seen_;
 };
 

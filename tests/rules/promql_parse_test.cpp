@@ -71,6 +71,8 @@ TEST(Lexer, Durations) {
   }
   for (const char* bad : {"", "5", "m", "5m ", "5 m", "-5m", "1m1m", "1s1m", "99999999999999999999s"})
     EXPECT_EQ(parse_duration_ms(bad), -1) << bad;
+  for (const char* longer : {"293y", "292y52w", "99999999999y", "999999999999y999999999999w999999999999s"})
+    EXPECT_EQ(parse_duration_ms(longer), kTooLong) << longer;
 }
 
 // What Prometheus prints for them; `=` where that is the text itself.
@@ -242,6 +244,36 @@ TEST(Parser, DepthIsLimited) {
   problems.clear();
   EXPECT_FALSE(parse(std::string(100'000, '-') + "1", problems));
   EXPECT_TRUE(parse(std::string(100, '(') + "1" + std::string(100, ')'), problems));
+}
+
+std::string repeated(std::string_view text, std::size_t times) {
+  std::string out;
+  for (std::size_t i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+// What is only long is deep, too, as a tree; and what is checked pairwise takes long.
+TEST(Parser, LengthIsLimited) {
+  const auto many = [](std::string_view text) { return repeated(text, 100'000); };
+  const std::pair<const char*, std::string> cases[] = {
+      {"a chain", "1" + many("+1")},
+      {"subqueries", "up" + many("[5m:1m]")},
+      {"matchers", "{" + many("a=\"b\",") + "}"},
+      {"names", "sum by (" + many("a,") + "b) (up)"},
+      {"arguments", "label_join(" + many("1,") + "1)"},
+  };
+  for (const auto& [name, text] : cases) {
+    SCOPED_TRACE(name);
+    std::vector<Problem> problems;
+    EXPECT_FALSE(compile(text, problems));
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_EQ(problems[0].what, name == std::string_view("subqueries")
+                                    ? "nested deeper than 250 levels"
+                                    : "more than 5000 parts; expected less, e.g. with recording rules");
+  }
+  std::vector<Problem> problems;
+  EXPECT_TRUE(compile("up" + repeated(" or up", 1000), problems));
+  EXPECT_FALSE(compile(repeated("f", 1'000'000) + "(up)", problems));  // looks for no name like it
 }
 
 TEST(Check, NumbersTheNodes) {
