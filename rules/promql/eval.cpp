@@ -21,6 +21,10 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // How far back `@ <time>` is kept for: no rule can say how long it will go on asking for a moment of the past.
 constexpr std::int64_t kFixedTimePastMs = 3'600'000;
+// Of a label that label_replace() or label_join() makes: nested, each can double what the one before made.
+constexpr std::size_t kMaxLabelBytes = 64 * 1024;
+// What a point of a subquery costs in units of work: it is kept, and its sample was searched by time.
+constexpr std::int64_t kSubqueryPointWork = 10;
 constexpr char kManyToOne[] =
     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
 
@@ -52,7 +56,7 @@ bool compare(BinaryOp op, double l, double r) {
 // `$1`, `${1}`, `$name`, `$$` as Go's regexp.Expand reads them.
 std::string expand(std::string_view pattern, const RE2& re, const std::vector<re2::StringPiece>& groups) {
   std::string out;
-  while (!pattern.empty()) {
+  while (!pattern.empty() && out.size() <= kMaxLabelBytes) {
     const auto dollar = pattern.find('$');
     out += pattern.substr(0, dollar);
     if (dollar == std::string_view::npos) break;
@@ -99,6 +103,7 @@ class Evaluator::Impl {
 
   Result<Value> eval(std::int64_t t, std::int64_t start, std::int64_t end) {
     error_.clear();
+    work_left_ = options_.max_work;
     start_ = start;
     end_ = end;
     Value v;
@@ -148,6 +153,12 @@ class Evaluator::Impl {
   }
   void fail(std::string what) {
     if (error_.empty()) error_ = std::move(what);
+  }
+  void spend(std::size_t work) {
+    work_left_ -= static_cast<std::int64_t>(work);
+    if (work_left_ < 0)
+      fail(
+          "the expression reads too many samples; expected shorter ranges, longer steps of subqueries or fewer series");
   }
 
   void bind(const Expr& e, std::int64_t past) {
@@ -205,6 +216,7 @@ class Evaluator::Impl {
   // ---- scalars
 
   double scalar(const Expr& e, std::int64_t t) {
+    spend(1);
     switch (e.kind) {
       case Kind::number: return static_cast<const NumberLiteral&>(e).value;
       case Kind::paren: return scalar(*static_cast<const Paren&>(e).inner, t);
@@ -233,6 +245,7 @@ class Evaluator::Impl {
 
   // After an error nothing more is computed: what failed may have left samples without a matching shape.
   const Vector& vector(const Expr& e, std::int64_t t) {
+    spend(1);
     const auto& out = vector_of(e, t);
     return error_.empty() ? out : nothing_;
   }
@@ -258,6 +271,7 @@ class Evaluator::Impl {
     const auto& selection = source_.select(n.handle);
     out.shape = selection.shape;
     const auto at = shifted(s.shift, t);
+    spend(selection.ids.size());
     for (std::uint32_t i = 0; i < selection.ids.size(); ++i)
       if (const auto p = source_.at(selection.ids[i], at, options_.lookback_ms))
         out.samples.push_back({i, timestamps ? static_cast<double>(p->t_ms) / 1000 : p->value});
@@ -270,6 +284,7 @@ class Evaluator::Impl {
     if (c.in != in) {
       c.in = in;
       c.relabelled = vitald::promql::relabel(in, f);
+      if (!error_.empty()) c.in.reset();  // it may be that of some series only
     }
     return c.relabelled;
   }
@@ -698,8 +713,11 @@ class Evaluator::Impl {
     const auto first = options_.dialect == Dialect::v3 ? context.start_ms + 1 : context.start_ms;
     const auto& selection = source_.select(nodes_[m.selector->id].handle);
     auto& buffer = node(e).cache->buffer;
-    for (std::uint32_t i = 0; i < selection.ids.size(); ++i)
-      f(i, source_.range(selection.ids[i], first, context.end_ms, buffer));
+    for (std::uint32_t i = 0; i < selection.ids.size() && error_.empty(); ++i) {
+      const auto points = source_.range(selection.ids[i], first, context.end_ms, buffer);
+      spend(1 + points.count);
+      f(i, points);
+    }
     return selection.shape;
   }
 
@@ -719,6 +737,7 @@ class Evaluator::Impl {
     for (auto& column : c.columns) column.times.clear(), column.values.clear();
     for (; at <= context.end_ms && error_.empty(); at += step) {
       const auto& v = vector(*s.inner, at);
+      spend(kSubqueryPointWork * (1 + v.samples.size()));
       if (v.shape != last) {
         last = v.shape;
         series_of.assign(last->series.size(), UINT32_MAX);
@@ -795,6 +814,16 @@ class Evaluator::Impl {
     });
   }
 
+  Labels with_label(const Labels& labels, const std::string& name, const std::string& value) {
+    if (value.size() > kMaxLabelBytes)
+      fail(fmt::format("label {} would be longer than {} bytes", name, kMaxLabelBytes));
+    spend(value.size());
+    if (!error_.empty()) return labels;
+    LabelsBuilder b(labels);
+    b.set(name, value);
+    return b.labels();
+  }
+
   void label_replace(const Call& call, std::int64_t t, Node& n) {
     const auto& in = vector(*call.args[0], t);
     const auto &dst = text(*call.args[1]), &replacement = text(*call.args[2]), &src = text(*call.args[3]);
@@ -813,10 +842,7 @@ class Evaluator::Impl {
       if (!re.Match({value.data(), value.size()}, 0, value.size(), RE2::ANCHOR_BOTH, groups.data(),
                     static_cast<int>(groups.size())))
         return l;
-      const auto result = expand(replacement, re, groups);
-      LabelsBuilder b(l);
-      b.set(dst, result);
-      return b.labels();
+      return with_label(l, dst, expand(replacement, re, groups));
     });
     finish(n, r);
   }
@@ -831,13 +857,11 @@ class Evaluator::Impl {
         return fail(fmt::format("invalid source label name in label_join(): {}", text(*call.args[i])));
     const auto& r = relabel(*n.cache, in.shape, [&](const Labels& l) {
       std::string joined;
-      for (std::size_t i = 3; i < call.args.size(); ++i) {
+      for (std::size_t i = 3; i < call.args.size() && joined.size() <= kMaxLabelBytes; ++i) {
         if (i > 3) joined += separator;
         joined += l.get(text(*call.args[i]));
       }
-      LabelsBuilder b(l);
-      b.set(dst, joined);
-      return b.labels();
+      return with_label(l, dst, joined);
     });
     finish(n, r);
   }
@@ -881,6 +905,7 @@ class Evaluator::Impl {
   std::int64_t start_ = 0, end_ = 0;
   const Vector nothing_{empty_shape(), {}};
   std::string error_;
+  std::int64_t work_left_ = 0;
 };
 
 Evaluator::Evaluator(const Expr& root, SeriesSource& source, EvalOptions options)

@@ -20,6 +20,8 @@ struct EvalOptions {
   std::int64_t subquery_step_ms = 60'000;  // of subqueries without one
   std::int64_t past_ms = 0;                // it will be evaluated this far behind the newest samples
   Dialect dialect = Dialect::v3;
+  // An evaluation that takes more ends in an error: one unit is about a sample read, 10 to 20 ns.
+  std::int64_t max_work = 50'000'000;
 };
 
 struct Sample {

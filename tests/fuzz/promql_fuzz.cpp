@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   add(Labels({{"__name__", "b"}, {"x", "1"}}), {0, 0, -1, 1e-308, 7});
   add(Labels({{"__name__", "h_bucket"}, {"le", "1"}}), {1, 2, 2, 3, 4});
   add(Labels({{"__name__", "h_bucket"}, {"le", "+Inf"}}), {1, 2, 5, 6, 9});
-  Evaluator evaluator(*tree, source);
+  Evaluator evaluator(*tree, source, {.max_work = 100'000});
   (void)evaluator.eval(60'000);
   (void)evaluator.eval(75'000);
   return 0;

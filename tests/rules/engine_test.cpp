@@ -189,6 +189,28 @@ groups:
   EXPECT_NE(view->groups[2].rules[0].last_error.find("limit of 1"), std::string::npos);
 }
 
+TEST(Engine, WorkOfARuleIsBounded) {
+  std::string bomb = "x";
+  for (int i = 0; i < 30; ++i) bomb = "label_join(" + bomb + ", 'device', 'x', 'device', 'device')";
+  Machine m(R"yaml(
+groups:
+  - name: g
+    rules:
+      - {record: a, expr: 'max_over_time(x[290y:1ms])'}
+      - {record: b, expr: 'max_over_time(vector(1)[290y:1ms])'}
+      - {record: c, expr: 'max_over_time(max_over_time(x[1d:1s])[1d:1s])'}
+      - {record: d, expr: "label_replace(x, 'device', '$1$1$1$1$1$1$1$1$1$1', 'device', '(.*)')"}
+      - {record: e, expr: ")yaml" +
+            bomb + "\"}\n");
+  for (int i = 0; i < 2; ++i) m.cycle({{"x", "a", 1}});
+  const auto rules = m.engine->view()->groups.at(0).rules;
+  for (const auto i : {0, 1, 2})
+    EXPECT_TRUE(rules.at(static_cast<std::size_t>(i)).last_error.starts_with("the expression reads too many samples"))
+        << rules[static_cast<std::size_t>(i)].last_error;
+  EXPECT_EQ(rules.at(3).health, "ok");
+  EXPECT_EQ(rules.at(4).last_error, "label device would be longer than 65536 bytes");
+}
+
 TEST(Engine, Thresholds) {
   Machine m(R"(
 thresholds:
