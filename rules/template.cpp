@@ -350,6 +350,8 @@ struct Term {
   std::vector<Term> args;  // of a call; the stages of a pipeline
 };
 
+constexpr std::size_t kMaxDepth = 100;  // of parentheses, of ifs: parsing, expanding and freeing recurse
+
 struct Token {
   enum class Kind : std::uint8_t { word, string, number, pipe, open, close, end } kind = Kind::end;
   std::string text;
@@ -422,8 +424,10 @@ class ActionParser {
         break;
       }
       case Token::Kind::open: {
+        if (++depth_ > kMaxDepth) throw Fault{now_.at, fmt::format("nested deeper than {} levels", kMaxDepth)};
         take();
         t = pipeline();
+        --depth_;
         if (now_.kind != Token::Kind::close) throw Fault{now_.at, "expected ')'"};
         break;
       }
@@ -485,7 +489,7 @@ class ActionParser {
   }
 
   std::string_view text_;
-  std::size_t base_, at_ = 0;
+  std::size_t base_, at_ = 0, depth_ = 0;
   Token now_;
 };
 
@@ -572,6 +576,7 @@ Result<Template> Template::parse(std::string_view text) {
       const auto word = parser.now();
       if (word.kind == Token::Kind::end) throw Fault{start, "empty '{{ }}'"};
       if (word.text == "if") {
+        if (open.size() >= kMaxDepth) throw Fault{start, fmt::format("nested deeper than {} levels", kMaxDepth)};
         parser.take();
         auto node = std::make_unique<Node>();
         node->condition = true;

@@ -83,6 +83,16 @@ TEST(Template, Errors) {
   }
 }
 
+TEST(Template, DepthIsLimited) {
+  std::string ifs;
+  for (int i = 0; i < 100'000; ++i) ifs += "{{ if true }}";
+  for (const auto& text : {"{{ " + std::string(100'000, '(') + " }}", ifs}) {
+    const auto t = Template::parse(text);
+    ASSERT_FALSE(t);
+    EXPECT_TRUE(t.error().text.starts_with("template: nested deeper than 100 levels (at character ")) << t.error().text;
+  }
+}
+
 // Values as in template_test.go of Prometheus.
 TEST(Template, Humanize) {
   constexpr double kInf = std::numeric_limits<double>::infinity();
