@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <glob.h>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -29,6 +30,12 @@ constexpr std::string_view kRule[] = {"alert", "record", "expr", "for", "keep_fi
 constexpr std::string_view kThreshold[] = {"metric", "op",    "value",   "severity",    "for",    "keep_firing_for",
                                            "name",   "match", "summary", "description", "labels", "annotations"};
 constexpr std::string_view kThresholdGroup = "thresholds";
+constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has some dozens
+
+// Of a file with what its aliases repeat: a few lines of them can say more than fits into memory.
+constexpr std::size_t kMaxBytes = 8 << 20;
+
+struct TooMuch {};
 
 class Loader {
  public:
@@ -74,6 +81,13 @@ class Loader {
   };
   void say(int line, int column, std::string what) { problems_.push_back({line, column, std::move(what)}); }
 
+  void spend(const YAML::Node& at, std::size_t bytes) {
+    bytes_ += 2 + bytes;
+    if (bytes_ <= kMaxBytes) return;
+    say(at, fmt::format("more than {} MiB with all aliases, expected less in one file", kMaxBytes >> 20));
+    throw TooMuch{};
+  }
+
   // Is a map, with known keys, each once.
   bool map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
            std::string_view expected) {
@@ -81,6 +95,7 @@ class Loader {
     std::set<std::string> seen;
     for (const auto& entry : n) {
       const auto key = entry.first.IsScalar() ? entry.first.Scalar() : std::string("?");
+      spend(n, key.size() + (entry.second.IsScalar() ? entry.second.Scalar().size() : 0));
       if (!seen.insert(key).second) say(entry.first, fmt::format("'{}' is there twice, expected once", key));
       if (known.empty() || std::ranges::find(known, key) != known.end()) continue;
       const auto near = closest(key, known);
@@ -100,7 +115,10 @@ class Loader {
     const YAML::Node n = parent[key];
     if (!n || n.IsNull()) return out;
     if (!n.IsSequence()) return say(n, fmt::format("{} is {}, expected a list", key, kind(n))), out;
-    for (const auto& item : n) out.push_back(item);
+    for (const auto& item : n) {
+      spend(item, 0);
+      out.push_back(item);
+    }
     return out;
   }
 
@@ -120,7 +138,8 @@ class Loader {
     const auto t = text(parent, key);
     if (t.empty() || t == "0") return 0;
     const auto ms = promql::parse_duration_ms(t);
-    if (ms < 0) say(parent[key], fmt::format("{}: '{}' is not a duration, expected e.g. 30s, 5m, 1h30m", key, t));
+    if (ms == promql::kTooLong) say(parent[key], fmt::format("{}: '{}' is longer than 292 years", key, t));
+    else if (ms < 0) say(parent[key], fmt::format("{}: '{}' is not a duration, expected e.g. 30s, 5m, 1h30m", key, t));
     return std::max<std::int64_t>(ms, 0);
   }
 
@@ -170,6 +189,8 @@ class Loader {
     const YAML::Node n = parent[key];
     if (!n || n.IsNull()) return;
     if (!map(n, key, {}, "a map of names to texts")) return;
+    if (n.size() > kMaxTexts)
+      return say(n, fmt::format("{} names in {}, expected at most {}", n.size(), key, kMaxTexts));
     for (const auto& entry : n) {
       if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull())) {
         say(entry.second, fmt::format("{} is {}, expected text", key, kind(entry.second)));
@@ -295,6 +316,7 @@ class Loader {
   const std::string& file_;
   std::vector<Found> problems_;
   std::vector<std::string_view> lines_;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace
@@ -307,8 +329,13 @@ std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file
     if (const auto line = second_yaml_document(yaml))
       problems.push_back(fmt::format("{}:{}:1: a second document begins, expected one in a file", file, *line + 1));
     return groups;
+  } catch (const TooMuch&) {
+    loader.tell(problems);
+  } catch (const YAML::DeepRecursion& e) {
+    problems.push_back(fmt::format("{}:{}:{}: nested too deep", file, e.mark.line + 1, e.mark.column + 1));
   } catch (const YAML::ParserException& e) {
-    problems.push_back(fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, e.msg));
+    problems.push_back(
+        fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, log::one_line(e.msg)));
   } catch (const YAML::Exception& e) {  // the loader asks for types before it reads: this is a bug of ours
     problems.push_back(fmt::format("{}: {}", file, e.what()));
   }

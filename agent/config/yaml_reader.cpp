@@ -2,6 +2,7 @@
 #include "agent/config/yaml_reader.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/depthguard.h>
 
 #include <algorithm>
 #include <map>
@@ -42,6 +43,8 @@ std::optional<YAML::Node> YamlReader::document(const std::string& text) {
       say(mark, "", "a second document begins, expected one in a file");
     }
     return document;
+  } catch (const YAML::DeepRecursion& e) {
+    say(e.mark, "", "nested too deep");
   } catch (const YAML::Exception& e) {  // not YAML at all
     say(e.mark, "", e.msg + ", expected YAML");
   }

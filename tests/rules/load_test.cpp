@@ -71,6 +71,35 @@ groups:
   EXPECT_FALSE(g.rules[1].alert);
 }
 
+// What is short and says much, and what is long: one line that says so, soon.
+TEST(Load, Bombs) {
+  const auto many = [](std::string_view text, int times) {
+    std::string out;
+    for (int i = 0; i < times; ++i) out += text;
+    return out;
+  };
+  std::string labels;
+  for (int i = 0; i < 100'000; ++i) labels += fmt::format("l{}: x, ", i * 7919 % 100'003);
+  const std::tuple<const char*, std::string, const char*> cases[] = {
+      {"aliases",
+       "x: &r {alert: A, expr: up}\ny: &g {name: n, rules: [" + many("*r,", 3000) + "]}\ngroups: [" +
+           many("*g,", 3000) + "]",
+       "more than 8 MiB with all aliases, expected less in one file"},
+      {"labels", "groups: [{name: g, rules: [{alert: A, expr: up, labels: {" + labels + "}}]}]",
+       "100000 names in labels, expected at most 1000"},
+      {"lists", "groups: " + many("[", 10'000), "nested too deep"},
+      {"NUL", std::string("groups: \"\\\0\"", 12), "unknown escape character: \\x00, expected YAML"},
+  };
+  for (const auto& [name, yaml, want] : cases) {
+    SCOPED_TRACE(name);
+    std::vector<std::string> problems;
+    load_rules(yaml, "f.yaml", problems);
+    const auto all = fmt::format("{}", fmt::join(problems, "\n"));
+    EXPECT_LE(problems.size(), 5000u);
+    EXPECT_NE(all.find(want), all.npos) << all.substr(0, 1000);
+  }
+}
+
 TEST(Load, Files) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "vitald_rule_files";
   std::filesystem::create_directories(folder);
