@@ -198,11 +198,9 @@ void History::seal() {
     offsets[i] = static_cast<std::uint32_t>(std::min<std::int64_t>(head_times_[i] - base, UINT32_MAX));
   time_bases_.push_back(base);
   const auto block_end = head_times_[kBlock - 1];
-  std::int64_t longest = 0;
   for (const auto id : columned_) {
     auto& s = series_[id];
     auto& c = *s.column;
-    longest = std::max(longest, s.past_ms);
     if (block_end >= now_ms_ - s.past_ms) {
       c.blocks.push_back(history::Block::pack(c.head.data()));
     } else {
@@ -221,13 +219,16 @@ void History::seal() {
   }
   head_times_.erase(head_times_.begin(), head_times_.begin() + kBlock);
   head_first_ += kBlock;
-  std::size_t old = 0;
-  while (old < time_bases_.size() && time_bases_[old] + time_blocks_[old].back() < now_ms_ - longest) ++old;
-  time_bases_.erase(time_bases_.begin(), time_bases_.begin() + static_cast<std::ptrdiff_t>(old));
-  time_blocks_.erase(time_blocks_.begin(), time_blocks_.begin() + static_cast<std::ptrdiff_t>(old));
-  first_time_block_ += old;
   forget_gone();
   enforce_limit();
+  // Of the axis as much as some column still has blocks for.
+  auto first = head_first_ / kBlock;
+  for (const auto id : columned_)
+    if (!series_[id].column->blocks.empty()) first = std::min(first, series_[id].column->first_block);
+  const auto old = static_cast<std::ptrdiff_t>(first - first_time_block_);
+  time_bases_.erase(time_bases_.begin(), time_bases_.begin() + old);
+  time_blocks_.erase(time_blocks_.begin(), time_blocks_.begin() + old);
+  first_time_block_ = first;
 }
 
 // Series that nobody feeds any more and whose past has become too old for every rule.
