@@ -90,8 +90,10 @@ Result<> Netlink::receive(std::uint32_t sequence, const Each& each) {
       if (header.nlmsg_type == NLMSG_DONE) return {};
       if (header.nlmsg_type == NLMSG_ERROR) {
         const auto error = take_struct<nlmsgerr>(payload);
-        if (!error || error->error != 0) return fail(from_errno("netlink answer", error ? -error->error : EPROTO));
-        return {};
+        if (error && error->error == 0) return {};
+        // What is no negative errno (MAX_ERRNO, include/linux/err.h) did not come from the kernel.
+        const bool known = error && error->error < 0 && error->error >= -4095;
+        return fail(from_errno("netlink answer", known ? -error->error : EPROTO));
       }
       each(header.nlmsg_type, payload);
       if ((header.nlmsg_flags & NLM_F_MULTI) == 0) return {};

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <span>
 #include <string>
 
@@ -63,7 +64,7 @@ Nanoseconds duration(std::uint64_t fixed) {
 }
 Nanoseconds signed_duration(std::uint64_t difference) {
   const auto n = static_cast<std::int64_t>(difference);
-  return n < 0 ? -duration(static_cast<std::uint64_t>(-n)) : duration(difference);
+  return n < 0 ? -duration(0 - difference) : duration(difference);
 }
 // Since 1970. What would be before is of the era that begins in 2036.
 Nanoseconds unix_time(std::uint64_t stamp) {
@@ -193,7 +194,7 @@ class Ntp final : public Collector {
     reply.rtt = std::max<Nanoseconds>(signed_duration((received - sent) - (their_send - their_receive)), 0);
     const auto there = static_cast<std::int64_t>(their_receive - sent);
     const auto back = static_cast<std::int64_t>(their_send - received);
-    reply.offset = signed_duration(static_cast<std::uint64_t>(there + (back - there) / 2));
+    reply.offset = signed_duration(static_cast<std::uint64_t>(std::midpoint(there, back)));
     // Answers that came before their question, or arrived before they were sent: by so much the clocks differ.
     reply.min_error =
         std::max<Nanoseconds>({-signed_duration(their_receive - sent), signed_duration(their_send - received), 0});

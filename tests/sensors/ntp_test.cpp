@@ -127,6 +127,20 @@ TEST(Ntp, Sanity) {
   }
 }
 
+// Times that are half the range of the clock apart, or as far as there is.
+TEST(Ntp, OddTimes) {
+  for (const std::uint64_t first : {std::uint64_t{1}, kNow ^ 1ULL << 63, ~0ULL})
+    for (const std::uint64_t last : {first, kNow ^ 1ULL << 63, ~0ULL}) {
+      if (last < first) continue;
+      const Server server([&](Packet& p) {
+        put(p, 32, first, 8);
+        put(p, 40, last, 8);
+      });
+      CollectorFixture fixture("ntp", {}, {{"collector.ntp.server-port", server.port()}});
+      EXPECT_EQ(fixture.run().error, "");
+    }
+}
+
 TEST(Ntp, BadReplies) {
   struct Case {
     Server::Edit edit;
