@@ -139,6 +139,7 @@ bool walk(std::string_view rest, Open&& open, Text&& text) {
     if (closed) tag.remove_suffix(1);
     auto name = take_word(tag);
     if (const auto colon = name.find(':'); colon != std::string_view::npos) name.remove_prefix(colon + 1);
+    if (name.find('/') != std::string_view::npos) return false;  // no name of XML; the path would lie
     const auto length = path.size();
     path += '/';
     path += name;

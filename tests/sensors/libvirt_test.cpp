@@ -191,8 +191,8 @@ TEST(LibvirtXml, Damage) {
       EXPECT_FALSE(g) << n;
     }
   }
-  for (const auto* text :
-       {"</a>", "<>", "<a", "<a b=\"", "<a b='x>", "<![CDATA[", "<!--", "<domain><disk/></domain></x>"})
+  for (const auto* text : {"</a>", "<>", "<a", "<a b=\"", "<a b='x>", "<![CDATA[", "<!--",
+                           "<domain><disk/></domain></x>", "<domain><devices/disk/target></domain>"})
     EXPECT_FALSE(virt::parse_domain_xml(text)) << text;
   for (const auto* text :
        {"", "no xml", "<domain/>", "<domain><devices><disk/></devices></domain>", "<a b/>", "<a =/>"})
