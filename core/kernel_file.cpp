@@ -71,7 +71,10 @@ Result<std::string_view> KernelFile::read_open() {
     have += got;
     if (got == 0 || (got < want && is_last(how_, got))) return std::string_view(buf.data.get(), have);
     if (have < limit) continue;
-    if (limit >= kMaxBytes) return fail(Errc::io, path_ + ": does not end after 64 MiB");
+    if (limit >= kMaxBytes) {
+      buf = Scratch();  // not kept for files that are no larger than they should be
+      return fail(Errc::io, path_ + ": does not end after 64 MiB");
+    }
     limit *= 2;
     if (limit > buf.size) buf.grow();
     // Single-record files make their text for the offset 0 only: once more, with room for all of it.

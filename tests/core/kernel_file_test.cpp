@@ -52,6 +52,17 @@ TEST_F(KernelFileTest, ExactlyAsLargeAsTheBuffer) {
       EXPECT_EQ(read_kernel_file(file("n", std::string(n, 'y')), how)->size(), n);
 }
 
+TEST_F(KernelFileTest, WhatDoesNotEndIsAnError) {
+  const auto sparse = file("sparse", "");
+  std::filesystem::resize_file(sparse, std::size_t{1} << 30);
+  for (const auto& path : {sparse, std::string("/dev/zero")}) {
+    const auto text = read_kernel_file(path);
+    ASSERT_FALSE(text) << path;
+    EXPECT_EQ(text.error().text, path + ": does not end after 64 MiB");
+  }
+  EXPECT_EQ(*read_kernel_file(file("a", "text")), "text");
+}
+
 TEST_F(KernelFileTest, RealProcFiles) {
   KernelFile stat("/proc/stat");
   EXPECT_TRUE(stat.read()->starts_with("cpu "));
