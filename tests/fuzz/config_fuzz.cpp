@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// vitald.yaml, and the command line with one argument a line.
+// vitald.yaml, the file of --web.config.file, and the command line with one argument a line.
 #include "agent/config/config.h"
+#include "agent/http/web_config.h"
 #include "core/scan.h"
 #include "tests/fuzz/input.h"
 
@@ -9,6 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   auto text = Input(data, size).rest();
   std::vector<std::string> problems, warnings, arguments;
   (void)parse_config(std::string(text), "fuzz.yaml", problems);
+  (void)parse_web_config(std::string(text), "fuzz.yaml", problems);
   while (!text.empty()) arguments.emplace_back(take_line(text));
   // What prints and ends the process is no input of a parser.
   for (const auto& a : arguments)
