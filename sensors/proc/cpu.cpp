@@ -78,7 +78,7 @@ std::vector<std::uint64_t> parse_cpu_list(std::string_view text, bool& ok) {  //
     auto range = take_until(rest, ',');
     const auto first = parse_u64(take_until(range, '-'));
     const auto last = range.empty() ? first : parse_u64(range);
-    if (!first || !last || *last < *first || *last - *first > 65535) {
+    if (!first || !last || *last < *first || *last > 65535) {
       ok = false;
       return cpus;
     }

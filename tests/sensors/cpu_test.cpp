@@ -157,9 +157,12 @@ TEST(Cpu, OnlineAndIsolated) {
   tree[kCpus + "cpu0/topology/core_id"] = "0\n";
   tree[kCpus + "isolated"] = "\n";
   EXPECT_EQ(run_collector("cpu", tree).text, "");
-  tree[kCpus + "isolated"] = "3-1\n";
-  EXPECT_EQ(run_collector("cpu", tree).problems,
-            std::vector<std::string>{"malformed: /sys/devices/system/cpu/isolated: '3-1': a list like 1,3-5 expected"});
+  for (const std::string bad : {"3-1", "18446744073709551615", "18446744073709551614-18446744073709551615"}) {
+    tree[kCpus + "isolated"] = bad + "\n";
+    EXPECT_EQ(run_collector("cpu", tree).problems,
+              std::vector<std::string>{"malformed: /sys/devices/system/cpu/isolated: '" + bad +
+                                       "': a list like 1,3-5 expected"});
+  }
 }
 
 TEST(Cpu, Info) {
