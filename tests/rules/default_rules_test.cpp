@@ -102,7 +102,8 @@ Outcome run(std::string_view healthy, std::string_view changed) {
         if (l.name == "alertname") out.active.emplace(l.value);
     for (const auto& t : engine->take_transitions()) out.fired.insert(t.alert.labels.at("alertname"));
   }
-  for (const auto& g : engine->view()->groups)
+  const auto view = engine->view();
+  for (const auto& g : view->groups)
     for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name;
   return out;
 }

@@ -244,7 +244,8 @@ TEST(Engine, AllRuleFilesOfTheCorpusEvaluate) {
     s.batches = batches;
     ASSERT_TRUE(engine->evaluate(s));
   }
-  for (const auto& g : engine->view()->groups)
+  const auto view = engine->view();
+  for (const auto& g : view->groups)
     for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name << ": " << r.query;
   EXPECT_GT(engine->history_size().samples, 1000u);
 }

@@ -121,7 +121,7 @@ constexpr std::string_view kXml = R"(<?xml version='1.0'?>
 TEST(LibvirtThreads, VcpusFromProc) {
   const Tree good = {
       {"root/run/libvirt/qemu/web.pid", "27061"},
-      {"proc/27061/cmdline", std::string("/usr/bin/qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0", 63)},
+      {"proc/27061/cmdline", std::string("/usr/bin/qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0", 61)},
       {"proc/27061/task/27061/comm", "qemu-system-x86\n"},
       {"proc/27061/task/27070/comm", "CPU 1/KVM\n"},
       {"proc/27061/task/27070/schedstat", "97493446 161098745 3816\n"},

@@ -129,10 +129,11 @@ TEST(Ntp, Sanity) {
 
 // Times that are half the range of the clock apart, or as far as there is.
 TEST(Ntp, OddTimes) {
-  for (const std::uint64_t first : {std::uint64_t{1}, kNow ^ 1ULL << 63, ~0ULL})
-    for (const std::uint64_t last : {first, kNow ^ 1ULL << 63, ~0ULL}) {
+  constexpr std::uint64_t kTimes[] = {1, kNow ^ (std::uint64_t{1} << 63), ~std::uint64_t{0}};
+  for (const auto first : kTimes)
+    for (const auto last : kTimes) {
       if (last < first) continue;
-      const Server server([&](Packet& p) {
+      const Server server([=](Packet& p) {
         put(p, 32, first, 8);
         put(p, 40, last, 8);
       });
