@@ -14,7 +14,9 @@
 #include "agent/os/memory.h"
 #include "agent/os/service.h"
 #include "agent/pipeline/pipeline.h"
+#include "agent/reloader.h"
 #include "agent/report.h"
+#include "core/descriptors.h"
 #include "core/log.h"
 
 namespace vitald {
@@ -105,25 +107,26 @@ class Daemon {
     for (const int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, s);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // every thread inherits it; this one waits for them
     signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
 
     std::vector<std::string> problems;
     auto start = pipeline_config(config_, problems);
     auto listeners = open_listeners(config_.options, problems);
     auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
+    const auto connections = share_out_descriptors(listeners.size());
     if (print_problems(problems)) return 1;
 
     const auto path = std::string(config_.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
       urls_.push_back(fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
     const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
-                          [this] { return pipeline_.rules(); }, [this] { return reload(); }, path};
+                          [this] { return pipeline_.rules(); },
+                          [this](Reloader::Done done) { reloader_.ask(std::move(done)); }, path};
     const MetricsSource source{[this] { return hub_.latest(); },
                                [this](std::int64_t t) { return pipeline_.collect(t); },
                                [this] { return pipeline_.status(); }};
     server_ = std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source,
                                        host_.clock(), std::move(gate));
-    if (const auto started = server_->start(); !started) return print_problems({started.error().text}), 1;
+    if (const auto started = server_->start(connections); !started) return print_problems({started.error().text}), 1;
     pipeline_.start(std::move(start));
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
@@ -145,20 +148,19 @@ class Daemon {
       if (number < 0) continue;  // nothing yet
       if (number != SIGHUP) return end(number);
       notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
-      for (const auto& problem : reload()) log::error("the configuration in force stays", {{"err", problem}});
-      notify_service("READY=1");
+      reloader_.ask([](const auto&) { notify_service("READY=1"); });
     }
   }
 
  private:
-  // Both may take it: SIGHUP on the main thread, POST /-/reload on the server's.
   std::vector<std::string> reload() {
-    const std::lock_guard lock(reload_);
     std::vector<std::string> problems, warnings;
     auto next = load_config(arguments_, problems, warnings);
+    PipelineConfig pipeline;
+    if (problems.empty()) pipeline = pipeline_config(next, problems);
+    for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
-    auto pipeline = pipeline_config(next, problems);
-    if (!problems.empty()) return problems;
+    const std::lock_guard lock(config_mutex_);
     warn_of_fixed(config_.options, next.options);
     server_->set_max_age(next.options.duration_ns("web.max-age"));
     pipeline_.reload(std::move(pipeline));
@@ -168,13 +170,18 @@ class Daemon {
   }
 
   void print_report() {
-    const std::lock_guard lock(reload_);  // POST /-/reload may be at it
+    const std::lock_guard lock(config_mutex_);
     const auto snapshot = hub_.latest();
     const auto collectors = pipeline_.status();
     const auto rules = pipeline_.rules();
     static const std::vector<CollectorStatus> kNone;
-    const ReportInput input{urls_,       collectors ? *collectors : kNone,   snapshot ? snapshot->series_count() : 0,
-                            rules.get(), config_.options.list("rules.file"), config_.hooks};
+    const ReportInput input{urls_,
+                            collectors ? *collectors : kNone,
+                            snapshot ? snapshot->series_count() : 0,
+                            rules.get(),
+                            config_.options.list("rules.file"),
+                            config_.hooks,
+                            descriptors_are_short()};
     log::say(report(input));
   }
 
@@ -183,7 +190,7 @@ class Daemon {
     log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel already.
     const bool server_ended = server_->stop(kSecond / 2);
-    if (!pipeline_.stop(kSecond / 2) || !server_ended) _exit(0);
+    if (!pipeline_.stop(kSecond / 2) || !server_ended || !reloader_.idle(0)) _exit(0);
     return 0;
   }
 
@@ -194,7 +201,8 @@ class Daemon {
   std::unique_ptr<Server> server_;
   Pipeline pipeline_;
   std::vector<std::string> urls_;
-  std::mutex reload_;
+  std::mutex config_mutex_;  // guards config_ once the reloader may run
+  Reloader reloader_{[this] { return reload(); }};
 };
 
 }  // namespace
@@ -208,7 +216,7 @@ int run_daemon(Config config, const std::vector<std::string>& arguments) {
 
 int run_once(Config config, std::ostream& out) {
   signal(SIGPIPE, SIG_IGN);
-  raise_file_limit();
+  share_out_descriptors();
   std::vector<std::string> problems;
   auto start = pipeline_config(config, problems);
   if (print_problems(problems)) return 1;

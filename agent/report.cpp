@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <map>
 
+#include "core/descriptors.h"
+
 namespace vitald {
 namespace {
 
@@ -88,6 +90,7 @@ std::string report(const ReportInput& in) {
     alerts += fmt::format(", command '{}' ({})", hook.name, fmt::join(hook.command, " "));
   line(out, "alerts", alerts);
   line(out, "series", fmt::format("{}", in.series));
+  if (in.descriptors_are_short) line(out, "open files", kDescriptorsAreShort);
   return out;
 }
 

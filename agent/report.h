@@ -18,6 +18,7 @@ struct ReportInput {
   const RulesView* rules = nullptr;
   std::vector<std::string> rule_files;
   std::vector<CommandHookSettings> hooks;
+  bool descriptors_are_short = false;
 };
 std::string report(const ReportInput& input);
 

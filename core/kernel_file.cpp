@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -12,6 +14,8 @@
 #include <cerrno>
 #include <climits>
 #include <memory>
+
+#include "core/descriptors.h"
 
 namespace vitald {
 namespace {
@@ -89,8 +93,9 @@ Result<std::string_view> KernelFile::read() {
   auto text = read_open();
   if (!text && vanished(text.error().err)) {
     fd_.reset(kept ? open_kernel_file(path_) : -1);
-    if (fd_) return read_open();
+    if (fd_) text = read_open();
   }
+  if (fd_ && !may_keep(fd_.get())) fd_.reset();
   return text;
 }
 
@@ -104,6 +109,31 @@ bool KernelFile::mounts_unchanged() {
 
 Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how) {
   return KernelFile(path, how).read();
+}
+
+Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes) {
+  const Fd fd(open_kernel_file(path));
+  if (!fd) return fail(from_errno(path, errno));
+  struct stat st {};
+  if (fstat(fd.get(), &st) != 0) return fail(from_errno(path, errno));
+  const auto too_large = [&](std::string_view size) {
+    return fail(Errc::malformed, fmt::format("{}: {} bytes, expected at most {}", path, size, max_bytes));
+  };
+  const auto size = static_cast<std::size_t>(st.st_size);
+  if (size > max_bytes) return too_large(std::to_string(size));
+  std::string text(size + 1, '\0');  // one more, so that the end is seen without another round
+  std::size_t have = 0;
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), text.data() + have, text.size() - have);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(from_errno(path, errno));
+    have += static_cast<std::size_t>(n);
+    if (have > max_bytes) return too_large(fmt::format("more than {}", max_bytes));
+    if (n == 0) break;
+    if (have == text.size()) text.resize(std::min(2 * have + 4096, max_bytes + 1));
+  }
+  text.resize(have);
+  return text;
 }
 
 Result<std::vector<std::string>> list_directory(const std::string& path) {

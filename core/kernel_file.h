@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only door to /proc and /sys. A kernel file is no file: it has no size, it changes while it is read,
 // and its text is produced by the read. So it is opened once and re-read with pread: opening it
-// again would cost another 4 us (docs/performance.md).
+// again would cost another 4 us (docs/performance.md). Where descriptors are few (core/descriptors.h) it is
+// opened for every read.
 //
 // Opened O_NONBLOCK, so a FIFO or a device in place of an attribute gives nothing instead of hanging.
 #pragma once
@@ -56,6 +57,11 @@ class KernelFile {
 
 // For what is read once or rarely: open, read, close. The same buffer and the same errors.
 Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how = KernelFile::Read::whole);
+
+// A file that somebody wrote (configuration, rules, keys): all of it, or an error that names the file when it is
+// larger than `max_bytes`. What is no file of that kind and never ends is found out after so many bytes; a FIFO
+// without a writer is empty. May block where the file lies on a network.
+Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes);
 
 // Names in a directory without "." and "..", sorted bytewise. Errors: gone, denied, io.
 Result<std::vector<std::string>> list_directory(const std::string& path);

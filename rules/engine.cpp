@@ -17,6 +17,8 @@ namespace vitald {
 
 namespace {
 
+constexpr std::size_t kRuleFileBytes = 4 << 20;  // some ten thousand rules; yaml-cpp takes a second for it
+
 constexpr MetricDesc kMetrics[] = {
     {.name = "ALERTS", .type = MetricType::gauge, .help = "Pending and firing alerts of this host's rules, always 1."},
     {.name = "ALERTS_FOR_STATE",
@@ -97,9 +99,10 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
   const auto before = problems.size();
   auto impl = std::make_unique<Impl>(settings);
   for (const auto& file : find_rule_files(settings.files, problems)) {
-    const auto text = read_kernel_file(file, KernelFile::Read::records);  // never hangs on a FIFO
+    const auto text = read_text_file(file, kRuleFileBytes);
     if (!text) {
-      problems.push_back(text.error().text + ", expected a readable file");
+      problems.push_back(text.error().text +
+                         (text.error().kind == Errc::malformed ? "" : ", expected a readable file"));
       continue;
     }
     for (auto& g : load_rules(*text, file, problems)) impl->groups.push_back(std::move(g));

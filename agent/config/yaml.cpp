@@ -151,9 +151,10 @@ ConfigFile parse_config(const std::string& text, const std::string& name, std::v
 }
 
 ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems) {
-  const auto text = read_kernel_file(path, KernelFile::Read::records);  // never hangs on a FIFO
-  if (text) return parse_config(std::string(*text), path, problems);
-  problems.push_back(text.error().text + ", expected a readable file");
+  const auto text = read_text_file(path, kConfigBytes);
+  if (text) return parse_config(*text, path, problems);
+  problems.push_back(text.error().kind == Errc::malformed ? text.error().text
+                                                          : text.error().text + ", expected a readable file");
   return {};
 }
 

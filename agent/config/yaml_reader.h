@@ -15,6 +15,9 @@
 
 namespace vitald {
 
+// A larger configuration is none: yaml-cpp takes 0.3 s for it. Bytes.
+constexpr std::size_t kConfigBytes = 1 << 20;
+
 // "a map", "a list", "'text'", "nothing": for messages.
 std::string kind_of(const YAML::Node& node);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/config/yaml_reader.h"
 #include "core/kernel_file.h"
 #include "core/log.h"
 
@@ -34,12 +35,12 @@ std::unique_ptr<Gate> Gate::load(const std::string& path, std::vector<std::strin
 void Gate::read(std::vector<std::string>& problems) {
   const auto before = problems.size();
   stamps_ = {stamp(path_)};
-  const auto text = read_kernel_file(path_, KernelFile::Read::records);
+  const auto text = read_text_file(path_, kConfigBytes);
   if (!text) {
     problems.push_back("--web.config.file: " + text.error().text);
     return;
   }
-  auto config = parse_web_config(std::string(*text), path_, problems);
+  auto config = parse_web_config(*text, path_, problems);
   std::shared_ptr<const TlsCredentials> credentials;
   if (config.tls) {
     for (const auto* file : {&config.tls->cert_file, &config.tls->key_file, &config.tls->client_ca_file})

@@ -65,9 +65,9 @@ MetricsHandler::Scrape::Scrape(MetricsHandler& owner, const Request& request)
       gzip_(accepts_gzip(request.header("Accept-Encoding"))),
       collect_(copy(request.all("collect[]"))),
       exclude_(copy(request.all("exclude[]"))) {
-  const auto limit = owner.settings_.max_requests;
-  if (limit > 0 && owner.in_flight_ >= limit) {
-    refused_ = text_response(503, fmt::format("Limit of concurrent requests reached ({}), try again later.\n", limit));
+  if (owner.full()) {
+    refused_ = text_response(503, fmt::format("Limit of concurrent requests reached ({}), try again later.\n",
+                                              owner.settings_.max_requests));
     owner.instruments_->unavailable.Increment();
   } else {
     refused_ = owner.check_filter(collect_, exclude_);

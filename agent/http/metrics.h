@@ -61,6 +61,8 @@ class MetricsHandler {
 
   // There is a snapshot whose collection began at `boot_ns` or later.
   [[nodiscard]] bool has_since(std::int64_t boot_ns) const;
+  // As many as may be are being answered; the next one is refused.
+  [[nodiscard]] bool full() const { return settings_.max_requests > 0 && in_flight_ >= settings_.max_requests; }
   void set_max_age(std::int64_t ns) { settings_.max_age_ns = ns; }
 
  private:

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/http/server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -18,18 +20,25 @@
 #include <mutex>
 #include <optional>
 
+#include "core/descriptors.h"
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/scan.h"
 
 namespace vitald {
 namespace {
 
-constexpr unsigned kConnections = 256;
+// When fewer than an eighth of them are free, the least useful are closed. A client has this long to say
+// something first, or to take more of its answer: 250 ms are a few round trips.
+constexpr std::int64_t kGraceNs = 250'000'000;
 // To say a request. Between requests longer than the usual scrape interval, so that a server's connection stays.
 constexpr unsigned kRequestSeconds = 10, kIdleSeconds = 120;
 constexpr std::size_t kRequestBytes = 16 * 1024;  // request line and headers; more is answered with 431
 // A collection takes a fraction of a millisecond. One that takes this long may never end.
 constexpr std::int64_t kOverdueNs = 250'000'000;
+// A reload reads files, and these may lie on a server that does not answer.
+constexpr std::int64_t kReloadNs = 30'000'000'000;
+constexpr std::ptrdiff_t kReloads = 8;  // that wait
 constexpr std::int64_t kJoinNs = 2'000'000'000;
 constexpr std::size_t kBodyBytes = 64 * 1024;  // nothing here reads a body
 
@@ -39,6 +48,13 @@ using Body = std::shared_ptr<const std::string>;
 MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* value) {
   static_cast<std::vector<std::pair<std::string, std::string>>*>(into)->emplace_back(key, value ? value : "");
   return MHD_YES;
+}
+
+// "http://web1:9100/metrics" is what a proxy may send (RFC 9112, 3.2.2).
+std::string_view path_of(std::string_view target) {
+  if (!target.starts_with("http://") && !target.starts_with("https://")) return target;
+  const auto slash = target.find('/', target.find("//") + 2);
+  return slash == std::string_view::npos ? std::string_view("/") : target.substr(slash);
 }
 
 void free_body(void* body) { delete static_cast<Body*>(body); }
@@ -65,13 +81,39 @@ MHD_Result send(MHD_Connection* connection, const Response& response, const Head
 }  // namespace
 
 struct Server::Impl {
+  struct Exchange;
+
+  // One connection. `kept` of on_connection() points to it.
+  struct Peer {
+    MHD_Connection* connection = nullptr;
+    MHD_Daemon* daemon = nullptr;
+    std::int64_t since_boot_ns = 0;  // it was accepted, began its last request or ended it
+    // Whom to close first: who never said a whole request; who waits to say another one; who does not read.
+    enum class Rank : std::uint8_t { stranger, idle, slow } rank = Rank::stranger;
+    bool suspended = false, closing = false;
+    Exchange* exchange = nullptr;                       // the request that is being answered
+    std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
+    std::list<Peer>::iterator self;
+  };
+
+  // Outlives the request, and the server as well.
+  struct Reload {
+    explicit Reload(std::shared_ptr<const Fd> event) : wake(std::move(event)) {}
+    std::shared_ptr<const Fd> wake;
+    std::vector<std::string> problems;
+    std::atomic<bool> done{false};  // after `problems`
+  };
+
   // One request, from its headers to its last byte.
   struct Exchange {
     Request request;
     std::optional<MetricsHandler::Scrape> scrape;
     MHD_Connection* connection = nullptr;
+    Peer* peer = nullptr;
     std::size_t body_bytes = 0;
-    bool counted = false, admitted = false;  // by the gate
+    std::shared_ptr<Reload> reload;
+    std::int64_t until_boot_ns = std::numeric_limits<std::int64_t>::max();  // of one that is parked
+    bool counted = false, admitted = false;                                 // by the gate
   };
 
   Impl(std::vector<Listener> l, SiteSource s, MetricsHandler::Settings settings, MetricsSource source, const Clock& c,
@@ -83,6 +125,7 @@ struct Server::Impl {
         clock(c),
         gate(std::move(g)),
         wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        reload_wake(std::make_shared<const Fd>(fcntl(wake.get(), F_DUPFD_CLOEXEC, 0))),
         overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
         ending(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (gate) gate->set_wake(wake.get());
@@ -92,11 +135,18 @@ struct Server::Impl {
                                const char* /*version*/, const char* /*upload*/, std::size_t* upload_size,
                                void** state) {
     auto& impl = *static_cast<Impl*>(self);
+    ++impl.progress;
     try {
       auto* exchange = static_cast<Exchange*>(*state);
       if (!exchange) {
         MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, kRequestSeconds);
-        *state = begin(impl, connection, url, method).release();
+        auto begun = begin(impl, connection, url, method);
+        const auto length = parse_u64(begun->request.header("Content-Length"));
+        exchange = begun.release();
+        *state = exchange;
+        // Said before the body comes: a client that still sends it would see a broken connection only.
+        if (length.value_or(0) > kBodyBytes)
+          return impl.reply(*exchange, text_response(413, fmt::format("a body of more than {} bytes\n", kBodyBytes)));
         return MHD_YES;
       }
       if (*upload_size == 0) return impl.answer(*exchange);
@@ -109,13 +159,15 @@ struct Server::Impl {
     }
   }
 
-  static std::unique_ptr<Exchange> begin(const Impl& impl, MHD_Connection* connection, const char* url,
-                                         const char* method) {
+  static std::unique_ptr<Exchange> begin(Impl& impl, MHD_Connection* connection, const char* url, const char* method) {
     auto exchange = std::make_unique<Exchange>();
     exchange->connection = connection;
+    exchange->peer = impl.peer_of(connection);
+    exchange->peer->exchange = exchange.get();
+    impl.moved(*exchange->peer, Peer::Rank::slow);
     auto& request = exchange->request;
     request.method = method;
-    request.path = url;
+    request.path = path_of(url);
     request.arrived_boot_ns = impl.round_boot_ns;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
@@ -126,26 +178,56 @@ struct Server::Impl {
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, kIdleSeconds);
     auto* exchange = static_cast<Exchange*>(*state);
     if (!exchange) return;
+    static_cast<Impl*>(self)->moved(*exchange->peer, Peer::Rank::idle);
+    exchange->peer->exchange = nullptr;
     static_cast<Impl*>(self)->waiting.remove(exchange);
-    static_cast<Impl*>(self)->unproved.remove(exchange);
+    static_cast<Impl*>(self)->parked.remove(exchange);
     delete exchange;
     *state = nullptr;
   }
 
-  // Before the handshake of every connection: today's certificate, and what is asked of the client.
   static void on_connection(void* self, MHD_Connection* connection, void** kept, MHD_ConnectionNotificationCode code) {
-    using Credentials = std::shared_ptr<const TlsCredentials>;
+    auto& impl = *static_cast<Impl*>(self);
+    ++impl.progress;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-      delete static_cast<Credentials*>(*kept);
+      impl.peers.erase(static_cast<Peer*>(*kept)->self);
       *kept = nullptr;
       return;
     }
-    auto credentials = static_cast<Impl*>(self)->gate->credentials();
+    auto& peer = impl.peers.emplace_back();
+    *kept = &peer;
+    peer.self = std::prev(impl.peers.end());
+    peer.connection = connection;
+    peer.daemon = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON)->daemon;
+    peer.since_boot_ns = impl.round_boot_ns;
+    if (!impl.gate || !impl.gate->tls()) return;
+    // Before the handshake: today's certificate, and what is asked of the client.
+    auto credentials = impl.gate->credentials();
     auto* session = static_cast<gnutls_session_t>(
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
     // Without credentials of its own a session has none at all, and its handshake fails.
     if (const auto given = credentials->give_to(session); !given) log::error("TLS", {{"err", given.error().text}});
-    else *kept = new Credentials(std::move(credentials));
+    else peer.credentials = std::move(credentials);
+  }
+
+  static Peer* peer_of(MHD_Connection* connection) {
+    return static_cast<Peer*>(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
+  }
+
+  void moved(Peer& peer, Peer::Rank rank) {
+    peer.rank = rank;
+    peer.since_boot_ns = round_boot_ns;
+    peers.splice(peers.end(), peers, peer.self);
+  }
+
+  void suspend(const Exchange& exchange) {
+    MHD_suspend_connection(exchange.connection);
+    exchange.peer->suspended = true;
+  }
+  void resume(const Exchange& exchange) {
+    exchange.peer->suspended = false;
+    moved(*exchange.peer, Peer::Rank::slow);
+    MHD_resume_connection(exchange.connection);
   }
 
   MHD_Result reply(const Exchange& exchange, const Response& response) const {
@@ -170,28 +252,70 @@ struct Server::Impl {
       count(decision.refusal->status);
       return reply(exchange, *decision.refusal);
     } else if (decision.pending) {
-      MHD_suspend_connection(exchange.connection);
-      unproved.push_back(&exchange);
-      return MHD_YES;
+      return park(exchange);
     }
+    if (is_reload(exchange.request)) return reload(exchange);
     if (exchange.request.path != site.metrics_path) {
       const auto response = handle(exchange.request, site);
       count(response.status);
       return reply(exchange, response);
     }
     if (!is_read(exchange.request)) return reply(exchange, method_not_allowed("GET, HEAD"));
-    if (!exchange.scrape) exchange.scrape.emplace(metrics, exchange.request);
+    if (!exchange.scrape) {
+      if (metrics.full()) close_slow_scrapes();
+      exchange.scrape.emplace(metrics, exchange.request);
+    }
     if (const auto response = exchange.scrape->answer()) return reply(exchange, *response);
     if (stopping) return reply(exchange, text_response(503, "vitald is ending\n"));
-    MHD_suspend_connection(exchange.connection);
+    suspend(exchange);
     waiting.push_back(&exchange);
     return MHD_YES;
   }
 
-  // Lets the gate look again at those whose password was being compared.
-  void resume_unproved() {
-    for (const auto* exchange : unproved) MHD_resume_connection(exchange->connection);
-    unproved.clear();
+  MHD_Result park(Exchange& exchange) {
+    suspend(exchange);
+    parked.push_back(&exchange);
+    return MHD_YES;
+  }
+
+  MHD_Result reload(Exchange& exchange) {
+    const auto answered = [&](const Response& response) {
+      count(response.status);
+      return reply(exchange, response);
+    };
+    if (!exchange.reload) {
+      // They hold their connections for as long as it takes.
+      if (std::ranges::count_if(parked, [](const auto* e) { return e->reload != nullptr; }) >= kReloads)
+        return answered(text_response(503, "others wait for a reload already\n"));
+      exchange.reload = std::make_shared<Reload>(reload_wake);
+      exchange.until_boot_ns = clock.boot_ns() + kReloadNs;
+      site.reload([kept = exchange.reload](const std::vector<std::string>& problems) {
+        kept->problems = problems;
+        kept->done = true;
+        signal(*kept->wake);
+      });
+    }
+    if (exchange.reload->done) return answered(reloaded(exchange.reload->problems));
+    if (stopping) return answered(text_response(503, "vitald is ending\n"));
+    if (clock.boot_ns() < exchange.until_boot_ns) return park(exchange);
+    return answered(text_response(504,
+                                  "a file of the configuration cannot be read yet; what was in force stays until "
+                                  "it can, and the log will say so\n"));
+  }
+
+  // Lets the handler look again at those who wait for something else than a snapshot: for their password to be
+  // compared, or for a reload.
+  void resume_parked(bool all) {
+    const auto now = all ? std::numeric_limits<std::int64_t>::max() : clock.boot_ns();
+    for (auto it = parked.begin(); it != parked.end();) {
+      auto* exchange = *it;
+      if (exchange->until_boot_ns > now) {
+        ++it;
+        continue;
+      }
+      it = parked.erase(it);
+      resume(*exchange);
+    }
   }
 
   // Lets the handler of all, or of those whose deadline has come, look again.
@@ -204,7 +328,7 @@ struct Server::Impl {
         continue;
       }
       it = waiting.erase(it);
-      MHD_resume_connection(exchange->connection);
+      resume(*exchange);
     }
   }
 
@@ -215,9 +339,14 @@ struct Server::Impl {
       MHD_UNSIGNED_LONG_LONG t;
       if (MHD_get_timeout(d.get(), &t) == MHD_YES) earlier(static_cast<std::int64_t>(t));
     }
-    for (const auto* exchange : waiting)
-      earlier(
-          std::max<std::int64_t>(0, (exchange->scrape->deadline_boot_ns() - clock.boot_ns() + 999'999) / 1'000'000));
+    const auto now = waiting.empty() && parked.empty() ? 0 : clock.boot_ns();
+    const auto until = [&](std::int64_t boot_ns) {
+      earlier(std::max<std::int64_t>(0, (boot_ns - now + 999'999) / 1'000'000));
+    };
+    for (const auto* exchange : waiting) until(exchange->scrape->deadline_boot_ns());
+    for (const auto* exchange : parked)
+      if (exchange->reload) until(exchange->until_boot_ns);
+    if (crowded) earlier(kGraceNs / 5 / 1'000'000);
     return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   }
 
@@ -233,8 +362,7 @@ struct Server::Impl {
 
   // Collects for those who wait. False when it took so long that the other thread leads now: this one must
   // not touch anything any more.
-  bool collect_here(int me) {
-    std::int64_t fresh_ns = 0;
+  bool collect_here(int me, std::int64_t fresh_ns = 0) {
     for (const auto* exchange : waiting) fresh_ns = std::max(fresh_ns, exchange->scrape->fresh_boot_ns());
     {
       const std::lock_guard lock(lead);
@@ -289,17 +417,79 @@ struct Server::Impl {
     return leader == me;
   }
 
+  // Whoever holds connections and says nothing does not keep others out. Strangers go as soon as it becomes
+  // crowded, a client that keeps its connection for the next scrape, or reads slowly, only for another one.
+  void make_room(MHD_Daemon& daemon, unsigned most_with_strangers, unsigned most_without) {
+    auto open = connections(daemon);
+    for (const auto& peer : peers) open -= peer.daemon == &daemon && peer.closing ? 1 : 0;
+    for (const auto rank : {Peer::Rank::stranger, Peer::Rank::idle, Peer::Rank::slow})
+      for (auto& peer : peers) {
+        if (open <= (rank == Peer::Rank::stranger ? most_with_strangers : most_without)) break;
+        if (peer.daemon != &daemon || peer.rank != rank || peer.suspended || peer.closing) continue;
+        if (round_boot_ns - peer.since_boot_ns < kGraceNs) continue;
+        close(peer);
+        --open;
+      }
+  }
+
+  // MHD sees it in its next round, and ends the connection in all the ways that this needs.
+  static void close(Peer& peer) {
+    shutdown(MHD_get_connection_info(peer.connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd, SHUT_RDWR);
+    peer.closing = true;
+    if (peer.exchange) peer.exchange->scrape.reset();
+  }
+
+  // Those who have an answer and do not take it are no reason to refuse another scrape.
+  void close_slow_scrapes() {
+    for (auto& peer : peers) {
+      if (!metrics.full() || round_boot_ns - peer.since_boot_ns < 4 * kGraceNs) return;
+      if (peer.exchange && peer.exchange->scrape && !peer.suspended && !peer.closing) close(peer);
+    }
+  }
+  [[nodiscard]] unsigned roomy() const { return most - std::max(most / 8, 1U); }
+
   // At its limit of connections MHD does not listen, and begins again only in the call after the one in which
   // some ended. Nothing else may ever wake the loop for that.
-  void run_daemons() const {
+  void run_daemons() {
+    crowded = false;
     for (const auto& d : daemons) {
-      const bool full = connections(*d) >= kConnections;
+      const auto before = connections(*d);
+      if (before > roomy()) make_room(*d, roomy(), most - 1);
       MHD_run(d.get());
-      if (full && connections(*d) < kConnections) MHD_run(d.get());
+      if (before >= most && connections(*d) < most) MHD_run(d.get());
+      crowded = crowded || connections(*d) > roomy();
     }
   }
   static unsigned connections(MHD_Daemon& daemon) {
     return MHD_get_daemon_info(&daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+  }
+
+  // No descriptor is left for a client: the limit was lowered, or the whole machine has none. Then collectors keep
+  // none any more, which the collection that follows sees to. MHD accepts again only when a connection ends, and
+  // without any connection it would try and fail at full speed. False as with collect_here().
+  bool survive_without_descriptors(int me, bool suspicious) {
+    if (!stalled && !suspicious && round_boot_ns < look_again_boot_ns) return true;
+    look_again_boot_ns = round_boot_ns + 1'000'000'000;
+    constexpr int kNone = std::numeric_limits<int>::max();
+    if (!stalled) {
+      if (next_descriptor() != kNone) return true;
+      keep_descriptors_below(0);
+      if (!collect_here(me, round_boot_ns)) return false;
+    }
+    stalled = false;
+    for (const auto& d : daemons) {
+      const auto before = connections(*d);
+      if (before > 0) make_room(*d, 0, before - 1);
+      MHD_run(d.get());
+      if (before > 0 && connections(*d) >= before) stalled = true;
+      else MHD_run(d.get());  // see run_daemons()
+    }
+    stalled = stalled || next_descriptor() == kNone;
+    if (!stalled) return true;
+    crowded = true;  // look again soon
+    pollfd woken{wake.get(), POLLIN, 0};
+    poll(&woken, 1, 50);
+    return true;
   }
 
   // The loop, for as long as this thread leads.
@@ -310,26 +500,30 @@ struct Server::Impl {
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
     while (!stopping.load()) {
       const int timeout = timeout_ms();
-      fds[0].revents = 0;
+      for (auto& fd : fds) fd.revents = 0;
       if (timeout != 0 || !waiting.empty()) poll(fds.data(), fds.size(), timeout);
       if (fds[0].revents) {
         std::uint64_t n;
         [[maybe_unused]] const auto got = read(wake.get(), &n, sizeof n);
         if (const auto ns = new_max_age_ns.exchange(-1); ns >= 0) metrics.set_max_age(ns);
         resume(true);
-        resume_unproved();
-      } else if (!waiting.empty()) {
-        resume(false);
+        resume_parked(true);
+      } else {
+        if (!waiting.empty()) resume(false);
+        if (!parked.empty()) resume_parked(false);
       }
       round_boot_ns = clock.boot_ns();
+      const auto before = progress;
       run_daemons();
       if (!waiting.empty() && !somebody_waits) {
         if (!collect_here(me)) return;
         run_daemons();
       }
+      const bool in_vain = progress == before && std::ranges::any_of(fds, [](const auto& fd) { return fd.revents; });
+      if (!survive_without_descriptors(me, in_vain)) return;
     }
     resume(true);  // MHD wants none suspended when it ends
-    resume_unproved();
+    resume_parked(true);
     run_daemons();
     daemons.clear();
   }
@@ -347,8 +541,9 @@ struct Server::Impl {
   const Clock& clock;
   const std::unique_ptr<Gate> gate;  // null: everybody, over plain HTTP
   Fd wake;
-  Fd overdue;  // timerfd
-  Fd ending;   // stays readable
+  std::shared_ptr<const Fd> reload_wake;  // the same
+  Fd overdue;                             // timerfd
+  Fd ending;                              // stays readable
   std::mutex lead;
   int leader = 0;           // guarded by lead: which of the two threads runs the loop
   bool collecting = false;  // guarded by lead: it runs a collection just now
@@ -357,7 +552,13 @@ struct Server::Impl {
   // together share one collection.
   std::int64_t round_boot_ns = 0;
   std::atomic<std::int64_t> new_max_age_ns{-1};
-  std::list<Exchange*> waiting, unproved;
+  std::uint64_t progress = 0;  // connections and requests that began or ended
+  bool stalled = false;        // no descriptor was left to accept with
+  std::int64_t look_again_boot_ns = 0;
+  std::list<Peer> peers;  // who was last heard of longest ago comes first
+  bool crowded = false;
+  unsigned most = 0;  // connections at each listener
+  std::list<Exchange*> waiting, parked;
   std::vector<MhdDaemon> daemons;
   std::optional<pthread_t> threads[2];
 };
@@ -374,24 +575,24 @@ Server::~Server() {
   [[maybe_unused]] const auto* kept_for_the_stuck_one = impl_.release();
 }
 
-Result<> Server::start() {
+Result<> Server::start(unsigned most) {
+  impl_->most = most;
   const bool tls = impl_->gate && impl_->gate->tls();
   // Each session gets its certificate in on_connection(); libmicrohttpd wants to know of one beforehand.
   const auto no_certificate = [](gnutls_session_t, const gnutls_datum_t*, int, const gnutls_pk_algorithm_t*, int,
                                  gnutls_pcert_st**, unsigned*, gnutls_privkey_t*) { return -1; };
   gnutls_certificate_retrieve_function2* const retrieve = no_certificate;
-  MHD_OptionItem tls_options[] = {
-      {MHD_OPTION_NOTIFY_CONNECTION, reinterpret_cast<std::intptr_t>(&Impl::on_connection), impl_.get()},
-      {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, reinterpret_cast<void*>(retrieve)},
-      {MHD_OPTION_END, 0, nullptr}};
-  const MHD_OptionItem plain = tls_options[2];
+  MHD_OptionItem tls_options[] = {{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, reinterpret_cast<void*>(retrieve)},
+                                  {MHD_OPTION_END, 0, nullptr}};
+  const MHD_OptionItem plain = tls_options[1];
   const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME | (tls ? unsigned{MHD_USE_TLS} : 0U);
   for (const auto& listener : impl_->listeners) {
     MhdDaemon daemon(MHD_start_daemon(
         flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
-        MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT, kRequestSeconds,
+        MHD_OPTION_CONNECTION_LIMIT, most, MHD_OPTION_CONNECTION_TIMEOUT, kRequestSeconds,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes, MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed,
-        impl_.get(), MHD_OPTION_ARRAY, tls ? tls_options : &plain, MHD_OPTION_END));
+        impl_.get(), MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, impl_.get(), MHD_OPTION_ARRAY,
+        tls ? tls_options : &plain, MHD_OPTION_END));
     if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
     impl_->daemons.push_back(std::move(daemon));
   }

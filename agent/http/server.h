@@ -23,7 +23,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  Result<> start();
+  // `connections`: the most there may be at each listener.
+  Result<> start(unsigned connections = 256);
   // False when a thread hangs in a collection and cannot be joined: then only _exit() is left.
   bool stop(std::int64_t patience_ns);
   // A new snapshot is there: those who wait for one are answered. From any thread.

@@ -91,13 +91,18 @@ Response rules_api(const Request& request, const SiteSource& source) {
   return json_response(400, problem + "}\n");
 }
 
-Response reload(const SiteSource& source) {
-  const auto problems = source.reload();
+constexpr std::string_view kReloadPath = "/-/reload";
+
+}  // namespace
+
+bool is_reload(const Request& request) {
+  return request.path == kReloadPath && (request.method == "POST" || request.method == "PUT");
+}
+
+Response reloaded(const std::vector<std::string>& problems) {
   if (problems.empty()) return text_response(200, "reloaded\n");
   return text_response(500, fmt::format("the configuration in force stays:\n{}\n", fmt::join(problems, "\n")));
 }
-
-}  // namespace
 
 bool is_read(const Request& request) { return request.method == "GET" || request.method == "HEAD"; }
 
@@ -109,10 +114,7 @@ Response method_not_allowed(std::string_view allowed) {
 
 Response handle(const Request& request, const SiteSource& source) {
   const auto& path = request.path;
-  if (path == "/-/reload") {
-    if (request.method != "POST" && request.method != "PUT") return method_not_allowed("POST, PUT");
-    return reload(source);
-  }
+  if (path == kReloadPath) return method_not_allowed("POST, PUT");
   const bool api = path == "/api/v1/rules" || path == "/api/v1/alerts";
   const bool known = api || path == "/" || path == "/-/healthy" || path == "/-/ready";
   if (!known) return text_response(404, "nothing here; see /\n");

@@ -5,11 +5,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
+#include "core/descriptors.h"
 #include "core/fd.h"
 #include "core/log.h"
 #include "core/result.h"
@@ -30,12 +33,24 @@ void notify_service(std::string_view state) {
     log::warn("the service manager was not told", {{"state", state}, {"err", from_errno(path, errno).text}});
 }
 
-void raise_file_limit() {
+unsigned share_out_descriptors(std::size_t listeners) {
+  constexpr rlim_t kConnections = 256, kLeastConnections = 4;
+  // Sockets and pipes that collectors cannot do without, and files that are open for the time of one read.
+  constexpr rlim_t kOthers = 16;
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    log::warn("limit of open files stays", {{"err", from_errno("setrlimit", errno).text}});
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kConnections;
+  if (limit.rlim_cur != limit.rlim_max) {
+    const auto soft = std::exchange(limit.rlim_cur, limit.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+      log::warn("limit of open files stays", {{"err", from_errno("setrlimit", errno).text}});
+      limit.rlim_cur = soft;
+    }
+  }
+  const auto all = std::min<rlim_t>(limit.rlim_cur, 1 << 20);
+  const auto left = std::clamp<rlim_t>(all / 3, kOthers + 8, kOthers + kConnections * listeners);
+  keep_descriptors_below(static_cast<int>(all > left ? all - left : 0));
+  return static_cast<unsigned>(
+      std::clamp<rlim_t>((left - kOthers) / std::max<std::size_t>(listeners, 1), kLeastConnections, kConnections));
 }
 
 }  // namespace vitald

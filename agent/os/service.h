@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 namespace vitald {
@@ -8,7 +9,8 @@ namespace vitald {
 // Tells the service manager ("READY=1"), as sd_notify(3) does: one datagram to $NOTIFY_SOCKET, if there is one.
 void notify_service(std::string_view state);
 
-// Soft limit of open files to the hard one: kept descriptors are what makes reading cheap.
-void raise_file_limit();
+// Soft limit of open files to the hard one: kept descriptors are what makes reading cheap. When it is low all the
+// same, a part is left to clients (core/descriptors.h): so many connections may each listener have.
+unsigned share_out_descriptors(std::size_t listeners = 1);
 
 }  // namespace vitald

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "agent/config/flags.h"
+#include "core/descriptors.h"
 #include "core/log.h"
 
 namespace vitald {
@@ -116,7 +117,12 @@ CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
   using State = CollectorStatus::State;
   CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::on, {}};
   // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
+  const int free_before = next_descriptor();
   auto made = entry.info->make(host_, *options_);
+  // What a probe holds it holds for good, and clients would lack it.
+  if (const int free = next_descriptor(); made && free > free_before && !may_keep(free))
+    made = fail(Errc::io,
+                "the limit of open files is too low for it; set LimitNOFILE=4096 in the unit or raise ulimit -Hn");
   if (!made) {
     const auto& error = made.error();
     status.state = error.kind == Errc::absent ? State::unavailable : State::failed;

@@ -204,11 +204,11 @@ TEST(Metrics, LimitOfConcurrentRequests) {
 
 TEST(Site, Routes) {
   World w;
-  std::vector<std::string> problems;
-  int reloads = 0;
-  const SiteSource source{
-      [&] { return w.hub.latest(); }, [&] { return std::make_shared<const std::vector<CollectorStatus>>(w.rows); },
-      [] { return std::shared_ptr<const RulesView>(); }, [&] { return ++reloads, problems; }, "/metrics"};
+  const SiteSource source{[&] { return w.hub.latest(); },
+                          [&] { return std::make_shared<const std::vector<CollectorStatus>>(w.rows); },
+                          [] { return std::shared_ptr<const RulesView>(); },
+                          {},
+                          "/metrics"};
   const auto ask = [&](std::string method, std::string path) { return handle({method, path, {}, {}, 0}, source); };
 
   EXPECT_EQ(ask("GET", "/-/ready").status, 503);
@@ -218,10 +218,10 @@ TEST(Site, Routes) {
   EXPECT_EQ(ask("GET", "/nothing").status, 404);
   EXPECT_EQ(ask("DELETE", "/").status, 405);
   EXPECT_THAT(ask("GET", "/-/reload").headers, testing::ElementsAre(Pair("Allow", "POST, PUT")));
-  EXPECT_EQ(reloads, 0);
-  EXPECT_EQ(ask("POST", "/-/reload").status, 200);
-  problems = {"vitald.yaml:1:1: x"};
-  const auto refused = ask("POST", "/-/reload");
+  EXPECT_FALSE(is_reload({"GET", "/-/reload", {}, {}, 0}));
+  EXPECT_TRUE(is_reload({"POST", "/-/reload", {}, {}, 0}));
+  EXPECT_EQ(reloaded({}).status, 200);
+  const auto refused = reloaded({"vitald.yaml:1:1: x"});
   EXPECT_EQ(refused.status, 500);
   EXPECT_THAT(*refused.body, HasSubstr("vitald.yaml:1:1: x"));
 

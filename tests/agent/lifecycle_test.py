@@ -8,8 +8,10 @@ import gzip
 import http.client
 import os
 import pathlib
+import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -71,6 +73,48 @@ def http_edges():
                 s.sendall(garbage)
                 s.shutdown(socket.SHUT_WR)
                 s.recv(1000)
+        def answer_to(request):
+            with socket.create_connection(host.split(":"), timeout=10) as s:
+                s.sendall(request)
+                got = b""
+                with contextlib.suppress(ConnectionResetError):  # what was sent too much is not read
+                    while chunk := s.recv(65536):
+                        got += chunk
+                return got.split(b" ", 2)[1], got
+
+        end = b" HTTP/1.1\r\nHost: t\r\nConnection: close\r\n"
+        for request, want in (
+            (b"GET http://web1:9100/-/healthy" + end + b"\r\n", b"200"),  # through a proxy
+            (b"GET http://web1:9100" + end + b"\r\n", b"200"),
+            (b"GET /-/healthy HTTP/1.0\r\n\r\n", b"200"),
+            (b"GET /metrics/" + end + b"\r\n", b"404"),
+            (b"BREW /metrics" + end + b"\r\n", b"405"),
+            (b"GET /metrics?collect[]=" + end + b"\r\n", b"400"),
+            (b"GET /metrics?collect%5B%5D=loadavg&collect[]=loadavg" + end + b"\r\n", b"200"),
+            (b"GET /metrics" + end + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"431"),
+            (b"GET /" + b"a" * 20_000 + end + b"\r\n", b"414"),
+            (b"POST /-/reload" + end + b"Content-Length: 100000\r\n\r\n" + b"a" * 100_000, b"413"),
+            (b"POST /-/reload" + end + b"Content-Length: 3\r\n\r\nabc", b"200"),
+            (b"GET / HTTP/2.0\r\n\r\n", b"505"),
+        ):
+            status, _ = answer_to(request)
+            assert status == want, (request[:60], status)
+        # One after the other on one connection, without waiting for answers.
+        one = b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n"
+        _, rest = answer_to(one + one + b"GET /-/healthy" + end + b"\r\n")
+        assert rest.count(b"HTTP/1.1 200 OK") == 3 and rest.endswith(b"vitald is healthy.\n"), rest[-200:]
+        # OpenMetrics is asked for first, as Prometheus does.
+        accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        assert get(url + "/metrics", {"Accept": accept})[1]["Content-Type"].startswith("text/plain; version=0.0.4")
+        # Clients that leave in the middle.
+        for i in range(100):
+            with socket.create_connection(host.split(":")) as s:
+                s.sendall(one * 3)
+                if i % 2:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST
+        wait_for("their scrapes to end", 5,
+                 lambda: metrics(url)[1][("promhttp_metric_handler_requests_in_flight", ())] == 1)
+
         # A hundred clients that say half a request keep nobody else waiting.
         with contextlib.ExitStack() as stack:
             for _ in range(100):
@@ -160,6 +204,44 @@ def rules():
         assert done.returncode == 1 and f"{file}:1:" in done.stderr, done
 
 
+def few_descriptors():
+    def limited(number):
+        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+    def failed(samples):
+        return {dict(labels)["collector"] for (name, labels), value in samples.items()
+                if name == "node_scrape_collector_success" and not value}
+
+    with vitald() as (_, url):
+        usual = failed(metrics(url)[1])
+    with vitald(preexec_fn=limited(64)) as (process, url), contextlib.ExitStack() as stack:
+        host = url.removeprefix("http://").split(":")
+        for _ in range(100):  # nor do these take the last ones
+            stack.enter_context(socket.create_connection(host))
+        for _ in range(5):
+            _, samples = metrics(url)
+        probes = {"block_latency", "direct_reclaim", "oom_kills", "runq_latency"}
+        assert failed(samples) <= usual | probes, failed(samples) - usual
+        assert ("node_memory_MemTotal_bytes", ()) in samples and ("node_load1", ()) in samples
+        text = wait_for("the report", 10, lambda: "\n  series" in process.output() and process.output())
+        assert "\n  open files  the limit of open files is low" in text and "level=WARN" in text, text
+    for number in (32, 256, 1024):
+        with vitald(preexec_fn=limited(number)) as (process, url):
+            metrics(url)
+            _, samples = metrics(url)
+            assert ("node_memory_MemTotal_bytes", ()) in samples
+            assert (number < 256) == ("limit of open files" in process.output()), process.output()
+
+    # The limit falls while it runs, below what is open already.
+    with vitald() as (process, url), contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"))) as kept:
+        metrics(url)
+        kept.request("GET", "/-/ready")
+        kept.getresponse().read()
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (70, 70))
+        wait_for("a scrape", 10, lambda: harness.answers(url + "/metrics"))
+        assert ("node_memory_MemTotal_bytes", ()) in metrics(url)[1]
+
+
 def service_manager():
     with folder() as tmp, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(str(tmp / "notify"))
@@ -217,6 +299,22 @@ def command_line():
         assert done.returncode == code and out in done.stdout and err in done.stderr, (flags, done)
 
 
+def addresses():
+    port = harness.free_port()
+    for address, where in ((f"[::1]:{port}", f"[::1]:{port}"), (f"localhost:{port}", f"localhost:{port}")):
+        if "::" in address and not os.path.exists("/proc/net/if_inet6"):
+            continue
+        with harness.running([VITALD, f"--web.listen-address={address}"], f"http://{where}/-/ready"):
+            done = run(f"--web.listen-address={address}")
+            assert done.returncode == 1 and "another program listens there" in done.stderr, done
+    # Every address, as node_exporter's default: it is in use when only one of them is.
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        done = run(f"--web.listen-address=:{s.getsockname()[1]}")
+        assert done.returncode == 1 and "another program listens there" in done.stderr, done
+
+
 def port_in_use():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -243,8 +341,17 @@ def check():
         assert done.returncode == 1 and "levl" in done.stderr and "max_age" in done.stderr, done
         assert run(f"--config.file={tmp}/nothing.yaml", "--config.check").returncode == 1
 
+        # One scalar of many megabytes is refused for its size, before a parser sees it.
+        for flag, size, limit in (("config.file", 1 << 20, 1 << 20), ("web.config.file", 1 << 20, 1 << 20),
+                                  ("rules.file", 4 << 20, 4 << 20)):
+            config.write_text("a: " + "x" * size)
+            began = time.monotonic()
+            done = run(f"--{flag}={config}", "--config.check")
+            assert time.monotonic() - began < 2, flag
+            assert done.returncode == 1 and f"{config}: {size + 3} bytes, expected at most {limit}\n" in done.stderr, done
 
-for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, rules, service_manager, ends_within_two_seconds,
-             report, once, command_line, port_in_use, check):
+
+for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, rules, few_descriptors, service_manager, ends_within_two_seconds,
+             report, once, command_line, addresses, port_in_use, check):
     print(test.__name__, flush=True)
     test()

@@ -19,6 +19,7 @@
 
 #include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
+#include "agent/reloader.h"
 
 namespace vitald {
 namespace {
@@ -63,7 +64,7 @@ class ServerTest : public testing::Test {
     server_ = std::make_unique<Server>(
         std::move(listeners),
         SiteSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }, [] { return nullptr; },
-                   [] { return std::vector<std::string>{}; }},
+                   [this](auto done) { reloader_.ask(std::move(done)); }},
         MetricsHandler::Settings{.max_age_ns = 0},
         MetricsSource{[this] { return hub_.latest(); }, [this](std::int64_t t) { return pipeline_.collect(t); },
                       [this] { return pipeline_.status(); }},
@@ -75,6 +76,7 @@ class ServerTest : public testing::Test {
     open_gate();
     EXPECT_TRUE(server_->stop(5'000'000'000));
     EXPECT_TRUE(pipeline_.stop(5'000'000'000));
+    EXPECT_TRUE(reloader_.idle(5'000'000'000));
   }
 
   static PipelineConfig config() {
@@ -98,10 +100,10 @@ class ServerTest : public testing::Test {
     return fd;
   }
   // The whole answer; the server closes.
-  std::string get(std::string_view path, std::string_view headers = {}) const {
+  std::string get(std::string_view path, std::string_view headers = {}, std::string_view method = "GET") const {
     const auto fd = connected();
     if (!fd) return "no connection";
-    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", path, headers);
+    const auto request = fmt::format("{} {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", method, path, headers);
     if (write(fd.get(), request.data(), request.size()) < 0) return "no request";
     std::string answer;
     char chunk[4096];
@@ -130,6 +132,11 @@ class ServerTest : public testing::Test {
                        const std::lock_guard lock(g_gate);
                        g_moved.notify_all();
                      }};
+  Reloader reloader_{[] {
+    std::unique_lock lock(g_gate);
+    g_moved.wait(lock, [] { return !g_shut; });
+    return std::vector<std::string>{};
+  }};
   std::uint16_t port_ = 0;
 };
 
@@ -215,6 +222,73 @@ TEST_F(ServerTest, ListensAgainWhenOneOfTheMostConnectionsEnds) {
   ASSERT_EQ(write(waits.get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
   all.pop_back();
   EXPECT_GT(read(waits.get(), answer, sizeof answer), 0);
+}
+
+TEST_F(ServerTest, AReloadThatHangsDelaysNobody) {
+  get("/metrics");
+  shut_gate();
+  const auto post = [this] { return get("/-/reload", "", "POST"); };
+  auto first = std::async(std::launch::async, post), second = std::async(std::launch::async, post);
+  EXPECT_THAT(get("/-/healthy"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_EQ(first.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  EXPECT_THAT(get("/-/ready"), StartsWith("HTTP/1.1 200 OK"));
+  open_gate();
+  EXPECT_THAT(first.get(), HasSubstr("reloaded\n"));
+  EXPECT_THAT(second.get(), HasSubstr("reloaded\n"));
+}
+
+TEST_F(ServerTest, ReloadsThatWaitDoNotTakeAllConnections) {
+  get("/metrics");
+  shut_gate();
+  constexpr std::string_view kRequest = "POST /-/reload HTTP/1.1\r\nHost: t\r\n\r\n";
+  std::vector<Fd> all;
+  for (int i = 0; i < 300; ++i) {
+    all.push_back(connected());
+    ASSERT_EQ(write(all.back().get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
+  }
+  auto answer = std::async(std::launch::async, [this] { return get("/-/healthy"); });
+  EXPECT_EQ(answer.wait_for(std::chrono::seconds(5)), std::future_status::ready);
+  open_gate();
+  EXPECT_THAT(answer.get(), StartsWith("HTTP/1.1 200 OK"));
+}
+
+TEST_F(ServerTest, EndsWhileAReloadHangs) {
+  get("/metrics");
+  shut_gate();
+  auto reload = std::async(std::launch::async, [this] { return get("/-/reload", "", "POST"); });
+  get("/-/healthy");
+  EXPECT_FALSE(reloader_.idle(0) && reload.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+  EXPECT_TRUE(server_->stop(5'000'000'000));
+  EXPECT_FALSE(reload.get().starts_with("HTTP/1.1 200"));
+}
+
+// Whoever takes all connections there are and says nothing, half a request or one request an hour does not keep
+// a scrape out.
+TEST_F(ServerTest, AScrapeGetsThroughACrowd) {
+  for (const std::string_view said : {"", "GET /metrics HT", "GET /-/healthy HTTP/1.1\r\nHost: t\r\n\r\n"}) {
+    SCOPED_TRACE(said);
+    std::vector<Fd> crowd;
+    for (int i = 0; i < 400; ++i) {
+      crowd.push_back(connected());
+      ASSERT_EQ(write(crowd.back().get(), said.data(), said.size()), static_cast<ssize_t>(said.size()));
+    }
+    auto scrape = std::async(std::launch::async, [&] { return get("/metrics"); });
+    EXPECT_EQ(scrape.wait_for(std::chrono::seconds(5)), std::future_status::ready);  // without: 10 s and more
+    crowd.clear();
+    EXPECT_THAT(scrape.get(), StartsWith("HTTP/1.1 200 OK"));
+  }
+}
+
+TEST_F(ServerTest, ACrowdDoesNotCloseAConnectionInUse) {
+  constexpr std::string_view kRequest = "GET /-/healthy HTTP/1.1\r\nHost: t\r\n\r\n";
+  const auto kept = connected();
+  std::vector<Fd> crowd;
+  char answer[4096];
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_EQ(write(kept.get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
+    ASSERT_GT(read(kept.get(), answer, sizeof answer), 0) << i;
+    crowd.push_back(connected());
+  }
 }
 
 TEST_F(ServerTest, StopGivesUpOnAThreadThatHangs) {

@@ -87,6 +87,23 @@ TEST_F(KernelFileTest, ShortRecordsToTheEnd) {
     }
 }
 
+TEST_F(KernelFileTest, TextFilesAreBounded) {
+  for (const std::size_t n : {0U, 1U, 4096U, 99'999U, 100'000U}) {
+    const auto text = read_text_file(file("n", std::string(n, 'y')), 100'000);
+    ASSERT_TRUE(text) << text.error().text;
+    EXPECT_EQ(*text, std::string(n, 'y'));
+  }
+  const auto path = file("n", std::string(100'001, 'y'));
+  EXPECT_EQ(read_text_file(path, 100'000).error().text, path + ": 100001 bytes, expected at most 100000");
+  EXPECT_EQ(read_text_file("/dev/zero", 100'000).error().text,
+            "/dev/zero: more than 100000 bytes, expected at most 100000");
+  EXPECT_TRUE(read_text_file("/proc/self/status", 100'000)->starts_with("Name:"));  // has no size
+  EXPECT_EQ(read_text_file(dir_ + "/absent", 10).error().kind, Errc::gone);
+  EXPECT_FALSE(read_text_file(dir_, 1 << 20));
+  ASSERT_EQ(mkfifo((dir_ + "/pipe").c_str(), 0600), 0);
+  EXPECT_EQ(*read_text_file(dir_ + "/pipe", 10), "");  // and does not hang
+}
+
 TEST_F(KernelFileTest, AFifoGivesNothingInsteadOfHanging) {
   const auto path = dir_ + "/fifo";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file system whose server is frozen: statfs() of it does not come back."""
 
+import http.client
 import os
 import pathlib
 import signal
@@ -27,6 +28,7 @@ def main():
         try:
             assert server.stdout.readline() == b"mounted\n"
             check(server, folder)
+            reload(server, folder)
         finally:
             server.kill()  # the kernel then fails what waits for it
             server.wait()
@@ -57,6 +59,30 @@ def check(server, folder):
             server.send_signal(signal.SIGCONT)
             wait_for("the file system again", 20,
                      lambda: one(scrapes_in_time(url, 0.01)[1], "node_filesystem_size_bytes") == 4096 * 1000)
+
+
+def reload(server, folder):
+    with tempfile.TemporaryDirectory() as mine:
+        config = pathlib.Path(mine, "vitald.yaml")
+        config.write_text("")
+        with vitald(f"--config.file={config}", "--collector.disable-defaults", "--collector.loadavg") as (process, url):
+            config.unlink()
+            config.symlink_to(f"{folder}/vitald.yaml")
+            server.send_signal(signal.SIGSTOP)
+            asked = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+            asked.request("POST", "/-/reload")
+            os.kill(process.pid, signal.SIGHUP)
+            slowest, _ = scrapes_in_time(url, 1)
+            server.send_signal(signal.SIGCONT)  # there is no such file
+            answer = asked.getresponse()
+            assert answer.status == 500 and b"vitald.yaml: " in answer.read(), answer.status
+            server.send_signal(signal.SIGSTOP)
+            os.kill(process.pid, signal.SIGHUP)
+            scrapes_in_time(url, 1)
+            took = process.stop()
+            assert took < 2, took
+            print(f"reload of a frozen file: slowest scrape {slowest * 1000:.0f} ms, SIGTERM {took * 1000:.0f} ms")
+            server.send_signal(signal.SIGCONT)
 
 
 main()

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the configuration again on a thread of its own: its files may lie on a server that does not answer, and
+// neither scrapes nor SIGTERM wait for that.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace vitald {
+
+class Reloader {
+ public:
+  using Problems = std::vector<std::string>;  // none: it is in force
+  using Done = std::function<void(const Problems&)>;
+
+  explicit Reloader(std::function<Problems()> reload) : reload_(std::move(reload)) {}
+  Reloader(const Reloader&) = delete;
+  Reloader& operator=(const Reloader&) = delete;
+
+  // `done` is called by that thread after a reload that began after this call; those who ask meanwhile share
+  // the next one. Of more than 64 who wait the oldest are not called.
+  void ask(Done done);
+  // False when one still runs: it cannot be ended, and this must not be destroyed.
+  bool idle(std::int64_t patience_ns);
+
+ private:
+  static constexpr std::size_t kMostAsked = 64;
+  void run();
+
+  std::function<Problems()> reload_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  // Guarded by mutex_.
+  std::vector<Done> asked_;
+  bool running_ = false;
+};
+
+}  // namespace vitald
