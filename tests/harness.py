@@ -71,9 +71,9 @@ def get_json(url):
     return json.loads(body)
 
 
-def answers(url):
+def answers(url, timeout=2):
     try:
-        return get(url, timeout=2)[0] == 200
+        return get(url, timeout=timeout)[0] == 200
     except OSError:
         return False
 

@@ -10,12 +10,9 @@ hits all of them; medians over the batches. hot: one scrape after the other; col
 import argparse
 import collections
 import glob
-import gzip
-import http.client
 import os
 import pathlib
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +21,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import TOP, VITALD, free_port, need, running  # noqa: E402
+from measure import Exporter, goal, percentile, series_in, system_calls, text_of, wrk  # noqa: E402
 
 COLLECTORS = ("cpu stat meminfo vmstat loadavg pressure diskstats filesystem netdev uname time textfile hwmon rapl "
               "powersupplyclass thermal_zone").split()
@@ -73,103 +71,6 @@ class Floor:
         self.process.wait(5)
 
 
-class Exporter:
-    def __init__(self, pid, url):
-        self.pid = pid
-        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
-
-    def family(self):
-        """The process and its workers."""
-        pids = [self.pid]
-        for pid in pids:
-            for children in glob.glob(f"/proc/{pid}/task/*/children"):
-                pids += map(int, pathlib.Path(children).read_text().split())
-        return pids
-
-    def cpu_ns(self):
-        # The kernel's encoding of another process's CPU clock (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
-        return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.family())
-
-    def rss_kib(self):
-        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", text)[1])
-
-    def one(self, encoding):
-        began = time.perf_counter_ns()
-        self.connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding, "Accept": "text/plain;version=0.0.4"})
-        answer = self.connection.getresponse()
-        body = answer.read()
-        took = time.perf_counter_ns() - began
-        assert answer.status == 200, answer.status
-        return body, took
-
-    def scrape(self, encoding, count):
-        """(CPU ns a scrape, [latency ns])"""
-        before = self.cpu_ns()
-        took = [self.one(encoding)[1] for _ in range(count)]
-        return (self.cpu_ns() - before) / count, took
-
-
-def text_of(values, unit=1e3):
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle / unit:8.0f} ({low / unit:.0f}-{high / unit:.0f})"
-
-
-def percentile(values, p):
-    return sorted(values)[min(len(values) - 1, int(len(values) * p))]
-
-
-def wrk(url, clients, seconds):
-    """(scrapes/s, p99 in ms)"""
-    out = subprocess.run(["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", url + "/metrics"],
-                         capture_output=True, text=True, check=True).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
-    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
-    return rate, float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
-
-
-def p99_undisturbed(pid, url, clients, bursts=5):
-    """The same without the rest of the machine: both sides before all others (SCHED_FIFO), in bursts that are too short
-    for the kernel to step in for those. What is left is the program's own. None without the right to do so."""
-    def set_all(policy, priority):
-        for tid in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setscheduler(int(tid), policy, os.sched_param(priority))
-
-    def first():
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-
-    found = []
-    try:
-        for _ in range(bursts):
-            set_all(os.SCHED_FIFO, 1)
-            out = subprocess.run(["timeout", "-s", "INT", "0.7", "wrk", "-t1", f"-c{clients}", "-d3s", "--latency",
-                                  url + "/metrics"], capture_output=True, text=True, preexec_fn=first).stdout
-            set_all(os.SCHED_OTHER, 0)
-            number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
-            found.append(float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit])
-            time.sleep(1)
-    except (PermissionError, subprocess.SubprocessError):
-        return None
-    return statistics.median(found)
-
-
-def system_calls(exporter, count):
-    """Per scrape: (all, failed, {name: calls}), of all threads and workers."""
-    pids = [p for pid in exporter.family() for p in ("-p", str(pid))]
-    with tempfile.NamedTemporaryFile("r") as out:
-        with subprocess.Popen(["strace", "-f", "-q", "-c", "-o", out.name, *pids], stderr=subprocess.DEVNULL) as tracer:
-            time.sleep(1)  # until it has attached to all threads
-            exporter.scrape("identity", count)
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait(10)
-        # % time, seconds, usecs/call, calls, [errors], name
-        rows = [line.split() for line in out.read().splitlines()[2:] if not line.startswith("-")]
-    rows = [row for row in rows if row and row[-1] != "total"]
-    failed = sum(int(row[4]) for row in rows if len(row) == 6)
-    calls = {row[-1]: int(row[3]) / count for row in rows}
-    return sum(calls.values()), failed / count, calls
-
-
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--rounds", type=int, default=25, help="hot batches of each candidate")
 parser.add_argument("--batch", type=int, default=40, help="scrapes in a batch")
@@ -202,8 +103,7 @@ with tempfile.TemporaryDirectory() as folder, \
     for name, encoding in kinds:
         body, _ = exporters[name].one(encoding)
         size[name, encoding] = len(body)
-        text = gzip.decompress(body) if encoding == "gzip" else body
-        size[name, "series"] = sum(1 for line in text.splitlines() if line and not line.startswith(b"#"))
+        size[name, "series"] = series_in(body)
     idle_rss = {name: e.rss_kib() for name, e in exporters.items()}
 
     for _ in range(arguments.rounds):
@@ -220,7 +120,6 @@ with tempfile.TemporaryDirectory() as folder, \
     rss = {name: e.rss_kib() for name, e in exporters.items()}
     load = {name: wrk(url, 16, arguments.load) for name, url in (("vitald", ours_url), ("node_exporter", theirs_url))
             if arguments.load}
-    undisturbed = p99_undisturbed(our_process.pid, ours_url, 16) if arguments.load else None
     traced = {name: system_calls(e, arguments.traced) for name, e in exporters.items() if arguments.traced}
 
     rules = sorted(glob.glob(f"{TOP}/deploy/rules/*.yaml"))
@@ -233,7 +132,7 @@ with tempfile.TemporaryDirectory() as folder, \
         for _ in range(500):
             body, _ = everything.one("identity")
         all_rss = everything.rss_kib()
-        all_series = sum(1 for line in body.splitlines() if line and not line.startswith(b"#"))
+        all_series = series_in(body)
     floor.stop()
 
 med = {kind: statistics.median(values) for kind, values in cpu.items()}
@@ -251,17 +150,11 @@ for what in ("floor", "vitald", "node_exporter"):
     print(f"{'  ' + what:32}{text_of(cold[what])}")
 for name, (rate, p99) in load.items():
     print(f"16 clients, {name + ':':16} {rate:8.0f} scrapes/s, p99 {p99:.1f} ms")
-if undisturbed:
-    print(f"16 clients, vitald, nothing else running: p99 {undisturbed:.1f} ms")
 for name, (calls, failed, kinds_of_calls) in traced.items():
     most = ", ".join(f"{n:.1f} {call}" for call, n in sorted(kinds_of_calls.items(), key=lambda kv: -kv[1])[:8])
     print(f"system calls a scrape, {name}: {calls:.0f}, of which {failed:.1f} fail ({most})")
 print("\nRSS KiB, before and after the scrapes: " + ", ".join(f"{n} {idle_rss[n]} / {rss[n]}" for n in exporters))
 print(f"vitald as ./dev run starts it, {all_series} series: RSS {all_rss} KiB")
-
-
-def goal(text, value, limit):
-    print(f"  {text:58} {value:7.2f}   goal <= {limit:<5}  {'met' if value <= limit else 'MISSED'}")
 
 
 print("\nratios")
@@ -271,7 +164,7 @@ goal("vitald / node_exporter, gzip", med["vitald", "gzip"] / med["node_exporter"
 goal("vitald / node_exporter, gzip, one a second", cold_med["vitald"] / cold_med["node_exporter"], 0.1)
 if DEFAULT:
     if load:
-        goal("p99 ms with 16 clients", undisturbed or load["vitald"][1], 5)
+        goal("p99 ms with 16 clients", load["vitald"][1], 5)
     if traced:
         goal("system calls a scrape", traced["vitald"][0], 80)
 else:
