@@ -235,6 +235,7 @@ int run_worker(const Config& config) {
   const auto& name = config.command_line.worker;
   for (const auto& entry : collector_list()) {
     if (entry.name != name) continue;
+    share_out_descriptors();
     const Host host(roots_of(config.options));
     auto made = entry.info->make(host, config.options);
     if (!made) return print_problems({made.error().text}), 1;

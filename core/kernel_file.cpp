@@ -95,7 +95,7 @@ Result<std::string_view> KernelFile::read() {
     fd_.reset(kept ? open_kernel_file(path_) : -1);
     if (fd_) text = read_open();
   }
-  if (fd_ && !may_keep(fd_.get())) fd_.reset();
+  if (fd_ && (fd_.get() >= kMostKept || !may_keep(fd_.get()))) fd_.reset();
   return text;
 }
 

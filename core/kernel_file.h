@@ -19,6 +19,9 @@ namespace vitald {
 
 class KernelFile {
  public:
+  // Descriptors from this number on are not kept: an open file costs the kernel 5 kB, the page of its seq_file.
+  static constexpr int kMostKept = 4096;
+
   enum class Read : std::uint8_t {
     whole,          // one read gives all: sysfs attributes, single-record seq_files (stat, meminfo, netstat)
     records,        // seq_files of many records return at most a page a read: read on until it returns 0

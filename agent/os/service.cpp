@@ -47,7 +47,7 @@ unsigned share_out_descriptors(std::size_t listeners) {
     }
   }
   const auto all = std::min<rlim_t>(limit.rlim_cur, 1 << 20);
-  const auto left = std::clamp<rlim_t>(all / 3, kOthers + 8, kOthers + kConnections * listeners);
+  const auto left = std::max<rlim_t>(kOthers + 8, std::min<rlim_t>(all / 3, kOthers + kConnections * listeners));
   keep_descriptors_below(static_cast<int>(all > left ? all - left : 0));
   return static_cast<unsigned>(
       std::clamp<rlim_t>((left - kOthers) / std::max<std::size_t>(listeners, 1), kLeastConnections, kConnections));

@@ -5,9 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "core/descriptors.h"
 
 namespace vitald {
 namespace {
@@ -117,6 +121,18 @@ TEST_F(KernelFileTest, MissingIsGone) {
   EXPECT_EQ(text.error().kind, Errc::gone);
   file("none", "now");
   EXPECT_EQ(*f.read(), "now");
+}
+
+TEST_F(KernelFileTest, BeyondTheLimitOpensForEachRead) {
+  keep_descriptors_below(48);
+  std::vector<KernelFile> files;
+  for (int i = 0; i < 100; ++i) files.emplace_back(file(std::to_string(i), std::to_string(i)));
+  for (int round = 0; round < 2; ++round)
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(*files[static_cast<std::size_t>(i)].read(), std::to_string(i));
+  EXPECT_TRUE(files.front().is_open());
+  EXPECT_FALSE(files.back().is_open());
+  EXPECT_LE(std::ranges::count_if(files, &KernelFile::is_open), 48);
+  keep_descriptors_below(INT_MAX);
 }
 
 TEST_F(KernelFileTest, ListDirectoryIsSorted) {
