@@ -16,8 +16,10 @@ namespace {
 
 // A helper calls statfs or read and little else.
 constexpr std::size_t kStackBytes = 64 * 1024;
-// A call that waits this long for a thread gets a new one: those that exist are busy with slow calls.
+// A call that waits this long for a thread gets a new one: those that exist are busy with slow calls. Not all
+// at once: hundreds of quick calls may wait behind one that is slow.
 constexpr auto kPatience = std::chrono::milliseconds(10);
+constexpr std::size_t kMostAtOnce = 16;
 
 }  // namespace
 
@@ -120,7 +122,7 @@ void HelperPool::wait(std::span<const CallPtr> calls, std::int64_t budget_ns) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= until) return;
     if (shared_->call_done.wait_until(lock, std::min(until, now + kPatience)) == std::cv_status::no_timeout) continue;
-    for (auto n = shared_->queue.size(); n > shared_->idle; --n)
+    for (auto n = std::min(shared_->queue.size(), shared_->idle + kMostAtOnce); n > shared_->idle; --n)
       if (!Shared::spawn(shared_)) break;
   }
 }

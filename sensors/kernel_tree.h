@@ -51,32 +51,35 @@ class KernelDir {
   std::vector<std::string> names_;
 };
 
-// The items of a folder, each with what its collector keeps for it (`T(const std::string& path)`).
+// The items of a folder, each with what its collector keeps for it (`T(const std::string& path)`). With a prefix
+// only those whose name has it: among a thousand disks there may be no md array.
 template <class T>
 class KernelItems {
  public:
-  explicit KernelItems(std::string path) : dir_(std::move(path)) {}
+  explicit KernelItems(std::string path, std::string_view prefix = {}) : dir_(std::move(path)), prefix_(prefix) {}
 
   // Items that stay keep their open files.
   Result<> refresh() {
     const auto changed = dir_.refresh();
+    changed_ = changed.value_or(true);
     if (!changed) {
       items_.clear();
       return fail(changed.error());
     }
     if (!*changed) return {};
     std::vector<Item> now;
-    now.reserve(dir_.names().size());
+    auto old = items_.begin();  // both are sorted
     for (const auto& name : dir_.names()) {
-      Item* kept = nullptr;
-      for (auto& item : items_)
-        if (item.name == name) kept = &item;
-      if (kept) now.push_back(std::move(*kept));
+      if (!name.starts_with(prefix_)) continue;
+      while (old != items_.end() && old->name < name) ++old;
+      if (old != items_.end() && old->name == name) now.push_back(std::move(*old++));
       else now.push_back({name, T(dir_.file(name))});
     }
     items_ = std::move(now);
     return {};
   }
+  // Whether an item came or went in the last refresh().
+  [[nodiscard]] bool changed() const { return changed_; }
 
   struct Item {
     std::string name;
@@ -87,7 +90,9 @@ class KernelItems {
 
  private:
   KernelDir dir_;
+  std::string_view prefix_;
   std::vector<Item> items_;
+  bool changed_ = false;
 };
 
 // An attribute that its device may lack. One that is not there is not asked for again; one that cannot be

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "core/collector.h"
@@ -108,6 +109,7 @@ class Topology {
   void scan(BatchWriter& out) {
     cores_.clear();
     packages_.clear();
+    known_.clear();
     online_cpus_.clear();
     const auto names = list_directory(folder_);
     if (!names) return;  // an old or foreign tree without CPUs: nothing to say
@@ -152,11 +154,12 @@ class Topology {
   }
   // Siblings share the counter: the first CPU of a core that has the file speaks for it, likewise per
   // package. Some machines count per core only.
-  static void add_first(std::vector<Throttle>& list, std::string package, std::string core, const std::string& path) {
-    const auto known =
-        std::ranges::any_of(list, [&](const Throttle& t) { return t.package == package && t.core == core; });
+  void add_first(std::vector<Throttle>& list, std::string package, std::string core, const std::string& path) {
+    auto key = package + "/" + core;
+    if (known_.contains(key)) return;
     KernelFile file(path);
-    if (known || !read_number(file)) return;
+    if (!read_number(file)) return;
+    known_.insert(std::move(key));
     list.push_back({std::move(package), std::move(core), std::move(file)});
   }
   void add_throttles(const std::string& cpu) {
@@ -180,6 +183,7 @@ class Topology {
   bool scanned_ = false;
   KernelFile online_, present_;
   std::vector<Throttle> cores_, packages_;
+  std::unordered_set<std::string> known_;  // of both: "1/5" and "1/"
   std::vector<std::pair<std::string, bool>> online_cpus_;
   std::vector<std::uint64_t> isolated_;
 };

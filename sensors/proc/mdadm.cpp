@@ -97,7 +97,7 @@ struct Sysfs {
 class Mdadm final : public Collector {
  public:
   explicit Mdadm(const Host& host)
-      : mdstat_(host.procfs("mdstat"), KernelFile::Read::records), block_(host.sysfs("block")) {}
+      : mdstat_(host.procfs("mdstat"), KernelFile::Read::records), block_(host.sysfs("block"), "md") {}
 
   Result<> collect(BatchWriter& out) override {
     const auto text = mdstat_.read();
@@ -142,7 +142,6 @@ class Mdadm final : public Collector {
   Result<> collect_sysfs(BatchWriter& out) {
     if (auto listed = block_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
     for (auto& [device, array] : block_.items()) {
-      if (!device.starts_with("md")) continue;
       const auto text = array.level.text();
       if (!text) continue;
       const std::string level(*text);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,37 +50,64 @@ constexpr MetricDesc kMetrics[] = {
 };
 constexpr auto kFamilies = families_of(kRows, kMetrics);
 
+// What the hardware can does not change by itself (turbo switched off moves the maximum): 3 of up to 9 files
+// for each CPU are read only now and then.
+constexpr bool is_limit(std::string_view file) { return file == "cpuinfo_min_freq" || file == "cpuinfo_max_freq"; }
+constexpr std::int64_t kRereadNs = 60 * std::int64_t{1'000'000'000};
+
 struct Cpu {
-  explicit Cpu(const std::string& path)
-      : frequencies(path + "/cpufreq", kRows),
-        available(path + "/cpufreq/scaling_available_governors"),
-        governor(path + "/cpufreq/scaling_governor") {}
-  AttributeTable frequencies;
-  Attribute available, governor;
+  explicit Cpu(const std::string& path) : folder(path + "/cpufreq/"), governor(folder + "scaling_governor") {
+    frequencies.reserve(std::size(kRows));
+    for (const auto& row : kRows) frequencies.emplace_back(folder + std::string(row.file));
+  }
+
+  void read_limits() {
+    limits_read = true;
+    for (std::size_t i = 0; i < std::size(kRows); ++i)
+      if (is_limit(kRows[i].file)) limits[i] = Attribute(frequencies[i].path()).number();
+    // "performance powersave"
+    auto rest = Attribute(folder + "scaling_available_governors").text().value_or("");
+    governors.clear();
+    for (auto g = take_word(rest); !g.empty(); g = take_word(rest)) governors.emplace_back(g);
+  }
+  std::optional<double> frequency(std::size_t row) {
+    return is_limit(kRows[row].file) ? limits[row] : frequencies[row].number();
+  }
+
+  std::string folder;
+  std::vector<Attribute> frequencies;
+  Attribute governor;
+  std::array<std::optional<double>, std::size(kRows)> limits;
+  std::vector<std::string> governors;
+  bool limits_read = false;
 };
 
 class Cpufreq final : public Collector {
  public:
-  explicit Cpufreq(const Host& host) : cpus_(host.sysfs("devices/system/cpu")) {}
+  explicit Cpufreq(const Host& host) : host_(host), cpus_(host.sysfs("devices/system/cpu"), "cpu") {}
 
   Result<> collect(BatchWriter& out) override {
     if (auto listed = cpus_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    const auto now_ns = host_.clock().boot_ns();
+    const bool old = now_ns - read_ns_ > kRereadNs;
+    if (old) read_ns_ = now_ns;
     for (auto& [name, cpu] : cpus_.items()) {
       std::string_view number = name;
       if (!take_prefix(number, "cpu") || !parse_u64(number)) continue;
-      cpu.frequencies.emit(out, number);
-      governor_ = cpu.governor.text().value_or("");
-      if (governor_.empty()) continue;
-      // "performance powersave"
-      auto rest = cpu.available.text().value_or("");
-      for (auto g = take_word(rest); !g.empty(); g = take_word(rest)) out.set(kMetrics[0], g == governor_, number, g);
+      if (old || !cpu.limits_read) cpu.read_limits();
+      for (std::size_t i = 0; i < std::size(kRows); ++i)
+        if (const auto khz = cpu.frequency(i)) out.set(kRows[i].desc, *khz * kRows[i].factor, number);
+      const auto governor = cpu.governor.text().value_or("");
+      if (governor.empty()) continue;
+      for (const auto& g : cpu.governors) out.set(kMetrics[0], g == governor, number, g);
     }
     return {};
   }
 
  private:
+  const Host& host_;
   KernelItems<Cpu> cpus_;
-  std::string governor_;  // of the CPU at hand; kept for its memory
+  std::int64_t read_ns_ = 0;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Cpufreq>(host); }

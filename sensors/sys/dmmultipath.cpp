@@ -54,12 +54,11 @@ struct Device {
 
 class Dmmultipath final : public Collector {
  public:
-  explicit Dmmultipath(const Host& host) : devices_(host.sysfs("block")) {}
+  explicit Dmmultipath(const Host& host) : devices_(host.sysfs("block"), "dm-") {}
 
   Result<> collect(BatchWriter& out) override {
     if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
     for (auto& [device, files] : devices_.items()) {
-      if (!device.starts_with("dm-")) continue;
       uuid_ = files.uuid.text().value_or("");
       if (!uuid_.starts_with("mpath-")) continue;
       name_ = files.name.text().value_or("");

@@ -27,6 +27,8 @@ constexpr auto& kTemp = kMetrics[0];
 constexpr auto& kCurState = kMetrics[1];
 constexpr auto& kMaxState = kMetrics[2];
 
+constexpr std::int64_t kRereadNs = 60 * kSecond;
+
 constexpr std::string_view kZone = "thermal_zone", kDevice = "cooling_device";
 
 // The rest of a name that has at least one digit after the prefix.
@@ -54,14 +56,21 @@ class Item {
   static PacedRead<Reading>::Read reader(const std::string& path) {
     struct Files {
       Attribute temp, cur_state, max_state;
+      std::optional<std::int64_t> most;  // it moves with the device's driver only: read now and then
+      std::int64_t read_ns = 0;
     };
     auto files = std::make_shared<Files>(
-        Files{Attribute(path + "/temp"), Attribute(path + "/cur_state"), Attribute(path + "/max_state")});
+        Files{Attribute(path + "/temp"), Attribute(path + "/cur_state"), Attribute(path + "/max_state"), {}});
     return [files](Reading& out) {
+      const auto now_ns = PacedRead<Reading>::boot_ns();
+      if (files->read_ns == 0 || now_ns - files->read_ns > kRereadNs) {
+        files->read_ns = now_ns;
+        files->most = files->max_state.i64();
+      }
       out.temp = files->temp.i64();
       // -1 is a state too: intel_powerclamp when it is idle.
       out.cur_state = files->cur_state.i64();
-      out.max_state = files->max_state.i64();
+      out.max_state = files->most;
     };
   }
 

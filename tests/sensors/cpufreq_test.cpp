@@ -22,4 +22,26 @@ TEST(Cpufreq, Cases) {
               });
 }
 
+TEST(Cpufreq, LimitsAreReadNowAndThen) {
+  const std::string folder = "sys/devices/system/cpu/cpu0/cpufreq/";
+  CollectorFixture fixture("cpufreq", {{folder + "cpuinfo_max_freq", "3900000\n"},
+                                       {folder + "scaling_max_freq", "3900000\n"},
+                                       {folder + "scaling_available_governors", "a b\n"},
+                                       {folder + "scaling_governor", "a\n"}});
+  fixture.run();
+  fixture.write(folder + "cpuinfo_max_freq", "2600000\n");
+  fixture.write(folder + "scaling_max_freq", "2600000\n");
+  fixture.write(folder + "scaling_governor", "b\n");
+  fixture.clock.advance_ns(59 * std::int64_t{1'000'000'000});
+  EXPECT_EQ(fixture.run().text,
+            "node_cpu_frequency_max_hertz{cpu=\"0\"} 3900000000\n"
+            "node_cpu_scaling_frequency_max_hertz{cpu=\"0\"} 2600000000\n"
+            "node_cpu_scaling_governor{cpu=\"0\",governor=\"a\"} 0\n"
+            "node_cpu_scaling_governor{cpu=\"0\",governor=\"b\"} 1\n");
+  fixture.clock.advance_ns(2 * std::int64_t{1'000'000'000});
+  EXPECT_EQ(lines_with(fixture.run().text, "frequency_max"),
+            "node_cpu_frequency_max_hertz{cpu=\"0\"} 2600000000\n"
+            "node_cpu_scaling_frequency_max_hertz{cpu=\"0\"} 2600000000\n");
+}
+
 }  // namespace vitald
