@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -85,11 +91,41 @@ constexpr std::uint64_t kUp = 1;  // IFF_UP
 
 // What /sys/class/net says of one interface.
 struct Device {
+  std::uint64_t state = 0;  // fingerprint of what rtnetlink said of it; 0: did not say
   std::string name, operstate, address, broadcast, duplex, ifalias;
   std::string_view admin;
   std::array<std::optional<double>, std::size(kRows)> numbers;
   std::optional<std::int64_t> speed_megabits;
 };
+
+// Where the kernel announces nothing, four of an interface's 23 files tell whether to read all: speed, duplex and
+// the carrier's counters change with carrier_changes, and another interface of that name has another index.
+class Signs {
+ public:
+  explicit Signs(const std::string& folder)
+      : files_{Attribute(folder + "/ifindex"), Attribute(folder + "/operstate"), Attribute(folder + "/flags"),
+               Attribute(folder + "/carrier_changes")} {}
+
+  // True the first time, and always when one is missing (carrier_changes before Linux 3.15).
+  bool changed() {
+    bool any = false;
+    for (std::size_t i = 0; i < std::size(files_); ++i) {
+      const auto now = files_[i].text();
+      any = any || !now || *now != seen_[i];
+      if (now) seen_[i].assign(*now);
+    }
+    return any;
+  }
+
+ private:
+  Attribute files_[4];
+  std::string seen_[4];
+};
+
+void read_unannounced(const std::string& folder, Device& d) {
+  d.duplex = Attribute(folder + "/duplex").text().value_or("");
+  d.speed_megabits = Attribute(folder + "/speed").i64();
+}
 
 Device read_device(const std::string& folder, const std::string& name) {
   const auto file = [&](std::string_view attribute) { return Attribute(folder + "/" + std::string(attribute)); };
@@ -99,46 +135,136 @@ Device read_device(const std::string& folder, const std::string& name) {
   d.operstate = text("operstate");
   d.address = text("address");
   d.broadcast = text("broadcast");
-  d.duplex = text("duplex");
   d.ifalias = text("ifalias");
   const auto flags = file("flags").u64();
   d.admin = !flags ? "unknown" : (*flags & kUp) != 0 ? "up" : "down";
   for (std::size_t i = 0; i < std::size(kRows); ++i) d.numbers[i] = file(kRows[i].file).number();
-  d.speed_megabits = file("speed").i64();
+  read_unannounced(folder, d);
   return d;
 }
 
+// One dump of all links tells which of them are not what they were, so that of a thousand interfaces only the one
+// that came is read from files.
+class LinkStates {
+ public:
+  // Empty afterwards when the kernel cannot be asked.
+  void refresh() {
+    states_.clear();
+    struct {
+      ifinfomsg header{};
+      rtattr attribute{RTA_LENGTH(sizeof(std::uint32_t)), IFLA_EXT_MASK};
+      std::uint32_t mask = RTEXT_FILTER_SKIP_STATS;
+    } request;
+    const auto done = netlink_.dump(RTM_GETLINK, {reinterpret_cast<const char*>(&request), sizeof request},
+                                    [this](std::uint16_t, std::string_view message) { add(message); });
+    if (!done || netlink_.interrupted()) states_.clear();
+    std::ranges::sort(states_);
+  }
+  [[nodiscard]] std::uint64_t of(std::string_view name) const {
+    const auto at =
+        std::ranges::lower_bound(states_, name, {}, [](const auto& s) { return std::string_view(s.first); });
+    return at != states_.end() && at->first == name ? at->second : 0;
+  }
+
+ private:
+  void add(std::string_view message) {
+    const auto header = take_struct<ifinfomsg>(message);
+    if (!header) return;
+    std::string name;
+    kept_.clear();
+    for (const std::uint64_t n : {std::uint64_t{header->ifi_flags}, std::uint64_t{header->ifi_type},
+                                  static_cast<std::uint64_t>(header->ifi_index)})
+      kept_.append(reinterpret_cast<const char*>(&n), sizeof n);
+    while (const auto a = take_attribute(message)) {
+      switch (a->type) {
+        case IFLA_IFNAME: name = a->text(); break;
+        case IFLA_ADDRESS:
+        case IFLA_BROADCAST:
+        case IFLA_MTU:
+        case IFLA_LINK:
+        case IFLA_TXQLEN:
+        case IFLA_OPERSTATE:
+        case IFLA_LINKMODE:
+        case IFLA_IFALIAS:
+        case IFLA_GROUP:
+        case IFLA_CARRIER:
+        case IFLA_CARRIER_CHANGES:
+        case IFLA_CARRIER_UP_COUNT:
+        case IFLA_CARRIER_DOWN_COUNT: kept_.append(1, static_cast<char>(a->type)).append(a->payload); break;
+        default: break;  // statistics, and timers of bridges and bonds
+      }
+    }
+    if (!name.empty()) states_.emplace_back(std::move(name), std::hash<std::string>{}(kept_) | 1);
+  }
+
+  Netlink netlink_{NETLINK_ROUTE};
+  std::vector<std::pair<std::string, std::uint64_t>> states_;
+  std::string kept_;
+};
+
 // None of these numbers moves by itself: 23 files for each interface are read when the kernel announces a
-// change of any, and now and then for what it does not announce (the speed set by hand on a virtual link).
+// change of it, and two now and then that it does not announce (the speed set by hand on a virtual link).
 class Netclass final : public Collector {
  public:
   Netclass(const Host& host, NameFilter filter, bool valid_speed_only)
       : host_(host),
         filter_(std::move(filter)),
         valid_speed_only_(valid_speed_only),
-        folder_(host.sysfs("class/net")) {}
+        folder_(host.sysfs("class/net")),
+        folder_signs_(folder_) {}
 
   Result<> collect(BatchWriter& out) override {
     const auto now_ns = host_.clock().boot_ns();
-    // Announcements are of the running kernel: another tree is read every time.
-    if (!host_.live() || watch_.changed() || now_ns - read_ns_ > kRereadNs || !read_) {
-      read_ns_ = now_ns;
-      if (auto done = read_all(); !done) return done;
+    // Announcements are of the running kernel's network: in another tree, and that is a container's view of the
+    // host too, the files themselves must tell.
+    const bool too_old = now_ns - read_ns_ > kRereadNs || !read_;
+    bool changed;
+    if (host_.live()) {
+      changed = watch_.changed();
+    } else {
+      changed = !folder_signs_.refresh() || folder_signs_.changed();
+    }
+    if (changed || too_old) {
+      if (too_old) read_ns_ = now_ns;
+      if (auto done = read_all(too_old); !done) return done;
+    } else if (!host_.live()) {
+      read_changed();
     }
     for (const auto& device : devices_) emit(device, out);
     return {};
   }
 
  private:
-  Result<> read_all() {
-    read_ = false;
-    devices_.clear();
+  void read_changed() {
+    const auto items = folder_signs_.items();
+    auto signs = items.begin();
+    for (auto& device : devices_) {  // both are sorted; some of the folder are ignored
+      while (signs != items.end() && signs->name < device.name) ++signs;
+      if (signs == items.end()) return;  // one that came after the folder was listed: seen next time
+      if (signs->name == device.name && signs->value.changed())
+        device = read_device(folder_ + "/" + device.name, device.name);
+    }
+  }
+
+  Result<> read_all(bool too_old) {
+    auto before = std::exchange(devices_, {});
+    if (!std::exchange(read_, false)) before.clear();
+    if (host_.live()) states_.refresh();  // before the files: what changes now is announced again
     const auto names = list_directory(folder_);
     if (!names) return absent_when_gone(names.error());
+    auto known = before.begin();  // both are sorted
     for (const auto& name : *names) {
       // bonding_masters is a file among the devices' folders.
-      if (name != "bonding_masters" && !filter_.ignored(name))
+      if (name == "bonding_masters" || filter_.ignored(name)) continue;
+      while (known != before.end() && known->name < name) ++known;
+      const auto state = host_.live() ? states_.of(name) : 0;
+      if (state != 0 && known != before.end() && known->name == name && known->state == state) {
+        devices_.push_back(std::move(*known++));
+        if (too_old) read_unannounced(folder_ + "/" + name, devices_.back());
+      } else {
         devices_.push_back(read_device(folder_ + "/" + name, name));
+        devices_.back().state = state;
+      }
     }
     read_ = true;
     return {};
@@ -159,6 +285,8 @@ class Netclass final : public Collector {
   bool valid_speed_only_;
   std::string folder_;
   LinkWatch watch_;
+  LinkStates states_;
+  KernelItems<Signs> folder_signs_;
   std::vector<Device> devices_;
   bool read_ = false;
   std::int64_t read_ns_ = 0;

@@ -59,6 +59,36 @@ TEST(Netclass, Cases) {
                           });
 }
 
+// In a tree that is not the running kernel's own.
+TEST(Netclass, ReadsAgainWhatChanged) {
+  const std::string a = "sys/class/net/a/", b = "sys/class/net/b/";
+  CollectorFixture fixture("netclass", {{a + "ifindex", "2\n"},
+                                        {a + "operstate", "up\n"},
+                                        {a + "flags", "0x1003\n"},
+                                        {a + "carrier_changes", "2\n"},
+                                        {a + "speed", "1000\n"},
+                                        {a + "mtu", "1500\n"}});
+  fixture.run(), fixture.run();
+  const auto has = [&](const std::string& line) {
+    const auto text = fixture.run().text;
+    EXPECT_NE(text.find(line), std::string::npos) << text;
+  };
+  fixture.write(a + "speed", "10000\n");
+  has("node_network_speed_bytes{device=\"a\"} 125000000\n");
+  fixture.write(a + "carrier_changes", "4\n");
+  has("node_network_speed_bytes{device=\"a\"} 1250000000\n");
+  fixture.write(a + "operstate", "down\n");
+  has("node_network_up{device=\"a\"} 0\n");
+  fixture.write(b + "mtu", "9000\n");  // which lacks the signs: read every time
+  has("node_network_mtu_bytes{device=\"b\"} 9000\n");
+  fixture.write(b + "mtu", "1500\n");
+  has("node_network_mtu_bytes{device=\"b\"} 1500\n");
+  fixture.write(a + "mtu", "9000\n");
+  has("node_network_mtu_bytes{device=\"a\"} 1500\n");
+  fixture.clock.advance_ns(61 * std::int64_t{1'000'000'000});
+  has("node_network_mtu_bytes{device=\"a\"} 9000\n");
+}
+
 // Of the running kernel: every network namespace has a loopback device.
 TEST(Netclass, ByNetlink) {
   const FlagValues netlink = {{"collector.netclass.netlink", "true"}};
