@@ -136,6 +136,8 @@ struct Disk {
   std::string name, major, minor;
   std::array<std::string, kProperties> property;
   bool rotational = false;
+  std::int64_t udev_mtime_ns = 0;  // of its file
+  std::uint64_t udev_inode = 0;
 };
 
 class Diskstats final : public Collector {
@@ -145,13 +147,14 @@ class Diskstats final : public Collector {
 
   // "   8      16 sdb 678445 599 2432583 84 54507 9856 1029511 9157 0 76320 90670 65103 0 1652275765 10460"
   Result<> collect(BatchWriter& out) override {
-    if (udev_changed()) disks_.clear();
+    const bool udev_moved = udev_changed();
     const auto text = file_.read();
     if (!text) return fail(text.error());
     disks_.start();
     Result<> outcome;
     std::string_view rest = *text;
     std::string copy;  // made when a disk is new: its facts are read into the same buffer
+    if (udev_moved) rest = copy = *text;
     while (!rest.empty()) {
       const auto before = rest;
       const auto line = take_line(rest);
@@ -170,6 +173,8 @@ class Diskstats final : public Collector {
           continue;
         }
         disk = disks_.insert(line.substr(0, line.size() - numbers.size()), std::move(*found));
+      } else if (udev_moved && !disk->ignored && udev_changed(*disk)) {
+        if (auto again = line; auto found = disk_of(again)) *disk = std::move(*found);
       }
       if (!disk->ignored && !emit(out, *disk, numbers) && outcome) outcome = malformed(line);
     }
@@ -186,6 +191,21 @@ class Diskstats final : public Collector {
     const bool changed = udev_young_ || mtime_ns != udev_mtime_ns_;
     udev_mtime_ns_ = mtime_ns;
     udev_young_ = there && host_.clock().wall_ns() - mtime_ns < 1'000'000'000;
+    return changed;
+  }
+
+  [[nodiscard]] std::string udev_file(const Disk& disk) const {
+    return host_.udev("b" + disk.major + ":" + disk.minor);
+  }
+  // Of a thousand disks one may have changed. A file as young as that is never the one that is known.
+  bool udev_changed(Disk& disk) const {
+    struct stat st {};
+    const bool there = stat(udev_file(disk).c_str(), &st) == 0;
+    const std::int64_t mtime_ns = there ? st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec : -1;
+    const bool young = there && host_.clock().wall_ns() - mtime_ns < 1'000'000'000;
+    const bool changed = young || disk.udev_mtime_ns != mtime_ns || disk.udev_inode != st.st_ino;
+    disk.udev_mtime_ns = young ? 0 : mtime_ns;
+    disk.udev_inode = st.st_ino;
     return changed;
   }
 
@@ -206,12 +226,13 @@ class Diskstats final : public Collector {
       if (c == '/') c = '!';  // "cciss/c0d0" is cciss!c0d0 in sysfs
     const auto rotational = read_kernel_file(host_.sysfs("block/" + folder + "/queue/rotational"));
     disk.rotational = rotational && trim(*rotational) == "1";  // no queue: not rotational, says node_exporter
+    udev_changed(disk);                                        // before it is read: what changes now is seen next time
     if (udev_mtime_ns_ >= 0) read_properties(disk);
     return disk;
   }
   // "E:ID_MODEL=EXAMPLE_DISK_1"
   void read_properties(Disk& disk) const {
-    auto text = read_kernel_file(host_.udev("b" + disk.major + ":" + disk.minor));
+    auto text = read_kernel_file(udev_file(disk));
     if (!text) return;  // udev knows nothing of this device
     while (!text->empty()) {
       auto line = take_line(*text);

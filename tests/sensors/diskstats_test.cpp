@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 
 #include "tests/sensors/run_collector.h"
@@ -171,6 +172,24 @@ TEST(Diskstats, DisksComeAndGo) {
 
 TEST(Diskstats, NoFile) {
   EXPECT_EQ(run_collector("diskstats", {}).error, "gone: /proc/diskstats: No such file or directory (ENOENT)");
+}
+
+// Once udev's files are no longer young, only the one that was replaced is read again.
+TEST(Diskstats, OneOfManyIsReplaced) {
+  CollectorFixture f("diskstats", {{"proc/diskstats",
+                                    "8 0 sda 0 0 0 0 0 0 0 0 0 0 0\n"
+                                    "8 16 sdb 0 0 0 0 0 0 0 0 0 0 0\n"},
+                                   {"udev/b8:0", "E:ID_MODEL=A\n"},
+                                   {"udev/b8:16", "E:ID_MODEL=B\n"}});
+  f.clock.wall = 4'000'000'000'000'000'000;
+  f.run();
+  f.write("udev/b8:0", "E:ID_MODEL=A2\n");
+  f.remove("udev/b8:16");
+  f.write("udev/new", "E:ID_MODEL=C\n");
+  std::filesystem::rename(f.root() + "/udev/new", f.root() + "/udev/b8:16");
+  const auto text = f.run().text;
+  EXPECT_NE(text.find("model=\"A2\""), std::string::npos) << text;
+  EXPECT_NE(text.find("model=\"C\""), std::string::npos) << text;
 }
 
 }  // namespace vitald
