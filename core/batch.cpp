@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <forward_list>
 #include <functional>
 #include <iterator>
-#include <unordered_set>
 
 #include "core/scan.h"
 #include "core/utf8.h"
@@ -24,26 +24,37 @@ class LayoutBuilder {
   explicit LayoutBuilder(const BatchWriter& writer) : writer_(writer), out_(std::make_shared<Layout>()) {}
 
   std::shared_ptr<const Layout> build() {
+    if (const auto* before = writer_.layout_.get()) {  // it will be about as large
+      out_->samples_.reserve(before->samples_.size() + 16);
+      out_->text_.reserve(before->text_.size() + 1024);
+      out_->arena_.reserve(before->arena_.size() + 1024);
+      pieces_.reserve(before->labels_.size() + 32);
+    }
     for (const auto& emit : writer_.emits_) add(emit);
-    // Views into the arena only now: it does not grow any more.
+    shrink(out_->samples_);
+    shrink(out_->text_);
+    shrink(out_->arena_);
+    // Views into the arena only now: it does not move any more.
     const std::string_view arena = out_->arena_;
     out_->labels_.reserve(pieces_.size());
     for (const auto& p : pieces_)
       out_->labels_.push_back({arena.substr(p.name, p.name_size), arena.substr(p.value, p.value_size)});
     out_->pools_ = writer_.pools_;
     out_->value_count_ = value_;
-    out_->samples_.shrink_to_fit();
-    out_->text_.shrink_to_fit();
     return out_;
   }
 
  private:
+  // Copies everything: worth it only where much is free.
+  static void shrink(auto& container) {
+    if (container.capacity() - container.size() > container.size() / 8) container.shrink_to_fit();
+  }
+
   struct Piece {
     std::size_t name, name_size, value, value_size;
   };
   struct Pair {
-    std::string_view name;
-    std::string value;
+    std::string_view name, value;
   };
 
   void add(const BatchWriter::Emit& emit) {
@@ -55,16 +66,18 @@ class LayoutBuilder {
       parts_.emplace_back(at + sizeof size, size);
       at += sizeof size + size;
     }
-    std::vector<Pair> pairs;
+    auto& pairs = pairs_;
+    pairs.clear();
+    mended_.clear();
     std::span<const std::string_view> values = parts_;
     if (emit.kind >= BatchWriter::Kind::labels) {
-      for (std::size_t i = 0; i + 1 < parts_.size(); i += 2) pairs.push_back({parts_[i], valid_utf8(parts_[i + 1])});
+      for (std::size_t i = 0; i + 1 < parts_.size(); i += 2) pairs.push_back({parts_[i], valid(parts_[i + 1])});
     } else {
       if (emit.kind == BatchWriter::Kind::histogram) values = values.first(values.size() - 1);
       std::string_view names = emit.desc->labels;
-      for (const auto value : values) pairs.push_back({take_until(names, ','), valid_utf8(value)});
+      for (const auto value : values) pairs.push_back({take_until(names, ','), valid(value)});
     }
-    std::ranges::sort(pairs, {}, &Pair::name);
+    if (pairs.size() > 1) std::ranges::sort(pairs, {}, &Pair::name);
 
     if (emit.kind != BatchWriter::Kind::histogram) {
       const auto part = emit.kind < BatchWriter::Kind::labels
@@ -83,12 +96,39 @@ class LayoutBuilder {
         le = fmt::format("{}", bound);
       }
       auto with_le = pairs;
-      with_le.push_back({"le", std::move(le)});
+      with_le.push_back({"le", le});
       std::ranges::sort(with_le, {}, &Pair::name);
       sample(emit.desc, Part::bucket, with_le);
     }
     sample(emit.desc, Part::sum, pairs);
     sample(emit.desc, Part::count, pairs);
+  }
+
+  std::string_view valid(std::string_view value) {
+    return is_valid_utf8(value) ? value : mended_.emplace_front(valid_utf8(value));
+  }
+
+  // False when that line was there before. The table is at most half full, by fingerprint; 0 is a free place.
+  bool add_line(std::string_view line, std::uint64_t fingerprint) {
+    if (out_->samples_.size() * 2 >= seen_.size()) {
+      seen_.assign(std::max<std::size_t>(seen_.size() * 2, 64), 0);
+      for (std::size_t i = 0; i < out_->samples_.size(); ++i)
+        *place(out_->samples_[i].fingerprint, {}) = static_cast<std::uint32_t>(i + 1);
+    }
+    auto* const at = place(fingerprint, line);
+    if (*at != 0) return false;
+    *at = static_cast<std::uint32_t>(out_->samples_.size() + 1);
+    return true;
+  }
+  // Where that line is, or would be; without a line: the next free place.
+  std::uint32_t* place(std::uint64_t fingerprint, std::string_view line) {
+    for (std::size_t i = fingerprint;; ++i) {
+      auto& at = seen_[i & (seen_.size() - 1)];
+      if (at == 0) return &at;
+      if (line.empty()) continue;
+      const auto& other = out_->samples_[at - 1];
+      if (other.fingerprint == fingerprint && out_->prefix(other) == line) return &at;
+    }
   }
 
   void sample(const MetricDesc* family, Part part, const std::vector<Pair>& pairs) {
@@ -115,7 +155,8 @@ class LayoutBuilder {
 
     const auto index = value_++;
     const std::string_view line = std::string_view(text).substr(offset);
-    if (!seen_.emplace(line).second) {
+    const auto fingerprint = std::hash<std::string_view>{}(line);
+    if (!add_line(line, fingerprint)) {
       out_->duplicates_.emplace_back(line.substr(0, line.size() - 1));
       text.resize(offset);
       return;
@@ -128,7 +169,7 @@ class LayoutBuilder {
     s.text_offset = static_cast<std::uint32_t>(offset);
     s.text_size = static_cast<std::uint32_t>(line.size());
     s.value = index;
-    s.fingerprint = std::hash<std::string_view>{}(line);
+    s.fingerprint = fingerprint;
     out_->samples_.push_back(s);
     for (const auto& pair : pairs) {
       std::string& arena = out_->arena_;
@@ -144,7 +185,9 @@ class LayoutBuilder {
   std::shared_ptr<Layout> out_;
   std::vector<std::string_view> parts_;
   std::vector<Piece> pieces_;
-  std::unordered_set<std::string> seen_;
+  std::vector<Pair> pairs_;                // of the sample at hand
+  std::forward_list<std::string> mended_;  // what of it was no UTF-8
+  std::vector<std::uint32_t> seen_;        // hash table of 1 + index into samples_
   std::uint32_t value_ = 0;
 };
 
