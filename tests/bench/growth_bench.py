@@ -27,6 +27,7 @@ from harness import VITALD, Process, answers, free_port, need, wait_for
 PEER = "prometheus-node-exporter"
 SMALL = {"cpus": 8, "disks": 10, "links": 10}
 SIZES = {"cpus": (8, 64, 512), "disks": (10, 100, 1000), "links": (10, 100, 1000)}
+MANY = {"cpus": "CPUs", "disks": "disks", "links": "interfaces", "live links": "live interfaces"}
 ONE = {"cpus": "CPU", "disks": "disk", "links": "interface", "live links": "interface"}
 # Probes are of the running kernel, not of the synthetic one; ./dev bench bpf measures them.
 OURS = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
@@ -101,7 +102,7 @@ def measure(flags, tick):
                 found["ms", p][name] = percentile(took[name, "identity"], p) / 1e6
             found["pss"][name] = exporter.pss_kib() / 1024
             found["descriptors"][name] = exporter.descriptors()
-            found["calls"][name] = system_calls(exporter, 3 if arguments.quick else 10)[0]
+            found["calls"][name] = system_calls(exporter, 2)[0]
     return found
 
 
@@ -180,7 +181,7 @@ def main():
                 host.close()
                 if size == SMALL[dimension]:
                     small = found
-                print_rows(f"{size} {dimension}" if size != SMALL[dimension] else "8 CPUs, 10 and 10", found)
+                print_rows(f"{size} {MANY[dimension]}" if size != SMALL[dimension] else "8 CPUs, 10 and 10", found)
         missing = few_descriptors(parent)
     if "live" in WANTED:
         if enter_network():
@@ -190,7 +191,7 @@ def main():
                 have = size
                 time.sleep(2 if size >= 1000 else 0.5)  # what the kernel announces of new links
                 results["live links"][size] = found = measure({"vitald": [], "node_exporter": []}, lambda: None)
-                print_rows(f"{size} live links", found)
+                print_rows(f"{size} {MANY['live links']}", found)
         else:
             print("no live links: needs root, namespaces and veth")
 
@@ -210,7 +211,7 @@ def main():
     for dimension, by_size in results.items():
         largest = max(by_size)
         for encoding in ("identity", "gzip"):
-            goal(f"CPU, {largest} {dimension}, {'plain' if encoding == 'identity' else 'gzip'}, against node_exporter",
+            goal(f"CPU, {largest} {MANY[dimension]}, {'plain' if encoding == 'identity' else 'gzip'}, against node_exporter",
                  ratio(by_size[largest], ("us", encoding)), 0.1)
         sizes = sorted(by_size)
         steps = [(by_size[b]["us", "identity"]["vitald"] - by_size[a]["us", "identity"]["vitald"]) / (b - a)
