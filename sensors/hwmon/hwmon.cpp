@@ -93,30 +93,25 @@ struct Description {
 // What a helper reads; NaN where a file cannot be read now or holds no number.
 using Values = std::vector<double>;
 
-// "temp7_crit": what only a person sets. A chip may have as many as readings, and on some buses each costs
-// as much as a reading.
-bool is_limit(std::string_view path) {
-  static constexpr std::string_view kLimits[] = {"_min", "_max", "_crit", "_lcrit", "_emergency", "_hyst", "_type"};
-  return std::ranges::any_of(kLimits, [&](auto ending) { return path.ends_with(ending); });
-}
-
 class ChipFiles {
  public:
   explicit ChipFiles(const std::vector<Element>& elements) {
     for (const auto& e : elements)
-      files_.push_back({KernelFile(e.path),
-                        e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op,
-                        is_limit(e.path)});
+      files_.push_back(
+          {KernelFile(e.path), e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op});
   }
   void read(Values& out) {
-    const auto now_ns = PacedRead<Values>::boot_ns();
-    const bool old = limits_read_ns_ == 0 || now_ns - limits_read_ns_ > kRescanNs;
-    if (old) limits_read_ns_ = now_ns;
     out.resize(files_.size());
     for (std::size_t i = 0; i < files_.size(); ++i) {
       auto& file = files_[i];
-      if (old || !file.limit) file.value = read(file);
-      out[i] = file.value;
+      auto text = file.file.read();
+      if (!text && file.other) text = file.other->read();
+      out[i] = std::numeric_limits<double>::quiet_NaN();
+      if (!text) continue;
+      while (text->ends_with('\n')) text->remove_suffix(1);
+      const auto number = parse_double(*text);
+      if (number) out[i] = apply(file.op, *number);
+      else if (file.op == Op::is_one) out[i] = 0;
     }
   }
 
@@ -125,26 +120,8 @@ class ChipFiles {
     KernelFile file;
     std::optional<KernelFile> other;
     Op op;
-    bool limit;
-    double value = std::numeric_limits<double>::quiet_NaN();
   };
-
-  static double read(File& file) {
-    auto text = file.file.read();
-    if (!text && file.other) text = file.other->read();
-    double value = std::numeric_limits<double>::quiet_NaN();
-    if (text) {
-      while (text->ends_with('\n')) text->remove_suffix(1);
-      const auto number = parse_double(*text);
-      if (number) value = apply(file.op, *number);
-      else if (file.op == Op::is_one) value = 0;
-    }
-    if (file.limit) file.file.close();
-    return value;
-  }
-
   std::vector<File> files_;
-  std::int64_t limits_read_ns_ = 0;
 };
 
 struct Chip {

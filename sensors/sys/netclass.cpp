@@ -98,13 +98,13 @@ struct Device {
   std::optional<std::int64_t> speed_megabits;
 };
 
-// Where the kernel announces nothing, four of an interface's 23 files tell whether to read all: speed, duplex and
+// Where the kernel announces nothing, five of an interface's 23 files tell whether to read all: speed, duplex and
 // the carrier's counters change with carrier_changes, and another interface of that name has another index.
 class Signs {
  public:
   explicit Signs(const std::string& folder)
       : files_{Attribute(folder + "/ifindex"), Attribute(folder + "/operstate"), Attribute(folder + "/flags"),
-               Attribute(folder + "/carrier_changes")} {}
+               Attribute(folder + "/carrier_changes"), Attribute(folder + "/mtu")} {}
 
   // True the first time, and always when one is missing (carrier_changes before Linux 3.15).
   bool changed() {
@@ -118,8 +118,8 @@ class Signs {
   }
 
  private:
-  Attribute files_[4];
-  std::string seen_[4];
+  Attribute files_[5];
+  std::string seen_[5];
 };
 
 void read_unannounced(const std::string& folder, Device& d) {

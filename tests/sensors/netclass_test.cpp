@@ -84,9 +84,11 @@ TEST(Netclass, ReadsAgainWhatChanged) {
   fixture.write(b + "mtu", "1500\n");
   has("node_network_mtu_bytes{device=\"b\"} 1500\n");
   fixture.write(a + "mtu", "9000\n");
-  has("node_network_mtu_bytes{device=\"a\"} 1500\n");
-  fixture.clock.advance_ns(61 * std::int64_t{1'000'000'000});
   has("node_network_mtu_bytes{device=\"a\"} 9000\n");
+  fixture.write(a + "tx_queue_len", "1000\n");
+  EXPECT_EQ(fixture.run().text.find("node_network_transmit_queue_length"), std::string::npos);
+  fixture.clock.advance_ns(61 * std::int64_t{1'000'000'000});
+  has("node_network_transmit_queue_length{device=\"a\"} 1000\n");
 }
 
 // Of the running kernel: every network namespace has a loopback device.
