@@ -35,6 +35,8 @@ struct CollectorInfo {
   std::span<const FlagSpec> flags;
   // Errors: absent when this machine has nothing to collect, anything else is reported to the user.
   Result<std::unique_ptr<Collector>> (*make)(const Host& host, const Options& options) = nullptr;
+  // Flags that belong to others and that make() reads too: a reload that changes one makes this collector anew.
+  std::span<const std::string_view> others_flags = {};
 };
 
 enum class DefaultState : std::uint8_t {

@@ -45,6 +45,8 @@ std::string signature(const CollectorEntry& entry, const Options& options) {
   std::string text;
   for (const auto& flag : entry.info->flags)
     text += fmt::format("{}={}\n", flag.name, fmt::join(options.list(flag.name), "\n"));
+  for (const auto& name : entry.info->others_flags)
+    if (options.spec(name)) text += fmt::format("{}={} {}\n", name, options.text(name), options.given(name));
   return text;
 }
 

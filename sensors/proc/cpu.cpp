@@ -340,6 +340,8 @@ class Cpu final : public Collector {
   std::vector<CpuTicks> before_, now_;
 };
 
+constexpr std::string_view kOthersFlags[] = {"collector.disable-defaults", "collector.cpufreq"};
+
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto flags = chosen_words(options, kFlagsFlag);
   if (!flags) return fail(flags.error());
@@ -347,9 +349,9 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   if (!bugs) return fail(bugs.error());
   const bool info = options.flag("collector.cpu.info") || flags->has_value() || bugs->has_value();
   // As in node_exporter the frequencies of cpuinfo belong to cpufreq and go with it, whatever switches it off.
-  const bool defaults = !options.spec("collector.disable-defaults") || !options.flag("collector.disable-defaults");
-  const bool frequency = !options.spec("collector.cpufreq") ||
-                         (options.flag("collector.cpufreq") && (defaults || options.given("collector.cpufreq")));
+  const auto &defaults_off = kOthersFlags[0], &cpufreq = kOthersFlags[1];
+  const bool defaults = !options.spec(defaults_off) || !options.flag(defaults_off);
+  const bool frequency = !options.spec(cpufreq) || (options.flag(cpufreq) && (defaults || options.given(cpufreq)));
   return std::make_unique<Cpu>(
       host, Cpu::Config{options.flag("collector.cpu.guest"), info, frequency, std::move(*flags), std::move(*bugs)});
 }
@@ -357,6 +359,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_cpu;
-const CollectorInfo collector_cpu{kMetrics, kFlags, make};
+const CollectorInfo collector_cpu{kMetrics, kFlags, make, kOthersFlags};
 
 }  // namespace vitald

@@ -53,11 +53,14 @@ struct Empty final : Collector {
   Result<> collect(BatchWriter&) override { return {}; }
 };
 
+constexpr std::string_view kOthersFlags[] = {"collector.moody"};
 constexpr CollectorInfo kCounting{
-    kCalls, kFlags, [](const Host&, const Options& o) -> Result<std::unique_ptr<Collector>> {
+    kCalls, kFlags,
+    [](const Host&, const Options& o) -> Result<std::unique_ptr<Collector>> {
       ++g_made;
       return std::make_unique<Counting>(static_cast<double>(o.number("collector.counting.step")));
-    }};
+    },
+    kOthersFlags};
 template <class C>
 constexpr CollectorInfo kPlain{
     {}, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> { return std::make_unique<C>(); }};
@@ -294,6 +297,9 @@ TEST_F(PipelineTest, AReloadKeepsWhatDidNotChange) {
   pipeline.cycle();
   EXPECT_EQ(g_made, 2);
   EXPECT_THAT(text("test_calls"), HasSubstr("test_calls 10\n"));
+  pipeline.configure(config({{"collector.counting.step", "10"}, {"collector.moody", "false"}}));
+  pipeline.cycle();
+  EXPECT_EQ(g_made, 3) << "reads that flag too";
 }
 
 TEST_F(PipelineTest, AHangingWorkerDelaysOneCycleOnly) {
