@@ -56,7 +56,10 @@ TEST(Logind, ComesBack) {
     dying.dies_at = "/org/freedesktop/login1/session/_32 Type";
     const FakeService bus("org.freedesktop.login1", dying);
     const auto got = fixture.run();
-    EXPECT_TRUE(got.error.starts_with("timeout: org.freedesktop.login1: Type: ")) << got.error;
+    // Or the question before it: all are asked at once, and an answer may be lost with the service that gave it.
+    EXPECT_TRUE(got.error.starts_with("timeout: org.freedesktop.login1: Type: ") ||
+                got.error.starts_with("timeout: org.freedesktop.login1: Remote: "))
+        << got.error;
   }
   const FakeService bus("org.freedesktop.login1", answers());
   fixture.run();  // meets the end of the old connection
