@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
 #include "core/scan.h"
 #include "sensors/kernel_tree.h"
+#include "sensors/shared_file.h"
 
 namespace vitald {
 namespace {
@@ -23,7 +23,9 @@ constexpr std::size_t kMem = 4, kMemBytes = 6;
 class Sockstat final : public Collector {
  public:
   explicit Sockstat(const Host& host)
-      : page_bytes_(host.page_size_bytes()), v4_(host.procfs("net/sockstat")), v6_(host.procfs("net/sockstat6")) {}
+      : page_bytes_(host.page_size_bytes()),
+        v4_(host, host.procfs("net/sockstat")),
+        v6_(host, host.procfs("net/sockstat6")) {}
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
@@ -52,7 +54,7 @@ class Sockstat final : public Collector {
   }
 
   // "TCP: inuse 6 orphan 0 tw 3 alloc 19 mem 2"; a protocol family that is off has no file
-  Result<> collect(KernelFile& file, BatchWriter& out) {
+  Result<> collect(SharedFile& file, BatchWriter& out) {
     const auto text = file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text;
@@ -79,7 +81,7 @@ class Sockstat final : public Collector {
   }
 
   long page_bytes_;
-  KernelFile v4_, v6_;
+  SharedFile v4_, v6_;  // udp_queues reads them too
   std::vector<Protocol> protocols_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };

@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/fd.h"
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {
@@ -41,6 +49,47 @@ TEST(UdpQueues, Cases) {
            ""},
           {"no files", {}, "", "absent: /proc/net/udp, /proc/net/udp6: neither is there"},
       });
+}
+
+// On the running system the table is walked only when there are sockets in it.
+TEST(UdpQueues, OfThisHost) {
+  const Host host;
+  Options options;
+  const auto& list = collector_list();
+  const auto entry = std::ranges::find(list, "udp_queues", &CollectorEntry::name);
+  ASSERT_NE(entry, list.end());
+  const auto collector = std::move(*entry->info->make(host, options));
+  BatchWriter writer("udp_queues");
+  // ip -> rx and tx bytes
+  const auto collect = [&] {
+    writer.begin(0);
+    const auto outcome = collector->collect(writer);
+    EXPECT_TRUE(outcome) << outcome.error().text;
+    const auto batch = writer.finish(outcome, 0, 0);
+    std::map<std::string, double> bytes;
+    for (const auto& s : batch->layout->samples())
+      bytes[std::string(batch->layout->labels(s)[0].value)] += batch->values[s.value];
+    return bytes;
+  };
+  collect();
+  auto before = collect();
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Fd socket(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) continue;  // no IPv6 here
+    sockaddr_in6 six{};
+    six.sin6_family = AF_INET6;
+    six.sin6_addr = IN6ADDR_LOOPBACK_INIT;
+    sockaddr_in four{};
+    four.sin_family = AF_INET;
+    four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* address = family == AF_INET ? reinterpret_cast<sockaddr*>(&four) : reinterpret_cast<sockaddr*>(&six);
+    socklen_t size = family == AF_INET ? sizeof four : sizeof six;
+    if (bind(socket.get(), address, size) != 0) continue;  // no ::1 here
+    ASSERT_EQ(getsockname(socket.get(), address, &size), 0);
+    ASSERT_EQ(sendto(socket.get(), "unread", 6, 0, address, size), 6);
+    usleep(20'000);  // SharedFile: a text of one cycle is not read again
+    EXPECT_GT(collect()[family == AF_INET ? "v4" : "v6"], before[family == AF_INET ? "v4" : "v6"]);
+  }
 }
 
 }  // namespace vitald
