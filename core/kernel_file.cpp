@@ -101,8 +101,11 @@ Result<std::string_view> KernelFile::read() {
 
 bool KernelFile::mounts_unchanged() {
   if (!fd_) return false;
-  struct statfs fs {};
-  if (fstatfs(fd_.get(), &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC) return false;
+  if (!announces_) {
+    struct statfs fs {};
+    announces_ = fstatfs(fd_.get(), &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+  }
+  if (!*announces_) return false;
   pollfd p{fd_.get(), POLLPRI, 0};
   return ::poll(&p, 1, 0) == 0;
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,7 @@ class KernelFile {
   std::string path_;
   Fd fd_;
   Read how_ = Read::whole;
+  std::optional<bool> announces_;  // whether it is one of procfs
 };
 
 // For what is read once or rarely: open, read, close. The same buffer and the same errors.

@@ -3,13 +3,20 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
+
+#include "core/clock.h"
 
 namespace vitald {
 namespace {
@@ -32,11 +39,85 @@ Result<> append_names(int fd, std::string& names) {
   }
 }
 
+// Counts the kernel's announcements of devices. What they say does not matter, so nothing of it is kept.
+class DeviceAnnouncements {
+ public:
+  DeviceAnnouncements() : fd_(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT)) {
+    const int few_bytes = 4096;
+    setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes);
+    sockaddr_nl kernel{};
+    kernel.nl_family = AF_NETLINK;
+    kernel.nl_groups = 1;  // the kernel's own; udev's are 2
+    if (bind(fd_.get(), reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) != 0) fd_.reset();
+  }
+  // Another number than before when there were any. The folders of one cycle share one look.
+  std::uint64_t count(std::int64_t now_ns) {
+    const std::lock_guard lock(mutex_);
+    if (now_ns - looked_ns_ < kOneCycleNs) return count_;
+    looked_ns_ = now_ns;
+    if (!fd_) return ++count_;
+    for (;;) {
+      char ignored[16];  // a longer message is cut and gone
+      if (recv(fd_.get(), ignored, sizeof ignored, 0) < 0) {
+        if (errno == EAGAIN) return count_;
+        if (errno != EINTR && errno != ENOBUFS) fd_.reset();  // ENOBUFS: more than fit
+        if (!fd_) return ++count_;
+      }
+      ++count_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kOneCycleNs = 1'000'000;
+  std::mutex mutex_;
+  Fd fd_;                       // guarded by mutex_
+  std::uint64_t count_ = 1;     // guarded by mutex_
+  std::int64_t looked_ns_ = 0;  // guarded by mutex_
+};
+
+// Of a tree that was mounted in its place the kernel announces nothing.
+bool is_of_the_kernel(const std::string& folder) {
+  struct statfs fs {};
+  if (statfs(folder.c_str(), &fs) != 0) return errno == ENOENT;
+  return fs.f_type == SYSFS_MAGIC;
+}
+
+bool has_devices(const std::string& folder) {
+  static constexpr std::string_view kFolders[] = {"/sys/block", "/sys/bus/", "/sys/class/", "/sys/devices/",
+                                                  "/sys/fs/bcache"};
+  return std::ranges::any_of(kFolders, [&](auto start) { return folder.starts_with(start); });
+}
+
 }  // namespace
+
+DeviceWatch::DeviceWatch(const std::string& folder) : announced_(has_devices(folder) && is_of_the_kernel(folder)) {}
+
+bool DeviceWatch::changed() {
+  if (!announced_) return true;
+  static DeviceAnnouncements announcements;
+  constexpr std::int64_t kLongNs = 5'000'000'000;
+  const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+  const auto count = announcements.count(now_ns);
+  if (count == seen_ && now_ns - seen_ns_ < kLongNs) return false;
+  seen_ = count;
+  seen_ns_ = now_ns;
+  return true;
+}
 
 std::string KernelDir::file(std::string_view name) const { return path_ + "/" + std::string(name); }
 
 Result<bool> KernelDir::refresh() {
+  if (watch_.changed()) {
+    error_.reset();
+    auto changed = list();
+    if (!changed) error_ = changed.error();
+    return changed;
+  }
+  if (error_) return fail(*error_);
+  return false;
+}
+
+Result<bool> KernelDir::list() {
   thread_local std::string now;
   for (;;) {
     const bool kept = static_cast<bool>(fd_);

@@ -32,10 +32,28 @@ inline tl::unexpected<Error> absent_when_gone(Error error) {
   return fail(std::move(error));
 }
 
-// A folder that is listed again and again: kept open, the names made anew only when they changed.
+// Whether devices may have come or gone below a folder since it was last looked at. On the running system the kernel
+// announces each (uevents, lib/kobject_uevent.c), which costs one recv() for all folders together.
+class DeviceWatch {
+ public:
+  explicit DeviceWatch(const std::string& folder);
+
+  // True on first use, after any announcement, and after five seconds whatever was announced: what a driver adds to
+  // a device that exists is not, and no network namespace of an unprivileged container hears any. Always true for
+  // other folders than those of devices in /sys, and where the kernel cannot be listened to.
+  bool changed();
+
+ private:
+  bool announced_;
+  std::uint64_t seen_ = 0;
+  std::int64_t seen_ns_ = 0;
+};
+
+// A folder that is listed again and again: kept open, the names made anew only when they changed. One of devices is
+// listed when DeviceWatch says so.
 class KernelDir {
  public:
-  explicit KernelDir(std::string path) : path_(std::move(path)) {}
+  explicit KernelDir(std::string path) : path_(std::move(path)), watch_(path_) {}
 
   // True when the names are others than last time. Errors: gone (there is no such folder; names() is empty),
   // denied, io.
@@ -45,7 +63,10 @@ class KernelDir {
   [[nodiscard]] std::string file(std::string_view name) const;
 
  private:
+  Result<bool> list();
   std::string path_;
+  DeviceWatch watch_;
+  std::optional<Error> error_;  // of the last listing
   Fd fd_;
   std::string listing_;  // the names as the kernel gave them, each with its NUL
   std::vector<std::string> names_;

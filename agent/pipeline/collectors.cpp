@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <optional>
 
@@ -212,7 +213,8 @@ std::int64_t Collectors::run(Slot& slot, std::int64_t begin_ns, bool measure) {
         0.9 * slot.measured_cpu_ns + static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - cpu_begin);
     slot.measured_wall_ns = 0.9 * slot.measured_wall_ns + std::max(wall_ns, 1.0);
   }
-  const double cpu_ns = look ? wall_ns * std::min(1.0, slot.measured_cpu_ns / slot.measured_wall_ns) : 0;
+  // Whole nanoseconds: their text is made in a fifth of the time.
+  const double cpu_ns = look ? std::round(wall_ns * std::min(1.0, slot.measured_cpu_ns / slot.measured_wall_ns)) : 0;
   slot.cpu_ns += cpu_ns;
 
   if (look) {

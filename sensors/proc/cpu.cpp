@@ -10,6 +10,7 @@
 #include "core/collector.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
+#include "sensors/kernel_tree.h"
 #include "sensors/name_filter.h"
 #include "sensors/proc/cpuinfo.h"
 #include "sensors/shared_file.h"
@@ -92,10 +93,14 @@ std::vector<std::uint64_t> parse_cpu_list(std::string_view text, bool& ok) {  //
 class Topology {
  public:
   explicit Topology(const Host& host)
-      : folder_(host.sysfs("devices/system/cpu")), online_(folder_ + "/online"), present_(folder_ + "/present") {}
+      : folder_(host.sysfs("devices/system/cpu")),
+        watch_(folder_),
+        online_(folder_ + "/online"),
+        present_(folder_ + "/present") {}
 
   // True when the set of CPUs is another one than last time, or cannot be known.
   bool changed() {
+    if (!watch_.changed()) return false;
     const auto online = online_.read();
     const bool known = online.has_value();
     now_.assign(online.value_or(""));
@@ -181,6 +186,7 @@ class Topology {
 
   std::string folder_, before_, now_;
   bool scanned_ = false;
+  DeviceWatch watch_;
   KernelFile online_, present_;
   std::vector<Throttle> cores_, packages_;
   std::unordered_set<std::string> known_;  // of both: "1/5" and "1/"

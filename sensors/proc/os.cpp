@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include <fmt/format.h>
 #include <array>
 #include <chrono>
@@ -81,14 +83,12 @@ std::optional<double> date_seconds(std::string_view date) {
 
 class Os final : public Collector {
  public:
-  explicit Os(const Host& host)
-      : files_{KernelFile(host.rootfs("etc/os-release")), KernelFile(host.rootfs("usr/lib/os-release"))} {}
+  explicit Os(const Host& host) : paths_{host.rootfs("etc/os-release"), host.rootfs("usr/lib/os-release")} {}
 
   Result<> collect(BatchWriter& out) override {
-    auto text = read(files_[0]);
-    if (!text && text.error().kind == Errc::gone) text = read(files_[1]);
-    if (!text) return absent_when_gone(text.error());
-    if (*text != text_) parse(*text);
+    auto read = refresh(paths_[0]);
+    if (!read && read.error().kind == Errc::gone) read = refresh(paths_[1]);
+    if (!read) return absent_when_gone(read.error());
     std::array<std::string_view, kSupportEnd> labels;
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = values_[i];
     out.set_values(kMetrics[0], 1, labels);
@@ -102,10 +102,21 @@ class Os final : public Collector {
   }
 
  private:
-  // An upgrade puts another file in its place: never kept open.
-  static Result<std::string_view> read(KernelFile& file) {
-    file.close();
-    return file.read();
+  // An upgrade puts another file in its place, or somebody edits it.
+  Result<> refresh(const std::string& path) {
+    struct stat now {};
+    if (::stat(path.c_str(), &now) != 0) return fail(from_errno(path, errno));
+    const auto same = [&](const timespec& a, const timespec& b) {
+      return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+    };
+    if (now.st_ino == seen_.st_ino && now.st_dev == seen_.st_dev && now.st_size == seen_.st_size &&
+        same(now.st_mtim, seen_.st_mtim) && same(now.st_ctim, seen_.st_ctim))
+      return {};
+    const auto text = read_kernel_file(path);
+    if (!text) return fail(text.error());
+    parse(*text);
+    seen_ = now;
+    return {};
   }
 
   // VERSION="12 (bookworm)"
@@ -120,7 +131,8 @@ class Os final : public Collector {
     }
   }
 
-  KernelFile files_[2];
+  std::string paths_[2];
+  struct stat seen_ {};  // of the one that was read
   std::string text_;
   std::array<std::string, kKeys> values_;
 };

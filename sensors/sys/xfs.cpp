@@ -123,9 +123,9 @@ class Xfs final : public Collector {
   Result<> collect(BatchWriter& out) override {
     if (auto listed = filesystems_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
     for (auto& [device, filesystem] : filesystems_.items()) {
+      if (device == "stats" || device == "debug") continue;  // sums of all, and switches; no devices
       const auto text = filesystem.stats.read();
-      // Beside the devices lie the folders "stats" (sums of all) and "debug".
-      if (!text) continue;
+      if (!text) continue;  // unmounted since
       if (auto done = emit(*text, filesystem.stats.path(), device, out); !done) return done;
     }
     return {};
