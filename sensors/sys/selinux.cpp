@@ -35,13 +35,22 @@ Mode configured_mode(const std::string& path) {
 class Selinux final : public Collector {
  public:
   explicit Selinux(const Host& host)
-      : config_(host.rootfs("etc/selinux/config")), enforce_(host.sysfs("fs/selinux/enforce")) {}
+      : host_(host), config_(host.rootfs("etc/selinux/config")), enforce_(host.sysfs("fs/selinux/enforce")) {}
 
   // /sys/fs/selinux/enforce: "1"
   Result<> collect(BatchWriter& out) override {
+    const auto now_ns = host_.clock().boot_ns();
+    if (now_ns < look_again_ns_) {
+      out.set(kMetrics[0], 0);
+      return {};
+    }
     const auto text = enforce_.read();
     out.set(kMetrics[0], text.has_value());
-    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
+    if (!text) {
+      if (text.error().kind != Errc::gone) return fail(text.error());
+      look_again_ns_ = now_ns + kLookAgainNs;
+      return {};
+    }
     const auto enforcing = parse_u64(trim(*text));
     if (!enforcing) return malformed(enforce_.path(), *text, "0 or 1");
     out.set(kMetrics[1], configured_mode(config_));
@@ -50,8 +59,12 @@ class Selinux final : public Collector {
   }
 
  private:
+  // A kernel gets SELinux when it boots: that there is none is not looked for in every scrape.
+  static constexpr std::int64_t kLookAgainNs = 5'000'000'000;
+  const Host& host_;
   std::string config_;
   KernelFile enforce_;
+  std::int64_t look_again_ns_ = 0;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Selinux>(host); }

@@ -29,4 +29,13 @@ TEST(Selinux, Cases) {
                          });
 }
 
+TEST(Selinux, IsLookedForNowAndThen) {
+  CollectorFixture fixture("selinux");
+  EXPECT_EQ(fixture.run().text, "node_selinux_enabled 0\n");
+  fixture.write("sys/fs/selinux/enforce", "1");
+  EXPECT_EQ(fixture.run().text, "node_selinux_enabled 0\n");
+  fixture.clock.advance_ns(5'000'000'001);
+  EXPECT_EQ(lines_with(fixture.run().text, "enabled"), "node_selinux_enabled 1\n");
+}
+
 }  // namespace vitald
