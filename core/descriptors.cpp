@@ -17,6 +17,7 @@ bool detail::say_descriptors_are_short() {
 }
 
 void keep_descriptors_below(int number) { detail::kept_below = number; }
+int descriptors_kept_below() { return detail::kept_below; }
 
 int next_descriptor() {
   const int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);

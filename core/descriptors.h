@@ -22,6 +22,14 @@ void keep_descriptors_below(int number);
   return fd < detail::kept_below.load(std::memory_order_relaxed) || detail::say_descriptors_are_short();
 }
 
+// The number that was given last.
+[[nodiscard]] int descriptors_kept_below();
+
+// The same for a kernel file or folder, which is only faster when it stays open. From kMostKept on none is: an open
+// file costs the kernel 5 kB, the page of its seq_file.
+inline constexpr int kMostKept = 4096;
+[[nodiscard]] inline bool may_keep_kernel_file(int fd) { return fd < kMostKept && may_keep(fd); }
+
 // The number that the next descriptor gets; INT_MAX when there is none left.
 [[nodiscard]] int next_descriptor();
 

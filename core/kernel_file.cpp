@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -95,7 +96,7 @@ Result<std::string_view> KernelFile::read() {
     fd_.reset(kept ? open_kernel_file(path_) : -1);
     if (fd_) text = read_open();
   }
-  if (fd_ && (fd_.get() >= kMostKept || !may_keep(fd_.get()))) fd_.reset();
+  if (fd_ && !may_keep_kernel_file(fd_.get())) fd_.reset();
   return text;
 }
 
@@ -119,6 +120,9 @@ Result<std::string> read_text_file(const std::string& path, std::size_t max_byte
   if (!fd) return fail(from_errno(path, errno));
   struct stat st {};
   if (fstat(fd.get(), &st) != 0) return fail(from_errno(path, errno));
+  // A FIFO or a terminal has nothing to say when it is read again, and would count as an empty file.
+  const bool is_null = S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);  // admin-guide/devices.txt
+  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !is_null) return fail(Errc::malformed, path + ": not a regular file");
   const auto too_large = [&](std::string_view size) {
     return fail(Errc::malformed, fmt::format("{}: {} bytes, expected at most {}", path, size, max_bytes));
   };

@@ -20,9 +20,6 @@ namespace vitald {
 
 class KernelFile {
  public:
-  // Descriptors from this number on are not kept: an open file costs the kernel 5 kB, the page of its seq_file.
-  static constexpr int kMostKept = 4096;
-
   enum class Read : std::uint8_t {
     whole,          // one read gives all: sysfs attributes, single-record seq_files (stat, meminfo, netstat)
     records,        // seq_files of many records return at most a page a read: read on until it returns 0
@@ -64,8 +61,7 @@ class KernelFile {
 Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how = KernelFile::Read::whole);
 
 // A file that somebody wrote (configuration, rules, keys): all of it, or an error that names the file when it is
-// larger than `max_bytes`. What is no file of that kind and never ends is found out after so many bytes; a FIFO
-// without a writer is empty. May block where the file lies on a network.
+// larger than `max_bytes` or no regular file (/dev/null is an empty one). May block where the file lies on a network.
 Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes);
 
 // Names in a directory without "." and "..", sorted bytewise. Errors: gone, denied, io.

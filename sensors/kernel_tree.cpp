@@ -16,7 +16,7 @@
 #include <cstring>
 #include <mutex>
 
-#include "core/clock.h"
+#include "core/descriptors.h"
 
 namespace vitald {
 namespace {
@@ -39,6 +39,8 @@ Result<> append_names(int fd, std::string& names) {
   }
 }
 
+const SystemClock kSystemClock;
+
 // Counts the kernel's announcements of devices. What they say does not matter, so nothing of it is kept.
 class DeviceAnnouncements {
  public:
@@ -53,9 +55,9 @@ class DeviceAnnouncements {
   // Another number than before when there were any. The folders of one cycle share one look.
   std::uint64_t count(std::int64_t now_ns) {
     const std::lock_guard lock(mutex_);
-    if (now_ns - looked_ns_ < kOneCycleNs) return count_;
-    looked_ns_ = now_ns;
     if (!fd_) return ++count_;
+    if (now_ns >= looked_ns_ && now_ns - looked_ns_ < kOneCycleNs) return count_;
+    looked_ns_ = now_ns;
     for (;;) {
       char ignored[16];  // a longer message is cut and gone
       if (recv(fd_.get(), ignored, sizeof ignored, 0) < 0) {
@@ -82,6 +84,8 @@ bool is_of_the_kernel(const std::string& folder) {
   return fs.f_type == SYSFS_MAGIC;
 }
 
+constexpr std::int64_t kMissingNs = 60'000'000'000;
+
 bool has_devices(const std::string& folder) {
   static constexpr std::string_view kFolders[] = {"/sys/block", "/sys/bus/", "/sys/class/", "/sys/devices/",
                                                   "/sys/fs/bcache"};
@@ -90,13 +94,15 @@ bool has_devices(const std::string& folder) {
 
 }  // namespace
 
-DeviceWatch::DeviceWatch(const std::string& folder) : announced_(has_devices(folder) && is_of_the_kernel(folder)) {}
+DeviceWatch::DeviceWatch(const std::string& folder) : DeviceWatch(folder, kSystemClock) {}
+DeviceWatch::DeviceWatch(const std::string& folder, const Clock& clock)
+    : clock_(clock), announced_(has_devices(folder) && is_of_the_kernel(folder)) {}
 
 bool DeviceWatch::changed() {
   if (!announced_) return true;
   static DeviceAnnouncements announcements;
   constexpr std::int64_t kLongNs = 5'000'000'000;
-  const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+  const auto now_ns = clock_.boot_ns();
   const auto count = announcements.count(now_ns);
   if (count == seen_ && now_ns - seen_ns_ < kLongNs) return false;
   seen_ = count;
@@ -107,14 +113,19 @@ bool DeviceWatch::changed() {
 std::string KernelDir::file(std::string_view name) const { return path_ + "/" + std::string(name); }
 
 Result<bool> KernelDir::refresh() {
-  if (watch_.changed()) {
+  // Only that there is no such folder stays true until something is announced.
+  const bool again = watch_.changed() || (error_ && error_->kind != Errc::gone);
+  if (!again) return error_ ? Result<bool>(fail(*error_)) : Result<bool>(false);
+  auto changed = list();
+  if (fd_ && !may_keep_kernel_file(fd_.get())) fd_.reset();
+  if (changed) {
     error_.reset();
-    auto changed = list();
-    if (!changed) error_ = changed.error();
-    return changed;
+  } else {
+    error_ = changed.error();
+    names_.clear();
+    listing_.clear();
   }
-  if (error_) return fail(*error_);
-  return false;
+  return changed;
 }
 
 Result<bool> KernelDir::list() {
@@ -123,10 +134,7 @@ Result<bool> KernelDir::list() {
     const bool kept = static_cast<bool>(fd_);
     if (!kept) fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd_) {
-      const int err = errno;
-      names_.clear();
-      listing_.clear();
-      return fail(from_errno(path_, err));
+      return fail(from_errno(path_, errno));
     }
     now.clear();
     if (kept) ::lseek(fd_.get(), 0, SEEK_SET);
@@ -147,12 +155,15 @@ Result<bool> KernelDir::list() {
 }
 
 std::optional<std::string_view> Attribute::text() {
-  if (missing_) return std::nullopt;
+  if (missing_until_ns_ != 0 && SystemClock::read(CLOCK_MONOTONIC_COARSE) < missing_until_ns_) return std::nullopt;
   const auto text = file_.read();
   if (!text) {
-    missing_ = text.error().err == ENOENT || text.error().err == ENOTDIR || text.error().err == EISDIR;
+    const int err = text.error().err;
+    const bool missing = err == ENOENT || err == ENOTDIR || err == EISDIR;
+    missing_until_ns_ = missing ? SystemClock::read(CLOCK_MONOTONIC_COARSE) + kMissingNs : 0;
     return std::nullopt;
   }
+  missing_until_ns_ = 0;
   return trim(*text);
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/clock.h"
 #include "core/fd.h"
 #include "core/kernel_file.h"
 #include "core/result.h"
@@ -37,6 +38,7 @@ inline tl::unexpected<Error> absent_when_gone(Error error) {
 class DeviceWatch {
  public:
   explicit DeviceWatch(const std::string& folder);
+  DeviceWatch(const std::string& folder, const Clock& clock);
 
   // True on first use, after any announcement, and after five seconds whatever was announced: what a driver adds to
   // a device that exists is not, and no network namespace of an unprivileged container hears any. Always true for
@@ -44,6 +46,7 @@ class DeviceWatch {
   bool changed();
 
  private:
+  const Clock& clock_;
   bool announced_;
   std::uint64_t seen_ = 0;
   std::int64_t seen_ns_ = 0;
@@ -116,8 +119,8 @@ class KernelItems {
   bool changed_ = false;
 };
 
-// An attribute that its device may lack. One that is not there is not asked for again; one that cannot be
-// read now (EINVAL of a link that is down, EACCES) is.
+// An attribute that its device may lack. One that is not there is asked for again after a minute (a driver that came
+// later brings it); one that cannot be read now (EINVAL of a link that is down, EACCES) each time.
 class Attribute {
  public:
   explicit Attribute(std::string path) : file_(std::move(path)) {}
@@ -133,7 +136,7 @@ class Attribute {
 
  private:
   KernelFile file_;
-  bool missing_ = false;
+  std::int64_t missing_until_ns_ = 0;
 };
 
 // One number of a device and the family it becomes.

@@ -6,6 +6,7 @@
 #include "agent/config/yaml_reader.h"
 #include "core/kernel_file.h"
 #include "core/log.h"
+#include "core/scan.h"
 
 namespace vitald {
 
@@ -41,6 +42,12 @@ void Gate::read(std::vector<std::string>& problems) {
     return;
   }
   auto config = parse_web_config(*text, path_, problems);
+  // Somebody is writing it just now, or took the locks off by mistake; neither must open the door.
+  if (in_force_ && trim(*text).empty() && problems.size() == before)
+    problems.push_back(path_ +
+                       ": empty: to let everybody in, write 'basic_auth_users: {}'");
+  else if (in_force_ && tls_ && !config.tls && problems.size() == before)
+    problems.push_back(path_ + ": no tls_server_config: TLS is switched off only with a restart");
   std::shared_ptr<const TlsCredentials> credentials;
   if (config.tls) {
     for (const auto* file : {&config.tls->cert_file, &config.tls->key_file, &config.tls->client_ca_file})
@@ -52,6 +59,7 @@ void Gate::read(std::vector<std::string>& problems) {
   }
   if (problems.size() != before) return;
   config_ = std::move(config);
+  in_force_ = true;
   if (credentials) credentials_ = std::move(credentials);
 }
 
@@ -62,7 +70,7 @@ void Gate::refresh() {
   for (const auto& problem : problems) log::error("the web configuration in force stays", {{"err", problem}});
   if (!problems.empty()) return;
   log::info("web configuration read again", {{"file", path_}});
-  if (config_.tls.has_value() != tls_) log::warn("TLS is switched on or off only with a restart");
+  if (config_.tls.has_value() != tls_) log::warn("TLS is switched on only with a restart");
 }
 
 std::shared_ptr<const TlsCredentials> Gate::credentials() {

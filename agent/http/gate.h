@@ -60,6 +60,7 @@ class Gate {
   std::vector<Stamp> stamps_;
   WebConfig config_;
   bool tls_ = false;
+  bool in_force_ = false;  // something was read without a problem
   std::shared_ptr<const TlsCredentials> credentials_;
   std::unique_ptr<BasicAuth> auth_;
   double tokens_ = -1;  // of the rate limit; before the first request: -1

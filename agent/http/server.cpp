@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "core/descriptors.h"
 #include "core/instruments.h"
@@ -29,7 +31,8 @@ namespace vitald {
 namespace {
 
 // When fewer than an eighth of them are free, the least useful are closed. A client has this long to say
-// something first, or to take more of its answer: 250 ms are a few round trips.
+// something first: 250 ms are a few round trips. Four times as long it has, once max-requests are being answered, to
+// take its answer.
 constexpr std::int64_t kGraceNs = 250'000'000;
 // To say a request. Between requests longer than the usual scrape interval, so that a server's connection stays.
 constexpr unsigned kRequestSeconds = 10, kIdleSeconds = 120;
@@ -39,6 +42,10 @@ constexpr std::int64_t kOverdueNs = 250'000'000;
 // A reload reads files, and these may lie on a server that does not answer.
 constexpr std::int64_t kReloadNs = 30'000'000'000;
 constexpr std::ptrdiff_t kReloads = 8;  // that wait
+// See spins().
+constexpr int kRoundsForNothing = 8, kSpinMs = 20;
+// So long there must have been descriptors again before files are kept open again.
+constexpr std::int64_t kShortNs = 10'000'000'000;
 constexpr std::int64_t kJoinNs = 2'000'000'000;
 constexpr std::size_t kBodyBytes = 64 * 1024;  // nothing here reads a body
 
@@ -124,6 +131,7 @@ struct Server::Impl {
         collect(source.collect),
         clock(c),
         gate(std::move(g)),
+        tls(gate && gate->tls()),
         wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         reload_wake(std::make_shared<const Fd>(fcntl(wake.get(), F_DUPFD_CLOEXEC, 0))),
         overdue(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
@@ -144,9 +152,12 @@ struct Server::Impl {
         const auto length = parse_u64(begun->request.header("Content-Length"));
         exchange = begun.release();
         *state = exchange;
+        exchange->peer->exchange = exchange;
         // Said before the body comes: a client that still sends it would see a broken connection only.
-        if (length.value_or(0) > kBodyBytes)
+        if (length.value_or(0) > kBodyBytes) {
+          count(413);
           return impl.reply(*exchange, text_response(413, fmt::format("a body of more than {} bytes\n", kBodyBytes)));
+        }
         return MHD_YES;
       }
       if (*upload_size == 0) return impl.answer(*exchange);
@@ -163,7 +174,6 @@ struct Server::Impl {
     auto exchange = std::make_unique<Exchange>();
     exchange->connection = connection;
     exchange->peer = impl.peer_of(connection);
-    exchange->peer->exchange = exchange.get();
     impl.moved(*exchange->peer, Peer::Rank::slow);
     auto& request = exchange->request;
     request.method = method;
@@ -199,8 +209,8 @@ struct Server::Impl {
     peer.self = std::prev(impl.peers.end());
     peer.connection = connection;
     peer.daemon = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON)->daemon;
-    peer.since_boot_ns = impl.round_boot_ns;
-    if (!impl.gate || !impl.gate->tls()) return;
+    peer.since_boot_ns = impl.clock.boot_ns();
+    if (!impl.tls) return;
     // Before the handshake: today's certificate, and what is asked of the client.
     auto credentials = impl.gate->credentials();
     auto* session = static_cast<gnutls_session_t>(
@@ -216,7 +226,7 @@ struct Server::Impl {
 
   void moved(Peer& peer, Peer::Rank rank) {
     peer.rank = rank;
-    peer.since_boot_ns = round_boot_ns;
+    peer.since_boot_ns = clock.boot_ns();
     peers.splice(peers.end(), peers, peer.self);
   }
 
@@ -457,8 +467,17 @@ struct Server::Impl {
       if (before > roomy()) make_room(*d, roomy(), most - 1);
       MHD_run(d.get());
       if (before >= most && connections(*d) < most) MHD_run(d.get());
-      crowded = crowded || connections(*d) > roomy();
+      crowded = crowded || may_close_soon(*d);
     }
+  }
+  // Whether somebody can be closed when his time is over; nothing else would wake the loop for that.
+  bool may_close_soon(MHD_Daemon& daemon) {
+    const auto open = connections(daemon);
+    if (open <= roomy()) return false;
+    return std::ranges::any_of(peers, [&](const Peer& peer) {
+      if (peer.daemon != &daemon || peer.suspended || peer.closing) return false;
+      return peer.rank == Peer::Rank::stranger || (open >= most && round_boot_ns - peer.since_boot_ns < kGraceNs);
+    });
   }
   static unsigned connections(MHD_Daemon& daemon) {
     return MHD_get_daemon_info(&daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
@@ -472,7 +491,12 @@ struct Server::Impl {
     look_again_boot_ns = round_boot_ns + 1'000'000'000;
     constexpr int kNone = std::numeric_limits<int>::max();
     if (!stalled) {
-      if (next_descriptor() != kNone) return true;
+      if (next_descriptor() != kNone) {
+        if (kept_below && round_boot_ns - short_boot_ns > kShortNs) keep_descriptors_again();
+        return true;
+      }
+      short_boot_ns = round_boot_ns;
+      if (!kept_below) kept_below = descriptors_kept_below();
       keep_descriptors_below(0);
       if (!collect_here(me, round_boot_ns)) return false;
     }
@@ -492,6 +516,28 @@ struct Server::Impl {
     return true;
   }
 
+  // While a TLS client keeps silent in the middle of its handshake, libmicrohttpd takes its socket for readable and
+  // wants to be called again at once, for ever; nor does its timeout end such a connection. What it is really to be
+  // called for comes as an event.
+  [[nodiscard]] bool spins() const {
+    return tls && rounds_for_nothing > kRoundsForNothing &&
+           std::ranges::none_of(peers, [](const Peer& p) { return p.exchange && !p.suspended; });
+  }
+  void close_silent_handshakes() {
+    for (auto& peer : peers) {
+      if (round_boot_ns - peer.since_boot_ns < kRequestSeconds * std::int64_t{1'000'000'000}) return;
+      if (peer.rank == Peer::Rank::stranger && !peer.closing) close(peer);
+    }
+  }
+
+  void keep_descriptors_again() {
+    rlimit limit{};  // it may have been lowered
+    const bool known = getrlimit(RLIMIT_NOFILE, &limit) == 0;
+    const auto two_thirds = known ? std::min<rlim_t>(limit.rlim_cur, 1 << 20) / 3 * 2 : 0;
+    keep_descriptors_below(std::min(*kept_below, static_cast<int>(two_thirds)));
+    kept_below.reset();
+  }
+
   // The loop, for as long as this thread leads.
   void serve(int me) {
     signal(wake);  // look at once: at what was published while the lead changed hands, and at whoever waits
@@ -499,9 +545,9 @@ struct Server::Impl {
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
     while (!stopping.load()) {
-      const int timeout = timeout_ms();
+      const int timeout = spins() ? kSpinMs : timeout_ms();
       for (auto& fd : fds) fd.revents = 0;
-      if (timeout != 0 || !waiting.empty()) poll(fds.data(), fds.size(), timeout);
+      if (timeout != 0 || !waiting.empty() || !parked.empty()) poll(fds.data(), fds.size(), timeout);
       if (fds[0].revents) {
         std::uint64_t n;
         [[maybe_unused]] const auto got = read(wake.get(), &n, sizeof n);
@@ -519,7 +565,10 @@ struct Server::Impl {
         if (!collect_here(me)) return;
         run_daemons();
       }
-      const bool in_vain = progress == before && std::ranges::any_of(fds, [](const auto& fd) { return fd.revents; });
+      const bool woken = std::ranges::any_of(fds, [](const auto& fd) { return fd.revents; });
+      const bool in_vain = progress == before && woken;
+      rounds_for_nothing = progress == before && !woken ? rounds_for_nothing + 1 : 0;
+      if (tls) close_silent_handshakes();
       if (!survive_without_descriptors(me, in_vain)) return;
     }
     resume(true);  // MHD wants none suspended when it ends
@@ -540,6 +589,7 @@ struct Server::Impl {
   std::function<bool(std::int64_t)> collect;
   const Clock& clock;
   const std::unique_ptr<Gate> gate;  // null: everybody, over plain HTTP
+  const bool tls;
   Fd wake;
   std::shared_ptr<const Fd> reload_wake;  // the same
   Fd overdue;                             // timerfd
@@ -554,10 +604,12 @@ struct Server::Impl {
   std::atomic<std::int64_t> new_max_age_ns{-1};
   std::uint64_t progress = 0;  // connections and requests that began or ended
   bool stalled = false;        // no descriptor was left to accept with
-  std::int64_t look_again_boot_ns = 0;
-  std::list<Peer> peers;  // who was last heard of longest ago comes first
+  std::int64_t look_again_boot_ns = 0, short_boot_ns = 0;
+  std::optional<int> kept_below;  // what descriptors were kept below until there were none
+  std::list<Peer> peers;          // who was last heard of longest ago comes first
   bool crowded = false;
-  unsigned most = 0;  // connections at each listener
+  int rounds_for_nothing = 0;  // one after the other, without an event before or progress in them
+  unsigned most = 0;           // connections at each listener
   std::list<Exchange*> waiting, parked;
   std::vector<MhdDaemon> daemons;
   std::optional<pthread_t> threads[2];
@@ -577,7 +629,7 @@ Server::~Server() {
 
 Result<> Server::start(unsigned most) {
   impl_->most = most;
-  const bool tls = impl_->gate && impl_->gate->tls();
+  const bool tls = impl_->tls;
   // Each session gets its certificate in on_connection(); libmicrohttpd wants to know of one beforehand.
   const auto no_certificate = [](gnutls_session_t, const gnutls_datum_t*, int, const gnutls_pk_algorithm_t*, int,
                                  gnutls_pcert_st**, unsigned*, gnutls_privkey_t*) { return -1; };

@@ -229,7 +229,9 @@ with vitald(AUTH) as v:
     rewrite(v.config, AUTH.replace(users["alice"], bcrypt("changed", 4)))
     assert v.get("/metrics", "alice", "secret")[0] == 401
     assert v.get("/metrics", "alice", "changed")[0] == 200
-    rewrite(v.config, "")
+    rewrite(v.config, "")  # written over just now, or by mistake
+    assert v.get("/metrics")[0] == 401
+    rewrite(v.config, "basic_auth_users: {}\n")
     status, headers, _ = v.get("/metrics")
     assert status == 200 and "X-Frame-Options" not in headers
 
@@ -266,7 +268,28 @@ for config, text in ((SERVER.replace("server.crt", "absent.crt"), "absent.crt"),
                               timeout=20)
         assert done.returncode == 1 and text in done.stderr, (config, done)
 
-# 7. A real Prometheus.
+# 7. Who connects and keeps silent costs no CPU, holds up nobody and is let go; an emptied file opens no door.
+with vitald(RSA + AUTH) as v:
+    def cpu_s():
+        return time.clock_gettime((~v.process.pid << 3) | 2)
+
+    began, with_silent = time.monotonic(), cpu_s()
+    silent = [socket.create_connection(("127.0.0.1", v.port)) for _ in range(2)]
+    silent[1].send(b"\x16\x03\x01\x02")  # the beginning of a handshake
+    status, _, _ = v.get(tls=context(), user="alice", password="secret", timeout=5)
+    assert status == 200
+    for text in ("", AUTH):
+        (HERE / v.config).write_text(text)
+        wait_for("a word about it", 10, lambda: v.refused(context()) or True and "in force stays" in v.process.output())
+        assert v.get(tls=context())[0] == 401, text
+    for connection in silent:
+        connection.settimeout(20)
+        assert connection.recv(1) == b"", "closed by the server"
+    spent, took = cpu_s() - with_silent, time.monotonic() - began
+    assert took > 5 and spent < took / 4, (spent, took)
+    print(f"two silent TLS clients: {spent:.2f} s of CPU in {took:.0f} s")
+
+# 8. A real Prometheus.
 with vitald(RSA + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n" + AUTH) as v:
     (HERE / "prometheus.yml").write_text(f"""
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}

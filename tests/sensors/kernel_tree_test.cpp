@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <climits>
 #include <filesystem>
 #include <fstream>
+
+#include "core/descriptors.h"
 
 namespace vitald {
 namespace {
@@ -36,11 +39,38 @@ TEST(DeviceWatch, Announcements) {
   EXPECT_TRUE(other.changed()) << "each watch is told once";
 }
 
+// Containers of an unprivileged user hear nothing, and not all that a driver does is announced.
+TEST(DeviceWatch, NowAndThenWithoutAnnouncement) {
+  if (access("/sys/class/mem", R_OK) != 0) GTEST_SKIP() << "/sys/class/mem: not there";
+  FakeClock clock;
+  DeviceWatch watch("/sys/class/mem", clock);
+  EXPECT_TRUE(watch.changed());
+  const auto quiet = [&] {
+    clock.advance_ns(1);
+    return watch.changed();
+  };
+  ASSERT_TRUE(soon(false, quiet));
+  clock.advance_ns(5'000'000'000);
+  EXPECT_TRUE(watch.changed());
+}
+
 TEST(DeviceWatch, AlwaysWhereNothingIsAnnounced) {
   for (const auto* folder : {"/proc", "/tmp/class/mem", "/sys/fs/btrfs"}) {
     DeviceWatch watch(folder);
     EXPECT_TRUE(watch.changed() && watch.changed()) << folder;
   }
+}
+
+TEST(KernelDir, IsNotKeptOpenWhereDescriptorsAreFew) {
+  KernelDir dir("/proc/sys");
+  keep_descriptors_below(0);
+  const int before = next_descriptor();
+  EXPECT_TRUE(*dir.refresh());
+  EXPECT_EQ(next_descriptor(), before);
+  EXPECT_FALSE(*dir.refresh());
+  keep_descriptors_below(INT_MAX);
+  EXPECT_FALSE(*dir.refresh());
+  EXPECT_GT(next_descriptor(), before);
 }
 
 TEST(KernelDir, NamesComeAndGo) {
@@ -61,6 +91,7 @@ TEST(KernelDir, NamesComeAndGo) {
 
 // What the kernel says is known until it announces something: the answer is the same.
 TEST(KernelDir, OfDevices) {
+  if (access("/sys/class/mem", R_OK) != 0) GTEST_SKIP() << "/sys/class/mem: not there";
   KernelDir mem("/sys/class/mem"), none("/sys/class/vitald_none");
   EXPECT_TRUE(*mem.refresh());
   EXPECT_FALSE(mem.names().empty());
