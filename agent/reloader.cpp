@@ -6,19 +6,30 @@
 
 #include <chrono>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "core/log.h"
 
 namespace vitald {
 
 void Reloader::ask(Done done) {
-  const std::lock_guard lock(mutex_);
-  // One that hangs for days is asked for again and again; those who waited longest have given up.
-  if (asked_.size() >= kMostAsked) asked_.erase(asked_.begin());
+  std::unique_lock lock(mutex_);
+  if (asked_.size() >= kMostAsked) {
+    lock.unlock();
+    return done({fmt::format("{} others wait for a reload already", kMostAsked)});
+  }
   asked_.push_back(std::move(done));
   if (running_) return;
-  running_ = true;
-  std::thread([this] { run(); }).detach();  // there is one only while there is something to do
+  try {
+    std::thread([this] { run(); }).detach();  // there is one only while there is something to do
+    running_ = true;
+  } catch (const std::system_error& e) {  // no thread to be had: TasksMax=, ulimit -u
+    const auto asked = std::exchange(asked_, {});
+    lock.unlock();
+    for (const auto& each : asked) each({fmt::format("no thread to reload with: {}; try again", e.what())});
+  }
 }
 
 bool Reloader::idle(std::int64_t patience_ns) {
@@ -32,14 +43,17 @@ void Reloader::run() {
   while (!asked_.empty()) {
     const auto asked = std::exchange(asked_, {});
     lock.unlock();
-    const auto problems = [this]() -> Problems {
-      try {
-        return reload_();
+    Problems problems;
+    try {
+      problems = reload_();
+    } catch (const std::exception& e) {
+      problems = {fmt::format("bug, please report: exception '{}'", e.what())};
+    }
+    for (const auto& done : asked) try {
+        done(problems);
       } catch (const std::exception& e) {
-        return {fmt::format("bug, please report: exception '{}'", e.what())};
+        log::error("bug, please report: exception after a reload", {{"err", e.what()}});
       }
-    }();
-    for (const auto& done : asked) done(problems);
     lock.lock();
   }
   running_ = false;

@@ -22,7 +22,7 @@ class Reloader {
   Reloader& operator=(const Reloader&) = delete;
 
   // `done` is called by that thread after a reload that began after this call; those who ask meanwhile share
-  // the next one. Of more than 64 who wait the oldest are not called.
+  // the next one. At once, with a problem, when 64 wait already or there is no thread to be had.
   void ask(Done done);
   // False when one still runs: it cannot be ended, and this must not be destroyed.
   bool idle(std::int64_t patience_ns);

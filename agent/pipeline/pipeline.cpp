@@ -112,8 +112,10 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   };
   insert(writer_.finish({}, 0, 0));
 
-  if (rules_ && !rules_->empty()) {
-    if (auto batch = rules_->evaluate(*snapshot)) insert(std::move(batch));
+  if (rules_) {
+    if (!rules_->empty())
+      if (auto batch = rules_->evaluate(*snapshot)) insert(std::move(batch));
+    // Without any rule left too: what fired until the last reload is over.
     for (const auto& transition : rules_->take_transitions()) {
       const auto name = transition.alert.labels.find("alertname");
       log::info(transition.firing ? "alert fires" : "alert resolved",
