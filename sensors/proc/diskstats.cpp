@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <sys/stat.h>
-
 #include <array>
 #include <optional>
 #include <string>
 
 #include "core/collector.h"
+#include "core/file_stamp.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
 #include "sensors/name_filter.h"
@@ -136,8 +135,7 @@ struct Disk {
   std::string name, major, minor;
   std::array<std::string, kProperties> property;
   bool rotational = false;
-  std::int64_t udev_mtime_ns = 0;  // of its file
-  std::uint64_t udev_inode = 0;
+  FileStamp udev;  // of its file there
 };
 
 class Diskstats final : public Collector {
@@ -147,7 +145,13 @@ class Diskstats final : public Collector {
 
   // "   8      16 sdb 678445 599 2432583 84 54507 9856 1029511 9157 0 76320 90670 65103 0 1652275765 10460"
   Result<> collect(BatchWriter& out) override {
-    const bool udev_moved = udev_changed();
+    // udev replaces a device's file by renaming, so the folder's time tells of every change.
+    bool udev_moved = udev_.changed(host_.roots().udev, host_.clock());
+    // What it sets in sysfs (queue/rotational) nothing tells of.
+    const auto now_ns = host_.clock().boot_ns();
+    const bool old = now_ns - facts_read_ns_ > kRereadNs;
+    if (old) facts_read_ns_ = now_ns;
+    udev_moved = udev_moved || old;
     const auto text = file_.read();
     if (!text) return fail(text.error());
     disks_.start();
@@ -173,7 +177,7 @@ class Diskstats final : public Collector {
           continue;
         }
         disk = disks_.insert(line.substr(0, line.size() - numbers.size()), std::move(*found));
-      } else if (udev_moved && !disk->ignored && udev_changed(*disk)) {
+      } else if (udev_moved && !disk->ignored && (old || disk->udev.changed(udev_file(*disk), host_.clock()))) {
         if (auto again = line; auto found = disk_of(again)) *disk = std::move(*found);
       }
       if (!disk->ignored && !emit(out, *disk, numbers) && outcome) outcome = malformed(line);
@@ -182,33 +186,9 @@ class Diskstats final : public Collector {
   }
 
  private:
-  // udev replaces a device's file by renaming, so the folder's time tells of every change. The time has the
-  // grain of a timer tick: what is younger than a second may have changed again after we looked.
-  bool udev_changed() {
-    struct stat st {};
-    const bool there = stat(host_.roots().udev.c_str(), &st) == 0;
-    const std::int64_t mtime_ns = there ? st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec : -1;
-    const bool changed = udev_young_ || mtime_ns != udev_mtime_ns_;
-    udev_mtime_ns_ = mtime_ns;
-    udev_young_ = there && host_.clock().wall_ns() - mtime_ns < 1'000'000'000;
-    return changed;
-  }
-
   [[nodiscard]] std::string udev_file(const Disk& disk) const {
     return host_.udev("b" + disk.major + ":" + disk.minor);
   }
-  // Of a thousand disks one may have changed. A file as young as that is never the one that is known.
-  bool udev_changed(Disk& disk) const {
-    struct stat st {};
-    const bool there = stat(udev_file(disk).c_str(), &st) == 0;
-    const std::int64_t mtime_ns = there ? st.st_mtim.tv_sec * std::int64_t{1'000'000'000} + st.st_mtim.tv_nsec : -1;
-    const bool young = there && host_.clock().wall_ns() - mtime_ns < 1'000'000'000;
-    const bool changed = young || disk.udev_mtime_ns != mtime_ns || disk.udev_inode != st.st_ino;
-    disk.udev_mtime_ns = young ? 0 : mtime_ns;
-    disk.udev_inode = st.st_ino;
-    return changed;
-  }
-
   // Takes "   8      16 sdb" off the front of `rest`.
   std::optional<Disk> disk_of(std::string_view& rest) const {
     const auto major = take_u64(rest);
@@ -226,8 +206,8 @@ class Diskstats final : public Collector {
       if (c == '/') c = '!';  // "cciss/c0d0" is cciss!c0d0 in sysfs
     const auto rotational = read_kernel_file(host_.sysfs("block/" + folder + "/queue/rotational"));
     disk.rotational = rotational && trim(*rotational) == "1";  // no queue: not rotational, says node_exporter
-    udev_changed(disk);                                        // before it is read: what changes now is seen next time
-    if (udev_mtime_ns_ >= 0) read_properties(disk);
+    disk.udev.changed(udev_file(disk), host_.clock());         // before it is read: what changes now is seen next time
+    if (disk.udev.there()) read_properties(disk);
     return disk;
   }
   // "E:ID_MODEL=EXAMPLE_DISK_1"
@@ -281,8 +261,9 @@ class Diskstats final : public Collector {
   KernelFile file_;
   NameFilter filter_;
   RowMemo<Disk> disks_;
-  std::int64_t udev_mtime_ns_ = -1;
-  bool udev_young_ = false;
+  static constexpr std::int64_t kRereadNs = 60'000'000'000;
+  FileStamp udev_;
+  std::int64_t facts_read_ns_ = 0;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

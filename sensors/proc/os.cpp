@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/stat.h>
-
 #include <fmt/format.h>
+
 #include <array>
 #include <chrono>
 #include <string>
 
 #include "core/collector.h"
+#include "core/file_stamp.h"
 #include "core/kernel_file.h"
 #include "core/scan.h"
 #include "sensors/kernel_tree.h"
@@ -83,12 +83,11 @@ std::optional<double> date_seconds(std::string_view date) {
 
 class Os final : public Collector {
  public:
-  explicit Os(const Host& host) : paths_{host.rootfs("etc/os-release"), host.rootfs("usr/lib/os-release")} {}
+  explicit Os(const Host& host)
+      : host_(host), files_{{host.rootfs("etc/os-release"), {}}, {host.rootfs("usr/lib/os-release"), {}}} {}
 
   Result<> collect(BatchWriter& out) override {
-    auto read = refresh(paths_[0]);
-    if (!read && read.error().kind == Errc::gone) read = refresh(paths_[1]);
-    if (!read) return absent_when_gone(read.error());
+    if (auto read = refresh(); !read) return absent_when_gone(read.error());
     std::array<std::string_view, kSupportEnd> labels;
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = values_[i];
     out.set_values(kMetrics[0], 1, labels);
@@ -102,28 +101,32 @@ class Os final : public Collector {
   }
 
  private:
+  struct File {
+    std::string path;
+    FileStamp stamp;
+  };
+
   // An upgrade puts another file in its place, or somebody edits it.
-  Result<> refresh(const std::string& path) {
-    struct stat now {};
-    if (::stat(path.c_str(), &now) != 0) return fail(from_errno(path, errno));
-    const auto same = [&](const timespec& a, const timespec& b) {
-      return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-    };
-    if (now.st_ino == seen_.st_ino && now.st_dev == seen_.st_dev && now.st_size == seen_.st_size &&
-        same(now.st_mtim, seen_.st_mtim) && same(now.st_ctim, seen_.st_ctim))
+  Result<> refresh() {
+    for (auto& file : files_) {
+      const bool changed = file.stamp.changed(file.path, host_.clock());
+      if (!file.stamp.there()) continue;
+      if (!changed && known_ == &file) return {};
+      known_ = nullptr;
+      const auto text = read_kernel_file(file.path);
+      if (!text) return fail(text.error());
+      parse(*text);
+      known_ = &file;
       return {};
-    const auto text = read_kernel_file(path);
-    if (!text) return fail(text.error());
-    parse(*text);
-    seen_ = now;
-    return {};
+    }
+    known_ = nullptr;
+    return fail(from_errno(files_[1].path, ENOENT));
   }
 
   // VERSION="12 (bookworm)"
   void parse(std::string_view text) {
-    text_ = text;
     values_ = {};
-    for (std::string_view rest = text_; !rest.empty();) {
+    for (std::string_view rest = text; !rest.empty();) {
       auto line = trim(take_line(rest));
       const auto key = take_until(line, '=');
       for (std::size_t i = 0; i < kKeys; ++i)
@@ -131,9 +134,9 @@ class Os final : public Collector {
     }
   }
 
-  std::string paths_[2];
-  struct stat seen_ {};  // of the one that was read
-  std::string text_;
+  const Host& host_;
+  File files_[2];
+  const File* known_ = nullptr;  // whose values these are
   std::array<std::string, kKeys> values_;
 };
 

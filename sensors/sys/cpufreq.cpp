@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -53,7 +54,7 @@ constexpr auto kFamilies = families_of(kRows, kMetrics);
 // What the hardware can does not change by itself (turbo switched off moves the maximum): 3 of up to 9 files
 // for each CPU are read only now and then.
 constexpr bool is_limit(std::string_view file) { return file == "cpuinfo_min_freq" || file == "cpuinfo_max_freq"; }
-constexpr std::int64_t kRereadNs = 60 * std::int64_t{1'000'000'000};
+constexpr std::int64_t kRereadNs = 60'000'000'000;
 
 struct Cpu {
   explicit Cpu(const std::string& path) : folder(path + "/cpufreq/"), governor(folder + "scaling_governor") {
@@ -62,7 +63,6 @@ struct Cpu {
   }
 
   void read_limits() {
-    limits_read = true;
     for (std::size_t i = 0; i < std::size(kRows); ++i)
       if (is_limit(kRows[i].file)) limits[i] = Attribute(frequencies[i].path()).number();
     // "performance powersave"
@@ -79,7 +79,6 @@ struct Cpu {
   Attribute governor;
   std::array<std::optional<double>, std::size(kRows)> limits;
   std::vector<std::string> governors;
-  bool limits_read = false;
 };
 
 class Cpufreq final : public Collector {
@@ -94,12 +93,15 @@ class Cpufreq final : public Collector {
     for (auto& [name, cpu] : cpus_.items()) {
       std::string_view number = name;
       if (!take_prefix(number, "cpu") || !parse_u64(number)) continue;
-      if (old || !cpu.limits_read) cpu.read_limits();
+      if (old || cpu.governors.empty()) cpu.read_limits();
       for (std::size_t i = 0; i < std::size(kRows); ++i)
         if (const auto khz = cpu.frequency(i)) out.set(kRows[i].desc, *khz * kRows[i].factor, number);
       const auto governor = cpu.governor.text().value_or("");
       if (governor.empty()) continue;
-      for (const auto& g : cpu.governors) out.set(kMetrics[0], g == governor, number, g);
+      // Another driver's, or a module's that was loaded since.
+      const std::string now(governor);
+      if (std::ranges::find(cpu.governors, now) == cpu.governors.end()) cpu.read_limits();
+      for (const auto& g : cpu.governors) out.set(kMetrics[0], g == now, number, g);
     }
     return {};
   }

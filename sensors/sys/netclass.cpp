@@ -98,13 +98,15 @@ struct Device {
   std::optional<std::int64_t> speed_megabits;
 };
 
-// Where the kernel announces nothing, five of an interface's 23 files tell whether to read all: speed, duplex and
+// Where the kernel announces nothing, eight of an interface's 23 files tell whether to read all: speed, duplex and
 // the carrier's counters change with carrier_changes, and another interface of that name has another index.
 class Signs {
  public:
   explicit Signs(const std::string& folder)
-      : files_{Attribute(folder + "/ifindex"), Attribute(folder + "/operstate"), Attribute(folder + "/flags"),
-               Attribute(folder + "/carrier_changes"), Attribute(folder + "/mtu")} {}
+      : files_{Attribute(folder + "/ifindex"), Attribute(folder + "/operstate"),
+               Attribute(folder + "/flags"),   Attribute(folder + "/carrier_changes"),
+               Attribute(folder + "/mtu"),     Attribute(folder + "/address"),
+               Attribute(folder + "/ifalias"), Attribute(folder + "/tx_queue_len")} {}
 
   // True the first time, and always when one is missing (carrier_changes before Linux 3.15).
   bool changed() {
@@ -118,10 +120,11 @@ class Signs {
   }
 
  private:
-  Attribute files_[5];
-  std::string seen_[5];
+  Attribute files_[8];
+  std::string seen_[8];
 };
 
+// A bond's speed changes with a member's, and a virtual link's by hand: not with anything that a fingerprint has.
 void read_unannounced(const std::string& folder, Device& d) {
   d.duplex = Attribute(folder + "/duplex").text().value_or("");
   d.speed_megabits = Attribute(folder + "/speed").i64();
@@ -142,6 +145,8 @@ Device read_device(const std::string& folder, const std::string& name) {
   read_unannounced(folder, d);
   return d;
 }
+
+constexpr std::uint16_t kAllMulticast = 61;  // IFLA_ALLMULTI, since Linux 6.0
 
 // One dump of all links tells which of them are not what they were, so that of a thousand interfaces only the one
 // that came is read from files.
@@ -187,6 +192,8 @@ class LinkStates {
         case IFLA_LINKMODE:
         case IFLA_IFALIAS:
         case IFLA_GROUP:
+        case IFLA_PROMISCUITY:  // sysfs has their flags, ifi_flags has not
+        case kAllMulticast:
         case IFLA_CARRIER:
         case IFLA_CARRIER_CHANGES:
         case IFLA_CARRIER_UP_COUNT:
@@ -258,9 +265,10 @@ class Netclass final : public Collector {
       if (name == "bonding_masters" || filter_.ignored(name)) continue;
       while (known != before.end() && known->name < name) ++known;
       const auto state = host_.live() ? states_.of(name) : 0;
-      if (state != 0 && known != before.end() && known->name == name && known->state == state) {
+      // What a fingerprint cannot know of lags by a minute at most.
+      if (!too_old && state != 0 && known != before.end() && known->name == name && known->state == state) {
         devices_.push_back(std::move(*known++));
-        if (too_old) read_unannounced(folder_ + "/" + name, devices_.back());
+        read_unannounced(folder_ + "/" + name, devices_.back());
       } else {
         devices_.push_back(read_device(folder_ + "/" + name, name));
         devices_.back().state = state;

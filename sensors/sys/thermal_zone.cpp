@@ -63,7 +63,7 @@ class Item {
         Files{Attribute(path + "/temp"), Attribute(path + "/cur_state"), Attribute(path + "/max_state"), {}});
     return [files](Reading& out) {
       const auto now_ns = PacedRead<Reading>::boot_ns();
-      if (files->read_ns == 0 || now_ns - files->read_ns > kRereadNs) {
+      if (!files->most || now_ns - files->read_ns > kRereadNs) {
         files->read_ns = now_ns;
         files->most = files->max_state.i64();
       }

@@ -125,11 +125,11 @@ class Theirs {
 // A program that does nothing: what the kernel itself takes to call one.
 class Nothing {
  public:
-  Nothing() {
+  explicit Nothing(const char* tracepoint) {
     const bpf_insn program[] = {{0xb7, 0, 0, 0, 0}, {0x95, 0, 0, 0, 0}};  // r0 = 0; exit
     program_ = Fd(bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, "nothing", "GPL", program, 2, nullptr));
-    link_ = Fd(bpf_raw_tracepoint_open("sched_switch", program_.get()));
-    if (!link_) die("an empty program at sched_switch");
+    link_ = Fd(bpf_raw_tracepoint_open(tracepoint, program_.get()));
+    if (!link_) die(tracepoint);
   }
 
  private:
@@ -237,7 +237,7 @@ void bench_switch(int rounds) {
         ns[1] = switch_storm();
       }
       if (which == 3) {
-        const Nothing program;
+        const Nothing program("sched_switch");
         ns[3] = switch_storm();
       }
       if (which == 2 && have_theirs) {
@@ -263,11 +263,15 @@ void bench_switch(int rounds) {
 
 void bench_io(int rounds) {
   const File file;
-  std::vector<double> ours, our_events, theirs, their_events, cpu;
+  std::vector<double> nothing, ours, our_events, theirs, their_events, cpu;
   bool have_theirs = true;
   for (int round = 0; round < rounds; ++round) {
     const auto others = programs();
     cpu.push_back(reads(file, others).cpu_ns);
+    {
+      const Nothing program("block_rq_complete");
+      nothing.push_back(reads(file, others).bpf_ns);
+    }
     {
       const Ours probe("block_latency");
       const auto r = reads(file, others);
@@ -279,9 +283,10 @@ void bench_io(int rounds) {
     const auto r = reads(file, others);
     theirs.push_back(r.bpf_ns), their_events.push_back(r.events);
   }
-  const auto c = spread(cpu), o = spread(ours), t = spread(theirs);
+  const auto c = spread(cpu), n = spread(nothing), o = spread(ours), t = spread(theirs);
   fmt::print("BPF ns per read of 4 KiB, {} rounds of {} reads, median (quartiles); a read costs {:.0f} ns CPU\n",
              rounds, kReads, c.median);
+  fmt::print("  nothing               {:7.1f} ({:.1f}-{:.1f})\n", n.median, n.q1, n.q3);
   fmt::print("  vitald block_latency  {:7.1f} ({:.1f}-{:.1f}) in {:.2f} events   goal: at most 120\n", o.median, o.q1,
              o.q3, spread(our_events).median);
   if (!have_theirs) return fmt::print("  biolatency is not installed (libbpf-tools): no comparison\n");

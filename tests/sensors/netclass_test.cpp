@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include "core/fd.h"
+#include "core/scan.h"
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {
@@ -66,6 +72,9 @@ TEST(Netclass, ReadsAgainWhatChanged) {
                                         {a + "operstate", "up\n"},
                                         {a + "flags", "0x1003\n"},
                                         {a + "carrier_changes", "2\n"},
+                                        {a + "address", "02:00:00:00:00:01\n"},
+                                        {a + "ifalias", "\n"},
+                                        {a + "tx_queue_len", "1000\n"},
                                         {a + "speed", "1000\n"},
                                         {a + "mtu", "1500\n"}});
   fixture.run(), fixture.run();
@@ -85,10 +94,10 @@ TEST(Netclass, ReadsAgainWhatChanged) {
   has("node_network_mtu_bytes{device=\"b\"} 1500\n");
   fixture.write(a + "mtu", "9000\n");
   has("node_network_mtu_bytes{device=\"a\"} 9000\n");
-  fixture.write(a + "tx_queue_len", "1000\n");
-  EXPECT_EQ(fixture.run().text.find("node_network_transmit_queue_length"), std::string::npos);
+  fixture.write(a + "netdev_group", "7\n");
+  EXPECT_EQ(fixture.run().text.find("node_network_net_dev_group"), std::string::npos);
   fixture.clock.advance_ns(61 * std::int64_t{1'000'000'000});
-  has("node_network_transmit_queue_length{device=\"a\"} 1000\n");
+  has("node_network_net_dev_group{device=\"a\"} 7\n");
 }
 
 // Of the running kernel: every network namespace has a loopback device.
@@ -112,6 +121,26 @@ TEST(Netclass, ByNetlink) {
                           {{"collector.netclass.netlink", "true"}, {"collector.netclass.ignored-devices", ".*"}})
                 .text,
             "");
+}
+
+// sysfs has IFF_PROMISC (0x100) among the flags, rtnetlink's own flags have not.
+TEST(Netclass, PromiscuousInterface) {
+  const Fd packets(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!packets) GTEST_SKIP() << "a packet socket needs CAP_NET_RAW";
+  LiveCollector collector("netclass");
+  const auto flags = [&] {
+    const auto text = lines_with(collector.run(), "node_network_flags{device=\"lo\"}");
+    return static_cast<unsigned>(parse_double(trim(text.substr(text.find(' ')))).value_or(0));
+  };
+  collector.run();
+  const auto before = flags();
+  packet_mreq promiscuous{};
+  promiscuous.mr_ifindex = static_cast<int>(if_nametoindex("lo"));
+  promiscuous.mr_type = PACKET_MR_PROMISC;
+  ASSERT_EQ(setsockopt(packets.get(), SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous), 0);
+  EXPECT_EQ(flags(), before | 0x100);
+  ASSERT_EQ(setsockopt(packets.get(), SOL_PACKET, PACKET_DROP_MEMBERSHIP, &promiscuous, sizeof promiscuous), 0);
+  EXPECT_EQ(flags(), before);
 }
 
 }  // namespace vitald

@@ -89,6 +89,22 @@ void CollectorFixture::write(const std::string& path, std::string_view content) 
   }
 }
 
+LiveCollector::LiveCollector(std::string_view collector) : writer_(std::string(collector)) {
+  const auto& info = info_of(collector);
+  options_.declare(info.flags);
+  options_.declare(kSwitches);
+  auto made = info.make(host_, options_);
+  if (!made) throw std::runtime_error(made.error().text);
+  collector_ = std::move(*made);
+}
+
+std::string LiveCollector::run() {
+  writer_.begin(host_.clock().boot_ns());
+  const auto outcome = collector_->collect(writer_);
+  if (!outcome) throw std::runtime_error(outcome.error().text);
+  return exposition(*writer_.finish(outcome, 0, 0));
+}
+
 void CollectorFixture::remove(const std::string& path) { fs::remove_all(root_ + "/" + path); }
 
 CollectorRun CollectorFixture::run() {

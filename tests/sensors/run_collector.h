@@ -46,6 +46,19 @@ class CollectorFixture {
   BatchWriter writer_;
 };
 
+// One collector on the running system, with the default flags.
+class LiveCollector {
+ public:
+  explicit LiveCollector(std::string_view collector);
+  std::string run();  // exposition lines; throws when it fails
+
+ private:
+  Host host_;
+  Options options_;
+  std::unique_ptr<Collector> collector_;
+  BatchWriter writer_;
+};
+
 CollectorRun run_collector(std::string_view collector, const Tree& tree, const FlagValues& flags = {});
 
 // The lines of a text that have `needle` in them.
