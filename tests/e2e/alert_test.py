@@ -7,6 +7,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import get_json, metrics, vitald, wait_for  # noqa: E402
@@ -101,7 +102,14 @@ with tempfile.TemporaryDirectory() as name:
         wait_for("ALERTS gone", 2, lambda: not alerts_series())
         wait_for("the hook for resolved", 5, lambda: len(hooked()) == 2)
 
-    for got, status in zip(hooked(), ("firing", "resolved")):
+        # What a reload takes away is resolved too, also when no rule is left.
+        temperature(82.5)
+        wait_for("the hook for firing again", 10, lambda: len(hooked()) == 3)
+        (folder / "rules.yaml").write_text("groups: []\n")
+        urllib.request.urlopen(urllib.request.Request(url + "/-/reload", method="POST"), timeout=10).close()
+        wait_for("the hook for what was taken away", 5, lambda: len(hooked()) == 4)
+
+    for got, status in zip(hooked(), ("firing", "resolved") * 2, strict=True):
         assert got[:3] == ["TooHot", status, "warning"], got
         assert got[4:6] == ["a b", "$(touch /tmp/never)"], got
         message = json.loads(got[6])
