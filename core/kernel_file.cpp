@@ -122,7 +122,8 @@ Result<std::string> read_text_file(const std::string& path, std::size_t max_byte
   if (fstat(fd.get(), &st) != 0) return fail(from_errno(path, errno));
   // A FIFO or a terminal has nothing to say when it is read again, and would count as an empty file.
   const bool is_null = S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);  // admin-guide/devices.txt
-  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !is_null) return fail(Errc::malformed, path + ": not a regular file");
+  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !is_null)
+    return fail(Errc::malformed, path + ": not a regular file");
   const auto too_large = [&](std::string_view size) {
     return fail(Errc::malformed, fmt::format("{}: {} bytes, expected at most {}", path, size, max_bytes));
   };

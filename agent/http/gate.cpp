@@ -44,8 +44,7 @@ void Gate::read(std::vector<std::string>& problems) {
   auto config = parse_web_config(*text, path_, problems);
   // Somebody is writing it just now, or took the locks off by mistake; neither must open the door.
   if (in_force_ && trim(*text).empty() && problems.size() == before)
-    problems.push_back(path_ +
-                       ": empty: to let everybody in, write 'basic_auth_users: {}'");
+    problems.push_back(path_ + ": empty: to let everybody in, write 'basic_auth_users: {}'");
   else if (in_force_ && tls_ && !config.tls && problems.size() == before)
     problems.push_back(path_ + ": no tls_server_config: TLS is switched off only with a restart");
   std::shared_ptr<const TlsCredentials> credentials;
