@@ -63,6 +63,7 @@ struct Cpu {
   }
 
   void read_limits() {
+    limits_read = true;
     for (std::size_t i = 0; i < std::size(kRows); ++i)
       if (is_limit(kRows[i].file)) limits[i] = Attribute(frequencies[i].path()).number();
     // "performance powersave"
@@ -79,6 +80,7 @@ struct Cpu {
   Attribute governor;
   std::array<std::optional<double>, std::size(kRows)> limits;
   std::vector<std::string> governors;
+  bool limits_read = false;
 };
 
 class Cpufreq final : public Collector {
@@ -93,7 +95,7 @@ class Cpufreq final : public Collector {
     for (auto& [name, cpu] : cpus_.items()) {
       std::string_view number = name;
       if (!take_prefix(number, "cpu") || !parse_u64(number)) continue;
-      if (old || cpu.governors.empty()) cpu.read_limits();
+      if (old || !cpu.limits_read) cpu.read_limits();
       for (std::size_t i = 0; i < std::size(kRows); ++i)
         if (const auto khz = cpu.frequency(i)) out.set(kRows[i].desc, *khz * kRows[i].factor, number);
       const auto governor = cpu.governor.text().value_or("");
