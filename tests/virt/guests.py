@@ -58,6 +58,9 @@ class Libvirtd:
         wait_for("libvirtd answering", 30,
                  lambda: subprocess.run(["virsh", "-q", "version"], capture_output=True).returncode == 0)
 
+    def alive(self):
+        return self.process.poll() is None
+
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -69,7 +72,7 @@ class Libvirtd:
         self.process.wait()
 
     def stop(self):
-        if self.process and self.process.poll() is None:
+        if self.process and self.alive():
             self.thaw()
             self.process.terminate()
             try:
@@ -85,7 +88,7 @@ def libvirtd():
     try:
         yield daemon
     finally:
-        if daemon.process.poll() is None:
+        if daemon.alive():
             daemon.thaw()
             for name in virsh("list", "--name", check=False).split():
                 virsh("destroy", name, check=False)
