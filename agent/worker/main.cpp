@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <ctime>
 #include <exception>
@@ -29,6 +30,8 @@ bool write_all(std::string_view bytes) {
 }  // namespace
 
 int worker_main(Collector& collector, const std::string& name) {
+  // Of a daemon that ends while a library writes to it; the library meets the end of its connection.
+  std::signal(SIGPIPE, SIG_IGN);
   BatchWriter writer(name);
   AnswerWriter answers;
   std::string input;

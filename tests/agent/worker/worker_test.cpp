@@ -102,6 +102,12 @@ int act_as_worker(const std::string& mode) {
       out.set(kRuns, run);
       return {};
     });
+  if (mode == "broken-pipe")  // a daemon ended while its library wrote to it
+    return scripted([](BatchWriter& out, int run) -> Result<> {
+      raise(SIGPIPE);
+      out.set(kRuns, run);
+      return {};
+    });
   if (mode == "hang-second")  // as a hung libvirtd or a crashed debugger would leave it
     return scripted([&](BatchWriter& out, int run) {
       if (run == 2) raise(SIGSTOP);
@@ -237,6 +243,7 @@ TEST(Worker, HealthCrosses) {
   const Case cases[] = {
       {"failing", "no capability", "sdb: vanished", "test_runs_total 1\n", Errc::denied},
       {"throws", "exception: from a library", "", "", Errc::io},
+      {"broken-pipe", "", "", "test_runs_total 1\n", Errc::io},
       {"twice", "", "emitted twice, first one kept: test_device_bytes{device=\"sda\",mode=\"r\"}",
        "test_device_bytes{device=\"sda\",mode=\"r\"} 1\ntest_runs_total 1\n", Errc::io},
   };
