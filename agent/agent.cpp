@@ -16,8 +16,8 @@
 #include "agent/pipeline/pipeline.h"
 #include "agent/reloader.h"
 #include "agent/report.h"
-#include "core/descriptors.h"
 #include "core/log.h"
+#include "core/os/descriptors.h"
 
 namespace vitald {
 namespace {

@@ -13,8 +13,8 @@
 #include "agent/agent.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/report.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <map>
 
-#include "core/descriptors.h"
+#include "core/os/descriptors.h"
 
 namespace vitald {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/notify/command_hook.h"
 #include "agent/pipeline/collectors.h"
+#include "exporters/deliver/command.h"
 #include "rules/engine.h"
 
 namespace vitald {

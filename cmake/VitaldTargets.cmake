@@ -1,5 +1,4 @@
-# One library per folder of the flow. The links below are the arrows of docs/architecture.md:
-# core <- sensors, rules, exporters <- agent.
+# One library per room. The links are the arrows of docs/architecture.md: a wrong one does not link.
 add_library(vitald_flags INTERFACE)
 target_compile_options(vitald_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Werror
   $<$<CONFIG:Release>:-O2;-g1;-ffunction-sections;-fdata-sections>)

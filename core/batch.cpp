@@ -8,8 +8,8 @@
 #include <functional>
 #include <iterator>
 
-#include "core/scan.h"
-#include "core/utf8.h"
+#include "core/text/scan.h"
+#include "core/text/utf8.h"
 
 namespace vitald {
 

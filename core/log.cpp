@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/clock.h"
-#include "core/json.h"
+#include "core/text/json.h"
 
 namespace vitald::log {
 namespace {

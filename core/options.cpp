@@ -3,7 +3,7 @@
 
 #include <cassert>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 

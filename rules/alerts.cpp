@@ -7,15 +7,6 @@
 
 namespace vitald {
 
-std::string_view to_string(AlertState state) {
-  switch (state) {
-    case AlertState::inactive: return "inactive";
-    case AlertState::pending: return "pending";
-    case AlertState::firing: return "firing";
-  }
-  return "?";
-}
-
 namespace {
 
 void expand(const TemplateMap& from, const TemplateData& data, LabelMap& to) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "rules/engine.h"
-#include "rules/load.h"
+#include "rules/load/load.h"
 #include "rules/promql/eval.h"
 
 namespace vitald {

@@ -7,10 +7,10 @@
 #include <mutex>
 
 #include "core/clock.h"
-#include "core/kernel_file.h"
+#include "core/os/kernel_file.h"
 #include "rules/alerts.h"
-#include "rules/history.h"
-#include "rules/load.h"
+#include "rules/history/store.h"
+#include "rules/load/load.h"
 #include "rules/promql/matching.h"
 
 namespace vitald {

@@ -11,32 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "core/alert.h"
 #include "core/result.h"
 #include "core/snapshot.h"
 
 namespace vitald {
-
-using LabelMap = std::map<std::string, std::string>;
-
-enum class AlertState : std::uint8_t { inactive, pending, firing };
-std::string_view to_string(AlertState state);
-
-struct Alert {
-  LabelMap labels;  // with alertname
-  LabelMap annotations;
-  AlertState state = AlertState::inactive;
-  std::int64_t active_at_ms = 0;    // first evaluation that gave it, epoch
-  std::int64_t fired_at_ms = 0;     // 0: not yet
-  std::int64_t resolved_at_ms = 0;  // 0: not yet
-  double value = 0;
-  std::uint64_t fingerprint = 0;  // of the labels
-};
-
-// A change worth telling: pending -> firing, firing -> resolved.
-struct AlertTransition {
-  Alert alert;
-  bool firing = false;
-};
 
 // What the API shows; immutable, made when somebody asks.
 struct RuleView {

@@ -11,7 +11,7 @@
 #include <optional>
 #include <variant>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/lexer.h"
 

@@ -7,7 +7,8 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
+#include "core/text/suggest.h"
 
 namespace vitald {
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/notify/command_hook.h"
 #include "core/options.h"
+#include "exporters/deliver/command.h"
 
 namespace vitald {
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {
@@ -67,21 +67,6 @@ const std::vector<FlagSpec>& table() {
     return all;
   }();
   return flags;
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto up = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = up;
-    }
-  }
-  return row.back();
 }
 
 std::string with_underscores(std::string_view text) {
@@ -162,16 +147,6 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
   if (flag.name == "web.telemetry-path" && !value.starts_with('/'))
     return fmt::format("'{}' is not a path, expected one that starts with '/'", value);
   return {};
-}
-
-std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
-  std::string_view best;
-  // Every flag of a section begins alike: only the last part says how much may differ.
-  std::size_t best_distance = 1 + (word.size() - (word.rfind('.') + 1)) / 3;
-  for (const auto candidate : candidates)
-    if (const auto d = edit_distance(word, candidate); d <= best_distance && (best.empty() || d < best_distance))
-      best = candidate, best_distance = d;
-  return best.empty() ? std::string() : fmt::format("; did you mean '{}'?", best);
 }
 
 std::string help_text() {

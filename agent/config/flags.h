@@ -28,9 +28,6 @@ std::string switch_name(const CollectorEntry& entry);
 // What is wrong with `value` as a value of this flag, as "what, expected what"; empty when nothing is.
 std::string value_problem(const FlagSpec& flag, std::string_view value);
 
-// " (did you mean 'x'?)", or nothing when no candidate is near.
-std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
-
 std::string help_text();
 std::string flags_markdown();
 

@@ -10,10 +10,10 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
-#include "agent/config/yaml_reader.h"
-#include "core/kernel_file.h"
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "core/yaml/reader.h"
 
 namespace vitald {
 namespace {

@@ -18,9 +18,9 @@
 #include <mutex>
 #include <thread>
 
-#include "core/fd.h"
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "agent/config/yaml_reader.h"
-#include "core/kernel_file.h"
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "core/yaml/reader.h"
 
 namespace vitald {
 

@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

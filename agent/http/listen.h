@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "core/result.h"
 
 namespace vitald {

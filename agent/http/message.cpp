@@ -3,7 +3,7 @@
 
 #include <strings.h>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

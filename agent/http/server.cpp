@@ -22,10 +22,10 @@
 #include <optional>
 #include <utility>
 
-#include "core/descriptors.h"
 #include "core/instruments.h"
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/os/descriptors.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

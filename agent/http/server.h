@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
+#include "agent/api/metrics.h"
 #include "agent/http/gate.h"
 #include "agent/http/listen.h"
-#include "agent/http/metrics.h"
 #include "agent/http/site.h"
 
 namespace vitald {

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "agent/http/api_rules.h"
-#include "core/json.h"
+#include "agent/api/rules.h"
+#include "core/text/json.h"
 
 namespace vitald {
 namespace {

@@ -7,10 +7,10 @@
 
 #include <algorithm>
 
-#include "core/fd.h"
-#include "core/kernel_file.h"
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

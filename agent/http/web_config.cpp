@@ -7,10 +7,10 @@
 #include <array>
 #include <filesystem>
 
-#include "agent/config/yaml_reader.h"
 #include "agent/http/basic_auth.h"
 #include "core/options.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
+#include "core/yaml/reader.h"
 
 namespace vitald {
 namespace {

@@ -12,9 +12,9 @@
 #include <cstring>
 #include <utility>
 
-#include "core/descriptors.h"
-#include "core/fd.h"
 #include "core/log.h"
+#include "core/os/descriptors.h"
+#include "core/os/fd.h"
 #include "core/result.h"
 
 namespace vitald {

@@ -10,7 +10,7 @@ namespace vitald {
 void notify_service(std::string_view state);
 
 // Soft limit of open files to the hard one: kept descriptors are what makes reading cheap. When it is low all the
-// same, a part is left to clients (core/descriptors.h): so many connections may each listener have.
+// same, a part is left to clients (core/os/descriptors.h): so many connections may each listener have.
 unsigned share_out_descriptors(std::size_t listeners = 1);
 
 }  // namespace vitald

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "agent/config/flags.h"
-#include "core/descriptors.h"
 #include "core/log.h"
+#include "core/os/descriptors.h"
 
 namespace vitald {
 namespace {

@@ -15,10 +15,10 @@
 #include <thread>
 #include <vector>
 
-#include "agent/notify/command_hook.h"
 #include "agent/pipeline/collectors.h"
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "core/snapshot.h"
+#include "exporters/deliver/command.h"
 #include "rules/engine.h"
 
 namespace vitald {

@@ -13,7 +13,7 @@
 
 #include "agent/worker/frame.h"
 #include "core/log.h"
-#include "core/process.h"
+#include "core/os/process.h"
 
 namespace vitald {
 namespace {

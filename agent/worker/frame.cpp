@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "agent/worker/frame.pb.h"
-#include "core/utf8.h"
+#include "core/text/utf8.h"
 
 namespace vitald {
 namespace {

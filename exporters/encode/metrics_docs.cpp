@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -10,8 +10,8 @@
 #include <cstring>
 #include <set>
 
-#include "core/scan.h"
-#include "exporters/encode/number.h"
+#include "core/text/number.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "core/text/suggest.h"
 #include "rules/promql/functions.h"
 #include "rules/promql/labels.h"
-#include "rules/suggest.h"
 
 namespace vitald::promql {
 

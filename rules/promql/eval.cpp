@@ -10,7 +10,7 @@
 #include <numbers>
 #include <unordered_map>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "rules/promql/check.h"
 #include "rules/promql/matching.h"
 

@@ -9,7 +9,7 @@
 #include <limits>
 #include <optional>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald::promql {
 

@@ -16,7 +16,7 @@
 #include <cstring>
 
 #include "core/log.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

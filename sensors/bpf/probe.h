@@ -22,8 +22,8 @@
 #include "bpf/include/vitald/hist.h"
 #include "core/batch.h"
 #include "core/collector.h"
-#include "core/fd.h"
-#include "core/kernel_file.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
 
 namespace vitald {
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <utility>
 
-#include "core/fd.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

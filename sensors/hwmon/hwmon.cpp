@@ -14,13 +14,13 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/helper_pool.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 #include "sensors/hwmon/chips.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/name_filter.h"
-#include "sensors/paced_read.h"
+#include "sensors/read/helper_pool.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
+#include "sensors/read/paced_read.h"
 
 namespace vitald {
 namespace {

@@ -20,15 +20,15 @@
 
 #include "core/clock.h"
 #include "core/collector.h"
-#include "core/fd.h"
-#include "core/kernel_file.h"
 #include "core/log.h"
-#include "core/scan.h"
-#include "sensors/helper_pool.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 #include "sensors/hwmon/chips.h"
 #include "sensors/hwmon/sensor_state.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/paced_read.h"
+#include "sensors/read/helper_pool.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/paced_read.h"
 
 namespace vitald {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/owner/hierarchy.h"
 
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/proc/cpuinfo.h"
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -3,10 +3,10 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/name_filter.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
 
 namespace vitald {
 namespace {

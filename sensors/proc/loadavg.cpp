@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/row_memo.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/row_memo.h"
 
 namespace vitald {
 namespace {

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/name_filter.h"
-#include "sensors/shared_file.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
+#include "sensors/read/shared_file.h"
 
 namespace vitald {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/proc/rpc_stats.h"
 
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/name_filter.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
 
 namespace vitald {
 namespace {

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/shared_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/shared_file.h"
 
 namespace vitald {
 namespace {

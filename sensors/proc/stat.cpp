@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/shared_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/shared_file.h"
 
 namespace vitald {
 namespace {

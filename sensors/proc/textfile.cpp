@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "sensors/exposition.h"
+#include "core/os/kernel_file.h"
+#include "sensors/read/exposition.h"
 
 namespace vitald {
 namespace {

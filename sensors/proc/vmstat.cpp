@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/name_filter.h"
-#include "sensors/row_memo.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/name_filter.h"
+#include "sensors/read/row_memo.h"
 
 namespace vitald {
 namespace {

@@ -10,11 +10,11 @@
 #include <array>
 
 #include "core/collector.h"
-#include "core/fd.h"
 #include "core/instruments.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/shared_file.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/shared_file.h"
 
 namespace vitald {
 namespace {

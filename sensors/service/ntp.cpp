@@ -16,7 +16,7 @@
 #include <string>
 
 #include "core/collector.h"
-#include "core/fd.h"
+#include "core/os/fd.h"
 
 namespace vitald {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "sensors/kernel_tree.h"
+#include "core/os/kernel_file.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {

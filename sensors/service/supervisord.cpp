@@ -14,8 +14,8 @@
 
 #include "core/clock.h"
 #include "core/collector.h"
-#include "core/fd.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/name_filter.h"
+#include "core/text/scan.h"
+#include "sensors/read/name_filter.h"
 #include "sensors/service/bus.h"
 
 namespace vitald {

@@ -2,9 +2,9 @@
 #include <string>
 
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/name_filter.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
 
 namespace vitald {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {

@@ -2,10 +2,10 @@
 #include <string>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/family_memo.h"
-#include "sensors/kernel_tree.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/family_memo.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {

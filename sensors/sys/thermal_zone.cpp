@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
-#include "core/scan.h"
-#include "sensors/helper_pool.h"
-#include "sensors/kernel_tree.h"
-#include "sensors/paced_read.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/helper_pool.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/paced_read.h"
 
 namespace vitald {
 namespace {

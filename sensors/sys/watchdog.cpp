@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/scan.h"
-#include "sensors/kernel_tree.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {

@@ -12,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "core/result.h"
 #include "sensors/virt/library.h"
 

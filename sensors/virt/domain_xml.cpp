@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "sensors/virt/guest.h"
 
 namespace vitald::virt {

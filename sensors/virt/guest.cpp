@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald::virt {
 namespace {

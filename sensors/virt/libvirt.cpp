@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/collector.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "sensors/virt/connection.h"
 #include "sensors/virt/guest.h"
 #include "sensors/virt/library.h"

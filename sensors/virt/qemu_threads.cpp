@@ -5,8 +5,8 @@
 
 #include <optional>
 
-#include "core/kernel_file.h"
-#include "core/scan.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 
 namespace vitald::virt {
 namespace {

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/api/metrics.h"
 #include "agent/http/listen.h"
-#include "agent/http/metrics.h"
 #include "agent/http/site.h"
 
 namespace vitald {

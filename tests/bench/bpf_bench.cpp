@@ -32,7 +32,7 @@
 
 #include "core/clock.h"
 #include "core/collector.h"
-#include "core/fd.h"
+#include "core/os/fd.h"
 
 namespace vitald {
 namespace {

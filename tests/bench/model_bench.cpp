@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/kernel_file.h"
+#include "core/os/kernel_file.h"
 #include "exporters/encode/gzip.h"
 #include "exporters/encode/prom_text.h"
 #include "tests/bench/allocations.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "rules/engine.h"
 #include "rules/promql/parser.h"
 

@@ -3,7 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include "agent/worker/frame.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "tests/bench/allocations.h"
 
 namespace vitald {

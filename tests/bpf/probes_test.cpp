@@ -25,7 +25,7 @@
 
 #include "bpf/direct_reclaim.skel.h"
 #include "bpf/include/vitald/direct_reclaim.h"
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "sensors/bpf/probe.h"
 #include "sensors/owner/hierarchy.h"
 #include "tests/bpf/load.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/kernel_file.h"
+#include "core/os/kernel_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/descriptors.h"
+#include "core/os/descriptors.h"
 
 namespace vitald {
 namespace {

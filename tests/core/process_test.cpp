@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/process.h"
+#include "core/os/process.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

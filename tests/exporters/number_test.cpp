@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "exporters/encode/number.h"
+#include "core/text/number.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <random>
 #include <string>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

@@ -15,7 +15,7 @@
 #include <stdexcept>
 
 #include "core/collector.h"
-#include "core/kernel_file.h"
+#include "core/os/kernel_file.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/trees.h"
 

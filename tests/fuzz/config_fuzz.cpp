@@ -2,7 +2,7 @@
 // vitald.yaml, the file of --web.config.file, and the command line with one argument a line.
 #include "agent/config/config.h"
 #include "agent/http/web_config.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text files, and what the encoder makes of the labels in them: it must read back as the same.
 #include "exporters/encode/prom_text.h"
-#include "sensors/exposition.h"
+#include "sensors/read/exposition.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

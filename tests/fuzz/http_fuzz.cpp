@@ -8,8 +8,8 @@
 #include "agent/http/listen.h"
 #include "agent/http/message.h"
 #include "core/options.h"
-#include "core/scan.h"
-#include "core/utf8.h"
+#include "core/text/scan.h"
+#include "core/text/utf8.h"
 #include "tests/fuzz/input.h"
 
 extern "C" {

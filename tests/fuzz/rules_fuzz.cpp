@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rule files, and the templates in them.
-#include "rules/load.h"
+#include "rules/load/load.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

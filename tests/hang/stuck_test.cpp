@@ -15,7 +15,7 @@
 
 #include "agent/worker/client.h"
 #include "core/clock.h"
-#include "core/process.h"
+#include "core/os/process.h"
 
 namespace vitald {
 namespace {

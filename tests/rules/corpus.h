@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/batch.h"
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "tests/rules/memory_source.h"
 
 namespace vitald {

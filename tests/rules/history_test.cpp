@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rules/history.h"
+#include "rules/history/store.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rules/load.h"
+#include "rules/load/load.h"
 
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>

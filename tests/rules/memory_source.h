@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "rules/promql/parser.h"
 #include "rules/promql/series_source.h"
 

@@ -6,7 +6,7 @@
 #include <map>
 #include <sstream>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "rules/promql/eval.h"
 #include "rules/promql/parser.h"
 #include "tests/rules/corpus.h"

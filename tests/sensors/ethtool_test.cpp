@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "core/kernel_file.h"
+#include "core/os/kernel_file.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 
 namespace vitald {
 

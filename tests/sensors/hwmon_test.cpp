@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "sensors/hwmon/chips.h"
-#include "sensors/paced_read.h"
+#include "sensors/read/paced_read.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

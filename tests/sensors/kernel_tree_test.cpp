@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sensors/kernel_tree.h"
+#include "sensors/read/kernel_tree.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/descriptors.h"
+#include "core/os/descriptors.h"
 
 namespace vitald {
 namespace {

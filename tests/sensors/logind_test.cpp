@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "tests/sensors/fake_service.h"
 #include "tests/sensors/run_collector.h"
 

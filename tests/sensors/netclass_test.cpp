@@ -3,8 +3,8 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
-#include "core/fd.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/text/scan.h"
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {

@@ -17,8 +17,8 @@
 #include <sstream>
 #include <string>
 
-#include "core/scan.h"
-#include "sensors/proc/links.h"
+#include "core/text/scan.h"
+#include "sensors/net/links.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

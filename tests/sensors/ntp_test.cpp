@@ -12,7 +12,7 @@
 #include <functional>
 #include <thread>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

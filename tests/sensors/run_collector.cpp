@@ -11,7 +11,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "core/scan.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace fs = std::filesystem;

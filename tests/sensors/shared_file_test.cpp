@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sensors/shared_file.h"
+#include "sensors/read/shared_file.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

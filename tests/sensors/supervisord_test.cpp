@@ -7,7 +7,7 @@
 #include <cstring>
 #include <thread>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

@@ -3,7 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/fd.h"
+#include "core/os/fd.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "sensors/exposition.h"
+#include "sensors/read/exposition.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {

@@ -4,8 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/fd.h"
-#include "core/scan.h"
+#include "core/os/fd.h"
+#include "core/text/scan.h"
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {

@@ -22,8 +22,8 @@
 #include "agent/worker/client.h"
 #include "agent/worker/frame.h"
 #include "core/clock.h"
-#include "core/process.h"
-#include "core/scan.h"
+#include "core/os/process.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {

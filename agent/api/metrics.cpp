@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/instruments.h"
+#include "core/log.h"
+#include "core/text/scan.h"
+
+namespace vitald {
+namespace {
+
+// The server says when it gives up. Leave it a tenth, at least half a second but never more than half, to
+// get the answer over.
+std::int64_t deadline_of(const Request& request, std::int64_t limit_ns) {
+  const auto timeout_s = parse_double(request.header("X-Prometheus-Scrape-Timeout-Seconds"));
+  if (!timeout_s || !(*timeout_s > 0) || *timeout_s > 3600) return limit_ns;
+  const double ours_s = std::max(*timeout_s / 2, *timeout_s - std::max(*timeout_s / 10, 0.5));
+  return std::min(limit_ns, static_cast<std::int64_t>(ours_s * 1e9));
+}
+
+std::vector<std::string> copy(const std::vector<std::string_view>& views) { return {views.begin(), views.end()}; }
+
+// A buffer that nobody is being sent any more is written again, over what it has; otherwise a new one.
+std::string& writable(std::shared_ptr<std::string>& text) {
+  if (!text || text.use_count() > 1) {
+    const auto size = text ? text->capacity() : 0;
+    text = std::make_shared<std::string>();
+    text->reserve(size);
+  }
+  return *text;
+}
+
+}  // namespace
+
+// client_golang's names, as node_exporter has them.
+struct MetricsHandler::Instruments {
+  static prometheus::Counter& requests(const char* code) {
+    return instruments().counter("promhttp_metric_handler_requests_total",
+                                 "Total number of scrapes by HTTP status code.", {{"code", code}});
+  }
+  static prometheus::Counter& errors(const char* cause) {
+    return instruments().counter("promhttp_metric_handler_errors_total",
+                                 "Total number of internal errors encountered by the promhttp metric handler.",
+                                 {{"cause", cause}});
+  }
+  prometheus::Counter &ok = requests("200"), &internal = requests("500"), &unavailable = requests("503");
+  prometheus::Gauge& in_flight =
+      instruments().gauge("promhttp_metric_handler_requests_in_flight", "Current number of scrapes being served.");
+  prometheus::Counter &encoding = errors("encoding"), &gathering = errors("gathering");
+  prometheus::Counter& late =
+      instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");
+};
+
+MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, const Clock& clock)
+    : settings_(settings), source_(std::move(source)), clock_(clock), instruments_(std::make_unique<Instruments>()) {}
+MetricsHandler::~MetricsHandler() = default;
+
+MetricsHandler::Scrape::Scrape(MetricsHandler& owner, const Request& request)
+    : owner_(owner),
+      fresh_ns_(request.arrived_boot_ns - owner.settings_.max_age_ns),
+      deadline_ns_(request.arrived_boot_ns + deadline_of(request, owner.settings_.deadline_ns)),
+      gzip_(accepts_gzip(request.header("Accept-Encoding"))),
+      collect_(copy(request.all("collect[]"))),
+      exclude_(copy(request.all("exclude[]"))) {
+  if (owner.full()) {
+    refused_ = text_response(503, fmt::format("Limit of concurrent requests reached ({}), try again later.\n",
+                                              owner.settings_.max_requests));
+    owner.instruments_->unavailable.Increment();
+  } else {
+    refused_ = owner.check_filter(collect_, exclude_);
+  }
+  ++owner.in_flight_;
+  owner.instruments_->in_flight.Increment();
+}
+
+MetricsHandler::Scrape::~Scrape() {
+  --owner_.in_flight_;
+  owner_.instruments_->in_flight.Decrement();
+}
+
+std::optional<Response> MetricsHandler::Scrape::answer() {
+  if (refused_) return refused_;
+  const auto snapshot = owner_.source_.latest();
+  if (snapshot && snapshot->boot_ns >= fresh_ns_) return respond(snapshot);
+  if (owner_.clock_.boot_ns() < deadline_ns_) return std::nullopt;
+  owner_.instruments_->late.Increment();
+  return respond(snapshot);
+}
+
+bool MetricsHandler::has_since(std::int64_t boot_ns) const {
+  const auto snapshot = source_.latest();
+  return snapshot && snapshot->boot_ns >= boot_ns;
+}
+
+// node_exporter's rules and texts. Whoever leaves a collector out need not know whether it is there.
+std::optional<Response> MetricsHandler::check_filter(std::span<const std::string> collect,
+                                                     std::span<const std::string> exclude) const {
+  if (collect.empty() && exclude.empty()) return std::nullopt;
+  if (!collect.empty() && !exclude.empty())
+    return text_response(400, "Combined collect and exclude queries are not allowed.\n");
+  const auto rows = source_.collectors();
+  for (const auto& name : collect) {
+    const auto row = rows ? std::ranges::find(*rows, name, &CollectorStatus::name) : decltype(rows->begin()){};
+    const bool found = rows && row != rows->end();
+    if (!found || row->state == CollectorStatus::State::off)
+      return text_response(400, fmt::format("Couldn't create filtered metrics handler: couldn't create collector: {} "
+                                            "collector: {}\n",
+                                            found ? "disabled" : "missing", name));
+  }
+  return std::nullopt;
+}
+
+Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot) const {
+  if (!snapshot) {
+    owner_.instruments_->unavailable.Increment();
+    owner_.instruments_->gathering.Increment();
+    auto response = text_response(503, "the first collection still runs; try again in a moment\n");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+  }
+  owner_.instruments_->ok.Increment();
+  Response response{200, std::string(kPromTextContentType), {}, {{"Vary", "Accept-Encoding"}}};
+  // Whole seconds (RFC 9111, 5.1): more than 0 or 1 says that the collection hangs.
+  if (const auto age_s = (owner_.clock_.boot_ns() - snapshot->boot_ns) / 1'000'000'000; age_s > 0)
+    response.headers.emplace_back("Age", fmt::format("{}", age_s));
+  if (gzip_) response.headers.emplace_back("Content-Encoding", "gzip");
+  if (collect_.empty() && exclude_.empty()) {
+    response.body = owner_.encoded(*snapshot, gzip_);
+  } else {
+    auto text = std::make_shared<std::string>();
+    owner_.filtered_.encode(*snapshot, *text, [&](std::string_view name) {
+      // As in node_exporter, the exporter's own numbers come with every selection.
+      if (!collect_.empty())
+        return name == "pipeline" || name == "self" || std::ranges::find(collect_, name) != collect_.end();
+      return std::ranges::find(exclude_, name) == exclude_.end();
+    });
+    if (gzip_) {
+      auto packed = std::make_shared<std::string>();
+      if (const auto done = owner_.gzip_.compress(*text, *packed); !done) response.body = nullptr;
+      else response.body = std::move(packed);
+    } else {
+      response.body = std::move(text);
+    }
+  }
+  if (response.body) return response;
+  owner_.instruments_->internal.Increment();
+  owner_.instruments_->encoding.Increment();
+  return text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
+}
+
+// Encoded once per snapshot, however many ask.
+std::shared_ptr<const std::string> MetricsHandler::encoded(const Snapshot& snapshot, bool gzip) {
+  if (gzip && gzipped_.sequence == snapshot.sequence) return gzipped_.text;
+  if (plain_.sequence != snapshot.sequence) {
+    all_.encode(snapshot, writable(plain_.text));
+    plain_.sequence = snapshot.sequence;
+  }
+  if (!gzip) return plain_.text;
+  gzipped_.sequence = 0;
+  if (const auto done = gzip_.compress(*plain_.text, writable(gzipped_.text)); !done) {
+    log::error("gzip", {{"err", done.error().text}});
+    return nullptr;
+  }
+  gzipped_.sequence = snapshot.sequence;
+  return gzipped_.text;
+}
+
+}  // namespace vitald

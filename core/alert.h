@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an alert is on its whole way: the rules make it, the API shows it, receivers are told of it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace vitald {
+
+using LabelMap = std::map<std::string, std::string>;
+
+enum class AlertState : std::uint8_t { inactive, pending, firing };
+std::string_view to_string(AlertState state);
+
+struct Alert {
+  LabelMap labels;  // with alertname
+  LabelMap annotations;
+  AlertState state = AlertState::inactive;
+  std::int64_t active_at_ms = 0;    // first evaluation that gave it, epoch
+  std::int64_t fired_at_ms = 0;     // 0: not yet
+  std::int64_t resolved_at_ms = 0;  // 0: not yet
+  double value = 0;
+  std::uint64_t fingerprint = 0;  // of the labels
+};
+
+// A change worth telling: pending -> firing, firing -> resolved.
+struct AlertTransition {
+  Alert alert;
+  bool firing = false;
+};
+
+}  // namespace vitald

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rules/load/load.h"
+
+#include <fmt/format.h>
+#include <glob.h>
+#include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <span>
+
+#include "core/log.h"
+#include "core/text/scan.h"
+#include "core/text/suggest.h"
+#include "core/yaml/text.h"
+#include "rules/promql/labels.h"
+#include "rules/promql/parser.h"
+
+namespace vitald {
+
+namespace {
+
+using promql::Problem;
+
+constexpr std::string_view kTop[] = {"groups", "thresholds"};
+constexpr std::string_view kGroup[] = {"name", "interval", "limit", "query_offset", "labels", "rules"};
+constexpr std::string_view kRule[] = {"alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"};
+constexpr std::string_view kThreshold[] = {"metric", "op",    "value",   "severity",    "for",    "keep_firing_for",
+                                           "name",   "match", "summary", "description", "labels", "annotations"};
+constexpr std::string_view kThresholdGroup = "thresholds";
+constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has some dozens
+
+// Of a file with what its aliases repeat: a few lines of them can say more than fits into memory.
+constexpr std::size_t kMaxBytes = 8 << 20;
+
+struct TooMuch {};
+
+class Loader {
+ public:
+  Loader(std::string_view yaml, const std::string& file) : file_(file) {
+    while (!yaml.empty()) lines_.push_back(take_line(yaml));
+  }
+
+  std::vector<RuleGroup> run(const YAML::Node& root) {
+    std::vector<RuleGroup> groups;
+    if (!root || root.IsNull()) return groups;
+    if (!map(root, "the file", kTop, "groups: [...]")) return groups;
+    std::set<std::string> names;
+    for (const auto& g : list(root, "groups")) {
+      auto group = read_group(g);
+      if (!group.name.empty() && !names.insert(group.name).second)
+        say(g["name"], fmt::format("group '{}' is there twice, expected one name per group", group.name));
+      groups.push_back(std::move(group));
+    }
+    RuleGroup thresholds;
+    thresholds.name = kThresholdGroup;
+    thresholds.file = file_;
+    for (const auto& t : list(root, "thresholds")) read_threshold(t, thresholds);
+    if (!thresholds.rules.empty()) groups.push_back(std::move(thresholds));
+    return groups;
+  }
+
+  void say(const YAML::Node& at, const std::string& what) {
+    const auto m = at.Mark();
+    say(m.is_null() ? 1 : m.line + 1, m.is_null() ? 1 : m.column + 1, what);
+  }
+
+  // In the order of the file.
+  void tell(std::vector<std::string>& problems) {
+    std::ranges::stable_sort(problems_, {}, [](const Found& f) { return std::pair(f.line, f.column); });
+    for (const auto& f : problems_)
+      problems.push_back(fmt::format("{}:{}:{}: {}", file_, f.line, f.column, log::one_line(f.what)));
+  }
+
+ private:
+  struct Found {
+    int line, column;
+    std::string what;
+  };
+  void say(int line, int column, std::string what) { problems_.push_back({line, column, std::move(what)}); }
+
+  void spend(const YAML::Node& at, std::size_t bytes) {
+    bytes_ += 2 + bytes;
+    if (bytes_ <= kMaxBytes) return;
+    say(at, fmt::format("more than {} MiB with all aliases, expected less in one file", kMaxBytes >> 20));
+    throw TooMuch{};
+  }
+
+  // Is a map, with known keys, each once.
+  bool map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
+           std::string_view expected) {
+    if (!n.IsMap()) return say(n, fmt::format("{} is {}, expected {}", what, kind(n), expected)), false;
+    std::set<std::string> seen;
+    for (const auto& entry : n) {
+      const auto key = entry.first.IsScalar() ? entry.first.Scalar() : std::string("?");
+      spend(n, key.size() + (entry.second.IsScalar() ? entry.second.Scalar().size() : 0));
+      if (!seen.insert(key).second) say(entry.first, fmt::format("'{}' is there twice, expected once", key));
+      if (known.empty() || std::ranges::find(known, key) != known.end()) continue;
+      const auto near = closest(key, known);
+      say(entry.first, near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
+                                    : fmt::format("unknown key '{}', expected '{}'?", key, near));
+    }
+    return true;
+  }
+
+  static std::string kind(const YAML::Node& n) {
+    if (n.IsScalar()) return fmt::format("'{}'", n.Scalar());
+    return n.IsMap() ? "a map" : n.IsSequence() ? "a list" : "nothing";
+  }
+
+  std::vector<YAML::Node> list(const YAML::Node& parent, const char* key) {
+    std::vector<YAML::Node> out;
+    const YAML::Node n = parent[key];
+    if (!n || n.IsNull()) return out;
+    if (!n.IsSequence()) return say(n, fmt::format("{} is {}, expected a list", key, kind(n))), out;
+    for (const auto& item : n) {
+      spend(item, 0);
+      out.push_back(item);
+    }
+    return out;
+  }
+
+  // Empty when it is not there or no text; the latter is told.
+  std::string text(const YAML::Node& parent, const char* key, bool required = false) {
+    const YAML::Node n = parent[key];
+    if (!n || n.IsNull()) {
+      if (required) say(n ? n : parent, fmt::format("no {}, expected one", key));
+      return {};
+    }
+    if (!n.IsScalar()) return say(n, fmt::format("{} is {}, expected text", key, kind(n))), std::string();
+    if (required && n.Scalar().empty()) say(n, fmt::format("{} is empty, expected text", key));
+    return n.Scalar();
+  }
+
+  std::int64_t duration(const YAML::Node& parent, const char* key) {
+    const auto t = text(parent, key);
+    if (t.empty() || t == "0") return 0;
+    const auto ms = promql::parse_duration_ms(t);
+    if (ms == promql::kTooLong) say(parent[key], fmt::format("{}: '{}' is longer than 292 years", key, t));
+    else if (ms < 0) say(parent[key], fmt::format("{}: '{}' is not a duration, expected e.g. 30s, 5m, 1h30m", key, t));
+    return std::max<std::int64_t>(ms, 0);
+  }
+
+  // Where a byte of the text of a scalar lies in the file, as far as it can be known: not inside folded
+  // blocks and behind escapes, where the start of the scalar stands in.
+  std::pair<int, int> place(const YAML::Node& n, std::size_t offset) const {
+    const auto m = n.Mark();
+    const std::pair start{m.line + 1, m.column + 1};
+    if (m.is_null() || static_cast<std::size_t>(m.line) >= lines_.size()) return start;
+    const auto line = lines_[static_cast<std::size_t>(m.line)];
+    const auto column = static_cast<std::size_t>(m.column);
+    const char c = column < line.size() ? line[column] : '\0';
+    const auto& value = n.Scalar();
+    if (c == '|') {
+      // The block begins on the next line that is not empty; its indentation is gone from the value.
+      auto first = static_cast<std::size_t>(m.line) + 1;
+      while (first < lines_.size() && trim(lines_[first]).empty()) ++first;
+      if (first >= lines_.size()) return start;
+      const auto indent = lines_[first].find_first_not_of(' ');
+      const auto before = std::string_view(value).substr(0, offset);
+      const auto row = static_cast<std::size_t>(std::ranges::count(before, '\n'));
+      const auto in_line = row == 0 ? offset : offset - before.rfind('\n') - 1;
+      return {static_cast<int>(first + row) + 1, static_cast<int>(indent + in_line) + 1};
+    }
+    const std::size_t quote = c == '"' || c == '\'' ? 1 : 0;
+    const auto at = column + quote;
+    if (at <= line.size() && line.substr(at, offset) == std::string_view(value).substr(0, offset))
+      return {m.line + 1, static_cast<int>(at + offset) + 1};
+    return start;
+  }
+
+  promql::ExprPtr expression(const YAML::Node& n, const std::string& value) {
+    std::vector<Problem> found;
+    auto e = promql::compile(value, found);
+    for (const auto& p : found) {
+      const auto [line, column] = place(n, p.where.begin);
+      say(line, column, fmt::format("expr: {}", p.what));
+    }
+    if (e && e->type != promql::ValueType::vector && e->type != promql::ValueType::scalar) {
+      say(n, fmt::format("expr gives a {}, expected an instant vector or a scalar", promql::to_string(e->type)));
+      return nullptr;
+    }
+    return e;
+  }
+
+  void texts(const YAML::Node& parent, const char* key, TemplateMap& out, bool templates) {
+    const YAML::Node n = parent[key];
+    if (!n || n.IsNull()) return;
+    if (!map(n, key, {}, "a map of names to texts")) return;
+    if (n.size() > kMaxTexts)
+      return say(n, fmt::format("{} names in {}, expected at most {}", n.size(), key, kMaxTexts));
+    for (const auto& entry : n) {
+      if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull())) {
+        say(entry.second, fmt::format("{} is {}, expected text", key, kind(entry.second)));
+        continue;
+      }
+      const auto& name = entry.first.Scalar();
+      if (!promql::valid_label_name(name) || name == promql::kMetricName) {
+        say(entry.first, fmt::format("{}: '{}' is not a name, expected letters, digits and _", key, name));
+        continue;
+      }
+      const auto value = entry.second.IsNull() ? std::string() : entry.second.Scalar();
+      if (!templates && value.find("{{") != value.npos)
+        say(entry.second, fmt::format("{}: templates are for alerts, expected plain text", key));
+      put(out, name, value, entry.second);
+    }
+  }
+
+  void put(TemplateMap& out, const std::string& name, const std::string& value, const YAML::Node& at) {
+    auto t = Template::parse(value);
+    if (!t) return say(at, t.error().text);
+    const auto where = std::ranges::lower_bound(out, name, {}, &TemplateMap::value_type::first);
+    if (where != out.end() && where->first == name) where->second = std::move(*t);
+    else out.emplace(where, name, std::move(*t));
+  }
+
+  RuleGroup read_group(const YAML::Node& n) {
+    RuleGroup g;
+    g.file = file_;
+    if (!map(n, "group", kGroup, "{name: ..., rules: [...]}")) return g;
+    g.name = text(n, "name", true);
+    g.interval_ms = duration(n, "interval");
+    g.query_offset_ms = duration(n, "query_offset");
+    if (const auto t = text(n, "limit"); !t.empty()) {
+      const auto limit = parse_u64(t);
+      if (!limit) say(n["limit"], fmt::format("limit: '{}' is not a number, expected e.g. 100, or 0 for none", t));
+      g.limit = limit.value_or(0);
+    }
+    for (const auto& r : list(n, "rules"))
+      if (auto rule = read_rule(r, n["labels"] ? n : YAML::Node())) g.rules.push_back(std::move(*rule));
+    return g;
+  }
+
+  std::optional<Rule> read_rule(const YAML::Node& n, const YAML::Node& group) {
+    Rule r;
+    if (!map(n, "rule", kRule, "{alert: ..., expr: ...} or {record: ..., expr: ...}")) return {};
+    const auto alert = text(n, "alert"), record = text(n, "record");
+    r.alert = record.empty();
+    r.name = r.alert ? alert : record;
+    if (r.name.empty()) say(n, "a rule without a name, expected 'alert' or 'record'");
+    if (!alert.empty() && !record.empty()) say(n["record"], "both 'alert' and 'record', expected one of them");
+    if (!r.alert) {
+      if (!promql::valid_metric_name(r.name))
+        say(n["record"], fmt::format("record: '{}' is not a metric name, expected letters, digits, _ and :", r.name));
+      for (const char* key : {"for", "keep_firing_for", "annotations"})
+        if (n[key]) say(n[key], fmt::format("'{}' in a recording rule, expected only in alerts", key));
+    }
+    const auto expr = text(n, "expr", true);
+    if (!expr.empty()) r.expr = expression(n["expr"], expr);
+    r.for_ms = duration(n, "for");
+    r.keep_firing_for_ms = duration(n, "keep_firing_for");
+    if (group.IsMap()) texts(group, "labels", r.labels, r.alert);
+    texts(n, "labels", r.labels, r.alert);
+    if (r.alert) texts(n, "annotations", r.annotations, true);
+    if (!r.expr) return {};
+    return r;
+  }
+
+  // match: {device: sda, fstype: "!~tmpfs|ramfs"}
+  std::string matchers(const YAML::Node& parent) {
+    std::string out;
+    const YAML::Node n = parent["match"];
+    if (!n || n.IsNull() || !map(n, "match", {}, "a map of labels to values")) return out;
+    for (const auto& entry : n) {
+      if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
+        say(entry.second, fmt::format("match is {}, expected text", kind(entry.second)));
+        continue;
+      }
+      std::string_view value = entry.second.Scalar();
+      std::string_view op = "=";
+      for (const std::string_view o : {"=~", "!~", "!=", "="})
+        if (take_prefix(value, o)) {
+          op = o;
+          break;
+        }
+      out += fmt::format("{}{}{}{}", out.empty() ? "" : ",", entry.first.Scalar(), op, promql::quoted(value));
+    }
+    return '{' + out + '}';
+  }
+
+  void read_threshold(const YAML::Node& n, RuleGroup& group) {
+    if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
+    const auto before = problems_.size();
+    const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
+    static constexpr std::string_view kOps[] = {">", ">=", "<", "<=", "==", "!="};
+    if (!metric.empty() && !promql::valid_metric_name(metric))
+      say(n["metric"], fmt::format("metric: '{}' is not a metric name, expected letters, digits, _ and :", metric));
+    if (!op.empty() && std::ranges::find(kOps, op) == std::end(kOps))
+      say(n["op"], fmt::format("op: '{}' is no comparison, expected one of {}", op, fmt::join(kOps, " ")));
+    if (!value.empty() && !parse_double(value))
+      say(n["value"], fmt::format("value: '{}' is not a number, expected e.g. 80 or 0.9", value));
+    Rule r;
+    r.alert = true;
+    r.name = text(n, "name");
+    if (r.name.empty()) r.name = metric;
+    r.for_ms = duration(n, "for");
+    r.keep_firing_for_ms = duration(n, "keep_firing_for");
+    texts(n, "labels", r.labels, true);
+    texts(n, "annotations", r.annotations, true);
+    for (const char* key : {"summary", "description"})
+      if (const auto t = text(n, key); !t.empty()) put(r.annotations, key, t, n[key]);
+    if (const auto severity = text(n, "severity"); !severity.empty())
+      put(r.labels, "severity", severity, n["severity"]);
+    if (!n["summary"] && !n["annotations"])
+      put(r.annotations, "summary", fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value), n);
+    const auto match = matchers(n);
+    if (problems_.size() != before) return;
+    std::vector<Problem> found;
+    r.expr = promql::compile(fmt::format("{}{} {} {}", metric, match, op, value), found);
+    for (const auto& p : found) say(n["match"] ? n["match"] : n, fmt::format("match: {}", p.what));
+    if (r.expr) group.rules.push_back(std::move(r));
+  }
+
+  const std::string& file_;
+  std::vector<Found> problems_;
+  std::vector<std::string_view> lines_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
+  Loader loader(yaml, file);
+  try {
+    auto groups = loader.run(YAML::Load(std::string(yaml)));
+    loader.tell(problems);
+    if (const auto line = second_yaml_document(yaml))
+      problems.push_back(fmt::format("{}:{}:1: a second document begins, expected one in a file", file, *line + 1));
+    return groups;
+  } catch (const TooMuch&) {
+    loader.tell(problems);
+  } catch (const YAML::DeepRecursion& e) {
+    problems.push_back(fmt::format("{}:{}:{}: nested too deep", file, e.mark.line + 1, e.mark.column + 1));
+  } catch (const YAML::ParserException& e) {
+    problems.push_back(
+        fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, log::one_line(e.msg)));
+  } catch (const YAML::Exception& e) {  // the loader asks for types before it reads: this is a bug of ours
+    problems.push_back(fmt::format("{}: {}", file, e.what()));
+  }
+  return {};
+}
+
+std::vector<std::string> find_rule_files(const std::vector<std::string>& patterns, std::vector<std::string>& problems) {
+  std::set<std::string> files;
+  for (const auto& pattern : patterns) {
+    const bool is_glob = pattern.find_first_of("*?[") != pattern.npos;
+    glob_t found{};
+    const int rc = glob(pattern.c_str(), 0, nullptr, &found);
+    for (std::size_t i = 0; rc == 0 && i < found.gl_pathc; ++i) files.insert(found.gl_pathv[i]);
+    globfree(&found);
+    if (rc == 0) continue;
+    const auto folder = std::filesystem::path(pattern).parent_path();
+    std::error_code ec;
+    if (!is_glob)
+      problems.push_back(fmt::format("{}: no such rule file, expected a file or a glob like rules/*.yaml", pattern));
+    else if (!folder.empty() && folder.string().find_first_of("*?[") == std::string::npos &&
+             !std::filesystem::is_directory(folder, ec))
+      problems.push_back(fmt::format("{}: no folder '{}', expected one with rule files", pattern, folder.string()));
+  }
+  return {files.begin(), files.end()};
+}
+
+}  // namespace vitald

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/collector.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+
+namespace vitald {
+namespace {
+
+constexpr MetricDesc kMetrics[] = {
+    {"node_rapl_joules_total", MetricType::counter, "Current RAPL value in joules", "index,path,rapl_zone", "joules",
+     "/sys/class/powercap/*/energy_uj"},
+    {"node_rapl_*_joules_total", MetricType::counter, "*", "index,path", "joules", "/sys/class/powercap/*/energy_uj"},
+};
+constexpr auto& kZoneLabel = kMetrics[0];
+
+constexpr FlagSpec kFlags[] = {
+    // node_exporter's help text talks of systemd units; it was copied there.
+    {"collector.rapl.enable-zone-label", FlagType::boolean, "false",
+     "One metric node_rapl_joules_total with the zone as a label, instead of one metric for each zone"},
+};
+
+// What cannot be in a metric name becomes '_', together with the '_' around it.
+std::string sanitize(std::string_view name) {
+  std::string out;
+  for (std::size_t i = 0; i < name.size();) {
+    const auto valid = [&](std::size_t at) {
+      const char c = name[at];
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    if (valid(i)) {
+      out += name[i++];
+      continue;
+    }
+    std::size_t end = i;
+    bool replace = false;
+    for (; end < name.size() && !valid(end); ++end) replace |= name[end] != '_';
+    if (replace) out += '_';
+    else out += name.substr(i, end - i);
+    i = end;
+  }
+  return out;
+}
+
+class Rapl final : public Collector {
+ public:
+  Rapl(const Host& host, bool zone_label) : powercap_(host.sysfs("class/powercap")), zone_label_(zone_label) {}
+
+  Result<> collect(BatchWriter& out) override {
+    const auto changed = powercap_.refresh();
+    if (!changed) return absent_when_gone(changed.error());
+    if (*changed) list_zones();
+    out.use(descs_);
+    Result<> outcome;
+    for (auto& zone : zones_) {
+      const auto text = zone.energy.read();
+      if (!text && text.error().kind == Errc::gone) continue;  // powercap zones without a counter: DTPM, idle injection
+      if (!text && text.error().kind == Errc::denied) {
+        outcome = fail(Errc::denied, text.error().text +
+                                         ": energy counters are readable by root only since CVE-2020-8694; "
+                                         "CAP_DAC_READ_SEARCH is needed");
+        continue;
+      }
+      const auto microjoules = text ? parse_u64(trim(*text)) : std::nullopt;
+      if (!microjoules) {
+        out.problem(text ? malformed(zone.energy.path(), trim(*text), "a number of microjoules").value()
+                         : text.error());
+        continue;
+      }
+      const double joules = static_cast<double>(*microjoules) / 1000000.0;
+      if (zone_label_) out.set(kZoneLabel, joules, Decimal(zone.index), zone.path, zone.name);
+      else out.set(*zone.desc, joules, Decimal(zone.index), zone.path);
+    }
+    return outcome;
+  }
+
+ private:
+  struct Zone {
+    std::string name, path;
+    std::int64_t index = 0;
+    const MetricDesc* desc = nullptr;
+    KernelFile energy;
+  };
+
+  // Zones are those folders that have a name: "package-0" is the package with index 0; the second "dram" is
+  // dram with index 1.
+  void list_zones() {
+    zones_.clear();
+    std::map<std::string, std::int64_t> used;
+    for (const auto& entry : powercap_.names()) {
+      Zone zone;
+      zone.path = powercap_.file(entry);
+      const auto text = read_kernel_file(zone.path + "/name");
+      if (!text) continue;
+      zone.name = trim(*text);
+      const auto bar = zone.name.find('-');
+      const auto index = bar == std::string::npos || zone.name.find('-', bar + 1) != std::string::npos
+                             ? std::nullopt
+                             : parse_i64(std::string_view(zone.name).substr(bar + 1));
+      if (index) zone.name.resize(bar);
+      zone.index = index ? *index : used[zone.name];
+      used[zone.name] = zone.index + 1;
+      zone.desc = &descs_->get(fmt::format("node_rapl_{}_joules_total", sanitize(zone.name)), MetricType::counter,
+                               fmt::format("Current RAPL {} value in joules", zone.name), "index,path", "joules",
+                               "/sys/class/powercap/*/energy_uj");
+      zone.energy = KernelFile(zone.path + "/energy_uj");
+      zones_.push_back(std::move(zone));
+    }
+  }
+
+  KernelDir powercap_;
+  bool zone_label_;
+  DescPoolPtr descs_ = std::make_shared<DescPool>();
+  std::vector<Zone> zones_;
+};
+
+// Without the folder node_exporter calls the collector failed (ErrNoData); an empty one is a success.
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (const auto there = list_directory(host.sysfs("class/powercap")); !there) return absent_when_gone(there.error());
+  return std::make_unique<Rapl>(host, options.flag("collector.rapl.enable-zone-label"));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_rapl;
+const CollectorInfo collector_rapl{kMetrics, kFlags, make};
+
+}  // namespace vitald

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// Folders and attributes below /sys (and the like of /proc/fs): what is there is asked every time, what was
+// opened stays open, and nothing is allocated while nothing changes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/batch.h"
+#include "core/clock.h"
+#include "core/os/fd.h"
+#include "core/os/kernel_file.h"
+#include "core/result.h"
+#include "core/text/scan.h"
+
+namespace vitald {
+
+// "/proc/net/x: '12 34 ab': four numbers expected".
+inline tl::unexpected<Error> malformed(std::string_view path, std::string_view found, std::string_view expected) {
+  std::string text(path);
+  text.append(": '").append(found).append("': ").append(expected).append(" expected");
+  return fail(Errc::malformed, std::move(text));
+}
+
+// For a file whose absence means that this machine has nothing to collect: gone becomes absent.
+inline tl::unexpected<Error> absent_when_gone(Error error) {
+  if (error.kind == Errc::gone) error.kind = Errc::absent;
+  return fail(std::move(error));
+}
+
+// Whether devices may have come or gone below a folder since it was last looked at. On the running system the kernel
+// announces each (uevents, lib/kobject_uevent.c), which costs one recv() for all folders together.
+class DeviceWatch {
+ public:
+  explicit DeviceWatch(const std::string& folder);
+  DeviceWatch(const std::string& folder, const Clock& clock);
+
+  // True on first use, after any announcement, and after five seconds whatever was announced: what a driver adds to
+  // a device that exists is not, and no network namespace of an unprivileged container hears any. Always true for
+  // other folders than those of devices in /sys, and where the kernel cannot be listened to.
+  bool changed();
+
+ private:
+  const Clock& clock_;
+  bool announced_;
+  std::uint64_t seen_ = 0;
+  std::int64_t seen_ns_ = 0;
+};
+
+// A folder that is listed again and again: kept open, the names made anew only when they changed. One of devices is
+// listed when DeviceWatch says so.
+class KernelDir {
+ public:
+  explicit KernelDir(std::string path) : path_(std::move(path)), watch_(path_) {}
+
+  // True when the names are others than last time. Errors: gone (there is no such folder; names() is empty),
+  // denied, io.
+  Result<bool> refresh();
+  [[nodiscard]] std::span<const std::string> names() const { return names_; }  // sorted bytewise
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string file(std::string_view name) const;
+
+ private:
+  Result<bool> list();
+  std::string path_;
+  DeviceWatch watch_;
+  std::optional<Error> error_;  // of the last listing
+  Fd fd_;
+  std::string listing_;  // the names as the kernel gave them, each with its NUL
+  std::vector<std::string> names_;
+};
+
+// The items of a folder, each with what its collector keeps for it (`T(const std::string& path)`). With a prefix
+// only those whose name has it: among a thousand disks there may be no md array.
+template <class T>
+class KernelItems {
+ public:
+  explicit KernelItems(std::string path, std::string_view prefix = {}) : dir_(std::move(path)), prefix_(prefix) {}
+
+  // Items that stay keep their open files.
+  Result<> refresh() {
+    const auto changed = dir_.refresh();
+    changed_ = changed.value_or(true);
+    if (!changed) {
+      items_.clear();
+      return fail(changed.error());
+    }
+    if (!*changed) return {};
+    std::vector<Item> now;
+    auto old = items_.begin();  // both are sorted
+    for (const auto& name : dir_.names()) {
+      if (!name.starts_with(prefix_)) continue;
+      while (old != items_.end() && old->name < name) ++old;
+      if (old != items_.end() && old->name == name) now.push_back(std::move(*old++));
+      else now.push_back({name, T(dir_.file(name))});
+    }
+    items_ = std::move(now);
+    return {};
+  }
+  // Whether an item came or went in the last refresh().
+  [[nodiscard]] bool changed() const { return changed_; }
+
+  struct Item {
+    std::string name;
+    T value;
+  };
+  [[nodiscard]] std::span<Item> items() { return items_; }
+  [[nodiscard]] const std::string& path() const { return dir_.path(); }
+
+ private:
+  KernelDir dir_;
+  std::string_view prefix_;
+  std::vector<Item> items_;
+  bool changed_ = false;
+};
+
+// An attribute that its device may lack. One that is not there is asked for again after a minute (a driver that came
+// later brings it); one that cannot be read now (EINVAL of a link that is down, EACCES) each time.
+class Attribute {
+ public:
+  explicit Attribute(std::string path) : file_(std::move(path)) {}
+
+  // Without the white space around it. Valid until the next read on this thread.
+  std::optional<std::string_view> text();
+  // Decimal, or hexadecimal after 0x.
+  std::optional<std::uint64_t> u64();
+  std::optional<std::int64_t> i64();
+  // u64() or i64(), whichever it is.
+  std::optional<double> number();
+  [[nodiscard]] const std::string& path() const { return file_.path(); }
+
+ private:
+  KernelFile file_;
+  std::int64_t missing_until_ns_ = 0;
+};
+
+// One number of a device and the family it becomes.
+struct AttributeRow {
+  std::string_view file;  // below the device's folder
+  MetricDesc desc;
+  double factor = 1;  // base units per unit of the file
+};
+
+// The numbers of one device, in the order of the rows. What the device lacks, or what is no number
+// ("N/A (no PMA)"), is not emitted.
+class AttributeTable {
+ public:
+  AttributeTable(const std::string& folder, std::span<const AttributeRow> rows) : rows_(rows) {
+    files_.reserve(rows.size());
+    for (const auto& row : rows) files_.emplace_back(folder + "/" + std::string(row.file));
+  }
+  template <class... Labels>
+  void emit(BatchWriter& out, const Labels&... labels) {
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      if (const auto n = files_[i].number()) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+  }
+
+ private:
+  std::span<const AttributeRow> rows_;
+  std::vector<Attribute> files_;
+};
+
+// The families of tables whose rows have a `desc` beside other things, and of plain tables, one after the
+// other: for CollectorInfo, which wants the families alone.
+template <class... Row, std::size_t... N>
+constexpr auto families_of(const Row (&... tables)[N]) {
+  std::array<MetricDesc, (N + ...)> families{};
+  std::size_t at = 0;
+  const auto add = [&](const auto& table) {
+    for (const auto& row : table) {
+      if constexpr (requires { row.desc; }) families[at++] = row.desc;
+      else families[at++] = row;
+    }
+  };
+  (add(tables), ...);
+  return families;
+}
+
+}  // namespace vitald

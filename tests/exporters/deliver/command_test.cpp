@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// Real scripts, run by the hook as it runs them in the field.
+#include "exporters/deliver/command.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "core/instruments.h"
+#include "core/os/process.h"
+
+namespace vitald {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+AlertTransition transition(std::string name = "HostHot", bool firing = true) {
+  AlertTransition t;
+  t.firing = firing;
+  t.alert.labels = {{"alertname", std::move(name)}, {"severity", "critical"}, {"chip", "a\"b\\c\nd\xff"}};
+  t.alert.annotations = {{"summary", "80 °C; $(touch /tmp/x) `id`"}};
+  t.alert.state = firing ? AlertState::firing : AlertState::inactive;
+  t.alert.active_at_ms = 1'700'000'000'000;
+  t.alert.fired_at_ms = 1'700'000'060'250;
+  t.alert.resolved_at_ms = firing ? 0 : 1'700'000'120'000;
+  t.alert.value = 80.5;
+  t.alert.fingerprint = 0xabc;
+  return t;
+}
+
+double metric(std::string_view family, const std::string& hook, const std::string& result = "") {
+  double found = 0;
+  instruments().each([&](const MetricDesc& desc, const Instruments::Instrument& instrument) {
+    const auto has = [&](const char* name, const std::string& value) {
+      return std::ranges::count(instrument.labels, std::pair<std::string, std::string>(name, value)) > 0;
+    };
+    if (desc.name != family || !has("hook", hook) || (!result.empty() && !has("result", result))) return;
+    if (const auto* c = std::get_if<prometheus::Counter>(&instrument.value)) found = c->Value();
+    else if (const auto* g = std::get_if<prometheus::Gauge>(&instrument.value)) found = g->Value();
+    else
+      found = static_cast<double>(std::get<prometheus::Histogram>(instrument.value).Collect().histogram.sample_count);
+  });
+  return found;
+}
+
+// A folder that the unprivileged user may write to, with one script in it.
+class HookTest : public testing::Test {
+ protected:
+  HookTest() {
+    char name[] = "/tmp/vitald-hook-XXXXXX";
+    if (!mkdtemp(name)) std::abort();
+    dir_ = name;
+    chmod(name, 0777);
+    settings_.name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    settings_.external_url = "http://host:9100";
+    settings_.external_labels = {{"cluster", "lab"}, {"severity", "not this one"}};
+  }
+  ~HookTest() override { fs::remove_all(dir_); }
+
+  // `set -e` and $dir are given.
+  void script(const std::string& body) {
+    const auto path = dir_ + "/hook";
+    std::ofstream(path) << "#!/bin/sh\nset -e\ndir=" << dir_ << "\n" << body << "\n";
+    chmod(path.c_str(), 0755);
+    settings_.command = {path};
+  }
+  [[nodiscard]] std::string file(const std::string& name) const {
+    std::ifstream in(dir_ + "/" + name);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  [[nodiscard]] double runs(const std::string& result) const {
+    return metric("vitald_hook_runs_total", settings_.name, result);
+  }
+  // The limit is only for a test that fails.
+  template <class F>
+  static bool eventually(F&& condition) {
+    for (int i = 0; i < 20'000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
+
+  std::string dir_;
+  CommandHookSettings settings_;
+};
+
+TEST_F(HookTest, JsonIsAlertmanagersWebhook) {
+  for (const bool firing : {true, false}) {
+    const auto j = json::parse(webhook_json(transition("HostHot", firing), settings_));
+    EXPECT_EQ(j["version"], "4");
+    EXPECT_EQ(j["status"], firing ? "firing" : "resolved");
+    EXPECT_EQ(j["receiver"], settings_.name);
+    EXPECT_EQ(j["externalURL"], "http://host:9100");
+    EXPECT_EQ(j["truncatedAlerts"], 0);
+    ASSERT_EQ(j["alerts"].size(), 1U);
+    const auto& alert = j["alerts"][0];
+    EXPECT_EQ(alert["labels"], (json{{"alertname", "HostHot"},
+                                     {"severity", "critical"},
+                                     {"cluster", "lab"},
+                                     {"chip", "a\"b\\c\nd\xEF\xBF\xBD"}}));
+    EXPECT_EQ(alert["status"], j["status"]);
+    EXPECT_EQ(alert["annotations"], j["commonAnnotations"]);
+    EXPECT_EQ(alert["startsAt"], "2023-11-14T22:14:20.250Z");
+    EXPECT_EQ(alert["endsAt"], firing ? "0001-01-01T00:00:00Z" : "2023-11-14T22:15:20.000Z");
+    EXPECT_EQ(alert["fingerprint"], "0000000000000abc");
+    EXPECT_EQ(alert["value"], "80.5");
+    EXPECT_EQ(j["groupLabels"], alert["labels"]);
+    EXPECT_EQ(j["commonLabels"], alert["labels"]);
+    EXPECT_THAT(j["groupKey"].get<std::string>(), HasSubstr("alertname=\"HostHot\""));
+  }
+  auto t = transition();
+  t.alert.value = std::numeric_limits<double>::quiet_NaN();
+  t.alert.annotations.clear();
+  const auto j = json::parse(webhook_json(t, settings_));
+  EXPECT_EQ(j["alerts"][0]["value"], "NaN");
+  EXPECT_EQ(j["alerts"][0]["annotations"], json::object());
+}
+
+TEST_F(HookTest, CommandGetsAlertOnInputAndInEnvironment) {
+  script("cat > $dir/in; env -0 > $dir/env; id -u > $dir/uid; pwd > $dir/pwd; ls /proc/self/fd > $dir/fds");
+  settings_.command.push_back("an argument; with $shell `things`");
+  std::ofstream(settings_.command[0], std::ios::app) << "printf %s \"$1\" > $dir/arg; echo said >/dev/stderr\n";
+  {
+    CommandHook hook(settings_);
+    hook.notify(transition());
+    ASSERT_TRUE(eventually([&] { return runs("ok") + runs("failed") > 0; }));
+  }
+  EXPECT_EQ(runs("ok"), 1);
+  EXPECT_EQ(file("in"), webhook_json(transition(), settings_));
+  EXPECT_EQ(file("arg"), "an argument; with $shell `things`");
+  EXPECT_EQ(file("pwd"), "/\n");
+  EXPECT_EQ(file("fds"), "0\n1\n2\n3\n");  // 3 is what ls reads
+  if (geteuid() == 0) {
+    EXPECT_EQ(file("uid"), std::to_string(find_user("nobody")->uid) + "\n");
+  }
+
+  std::map<std::string, std::string> env;
+  std::stringstream all(file("env"));
+  for (std::string entry; std::getline(all, entry, '\0');)
+    env[entry.substr(0, entry.find('='))] = entry.substr(entry.find('=') + 1);
+  EXPECT_EQ(env["VITALD_ALERT_NAME"], "HostHot");
+  EXPECT_EQ(env["VITALD_ALERT_STATUS"], "firing");
+  EXPECT_EQ(env["VITALD_ALERT_SEVERITY"], "critical");
+  EXPECT_EQ(env["VITALD_ALERT_FINGERPRINT"], "0000000000000abc");
+  EXPECT_EQ(env["VITALD_ALERT_STARTS_AT"], "2023-11-14T22:14:20.250Z");
+  EXPECT_EQ(env["VITALD_ALERT_ENDS_AT"], "");
+  EXPECT_EQ(env["VITALD_ALERT_VALUE"], "80.5");
+  EXPECT_EQ(env["VITALD_ALERT_SUMMARY"], "80 °C; $(touch /tmp/x) `id`");
+  EXPECT_EQ(json::parse(env["VITALD_ALERT_LABELS"])["alertname"], "HostHot");
+  for (const auto* shells : {"PWD", "OLDPWD", "SHLVL", "_"}) env.erase(shells);
+  EXPECT_EQ(env.size(), 12U);  // PATH, LANG, HOSTNAME and the nine above
+}
+
+TEST_F(HookTest, Outcomes) {
+  struct Case {
+    const char *name, *body, *result, *log;
+  };
+  const Case cases[] = {
+      {"status", "echo to out; echo to err >&2; exit 7", "failed", "exit status 7"},
+      {"signal", "kill -9 $$", "failed", "signal 9"},
+      {"closes input early", "exec 0<&-; exit 0", "ok", ""},
+      {"ignores input", "exit 0", "ok", ""},
+      {"much output", "head -c 1000000 /dev/zero | tr '\\0' x; exit 1", "failed", "xxxx"},
+      {"leaves a child behind", "sleep 1000 & echo $! > $dir/pid; exit 0", "ok", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    settings_.name = std::string("outcome: ") + c.name;
+    script(c.body);
+    testing::internal::CaptureStderr();
+    {
+      CommandHook hook(settings_);
+      auto t = transition();
+      t.alert.annotations["big"] = std::string(1 << 20, 'x');  // more than a pipe holds
+      hook.notify(t);
+      ASSERT_TRUE(eventually([&] { return metric("vitald_hook_duration_seconds", settings_.name) > 0; }));
+      ASSERT_TRUE(eventually([&] { return runs(c.result) > 0; }));
+    }
+    const auto log = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(log, HasSubstr(c.log));
+    EXPECT_LT(log.size(), 5000U);
+  }
+  if (const auto pid = std::atoi(file("pid").c_str()); pid > 0) kill(pid, SIGKILL);
+}
+
+TEST_F(HookTest, NotStarted) {
+  settings_.command = {"/nonexistent/hook"};
+  testing::internal::CaptureStderr();
+  {
+    CommandHook hook(settings_);
+    hook.notify(transition());
+    ASSERT_TRUE(eventually([&] { return runs("not_started") > 0; }));
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("No such file or directory"));
+
+  settings_.name += " user";
+  settings_.user = "no-such-user";
+  CommandHook hook(settings_);
+  hook.notify(transition());
+  EXPECT_TRUE(eventually([&] { return runs("not_started") > 0; }));
+}
+
+TEST_F(HookTest, TimeoutEndsTheGroup) {
+  // The shell ends at SIGTERM, its child does not.
+  script("(trap '' TERM; echo started; while :; do sleep 1000; done) & echo $! > $dir/pid; wait");
+  settings_.timeout_ns = 100'000'000;
+  CommandHook hook(settings_);
+  hook.notify(transition());
+  ASSERT_TRUE(eventually([&] { return runs("timeout") > 0; }));
+  const int pid = std::atoi(file("pid").c_str());
+  ASSERT_GT(pid, 0);
+  EXPECT_TRUE(eventually([&] {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    return !std::getline(stat, line) || line.find(") Z ") != std::string::npos;
+  }));
+}
+
+TEST_F(HookTest, QueueDropsTheOldest) {
+  ASSERT_EQ(mkfifo((dir_ + "/gate").c_str(), 0666), 0);
+  chmod((dir_ + "/gate").c_str(), 0666);
+  script("read line < $dir/gate; echo $VITALD_ALERT_NAME >> $dir/ran");
+  settings_.queue_limit = 2;
+  CommandHook hook(settings_);
+  hook.notify(transition("A"));
+  ASSERT_TRUE(eventually([&] { return metric("vitald_hook_queue_length", settings_.name) == 0; }));  // A runs
+  for (const auto* name : {"B", "C", "D", "E"}) hook.notify(transition(name));
+  EXPECT_EQ(metric("vitald_hook_queue_length", settings_.name), 2);
+  EXPECT_EQ(metric("vitald_hook_dropped_total", settings_.name), 2);
+  for (int done = 1; done <= 3; ++done) {
+    std::ofstream(dir_ + "/gate") << "go\n";  // opens when the script does
+    ASSERT_TRUE(eventually([&] { return runs("ok") == done; }));
+  }
+  EXPECT_EQ(file("ran"), "A\nD\nE\n");
+}
+
+TEST_F(HookTest, DestructorEndsARunningCommandAndDropsTheQueue) {
+  script("trap '' TERM; echo $$ > $dir/pid.tmp; mv $dir/pid.tmp $dir/pid; while :; do sleep 1000; done");
+  const auto pid = [&] { return std::atoi(file("pid").c_str()); };
+  {
+    CommandHook hook(settings_);
+    hook.notify(transition());
+    hook.notify(transition());
+    ASSERT_TRUE(eventually([&] { return pid() > 0; }));
+  }
+  EXPECT_EQ(kill(pid(), 0), -1);
+  EXPECT_EQ(runs("ok") + runs("failed") + runs("timeout"), 0);
+}
+
+}  // namespace
+}  // namespace vitald
