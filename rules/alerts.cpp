@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
 
 namespace vitald {
 
@@ -19,16 +22,39 @@ void expand(const TemplateMap& from, const TemplateData& data, LabelMap& to) {
 
 promql::Labels as_labels(const LabelMap& map) { return promql::Labels({map.begin(), map.end()}); }
 
+LabelMap as_map(const promql::Labels& labels) {
+  LabelMap out;
+  for (const auto& l : labels) out.emplace(l.name, l.value);
+  return out;
+}
+
+// The labels that do not come from the rule (`names`), which tell one series of it from another.
+LabelMap without(LabelMap labels, const std::set<std::string>& names) {
+  std::erase_if(labels, [&](const auto& l) { return names.contains(l.first); });
+  return labels;
+}
+
+std::set<std::string> label_names(const Rule& rule) {
+  std::set<std::string> out{"alertname"};
+  for (const auto& [name, text] : rule.labels) out.insert(name);
+  return out;
+}
+
+// Where the wall clock was set back, an alert still ends after it began.
+void resolve(ActiveAlert& a, AlertRule::Now now) {
+  a.alert.state = AlertState::inactive;
+  a.alert.resolved_at_ms = std::max({now.wall_ms, a.alert.active_at_ms, a.alert.fired_at_ms});
+}
+
 }  // namespace
 
 Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t limit, const LabelMap& external_labels,
-                           std::vector<AlertTransition>& transitions) {
+                           const Measure& measure, std::vector<AlertTransition>& transitions) {
   if (result.samples.empty() && alerts_.empty()) return {};
 
   std::vector<ActiveAlert> found;
   for (const auto& s : result.samples) {
-    LabelMap data_labels;
-    for (const auto& l : result.labels(s)) data_labels.emplace(l.name, l.value);
+    const auto data_labels = as_map(result.labels(s));
     const TemplateData data{&data_labels, &external_labels, s.value};
     ActiveAlert a;
     a.alert.labels = data_labels;
@@ -53,62 +79,148 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
                             twin->labels.text()));
   }
 
-  // Both sorted: what is in both goes on, what is only old has ended.
+  // Both sorted: which of the old ones each of the new ones was.
+  constexpr auto kNone = static_cast<std::size_t>(-1);
+  std::vector<std::size_t> was(found.size(), kNone);
+  std::vector<bool> goes_on(alerts_.size());
+  for (std::size_t i = 0, o = 0; i < found.size() && o < alerts_.size();) {
+    if (alerts_[o].labels == found[i].labels) goes_on[o] = true, was[i++] = o++;
+    else if (alerts_[o].labels < found[i].labels) ++o;
+    else ++i;
+  }
+  const auto keeps = [&](const ActiveAlert& a) {
+    return a.alert.state == AlertState::firing && rule_->keep_firing_for_ms > 0 &&
+           now.boot_ms - (a.absent_boot_ms < 0 ? now.boot_ms : a.absent_boot_ms) < rule_->keep_firing_for_ms;
+  };
+
+  // A limit is checked before anything changes.
+  std::size_t active = found.size();
+  for (std::size_t o = 0; o < alerts_.size(); ++o) active += !goes_on[o] && keeps(alerts_[o]);
+  if (limit > 0 && active > limit)
+    return fail(Errc::malformed,
+                fmt::format("{} alerts, more than the group's limit of {}; they stay as they were", active, limit));
+
+  if (!edited_.empty()) succeed(found, was, goes_on, now, transitions);
+
   std::vector<ActiveAlert> next;
-  auto old = alerts_.begin();
+  std::optional<std::vector<std::pair<LabelMap, const promql::Sample*>>> measured;
+  const promql::Vector* values = nullptr;
+  const auto take_new_value = [&](ActiveAlert& a) {
+    const auto names = label_names(*rule_);
+    if (!measured) {
+      measured.emplace();
+      if (measure) values = measure();
+      if (values)
+        for (const auto& s : values->samples) {
+          auto labels = as_map(values->labels(s));
+          labels.erase(std::string(promql::kMetricName));
+          measured->emplace_back(without(std::move(labels), names), &s);
+        }
+    }
+    const auto key = without(a.alert.labels, names);
+    const promql::Sample* one = nullptr;
+    for (const auto& [labels, s] : *measured)
+      if (labels == key && std::exchange(one, s)) return;  // two: which one is not known
+    if (!one) return;                                      // gone with its series: the last value stays
+    a.alert.value = one->value;
+    const auto data_labels = as_map(values->labels(*one));
+    expand(rule_->annotations, {&data_labels, &external_labels, one->value}, a.alert.annotations);
+  };
   const auto ended = [&](ActiveAlert& a) {
     if (a.alert.state == AlertState::firing) {
       if (a.absent_boot_ms < 0) a.absent_boot_ms = now.boot_ms;
-      if (rule_->keep_firing_for_ms > 0 && now.boot_ms - a.absent_boot_ms < rule_->keep_firing_for_ms) {
-        next.push_back(std::move(a));
-        return;
+      if (!keeps(a)) {
+        resolve(a, now);
+        a.absent_boot_ms = now.boot_ms;
+        take_new_value(a);
+        transitions.push_back({a.alert, false});
       }
-      a.alert.state = AlertState::inactive;
-      a.alert.resolved_at_ms = now.wall_ms;
-      a.absent_boot_ms = now.boot_ms;
-      transitions.push_back({a.alert, false});
       next.push_back(std::move(a));
     } else if (a.alert.state == AlertState::inactive && now.boot_ms - a.absent_boot_ms <= kResolvedRetentionMs) {
       next.push_back(std::move(a));
     }
   };
-  for (auto& a : found) {
-    while (old != alerts_.end() && old->labels < a.labels) ended(*old++);
-    if (old != alerts_.end() && old->labels == a.labels) {
-      if (old->alert.state != AlertState::inactive) {
-        const auto value = a.alert.value;
-        auto annotations = std::move(a.alert.annotations);
-        a = std::move(*old);
-        a.alert.value = value;
-        a.alert.annotations = std::move(annotations);
-        a.absent_boot_ms = -1;
-      }
-      ++old;
+  std::size_t old = 0;
+  const auto end_before = [&](const promql::Labels* labels) {
+    for (; old < alerts_.size() && (!labels || alerts_[old].labels < *labels); ++old)
+      if (!goes_on[old]) ended(alerts_[old]);
+  };
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    auto& a = found[i];
+    end_before(&a.labels);
+    if (was[i] != kNone && alerts_[was[i]].alert.state != AlertState::inactive) {
+      auto& before = alerts_[was[i]];
+      const auto value = a.alert.value;
+      auto annotations = std::move(a.alert.annotations);
+      a = std::move(before);
+      a.alert.value = value;
+      a.alert.annotations = std::move(annotations);
+      a.absent_boot_ms = -1;
     }
     if (a.alert.state == AlertState::pending && now.boot_ms - a.active_boot_ms >= rule_->for_ms) {
       a.alert.state = AlertState::firing;
-      a.alert.fired_at_ms = now.wall_ms;
+      a.alert.fired_at_ms = std::max(now.wall_ms, a.alert.active_at_ms);
       transitions.push_back({a.alert, true});
     }
     next.push_back(std::move(a));
   }
-  while (old != alerts_.end()) ended(*old++);
+  end_before(nullptr);
   alerts_ = std::move(next);
-
-  const auto active = static_cast<std::size_t>(
-      std::ranges::count_if(alerts_, [](const ActiveAlert& a) { return a.alert.state != AlertState::inactive; }));
-  if (limit > 0 && active > limit) {
-    clear(now, transitions);
-    return fail(Errc::malformed, fmt::format("{} alerts, more than the group's limit of {}", active, limit));
-  }
   return {};
+}
+
+// An alert whose labels the reload has changed is another one to whoever was told of it: that one is over. But the
+// trouble is the same and as old, so the new one does not wait for `for` again.
+void AlertRule::succeed(std::vector<ActiveAlert>& found, const std::vector<std::size_t>& was,
+                        const std::vector<bool>& goes_on, Now now, std::vector<AlertTransition>& transitions) {
+  std::map<LabelMap, std::pair<std::size_t, std::size_t>> old;  // how many, the last of them
+  for (std::size_t o = 0; o < alerts_.size(); ++o)
+    if (!goes_on[o] && alerts_[o].alert.state != AlertState::inactive) {
+      auto& [count, at] = old[without(alerts_[o].alert.labels, edited_)];
+      ++count, at = o;
+    }
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (was[i] < alerts_.size()) continue;
+    const auto at = old.find(without(found[i].alert.labels, edited_));
+    if (at == old.end() || at->second.first != 1) continue;
+    auto& before = alerts_[at->second.second];
+    old.erase(at);
+    auto& a = found[i];
+    a.alert.active_at_ms = before.alert.active_at_ms;
+    a.active_boot_ms = before.active_boot_ms;
+    before.absent_boot_ms = now.boot_ms;
+    if (before.alert.state != AlertState::firing) {
+      before.alert.state = AlertState::inactive;
+      continue;
+    }
+    before.alert.value = a.alert.value;
+    resolve(before, now);
+    transitions.push_back({before.alert, false});
+    a.alert.state = AlertState::firing;
+    a.alert.fired_at_ms = std::max(now.wall_ms, a.alert.active_at_ms);
+    transitions.push_back({a.alert, true});
+  }
+  edited_.clear();
+}
+
+void AlertRule::adopt(AlertRule& old) {
+  alerts_ = std::exchange(old.alerts_, {});
+  edited_ = std::exchange(old.edited_, {});
+  const auto texts = [](const Rule& rule) {
+    std::map<std::string, std::string> out;
+    for (const auto& [name, text] : rule.labels) out[name] = text.text();
+    return out;
+  };
+  const auto before = texts(*old.rule_), after = texts(*rule_);
+  if (before == after) return;
+  for (const auto* side : {&before, &after})
+    for (const auto& [name, text] : *side) edited_.insert(name);
 }
 
 void AlertRule::clear(Now now, std::vector<AlertTransition>& transitions) {
   for (auto& a : alerts_) {
     if (a.alert.state != AlertState::firing) continue;
-    a.alert.state = AlertState::inactive;
-    a.alert.resolved_at_ms = now.wall_ms;
+    resolve(a, now);
     transitions.push_back({a.alert, false});
   }
   alerts_.clear();

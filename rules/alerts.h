@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <functional>
+#include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "rules/engine.h"
@@ -31,20 +31,31 @@ class AlertRule {
   };
   explicit AlertRule(const Rule& rule) : rule_(&rule) {}
 
-  // One evaluation's result. An error when two results make one alert, or there are more than `limit`.
+  // What the expression looks at, without its condition (measured.h); null: not known. Asked at most once in an
+  // update, and only when an alert is over.
+  using Measure = std::function<const promql::Vector*()>;
+
+  // One evaluation's result. An error when two results make one alert, or when there are more than `limit` (0: any
+  // number): then no alert changes and nothing is told.
   Result<> update(const promql::Vector& result, Now now, std::size_t limit, const LabelMap& external_labels,
-                  std::vector<AlertTransition>& transitions);
-  // The rule failed or its alerts are too many: all are gone, the firing ones as resolved.
+                  const Measure& measure, std::vector<AlertTransition>& transitions);
+  // The rule is gone: its alerts are, the firing ones as resolved.
   void clear(Now now, std::vector<AlertTransition>& transitions);
-  void adopt(AlertRule& old) { alerts_ = std::move(old.alerts_); }
+  // Goes on with the alerts of the rule that this one was before a reload.
+  void adopt(AlertRule& old);
 
   // Sorted by labels; those that are resolved too, as inactive.
   [[nodiscard]] const std::vector<ActiveAlert>& alerts() const { return alerts_; }
   [[nodiscard]] AlertState state() const;
 
  private:
+  void succeed(std::vector<ActiveAlert>& found, const std::vector<std::size_t>& was, const std::vector<bool>& goes_on,
+               Now now, std::vector<AlertTransition>& transitions);
+
   const Rule* rule_;
   std::vector<ActiveAlert> alerts_;
+  // Labels that a reload has changed: the first update finds the alerts again by the other ones.
+  std::set<std::string> edited_;
 };
 
 }  // namespace vitald

@@ -4,13 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "core/clock.h"
 #include "core/os/kernel_file.h"
 #include "rules/alerts.h"
 #include "rules/history/store.h"
 #include "rules/load/load.h"
+#include "rules/measured.h"
 #include "rules/promql/matching.h"
 
 namespace vitald {
@@ -39,12 +43,16 @@ LabelMap texts(const TemplateMap& map) {
 struct RuleEngine::Impl {
   struct RuleState {
     RuleState(const Rule& r, History& history, promql::EvalOptions options)
-        : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {}
+        : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {
+      if (r.alert && (measured_expr = measured(*r.expr))) measured_values.emplace(*measured_expr, history, options);
+    }
 
     const Rule* rule;
     std::string query;
     promql::Evaluator evaluator;
     AlertRule alerts;
+    promql::ExprPtr measured_expr;  // what an alert that is over has now
+    std::optional<promql::Evaluator> measured_values;
 
     // Of a recording rule: what its results are called, for the shape `in` of its expression.
     promql::ShapePtr in, out;
@@ -88,9 +96,56 @@ struct RuleEngine::Impl {
   std::vector<AlertTransition> transitions;
   AlertRule::Now now;
   BatchWriter writer{"rules"};
+  std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
   std::vector<std::pair<promql::Labels, std::uint32_t>> alert_series;  // ALERTS that some rule selects
 };
+
+namespace {
+
+// An alert is the same one by its name and labels, so its rule is too: whatever else was edited, and wherever in the
+// files it stands now. Of several rules that could be the one before, the one that differs least.
+template <class States>
+void adopt_alerts(States& now, States& before) {
+  constexpr bool kHere = true, kAnywhere = false;
+  struct Same {
+    bool place, labels, query;
+  };
+  constexpr Same kLevels[] = {{kHere, true, true},      {kAnywhere, true, true}, {kHere, true, false},
+                              {kAnywhere, true, false}, {kHere, false, true},    {kAnywhere, false, true},
+                              {kHere, false, false}};
+  const auto key = [](const auto& group, const auto& r, Same same) {
+    std::string out = r.rule->name;
+    const auto add = [&](std::string_view text) { out.append(1, '\0').append(text); };
+    if (same.place) add(group.file), add(group.name);
+    if (same.labels)
+      for (const auto& [name, text] : r.rule->labels) add(name), add(text.text());
+    out += '\n';
+    if (same.query) add(r.query);
+    return out;
+  };
+  std::unordered_set<const void*> done;
+  for (const auto level : kLevels) {
+    std::unordered_map<std::string, std::deque<AlertRule*>> old;
+    for (auto& g : before)
+      for (auto& r : g.rules)
+        if (r->rule->alert && !done.contains(&r->alerts)) old[key(*g.group, *r, level)].push_back(&r->alerts);
+    if (old.empty()) return;
+    for (auto& g : now)
+      for (auto& r : g.rules) {
+        if (!r->rule->alert || done.contains(&r->alerts)) continue;
+        const auto at = old.find(key(*g.group, *r, level));
+        if (at == old.end() || at->second.empty()) continue;
+        // With labels and expression both edited only where there is nothing to confuse it with.
+        if (!level.labels && !level.query && at->second.size() > 1) continue;
+        r->alerts.adopt(*at->second.front());
+        done.insert({&r->alerts, at->second.front()});
+        at->second.pop_front();
+      }
+  }
+}
+
+}  // namespace
 
 RuleEngine::RuleEngine() = default;
 RuleEngine::~RuleEngine() = default;
@@ -134,28 +189,15 @@ void RuleEngine::adopt(RuleEngine& old) {
   if (to.settings.series_labels == from.settings.series_labels) to.history.adopt(from.history);
   to.transitions = std::move(from.transitions);
   to.now = from.now;
-  const auto same_rule = [](const Impl::RuleState& a, const Impl::RuleState& b) {
-    return a.rule->alert && b.rule->alert && a.rule->name == b.rule->name && a.query == b.query &&
-           texts(a.rule->labels) == texts(b.rule->labels);
-  };
-  std::vector<const Impl::RuleState*> adopted;
   for (auto& g : to.states) {
     const auto was = std::ranges::find_if(
         from.states, [&](const auto& o) { return o.group->file == g.group->file && o.group->name == g.group->name; });
-    if (was == from.states.end()) continue;
-    if (was->interval_ms == g.interval_ms) g.next_boot_ms = was->next_boot_ms;
-    for (auto& r : g.rules)
-      for (auto& o : was->rules)
-        if (std::ranges::find(adopted, o.get()) == adopted.end() && same_rule(*r, *o)) {
-          r->alerts.adopt(o->alerts);
-          adopted.push_back(o.get());
-          break;
-        }
+    if (was != from.states.end() && was->interval_ms == g.interval_ms) g.next_boot_ms = was->next_boot_ms;
   }
+  adopt_alerts(to.states, from.states);
   // What fired by a rule that is gone is over.
   for (auto& g : from.states)
-    for (auto& r : g.rules)
-      if (std::ranges::find(adopted, r.get()) == adopted.end()) r->alerts.clear(to.now, to.transitions);
+    for (auto& r : g.rules) r->alerts.clear(to.now, to.transitions);
 }
 
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
@@ -211,8 +253,14 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
     scalar = {kOne, {{0, value->scalar}}};
     value->vector = &scalar;
   }
-  const auto done = r.rule->alert ? r.alerts.update(*value->vector, at, g.limit, settings.external_labels, transitions)
-                                  : record(r, g, *value->vector);
+  const auto measure = [&]() -> const promql::Vector* {
+    if (!r.measured_values) return nullptr;
+    const auto values = r.measured_values->eval(at.wall_ms - g.query_offset_ms);
+    return values && values->type == promql::ValueType::vector ? values->vector : nullptr;
+  };
+  const auto done = r.rule->alert
+                        ? r.alerts.update(*value->vector, at, g.limit, settings.external_labels, measure, transitions)
+                        : record(r, g, *value->vector);
   if (done) r.error.clear();
   else r.error = done.error().text;
 }
@@ -292,24 +340,35 @@ void RuleEngine::Impl::record_alerts() {
   for (const auto& [labels, id] : old) history.release(id);
 }
 
+// Each label once, whatever the rule was made from: the alert's state takes the place of a label of this name (alerts
+// on ALERTS have one). Each series once: alerts of two rules, or two that only differed in that label, are one series.
 void RuleEngine::Impl::write_alerts(const AlertRule& alerts) {
   std::vector<Label> labels;
+  const auto write = [&](const MetricDesc& desc, double value) {
+    std::string key(desc.name);
+    for (const auto& l : labels) key.append(1, '\0').append(l.name).append(1, '\0').append(l.value);
+    if (written.insert(std::move(key)).second) writer.set_labels(desc, value, labels);
+  };
   for (const auto& a : alerts.alerts()) {
     if (a.alert.state == AlertState::inactive) continue;
     labels.clear();
+    bool state = false;
     for (const auto& [name, value] : a.alert.labels) {
       const auto own = settings.series_labels.find(name);
       if (own == settings.series_labels.end() || own->second != value) labels.push_back({name, value});
+      state |= name == "alertstate";
     }
-    writer.set_labels(kAlertsForState, static_cast<double>(a.alert.active_at_ms / 1000), labels);
+    write(kAlertsForState, static_cast<double>(a.alert.active_at_ms / 1000));
+    if (state) std::erase_if(labels, [](const Label& l) { return l.name == "alertstate"; });
     labels.push_back({"alertstate", to_string(a.alert.state)});
-    writer.set_labels(kAlerts, 1, labels);
+    write(kAlerts, 1);
   }
 }
 
 BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
   writer.begin(boot_ns);
   writer.use(pool);
+  written.clear();
   for (const auto& g : states)
     for (const auto& r : g.rules) {
       if (r->rule->alert) write_alerts(r->alerts);

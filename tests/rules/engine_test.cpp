@@ -132,6 +132,178 @@ TEST(Engine, ReloadKeepsStateOfUnchangedRules) {
       << "history is kept: " << text;
 }
 
+// An evaluation that fails changes no alert and sends nothing.
+TEST(Engine, FailedEvaluationChangesNoAlert) {
+  Machine m(R"(
+groups:
+  - {name: limited, limit: 2, rules: [{alert: L, expr: x > 0}]}
+  - {name: twins, rules: [{alert: T, expr: y > 0, labels: {device: ""}}]}
+  - {name: kept, limit: 2, rules: [{alert: K, expr: x > 0, keep_firing_for: 1m}]}
+)");
+  m.cycle({{"x", "a", 1}, {"y", "a", 1}});
+  EXPECT_EQ(m.transitions(), "L+a T+ K+a ");
+  const auto state = m.cycle({{"x", "a", 1}, {"y", "a", 1}});
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(m.cycle({{"x", "b", 1}, {"x", "c", 1}, {"x", "d", 1}, {"y", "a", 1}, {"y", "b", 1}}), state);
+  EXPECT_EQ(m.transitions(), "");
+  const auto view = m.engine->view();
+  EXPECT_EQ(view->groups[0].rules[0].health, "err");
+  EXPECT_EQ(view->groups[0].rules[0].last_error, "3 alerts, more than the group's limit of 2; they stay as they were");
+  EXPECT_EQ(view->groups[0].rules[0].alerts.size(), 1u);
+  EXPECT_EQ(view->groups[1].rules[0].health, "err");
+  EXPECT_EQ(view->groups[2].rules[0].last_error, "4 alerts, more than the group's limit of 2; they stay as they were")
+      << "those that are kept firing count";
+  // It goes on from where it was.
+  m.cycle({{"x", "b", 1}, {"y", "a", 1}});
+  EXPECT_EQ(m.transitions(), "L-a L+b K+b ");
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].health, "ok");
+}
+
+// What makes an alert the same one: its name and labels, wherever its rule stands and whatever else was edited.
+TEST(Engine, ReloadKeepsAlertsOfEditedRules) {
+  struct Case {
+    const char *name, *before, *after, *told, *label = nullptr;
+    bool kept = true;
+  };
+  const Case cases[] = {
+      {"threshold", "{alert: A, expr: x > 80, for: 10s}", "{alert: A, expr: x > 75, for: 10s}", ""},
+      {"expression", "{alert: A, expr: x > 80}", "{alert: A, expr: 'sum by (device) (x) >= 90'}", ""},
+      {"not true any more", "{alert: A, expr: x > 80}", "{alert: A, expr: x > 95}", "A- ", nullptr, false},
+      {"annotations", "{alert: A, expr: x > 80}", "{alert: A, expr: x > 80, annotations: {a: b}}", ""},
+      {"longer for", "{alert: A, expr: x > 80}", "{alert: A, expr: x > 80, for: 1h}", ""},
+      {"moved in its group", "{alert: A, expr: x > 80}, {alert: B, expr: x > 99}",
+       "{alert: B, expr: x > 99}, {alert: A, expr: x > 80}", ""},
+      {"moved to another group", "{alert: A, expr: x > 80}",
+       "{alert: B, expr: x > 99}]}, {name: other, rules: [{alert: A, expr: x > 85}", ""},
+      {"twins are told apart by their expression",
+       "{alert: A, expr: x > 99, labels: {l: a}}, {alert: A, expr: x > 80, labels: {l: a}}",
+       "{alert: A, expr: x > 80, labels: {l: a}}, {alert: A, expr: x > 99, labels: {l: a}}", ""},
+      {"a label's text, not its value", "{alert: A, expr: x > 80, labels: {l: a}}",
+       "{alert: A, expr: x > 80, labels: {l: '{{ if true }}a{{ end }}'}}", "", "a"},
+      // Another alert to whoever was told of it, but no other trouble: no second `for`.
+      {"a label's value", "{alert: A, expr: x > 80, for: 10s, labels: {l: a}}",
+       "{alert: A, expr: x > 80, for: 10s, labels: {l: b}}", "A- A+ ", "b"},
+      {"a label more", "{alert: A, expr: x > 80, for: 10s}", "{alert: A, expr: x > 80, for: 10s, labels: {l: b}}",
+       "A- A+ ", "b"},
+      {"renamed", "{alert: A, expr: x > 80}", "{alert: B, expr: x > 80}", "A- B+ ", nullptr, false},
+      {"gone", "{alert: A, expr: x > 80}", "{alert: B, expr: x > 99}", "A- ", nullptr, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto file = [](const char* rules) { return fmt::format("groups: [{{name: g, rules: [{}]}}]", rules); };
+    Machine m(file(c.before));
+    const auto since = [&] {
+      for (const auto& g : m.engine->view()->groups)
+        for (const auto& r : g.rules)
+          for (const auto& a : r.alerts) {
+            EXPECT_EQ(a.state, AlertState::firing);
+            return a.active_at_ms;
+          }
+      return std::int64_t{0};
+    };
+    for (int i = 0; i < 4; ++i) m.cycle({{"x", "", 90}});
+    EXPECT_EQ(m.transitions(), "A+ ");
+    const auto first = since();
+    m.reload(file(c.after));
+    m.cycle({{"x", "", 90}});
+    EXPECT_EQ(m.transitions(), c.told);
+    EXPECT_EQ(since() == first, c.kept);
+    for (const auto& r : m.engine->view()->groups[0].rules)
+      for (const auto& a : r.alerts) EXPECT_TRUE(!c.label || a.labels.at("l") == c.label);
+    m.cycle({{"x", "", 90}});
+    EXPECT_EQ(m.transitions(), "");
+  }
+}
+
+// What is over is told with the value that ended it, where the expression has a condition to look behind.
+TEST(Engine, ResolvedCarriesTheNewValue) {
+  struct Case {
+    const char *expr, *summary;
+  };
+  const Case cases[] = {
+      {"x > 80", "is 70"},
+      {"80 < x", "is 70"},
+      {"(x > 80) and on () (y == 1)", "is 70"},
+      {"(z > 1) or (x > 80)", "is 70"},
+      {"x / 2 > 40 unless y == 2", "is 35"},
+      {"max by (device) (x) > 80", "is 70"},
+      {"count by (device) (x > 80)", "is 1"},  // nothing to look behind: the last one
+      {"x > bool 80 == 1", "is 0"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.expr);
+    Machine m(
+        fmt::format("groups: [{{name: g, rules: [{{alert: A, expr: '{}', labels: {{severity: '{{{{ if gt "
+                    "$value 1000.0 }}}}high{{{{ else }}}}low{{{{ end }}}}'}}, annotations: {{s: 'is {{{{ $value "
+                    "}}}}'}}}}]}}]",
+                    c.expr));
+    m.cycle({{"x", "a", 90}, {"x", "b", 20}, {"y", "", 1}});
+    EXPECT_EQ(m.transitions(), "A+a ");
+    m.cycle({{"x", "a", 70}, {"x", "b", 30}, {"y", "", 1}});
+    const auto told = m.engine->take_transitions();
+    ASSERT_EQ(told.size(), 1u);
+    EXPECT_FALSE(told[0].firing);
+    EXPECT_EQ(told[0].alert.annotations.at("s"), c.summary);
+  }
+  // With its series gone there is no new value.
+  Machine m("groups: [{name: g, rules: [{alert: A, expr: x > 80}]}]");
+  m.cycle({{"x", "a", 90}});
+  m.engine->take_transitions();
+  m.cycle({});
+  const auto told = m.engine->take_transitions();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].alert.value, 90);
+}
+
+// Durations are not of the wall clock, and an alert never ends before it began.
+TEST(Engine, ClockSetBack) {
+  Machine m("groups: [{name: g, rules: [{alert: A, expr: x > 0, for: 12s}]}]");
+  m.cycle({{"x", "", 1}});
+  m.clock.wall -= 3'600'000'000'000;
+  m.cycle({{"x", "", 1}});
+  EXPECT_EQ(m.transitions(), "");
+  m.cycle({{"x", "", 1}});
+  m.clock.wall -= 3'600'000'000'000;
+  m.cycle({{"x", "", 1}});
+  EXPECT_EQ(m.transitions(), "A+ ");
+  m.cycle({{"x", "", 0}});
+  const auto told = m.engine->take_transitions();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_GE(told[0].alert.fired_at_ms, told[0].alert.active_at_ms);
+  EXPECT_GE(told[0].alert.resolved_at_ms, told[0].alert.fired_at_ms);
+}
+
+// ALERTS has each label once and each series once, whatever the alerts were made from.
+TEST(Engine, AlertsOnAlerts) {
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - {alert: Base, expr: x > 0}
+      - {alert: Slow, expr: x > 0, for: 1h}
+      - {alert: Meta, expr: 'ALERTS{alertname="Base"} == 1'}
+      - {alert: Own, expr: x > 0, labels: {alertstate: mine, alertname: other}}
+      - {alert: Both, expr: 'ALERTS{alertname=~"Base|Slow"}'}
+      - {alert: Twice, expr: x > 0}
+      - {alert: Twice, expr: x > 0}
+)");
+  const std::vector<Machine::Row> rows = {{"x", "", 1}};
+  m.cycle(rows);
+  const auto text = m.cycle(rows);
+  std::string alerts;
+  for (auto rest = std::string_view(text); !rest.empty();)
+    if (const auto line = take_line(rest); line.starts_with("ALERTS{")) alerts += std::string(line) + '\n';
+  EXPECT_EQ(alerts, R"(ALERTS{alertname="Base",alertstate="firing"} 1
+ALERTS{alertname="Both",alertstate="firing"} 1
+ALERTS{alertname="Meta",alertstate="firing"} 1
+ALERTS{alertname="Own",alertstate="firing"} 1
+ALERTS{alertname="Slow",alertstate="pending"} 1
+ALERTS{alertname="Twice",alertstate="firing"} 1
+)");
+  EXPECT_NE(text.find(R"(ALERTS_FOR_STATE{alertname="Own",alertstate="mine"} )"), text.npos) << text;
+  EXPECT_EQ(m.transitions(), "Base+ Own+ Twice+ Twice+ Meta+ Both+ Both+ ");
+}
+
 TEST(Engine, RecordsSeriesThatLaterRulesSee) {
   Machine m(R"(
 groups:
