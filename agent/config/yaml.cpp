@@ -38,24 +38,26 @@ const Key& tree() {
   return root;
 }
 
-std::string expected_key(std::string_view key, std::span<const std::string_view> known) {
-  for (const auto& flag : all_flags())
-    if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
-      return ", it belongs on the command line only";
-  return one_of(key, known);
-}
-
 class Reader : public YamlReader {
  public:
-  Reader(std::string name, std::vector<std::string>& problems) : YamlReader(std::move(name), problems, &expected_key) {}
+  using YamlReader::YamlReader;
 
-  ConfigFile read(const YAML::Node& root) {
-    if (root.IsNull()) return {};  // an empty file sets nothing
-    walk(root, tree(), "");
+  ConfigFile parse(const std::string& text, std::vector<std::string>& problems) {
+    read(text, problems, [this](const YAML::Node& root) {
+      if (!root.IsNull()) walk(root, tree(), "");  // an empty file sets nothing
+    });
     return std::move(file_);
   }
 
  private:
+  [[nodiscard]] std::string unknown_key(const std::string& at, const std::string& key,
+                                        std::span<const std::string_view> known) const override {
+    for (const auto& flag : all_flags())
+      if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
+        return at + ": unknown key, it belongs on the command line only";
+    return YamlReader::unknown_key(at, key, known);
+  }
+
   void walk(const YAML::Node& map, const Key& key, const std::string& path) {
     std::vector<std::string_view> known;
     for (const auto& [name, below] : key.keys) known.push_back(name);
@@ -71,7 +73,7 @@ class Reader : public YamlReader {
 
   void leaf(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
     if (flag.type == FlagType::list && node.IsSequence()) {
-      for (const auto& item : node) scalar(item, flag, path);
+      for (const auto& item : items(node)) scalar(item, flag, path);
       return;
     }
     scalar(node, flag, path);
@@ -96,7 +98,7 @@ class Reader : public YamlReader {
     each(node, "notify", kKeys, [&](const std::string& at, const std::string&, const YAML::Node& list) {
       if (!list.IsSequence()) return say(list.Mark(), at, fmt::format("{} found, expected a list", kind_of(list)));
       std::size_t i = 0;
-      for (const auto& item : list) command_hook(item, fmt::format("{}[{}]", at, i++));
+      for (const auto& item : items(list)) command_hook(item, fmt::format("{}[{}]", at, i++));
     });
   }
   void command_hook(const YAML::Node& node, const std::string& path) {
@@ -109,7 +111,7 @@ class Reader : public YamlReader {
         if (!value.IsSequence() || value.size() == 0)
           return say(value.Mark(), at,
                      fmt::format("{} found, expected a list: program and arguments (no shell)", kind_of(value)));
-        for (const auto& word : value) {
+        for (const auto& word : items(value)) {
           if (word.IsScalar()) hook.command.push_back(word.Scalar());
           else say(word.Mark(), at, fmt::format("{} found, expected text", kind_of(word)));
         }
@@ -145,9 +147,7 @@ class Reader : public YamlReader {
 }  // namespace
 
 ConfigFile parse_config(const std::string& text, const std::string& name, std::vector<std::string>& problems) {
-  Reader reader(name, problems);
-  const auto root = reader.document(text);
-  return root ? reader.read(*root) : ConfigFile{};
+  return Reader(name).parse(text, problems);
 }
 
 ConfigFile read_config_file(const std::string& path, std::vector<std::string>& problems) {

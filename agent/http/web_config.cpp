@@ -84,13 +84,19 @@ void add_once(std::vector<std::string_view>& list, std::string_view word) {
 
 class Reader : public YamlReader {
  public:
-  Reader(const std::string& path, std::vector<std::string>& problems)
-      : YamlReader(path, problems), folder_(std::filesystem::path(path).parent_path()) {}
+  explicit Reader(const std::string& path) : YamlReader(path), folder_(std::filesystem::path(path).parent_path()) {}
 
-  WebConfig read(const YAML::Node& root) {
+  WebConfig parse(const std::string& text, std::vector<std::string>& problems) {
+    read(text, problems, [this](const YAML::Node& root) {
+      if (!root.IsNull()) top(root);
+    });
+    return std::move(config_);
+  }
+
+ private:
+  void top(const YAML::Node& root) {
     static constexpr std::string_view kKeys[] = {"tls_server_config", "http_server_config", "basic_auth_users",
                                                  "rate_limit"};
-    if (root.IsNull()) return {};
     each(root, "", kKeys, [this](const std::string& at, const std::string& key, const YAML::Node& value) {
       if (value.IsNull()) return;
       if (key == "tls_server_config") tls(value, at);
@@ -98,10 +104,7 @@ class Reader : public YamlReader {
       else if (key == "basic_auth_users") users(value, at);
       else rate_limit(value, at);
     });
-    return std::move(config_);
   }
-
- private:
   void tls(const YAML::Node& node, const std::string& path) {
     static constexpr std::string_view kKeys[] = {"cert",
                                                  "key",
@@ -255,7 +258,7 @@ class Reader : public YamlReader {
   void each_word(const YAML::Node& node, const std::string& path, const F& use) {
     if (node.IsNull()) return;
     if (!node.IsSequence()) return say(node.Mark(), path, fmt::format("{} found, expected a list", kind_of(node)));
-    for (const auto& item : node) {
+    for (const auto& item : items(node)) {
       if (item.IsScalar()) use(item);
       else say(item.Mark(), path, fmt::format("{} found, expected text", kind_of(item)));
     }
@@ -279,9 +282,7 @@ class Reader : public YamlReader {
 }  // namespace
 
 WebConfig parse_web_config(const std::string& text, const std::string& path, std::vector<std::string>& problems) {
-  Reader reader(path, problems);
-  const auto root = reader.document(text);
-  return root ? reader.read(*root) : WebConfig{};
+  return Reader(path).parse(text, problems);
 }
 
 }  // namespace vitald

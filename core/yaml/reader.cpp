@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "core/log.h"
 #include "core/text/suggest.h"
+#include "core/yaml/merge.h"
 #include "core/yaml/text.h"
 
 namespace vitald {
@@ -30,30 +32,52 @@ std::string one_of(std::string_view key, std::span<const std::string_view> known
   return hint;
 }
 
-YamlReader::YamlReader(std::string name, std::vector<std::string>& problems, Hint hint)
-    : name_(std::move(name)), problems_(problems), hint_(hint) {}
-
-std::optional<YAML::Node> YamlReader::document(const std::string& text) {
+void YamlReader::read(const std::string& text, std::vector<std::string>& problems,
+                      const std::function<void(const YAML::Node&)>& visit) {
   try {
-    auto document = YAML::Load(text);
-    if (const auto line = second_yaml_document(text)) {
-      YAML::Mark mark;
-      mark.line = static_cast<int>(*line);
-      mark.column = 0;
-      say(mark, "", "a second document begins, expected one in a file");
-    }
-    return document;
+    const auto document = YAML::Load(text);
+    if (const auto line = second_yaml_document(text))
+      say(static_cast<int>(*line) + 1, 1, "a second document begins, expected one in a file");
+    // Most files have none, and looking for them costs a tenth of the parsing.
+    const bool merged =
+        text.find("<<") == std::string::npos ||
+        merge_keys(document, [this](const YAML::Mark& at, const std::string& what) { say(at, "", what); });
+    if (merged) visit(document);
+  } catch (const TooMuch&) {
+    // It was said.
   } catch (const YAML::DeepRecursion& e) {
     say(e.mark, "", "nested too deep");
-  } catch (const YAML::Exception& e) {  // not YAML at all
+  } catch (const YAML::ParserException& e) {
     say(e.mark, "", e.msg + ", expected YAML");
+  } catch (const YAML::Exception& e) {  // visitors ask for types before they read: this is a bug of ours
+    say(e.mark, "", std::string("bug, please report: ") + e.what());
   }
-  return std::nullopt;
+  std::ranges::stable_sort(found_, {}, [](const Found& f) { return std::tuple(f.line, f.column); });
+  for (const auto& f : found_) problems.push_back(fmt::format("{}:{}:{}: {}", name_, f.line, f.column, f.text));
 }
 
 void YamlReader::say(const YAML::Mark& mark, std::string_view path, std::string_view text) {
-  problems_.push_back(fmt::format("{}:{}:{}: {}{}{}", name_, mark.line + 1, mark.column + 1, log::one_line(path),
-                                  path.empty() ? "" : ": ", log::one_line(text)));
+  const auto line = mark.is_null() ? 1 : mark.line + 1, column = mark.is_null() ? 1 : mark.column + 1;
+  add({line, column, fmt::format("{}{}{}", log::one_line(path), path.empty() ? "" : ": ", log::one_line(text))});
+}
+
+void YamlReader::say(int line, int column, std::string_view text) { add({line, column, log::one_line(text)}); }
+
+void YamlReader::add(Found found) {
+  ++said_;
+  if (!known_.insert(found).second) return;
+  found_.push_back(std::move(found));
+  if (found_.size() < kMostProblems) return;
+  found_.push_back({found_.back().line, found_.back().column,
+                    fmt::format("{} problems up to here, the rest is not looked at", kMostProblems)});
+  throw TooMuch{};
+}
+
+void YamlReader::spend(const YAML::Node& at, std::size_t bytes) {
+  bytes_ += 16 + bytes;  // a node costs more than its text
+  if (bytes_ <= kMostBytes) return;
+  say(at.Mark(), "", fmt::format("more than {} MiB with all aliases, expected less in one file", kMostBytes >> 20));
+  throw TooMuch{};
 }
 
 void YamlReader::each(const YAML::Node& map, const std::string& path, std::span<const std::string_view> known,
@@ -62,17 +86,35 @@ void YamlReader::each(const YAML::Node& map, const std::string& path, std::span<
   std::map<std::string, int> seen;
   for (const auto& pair : map) {
     const auto& key = pair.first.Scalar();
+    spend(pair.first, key.size() + pair.second.Scalar().size());
     const auto at = path.empty() ? key : path + "." + key;
     if (!pair.first.IsScalar()) {
       say(pair.first.Mark(), path, fmt::format("{} as a key, expected a word", kind_of(pair.first)));
     } else if (!known.empty() && std::ranges::find(known, key) == known.end()) {
-      say(pair.first.Mark(), at, "unknown key" + hint_(key, known));
+      say(pair.first.Mark(), "", unknown_key(at, key, known));
     } else if (const auto [first, fresh] = seen.emplace(key, pair.first.Mark().line + 1); !fresh) {
-      say(pair.first.Mark(), at, fmt::format("given twice, first in line {}", first->second));
+      say(pair.first.Mark(), "", given_twice(at, key, first->second));
     } else {
       visit(at, key, pair.second);
     }
   }
+}
+
+std::vector<YAML::Node> YamlReader::items(const YAML::Node& list) {
+  std::vector<YAML::Node> out;
+  for (const auto& item : list) {
+    spend(item, item.Scalar().size());
+    out.push_back(item);
+  }
+  return out;
+}
+
+std::string YamlReader::unknown_key(const std::string& at, const std::string& key,
+                                    std::span<const std::string_view> known) const {
+  return fmt::format("{}: unknown key{}", at, one_of(key, known));
+}
+std::string YamlReader::given_twice(const std::string& at, const std::string&, int first_line) const {
+  return fmt::format("{}: given twice, first in line {}", at, first_line);
 }
 
 }  // namespace vitald

@@ -3,18 +3,15 @@
 
 #include <fmt/format.h>
 #include <glob.h>
-#include <yaml-cpp/depthguard.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <set>
 #include <span>
 
-#include "core/log.h"
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
-#include "core/yaml/text.h"
+#include "core/yaml/reader.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
 
@@ -32,14 +29,9 @@ constexpr std::string_view kThreshold[] = {"metric", "op",    "value",   "severi
 constexpr std::string_view kThresholdGroup = "thresholds";
 constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has some dozens
 
-// Of a file with what its aliases repeat: a few lines of them can say more than fits into memory.
-constexpr std::size_t kMaxBytes = 8 << 20;
-
-struct TooMuch {};
-
-class Loader {
+class Loader : public YamlReader {
  public:
-  Loader(std::string_view yaml, const std::string& file) : file_(file) {
+  Loader(std::string_view yaml, const std::string& file) : YamlReader(file) {
     while (!yaml.empty()) lines_.push_back(take_line(yaml));
   }
 
@@ -56,70 +48,40 @@ class Loader {
     }
     RuleGroup thresholds;
     thresholds.name = kThresholdGroup;
-    thresholds.file = file_;
+    thresholds.file = name();
     for (const auto& t : list(root, "thresholds")) read_threshold(t, thresholds);
     if (!thresholds.rules.empty()) groups.push_back(std::move(thresholds));
     return groups;
   }
 
-  void say(const YAML::Node& at, const std::string& what) {
-    const auto m = at.Mark();
-    say(m.is_null() ? 1 : m.line + 1, m.is_null() ? 1 : m.column + 1, what);
-  }
-
-  // In the order of the file.
-  void tell(std::vector<std::string>& problems) {
-    std::ranges::stable_sort(problems_, {}, [](const Found& f) { return std::pair(f.line, f.column); });
-    for (const auto& f : problems_)
-      problems.push_back(fmt::format("{}:{}:{}: {}", file_, f.line, f.column, log::one_line(f.what)));
-  }
-
  private:
-  struct Found {
-    int line, column;
-    std::string what;
-  };
-  void say(int line, int column, std::string what) { problems_.push_back({line, column, std::move(what)}); }
+  using YamlReader::say;
+  void say(const YAML::Node& at, const std::string& what) { say(at.Mark(), "", what); }
 
-  void spend(const YAML::Node& at, std::size_t bytes) {
-    bytes_ += 2 + bytes;
-    if (bytes_ <= kMaxBytes) return;
-    say(at, fmt::format("more than {} MiB with all aliases, expected less in one file", kMaxBytes >> 20));
-    throw TooMuch{};
+  [[nodiscard]] std::string unknown_key(const std::string&, const std::string& key,
+                                        std::span<const std::string_view> known) const override {
+    const auto near = closest(key, known);
+    return near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
+                        : fmt::format("unknown key '{}', expected '{}'?", key, near);
+  }
+  [[nodiscard]] std::string given_twice(const std::string&, const std::string& key, int) const override {
+    return fmt::format("'{}' is there twice, expected once", key);
   }
 
   // Is a map, with known keys, each once.
   bool map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
            std::string_view expected) {
-    if (!n.IsMap()) return say(n, fmt::format("{} is {}, expected {}", what, kind(n), expected)), false;
-    std::set<std::string> seen;
-    for (const auto& entry : n) {
-      const auto key = entry.first.IsScalar() ? entry.first.Scalar() : std::string("?");
-      spend(n, key.size() + (entry.second.IsScalar() ? entry.second.Scalar().size() : 0));
-      if (!seen.insert(key).second) say(entry.first, fmt::format("'{}' is there twice, expected once", key));
-      if (known.empty() || std::ranges::find(known, key) != known.end()) continue;
-      const auto near = closest(key, known);
-      say(entry.first, near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
-                                    : fmt::format("unknown key '{}', expected '{}'?", key, near));
-    }
+    if (!n.IsMap()) return say(n, fmt::format("{} is {}, expected {}", what, kind_of(n), expected)), false;
+    each(n, "", known, [](const std::string&, const std::string&, const YAML::Node&) {});
     return true;
   }
 
-  static std::string kind(const YAML::Node& n) {
-    if (n.IsScalar()) return fmt::format("'{}'", n.Scalar());
-    return n.IsMap() ? "a map" : n.IsSequence() ? "a list" : "nothing";
-  }
-
   std::vector<YAML::Node> list(const YAML::Node& parent, const char* key) {
-    std::vector<YAML::Node> out;
     const YAML::Node n = parent[key];
-    if (!n || n.IsNull()) return out;
-    if (!n.IsSequence()) return say(n, fmt::format("{} is {}, expected a list", key, kind(n))), out;
-    for (const auto& item : n) {
-      spend(item, 0);
-      out.push_back(item);
-    }
-    return out;
+    if (!n || n.IsNull()) return {};
+    if (n.IsSequence()) return items(n);
+    say(n, fmt::format("{} is {}, expected a list", key, kind_of(n)));
+    return {};
   }
 
   // Empty when it is not there or no text; the latter is told.
@@ -129,7 +91,7 @@ class Loader {
       if (required) say(n ? n : parent, fmt::format("no {}, expected one", key));
       return {};
     }
-    if (!n.IsScalar()) return say(n, fmt::format("{} is {}, expected text", key, kind(n))), std::string();
+    if (!n.IsScalar()) return say(n, fmt::format("{} is {}, expected text", key, kind_of(n))), std::string();
     if (required && n.Scalar().empty()) say(n, fmt::format("{} is empty, expected text", key));
     return n.Scalar();
   }
@@ -193,7 +155,7 @@ class Loader {
       return say(n, fmt::format("{} names in {}, expected at most {}", n.size(), key, kMaxTexts));
     for (const auto& entry : n) {
       if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull())) {
-        say(entry.second, fmt::format("{} is {}, expected text", key, kind(entry.second)));
+        say(entry.second, fmt::format("{} is {}, expected text", key, kind_of(entry.second)));
         continue;
       }
       const auto& name = entry.first.Scalar();
@@ -218,7 +180,7 @@ class Loader {
 
   RuleGroup read_group(const YAML::Node& n) {
     RuleGroup g;
-    g.file = file_;
+    g.file = name();
     if (!map(n, "group", kGroup, "{name: ..., rules: [...]}")) return g;
     g.name = text(n, "name", true);
     g.interval_ms = duration(n, "interval");
@@ -265,7 +227,7 @@ class Loader {
     if (!n || n.IsNull() || !map(n, "match", {}, "a map of labels to values")) return out;
     for (const auto& entry : n) {
       if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
-        say(entry.second, fmt::format("match is {}, expected text", kind(entry.second)));
+        say(entry.second, fmt::format("match is {}, expected text", kind_of(entry.second)));
         continue;
       }
       std::string_view value = entry.second.Scalar();
@@ -282,7 +244,7 @@ class Loader {
 
   void read_threshold(const YAML::Node& n, RuleGroup& group) {
     if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
-    const auto before = problems_.size();
+    const auto before = problem_count();
     const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
     static constexpr std::string_view kOps[] = {">", ">=", "<", "<=", "==", "!="};
     if (!metric.empty() && !promql::valid_metric_name(metric))
@@ -306,40 +268,23 @@ class Loader {
     if (!n["summary"] && !n["annotations"])
       put(r.annotations, "summary", fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value), n);
     const auto match = matchers(n);
-    if (problems_.size() != before) return;
+    if (problem_count() != before) return;
     std::vector<Problem> found;
     r.expr = promql::compile(fmt::format("{}{} {} {}", metric, match, op, value), found);
     for (const auto& p : found) say(n["match"] ? n["match"] : n, fmt::format("match: {}", p.what));
     if (r.expr) group.rules.push_back(std::move(r));
   }
 
-  const std::string& file_;
-  std::vector<Found> problems_;
   std::vector<std::string_view> lines_;
-  std::size_t bytes_ = 0;
 };
 
 }  // namespace
 
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
+  std::vector<RuleGroup> groups;
   Loader loader(yaml, file);
-  try {
-    auto groups = loader.run(YAML::Load(std::string(yaml)));
-    loader.tell(problems);
-    if (const auto line = second_yaml_document(yaml))
-      problems.push_back(fmt::format("{}:{}:1: a second document begins, expected one in a file", file, *line + 1));
-    return groups;
-  } catch (const TooMuch&) {
-    loader.tell(problems);
-  } catch (const YAML::DeepRecursion& e) {
-    problems.push_back(fmt::format("{}:{}:{}: nested too deep", file, e.mark.line + 1, e.mark.column + 1));
-  } catch (const YAML::ParserException& e) {
-    problems.push_back(
-        fmt::format("{}:{}:{}: {}, expected YAML", file, e.mark.line + 1, e.mark.column + 1, log::one_line(e.msg)));
-  } catch (const YAML::Exception& e) {  // the loader asks for types before it reads: this is a bug of ours
-    problems.push_back(fmt::format("{}: {}", file, e.what()));
-  }
-  return {};
+  loader.read(std::string(yaml), problems, [&](const YAML::Node& root) { groups = loader.run(root); });
+  return groups;
 }
 
 std::vector<std::string> find_rule_files(const std::vector<std::string>& patterns, std::vector<std::string>& problems) {

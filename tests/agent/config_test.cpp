@@ -134,7 +134,8 @@ rules:
   files: [/etc/vitald/rules/*.yaml, rules/*.yaml]
 notify:
   commands:
-    - {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7}
+    - &pager {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7}
+    - {<<: *pager, name: mail}
 log:
 )",
                                  "a/vitald.yaml", problems);
@@ -146,7 +147,9 @@ log:
                                         "web.max-age=2s", "collector.disable-defaults=true", "collector.loadavg=true",
                                         "collector.filesystem.mount-points-exclude=^/x",
                                         "rules.file=/etc/vitald/rules/*.yaml", "rules.file=a/rules/*.yaml"));
-  ASSERT_EQ(file.hooks.size(), 1U);
+  ASSERT_EQ(file.hooks.size(), 2U);
+  EXPECT_EQ(file.hooks[1].name, "mail");
+  EXPECT_EQ(file.hooks[1].command, file.hooks[0].command);
   EXPECT_EQ(file.hooks[0].name, "pager");
   EXPECT_EQ(file.hooks[0].command, (std::vector<std::string>{"/usr/bin/page", "--now"}));
   EXPECT_EQ(file.hooks[0].timeout_ns, 3'000'000'000);

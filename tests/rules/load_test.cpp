@@ -71,6 +71,30 @@ groups:
   EXPECT_FALSE(g.rules[1].alert);
 }
 
+TEST(Load, MergeKeys) {
+  std::vector<std::string> problems;
+  const auto groups = load_rules(R"(
+groups:
+  - name: g
+    rules:
+      - &base
+        alert: A
+        expr: up == 0
+        labels: &common {team: storage, severity: critical}
+      - <<: *base
+        alert: B
+        labels: {<<: *common, severity: warning}
+)",
+                                 "f.yaml", problems);
+  ASSERT_EQ(fmt::format("{}", fmt::join(problems, "\n")), "");
+  ASSERT_EQ(groups[0].rules.size(), 2u);
+  const auto& b = groups[0].rules[1];
+  EXPECT_EQ(b.name, "B");
+  ASSERT_EQ(b.labels.size(), 2u);
+  EXPECT_EQ(b.labels[0].second.text(), "warning");
+  EXPECT_EQ(b.labels[1].second.text(), "storage");
+}
+
 // What is short and says much, and what is long: one line that says so, soon.
 TEST(Load, Bombs) {
   const auto many = [](std::string_view text, int times) {
