@@ -224,11 +224,13 @@ int run_once(Config config, std::ostream& out) {
   SnapshotHub hub;
   Pipeline pipeline(host, collector_list(), worker_maker(config.command_line.arguments), hub);
   pipeline.configure(std::move(start));
-  const auto snapshot = pipeline.cycle(3 * kSecond);  // workers start only now
+  Snapshot snapshot = *pipeline.cycle(3 * kSecond);  // workers start only now
+  pipeline.judge(snapshot);
+  pipeline.add_results(snapshot);
   std::string text;
-  PromText().encode(*snapshot, text);
+  PromText().encode(snapshot, text);
   out << text << std::flush;
-  return snapshot->series_count() > 0 && out ? 0 : 1;
+  return snapshot.series_count() > 0 && out ? 0 : 1;
 }
 
 int run_worker(const Config& config) {

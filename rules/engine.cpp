@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <deque>
-#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -90,7 +89,6 @@ struct RuleEngine::Impl {
 
   RuleSettings settings;
   std::vector<RuleGroup> groups;  // never changes after load: the states point into it
-  mutable std::mutex mutex;       // guards everything below
   History history;
   std::vector<GroupState> states;
   std::vector<AlertTransition> transitions;
@@ -147,7 +145,7 @@ void adopt_alerts(States& now, States& before) {
 
 }  // namespace
 
-RuleEngine::RuleEngine() = default;
+RuleEngine::RuleEngine() : impl_(std::make_unique<Impl>(RuleSettings{})) {}
 RuleEngine::~RuleEngine() = default;
 
 std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::vector<std::string>& problems) {
@@ -185,7 +183,6 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
 void RuleEngine::adopt(RuleEngine& old) {
   auto& to = *impl_;
   auto& from = *old.impl_;
-  const std::scoped_lock lock(to.mutex, from.mutex);
   if (to.settings.series_labels == from.settings.series_labels) to.history.adopt(from.history);
   to.transitions = std::move(from.transitions);
   to.now = from.now;
@@ -202,7 +199,6 @@ void RuleEngine::adopt(RuleEngine& old) {
 
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   auto& impl = *impl_;
-  const std::lock_guard lock(impl.mutex);
   impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};
   const auto boot_ms = impl.now.boot_ms;
   const auto due = [&](const Impl::GroupState& g) { return boot_ms + impl.slack_ms(g) >= g.next_boot_ms; };
@@ -378,13 +374,9 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
   return writer.finish({}, wall_ns, wall_ns);
 }
 
-std::vector<AlertTransition> RuleEngine::take_transitions() {
-  const std::lock_guard lock(impl_->mutex);
-  return std::exchange(impl_->transitions, {});
-}
+std::vector<AlertTransition> RuleEngine::take_transitions() { return std::exchange(impl_->transitions, {}); }
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
-  const std::lock_guard lock(impl_->mutex);
   auto out = std::make_shared<RulesView>();
   for (const auto& g : impl_->states) {
     auto& group = out->groups.emplace_back();
@@ -425,7 +417,6 @@ std::size_t RuleEngine::rule_count() const {
 }
 
 RuleEngine::HistorySize RuleEngine::history_size() const {
-  const std::lock_guard lock(impl_->mutex);
   return {impl_->history.series_count(), impl_->history.sample_count(), impl_->history.bytes()};
 }
 

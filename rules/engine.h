@@ -17,7 +17,7 @@
 
 namespace vitald {
 
-// What the API shows; immutable, made when somebody asks.
+// What the API shows: a copy, so that nobody who looks at it waits for an evaluation.
 struct RuleView {
   bool alerting = false;
   std::string name, query, file, health /* ok | err | unknown */, last_error;
@@ -49,19 +49,19 @@ struct RuleSettings {
   LabelMap series_labels = {};
 };
 
-// evaluate(), adopt() and take_transitions() by one thread (the pipeline's); the rest by any.
+// By one thread (the pipeline's): what others may look at is handed out as view().
 class RuleEngine {
  public:
   // All problems of all files, each "file:line:column: what, expected what". On error nothing is made.
   static std::unique_ptr<RuleEngine> load(const RuleSettings& settings, std::vector<std::string>& problems);
-  ~RuleEngine();
+  virtual ~RuleEngine();
 
   // Takes over alert state and history of the rules that stayed the same (after a reload).
   void adopt(RuleEngine& old);
 
   // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
   // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".
-  BatchPtr evaluate(const Snapshot& snapshot);
+  virtual BatchPtr evaluate(const Snapshot& snapshot);
   // What changed since the last call, oldest first.
   std::vector<AlertTransition> take_transitions();
 
@@ -72,12 +72,14 @@ class RuleEngine {
   };
   [[nodiscard]] HistorySize history_size() const;
   // Nothing to evaluate: the agent then runs no timer.
-  [[nodiscard]] bool empty() const { return rule_count() == 0; }
+  [[nodiscard]] virtual bool empty() const { return rule_count() == 0; }
 
   static std::span<const MetricDesc> metrics();
 
+ protected:
+  RuleEngine();  // without rules; for tests that stand in for it
+
  private:
-  RuleEngine();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

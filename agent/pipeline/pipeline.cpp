@@ -44,9 +44,9 @@ struct Pipeline::Instruments {
   prometheus::Counter& cycles = instruments().counter("vitald_cycles_total", "Collections of all collectors.");
   prometheus::Counter& missed = instruments().counter(
       "vitald_cycles_missed_total", "Scheduled collections left out because one before took too long.");
-  prometheus::Histogram& seconds = instruments().histogram("vitald_cycle_duration_seconds",
-                                                           "How long a collection took, with the evaluation of rules.",
-                                                           {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
+  prometheus::Histogram& seconds =
+      instruments().histogram("vitald_cycle_duration_seconds", "How long a collection took.",
+                              {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
 };
 
 std::span<const MetricDesc> Pipeline::metrics() { return kMetrics; }
@@ -69,21 +69,12 @@ Pipeline::~Pipeline() {
 
 void Pipeline::configure(PipelineConfig config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
-  if (rules_ && config.rules) config.rules->adopt(*rules_);
-  // One that stays the same keeps its queue and the command that runs: no transition is told twice.
-  auto old_hooks = std::move(hooks_);
-  hooks_.clear();
-  for (auto& hook : config.hooks) {
-    const auto same = std::ranges::find_if(old_hooks, [&](const auto& h) { return h && h->settings() == hook; });
-    if (same != old_hooks.end()) hooks_.push_back(std::move(*same));
-    else hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
-  }
+  judge_.configure(std::move(config.rules), std::move(config.hooks));
   collectors_.configure(config.options);
   last_retry_ns_ = host_.clock().boot_ns();
   configured_ = true;
   const std::lock_guard lock(mutex_);
   status_ = collectors_.status();
-  rules_ = std::move(config.rules);
 }
 
 SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
@@ -112,18 +103,7 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   };
   insert(writer_.finish({}, 0, 0));
 
-  if (rules_) {
-    if (!rules_->empty())
-      if (auto batch = rules_->evaluate(*snapshot)) insert(std::move(batch));
-    // Without any rule left too: what fired until the last reload is over.
-    for (const auto& transition : rules_->take_transitions()) {
-      const auto name = transition.alert.labels.find("alertname");
-      log::info(transition.firing ? "alert fires" : "alert resolved",
-                {{"alertname", name == transition.alert.labels.end() ? "" : name->second},
-                 {"value", fmt::format("{}", transition.alert.value)}});
-      for (const auto& hook : hooks_) hook->notify(transition);
-    }
-  }
+  judge_.add_results(*snapshot);
   if (collectors_.take_changed()) {
     auto status = collectors_.status();
     const std::lock_guard lock(mutex_);
@@ -137,18 +117,36 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
 }
 
 bool Pipeline::collect(std::int64_t boot_ns) {
+  if (cycle_for(boot_ns)) return true;
+  // Whoever has the turn may only look after workers, or run a cycle that began too early. It looks at wanted_boot_ns_
+  // when it is done; if it was done before that was set, the turn is free now.
+  wanted_boot_ns_ = boot_ns;
+  if (cycle_for(boot_ns)) return true;
+  wake();
+  return false;
+}
+
+// False, at once, when another thread has the turn.
+bool Pipeline::cycle_for(std::int64_t boot_ns) {
   const std::unique_lock turn(turn_, std::try_to_lock);
-  if (!turn) {
-    // Whoever has it may only look after workers, or run a cycle that began too early.
-    wanted_boot_ns_ = boot_ns;
-    wake();
-    return false;
-  }
-  if (!configured_) return false;
+  if (!turn || !configured_) return false;
   if (last_begin_ns_ >= boot_ns) return true;
   cycle();
   if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
   return true;
+}
+
+// What came while this thread had the turn. Before it judges: scrapes do not wait for rules.
+void Pipeline::serve_wanted() {
+  while (const auto wanted_ns = wanted_boot_ns_.exchange(0)) {
+    const std::lock_guard turn(turn_);
+    if (last_begin_ns_ < wanted_ns) cycle();
+  }
+}
+
+void Pipeline::judge_newest() {
+  serve_wanted();
+  if (const auto newest = hub_.latest()) judge_.judge(*newest);
 }
 
 void Pipeline::start(PipelineConfig config) {
@@ -184,13 +182,6 @@ CollectorStatuses Pipeline::status() const {
   const std::lock_guard lock(mutex_);
   return status_;
 }
-std::shared_ptr<const RulesView> Pipeline::rules() const {
-  const auto rules = [this] {
-    const std::lock_guard lock(mutex_);
-    return rules_;
-  }();
-  return rules ? rules->view() : nullptr;
-}
 
 // False when it is time to end.
 bool Pipeline::handle_requests() {
@@ -200,10 +191,13 @@ bool Pipeline::handle_requests() {
     if (stop_) return false;
     config.swap(next_config_);
   }
-  if (config) {  // its first numbers come at once
-    const std::lock_guard turn(turn_);
-    configure(std::move(*config));
-    cycle();
+  if (config) {  // its first numbers come at once, and so does what the rules say of them
+    {
+      const std::lock_guard turn(turn_);
+      configure(std::move(*config));
+      cycle();
+    }
+    judge_newest();
   }
   return true;
 }
@@ -234,20 +228,18 @@ void Pipeline::loop() {
   std::int64_t tick_ns = 0;
   bool had_timer = false;
   while (handle_requests()) {
-    const bool timer = rules_ && !rules_->empty();
+    const bool timer = !judge_.idle();
     const auto now_ns = host_.clock().boot_ns();
     if (timer && !had_timer) tick_ns = now_ns + interval_ns_;  // the configuration brought a cycle of its own
     had_timer = timer;
-    if (const auto wanted_ns = wanted_boot_ns_.exchange(0); wanted_ns != 0) {
-      const std::lock_guard turn(turn_);
-      if (last_begin_ns_ < wanted_ns) cycle();
-    }
+    serve_wanted();
     const bool due = timer && now_ns >= tick_ns;
     if (due) {
       {
         const std::lock_guard turn(turn_);
         cycle();
       }
+      judge_newest();
       // On an absolute schedule; what was missed is counted, not caught up.
       const auto behind = (host_.clock().boot_ns() - tick_ns) / interval_ns_;
       if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));

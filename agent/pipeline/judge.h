@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What follows a published snapshot: the rules judge it, receivers hear what changed. It runs on the pipeline's thread
+// only and after publish(), so no scrape waits for a rule; a snapshot carries what the judge found the last time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "exporters/deliver/command.h"
+#include "rules/engine.h"
+
+namespace vitald {
+
+class Judge {
+ public:
+  Judge();
+  ~Judge();
+
+  // These by one thread, the pipeline's (or where there is none, the caller's).
+  // Alerts and history go over to the new rules; a hook that stays the same keeps its queue.
+  void configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks);
+  // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
+  void judge(const Snapshot& published);
+  // No rules: nobody needs a timer.
+  [[nodiscard]] bool idle() const { return !rules_ || rules_->empty(); }
+
+  // These by any thread; they never wait for an evaluation.
+  // The last round's results become part of `snapshot`.
+  void add_results(Snapshot& snapshot) const;
+  // As of the end of the last round or of configure(). Null before the first configure().
+  [[nodiscard]] std::shared_ptr<const RulesView> view() const;
+
+ private:
+  struct Instruments;
+
+  void show(BatchPtr batch);
+  void tell(const AlertTransition& transition);
+  void failed(std::string_view at, std::string_view what);
+
+  std::unique_ptr<RuleEngine> rules_;
+  std::vector<std::unique_ptr<CommandHook>> hooks_;
+  std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it
+  std::string last_failure_;                  // of the last round; logged when it is another one
+
+  mutable std::mutex mutex_;
+  // Guarded by mutex_; what they point to never changes.
+  BatchPtr batch_;
+  std::shared_ptr<const RulesView> view_;
+};
+
+}  // namespace vitald

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/judge.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <mutex>
+#include <new>
+
+#include "agent/config/flags.h"
+#include "agent/pipeline/pipeline.h"
+#include "core/instruments.h"
+#include "tests/agent/snapshot_text.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+
+std::unique_ptr<RuleEngine> engine_of(std::string_view yaml) {
+  const auto path = fmt::format("{}/judge_test_{}.yaml", testing::TempDir(), getpid());
+  std::ofstream(path) << yaml;
+  std::vector<std::string> problems;
+  auto engine = RuleEngine::load({.files = {path}}, problems);
+  std::filesystem::remove(path);
+  EXPECT_TRUE(engine) << problems.front();
+  return engine;
+}
+
+Snapshot snapshot_at(std::int64_t seconds) {
+  Snapshot s;
+  s.boot_ns = seconds * 1'000'000'000;
+  s.wall_ns = s.boot_ns + 1'700'000'000'000'000'000;
+  return s;
+}
+
+// What a scrape would carry.
+std::string results(const Judge& judge) {
+  Snapshot s;
+  judge.add_results(s);
+  return lines(s, "");
+}
+
+// A gate that rules wait at.
+struct Gate {
+  void open() {
+    const std::lock_guard lock(mutex);
+    is_open = true;
+    changed.notify_all();
+  }
+  void pass() {
+    std::unique_lock lock(mutex);
+    reached = true;
+    changed.notify_all();
+    changed.wait(lock, [this] { return is_open; });
+  }
+  void wait_reached() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return reached; });
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_open = false, reached = false;
+};
+
+struct SlowRules final : RuleEngine {
+  explicit SlowRules(Gate& g) : gate(g) {}
+  BatchPtr evaluate(const Snapshot& snapshot) override {
+    gate.pass();
+    return RuleEngine::evaluate(snapshot);
+  }
+  bool empty() const override { return false; }
+  Gate& gate;
+};
+
+struct ThrowingRules final : RuleEngine {
+  BatchPtr evaluate(const Snapshot& snapshot) override {
+    if (throws) throw std::bad_alloc();
+    return RuleEngine::evaluate(snapshot);
+  }
+  bool empty() const override { return false; }
+  bool throws = true;
+};
+
+TEST(Judge, ResultsAndViewAreOfTheLastRound) {
+  Judge judge;
+  EXPECT_EQ(judge.view(), nullptr);
+  EXPECT_TRUE(judge.idle());
+  judge.configure(engine_of("groups: [{name: g, rules: [{record: now, expr: time() - 1700000000}]}]"), {});
+  EXPECT_FALSE(judge.idle());
+  ASSERT_EQ(judge.view()->groups.size(), 1U) << "rules are shown before they were ever evaluated";
+  EXPECT_EQ(judge.view()->groups[0].rules[0].health, "unknown");
+  EXPECT_EQ(results(judge), "");
+  judge.judge(snapshot_at(10));
+  EXPECT_EQ(results(judge), "now 10\n");
+  const auto view = judge.view();
+  EXPECT_EQ(view->groups[0].rules[0].health, "ok");
+  EXPECT_EQ(judge.view(), view) << "made once, not for everybody who asks";
+  judge.judge(snapshot_at(20));
+  EXPECT_EQ(results(judge), "now 20\n");
+  EXPECT_EQ(view->groups[0].rules[0].last_evaluation_ms, 1'700'000'010'000) << "what was handed out never changes";
+
+  judge.configure(engine_of("groups: []"), {});
+  EXPECT_EQ(results(judge), "");
+  EXPECT_TRUE(judge.view()->groups.empty());
+}
+
+TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
+  Judge judge;
+  judge.configure(engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]"), {});
+  judge.judge(snapshot_at(10));
+  Snapshot s;
+  for (const char* name : {"pipeline", "stat"}) {
+    BatchWriter writer(name);
+    writer.begin(0);
+    s.batches.push_back(writer.finish({}, 0, 0));
+  }
+  judge.add_results(s);
+  std::string order;
+  for (const auto& b : s.batches) order += b->collector + " ";
+  EXPECT_EQ(order, "pipeline rules stat ");
+}
+
+TEST(Judge, AnExceptionCostsOneRound) {
+  const auto failures = [] { return instruments().counter("vitald_rules_round_failures_total", "").Value(); };
+  Judge judge;
+  auto rules = std::make_unique<ThrowingRules>();
+  auto& engine = *rules;
+  judge.configure(std::move(rules), {});
+  const auto before = failures();
+  const auto log_of = [&](std::int64_t seconds) {
+    testing::internal::CaptureStderr();
+    judge.judge(snapshot_at(seconds));
+    return testing::internal::GetCapturedStderr();
+  };
+  engine.throws = false;
+  EXPECT_EQ(log_of(10), "");
+  engine.throws = true;
+  const auto batches = [&] {
+    Snapshot s;
+    judge.add_results(s);
+    return s.batches.size();
+  };
+  EXPECT_THAT(log_of(20), HasSubstr("evaluating rules: exception 'std::bad_alloc'"));
+  EXPECT_EQ(batches(), 1U) << "one lost round: what was found before is still fresh";
+  EXPECT_EQ(log_of(30), "") << "said once";
+  EXPECT_EQ(batches(), 0U);
+  EXPECT_EQ(failures(), before + 2);
+  engine.throws = false;
+  EXPECT_THAT(log_of(40), HasSubstr("the rules work again"));
+  EXPECT_EQ(batches(), 1U);
+}
+
+// With the pipeline around it: its thread, and scrapes beside it.
+struct JudgeInPipeline : testing::Test {
+  PipelineConfig config(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks = {}) {
+    auto options = std::make_shared<Options>();
+    options->declare(all_flags());
+    return {std::move(options), std::move(rules), std::move(hooks)};
+  }
+  void published() {
+    if (on_publish) on_publish();
+    const std::lock_guard lock(mutex);
+    newer.notify_all();
+  }
+  void wait_published(std::int64_t boot_ns) {
+    std::unique_lock lock(mutex);
+    newer.wait(lock, [&] { return hub.latest() && hub.latest()->boot_ns >= boot_ns; });
+  }
+
+  std::function<void()> on_publish;
+  std::mutex mutex;
+  std::condition_variable newer;
+  SystemClock clock;
+  Host host{{}, &clock};
+  SnapshotHub hub;
+  Pipeline pipeline{host, {}, {}, hub, [this] { published(); }};
+};
+
+TEST_F(JudgeInPipeline, AScrapeDuringASlowRuleIsOnTime) {
+  Gate gate;
+  pipeline.start(config(std::make_unique<SlowRules>(gate)));
+  gate.wait_reached();
+  // The rule does not end before this does: each of these would hang if it waited for it.
+  for (int i = 0; i < 100; ++i) {
+    const auto now = clock.boot_ns();
+    if (!pipeline.collect(now)) wait_published(now);
+    EXPECT_GE(hub.latest()->boot_ns, now);
+    EXPECT_NE(pipeline.rules(), nullptr);
+  }
+  gate.open();
+  EXPECT_TRUE(pipeline.stop(5'000'000'000));
+}
+
+TEST_F(JudgeInPipeline, TheFirstRoundFollowsTheFirstCycleAtOnce) {
+  Gate gate;
+  gate.open();
+  pipeline.start(config(std::make_unique<SlowRules>(gate)));
+  gate.wait_reached();  // the interval is 5 s
+  EXPECT_LT(clock.boot_ns() - hub.latest()->boot_ns, 4'000'000'000);
+  EXPECT_TRUE(pipeline.stop(5'000'000'000));
+}
+
+TEST_F(JudgeInPipeline, PublishedThenTold) {
+  const auto told = fmt::format("{}/judge_test_told_{}", testing::TempDir(), getpid());
+  std::filesystem::remove(told);
+  CommandHookSettings hook;
+  hook.name = "test", hook.command = {"/bin/sh", "-c", "cat > " + told + ".new; mv " + told + ".new " + told};
+  hook.user = "root";
+  if (getuid() != 0) hook.user.clear();
+  std::atomic<bool> early = false;
+  std::atomic<int> cycles = 0;
+  on_publish = [&] {
+    const auto view = pipeline.rules();
+    if (++cycles == 1) early = view->groups[0].rules[0].state != AlertState::inactive || std::filesystem::exists(told);
+  };
+  pipeline.start(config(engine_of("groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]"), {hook}));
+  for (int i = 0; i < 500 && !std::filesystem::exists(told); ++i) usleep(10'000);
+  EXPECT_TRUE(std::filesystem::exists(told));
+  EXPECT_FALSE(early) << "nothing was judged before it was published";
+  EXPECT_EQ(cycles, 1);
+  EXPECT_EQ(lines(*hub.latest(), "ALERTS"), "") << "the snapshot that was judged never changes";
+  pipeline.collect(clock.boot_ns());
+  EXPECT_THAT(lines(*hub.latest(), "ALERTS"), HasSubstr("ALERTS{alertname=\"A\",alertstate=\"firing\"} 1\n"));
+  EXPECT_TRUE(pipeline.stop(5'000'000'000));
+  std::filesystem::remove(told);
+}
+
+}  // namespace
+}  // namespace vitald
