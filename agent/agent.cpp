@@ -13,6 +13,7 @@
 #include "agent/http/server.h"
 #include "agent/os/memory.h"
 #include "agent/os/service.h"
+#include "agent/os/state.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/reloader.h"
 #include "agent/report.h"
@@ -88,7 +89,7 @@ std::vector<Listener> open_listeners(const Options& options, std::vector<std::st
 void warn_of_fixed(const Options& now, const Options& next) {
   for (const std::string_view name :
        {"web.listen-address", "web.systemd-socket", "web.config.file", "web.telemetry-path", "web.max-requests",
-        "path.procfs", "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format"})
+        "path.procfs", "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format", "state.directory"})
     if (now.list(name) != next.list(name)) log::warn("this setting changes only with a restart", {{"flag", name}});
 }
 
@@ -109,6 +110,7 @@ class Daemon {
     signal(SIGPIPE, SIG_IGN);
 
     std::vector<std::string> problems;
+    state_ = open_state(config_.options, problems);
     auto start = pipeline_config(config_, problems);
     auto listeners = open_listeners(config_.options, problems);
     auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
@@ -181,7 +183,8 @@ class Daemon {
                             rules.get(),
                             config_.options.list("rules.file"),
                             config_.hooks,
-                            descriptors_are_short()};
+                            descriptors_are_short(),
+                            state_.text};
     log::say(report(input));
   }
 
@@ -197,6 +200,7 @@ class Daemon {
   Config config_;
   std::vector<std::string> arguments_;
   Host host_;
+  StateFolder state_;
   SnapshotHub hub_;
   std::unique_ptr<Server> server_;
   Pipeline pipeline_;
@@ -249,6 +253,7 @@ int run_worker(const Config& config) {
 int run_check(const Config& config, std::vector<std::string> problems) {
   pipeline_config(config, problems);
   Gate::load(std::string(config.options.text("web.config.file")), problems);
+  check_state(config.options, problems);
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");

@@ -22,6 +22,8 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_scrapes_late_total", MetricType::counter, "Scrapes whose deadline came before a new snapshot did."},
     {"vitald_http_requests_total", MetricType::counter, "Requests for anything but the metrics, by HTTP status.",
      "code"},
+    {"vitald_state_directory_usable", MetricType::gauge,
+     "1 when --state.directory keeps what must survive a restart, 0 when nothing is kept."},
     {"vitald_hook_runs_total", MetricType::counter, "Commands run for alerts, by how they ended.", "hook,result"},
     {"vitald_hook_duration_seconds", MetricType::histogram, "How long the commands run for alerts took.", "hook"},
     {"vitald_hook_queue_length", MetricType::gauge, "Alert transitions that wait for the command.", "hook"},

@@ -113,13 +113,14 @@ void guests(Findings& f) {
 
 }  // namespace
 
-std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors) {
+std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state) {
   Findings f;
   std::string out = fmt::format("vitald {}\nThis machine\n", VITALD_VERSION);
   privileges(f);
   kernel(f, host);
   hardware(f, host);
   guests(f);
+  f.say(state.good ? Mark::good : Mark::bad, "state", state.text);
   out += f.take();
   for (const bool probes : {false, true}) {
     out += probes ? "Probes\n" : "Collectors\n";
@@ -148,7 +149,8 @@ int run_doctor(const Config& config, std::ostream& out) {
   collectors.configure(std::make_shared<const Options>(o));
   std::vector<BatchPtr> batches;
   collectors.collect(batches, 3'000'000'000);
-  out << doctor(host, *collectors.status()) << std::flush;
+  std::vector<std::string> problems;  // they are in the text as well
+  out << doctor(host, *collectors.status(), check_state(o, problems)) << std::flush;
   return 0;
 }
 

@@ -89,6 +89,7 @@ std::string report(const ReportInput& in) {
   for (const auto& hook : in.hooks)
     alerts += fmt::format(", command '{}' ({})", hook.name, fmt::join(hook.command, " "));
   line(out, "alerts", alerts);
+  if (!in.state.empty()) line(out, "state", in.state);
   line(out, "series", fmt::format("{}", in.series));
   if (in.descriptors_are_short) line(out, "open files", kDescriptorsAreShort);
   return out;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/os/state.h"
 #include "agent/pipeline/collectors.h"
 #include "exporters/deliver/command.h"
 #include "rules/engine.h"
@@ -19,10 +20,11 @@ struct ReportInput {
   std::vector<std::string> rule_files;
   std::vector<CommandHookSettings> hooks;
   bool descriptors_are_short = false;
+  std::string state = {};  // the folder, or why nothing is kept
 };
 std::string report(const ReportInput& input);
 
 // `vitald doctor`: what this machine can and cannot do, and what to change.
-std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors);
+std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state);
 
 }  // namespace vitald

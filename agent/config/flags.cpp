@@ -33,6 +33,9 @@ constexpr FlagSpec kAgentFlags[] = {
     {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
     {"rules.series-label", list, "",
      "NAME=VALUE that rules see on every series, as a Prometheus server would add it: job=node. Repeatable."},
+    {"state.directory", text, "/var/lib/vitald",
+     "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
+     "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},
     {"config.file", text, "", "YAML file with any of these settings; flags win over it."},
     {"config.check", boolean, "false", "Check configuration and rule files, print every problem, and exit."},
     {"log.level", text, "info",

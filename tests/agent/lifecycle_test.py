@@ -357,7 +357,34 @@ def check():
             assert done.returncode == 1 and f"{config}: {size + 3} bytes, expected at most {limit}\n" in done.stderr, done
 
 
+def state_directory():
+    usable = ("vitald_state_directory_usable", ())
+    with folder() as tmp:
+        flag = f"--state.directory={tmp}/state"
+        with vitald(flag) as (first, url):
+            assert metrics(url)[1][usable] == 1 and f"  state       {tmp}/state\n" in first.output(), first.output()
+            assert (tmp / "state").stat().st_mode & 0o7777 == 0o700
+            # A second one with it does not start; where the environment names it, it does without.
+            used = f"{tmp}/state is in use by process {first.pid}, expected to have it alone: one folder for each vitald"
+            done = run(flag, "--web.listen-address=127.0.0.1:0")
+            assert done.returncode == 1 and f"error: --state.directory: {used}; expected" in done.stderr, done.stderr
+            port = harness.free_port()
+            other = [VITALD, f"--web.listen-address=127.0.0.1:{port}"]
+            environment = {**os.environ, "STATE_DIRECTORY": f"{tmp}/state:/nonexistent"}
+            with harness.running(other, f"http://127.0.0.1:{port}/-/ready", env=environment) as second:
+                assert metrics(f"http://127.0.0.1:{port}")[1][usable] == 0
+                assert f"nothing is kept over a restart: {used} ($STATE_DIRECTORY)" in second.output(), second.output()
+            assert run(flag, "--once").returncode == 0  # has no use for it
+        with vitald(flag) as (_, url):  # the lock ended with the process
+            assert metrics(url)[1][usable] == 1
+        done = run("--state.directory=state", "--config.check")
+        assert done.returncode == 1 and "--state.directory: 'state' is not an absolute path" in done.stderr, done
+    with vitald() as (process, url):  # the harness says: none
+        assert metrics(url)[1][usable] == 0
+        assert "  state       nothing is kept over a restart: --state.directory is empty\n" in process.output()
+
+
 for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, rules, few_descriptors, service_manager, ends_within_two_seconds,
-             report, once, command_line, addresses, port_in_use, check):
+             report, state_directory, once, command_line, addresses, port_in_use, check):
     print(test.__name__, flush=True)
     test()

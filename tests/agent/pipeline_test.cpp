@@ -239,7 +239,14 @@ TEST(Report, Reads) {
   rules.groups.emplace_back().rules.resize(3);
   CommandHookSettings hook;
   hook.name = "pager", hook.command = {"/usr/bin/page", "--now"};
-  const auto text = report({{"http://a:1/metrics", "http://b:2/metrics"}, collectors, 500, &rules, {"x.yaml"}, {hook}});
+  const auto text = report({{"http://a:1/metrics", "http://b:2/metrics"},
+                            collectors,
+                            500,
+                            &rules,
+                            {"x.yaml"},
+                            {hook},
+                            false,
+                            "/var/lib/vitald"});
   EXPECT_EQ(text.substr(text.find('\n') + 1),
             "  listening   http://a:1/metrics\n"
             "              http://b:2/metrics\n"
@@ -254,6 +261,7 @@ TEST(Report, Reads) {
             "              runq_latency: attached, tp_btf\n"
             "  rules       3 in 1 groups from x.yaml\n"
             "  alerts      log, /api/v1/alerts, ALERTS in /metrics, command 'pager' (/usr/bin/page --now)\n"
+            "  state       /var/lib/vitald\n"
             "  series      500\n");
 }
 
