@@ -67,7 +67,7 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     a.active_boot_ms = now.boot_ms;
     a.alert.value = s.value;
     a.labels = as_labels(a.alert.labels);
-    a.alert.fingerprint = promql::Labels::Hash{}(a.labels);
+    a.alert.fingerprint = a.labels.fingerprint();
     found.push_back(std::move(a));
   }
   std::ranges::sort(found, {}, &ActiveAlert::labels);

@@ -54,6 +54,19 @@ std::string Labels::text_with_name() const {
   return out + '}';
 }
 
+std::uint64_t Labels::fingerprint() const {
+  constexpr std::string_view kEnd = "\xff";
+  std::uint64_t hash = 14695981039346656037U;
+  const auto add = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  };
+  for (const Label l : *this) {
+    add(l.name), add(kEnd);
+    add(l.value), add(kEnd);
+  }
+  return hash;
+}
+
 Labels Labels::without_name() const { return drop_labels(*this, {}); }
 
 void LabelsBuilder::set(std::string_view name, std::string_view value) {

@@ -58,6 +58,8 @@ class Labels {
   // {__name__="name", a="b"}, as Prometheus prints it in matching errors.
   [[nodiscard]] std::string text_with_name() const;
   [[nodiscard]] const std::string& bytes() const { return packed_; }
+  // Alertmanager's: the same for the same labels on every host and in every build (FNV-1a over name 0xff value 0xff).
+  [[nodiscard]] std::uint64_t fingerprint() const;
 
   bool operator==(const Labels&) const = default;
   auto operator<=>(const Labels& o) const { return packed_ <=> o.packed_; }

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "core/clock.h"
+#include "rules/promql/labels.h"
 #include "tests/rules/corpus.h"
 
 namespace vitald {
@@ -106,6 +107,24 @@ groups:
   // Gone with its series: a pending alert ends without a word.
   EXPECT_EQ(m.cycle({}), "");
   EXPECT_EQ(m.transitions(), "");
+}
+
+// Receivers keep it: it must not change with a build or a library.
+TEST(Engine, FingerprintsAreAlertmanagers) {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  struct Case {
+    Pairs labels;
+    std::uint64_t want;
+  };
+  const Case cases[] = {
+      {{}, 14695981039346656037U},
+      {{{"name", "garland, briggs"}, {"fear", "love is not enough"}}, 5799056148416392346U},
+      {{{"alertname", "TooHot"}, {"device", "a"}}, 7381211183411354426U},
+  };
+  for (const auto& c : cases) EXPECT_EQ(promql::Labels(c.labels).fingerprint(), c.want) << c.want;
+  Machine m("groups: [{name: g, rules: [{alert: TooHot, expr: x > 0}]}]");
+  m.cycle({{"x", "a", 1}});
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].alerts.at(0).fingerprint, 7381211183411354426U);
 }
 
 TEST(Engine, KeepFiringFor) {
