@@ -6,6 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "rules/promql/exact_sum.h"
+
 namespace vitald::promql {
 
 namespace {
@@ -15,19 +17,6 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 
 using Args = std::span<const double>;
 using Maybe = std::optional<double>;
-
-// Kahan's summation as Neumaier improved it: a sum of many small and few large numbers keeps its small part.
-struct Sum {
-  double sum = 0, rest = 0;
-  void add(double v) {
-    const double t = sum + v;
-    if (std::isinf(t)) rest = 0;
-    else if (std::abs(sum) >= std::abs(v)) rest += (sum - t) + v;
-    else rest += (v - t) + sum;
-    sum = t;
-  }
-  double value() const { return sum + rest; }
-};
 
 // math.Min and math.Max of Go: a NaN wins.
 double go_min(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNaN : std::min(a, b); }
@@ -164,7 +153,7 @@ Maybe resets(const Points& p, Args, const RangeContext&) {
 
 Maybe sum_over_time(const Points& p, Args, const RangeContext&) {
   if (p.count == 0) return {};
-  Sum s;
+  ExactSum s;
   for (std::size_t i = 0; i < p.count; ++i) s.add(p.values[i]);
   return s.value();
 }
@@ -173,7 +162,7 @@ Maybe avg_over_time(const Points& p, Args a, const RangeContext& c) {
   const double n = static_cast<double>(p.count), sum = *sum_over_time(p, a, c);
   if (!std::isinf(sum)) return sum / n;
   // Either an infinity is among them or the sum overflowed: then divide first.
-  Sum mean;
+  ExactSum mean;
   for (std::size_t i = 0; i < p.count; ++i) {
     if (std::isinf(p.values[i])) return sum / n;
     mean.add(p.values[i] / n);
@@ -206,7 +195,7 @@ Maybe quantile_over_time(const Points& p, Args a, const RangeContext&) {
 Maybe stdvar_over_time(const Points& p, Args, const RangeContext&) {
   if (p.count == 0) return {};
   double n = 0;
-  Sum mean, squares;
+  ExactSum mean, squares;
   for (std::size_t i = 0; i < p.count; ++i) {
     ++n;
     const double from_mean = p.values[i] - mean.value();
@@ -396,38 +385,6 @@ double quantile(double q, std::vector<double>& values) {
   const double lower = std::max(0.0, std::floor(rank)), upper = std::min(n - 1, lower + 1);
   const double weight = rank - std::floor(rank);
   return values[static_cast<std::size_t>(lower)] * (1 - weight) + values[static_cast<std::size_t>(upper)] * weight;
-}
-
-double histogram_quantile(double q, std::vector<HistogramBucket>& buckets) {
-  if (std::isnan(q)) return kNaN;
-  if (q < 0) return -kInf;
-  if (q > 1) return kInf;
-  std::ranges::sort(buckets, {}, &HistogramBucket::upper);
-  if (buckets.empty() || buckets.back().upper != kInf) return kNaN;
-  // Buckets of the same bound (le="1" and le="1.0") count together; counts never fall, whatever was read when.
-  std::size_t last = 0;
-  for (std::size_t i = 1; i < buckets.size(); ++i) {
-    if (buckets[i].upper == buckets[last].upper) buckets[last].count += buckets[i].count;
-    else buckets[++last] = buckets[i];
-  }
-  buckets.resize(last + 1);
-  for (std::size_t i = 1; i < buckets.size(); ++i) buckets[i].count = std::max(buckets[i].count, buckets[i - 1].count);
-  if (buckets.size() < 2) return kNaN;
-  const double observations = buckets.back().count;
-  if (observations == 0) return kNaN;
-  double rank = q * observations;
-  std::size_t b = 0;
-  while (b + 1 < buckets.size() && !(buckets[b].count >= rank)) ++b;
-  if (b == buckets.size() - 1) return buckets[b - 1].upper;
-  if (b == 0 && buckets[0].upper <= 0) return buckets[0].upper;
-  const double upper = buckets[b].upper;
-  double lower = 0, count = buckets[b].count;
-  if (b > 0) {
-    lower = buckets[b - 1].upper;
-    count -= buckets[b - 1].count;
-    rank -= buckets[b - 1].count;
-  }
-  return lower + (upper - lower) * (rank / count);
 }
 
 }  // namespace vitald::promql

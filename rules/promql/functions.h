@@ -38,7 +38,7 @@ enum class Form : std::uint8_t {
   range,    // per series of a range: rate, avg_over_time, ...
   date,     // per sample, and time() when there is no argument: hour, ...
   scalar,   // no series at all: time, pi
-  special,  // by name, in eval.cpp
+  special,  // by name, in calls.cpp
 };
 
 struct Function {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranges: functions over them, subqueries, and an expression that is one.
+#include "rules/promql/eval_impl.h"
+
+namespace vitald::promql {
+
+namespace {
+
+// What a point of a subquery costs in units of work: it is kept, and its sample was searched by time.
+constexpr std::int64_t kSubqueryPointWork = 10;
+
+}  // namespace
+
+const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
+  const auto& f = *call.function;
+  double args[2] = {};
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < call.args.size(); ++i)
+    if (i != f.range_arg) args[count++] = scalar(*call.args[i], t);
+  auto& n = node(call);
+  auto& out = cleared(n);
+  RangeContext context;
+  const auto shape = each_series(*call.args[f.range_arg], t, context, [&](std::uint32_t i, const Points& p) {
+    if (const auto v = f.on_range(p, {args, count}, context)) out.samples.push_back({i, *v});
+  });
+  if (f.keeps_name) out.shape = shape;
+  else finish(n, nameless(*n.cache, shape));
+  return out;
+}
+
+void Evaluator::Impl::matrix(const Expr& e, std::int64_t t, Value& v) {
+  RangeContext context;
+  std::vector<std::pair<std::uint32_t, std::vector<Point>>> rows;
+  const auto shape = each_series(e, t, context, [&](std::uint32_t i, const Points& p) {
+    if (p.count == 0) return;
+    auto& row = rows.emplace_back(i, std::vector<Point>{}).second;
+    for (std::size_t k = 0; k < p.count; ++k) row.push_back({p.time(k), p.values[k]});
+  });
+  for (auto& [i, points] : rows) v.matrix.emplace_back(shape->series[i], std::move(points));
+}
+
+// Evaluates the inside step by step into the columns of its cache, one per series of the result.
+ShapePtr Evaluator::Impl::run_subquery(const Subquery& s, std::int64_t t, RangeContext& context) {
+  auto& c = *node(s).cache;
+  const auto step = step_of(s);
+  context.end_ms = shifted(s.shift, t);
+  context.start_ms = context.end_ms - s.range_ms;
+  auto at = step * (context.start_ms / step);
+  while (at < context.start_ms || (at == context.start_ms && options_.dialect == Dialect::v3)) at += step;
+
+  auto shape = std::make_shared<Shape>();
+  std::unordered_map<Labels, std::uint32_t, Labels::Hash> by_labels;
+  ShapePtr last;
+  std::vector<std::uint32_t> series_of;
+  for (auto& column : c.columns) column.times.clear(), column.values.clear();
+  for (; at <= context.end_ms && error_.empty(); at += step) {
+    const auto& v = vector(*s.inner, at);
+    spend(kSubqueryPointWork * (1 + v.samples.size()));
+    if (v.shape != last) {
+      last = v.shape;
+      series_of.assign(last->series.size(), UINT32_MAX);
+    }
+    for (const auto& sample : v.samples) {
+      auto& to = series_of[sample.series];
+      if (to == UINT32_MAX) {
+        to = by_labels.try_emplace(v.labels(sample), static_cast<std::uint32_t>(shape->series.size())).first->second;
+        if (to == shape->series.size()) shape->series.push_back(v.labels(sample));
+        if (c.columns.size() < shape->series.size()) c.columns.resize(shape->series.size());
+      }
+      c.columns[to].times.push_back(at);
+      c.columns[to].values.push_back(sample.value);
+    }
+  }
+  return keep_if_equal(c.in, std::move(shape));
+}
+
+}  // namespace vitald::promql
