@@ -9,6 +9,7 @@
 #include <iostream>
 #include <mutex>
 
+#include "agent/api/endpoints.h"
 #include "agent/config/flags.h"
 #include "agent/http/server.h"
 #include "agent/os/memory.h"
@@ -120,15 +121,30 @@ class Daemon {
     const auto path = std::string(config_.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
       urls_.push_back(fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
-    const SiteSource site{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); },
-                          [this] { return pipeline_.rules(); },
-                          [this](Reloader::Done done) { reloader_.ask(std::move(done)); }, path};
-    const MetricsSource source{[this] { return hub_.latest(); },
-                               [this](std::int64_t t) { return pipeline_.collect(t); },
-                               [this] { return pipeline_.status(); }};
-    server_ = std::make_unique<Server>(std::move(listeners), site, metrics_settings(config_.options), source,
-                                       host_.clock(), std::move(gate));
-    if (const auto started = server_->start(connections); !started) return print_problems({started.error().text}), 1;
+    const auto wake = std::make_shared<const Wake>();
+    freshness_->set_interval(config_.options.duration_ns("pipeline.interval"));
+    metrics_ = std::make_shared<MetricsHandler>(
+        metrics_settings(config_.options),
+        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, host_.clock(),
+        freshness_);
+    AgentView view;
+    view.latest = [this] { return hub_.latest(); };
+    view.collectors = [this] { return pipeline_.status(); };
+    view.rules = [this] { return pipeline_.rules(); };
+    view.reload = [this](Reloader::Done done) { reloader_.ask(std::move(done)); };
+    view.metrics = metrics_;
+    view.freshness = freshness_;
+    view.clock = &host_.clock();
+    view.wake = wake;
+    view.metrics_path = path;
+    const Collecting collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
+                                [this](std::int64_t t) { return metrics_->has_since(t); },
+                                [this] { return metrics_->full(); }};
+    server_ = std::make_unique<Server>(std::move(listeners), Routes(endpoints(view)), collecting, host_.clock(), wake,
+                                       std::move(gate));
+    Server::Limits limits;
+    limits.connections = connections;
+    if (const auto started = server_->start(limits); !started) return print_problems({started.error().text}), 1;
     pipeline_.start(std::move(start));
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
@@ -164,7 +180,8 @@ class Daemon {
     if (!problems.empty()) return problems;
     const std::lock_guard lock(config_mutex_);
     warn_of_fixed(config_.options, next.options);
-    server_->set_max_age(next.options.duration_ns("web.max-age"));
+    metrics_->set_max_age(next.options.duration_ns("web.max-age"));
+    freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
     pipeline_.reload(std::move(pipeline));
     config_ = std::move(next);
     log::info("configuration reloaded");
@@ -202,6 +219,8 @@ class Daemon {
   Host host_;
   StateFolder state_;
   SnapshotHub hub_;
+  std::shared_ptr<Freshness> freshness_ = std::make_shared<Freshness>(host_.clock().boot_ns());
+  std::shared_ptr<MetricsHandler> metrics_;
   std::unique_ptr<Server> server_;
   Pipeline pipeline_;
   std::vector<std::string> urls_;

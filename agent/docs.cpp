@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/docs.h"
 
+#include "agent/api/endpoints.h"
 #include "agent/pipeline/pipeline.h"
 #include "exporters/encode/metrics_docs.h"
 #include "rules/engine.h"
@@ -49,5 +50,7 @@ std::string metrics_docs() {
   };
   return metrics_markdown(collector_list(), others);
 }
+
+std::string api_docs() { return routes_markdown(endpoints(AgentView{})); }
 
 }  // namespace vitald

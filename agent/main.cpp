@@ -29,6 +29,7 @@ int run(const std::vector<std::string>& arguments) {
   if (!problems.empty()) return 1;
   if (options.flag("dump-flags-docs")) return fmt::print("{}", flags_markdown()), 0;
   if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_docs()), 0;
+  if (options.flag("dump-api-docs")) return fmt::print("{}", api_docs()), 0;
 
   using enum log::Level;
   const auto level = options.text("log.level");

@@ -24,7 +24,7 @@ def expand(flag):
 
 
 # 1. Generated files.
-for name, flag in (("metrics", "--dump-metrics-docs"), ("cli", "--dump-flags-docs")):
+for name, flag in (("metrics", "--dump-metrics-docs"), ("cli", "--dump-flags-docs"), ("api", "--dump-api-docs")):
     path = TOP / f"docs/{name}.md"
     if path.read_text() != output(VITALD, flag):
         bad.append(f"docs/{name}.md is not what the binary says; run ./dev docs")
@@ -49,6 +49,7 @@ other_programs = {"--benchmark_filter", "--test-dir", "--preset", "--rounds", "-
 absent = {
     "docs/adding-a-collector.md": {"--collector.aio", "sensors/proc/aio.cpp", "tests/sensors/aio_test.cpp",
                                    "vitald_aio_requests"},
+    "docs/adding-an-endpoint.md": {"agent/api/uptime.cpp"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
 }
 for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
@@ -65,7 +66,7 @@ for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
     for verb in re.findall(r"\./dev ([a-z]+)", text):
         if verb not in verbs:
             bad.append(f"{name}: there is no ./dev {verb}")
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
         if not (path.parent / target).exists():
             bad.append(f"{name}: link to {target}, which is not there")
     for target in re.findall(r"`((?:agent|bpf|core|deploy|docs|exporters|rules|sensors|tests)/[\w./-]+\.\w+)`", text):

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "agent/api/endpoints.h"
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/text/scan.h"
@@ -54,23 +55,31 @@ struct MetricsHandler::Instruments {
       instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");
 };
 
-MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, const Clock& clock)
-    : settings_(settings), source_(std::move(source)), clock_(clock), instruments_(std::make_unique<Instruments>()) {}
+MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, const Clock& clock,
+                               std::shared_ptr<const Freshness> freshness)
+    : settings_(settings),
+      max_age_ns_(settings.max_age_ns),
+      source_(std::move(source)),
+      clock_(clock),
+      freshness_(std::move(freshness)),
+      instruments_(std::make_unique<Instruments>()) {}
 MetricsHandler::~MetricsHandler() = default;
 
 MetricsHandler::Scrape::Scrape(MetricsHandler& owner, const Request& request)
     : owner_(owner),
-      fresh_ns_(request.arrived_boot_ns - owner.settings_.max_age_ns),
+      fresh_ns_(request.arrived_boot_ns - owner.max_age_ns_.load()),
       deadline_ns_(request.arrived_boot_ns + deadline_of(request, owner.settings_.deadline_ns)),
-      gzip_(accepts_gzip(request.header("Accept-Encoding"))),
+      gzip_(accepts_gzip(request.list("Accept-Encoding"))),
       collect_(copy(request.all("collect[]"))),
       exclude_(copy(request.all("exclude[]"))) {
   if (owner.full()) {
     refused_ = text_response(503, fmt::format("Limit of concurrent requests reached ({}), try again later.\n",
                                               owner.settings_.max_requests));
+    refused_->counted = true;
     owner.instruments_->unavailable.Increment();
   } else {
     refused_ = owner.check_filter(collect_, exclude_);
+    if (refused_) refused_->counted = true;
   }
   ++owner.in_flight_;
   owner.instruments_->in_flight.Increment();
@@ -81,13 +90,27 @@ MetricsHandler::Scrape::~Scrape() {
   owner_.instruments_->in_flight.Decrement();
 }
 
-std::optional<Response> MetricsHandler::Scrape::answer() {
+std::optional<Response> MetricsHandler::Scrape::poll(std::int64_t now_boot_ns) {
   if (refused_) return refused_;
   const auto snapshot = owner_.source_.latest();
-  if (snapshot && snapshot->boot_ns >= fresh_ns_) return respond(snapshot);
-  if (owner_.clock_.boot_ns() < deadline_ns_) return std::nullopt;
+  if (snapshot && snapshot->boot_ns >= fresh_ns_) return respond(snapshot, now_boot_ns);
+  if (now_boot_ns < deadline_ns_) return std::nullopt;
   owner_.instruments_->late.Increment();
-  return respond(snapshot);
+  if (!snapshot) return unavailable("the first collection still runs; try again in a moment\n");
+  // Numbers of long ago under today's time are worse than none: an alert on them never fires, one on their absence
+  // does.
+  if (owner_.freshness_ && owner_.freshness_->too_old(snapshot, now_boot_ns))
+    return unavailable(owner_.freshness_->why(snapshot, now_boot_ns));
+  return respond(snapshot, now_boot_ns);
+}
+
+Response MetricsHandler::Scrape::unavailable(std::string why) const {
+  owner_.instruments_->unavailable.Increment();
+  owner_.instruments_->gathering.Increment();
+  auto response = text_response(503, std::move(why));
+  response.headers.emplace_back("Retry-After", "1");
+  response.counted = true;
+  return response;
 }
 
 bool MetricsHandler::has_since(std::int64_t boot_ns) const {
@@ -113,18 +136,10 @@ std::optional<Response> MetricsHandler::check_filter(std::span<const std::string
   return std::nullopt;
 }
 
-Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot) const {
-  if (!snapshot) {
-    owner_.instruments_->unavailable.Increment();
-    owner_.instruments_->gathering.Increment();
-    auto response = text_response(503, "the first collection still runs; try again in a moment\n");
-    response.headers.emplace_back("Retry-After", "1");
-    return response;
-  }
-  owner_.instruments_->ok.Increment();
-  Response response{200, std::string(kPromTextContentType), {}, {{"Vary", "Accept-Encoding"}}};
+Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64_t now_boot_ns) const {
+  Response response{200, std::string(kPromTextContentType), {}, {{"Vary", "Accept-Encoding"}}, true};
   // Whole seconds (RFC 9111, 5.1): more than 0 or 1 says that the collection hangs.
-  if (const auto age_s = (owner_.clock_.boot_ns() - snapshot->boot_ns) / 1'000'000'000; age_s > 0)
+  if (const auto age_s = (now_boot_ns - snapshot->boot_ns) / 1'000'000'000; age_s > 0)
     response.headers.emplace_back("Age", fmt::format("{}", age_s));
   if (gzip_) response.headers.emplace_back("Content-Encoding", "gzip");
   if (collect_.empty() && exclude_.empty()) {
@@ -145,10 +160,15 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot) const {
       response.body = std::move(text);
     }
   }
-  if (response.body) return response;
+  if (response.body) {
+    owner_.instruments_->ok.Increment();
+    return response;
+  }
   owner_.instruments_->internal.Increment();
   owner_.instruments_->encoding.Increment();
-  return text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
+  response = text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
+  response.counted = true;
+  return response;
 }
 
 // Encoded once per snapshot, however many ask.
@@ -166,6 +186,12 @@ std::shared_ptr<const std::string> MetricsHandler::encoded(const Snapshot& snaps
   }
   gzipped_.sequence = snapshot.sequence;
   return gzipped_.text;
+}
+
+Handler metrics_page(const AgentView& agent) {
+  return [metrics = agent.metrics](const Request& request) -> Answer {
+    return std::make_unique<MetricsHandler::Scrape>(*metrics, request);
+  };
 }
 
 }  // namespace vitald

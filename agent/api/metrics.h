@@ -2,13 +2,16 @@
 // GET /metrics: which snapshot answers it, in which encoding, through which filter.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "agent/http/message.h"
+#include "agent/api/freshness.h"
+#include "agent/http/pending.h"
 #include "agent/pipeline/collectors.h"
 #include "core/clock.h"
 #include "core/snapshot.h"
@@ -20,11 +23,10 @@ namespace vitald {
 // What the handler needs of the pipeline.
 struct MetricsSource {
   std::function<SnapshotPtr()> latest;
-  std::function<bool(std::int64_t boot_ns)> collect;  // see Pipeline::collect
   std::function<CollectorStatuses()> collectors;
 };
 
-// One thread.
+// One thread, but for set_max_age().
 class MetricsHandler {
  public:
   struct Settings {
@@ -32,25 +34,25 @@ class MetricsHandler {
     std::int64_t max_requests = 40;
     std::int64_t deadline_ns = 5'000'000'000;
   };
-  MetricsHandler(Settings settings, MetricsSource source, const Clock& clock);
+  // `freshness`: null: no number is ever too old.
+  MetricsHandler(Settings settings, MetricsSource source, const Clock& clock,
+                 std::shared_ptr<const Freshness> freshness = nullptr);
   ~MetricsHandler();
 
   // A scrape that has begun. It ends when this is destroyed.
-  class Scrape {
+  class Scrape final : public Pending {
    public:
     Scrape(MetricsHandler& owner, const Request& request);
-    ~Scrape();
-    Scrape(const Scrape&) = delete;
-    Scrape& operator=(const Scrape&) = delete;
-    // Null: no snapshot is new enough yet; ask again when one was published or at deadline_boot_ns().
-    // From then on it answers with the newest there is, however old, or with 503.
-    std::optional<Response> answer();
-    // A snapshot whose collection began at this time or later will do.
-    [[nodiscard]] std::int64_t fresh_boot_ns() const { return fresh_ns_; }
-    [[nodiscard]] std::int64_t deadline_boot_ns() const { return deadline_ns_; }
+    ~Scrape() override;
+    // None while no snapshot is new enough. At the deadline it answers with the newest there is, or with 503 where that
+    // is too old.
+    std::optional<Response> poll(std::int64_t now_boot_ns) override;
+    [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override { return std::max<std::int64_t>(fresh_ns_, 1); }
+    [[nodiscard]] std::int64_t deadline_boot_ns() const override { return deadline_ns_; }
 
    private:
-    [[nodiscard]] Response respond(const SnapshotPtr& snapshot) const;
+    [[nodiscard]] Response respond(const SnapshotPtr& snapshot, std::int64_t now_boot_ns) const;
+    [[nodiscard]] Response unavailable(std::string why) const;
     MetricsHandler& owner_;
     std::int64_t fresh_ns_;
     std::int64_t deadline_ns_;
@@ -63,7 +65,7 @@ class MetricsHandler {
   [[nodiscard]] bool has_since(std::int64_t boot_ns) const;
   // As many as may be are being answered; the next one is refused.
   [[nodiscard]] bool full() const { return settings_.max_requests > 0 && in_flight_ >= settings_.max_requests; }
-  void set_max_age(std::int64_t ns) { settings_.max_age_ns = ns; }
+  void set_max_age(std::int64_t ns) { max_age_ns_ = ns; }
 
  private:
   struct Body {
@@ -76,8 +78,10 @@ class MetricsHandler {
                                                      std::span<const std::string> exclude) const;
 
   Settings settings_;
+  std::atomic<std::int64_t> max_age_ns_;
   MetricsSource source_;
   const Clock& clock_;
+  std::shared_ptr<const Freshness> freshness_;
   PromText all_, filtered_;
   Gzip gzip_;
   Body plain_, gzipped_;

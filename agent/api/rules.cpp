@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ctime>
 
+#include "agent/api/endpoints.h"
 #include "core/text/json.h"
 
 namespace vitald {
@@ -153,6 +154,38 @@ std::string alerts_json(const RulesView& view) {
   j.close('}');
   j.close('}');
   return out;
+}
+
+namespace {
+
+Response json_response(int status, std::string body) {
+  return {status, "application/json", std::make_shared<const std::string>(std::move(body)), {}};
+}
+
+Response rules_response(const Request& request, const RulesView& rules) {
+  const auto type = request.all("type");
+  if (type.empty() || type[0].empty()) return json_response(200, rules_json(rules));
+  if (type[0] == "alert") return json_response(200, rules_json(rules, RuleFilter::alert));
+  if (type[0] == "record") return json_response(200, rules_json(rules, RuleFilter::record));
+  std::string problem = R"({"status":"error","errorType":"bad_data","error":)";
+  append_json_string(problem, fmt::format("type: '{}', expected alert or record", type[0]));
+  return json_response(400, problem + "}\n");
+}
+
+std::shared_ptr<const RulesView> view_of(const AgentView& agent) {
+  static const auto kNone = std::make_shared<const RulesView>();
+  auto view = agent.rules();
+  return view ? view : kNone;
+}
+
+}  // namespace
+
+Handler rules_page(const AgentView& agent) {
+  return [agent](const Request& request) { return rules_response(request, *view_of(agent)); };
+}
+
+Handler alerts_page(const AgentView& agent) {
+  return [agent](const Request&) { return json_response(200, alerts_json(*view_of(agent))); };
 }
 
 }  // namespace vitald

@@ -44,6 +44,7 @@ constexpr FlagSpec kAgentFlags[] = {
     {"once", boolean, "false", "Collect once, print the metrics to standard output, and exit."},
     {"dump-metrics-docs", boolean, "false", "Print docs/metrics.md and exit."},
     {"dump-flags-docs", boolean, "false", "Print docs/cli.md and exit."},
+    {"dump-api-docs", boolean, "false", "Print docs/api.md and exit."},
     {"version", boolean, "false", "Show version and exit."},
     {"help", boolean, "false", "Show this help and exit."},
 };

@@ -2,13 +2,11 @@
 #include "agent/http/basic_auth.h"
 
 #include <crypt.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <pthread.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -19,7 +17,6 @@
 #include <thread>
 
 #include "core/log.h"
-#include "core/os/fd.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -79,6 +76,11 @@ std::optional<int> bcrypt_cost(std::string_view hash) {
   return static_cast<int>(*cost);
 }
 
+std::string user_of(std::string_view authorization) {
+  const auto given = decode(authorization);
+  return given ? given->user : std::string();
+}
+
 struct BasicAuth::State {
   struct Job {
     Digest digest;
@@ -100,12 +102,11 @@ struct BasicAuth::State {
       if (verdicts.size() >= kKeptVerdicts) verdicts.clear();
       verdicts[job.digest] = good;
       jobs.pop_front();
-      const std::uint64_t one = 1;
-      [[maybe_unused]] const auto n = write(wake.get(), &one, sizeof one);
+      wake->signal();
     }
   }
 
-  Fd wake;
+  std::shared_ptr<const Wake> wake;
   Digest key{};  // of this process: what is kept says nothing about a password to anybody else
   std::mutex mutex;
   std::condition_variable more;
@@ -114,8 +115,8 @@ struct BasicAuth::State {
   bool stopping = false;
 };
 
-BasicAuth::BasicAuth(int wake) : state_(std::make_shared<State>()) {
-  state_->wake.reset(fcntl(wake, F_DUPFD_CLOEXEC, 0));
+BasicAuth::BasicAuth(std::shared_ptr<const Wake> wake) : state_(std::make_shared<State>()) {
+  state_->wake = std::move(wake);
 }
 
 BasicAuth::~BasicAuth() {

@@ -11,10 +11,15 @@
 #include <string>
 #include <string_view>
 
+#include "agent/http/pending.h"
+
 namespace vitald {
 
 // log2 of the rounds; nothing when the text is no bcrypt hash ($2a$, $2b$, $2y$).
 std::optional<int> bcrypt_cost(std::string_view hash);
+
+// Of the header Authorization; empty when there is none to be read.
+std::string user_of(std::string_view authorization);
 
 class BasicAuth {
  public:
@@ -22,13 +27,12 @@ class BasicAuth {
   enum class Verdict : std::uint8_t {
     admitted,
     refused,
-    pending,  // ask again when `decided` was called
+    pending,  // ask again when woken
     busy,     // too many unknown passwords wait already
   };
 
-  // `wake` is an eventfd that is written from another thread whenever a pending one was decided. It is
-  // duplicated, so that a comparison may end after everything else did.
-  explicit BasicAuth(int wake);
+  // `wake` is signalled from another thread whenever a pending one was decided.
+  explicit BasicAuth(std::shared_ptr<const Wake> wake);
   ~BasicAuth();
   BasicAuth(const BasicAuth&) = delete;
   BasicAuth& operator=(const BasicAuth&) = delete;

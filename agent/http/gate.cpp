@@ -91,10 +91,52 @@ std::optional<Response> Gate::limit(std::int64_t boot_ns) {
   return std::nullopt;
 }
 
-Gate::Decision Gate::admit(const Request& request) {
+// A password that is being compared, and then what the routes say.
+class Gate::Admission final : public Pending {
+ public:
+  Admission(Gate& gate, Request& request, const Routes& routes)
+      : gate_(gate), request_(request), routes_(routes), until_ns_(request.arrived_boot_ns + kAdmissionNs) {}
+
+  std::optional<Response> poll(std::int64_t now_boot_ns) override {
+    if (next_) return next_->poll(now_boot_ns);
+    auto decision = gate_.admit(request_);
+    if (decision.refusal) return std::move(decision.refusal);
+    if (decision.pending) {
+      if (now_boot_ns < until_ns_) return std::nullopt;
+      return text_response(503, "the password could not be compared in time; try again in a moment\n");
+    }
+    auto answer = routes_.answer(request_);
+    if (auto* response = std::get_if<Response>(&answer)) return std::move(*response);
+    next_ = std::move(std::get<1>(answer));
+    return next_->poll(now_boot_ns);
+  }
+  [[nodiscard]] std::int64_t deadline_boot_ns() const override { return next_ ? next_->deadline_boot_ns() : until_ns_; }
+  [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override {
+    return next_ ? next_->wants_snapshot_boot_ns() : 0;
+  }
+
+ private:
+  static constexpr std::int64_t kAdmissionNs = 30'000'000'000;
+  Gate& gate_;
+  Request& request_;
+  const Routes& routes_;
+  std::int64_t until_ns_;
+  std::unique_ptr<Pending> next_;
+};
+
+Answer Gate::answer(Request& request, const Routes& routes) {
+  if (auto response = limit(request.arrived_boot_ns)) return std::move(*response);
+  auto decision = admit(request);
+  if (decision.refusal) return std::move(*decision.refusal);
+  if (decision.pending) return std::make_unique<Admission>(*this, request, routes);
+  return routes.answer(request);
+}
+
+Gate::Decision Gate::admit(Request& request) {
+  request.has_users = !config_.users.empty();
   if (config_.users.empty()) return {};
   switch (auth_->check(config_.users, request.header("Authorization"))) {
-    case BasicAuth::Verdict::admitted: return {};
+    case BasicAuth::Verdict::admitted: request.user = user_of(request.header("Authorization")); return {};
     case BasicAuth::Verdict::pending: return {true, {}};
     case BasicAuth::Verdict::busy: {
       auto response = text_response(503, "too many unknown passwords at once; try again in a moment\n");

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "agent/http/basic_auth.h"
-#include "agent/http/message.h"
+#include "agent/http/routes.h"
 #include "agent/http/tls.h"
 #include "agent/http/web_config.h"
 #include "core/clock.h"
@@ -30,14 +30,10 @@ class Gate {
   // For a new connection; keep it as long as the session.
   std::shared_ptr<const TlsCredentials> credentials();
 
-  void set_wake(int eventfd) { auth_ = std::make_unique<BasicAuth>(eventfd); }
-  // 429 when there are too many requests; once for each request, before admit().
-  std::optional<Response> limit(std::int64_t boot_ns);
-  struct Decision {
-    bool pending = false;  // ask again when woken
-    std::optional<Response> refusal;
-  };
-  Decision admit(const Request& request);
+  // Before the first request: who is told when a password was compared.
+  void set_wake(std::shared_ptr<const Wake> wake) { auth_ = std::make_unique<BasicAuth>(std::move(wake)); }
+  // What `routes` answer to those who may come in, which may take the comparison of a password; otherwise why not.
+  Answer answer(Request& request, const Routes& routes);
   // For every response.
   [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& headers() const { return config_.headers; }
 
@@ -55,6 +51,13 @@ class Gate {
   static Stamp stamp(const std::string& path);
   void read(std::vector<std::string>& problems);
   void refresh();
+  class Admission;
+  std::optional<Response> limit(std::int64_t boot_ns);
+  struct Decision {
+    bool pending = false;  // ask again when woken
+    std::optional<Response> refusal;
+  };
+  Decision admit(Request& request);
 
   std::string path_;
   std::vector<Stamp> stamps_;

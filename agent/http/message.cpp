@@ -18,6 +18,13 @@ std::string_view Request::header(std::string_view name) const {
   return {};
 }
 
+std::string Request::list(std::string_view name) const {
+  std::string all;
+  for (const auto& [key, value] : headers)
+    if (same_word(key, name)) all += (all.empty() ? "" : ", ") + value;
+  return all;
+}
+
 std::vector<std::string_view> Request::all(std::string_view query_name) const {
   std::vector<std::string_view> values;
   for (const auto& [key, value] : query)
@@ -26,7 +33,7 @@ std::vector<std::string_view> Request::all(std::string_view query_name) const {
 }
 
 Response text_response(int status, std::string text) {
-  return {status, "text/plain; charset=utf-8", std::make_shared<const std::string>(std::move(text)), {}};
+  return {status, "text/plain; charset=utf-8", std::make_shared<const std::string>(std::move(text)), {}, false};
 }
 
 // RFC 9110, 12.5.3: "gzip;q=1.0, identity; q=0.5, *;q=0"

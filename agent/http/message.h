@@ -16,9 +16,16 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;    // decoded, in order
   std::vector<std::pair<std::string, std::string>> headers;  // names as the client wrote them
   std::int64_t arrived_boot_ns = 0;
+  std::string body;        // up to what the route takes
+  std::string peer;        // the client's address without its port
+  bool loopback = false;   // the client is on this machine
+  bool has_users = false;  // there are users; without one no request gets here
+  std::string user;        // who it is; empty where there are none
 
-  // Empty when it is not there. Names of headers are compared without case.
+  // Of the first line of that name; empty when there is none. Names of headers are compared without case.
   [[nodiscard]] std::string_view header(std::string_view name) const;
+  // Of all lines of that name: they are one list (RFC 9110, 5.3).
+  [[nodiscard]] std::string list(std::string_view name) const;
   [[nodiscard]] std::vector<std::string_view> all(std::string_view query_name) const;
 };
 
@@ -27,6 +34,7 @@ struct Response {
   std::string content_type = "text/plain; charset=utf-8";
   std::shared_ptr<const std::string> body;  // shared by all who are sent the same
   std::vector<std::pair<std::string, std::string>> headers;
+  bool counted = false;  // in an instrument of the handler's own
 };
 
 Response text_response(int status, std::string text);

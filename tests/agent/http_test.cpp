@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "agent/api/endpoints.h"
 #include "agent/api/metrics.h"
 #include "agent/http/listen.h"
-#include "agent/http/site.h"
+#include "agent/http/routes.h"
 
 namespace vitald {
 namespace {
@@ -73,12 +77,12 @@ struct World {
     hub.publish(std::move(snapshot));
   }
   MetricsSource source() {
-    return {[this] { return hub.latest(); }, [](std::int64_t) { return false; },
+    return {[this] { return hub.latest(); },
             [this] { return std::make_shared<const std::vector<CollectorStatus>>(rows); }};
   }
   Request request(std::vector<std::pair<std::string, std::string>> query = {},
                   std::vector<std::pair<std::string, std::string>> headers = {}) {
-    return {"GET", "/metrics", std::move(query), std::move(headers), clock.boot};
+    return {"GET", "/metrics", std::move(query), std::move(headers), clock.boot, {}, {}, false, false, {}};
   }
 };
 
@@ -88,7 +92,7 @@ TEST(Metrics, AnswersFromASnapshotThatIsNewEnough) {
   w.publish();
   w.clock.advance_ns(kSecond);
   MetricsHandler::Scrape scrape(handler, w.request());
-  const auto got = scrape.answer();
+  const auto got = scrape.poll(w.clock.boot);
   ASSERT_TRUE(got);
   EXPECT_EQ(got->status, 200);
   EXPECT_EQ(got->content_type, "text/plain; version=0.0.4; charset=utf-8");
@@ -103,10 +107,10 @@ TEST(Metrics, WaitsForANewOne) {
   w.publish();
   w.clock.advance_ns(kSecond + 1);
   MetricsHandler::Scrape scrape(handler, w.request());
-  EXPECT_FALSE(scrape.answer());
-  EXPECT_EQ(scrape.fresh_boot_ns(), w.clock.boot - kSecond);
+  EXPECT_FALSE(scrape.poll(w.clock.boot));
+  EXPECT_EQ(scrape.wants_snapshot_boot_ns(), w.clock.boot - kSecond);
   w.publish();
-  EXPECT_THAT(*scrape.answer()->body, HasSubstr("test_alpha 2\n"));
+  EXPECT_THAT(*scrape.poll(w.clock.boot)->body, HasSubstr("test_alpha 2\n"));
 }
 
 TEST(Metrics, MaxAgeZeroTakesNoneThatBeganBefore) {
@@ -115,9 +119,9 @@ TEST(Metrics, MaxAgeZeroTakesNoneThatBeganBefore) {
   w.publish();
   w.clock.advance_ns(1);
   MetricsHandler::Scrape scrape(handler, w.request());
-  EXPECT_FALSE(scrape.answer());
+  EXPECT_FALSE(scrape.poll(w.clock.boot));
   w.publish();
-  EXPECT_TRUE(scrape.answer());
+  EXPECT_TRUE(scrape.poll(w.clock.boot));
 }
 
 TEST(Metrics, ConcurrentScrapesShareOneBody) {
@@ -127,14 +131,14 @@ TEST(Metrics, ConcurrentScrapesShareOneBody) {
   const std::vector<std::pair<std::string, std::string>> gzip{{"Accept-Encoding", "gzip"}};
   MetricsHandler::Scrape a(handler, w.request()), b(handler, w.request()), c(handler, w.request({}, gzip)),
       d(handler, w.request({}, gzip));
-  const auto first = a.answer(), packed = c.answer();
-  EXPECT_EQ(first->body, b.answer()->body);
-  EXPECT_EQ(packed->body, d.answer()->body);
+  const auto first = a.poll(w.clock.boot), packed = c.poll(w.clock.boot);
+  EXPECT_EQ(first->body, b.poll(w.clock.boot)->body);
+  EXPECT_EQ(packed->body, d.poll(w.clock.boot)->body);
   EXPECT_NE(first->body, packed->body);
   EXPECT_THAT(packed->headers, testing::Contains(Pair("Content-Encoding", "gzip")));
 
   w.publish();  // what is still being sent is not written over
-  EXPECT_THAT(*a.answer()->body, HasSubstr("test_alpha 2\n"));
+  EXPECT_THAT(*a.poll(w.clock.boot)->body, HasSubstr("test_alpha 2\n"));
   EXPECT_THAT(*first->body, HasSubstr("test_alpha 1\n"));
 }
 
@@ -152,17 +156,45 @@ TEST(Metrics, AtTheDeadlineTheOldOneOrNothing) {
     MetricsHandler::Scrape first(handler, w.request({}, {{"x-prometheus-scrape-timeout-seconds", c.header}}));
     EXPECT_EQ(first.deadline_boot_ns() - w.clock.boot, c.deadline_ns);
     w.clock.advance_ns(c.deadline_ns - 1);
-    EXPECT_FALSE(first.answer());
+    EXPECT_FALSE(first.poll(w.clock.boot));
     w.clock.advance_ns(1);
-    EXPECT_EQ(first.answer()->status, 503);
+    EXPECT_EQ(first.poll(w.clock.boot)->status, 503);
 
     w.publish();
     w.clock.advance_ns(3 * kSecond);
     MetricsHandler::Scrape second(handler, w.request());
     w.clock.advance_ns(5 * kSecond);
-    const auto got = second.answer();
+    const auto got = second.poll(w.clock.boot);
     EXPECT_EQ(got->status, 200);
     EXPECT_THAT(got->headers, testing::Contains(Pair("Age", "8")));
+  }
+}
+
+TEST(Metrics, NumbersThatAreTooOldAreNone) {
+  struct Case {
+    const char* name;
+    std::int64_t interval_ns, age_ns;
+    int want;
+  };
+  for (const auto& c : {Case{"30 s", 5 * kSecond, 30 * kSecond, 200}, Case{"more", 5 * kSecond, 31 * kSecond, 503},
+                        Case{"five long intervals", 60 * kSecond, 300 * kSecond, 200},
+                        Case{"more than five", 60 * kSecond, 301 * kSecond, 503}}) {
+    SCOPED_TRACE(c.name);
+    World w;
+    const auto freshness = std::make_shared<Freshness>(w.clock.boot);
+    freshness->set_interval(c.interval_ns);
+    MetricsHandler handler({.max_age_ns = 0, .deadline_ns = 2 * kSecond}, w.source(), w.clock, freshness);
+    w.publish();
+    w.clock.advance_ns(c.age_ns - 2 * kSecond);
+    MetricsHandler::Scrape scrape(handler, w.request());
+    EXPECT_FALSE(scrape.poll(w.clock.boot));  // until its deadline there is hope
+    w.clock.advance_ns(2 * kSecond);
+    const auto got = scrape.poll(w.clock.boot);
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->status, c.want);
+    if (c.want == 503) {
+      EXPECT_THAT(*got->body, HasSubstr(fmt::format("numbers are {} s old", c.age_ns / kSecond)));
+    }
   }
 }
 
@@ -171,7 +203,7 @@ TEST(Metrics, Filters) {
   MetricsHandler handler({}, w.source(), w.clock);
   w.publish();
   const auto ask = [&](std::vector<std::pair<std::string, std::string>> query) {
-    return *MetricsHandler::Scrape(handler, w.request(std::move(query))).answer();
+    return *MetricsHandler::Scrape(handler, w.request(std::move(query))).poll(w.clock.boot);
   };
   EXPECT_THAT(*ask({{"collect[]", "alpha"}}).body,
               testing::AllOf(HasSubstr("test_alpha"), Not(HasSubstr("test_beta"))));
@@ -195,48 +227,224 @@ TEST(Metrics, LimitOfConcurrentRequests) {
   w.publish();
   {
     MetricsHandler::Scrape a(handler, w.request()), b(handler, w.request()), c(handler, w.request());
-    EXPECT_EQ(b.answer()->status, 200);
-    EXPECT_EQ(c.answer()->status, 503);
-    EXPECT_THAT(*c.answer()->body, HasSubstr("Limit of concurrent requests reached (2)"));
+    EXPECT_EQ(b.poll(w.clock.boot)->status, 200);
+    EXPECT_EQ(c.poll(w.clock.boot)->status, 503);
+    EXPECT_THAT(*c.poll(w.clock.boot)->body, HasSubstr("Limit of concurrent requests reached (2)"));
   }
-  EXPECT_EQ(MetricsHandler::Scrape(handler, w.request()).answer()->status, 200);
+  EXPECT_EQ(MetricsHandler::Scrape(handler, w.request()).poll(w.clock.boot)->status, 200);
 }
 
-TEST(Site, Routes) {
+TEST(Routes, Paths) {
+  struct Case {
+    std::string_view target, want;
+  };
+  for (const auto& c : {Case{"/", "/"}, Case{"/metrics", "/metrics"}, Case{"//metrics", "/metrics"},
+                        Case{"/-//ready", "/-/ready"}, Case{"http://web1:9100/metrics", "/metrics"},
+                        Case{"https://web1", "/"}, Case{"http://web1//metrics", "/metrics"}, Case{"*", "*"}})
+    EXPECT_EQ(path_of(c.target), c.want);
+}
+
+Request ask(std::string method, std::string path) {
+  Request request;
+  request.method = std::move(method);
+  request.path = std::move(path);
+  return request;
+}
+
+Response now(const Answer& answer, std::int64_t boot_ns = 0) {
+  if (const auto* response = std::get_if<Response>(&answer)) return *response;
+  return std::get<1>(answer)->poll(boot_ns).value_or(text_response(0, "not yet"));
+}
+
+TEST(Routes, MethodsFollowFromTheTable) {
+  const Handler ok = [](const Request& r) { return text_response(200, "body: " + r.body); };
+  const Routes routes({{"/read", "GET", Access::read, 0, "", ok}, {"/write", "POST, PUT", Access::read, 9, "", ok}});
+  struct Case {
+    std::string method, path;
+    int want;
+    std::string allow;
+  };
+  for (const auto& c :
+       {Case{"GET", "/read", 200, ""}, Case{"HEAD", "/read", 200, ""}, Case{"POST", "/read", 405, "GET, HEAD, OPTIONS"},
+        Case{"get", "/read", 405, "GET, HEAD, OPTIONS"}, Case{"OPTIONS", "/read", 204, "GET, HEAD, OPTIONS"},
+        Case{"POST", "/write", 200, ""}, Case{"PUT", "/write", 200, ""},
+        Case{"GET", "/write", 405, "POST, PUT, OPTIONS"}, Case{"HEAD", "/write", 405, "POST, PUT, OPTIONS"},
+        Case{"DELETE", "/nothing", 404, ""}, Case{"OPTIONS", "/nothing", 404, ""}}) {
+    SCOPED_TRACE(c.method + " " + c.path);
+    const auto got = now(routes.answer(ask(c.method, c.path)));
+    EXPECT_EQ(got.status, c.want);
+    if (c.allow.empty()) EXPECT_TRUE(got.headers.empty());
+    else EXPECT_THAT(got.headers, testing::ElementsAre(Pair("Allow", c.allow)));
+  }
+}
+
+TEST(Routes, WhoMayChangeSomething) {
+  const Routes routes(
+      {{"/change", "POST", Access::change, 0, "", [](const Request&) { return text_response(200, ""); }}});
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+  struct Case {
+    const char* name;
+    bool loopback, has_users;
+    const char* user;
+    Headers headers;
+    int want;
+    const char* says;
+  };
+  const Headers page{{"Host", "web1:9100"}, {"Origin", "https://web1:9100"}};
+  for (const auto& c : {
+           Case{"this machine", true, false, "", {}, 200, ""},
+           Case{"another machine", false, false, "", {}, 403, "only this machine itself"},
+           Case{"a user from anywhere", false, true, "alice", {}, 200, ""},
+           Case{"this machine without a user", true, true, "", {}, 403, "log in"},
+           Case{"a page here", true, false, "", page, 403, "a page in a browser"},
+           Case{"a page here, by its fetch", true, false, "", {{"Sec-Fetch-Site", "same-origin"}}, 403, "a page"},
+           Case{"a user's own page", false, true, "alice", page, 200, ""},
+           Case{"a user, another site",
+                false,
+                true,
+                "alice",
+                {{"Host", "web1"}, {"Origin", "http://evil"}},
+                403,
+                "page"},
+           Case{"a user, a file", false, true, "alice", {{"Host", "web1"}, {"Origin", "null"}}, 403, "page"},
+           Case{"a user, cross-site", false, true, "alice", {{"Sec-Fetch-Site", "cross-site"}}, 403, "page"},
+           Case{"a user, same-site", false, true, "alice", {{"Sec-Fetch-Site", "same-site"}}, 403, "page"},
+           Case{"a user, typed", false, true, "alice", {{"Sec-Fetch-Site", "none"}}, 200, ""},
+       }) {
+    SCOPED_TRACE(c.name);
+    auto request = ask("POST", "/change");
+    request.loopback = c.loopback;
+    request.has_users = c.has_users;
+    request.user = c.user;
+    request.headers = c.headers;
+    const auto got = now(routes.answer(request));
+    EXPECT_EQ(got.status, c.want);
+    EXPECT_THAT(*got.body, HasSubstr(c.says));
+  }
+}
+
+TEST(Message, LinesOfOneNameAreOneList) {
+  Request request;
+  request.headers = {{"Accept-Encoding", "deflate"}, {"Host", "a"}, {"accept-encoding", "gzip;q=0.5, br"}};
+  EXPECT_EQ(request.list("Accept-Encoding"), "deflate, gzip;q=0.5, br");
+  EXPECT_EQ(request.list("Accept"), "");
+}
+
+// All endpoints over one world.
+struct Site {
+  Site() {
+    AgentView agent;
+    agent.latest = [this] { return w.hub.latest(); };
+    agent.collectors = [this] { return std::make_shared<const std::vector<CollectorStatus>>(w.rows); };
+    agent.rules = [] { return std::shared_ptr<const RulesView>(); };
+    agent.reload = [this](auto done) { reloads.push_back(std::move(done)); };
+    agent.metrics = std::make_shared<MetricsHandler>(MetricsHandler::Settings{}, w.source(), w.clock);
+    agent.freshness = std::make_shared<Freshness>(w.clock.boot);
+    agent.clock = &w.clock;
+    agent.wake = std::make_shared<Wake>();
+    routes = Routes(endpoints(agent));
+  }
+  Response get(std::string path) {
+    auto request = ask("GET", std::move(path));
+    request.arrived_boot_ns = w.clock.boot;
+    return now(routes.answer(request), w.clock.boot);
+  }
   World w;
-  const SiteSource source{[&] { return w.hub.latest(); },
-                          [&] { return std::make_shared<const std::vector<CollectorStatus>>(w.rows); },
-                          [] { return std::shared_ptr<const RulesView>(); },
-                          {},
-                          "/metrics"};
-  const auto ask = [&](std::string method, std::string path) { return handle({method, path, {}, {}, 0}, source); };
+  std::vector<std::function<void(const std::vector<std::string>&)>> reloads;
+  Routes routes;
+};
 
-  EXPECT_EQ(ask("GET", "/-/ready").status, 503);
-  w.publish();
-  EXPECT_EQ(ask("GET", "/-/ready").status, 200);
-  EXPECT_EQ(ask("HEAD", "/-/healthy").status, 200);
-  EXPECT_EQ(ask("GET", "/nothing").status, 404);
-  EXPECT_EQ(ask("DELETE", "/").status, 405);
-  EXPECT_THAT(ask("GET", "/-/reload").headers, testing::ElementsAre(Pair("Allow", "POST, PUT")));
-  EXPECT_FALSE(is_reload({"GET", "/-/reload", {}, {}, 0}));
-  EXPECT_TRUE(is_reload({"POST", "/-/reload", {}, {}, 0}));
-  EXPECT_EQ(reloaded({}).status, 200);
-  const auto refused = reloaded({"vitald.yaml:1:1: x"});
-  EXPECT_EQ(refused.status, 500);
-  EXPECT_THAT(*refused.body, HasSubstr("vitald.yaml:1:1: x"));
+TEST(Endpoints, EachIsDescribed) {
+  Site site;
+  for (const auto& row : site.routes.rows()) {
+    SCOPED_TRACE(row.path);
+    EXPECT_TRUE(row.path.starts_with("/"));
+    EXPECT_GT(row.help.size(), 20U);
+    EXPECT_EQ(std::ranges::count(site.routes.rows(), row.path, &Route::path), 1);
+  }
+}
 
-  EXPECT_THAT(*ask("GET", "/api/v1/alerts").body, HasSubstr("\"status\":\"success\""));
-  EXPECT_THAT(*ask("GET", "/api/v1/rules").body, HasSubstr("\"groups\":[]"));
-  EXPECT_EQ(handle({"GET", "/api/v1/rules", {{"type", "record"}}, {}, 0}, source).status, 200);
-  const auto odd = handle({"GET", "/api/v1/rules", {{"type", "\"odd"}}, {}, 0}, source);
-  EXPECT_EQ(odd.status, 400);
-  EXPECT_EQ(odd.content_type, "application/json");
+TEST(Endpoints, Pages) {
+  Site site;
+  EXPECT_EQ(site.get("/-/ready").status, 503);
+  site.w.publish();
+  EXPECT_EQ(site.get("/-/ready").status, 200);
+  EXPECT_EQ(site.get("/metrics").status, 200);
 
-  w.rows[0].text = "<script>";
-  const auto page = ask("GET", "/");
+  EXPECT_THAT(*site.get("/api/v1/alerts").body, HasSubstr("\"status\":\"success\""));
+  EXPECT_THAT(*site.get("/api/v1/rules").body, HasSubstr("\"groups\":[]"));
+  auto odd = ask("GET", "/api/v1/rules");
+  odd.query = {{"type", "record"}};
+  EXPECT_EQ(now(site.routes.answer(odd)).status, 200);
+  odd.query = {{"type", "\"odd"}};
+  const auto refused = now(site.routes.answer(odd));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.content_type, "application/json");
+
+  site.w.rows[0].text = "<script>";
+  const auto page = site.get("/");
   EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
   EXPECT_THAT(*page.body, testing::AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("&lt;script&gt;"),
                                          Not(HasSubstr("<script>")), HasSubstr("off by default")));
+}
+
+TEST(Endpoints, HealthFailsWhenNoCollectionEnds) {
+  Site site;
+  auto& w = site.w;
+  for (const auto* path : {"/-/healthy", "/-/ready"}) {
+    SCOPED_TRACE(path);
+    w.publish();
+    w.clock.advance_ns(30 * kSecond);
+    EXPECT_EQ(site.get(path).status, 200);
+    w.clock.advance_ns(1);
+    auto request = ask("GET", path);
+    request.arrived_boot_ns = w.clock.boot;
+    for (const bool ends : {true, false}) {
+      SCOPED_TRACE(ends);
+      const auto answer = site.routes.answer(request);
+      auto& pending = *std::get<1>(answer);
+      EXPECT_FALSE(pending.poll(w.clock.boot));
+      // It asks for numbers that would not be too old when it has to answer.
+      EXPECT_EQ(pending.wants_snapshot_boot_ns(), pending.deadline_boot_ns() - 30 * kSecond);
+      if (ends) {
+        const auto before = w.clock.boot;
+        w.publish();
+        EXPECT_EQ(pending.poll(w.clock.boot)->status, 200);
+        w.clock.boot = before + 31 * kSecond;
+        request.arrived_boot_ns = w.clock.boot;
+      } else {
+        w.clock.boot = pending.deadline_boot_ns();
+        const auto got = pending.poll(w.clock.boot);
+        EXPECT_EQ(got->status, 503);
+        EXPECT_THAT(*got->body, HasSubstr("the newest numbers are 31 s old, more than 30 s: a collection hangs"));
+      }
+    }
+  }
+  Site fresh;
+  EXPECT_EQ(fresh.get("/-/healthy").status, 200);  // just started
+  fresh.w.clock.advance_ns(40 * kSecond);
+  EXPECT_EQ(fresh.get("/-/healthy").status, 0);
+}
+
+TEST(Endpoints, Reload) {
+  Site site;
+  auto request = ask("POST", "/-/reload");
+  request.loopback = true;
+  std::vector<Answer> waiting;
+  for (int i = 0; i < 8; ++i) waiting.push_back(site.routes.answer(request));
+  EXPECT_EQ(now(site.routes.answer(request)).status, 503);  // too many wait
+  ASSERT_EQ(site.reloads.size(), 8U);
+  EXPECT_EQ(now(waiting[0]).status, 0);
+  site.reloads[0]({});
+  EXPECT_EQ(now(waiting[0]).status, 200);
+  site.reloads[1]({"vitald.yaml:1:1: x"});
+  const auto refused = now(waiting[1]);
+  EXPECT_EQ(refused.status, 500);
+  EXPECT_THAT(*refused.body, HasSubstr("vitald.yaml:1:1: x"));
+  auto& late = *std::get<1>(waiting[2]);
+  EXPECT_EQ(late.poll(late.deadline_boot_ns())->status, 504);
+  waiting.pop_back();
+  EXPECT_EQ(std::get<1>(site.routes.answer(request))->deadline_boot_ns(), 30 * kSecond);  // room again
 }
 
 }  // namespace

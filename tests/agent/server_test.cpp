@@ -15,8 +15,10 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 
+#include "agent/api/endpoints.h"
 #include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/reloader.h"
@@ -61,14 +63,29 @@ class ServerTest : public testing::Test {
     port_ = static_cast<std::uint16_t>(std::stoi(listener->address.substr(listener->address.rfind(':') + 1)));
     std::vector<Listener> listeners;
     listeners.push_back(std::move(*listener));
-    server_ = std::make_unique<Server>(
-        std::move(listeners),
-        SiteSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }, [] { return nullptr; },
-                   [this](auto done) { reloader_.ask(std::move(done)); }},
+    const auto wake = std::make_shared<const Wake>();
+    metrics_ = std::make_shared<MetricsHandler>(
         MetricsHandler::Settings{.max_age_ns = 0},
-        MetricsSource{[this] { return hub_.latest(); }, [this](std::int64_t t) { return pipeline_.collect(t); },
-                      [this] { return pipeline_.status(); }},
-        host_.clock());
+        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, host_.clock());
+    AgentView agent;
+    agent.latest = [this] { return hub_.latest(); };
+    agent.collectors = [this] { return pipeline_.status(); };
+    agent.rules = [] { return nullptr; };
+    agent.reload = [this](auto done) { reloader_.ask(std::move(done)); };
+    agent.metrics = metrics_;
+    agent.freshness = std::make_shared<Freshness>(host_.clock().boot_ns());
+    agent.clock = &host_.clock();
+    agent.wake = wake;
+    auto rows = endpoints(agent);
+    rows.push_back({"/echo", "GET, POST", Access::read, 100, "What it was sent.",
+                    [](const Request& r) { return text_response(200, r.body); }});
+    rows.push_back({"/throws", "GET", Access::read, 0, "A bug.",
+                    [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
+    server_ = std::make_unique<Server>(
+        std::move(listeners), Routes(std::move(rows)),
+        Collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
+                   [this](std::int64_t t) { return metrics_->has_since(t); }, [this] { return metrics_->full(); }},
+        host_.clock(), wake);
     EXPECT_TRUE(server_->start());
     pipeline_.start(config());
   }
@@ -101,9 +118,12 @@ class ServerTest : public testing::Test {
   }
   // The whole answer; the server closes.
   std::string get(std::string_view path, std::string_view headers = {}, std::string_view method = "GET") const {
+    return say(fmt::format("{} {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", method, path, headers));
+  }
+  // What comes until the server closes.
+  [[nodiscard]] std::string say(const std::string& request) const {
     const auto fd = connected();
     if (!fd) return "no connection";
-    const auto request = fmt::format("{} {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n", method, path, headers);
     if (write(fd.get(), request.data(), request.size()) < 0) return "no request";
     std::string answer;
     char chunk[4096];
@@ -126,6 +146,7 @@ class ServerTest : public testing::Test {
 
   Host host_;
   SnapshotHub hub_;
+  std::shared_ptr<MetricsHandler> metrics_;
   std::unique_ptr<Server> server_;
   Pipeline pipeline_{host_, kEntries, {}, hub_, [this] {
                        server_->published();
@@ -289,6 +310,41 @@ TEST_F(ServerTest, ACrowdDoesNotCloseAConnectionInUse) {
     ASSERT_GT(read(kept.get(), answer, sizeof answer), 0) << i;
     crowd.push_back(connected());
   }
+}
+
+TEST_F(ServerTest, Bodies) {
+  const auto post = [this](std::string_view path, std::string_view headers, std::string_view body) {
+    return say(fmt::format("POST {} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{}\r\n{}", path, headers, body));
+  };
+  const auto chunk = [](std::size_t bytes) { return fmt::format("{:x}\r\n{}\r\n", bytes, std::string(bytes, 'x')); };
+  EXPECT_THAT(post("/echo", "Content-Length: 5\r\n", "hello"), testing::EndsWith("\r\n\r\nhello"));
+  EXPECT_THAT(post("/echo", "Transfer-Encoding: chunked\r\n", chunk(60) + chunk(40) + "0\r\n\r\n"),
+              testing::EndsWith("\r\n\r\n" + std::string(100, 'x')));
+  const auto too_long = testing::AllOf(StartsWith("HTTP/1.1 413 "), HasSubstr("more than 100 bytes"));
+  EXPECT_THAT(post("/echo", "Content-Length: 101\r\n", ""), too_long);
+  EXPECT_THAT(post("/echo", "Transfer-Encoding: chunked\r\n", chunk(60) + chunk(41) + "0\r\n\r\n"), too_long);
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += chunk(50'000);
+  EXPECT_THAT(post("/echo", "Transfer-Encoding: chunked\r\n", many + "0\r\n\r\n"), too_long);
+  // Where nobody reads a body a small one does no harm.
+  EXPECT_THAT(post("/-/healthy", "Content-Length: 5\r\n", "hello"), StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(post("/-/healthy", "Content-Length: 65537\r\n", ""), StartsWith("HTTP/1.1 413 "));
+}
+
+TEST_F(ServerTest, MethodsAndPaths) {
+  EXPECT_THAT(get("//metrics"), HasSubstr("\ntest_runs "));
+  EXPECT_THAT(get("http://t:1/metrics"), HasSubstr("\ntest_runs "));
+  const auto head = get("/-/healthy", "", "HEAD");
+  EXPECT_THAT(head, testing::AllOf(StartsWith("HTTP/1.1 200 OK"), testing::EndsWith("\r\n\r\n")));
+  EXPECT_THAT(get("/metrics", "", "OPTIONS"),
+              testing::AllOf(StartsWith("HTTP/1.1 204 "), HasSubstr("Allow: GET, HEAD, OPTIONS\r\n")));
+  EXPECT_THAT(get("/metrics", "", "POST"),
+              testing::AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD, OPTIONS\r\n")));
+}
+
+TEST_F(ServerTest, AnExceptionEndsOneRequest) {
+  EXPECT_THAT(get("/throws"), StartsWith("HTTP/1.1 500 "));
+  EXPECT_THAT(get("/-/healthy"), StartsWith("HTTP/1.1 200 OK"));
 }
 
 TEST_F(ServerTest, StopGivesUpOnAThreadThatHangs) {

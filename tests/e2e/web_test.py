@@ -284,7 +284,8 @@ with vitald(RSA + AUTH) as v:
         assert v.get(tls=context())[0] == 401, text
     for connection in silent:
         connection.settimeout(20)
-        assert connection.recv(1) == b"", "closed by the server"
+        while connection.recv(100):  # an alert that the session is over
+            pass
     spent, took = cpu_s() - with_silent, time.monotonic() - began
     assert took > 5 and spent < took / 4, (spent, took)
     print(f"two silent TLS clients: {spent:.2f} s of CPU in {took:.0f} s")

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/http/site.h"
-
+// GET /: a page for people: what runs here, what does not and why, and the rules.
 #include <fmt/format.h>
 
-#include "agent/api/rules.h"
-#include "core/text/json.h"
+#include "agent/api/endpoints.h"
 
 namespace vitald {
 namespace {
@@ -31,7 +29,7 @@ std::string_view word(CollectorStatus::State state) {
   return "off";
 }
 
-Response landing(const SiteSource& source) {
+Response landing(const AgentView& source) {
   constexpr std::string_view kHead =
       "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>vitald</title><style>"
       "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
@@ -73,58 +71,10 @@ Response landing(const SiteSource& source) {
   return {200, "text/html; charset=utf-8", std::make_shared<const std::string>(std::move(out)), {}};
 }
 
-Response json_response(int status, std::string body) {
-  return {status, "application/json", std::make_shared<const std::string>(std::move(body)), {}};
-}
-
-Response rules_api(const Request& request, const SiteSource& source) {
-  static const RulesView kNone;
-  const auto view = source.rules();
-  const auto& rules = view ? *view : kNone;
-  if (request.path == "/api/v1/alerts") return json_response(200, alerts_json(rules));
-  const auto type = request.all("type");
-  if (type.empty() || type[0].empty()) return json_response(200, rules_json(rules));
-  if (type[0] == "alert") return json_response(200, rules_json(rules, RuleFilter::alert));
-  if (type[0] == "record") return json_response(200, rules_json(rules, RuleFilter::record));
-  std::string problem = R"({"status":"error","errorType":"bad_data","error":)";
-  append_json_string(problem, fmt::format("type: '{}', expected alert or record", type[0]));
-  return json_response(400, problem + "}\n");
-}
-
-constexpr std::string_view kReloadPath = "/-/reload";
-
 }  // namespace
 
-bool is_reload(const Request& request) {
-  return request.path == kReloadPath && (request.method == "POST" || request.method == "PUT");
-}
-
-Response reloaded(const std::vector<std::string>& problems) {
-  if (problems.empty()) return text_response(200, "reloaded\n");
-  return text_response(500, fmt::format("the configuration in force stays:\n{}\n", fmt::join(problems, "\n")));
-}
-
-bool is_read(const Request& request) { return request.method == "GET" || request.method == "HEAD"; }
-
-Response method_not_allowed(std::string_view allowed) {
-  auto response = text_response(405, fmt::format("only {} here\n", allowed));
-  response.headers.emplace_back("Allow", allowed);
-  return response;
-}
-
-Response handle(const Request& request, const SiteSource& source) {
-  const auto& path = request.path;
-  if (path == kReloadPath) return method_not_allowed("POST, PUT");
-  const bool api = path == "/api/v1/rules" || path == "/api/v1/alerts";
-  const bool known = api || path == "/" || path == "/-/healthy" || path == "/-/ready";
-  if (!known) return text_response(404, "nothing here; see /\n");
-  if (!is_read(request)) return method_not_allowed("GET, HEAD");
-  if (api) return rules_api(request, source);
-  if (path == "/-/healthy") return text_response(200, "vitald is healthy.\n");
-  if (path == "/-/ready")
-    return source.latest() ? text_response(200, "vitald is ready.\n")
-                           : text_response(503, "the first collection still runs\n");
-  return landing(source);
+Handler landing_page(const AgentView& agent) {
+  return [agent](const Request&) { return landing(agent); };
 }
 
 }  // namespace vitald

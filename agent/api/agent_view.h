@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// What endpoints may ask of the agent. An endpoint's function gets one and keeps what it needs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/api/metrics.h"
+#include "agent/http/pending.h"
+#include "agent/pipeline/collectors.h"
+#include "core/clock.h"
+#include "core/snapshot.h"
+#include "rules/engine.h"
+
+namespace vitald {
+
+// Functions are called on the server's loop and must not block.
+struct AgentView {
+  std::function<SnapshotPtr()> latest;
+  std::function<CollectorStatuses()> collectors;
+  std::function<std::shared_ptr<const RulesView>()> rules;
+  // Calls back from any thread, with problems or none.
+  std::function<void(std::function<void(const std::vector<std::string>&)>)> reload;
+  std::shared_ptr<MetricsHandler> metrics;
+  std::shared_ptr<const Freshness> freshness;
+  const Clock* clock = nullptr;
+  std::shared_ptr<const Wake> wake;
+  std::string metrics_path = "/metrics";
+};
+
+}  // namespace vitald

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/http/lead.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+
+#include "core/clock.h"
+#include "core/log.h"
+
+namespace vitald {
+namespace {
+
+// A collection takes a fraction of a millisecond. One that takes this long may never end.
+constexpr std::int64_t kOverdueNs = 250'000'000;
+
+}  // namespace
+
+Lead::Lead(std::function<void(int)> serve)
+    : serve_(std::move(serve)),
+      overdue_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+      ending_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Result<> Lead::start() {
+  if (!overdue_ || !ending_) return fail(from_errno("HTTP server: no descriptor for its timer; see ulimit -n", EMFILE));
+  // Not std::thread: only pthread_timedjoin_np() can give up on a thread that hangs (and ThreadSanitizer knows no
+  // pthread_clockjoin_np()).
+  static constexpr void* (*kRun[])(void*) = {&Lead::run_as<0>, &Lead::run_as<1>};
+  for (std::size_t i = 0; i < 2; ++i)
+    if (const int err = pthread_create(&threads_[i].emplace(), nullptr, kRun[i], this); err != 0) {
+      threads_[i].reset();
+      return fail(from_errno("HTTP server: thread", err));
+    }
+  return {};
+}
+
+void Lead::end() {
+  stopping_ = true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = write(ending_.get(), &one, sizeof one);
+}
+
+bool Lead::join(std::int64_t patience_ns) {
+  const auto until_ns = SystemClock::read(CLOCK_REALTIME) + patience_ns;
+  const timespec until{until_ns / 1'000'000'000, until_ns % 1'000'000'000};
+  bool all = true;
+  for (auto& thread : threads_) {
+    if (!thread) continue;
+    if (pthread_timedjoin_np(*thread, nullptr, &until) == 0) thread.reset();
+    else all = false;
+  }
+  return all;
+}
+
+void Lead::detach() {
+  for (auto& thread : threads_)
+    if (thread) pthread_detach(*thread);
+}
+
+void Lead::alarm(std::int64_t after_ns) const {  // 0: none
+  const itimerspec at{{0, 0}, {after_ns / 1'000'000'000, after_ns % 1'000'000'000}};
+  timerfd_settime(overdue_.get(), 0, &at, nullptr);
+}
+
+std::optional<bool> Lead::try_work(int me, const std::function<bool()>& work) {
+  {
+    const std::lock_guard lock(mutex_);
+    working_ = true;
+    alarm(kOverdueNs);
+  }
+  bool done = false;
+  try {
+    done = work();
+  } catch (const std::exception& e) {
+    log::error("an exception ended a collection", {{"err", e.what()}});
+  }
+  const std::lock_guard lock(mutex_);
+  if (leader_ != me) return std::nullopt;
+  working_ = false;
+  alarm(0);
+  return done;
+}
+
+// Sleeps until the other thread has been working for too long; then this one leads.
+void Lead::guard(int me) {
+  pollfd fds[] = {{overdue_.get(), POLLIN, 0}, {ending_.get(), POLLIN, 0}};
+  poll(fds, 2, -1);
+  const std::lock_guard lock(mutex_);
+  // Under the lock: the alarm may have been taken back, or set anew for the next collection, meanwhile.
+  std::uint64_t n;
+  if (stopping_ || !working_ || read(overdue_.get(), &n, sizeof n) < 0) return;
+  log::warn("a collection hangs; scrapes get the last snapshot until it ends");
+  leader_ = me;
+  working_ = false;  // this thread runs none
+}
+
+bool Lead::leads(int me) {
+  const std::lock_guard lock(mutex_);
+  return leader_ == me;
+}
+
+void Lead::run(int me) {
+  pthread_setname_np(pthread_self(), me == 0 ? "http-0" : "http-1");
+  while (!stopping_.load()) try {
+      if (leads(me)) serve_(me);
+      else guard(me);
+    } catch (const std::exception& e) {  // out of memory, or a bug: the next round may do
+      log::error("an exception ended a round of the HTTP server", {{"err", e.what()}});
+      poll(nullptr, 0, 10);
+    }
+}
+
+}  // namespace vitald

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is connected, since when and in which state, and who is closed: whoever took longer than his time, and the least
+// useful ones when it becomes crowded. Knows sockets, and nothing of the library that reads them.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "agent/http/tls.h"
+#include "core/clock.h"
+
+namespace vitald {
+
+struct Exchange;  // the request that is being answered; see server.cpp
+
+struct Peer {
+  // Whom to close first: who never said a whole request; who waits to say another one; whose answer is under way.
+  enum class Rank : std::uint8_t { stranger, idle, busy };
+  int fd = -1;
+  const void* listener = nullptr;
+  std::int64_t since_boot_ns = 0;  // it was accepted, began its last request or ended it
+  Rank rank = Rank::stranger;
+  bool suspended = false;  // it waits for us
+  bool closing = false;    // its socket was shut down
+  std::string address;     // without the port
+  bool loopback = false;
+  std::size_t target_bytes = 0;  // of the request line, as it came
+  bool blank_in_target = false;
+  Exchange* exchange = nullptr;
+  std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
+  std::list<Peer>::iterator self;
+};
+
+class Peers {
+ public:
+  // When fewer than an eighth of the connections are free, the least useful are closed. A client has this long to say
+  // something first: 250 ms are a few round trips.
+  static constexpr std::int64_t kGraceNs = 250'000'000;
+  struct Times {
+    std::int64_t request_ns;  // from the connection to the end of the first request
+    std::int64_t idle_ns;     // between requests, and to take an answer
+  };
+  Peers(Times times, const Clock& clock) : times_(times), clock_(clock) {}
+
+  Peer& accept(int fd, const void* listener);
+  void gone(Peer& peer) { list_.erase(peer.self); }
+  void moved(Peer& peer, Peer::Rank rank);
+  // The socket's owner sees its end in his next round, and ends the connection in all the ways that this needs.
+  static void close(Peer& peer);
+
+  // Closes whoever took longer than his time. Nothing that a client says or does not say keeps a connection beyond it.
+  void close_overdue(std::int64_t now_boot_ns);
+  // Whoever holds connections and says nothing does not keep others out. Strangers go as soon as it becomes crowded, a
+  // client that keeps its connection for the next scrape, or reads slowly, only for another one. `open`: how many there
+  // are at that listener.
+  void make_room(const void* listener, unsigned open, unsigned most_with_strangers, unsigned most_without,
+                 std::int64_t now_boot_ns);
+  // Whether somebody can be closed by make_room() when his time is over; nothing else would wake the loop for that.
+  [[nodiscard]] bool may_close_soon(const void* listener, bool full, std::int64_t now_boot_ns) const;
+
+  // Oldest first: who was last heard of longest ago.
+  [[nodiscard]] std::list<Peer>& all() { return list_; }
+  [[nodiscard]] const std::list<Peer>& all() const { return list_; }
+
+ private:
+  Times times_;
+  const Clock& clock_;
+  std::list<Peer> list_;
+  std::int64_t looked_boot_ns_ = 0;
+};
+
+}  // namespace vitald
