@@ -25,6 +25,10 @@ constexpr MetricDesc kInstruments[] = {
      "code"},
     {"vitald_state_directory_usable", MetricType::gauge,
      "1 when --state.directory keeps what must survive a restart, 0 when nothing is kept."},
+    {"vitald_web_config_in_force", MetricType::gauge,
+     "1: what --web.config.file and its certificates say is in force. 0: they cannot be read or are wrong, and what "
+     "was "
+     "in force stays."},
     {"vitald_hook_runs_total", MetricType::counter, "Commands run for alerts, by how they ended.", "hook,result"},
     {"vitald_hook_duration_seconds", MetricType::histogram, "How long the commands run for alerts took.", "hook"},
     {"vitald_hook_queue_length", MetricType::gauge, "Alert transitions that wait for the command.", "hook"},

@@ -9,23 +9,22 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
+#include "agent/http/guesses.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/text/scan.h"
 
 namespace vitald {
 namespace {
 
-constexpr std::size_t kKeptVerdicts = 256;
-constexpr std::size_t kWaiting = 16;  // a second of comparisons at the usual cost
-
-using Digest = std::array<unsigned char, 32>;  // HMAC-SHA256
+// Comparisons must not take all of a machine, nor one that takes long hold up all others.
+constexpr unsigned kThreads = 2;
 
 struct Credentials {
   std::string user, password;
@@ -76,32 +75,23 @@ std::optional<int> bcrypt_cost(std::string_view hash) {
   return static_cast<int>(*cost);
 }
 
-std::string user_of(std::string_view authorization) {
-  const auto given = decode(authorization);
-  return given ? given->user : std::string();
-}
-
 struct BasicAuth::State {
-  struct Job {
-    Digest digest;
-    std::string password, hash;
-    bool exists;  // false: the hash is nobody's
-  };
-
   void run() {
     pthread_setname_np(pthread_self(), "bcrypt");
     for (std::unique_lock lock(mutex);;) {
-      more.wait(lock, [this] { return stopping || !jobs.empty(); });
+      std::optional<Guesses::Job> job;
+      more.wait(lock, [&] { return stopping || (job = guesses.take()); });
       if (stopping) return;
-      const Job& job = jobs.front();  // stays in the list: a second request with the same password finds it
       lock.unlock();
-      const bool good = matches(job.password, job.hash) && job.exists;
+      bool good = false;
+      try {
+        good = matches(job->password, job->hash) && job->exists;
+      } catch (const std::exception& e) {  // out of memory: wrong until it is tried again
+        log::error("a password could not be compared", {{"err", e.what()}});
+      }
+      gnutls_memset(job->password.data(), 0, job->password.size());
       lock.lock();
-      // Passwords that somebody tries must not push out those that are good.
-      if (verdicts.size() >= kKeptVerdicts) std::erase_if(verdicts, [](const auto& v) { return !v.second; });
-      if (verdicts.size() >= kKeptVerdicts) verdicts.clear();
-      verdicts[job.digest] = good;
-      jobs.pop_front();
+      guesses.decided(*job, good, SystemClock::read(CLOCK_BOOTTIME));
       wake->signal();
     }
   }
@@ -110,8 +100,7 @@ struct BasicAuth::State {
   Digest key{};  // of this process: what is kept says nothing about a password to anybody else
   std::mutex mutex;
   std::condition_variable more;
-  std::deque<Job> jobs;  // guarded by mutex, as all below
-  std::map<Digest, bool> verdicts;
+  Guesses guesses;  // guarded by mutex, as all below
   bool stopping = false;
 };
 
@@ -122,38 +111,55 @@ BasicAuth::BasicAuth(std::shared_ptr<const Wake> wake) : state_(std::make_shared
 BasicAuth::~BasicAuth() {
   const std::lock_guard lock(state_->mutex);
   state_->stopping = true;
-  state_->more.notify_one();
+  state_->more.notify_all();
 }
 
-BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authorization) {
+bool BasicAuth::start_threads() {
+  if (started_) return true;
+  if (gnutls_rnd(GNUTLS_RND_KEY, state_->key.data(), state_->key.size()) != 0) {
+    log::error("no random numbers for basic authentication");
+    return false;
+  }
+  const auto threads = std::min(kThreads, std::max(1U, std::thread::hardware_concurrency()));
+  for (unsigned i = 0; i < threads; ++i) try {
+      // Detached: a comparison at a high cost takes seconds, and nobody waits for it at the end.
+      std::thread([state = state_] { state->run(); }).detach();
+      started_ = true;
+    } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+      log::error("no thread to compare passwords with", {{"err", e.what()}});
+    }
+  return started_;
+}
+
+BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authorization, std::string_view peer,
+                                    std::int64_t now_boot_ns) {
+  using enum Verdict::Kind;
   const auto given = decode(authorization);
-  if (!given) return Verdict::refused;
+  if (!given) return {refused, {}, 0};
   const auto user = users.find(given->user);
   const auto hash = user != users.end() ? user->second : nobody(users);
+  if (!start_threads()) return {busy, {}, 0};
 
   auto& s = *state_;
-  if (!started_) {
-    if (gnutls_rnd(GNUTLS_RND_KEY, s.key.data(), s.key.size()) != 0) {
-      log::error("no random numbers for basic authentication");
-      return Verdict::busy;
-    }
-    // Detached: a comparison at a high cost takes seconds, and nobody waits for it at the end.
-    std::thread([state = state_] { state->run(); }).detach();
-    started_ = true;
-  }
   const auto text = fmt::format("{}:{}:{}{}{}", given->user.size(), hash.size(), given->user, hash, given->password);
   Digest digest;
   if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, s.key.data(), s.key.size(), text.data(), text.size(), digest.data()) != 0)
-    return Verdict::refused;
+    return {refused, {}, 0};
 
   const std::lock_guard lock(s.mutex);
-  if (const auto known = s.verdicts.find(digest); known != s.verdicts.end())
-    return known->second ? Verdict::admitted : Verdict::refused;
-  if (std::ranges::find(s.jobs, digest, &State::Job::digest) != s.jobs.end()) return Verdict::pending;
-  if (s.jobs.size() >= kWaiting) return Verdict::busy;
-  s.jobs.push_back({digest, given->password, hash, user != users.end()});
+  std::int64_t until_boot_ns = 0;
+  switch (s.guesses.known(digest, until_boot_ns)) {
+    case Guesses::Known::good: return {admitted, given->user, 0};
+    case Guesses::Known::wrong:
+      if (now_boot_ns < until_boot_ns) return {pending, {}, until_boot_ns};
+      return {refused, {}, 0};
+    case Guesses::Known::no: break;
+  }
+  if (s.guesses.waits(digest)) return {pending, {}, 0};
+  if (!s.guesses.add({digest, std::string(peer), given->user, given->password, hash, user != users.end()}))
+    return {busy, {}, 0};
   s.more.notify_one();
-  return Verdict::pending;
+  return {pending, {}, 0};
 }
 
 }  // namespace vitald

@@ -109,7 +109,7 @@ struct Server::Impl {
         gate(std::move(g)),
         tls(gate && gate->tls()),
         wake(std::move(w)) {
-    if (gate) gate->set_wake(wake);
+    if (gate) gate->start(wake);
   }
 
   // What libmicrohttpd calls, all on the loop's thread.
@@ -212,7 +212,8 @@ struct Server::Impl {
   MHD_Result reply(Exchange& exchange, const Response& response) const {
     static const Headers kNone;
     count(response);
-    return send(exchange.connection, response, gate ? gate->headers() : kNone);
+    const auto state = gate ? gate->state() : nullptr;
+    return send(exchange.connection, response, state ? state->config.headers : kNone);
   }
 
   MHD_Result answer_or_500(Exchange& exchange) {

@@ -11,6 +11,7 @@
 #include "agent/http/gate.h"
 #include "agent/http/listen.h"
 #include "agent/http/routes.h"
+#include "core/clock.h"
 
 namespace vitald {
 

@@ -62,20 +62,33 @@ TlsCredentials::~TlsCredentials() {
   if (credentials_) gnutls_certificate_free_credentials(credentials_);
 }
 
-Result<std::shared_ptr<const TlsCredentials>> TlsCredentials::load(const TlsSettings& settings) {
-  auto cert = pem(settings.cert_file, settings.cert), key = pem(settings.key_file, settings.key);
-  auto ca = pem(settings.client_ca_file, settings.client_ca);
-  for (const auto* text : {&cert, &key, &ca})
-    if (!*text) return fail(text->error());
+TlsCredentials::Pem::~Pem() { gnutls_memset(key.data(), 0, key.size()); }
 
+Result<TlsCredentials::Pem> TlsCredentials::read(const TlsSettings& settings) {
+  Pem out;
+  const struct {
+    const std::string &path, &text;
+    std::string& into;
+  } parts[] = {{settings.cert_file, settings.cert, out.cert},
+               {settings.key_file, settings.key, out.key},
+               {settings.client_ca_file, settings.client_ca, out.client_ca}};
+  for (const auto& part : parts) {
+    auto text = pem(part.path, part.text);
+    if (!text) return fail(text.error());
+    part.into = std::move(*text);
+  }
+  return out;
+}
+
+Result<std::shared_ptr<const TlsCredentials>> TlsCredentials::load(const TlsSettings& settings, Pem given) {
+  auto &cert = given.cert, &key = given.key, &ca = given.client_ca;
   std::shared_ptr<TlsCredentials> made(new TlsCredentials);
   made->client_cert_ = settings.client_cert;
   made->allowed_sans_ = settings.client_allowed_sans;
   if (const int code = gnutls_certificate_allocate_credentials(&made->credentials_); code < 0)
     return fail(from_gnutls("TLS", code));
-  const auto cert_pem = datum(*cert), key_pem = datum(*key), ca_pem = datum(*ca);
+  const auto cert_pem = datum(cert), key_pem = datum(key), ca_pem = datum(ca);
   const int pair = gnutls_certificate_set_x509_key_mem(made->credentials_, &cert_pem, &key_pem, GNUTLS_X509_FMT_PEM);
-  gnutls_memset(key->data(), 0, key->size());
   if (pair < 0)
     return fail(from_gnutls(
         fmt::format("certificate {} with key {}", settings.cert_file.empty() ? "in 'cert'" : settings.cert_file,
@@ -83,7 +96,7 @@ Result<std::shared_ptr<const TlsCredentials>> TlsCredentials::load(const TlsSett
         pair));
   const bool verifies =
       settings.client_cert == ClientCert::verify_if_given || settings.client_cert == ClientCert::require_and_verify;
-  if (!ca->empty() || !settings.client_ca_file.empty()) {
+  if (!ca.empty() || !settings.client_ca_file.empty()) {
     const int count = gnutls_certificate_set_x509_trust_mem(made->credentials_, &ca_pem, GNUTLS_X509_FMT_PEM);
     if (count <= 0)
       return fail(Errc::malformed,

@@ -16,8 +16,16 @@ namespace vitald {
 
 class TlsCredentials {
  public:
+  struct Pem {
+    Pem() = default;
+    Pem(Pem&&) = default;
+    Pem& operator=(Pem&&) = default;
+    ~Pem();  // leaves no key in memory
+    std::string cert, key, client_ca;
+  };
   // Reads the files.
-  static Result<std::shared_ptr<const TlsCredentials>> load(const TlsSettings& settings);
+  static Result<Pem> read(const TlsSettings& settings);
+  static Result<std::shared_ptr<const TlsCredentials>> load(const TlsSettings& settings, Pem pem);
   ~TlsCredentials();
   TlsCredentials(const TlsCredentials&) = delete;
   TlsCredentials& operator=(const TlsCredentials&) = delete;

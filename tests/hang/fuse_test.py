@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from frozen import scrapes_in_time  # noqa: E402
@@ -29,6 +30,7 @@ def main():
             assert server.stdout.readline() == b"mounted\n"
             check(server, folder)
             reload(server, folder)
+            web_config(server, folder)
         finally:
             server.kill()  # the kernel then fails what waits for it
             server.wait()
@@ -83,6 +85,38 @@ def reload(server, folder):
             assert took < 2, took
             print(f"reload of a frozen file: slowest scrape {slowest * 1000:.0f} ms, SIGTERM {took * 1000:.0f} ms")
             server.send_signal(signal.SIGCONT)
+
+
+def web_config(server, folder):
+    """Certificates and users on a server that does not answer: what was in force stays, and nobody waits."""
+    with tempfile.TemporaryDirectory() as mine:
+        config = pathlib.Path(mine, "web.yaml")
+        config.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+        with vitald(f"--web.config.file={config}", "--collector.disable-defaults", "--collector.loadavg") as (process, url):
+            server.send_signal(signal.SIGSTOP)
+            config.with_suffix(".new").symlink_to(f"{folder}/web.yaml")
+            config.with_suffix(".new").rename(config)
+            slowest, _ = scrapes_in_time(url, 3)
+            with urllib.request.urlopen(url + "/-/healthy", timeout=5) as answer:
+                assert answer.headers["X-Frame-Options"] == "deny", answer.headers
+            assert waits(process.pid), "nobody looks at the file"
+            server.send_signal(signal.SIGCONT)  # there is no such file
+            wait_for("a word about it", 10, lambda: "web.yaml: " in process.output())
+            server.send_signal(signal.SIGSTOP)
+            scrapes_in_time(url, 2)
+            took = process.stop()
+            assert took < 2, took
+            print(f"web configuration on a frozen server: slowest scrape {slowest * 1000:.0f} ms, "
+                  f"SIGTERM {took * 1000:.0f} ms")
+            server.send_signal(signal.SIGCONT)
+
+
+def waits(pid):
+    """Whether the thread that looks at the files waits for the server."""
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text() == "web-config\n":
+            return (task / "stat").read_text().rsplit(")", 1)[1].split()[0] in "DS" and "fuse" in (task / "stack").read_text()
+    return False
 
 
 main()
