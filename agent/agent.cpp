@@ -113,6 +113,7 @@ class Daemon {
     std::vector<std::string> problems;
     state_ = open_state(config_.options, problems);
     auto start = pipeline_config(config_, problems);
+    start.state = state_.dir;
     auto listeners = open_listeners(config_.options, problems);
     auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
@@ -176,6 +177,7 @@ class Daemon {
     auto next = load_config(arguments_, problems, warnings);
     PipelineConfig pipeline;
     if (problems.empty()) pipeline = pipeline_config(next, problems);
+    pipeline.state = state_.dir;
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
     const std::lock_guard lock(config_mutex_);

@@ -29,6 +29,19 @@ constexpr MetricDesc kInstruments[] = {
      "1: what --web.config.file and its certificates say is in force. 0: they cannot be read or are wrong, and what "
      "was "
      "in force stays."},
+    {"vitald_delivery_queued", MetricType::gauge, "Items that are not delivered yet.", "destination"},
+    {"vitald_delivery_oldest_age_seconds", MetricType::gauge,
+     "How long the oldest item that is not delivered waits; 0: there is none.", "destination"},
+    {"vitald_delivery_delivered_total", MetricType::counter, "Items that the destination took.", "destination"},
+    {"vitald_delivery_failed_total", MetricType::counter, "Attempts after which some items have to be tried again.",
+     "destination"},
+    {"vitald_delivery_dropped_total", MetricType::counter,
+     "Items that will never be delivered: no room (full), the receiver does not want them (refused), too large, or "
+     "nowhere to keep them at the end (lost).",
+     "destination,reason"},
+    {"vitald_delivery_disk_bytes", MetricType::gauge, "Size of the queue's files in --state.directory.", "destination"},
+    {"vitald_delivery_disk_failing", MetricType::gauge,
+     "1 while the disk does not take what waits: a restart would lose it.", "destination"},
     {"vitald_hook_runs_total", MetricType::counter, "Commands run for alerts, by how they ended.", "hook,result"},
     {"vitald_hook_duration_seconds", MetricType::histogram, "How long the commands run for alerts took.", "hook"},
     {"vitald_hook_queue_length", MetricType::gauge, "Alert transitions that wait for the command.", "hook"},

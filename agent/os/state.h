@@ -12,7 +12,7 @@
 namespace vitald {
 
 struct StateFolder {
-  std::unique_ptr<StateDir> dir;  // null: nothing is kept
+  std::shared_ptr<StateDir> dir;  // null: nothing is kept
   std::string text;               // for the report: the folder, or why nothing is kept
 };
 

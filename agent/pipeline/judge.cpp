@@ -24,17 +24,24 @@ struct Judge::Instruments {
 };
 
 Judge::Judge() = default;
-Judge::~Judge() = default;
+Judge::~Judge() {
+  for (const auto& hook : hooks_) hook->stop();  // then all end at the same time
+}
 
-void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks) {
+void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
+                      std::shared_ptr<const StateDir> state) {
   if (rules_ && rules) rules->adopt(*rules_);
   // One that stays the same keeps its queue and the command that runs: no transition is told twice.
   auto old_hooks = std::move(hooks_);
+  for (const auto& old : old_hooks)
+    if (std::ranges::find(hooks, old->settings()) == hooks.end()) old->stop();  // then all end at the same time
   hooks_.clear();
   for (auto& hook : hooks) {
-    const auto same = std::ranges::find_if(old_hooks, [&](const auto& h) { return h && h->settings() == hook; });
-    if (same != old_hooks.end()) hooks_.push_back(std::move(*same));
-    else hooks_.push_back(std::make_unique<CommandHook>(std::move(hook)));
+    const auto same =
+        std::ranges::find_if(old_hooks, [&](const auto& h) { return h && h->settings().name == hook.name; });
+    auto before = same == old_hooks.end() ? nullptr : std::move(*same);
+    if (before && before->settings() == hook) hooks_.push_back(std::move(before));
+    else hooks_.push_back(std::make_unique<CommandHook>(std::move(hook), state, std::move(before)));
   }
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
@@ -61,7 +68,7 @@ void Judge::judge(const Snapshot& published) {
     instruments_->seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin_ns) / 1e9);
   }
   // Without any rule left too: what fired until the last reload is over.
-  for (const auto& transition : rules_->take_transitions()) tell(transition);
+  tell(rules_->take_transitions());
 }
 
 void Judge::show(BatchPtr batch) {
@@ -71,12 +78,17 @@ void Judge::show(BatchPtr batch) {
   view_ = std::move(view);
 }
 
-void Judge::tell(const AlertTransition& transition) {
-  const auto name = transition.alert.labels.find("alertname");
-  log::info(transition.firing ? "alert fires" : "alert resolved",
-            {{"alertname", name == transition.alert.labels.end() ? "" : name->second},
-             {"value", fmt::format("{}", transition.alert.value)}});
-  for (const auto& hook : hooks_) hook->notify(transition);
+void Judge::tell(const std::vector<AlertTransition>& transitions) {
+  for (const auto& t : transitions) {
+    const auto name = t.alert.labels.find("alertname");
+    log::info(
+        t.firing ? "alert fires" : "alert resolved",
+        {{"alertname", name == t.alert.labels.end() ? "" : name->second}, {"value", fmt::format("{}", t.alert.value)}});
+  }
+  for (const auto& hook : hooks_) {
+    if (!transitions.empty()) hook->notify(transitions);  // all at once: the journal goes to disk once
+    hook->measure();
+  }
 }
 
 // The results of the round before stay for one more, as a collector's do; older ones would pass for news.

@@ -22,8 +22,10 @@ class Judge {
   ~Judge();
 
   // These by one thread, the pipeline's (or where there is none, the caller's).
-  // Alerts and history go over to the new rules; a hook that stays the same keeps its queue.
-  void configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks);
+  // Alerts and history go over to the new rules; a hook of the same name goes on with what waits; `state` is
+  // where that is kept, if anywhere.
+  void configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
+                 std::shared_ptr<const StateDir> state = nullptr);
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
   // No rules: nobody needs a timer.
@@ -39,7 +41,7 @@ class Judge {
   struct Instruments;
 
   void show(BatchPtr batch);
-  void tell(const AlertTransition& transition);
+  void tell(const std::vector<AlertTransition>& transitions);
   void failed(std::string_view at, std::string_view what);
 
   std::unique_ptr<RuleEngine> rules_;

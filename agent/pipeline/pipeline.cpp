@@ -69,7 +69,7 @@ Pipeline::~Pipeline() {
 
 void Pipeline::configure(PipelineConfig config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
-  judge_.configure(std::move(config.rules), std::move(config.hooks));
+  judge_.configure(std::move(config.rules), std::move(config.hooks), std::move(config.state));
   collectors_.configure(config.options);
   last_retry_ns_ = host_.clock().boot_ns();
   configured_ = true;

@@ -27,6 +27,7 @@ struct PipelineConfig {
   std::shared_ptr<const Options> options;
   std::unique_ptr<RuleEngine> rules;
   std::vector<CommandHookSettings> hooks;
+  std::shared_ptr<const StateDir> state = {};  // where hooks keep what waits; null: nowhere
 };
 
 class Pipeline {

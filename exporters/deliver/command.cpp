@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,15 +11,16 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
-#include <deque>
-#include <mutex>
-#include <thread>
+#include <optional>
+#include <utility>
 
 #include "core/clock.h"
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/os/process.h"
 #include "core/text/json.h"
+#include "core/text/scan.h"
+#include "exporters/deliver/queue.h"
 
 namespace vitald {
 namespace {
@@ -77,16 +77,11 @@ std::string map_json(const LabelMap& map) {
   return out;
 }
 
-std::vector<std::string> environment_of(const AlertTransition& t, const CommandHookSettings& settings) {
+// What the alert adds to the environment.
+std::vector<std::string> variables_of(const AlertTransition& t, const CommandHookSettings& settings) {
   const auto labels = labels_of(t, settings);
   const auto& alert = t.alert;
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  const char* lang = std::getenv("LANG");
   std::vector<std::string> out = {
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
-      fmt::format("HOSTNAME={}", host.data()),
       fmt::format("VITALD_ALERT_NAME={}", get(labels, "alertname")),
       fmt::format("VITALD_ALERT_STATUS={}", status_of(t)),
       fmt::format("VITALD_ALERT_SEVERITY={}", get(labels, "severity")),
@@ -99,6 +94,36 @@ std::vector<std::string> environment_of(const AlertTransition& t, const CommandH
   };
   std::erase_if(out, [](const std::string& variable) { return variable.size() > kMaxVariable; });
   return out;
+}
+
+std::vector<std::string> environment_with(std::span<const std::string_view> variables) {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const char* lang = std::getenv("LANG");
+  std::vector<std::string> out = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                  fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
+                                  fmt::format("HOSTNAME={}", host.data())};
+  out.insert(out.end(), variables.begin(), variables.end());
+  return out;
+}
+
+// The body of an item: texts, each behind its length (4 bytes, little endian). The first is what the command reads,
+// the others are variables. It is complete, since the run that delivers it may be a later one.
+void append_part(std::string& body, std::string_view text) {
+  for (int shift = 0; shift < 32; shift += 8) body += static_cast<char>(text.size() >> shift & 0xff);
+  body += text;
+}
+
+Item item_of(const AlertTransition& t, const CommandHookSettings& settings) {
+  Item item;
+  const auto& a = t.alert;
+  // What the receiver can tell a second delivery by is in the payload too: fingerprint, status and times.
+  item.key = fmt::format("{} {:016x} {} {}", status_of(t), a.fingerprint,
+                         rfc3339(t.firing ? starts_at_ms(a) : a.resolved_at_ms), get(a.labels, "alertname"));
+  item.wall_ms = t.firing ? starts_at_ms(a) : a.resolved_at_ms;
+  append_part(item.body, webhook_json(t, settings));
+  for (const auto& variable : variables_of(t, settings)) append_part(item.body, variable);
+  return item;
 }
 
 struct Pipe {
@@ -151,93 +176,64 @@ std::string webhook_json(const AlertTransition& t, const CommandHookSettings& se
   return out;
 }
 
-struct CommandHook::Impl {
-  explicit Impl(CommandHookSettings s)
-      : settings(std::move(s)),
-        ok(runs("ok")),
-        failed(runs("failed")),
-        timeout(runs("timeout")),
-        not_started(runs("not_started")),
-        duration(instruments().histogram("vitald_hook_duration_seconds", "How long the commands run for alerts took.",
-                                         {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}, {{"hook", settings.name}})),
-        queue_length(instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.",
-                                         {{"hook", settings.name}})),
-        dropped(instruments().counter("vitald_hook_dropped_total",
-                                      "Alert transitions dropped because the queue was full.",
-                                      {{"hook", settings.name}})),
-        wake(eventfd(0, EFD_CLOEXEC)),
-        stop(eventfd(0, EFD_CLOEXEC)),
-        thread([this] { loop(); }) {}
-
-  ~Impl() {
-    poke(stop);
-    thread.join();
-    queue_length.Set(0);
+std::optional<std::vector<std::string_view>> parts_of(std::string_view body) {
+  std::vector<std::string_view> parts;
+  while (!body.empty()) {
+    if (body.size() < 4) return std::nullopt;
+    std::size_t size = 0;
+    for (int i = 0; i < 4; ++i)
+      size |= static_cast<std::size_t>(static_cast<unsigned char>(body[static_cast<std::size_t>(i)])) << 8 * i;
+    body.remove_prefix(4);
+    if (size > body.size()) return std::nullopt;
+    parts.push_back(body.substr(0, size));
+    body.remove_prefix(size);
   }
+  if (parts.empty()) return std::nullopt;
+  return parts;
+}
 
-  static void poke(const Fd& fd) {
-    const std::uint64_t one = 1;
-    static_cast<void>(::write(fd.get(), &one, sizeof one));
-  }
+namespace {
 
-  // Waits for `fd` (or without one) or the end; false: the end.
-  [[nodiscard]] bool wait_for(int fd) const {
-    pollfd p[] = {{stop.get(), POLLIN, 0}, {fd, POLLIN, 0}};
-    while (poll(p, 2, -1) < 0 && errno == EINTR) {
+// Runs the command, one at a time.
+class CommandDestination final : public Destination {
+ public:
+  explicit CommandDestination(const CommandHookSettings& settings)
+      : settings_(settings),
+        ok_(runs("ok")),
+        failed_(runs("failed")),
+        timeout_(runs("timeout")),
+        not_started_(runs("not_started")),
+        duration_(instruments().histogram("vitald_hook_duration_seconds", "How long the commands run for alerts took.",
+                                          {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}, {{"hook", settings.name}})) {}
+
+  // A command that ran is not run again, however it ended: it knows best whether the message went out. One that the
+  // end of vitald cut off is, and one for which the machine had no process or memory.
+  Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    const auto& item = items.front();
+    const auto parts = parts_of(item.body);
+    if (!parts) {
+      report(item, "what an earlier version kept cannot be read", "");
+      return Sent{1, 1, 0};
     }
-    return p[0].revents == 0;
-  }
-
-  void loop() {
-    sigset_t all;  // signals are the main thread's; SIGPIPE from a command that closes its input is nobody's
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, nullptr);
-    while (wait_for(wake.get())) {
-      std::uint64_t count;
-      static_cast<void>(::read(wake.get(), &count, sizeof count));
-      while (auto transition = next()) {
-        if (!run(*transition)) return;
-      }
-    }
-  }
-
-  std::optional<AlertTransition> next() {
-    const std::lock_guard lock(mutex);
-    if (queue.empty()) return std::nullopt;
-    auto first = std::move(queue.front());
-    queue.pop_front();
-    queue_length.Set(static_cast<double>(queue.size()));
-    return first;
-  }
-
-  void report(const AlertTransition& t, std::string_view what, std::string_view output) const {
-    log::warn("hook: " + std::string(what),
-              {{"hook", settings.name},
-               {"command", settings.command.empty() ? std::string_view{} : std::string_view(settings.command[0])},
-               {"alert", get(t.alert.labels, "alertname")},
-               {"status", status_of(t)},
-               {"output", output}});
-  }
-
-  // False: the hook ends.
-  bool run(const AlertTransition& t) {
     const auto begin = SystemClock::read(CLOCK_BOOTTIME);
-    std::string input = webhook_json(t, settings), output;
+    std::string_view rest = parts->front();
+    std::string output;
     Fd to, from;
-    auto started = start(t, to, from);
+    auto started = start(std::span(*parts).subspan(1), to, from);
     if (!started) {
-      not_started.Increment();
-      report(t, started.error().text, "");
-      return true;
+      not_started_.Increment();
+      const auto err = started.error().err;
+      if (err == EAGAIN || err == ENOMEM || err == EMFILE || err == ENFILE) return fail(std::move(started.error()));
+      report(item, started.error().text, "");
+      return Sent{1, 0, 0};
     }
     Process process = std::move(*started);
-    std::string_view rest = input;
     bool stopping = false, late = false;
     for (;;) {
-      const auto left_ns = begin + settings.timeout_ns - SystemClock::read(CLOCK_BOOTTIME);
+      const auto left_ns = attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME);
       late = left_ns <= 0;
       if (late) break;
-      pollfd p[] = {{stop.get(), POLLIN, 0},
+      pollfd p[] = {{attempt.stop_fd, POLLIN, 0},
                     {process.pidfd(), POLLIN, 0},
                     {from.get(), POLLIN, 0},  // a negative one is ignored
                     {to.get(), POLLOUT, 0}};
@@ -250,33 +246,59 @@ struct CommandHook::Impl {
     if (late || stopping) end(process);
     if (from) read_some(from, output);
     auto exit = process.reap();
-    duration.Observe(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - begin) / 1e9);
-    if (stopping) return false;
+    duration_.Observe(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - begin) / 1e9);
     if (late) {
-      timeout.Increment();
-      report(t, fmt::format("no end within {} ms, {}", settings.timeout_ns / kMs, exit ? "killed" : "cannot be killed"),
+      timeout_.Increment();
+      report(item,
+             fmt::format("no end within {} ms, {}", settings_.timeout_ns / kMs, exit ? "killed" : "cannot be killed"),
              output);
       // In D state: never a second one beside it. What comes meanwhile fills the queue.
-      return exit || wait_for(process.pidfd());
+      if (!exit) wait_for_end(process, attempt.stop_fd);
+      return Sent{1, 0, 0};
     }
+    if (stopping && !(exit && exit->ok())) return Sent{};
     if (exit && exit->ok()) {
-      ok.Increment();
+      ok_.Increment();
     } else {
-      failed.Increment();
-      report(t, exit ? exit->text() : "lost", output);
+      failed_.Increment();
+      report(item, exit ? exit->text() : "lost", output);
     }
-    return true;
+    return Sent{1, 0, 0};
   }
 
-  Result<Process> start(const AlertTransition& t, Fd& to, Fd& from) const {
-    if (settings.command.empty()) return fail(Errc::malformed, "no command");
+ private:
+  void report(const Item& item, std::string_view what, std::string_view output) const {
+    std::string_view name = item.key;
+    const auto status = take_until(name, ' ');
+    for (int i = 0; i < 2; ++i) take_until(name, ' ');
+    log::warn("hook: " + std::string(what),
+              {{"hook", settings_.name},
+               {"command", settings_.command.empty() ? std::string_view{} : std::string_view(settings_.command[0])},
+               {"alert", name},
+               {"status", status},
+               {"output", output}});
+  }
+
+  [[nodiscard]] prometheus::Counter& runs(const char* result) const {
+    return instruments().counter("vitald_hook_runs_total", "Commands run for alerts, by how they ended.",
+                                 {{"hook", settings_.name}, {"result", result}});
+  }
+
+  static void wait_for_end(const Process& process, int stop_fd) {
+    pollfd p[] = {{stop_fd, POLLIN, 0}, {process.pidfd(), POLLIN, 0}};
+    while (poll(p, 2, -1) < 0 && errno == EINTR) {
+    }
+  }
+
+  Result<Process> start(std::span<const std::string_view> variables, Fd& to, Fd& from) const {
+    if (settings_.command.empty()) return fail(Errc::malformed, "no command");
     ProcessSettings p;
-    p.path = settings.command[0];
-    p.arguments = settings.command;
-    p.environment = environment_of(t, settings);
+    p.path = settings_.command[0];
+    p.arguments = settings_.command;
+    p.environment = environment_with(variables);
     p.directory = "/";
-    if (!settings.user.empty() || geteuid() == 0) {
-      auto user = find_user(settings.user.empty() ? "nobody" : settings.user);
+    if (!settings_.user.empty() || geteuid() == 0) {
+      auto user = find_user(settings_.user.empty() ? "nobody" : settings_.user);
       if (!user) return fail(std::move(user.error()));
       p.user = *user;
     }
@@ -325,37 +347,53 @@ struct CommandHook::Impl {
     poll(&p, 1, 300);
   }
 
-  const CommandHookSettings settings;
-  [[nodiscard]] prometheus::Counter& runs(const char* result) const {
-    return instruments().counter("vitald_hook_runs_total", "Commands run for alerts, by how they ended.",
-                                 {{"hook", settings.name}, {"result", result}});
-  }
-  prometheus::Counter &ok, &failed, &timeout, &not_started;
-  prometheus::Histogram& duration;
-  prometheus::Gauge& queue_length;
-  prometheus::Counter& dropped;
-  const Fd wake, stop;
-  std::mutex mutex;
-  std::deque<AlertTransition> queue;  // guarded by mutex
-  std::thread thread;                 // last: it uses the rest
+  const CommandHookSettings settings_;
+  prometheus::Counter &ok_, &failed_, &timeout_, &not_started_;
+  prometheus::Histogram& duration_;
 };
 
-CommandHook::CommandHook(CommandHookSettings settings) : impl_(std::make_unique<Impl>(std::move(settings))) {}
-CommandHook::~CommandHook() = default;
-const CommandHookSettings& CommandHook::settings() const { return impl_->settings; }
-
-void CommandHook::notify(const AlertTransition& transition) {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    if (impl_->queue.size() >= impl_->settings.queue_limit) {
-      impl_->dropped.Increment();
-      if (impl_->queue.empty()) return;  // a limit of 0
-      impl_->queue.pop_front();
-    }
-    impl_->queue.push_back(transition);
-    impl_->queue_length.Set(static_cast<double>(impl_->queue.size()));
-  }
-  Impl::poke(impl_->wake);
+QueueSettings queue_settings(const CommandHookSettings& settings) {
+  QueueSettings q;
+  q.name = settings.name;
+  q.journal = true;
+  q.most_items = settings.queue_limit;
+  q.attempt_ns = settings.timeout_ns;
+  auto& length = instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.",
+                                     {{"hook", settings.name}});
+  auto& dropped = instruments().counter(
+      "vitald_hook_dropped_total", "Alert transitions dropped because the queue was full.", {{"hook", settings.name}});
+  q.on_change = [&length, &dropped, told = std::uint64_t{0}](const QueueStats& now) mutable {
+    length.Set(static_cast<double>(now.waiting));
+    dropped.Increment(static_cast<double>(now.full - told));
+    told = now.full;
+  };
+  return q;
 }
+
+const Clock& clock() {
+  static const SystemClock system;
+  return system;
+}
+
+}  // namespace
+
+CommandHook::CommandHook(CommandHookSettings settings, std::shared_ptr<const StateDir> state,
+                         std::unique_ptr<CommandHook> before)
+    : settings_(std::move(settings)) {
+  auto rest = before ? before->queue_->end() : std::vector<Item>();
+  before.reset();  // its folder is free for this one
+  queue_ = std::make_unique<Queue>(queue_settings(settings_), std::make_unique<CommandDestination>(settings_),
+                                   std::move(state), clock());
+  queue_->push(std::move(rest));
+}
+CommandHook::~CommandHook() = default;
+
+void CommandHook::notify(std::span<const AlertTransition> transitions) {
+  std::vector<Item> items;
+  for (const auto& t : transitions) items.push_back(item_of(t, settings_));
+  queue_->push(std::move(items));
+}
+void CommandHook::stop() { queue_->stop(); }
+void CommandHook::measure() { queue_->measure(); }
 
 }  // namespace vitald

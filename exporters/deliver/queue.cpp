@@ -1,0 +1,675 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/deliver/queue.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "core/instruments.h"
+#include "core/log.h"
+#include "core/os/fd.h"
+#include "exporters/deliver/backoff.h"
+#include "exporters/deliver/journal.h"
+#include "exporters/deliver/segment.h"
+
+namespace vitald {
+namespace {
+
+using std::chrono::nanoseconds;
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kPushPatience = kSecond;
+constexpr std::int64_t kWriteAgain = 5 * kSecond;  // after a write that failed
+constexpr std::size_t kMostItem = kMostRecord / 2;
+
+// In memory, with what the allocator and the deque need.
+std::size_t size_of(const Item& item) { return item.key.size() + item.body.size() + 128; }
+
+}  // namespace
+
+// Items are, from the oldest to the newest: those in `memory` (the first `in_flight` of them are being sent), those
+// that are only on disk, those in `unwritten` that are not in memory. Any of these may be empty. In journal mode
+// `unwritten` also has items that are in memory.
+struct Queue::Impl {
+  Impl(QueueSettings s, std::unique_ptr<Destination> d, std::shared_ptr<const StateDir> state, const Clock& c)
+      : settings(std::move(s)),
+        destination(std::move(d)),
+        clock(c),
+        backoff(
+            settings.first_wait_ns, settings.most_wait_ns,
+            std::hash<std::string>()(settings.name) ^ static_cast<std::uint64_t>(SystemClock::read(CLOCK_REALTIME))),
+        stop_fd(eventfd(0, EFD_CLOEXEC)),
+        recovered(state == nullptr),
+        has_writer(state != nullptr) {
+    if (state) journal = std::make_unique<Journal>(std::move(state), settings.name);
+  }
+
+  // --- metrics
+
+  [[nodiscard]] prometheus::Gauge& gauge(const char* family, const char* help) const {
+    return instruments().gauge(family, help, {{"destination", settings.name}});
+  }
+  [[nodiscard]] prometheus::Counter& counter(const char* family, const char* help) const {
+    return instruments().counter(family, help, {{"destination", settings.name}});
+  }
+  [[nodiscard]] prometheus::Counter& drops(const char* reason) const {
+    return instruments().counter("vitald_delivery_dropped_total",
+                                 "Items that will never be delivered: no room (full), the receiver does not want them "
+                                 "(refused), too large, or nowhere to keep them at the end (lost).",
+                                 {{"destination", settings.name}, {"reason", reason}});
+  }
+
+  struct Drop {
+    prometheus::Counter& counter;
+    std::string_view why;
+  };
+  void drop(const Item& item, const Drop& reason) {
+    if (&reason == &full) ++full_count;
+    reason.counter.Increment();
+    log::warn("delivery: an item is dropped",
+              {{"destination", settings.name}, {"item", item.key}, {"reason", reason.why}});
+  }
+
+  // --- with the lock
+
+  [[nodiscard]] std::size_t waiting() const { return memory.size() - in_flight + on_disk_only + unwritten_only; }
+
+  void changed() {
+    queued.Set(static_cast<double>(waiting() + in_flight));
+    disk.Set(static_cast<double>(disk_bytes));
+    if (settings.on_change) settings.on_change(stats());
+  }
+
+  [[nodiscard]] QueueStats stats() const {
+    const auto oldest = !memory.empty()      ? memory.front()->wall_ms
+                        : on_disk_only > 0   ? oldest_on_disk_ms
+                        : !unwritten.empty() ? unwritten.front().item->wall_ms
+                                             : 0;
+    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes};
+  }
+
+  // The oldest that is still wanted; what comes before it is done with.
+  [[nodiscard]] std::uint64_t done_id() const {
+    if (!memory.empty()) return memory.front()->id - 1;
+    if (on_disk_only > 0) return loaded_id;
+    if (unwritten_only > 0)
+      for (const auto& u : unwritten)
+        if (!u.in_memory) return u.item->id - 1;
+    return next_id - 1;
+  }
+
+  void add(Item item) {
+    if (size_of(item) > kMostItem) return drop(item, too_large);
+    item.id = next_id++;
+    const auto shared = std::make_shared<const Item>(std::move(item));
+    const auto size = size_of(*shared);
+    const bool room =
+        on_disk_only == 0 && unwritten_only == 0 && (!journal || memory_bytes + size <= settings.most_memory_bytes);
+    if (room) {
+      memory.push_back(shared);
+      memory_bytes += size;
+      loaded_id = shared->id;
+    } else {
+      ++unwritten_only;
+      unwritten_only_bytes += size;
+    }
+    if (journal && (settings.journal || !room)) unwritten.push_back({shared, room});
+    while (waiting() > settings.most_items || (!journal && memory_bytes > settings.most_memory_bytes))
+      if (!drop_oldest()) break;
+    // The disk does not take them, and memory is bounded. With some on disk, those are the oldest that one can drop.
+    while (unwritten_only_bytes > settings.most_memory_bytes) {
+      if (!(on_disk_only > 0 ? drop_unwritten() : drop_oldest())) break;
+      refill();
+    }
+  }
+
+  bool drop_oldest() {
+    if (memory.size() > in_flight) {
+      const auto at = memory.begin() + static_cast<std::ptrdiff_t>(in_flight);
+      memory_bytes -= size_of(**at);
+      const auto again = std::ranges::find(unwritten, *at, &Unwritten::item);
+      if (again != unwritten.end()) unwritten.erase(again);
+      drop(**at, full);
+      memory.erase(at);
+      return true;
+    }
+    if (on_disk_only > 0) {
+      ++skip_on_disk;
+      --on_disk_only;
+      full.counter.Increment();
+      ++full_count;
+      return true;
+    }
+    return drop_unwritten();
+  }
+
+  bool drop_unwritten() {
+    const auto at =
+        std::ranges::find_if(unwritten, [this](const Unwritten& u) { return !u.in_memory && u.item->id > writing_id; });
+    if (at == unwritten.end()) return false;
+    --unwritten_only;
+    unwritten_only_bytes -= size_of(*at->item);
+    drop(*at->item, full);
+    unwritten.erase(at);
+    return true;
+  }
+
+  void forget_front(std::size_t count) {
+    for (std::size_t i = 0; i < count && !memory.empty(); ++i) {
+      memory_bytes -= size_of(*memory.front());
+      memory.pop_front();
+    }
+    // One that is delivered need not be written any more.
+    const auto done = done_id();
+    while (!unwritten.empty() && unwritten.front().in_memory && unwritten.front().item->id <= done)
+      unwritten.pop_front();
+  }
+
+  // In journal mode what is sent is on disk first: who is killed while it sends finds it again. Unless the disk does
+  // not take it.
+  [[nodiscard]] bool may_send(const Item& item) const {
+    return !settings.journal || !journal || writer_ended || !journal_usable || write_failed || slow ||
+           item.id <= written_id;
+  }
+
+  // --- the sending thread
+
+  void send_loop() {
+    std::unique_lock lock(mutex);
+    std::int64_t not_before_ns = 0;
+    in_flight = 0;
+    while (!stopping) {
+      if (memory.empty()) refill();
+      if (memory.empty() || !may_send(*memory.front())) {
+        wake_sender.wait(lock);
+        continue;
+      }
+      if (const auto left_ns = not_before_ns - clock.boot_ns(); left_ns > 0) {
+        wake_sender.wait_for(lock, nanoseconds(std::min(left_ns, kSecond)));
+        continue;
+      }
+      std::vector<Item> batch;
+      for (const auto& item : memory) {
+        if (batch.size() == settings.batch_items || !may_send(*item)) break;
+        batch.push_back(*item);
+      }
+      in_flight = batch.size();
+      changed();
+      lock.unlock();
+      auto sent = attempt(batch);
+      lock.lock();
+      in_flight = 0;
+      const auto taken = sent ? std::min(sent->taken, batch.size()) : 0;
+      if (sent) {
+        const auto refused_now = std::min(sent->refused, taken);
+        delivered += taken - refused_now;
+        delivered_total.Increment(static_cast<double>(taken - refused_now));
+        refused.counter.Increment(static_cast<double>(refused_now));
+      }
+      forget_front(taken);
+      if (!stopping) note(sent, taken == batch.size());
+      if (taken == batch.size()) {
+        backoff.reset();
+        not_before_ns = 0;
+      } else if (!stopping) {
+        not_before_ns = clock.boot_ns() + backoff.next(sent ? sent->retry_after_ns : 0);
+      }
+      changed();
+      wake_writer.notify_one();
+      wrote.notify_all();  // what is delivered need not be written
+    }
+  }
+
+  Result<Sent> attempt(const std::vector<Item>& batch) {
+    try {
+      return destination->send(batch, {clock.boot_ns() + settings.attempt_ns, stop_fd.get()});
+    } catch (const std::exception& e) {
+      return fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
+    }
+  }
+
+  // Once per change of state, not once per attempt.
+  void note(const Result<Sent>& sent, bool all) {
+    if (all) {
+      if (failing) log::info("delivery: it is taken again", {{"destination", settings.name}});
+      failing = false;
+      return;
+    }
+    failed_total.Increment();
+    const auto why = sent ? std::string("the receiver asks to wait") : sent.error().text;
+    if (!failing)
+      log::warn("delivery: not taken, it is tried again",
+                {{"destination", settings.name}, {"err", why}, {"waiting", fmt::format("{}", waiting())}});
+    failing = true;
+  }
+
+  // What could not be written moves up when nothing older is left.
+  void refill() {
+    if (on_disk_only > 0) return wake_writer.notify_one();
+    for (auto& u : unwritten) {
+      if (u.in_memory) continue;
+      if (memory_bytes + size_of(*u.item) > settings.most_memory_bytes && !memory.empty()) break;
+      u.in_memory = true;
+      --unwritten_only;
+      unwritten_only_bytes -= size_of(*u.item);
+      memory.push_back(u.item);
+      memory_bytes += size_of(*u.item);
+      loaded_id = u.item->id;
+    }
+  }
+
+  // --- the writing thread
+
+  void write_loop() {
+    recover();
+    std::unique_lock lock(mutex);
+    std::int64_t write_not_before_ns = 0, read_not_before_ns = 0, end_ns = 0;
+    std::uint64_t marked = 0;
+    for (;;) {
+      const auto now_ns = clock.boot_ns();
+      if (stopping && end_ns == 0) end_ns = now_ns + settings.end_patience_ns / 2;
+      const bool to_write = !unwritten.empty() && journal_usable && write_not_before_ns <= now_ns;
+      const bool to_read = on_disk_only > 0 && memory.size() <= in_flight && !stopping && read_not_before_ns <= now_ns;
+      const bool to_mark = journal_usable && done_id() > marked;
+      if (to_write) {
+        if (!write_some(lock)) write_not_before_ns = clock.boot_ns() + kWriteAgain;
+      } else if (to_read) {
+        if (!read_some(lock)) read_not_before_ns = clock.boot_ns() + kWriteAgain;
+      } else if (to_mark) {
+        marked = done_id();
+        lock.unlock();
+        journal->done(marked);
+        lock.lock();
+        disk_bytes = journal->bytes();
+        changed();
+      } else if (stopping && (sender_ended || now_ns >= end_ns)) {
+        return finish(lock);
+      } else {
+        wake_writer.wait_for(lock, nanoseconds(stopping ? kSecond / 50 : kSecond));
+      }
+    }
+  }
+
+  void recover() {
+    if (recovered) return;  // this thread is there for a second time
+    auto found = journal->open();
+    const std::lock_guard lock(mutex);
+    journal_usable = found.has_value();
+    if (!found) {
+      log::warn("delivery: what waits is not kept over a restart",
+                {{"destination", settings.name}, {"err", found.error().text}});
+    } else {
+      next_id = found->last_id + 1;
+      loaded_id = found->done;
+      written_id = found->last_id;
+      on_disk_only = found->items;
+      oldest_on_disk_ms = found->oldest_wall_ms;
+      disk_bytes = journal->bytes();
+      if (found->items > 0)
+        log::info("delivery: items of an earlier run wait",
+                  {{"destination", settings.name}, {"items", fmt::format("{}", found->items)}});
+    }
+    recovered = true;
+    slow = false;
+    for (auto& item : early) add(std::move(item));
+    early.clear();
+    changed();
+    wake_sender.notify_one();
+    wrote.notify_all();
+  }
+
+  // False: the disk does not take it now.
+  bool write_some(std::unique_lock<std::mutex>& lock) {
+    std::vector<ItemPtr> items;
+    for (const auto& u : unwritten) items.push_back(u.item);
+    std::size_t coming = 0;
+    for (const auto& item : items) coming += size_of(*item);
+    while (disk_bytes + coming > settings.most_disk_bytes && drop_segment(lock)) {
+    }
+    writing_id = items.back()->id;
+    lock.unlock();
+    const auto written = journal->append(items, settings.journal);
+    const auto bytes = journal->bytes();
+    lock.lock();
+    writing_id = 0;
+    disk_bytes = bytes;
+    if (!written) {
+      if (!write_failed) {
+        log::warn("delivery: the disk does not take what waits: it stays in memory, a restart would lose it",
+                  {{"destination", settings.name}, {"err", written.error().text}});
+        unsaved.Set(1);
+      }
+      write_failed = true;
+      slow = false;
+      wake_sender.notify_one();
+      wrote.notify_all();  // nobody waits for a disk that says no
+      return false;
+    }
+    if (write_failed) {
+      log::info("delivery: the disk takes what waits again", {{"destination", settings.name}});
+      unsaved.Set(0);
+    }
+    write_failed = slow = false;
+    written_id = std::max(written_id, items.back()->id);
+    while (!unwritten.empty() && unwritten.front().item->id <= items.back()->id) {
+      if (!unwritten.front().in_memory) {
+        --unwritten_only;
+        unwritten_only_bytes -= size_of(*unwritten.front().item);
+        if (on_disk_only++ == 0) oldest_on_disk_ms = unwritten.front().item->wall_ms;
+      }
+      unwritten.pop_front();
+    }
+    wrote.notify_all();
+    wake_sender.notify_one();
+    changed();
+    return true;
+  }
+
+  // The files are too large: the oldest one goes, with all that waits in it. False: it cannot, or there is none.
+  bool drop_segment(std::unique_lock<std::mutex>& lock) {
+    const auto after = loaded_id;
+    lock.unlock();
+    const auto ends = journal->oldest_segment_ends();
+    std::size_t on_disk = 0;
+    if (ends > after)
+      if (const auto items = journal->load(after)) on_disk = items->size();
+    lock.lock();
+    if (ends == 0 || (in_flight > 0 && memory[in_flight - 1]->id <= ends)) return false;
+    std::size_t count = 0;
+    for (; memory.size() > in_flight && memory[in_flight]->id <= ends; ++count) {
+      memory_bytes -= size_of(*memory[in_flight]);
+      memory.erase(memory.begin() + static_cast<std::ptrdiff_t>(in_flight));
+    }
+    if (ends > loaded_id) {
+      on_disk = std::min(on_disk, on_disk_only);
+      on_disk_only -= on_disk;
+      loaded_id = ends;
+      count += on_disk;
+    }
+    full_count += count;
+    full.counter.Increment(static_cast<double>(count));
+    log::warn("delivery: the oldest items are dropped, there is no more room for them on disk",
+              {{"destination", settings.name}, {"items", fmt::format("{}", count)}});
+    const auto done = done_id();
+    lock.unlock();
+    const auto before = journal->bytes();
+    journal->done(done);
+    const auto now = journal->bytes();
+    lock.lock();
+    disk_bytes = now;
+    return now < before;
+  }
+
+  // False: not now.
+  bool read_some(std::unique_lock<std::mutex>& lock) {
+    const auto after = loaded_id;
+    lock.unlock();
+    auto items = journal->load(after);
+    lock.lock();
+    if (!items) {
+      if (!read_failed)
+        log::warn("delivery: what waits on disk cannot be read, it is tried again",
+                  {{"destination", settings.name}, {"err", items.error().text}});
+      read_failed = true;
+      return false;
+    }
+    read_failed = false;
+    if (items->empty()) {
+      log::warn("delivery: what waited on disk is gone",
+                {{"destination", settings.name}, {"items", fmt::format("{}", on_disk_only)}});
+      lost.counter.Increment(static_cast<double>(on_disk_only));
+      on_disk_only = skip_on_disk = 0;
+      wake_sender.notify_one();
+      return true;
+    }
+    for (auto& item : *items) {
+      loaded_id = item->id;
+      if (skip_on_disk > 0) {
+        --skip_on_disk;
+        continue;
+      }
+      on_disk_only -= std::min<std::size_t>(on_disk_only, 1);
+      memory_bytes += size_of(*item);
+      memory.push_back(std::move(item));
+    }
+    if (on_disk_only > 0 && !memory.empty()) oldest_on_disk_ms = memory.back()->wall_ms;
+    changed();
+    wake_sender.notify_one();
+    return true;
+  }
+
+  // The end: what is only in memory goes to disk too.
+  void finish(std::unique_lock<std::mutex>& lock) {
+    if (!journal_usable) return;
+    std::vector<ItemPtr> items;
+    if (!settings.journal) items.assign(memory.begin(), memory.end());  // else they are there already
+    const auto done = done_id();
+    const bool empty = memory.empty() && on_disk_only == 0 && unwritten_only == 0;
+    lock.unlock();
+    if (!items.empty())
+      if (const auto written = journal->append(items, true); !written)
+        log::warn("delivery: what waits cannot be kept",
+                  {{"destination", settings.name}, {"err", written.error().text}});
+    journal->done(done);
+    if (empty) journal->remove_all();
+    lock.lock();
+  }
+
+  // --- threads
+
+  template <class F>
+  bool start(const std::shared_ptr<Impl>& self, const char* name, bool& ended, F loop) {
+    try {
+      std::thread([self, name, &ended, loop] {
+        pthread_setname_np(pthread_self(), name);
+        sigset_t all;  // signals are the main thread's; SIGPIPE from a receiver that closes is nobody's
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, nullptr);
+        try {
+          (*self.*loop)();
+        } catch (const std::exception& e) {  // no memory, most likely
+          log::error("bug, please report: a thread that delivers ended",
+                     {{"destination", self->settings.name}, {"err", e.what()}});
+        }
+        const std::lock_guard lock(self->mutex);
+        // The folder is free for the next queue before anyone hears of the end; this thread may keep `self` longer.
+        if (self->stopping && &ended == &self->writer_ended) self->journal.reset();
+        ended = true;
+        self->wake_writer.notify_all();
+        self->wake_sender.notify_all();
+        self->ended_changed.notify_all();
+      }).detach();
+      return true;
+    } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+      if (!no_threads)
+        log::error("delivery: no thread to be had, it is tried again with the next item",
+                   {{"destination", settings.name}, {"err", e.what()}});
+      no_threads = true;
+      return false;
+    }
+  }
+
+  // With the lock.
+  void start_threads(const std::shared_ptr<Impl>& self) {
+    if (stopping) return;
+    if (has_writer && writer_ended && start(self, "journal", writer_ended, &Impl::write_loop)) writer_ended = false;
+    if (sender_ended && start(self, "deliver", sender_ended, &Impl::send_loop)) sender_ended = false;
+  }
+
+  // push() waits for the writing thread, but not for a disk that says no, and only once for one that says nothing.
+  template <class F>
+  void wait_for_disk(std::unique_lock<std::mutex>& lock, F&& done) {
+    if (!journal || writer_ended || slow) return;
+    const auto answered = [&] { return done() || write_failed || (recovered && !journal_usable) || writer_ended; };
+    if (answered()) return;
+    wake_writer.notify_one();
+    if (wrote.wait_for(lock, nanoseconds(kPushPatience), answered)) return;
+    slow = true;
+    wake_sender.notify_one();
+    log::warn("delivery: the disk takes longer than a second; nobody waits for it until it answers",
+              {{"destination", settings.name}});
+  }
+
+  struct Unwritten {
+    ItemPtr item;
+    bool in_memory = false;
+  };
+
+  const QueueSettings settings;
+  const std::unique_ptr<Destination> destination;  // the sending thread's
+  std::unique_ptr<Journal> journal;                // the writing thread's
+  const Clock& clock;
+  Backoff backoff;  // the sending thread's
+  const Fd stop_fd;
+
+  prometheus::Gauge& queued = gauge("vitald_delivery_queued", "Items that are not delivered yet.");
+  prometheus::Gauge& age = gauge("vitald_delivery_oldest_age_seconds",
+                                 "How long the oldest item that is not delivered waits; 0: there is none.");
+  prometheus::Gauge& disk = gauge("vitald_delivery_disk_bytes", "Size of the queue's files in --state.directory.");
+  prometheus::Gauge& unsaved =
+      gauge("vitald_delivery_disk_failing", "1 while the disk does not take what waits: a restart would lose it.");
+  prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
+  prometheus::Counter& failed_total =
+      counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
+  const Drop full{drops("full"), "the queue is full, and this is the oldest"};
+  const Drop refused{drops("refused"), "refused"};
+  const Drop too_large{drops("too_large"), "it is larger than 4 MiB"};
+  const Drop lost{drops("lost"), "lost"};
+
+  mutable std::mutex mutex;
+  std::condition_variable wake_sender, wake_writer, wrote, ended_changed;
+  // All guarded by mutex.
+  std::deque<ItemPtr> memory;
+  std::size_t memory_bytes = 0, in_flight = 0;
+  std::size_t on_disk_only = 0, skip_on_disk = 0, disk_bytes = 0;
+  std::int64_t oldest_on_disk_ms = 0;
+  std::deque<Unwritten> unwritten;
+  std::size_t unwritten_only = 0, unwritten_only_bytes = 0;  // of those that are not in memory
+  std::vector<Item> early;                                   // came before the journal was read; they have no id yet
+  std::uint64_t next_id = 1;
+  std::uint64_t loaded_id = 0;   // up to here they are or were in memory
+  std::uint64_t written_id = 0;  // up to here they are or were on disk
+  std::uint64_t writing_id = 0;  // up to here they are being written; 0: none is
+  std::uint64_t delivered = 0, full_count = 0;
+  bool recovered, journal_usable = false, write_failed = false, read_failed = false, failing = false;
+  bool slow = false;  // push() waited for the disk in vain: the next ones do not
+  const bool has_writer;
+  bool stopping = false, no_threads = false;
+  bool sender_ended = true, writer_ended = true;
+};
+
+Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, std::shared_ptr<const StateDir> state,
+             const Clock& clock)
+    : impl_(std::make_shared<Impl>(std::move(settings), std::move(destination), std::move(state), clock)) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->changed();
+  impl_->start_threads(impl_);
+}
+
+void Queue::stop() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = ::write(impl_->stop_fd.get(), &one, sizeof one);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->stopping = true;
+  impl_->wake_sender.notify_all();
+  impl_->wake_writer.notify_all();
+}
+
+std::vector<Item> Queue::end() {
+  stop();
+  auto& q = *impl_;
+  std::unique_lock lock(q.mutex);
+  q.ended_changed.wait_for(lock, nanoseconds(q.settings.end_patience_ns),
+                           [&q] { return q.sender_ended && q.writer_ended; });
+  q.in_flight = 0;
+  const auto kept = q.journal_usable && !q.write_failed && q.writer_ended;
+  if (q.waiting() + q.early.size() == 0) return {};
+  if (kept) {
+    log::info("delivery: what waits is kept for the next start",
+              {{"destination", q.settings.name}, {"items", fmt::format("{}", q.waiting())}});
+    return {};
+  }
+  std::vector<Item> rest;
+  for (const auto& item : q.memory) rest.push_back(*item);
+  for (const auto& u : q.unwritten)
+    if (!u.in_memory) rest.push_back(*u.item);
+  for (auto& item : q.early) rest.push_back(std::move(item));
+  q.memory.clear();
+  q.unwritten.clear();
+  q.early.clear();
+  q.unwritten_only = 0;
+  return rest;
+}
+
+Queue::~Queue() {
+  const auto rest = end();
+  auto& q = *impl_;
+  if (!rest.empty()) {
+    q.lost.counter.Increment(static_cast<double>(rest.size()));
+    log::warn("delivery: what waits is lost; --state.directory would keep it",
+              {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
+  }
+  const std::lock_guard lock(q.mutex);
+  q.queued.Set(0);
+  q.age.Set(0);
+  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0});
+}
+
+void Queue::push(Item item) {
+  std::vector<Item> items;
+  items.push_back(std::move(item));
+  push(std::move(items));
+}
+
+void Queue::push(std::vector<Item> items) {
+  if (items.empty()) return;
+  auto& q = *impl_;
+  std::unique_lock lock(q.mutex);
+  q.start_threads(impl_);
+  if (!q.recovered) q.wait_for_disk(lock, [&q] { return q.recovered; });
+  // Faster than the disk: better to wait a little than to drop.
+  q.wait_for_disk(lock, [&q] { return q.unwritten_only_bytes <= q.settings.most_memory_bytes / 2; });
+  for (auto& item : items) {
+    if (q.recovered) {
+      q.add(std::move(item));
+      continue;
+    }
+    q.early.push_back(std::move(item));
+    if (q.early.size() <= q.settings.most_items) continue;
+    q.drop(q.early.front(), q.full);
+    q.early.erase(q.early.begin());
+  }
+  q.changed();
+  q.wake_sender.notify_one();
+  q.wake_writer.notify_one();
+  if (!q.settings.journal || !q.recovered) return;
+  const auto last = q.next_id - 1;
+  q.wait_for_disk(lock, [&q, last] { return q.written_id >= last || q.unwritten.empty(); });
+}
+
+void Queue::measure() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->start_threads(impl_);
+  const auto oldest = impl_->stats().oldest_wall_ms;
+  const auto age_ms = oldest == 0 ? 0 : impl_->clock.wall_ns() / 1'000'000 - oldest;
+  impl_->age.Set(static_cast<double>(std::max<std::int64_t>(age_ms, 0)) / 1000);
+}
+
+QueueStats Queue::stats() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->stats();
+}
+
+}  // namespace vitald

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What waits for a destination: in order, bounded, and over restarts where there is a state folder. At least once: a
+// receiver may get an item a second time after a crash, with the same key.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/os/state_dir.h"
+#include "exporters/deliver/destination.h"
+
+namespace vitald {
+
+struct QueueStats {
+  std::size_t waiting = 0;  // without those that the destination has at the moment
+  std::size_t in_flight = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t full = 0;           // dropped for want of room
+  std::int64_t oldest_wall_ms = 0;  // 0: none waits
+  std::size_t disk_bytes = 0;
+};
+
+struct QueueSettings {
+  std::string name;  // of the destination: the label of metrics, the folder of the journal
+  // Every item is on disk before push() returns (alerts). Otherwise only what memory has no room for (metrics), and
+  // what is left at the end.
+  bool journal = false;
+  std::size_t most_items = 10'000;             // that wait; the oldest are dropped
+  std::size_t most_memory_bytes = 4 << 20;     // without a state folder the oldest are dropped
+  std::size_t most_disk_bytes = 64 << 20;      // the oldest are dropped
+  std::size_t batch_items = 1;                 // for one send()
+  std::int64_t attempt_ns = 30'000'000'000;    // for one send()
+  std::int64_t first_wait_ns = 1'000'000'000;  // after a failure; then twice as long each time
+  std::int64_t most_wait_ns = 300'000'000'000;
+  std::int64_t end_patience_ns = 1'000'000'000;
+  // Called after every change, on whoever's thread and with the queue's lock: no calls back.
+  std::function<void(const QueueStats&)> on_change = {};
+};
+
+class Queue {
+ public:
+  // Starts a thread that sends, and with a state folder one that writes. Never throws for want of threads: it is tried
+  // again with each push().
+  Queue(QueueSettings settings, std::unique_ptr<Destination> destination, std::shared_ptr<const StateDir> state,
+        const Clock& clock);
+  // Tells the destination to stop, then waits for it `end_patience_ns` at most. What is queued is in the journal then;
+  // without one it is lost, and the log says how much.
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  // From any thread. Waits for the disk in journal mode, a second at most: a disk that hangs holds up nobody.
+  void push(Item item);
+  void push(std::vector<Item> items);
+  // Ends it as the destructor does, and gives back what waits unless the journal has it.
+  std::vector<Item> end();
+  // Tells the destination to stop and returns: whoever ends many does this first.
+  void stop();
+  // Brings the age of the oldest item up to date; whoever owns a timer calls it.
+  void measure();
+  [[nodiscard]] QueueStats stats() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;  // its threads have it too: one that hangs in the kernel outlives this
+};
+
+}  // namespace vitald
