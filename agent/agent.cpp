@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -40,22 +41,54 @@ Collectors::MakeWorker worker_maker(std::vector<std::string> arguments) {
   };
 }
 
+// NAME=VALUE, as in flags that are lists of labels.
+LabelMap labels_of(const Options& options, std::string_view flag, std::vector<std::string>& problems) {
+  LabelMap out;
+  for (const auto& label : options.list(flag)) {
+    const auto equals = label.find('=');
+    if (equals == std::string::npos || equals == 0)
+      problems.push_back(fmt::format("{}: '{}' is not NAME=VALUE, expected e.g. job=node", flag, label));
+    else out[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return out;
+}
+
+std::string external_url(const Options& options) {
+  auto url = std::string(options.text("web.external-url"));
+  if (!url.empty()) {
+    while (url.ends_with('/')) url.pop_back();
+    return url;
+  }
+  utsname kernel{};
+  uname(&kernel);
+  const auto& addresses = options.list("web.listen-address");
+  const auto colon = addresses.empty() ? std::string::npos : addresses.front().rfind(':');
+  return fmt::format("http://{}{}", kernel.nodename,
+                     colon == std::string::npos ? ":9100" : addresses.front().substr(colon));
+}
+
 // With all rule files loaded, or with problems and nothing.
 PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& problems) {
   PipelineConfig out;
   RuleSettings rules;
   rules.files = config.options.list("rules.file");
   rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
-  for (const auto& label : config.options.list("rules.series-label")) {
-    const auto equals = label.find('=');
-    if (equals == std::string::npos || equals == 0)
-      problems.push_back(fmt::format("rules.series-label: '{}' is not NAME=VALUE, expected e.g. job=node", label));
-    else rules.series_labels[label.substr(0, equals)] = label.substr(equals + 1);
-  }
+  rules.series_labels = labels_of(config.options, "rules.series-label", problems);
+  rules.external_labels = labels_of(config.options, "rules.external-label", problems);
+  rules.external_url = external_url(config.options);
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
   out.hooks = config.hooks;
+  for (auto& hook : out.hooks) {
+    hook.external_labels = rules.external_labels;
+    hook.external_url = rules.external_url;
+  }
   return out;
+}
+
+void log_rule_warnings(const PipelineConfig& config) {
+  if (!config.rules) return;
+  for (const auto& w : config.rules->warnings()) log::warn("a rule does not do what it says", {{"rule", w}});
 }
 
 bool print_problems(const std::vector<std::string>& problems) {
@@ -118,6 +151,7 @@ class Daemon {
     auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
     if (print_problems(problems)) return 1;
+    log_rule_warnings(start);
 
     const auto path = std::string(config_.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
@@ -184,6 +218,7 @@ class Daemon {
     warn_of_fixed(config_.options, next.options);
     metrics_->set_max_age(next.options.duration_ns("web.max-age"));
     freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
+    log_rule_warnings(pipeline);
     pipeline_.reload(std::move(pipeline));
     config_ = std::move(next);
     log::info("configuration reloaded");
@@ -272,10 +307,12 @@ int run_worker(const Config& config) {
 }
 
 int run_check(const Config& config, std::vector<std::string> problems) {
-  pipeline_config(config, problems);
+  const auto pipeline = pipeline_config(config, problems);
   Gate::load(std::string(config.options.text("web.config.file")), problems);
   check_state(config.options, problems);
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
+  if (pipeline.rules)
+    for (const auto& w : pipeline.rules->warnings()) log::say(fmt::format("warning: {}\n", w));
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");
   return 0;

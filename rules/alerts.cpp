@@ -12,9 +12,18 @@ namespace vitald {
 
 namespace {
 
-void expand(const TemplateMap& from, const TemplateData& data, LabelMap& to) {
+// What cannot be expanded says so in its place, in Prometheus' words. The first such error is kept in `error`.
+void expand(const TemplateMap& from, const char* what, const TemplateData& data, LabelMap& to, std::string& error) {
   for (const auto& [name, text] : from) {
-    auto value = text.plain() ? text.text() : text.expand(data);
+    std::string value;
+    if (text.plain()) {
+      value = text.text();
+    } else if (auto expanded = text.expand(data)) {
+      value = std::move(*expanded);
+    } else {
+      value = fmt::format("<error expanding template: {}>", expanded.error().text);
+      if (error.empty()) error = fmt::format("{} {}: {}", what, name, expanded.error().text);
+    }
     if (!value.empty()) to[name] = std::move(value);
     else to.erase(name);
   }
@@ -48,20 +57,23 @@ void resolve(ActiveAlert& a, AlertRule::Now now) {
 
 }  // namespace
 
-Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t limit, const LabelMap& external_labels,
+Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t limit, TemplateData data,
                            const Measure& measure, std::vector<AlertTransition>& transitions) {
+  template_error_.clear();
   if (result.samples.empty() && alerts_.empty()) return {};
+  data.name = rule_->name;
 
   std::vector<ActiveAlert> found;
   for (const auto& s : result.samples) {
     const auto data_labels = as_map(result.labels(s));
-    const TemplateData data{&data_labels, &external_labels, s.value};
+    data.labels = &data_labels;
+    data.value = s.value;
     ActiveAlert a;
     a.alert.labels = data_labels;
     a.alert.labels.erase(std::string(promql::kMetricName));
-    expand(rule_->labels, data, a.alert.labels);
+    expand(rule_->labels, "label", data, a.alert.labels, template_error_);
     a.alert.labels["alertname"] = rule_->name;
-    expand(rule_->annotations, data, a.alert.annotations);
+    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
     a.alert.state = AlertState::pending;
     a.alert.active_at_ms = now.wall_ms;
     a.active_boot_ms = now.boot_ms;
@@ -124,7 +136,9 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     if (!one) return;                                      // gone with its series: the last value stays
     a.alert.value = one->value;
     const auto data_labels = as_map(values->labels(*one));
-    expand(rule_->annotations, {&data_labels, &external_labels, one->value}, a.alert.annotations);
+    data.labels = &data_labels;
+    data.value = one->value;
+    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
   };
   const auto ended = [&](ActiveAlert& a) {
     if (a.alert.state == AlertState::firing) {

@@ -37,8 +37,9 @@ class AlertRule {
 
   // One evaluation's result. An error when two results make one alert, or when there are more than `limit` (0: any
   // number): then no alert changes and nothing is told.
-  Result<> update(const promql::Vector& result, Now now, std::size_t limit, const LabelMap& external_labels,
-                  const Measure& measure, std::vector<AlertTransition>& transitions);
+  // `data`: what templates are expanded with, apart from labels, value and name.
+  Result<> update(const promql::Vector& result, Now now, std::size_t limit, TemplateData data, const Measure& measure,
+                  std::vector<AlertTransition>& transitions);
   // The rule is gone: its alerts are, the firing ones as resolved.
   void clear(Now now, std::vector<AlertTransition>& transitions);
   // Goes on with the alerts of the rule that this one was before a reload.
@@ -47,6 +48,8 @@ class AlertRule {
   // Sorted by labels; those that are resolved too, as inactive.
   [[nodiscard]] const std::vector<ActiveAlert>& alerts() const { return alerts_; }
   [[nodiscard]] AlertState state() const;
+  // A label or annotation that could not be expanded in the last update; empty: none.
+  [[nodiscard]] const std::string& template_error() const { return template_error_; }
 
  private:
   void succeed(std::vector<ActiveAlert>& found, const std::vector<std::size_t>& was, const std::vector<bool>& goes_on,
@@ -56,6 +59,7 @@ class AlertRule {
   std::vector<ActiveAlert> alerts_;
   // Labels that a reload has changed: the first update finds the alerts again by the other ones.
   std::set<std::string> edited_;
+  std::string template_error_;
 };
 
 }  // namespace vitald

@@ -15,6 +15,8 @@
 #include "rules/load/load.h"
 #include "rules/measured.h"
 #include "rules/promql/matching.h"
+#include "rules/promql/parser.h"
+#include "rules/template/value.h"
 
 namespace vitald {
 
@@ -87,12 +89,25 @@ struct RuleEngine::Impl {
   void write_alerts(const AlertRule& alerts);
   BatchPtr write(std::int64_t boot_ns, std::int64_t wall_ns);
 
+  // A query of a template. Those that are written out are known before the first evaluation, so that the history has
+  // their series.
+  struct Asked {
+    promql::ExprPtr expr;
+    std::string problem;
+    std::optional<promql::Evaluator> evaluator;
+  };
+  static constexpr std::size_t kMostAsked = 1000;
+  Asked* asked(const std::string& expression);
+  Result<text_template::Samples> ask(const std::string& expression, std::int64_t t_ms);
+
   RuleSettings settings;
+  std::vector<std::string> warnings;
   std::vector<RuleGroup> groups;  // never changes after load: the states point into it
   History history;
   std::vector<GroupState> states;
   std::vector<AlertTransition> transitions;
   AlertRule::Now now;
+  std::unordered_map<std::string, Asked> queries;
   BatchWriter writer{"rules"};
   std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
@@ -158,7 +173,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
                          (text.error().kind == Errc::malformed ? "" : ", expected a readable file"));
       continue;
     }
-    for (auto& g : load_rules(*text, file, problems)) impl->groups.push_back(std::move(g));
+    for (auto& g : load_rules(*text, file, problems, &impl->warnings)) impl->groups.push_back(std::move(g));
   }
   if (problems.size() != before) return nullptr;
   for (const auto& group : impl->groups) {
@@ -166,6 +181,9 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     g.group = &group;
     g.interval_ms = group.interval_ms > 0 ? group.interval_ms : settings.interval_ms;
     for (const auto& rule : group.rules) {
+      for (const auto* texts : {&rule.labels, &rule.annotations})
+        for (const auto& [name, text] : *texts)
+          for (const auto& expression : text.queries()) impl->asked(expression);
       auto r =
           std::make_unique<Impl::RuleState>(rule, impl->history, promql::EvalOptions{.past_ms = group.query_offset_ms});
       if (!rule.alert)
@@ -254,11 +272,46 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
     const auto values = r.measured_values->eval(at.wall_ms - g.query_offset_ms);
     return values && values->type == promql::ValueType::vector ? values->vector : nullptr;
   };
-  const auto done = r.rule->alert
-                        ? r.alerts.update(*value->vector, at, g.limit, settings.external_labels, measure, transitions)
-                        : record(r, g, *value->vector);
+  TemplateData data{.external_labels = &settings.external_labels, .external_url = settings.external_url};
+  data.now_ms = at.wall_ms;
+  data.query = [&](const std::string& expression) { return ask(expression, at.wall_ms - g.query_offset_ms); };
+  const auto done = r.rule->alert ? r.alerts.update(*value->vector, at, g.limit, data, measure, transitions)
+                                  : record(r, g, *value->vector);
   if (done) r.error.clear();
   else r.error = done.error().text;
+}
+
+RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression) {
+  if (const auto at = queries.find(expression); at != queries.end()) return &at->second;
+  if (queries.size() >= kMostAsked) return nullptr;
+  auto& a = queries[expression];
+  std::vector<promql::Problem> problems;
+  a.expr = promql::compile(expression, problems);
+  if (a.expr) a.evaluator.emplace(*a.expr, history, promql::EvalOptions{});
+  else a.problem = problems.empty() ? "no expression" : problems[0].what;
+  return &a;
+}
+
+Result<text_template::Samples> RuleEngine::Impl::ask(const std::string& expression, std::int64_t t_ms) {
+  auto* a = asked(expression);
+  if (!a) return fail(Errc::malformed, fmt::format("more than {} different queries in templates", kMostAsked));
+  if (!a->expr) return fail(Errc::malformed, a->problem);
+  const auto value = a->evaluator->eval(t_ms);
+  if (!value) return fail(value.error());
+  text_template::Samples out;
+  if (value->type == promql::ValueType::scalar) {
+    out.push_back(std::make_shared<const text_template::Sample>(text_template::Sample{{}, value->scalar}));
+  } else if (value->vector) {
+    for (const auto& s : value->vector->samples) {
+      auto sample = std::make_shared<text_template::Sample>();
+      for (const auto& l : value->vector->labels(s)) sample->labels.emplace(l.name, l.value);
+      sample->value = s.value;
+      out.push_back(std::move(sample));
+    }
+  } else {
+    return fail(Errc::malformed, "did not return an instant vector or scalar");
+  }
+  return out;
 }
 
 Result<> RuleEngine::Impl::record(RuleState& r, const RuleGroup& g, const promql::Vector& result) {
@@ -374,6 +427,8 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
   return writer.finish({}, wall_ns, wall_ns);
 }
 
+const std::vector<std::string>& RuleEngine::warnings() const { return impl_->warnings; }
+
 std::vector<AlertTransition> RuleEngine::take_transitions() { return std::exchange(impl_->transitions, {}); }
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
@@ -392,8 +447,12 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
       rule.name = r->rule->name;
       rule.query = r->query;
       rule.file = g.group->file;
-      rule.health = !r->evaluated ? "unknown" : r->error.empty() ? "ok" : "err";
-      rule.last_error = r->error;
+      // An annotation that cannot be expanded costs itself; a label is what the alert is known by.
+      const auto& texts_error =
+          r->rule->template_problem.empty() ? r->alerts.template_error() : r->rule->template_problem;
+      const bool good = r->error.empty() && !texts_error.starts_with("label ");
+      rule.health = !r->evaluated ? "unknown" : good ? "ok" : "err";
+      rule.last_error = r->error.empty() ? texts_error : r->error;
       rule.duration_s = static_cast<double>(r->rule->for_ms) / 1000;
       rule.keep_firing_for_s = static_cast<double>(r->rule->keep_firing_for_ms) / 1000;
       rule.labels = texts(r->rule->labels);

@@ -44,6 +44,7 @@ struct RuleSettings {
   std::vector<std::string> files = {};  // paths or globs
   std::int64_t interval_ms = 5000;      // of groups that set none: the pipeline's
   LabelMap external_labels = {};        // $externalLabels; added to what leaves the host, not to the series
+  std::string external_url = {};        // $externalURL, externalURL, pathPrefix
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
   LabelMap series_labels = {};
@@ -55,6 +56,8 @@ class RuleEngine {
   // All problems of all files, each "file:line:column: what, expected what". On error nothing is made.
   static std::unique_ptr<RuleEngine> load(const RuleSettings& settings, std::vector<std::string>& problems);
   virtual ~RuleEngine();
+  // What makes rules worse and not useless, as templates that cannot be parsed; each with its place.
+  [[nodiscard]] const std::vector<std::string>& warnings() const;
 
   // Takes over alert state and history of the rules that stayed the same (after a reload).
   void adopt(RuleEngine& old);

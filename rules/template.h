@@ -1,52 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of Go's text/template that alert annotations and labels use: {{ $labels.x }}, {{ $value }},
-// {{ printf "%.2f" $value }}, {{ $value | humanize }}, {{ if gt $value 90.0 }}..{{ else }}..{{ end }}.
+// Templates in annotations and labels: Go's text/template with Prometheus' functions, $labels, $value,
+// $externalLabels and $externalURL. The parts are in template/.
 #pragma once
 
-#include <map>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/alert.h"
 #include "core/result.h"
 
 namespace vitald {
 
+namespace text_template {
+struct Sample;
+struct Tree;
+}  // namespace text_template
+
 struct TemplateData {
-  const std::map<std::string, std::string>* labels = nullptr;
-  const std::map<std::string, std::string>* external_labels = nullptr;
+  const LabelMap* labels = nullptr;
+  const LabelMap* external_labels = nullptr;
   double value = 0;
+  std::string_view name = {};  // of the alert, for errors
+  std::string external_url = {};
+  std::int64_t now_ms = 0;  // of the evaluation, epoch
+  // What the function `query` asks; without it, it ends in an error.
+  std::function<Result<std::vector<std::shared_ptr<const text_template::Sample>>>(const std::string&)> query = {};
 };
 
 class Template {
  public:
-  struct Node;
-  Template() = default;
+  Template();
   Template(Template&&) noexcept;
   Template& operator=(Template&&) noexcept;
   ~Template();
 
-  // The error's text says what is wrong and at which character of `text`.
-  static Result<Template> parse(std::string_view text);
-  // What cannot be expanded (a number as text, %d on a float) shows as Go shows it.
-  [[nodiscard]] std::string expand(const TemplateData& data) const;
+  // One that cannot be parsed is one all the same: it has a problem, and expands to an error.
+  static Template parse(std::string_view text);
+  // What is wrong, at which character of the text; empty: nothing.
+  [[nodiscard]] const std::string& problem() const { return problem_; }
+
+  // The error's text is Prometheus' own.
+  [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
   // No {{ }} in it: the text as it is.
-  [[nodiscard]] bool plain() const;
+  [[nodiscard]] bool plain() const { return !tree_ && problem_.empty(); }
   [[nodiscard]] const std::string& text() const { return text_; }
+  // The expressions that it asks `query` for, where they are written out.
+  [[nodiscard]] std::vector<std::string> queries() const;
 
  private:
-  std::string text_;
-  std::vector<std::unique_ptr<Node>> nodes_;
+  std::string text_, problem_, go_problem_;
+  int problem_line_ = 0;
+  std::unique_ptr<text_template::Tree> tree_;
 };
-
-// The functions, as Prometheus defines them.
-std::string humanize(double v);
-std::string humanize1024(double v);
-std::string humanize_percentage(double v);
-std::string humanize_duration(double seconds);
-std::string humanize_timestamp(double unix_seconds);
-// Go's %v of a float64.
-std::string go_float(double v);
 
 }  // namespace vitald

@@ -33,6 +33,12 @@ constexpr FlagSpec kAgentFlags[] = {
     {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
     {"rules.series-label", list, "",
      "NAME=VALUE that rules see on every series, as a Prometheus server would add it: job=node. Repeatable."},
+    {"rules.external-label", list, "",
+     "NAME=VALUE that tells this host from others: $externalLabels in templates, and in what receivers get. "
+     "Repeatable."},
+    {"web.external-url", text, "",
+     "URL under which others reach this server: externalURL in templates, and in what receivers get. Empty: http:// "
+     "with this host's name and the port of the first listen address."},
     {"state.directory", text, "/var/lib/vitald",
      "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
      "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},

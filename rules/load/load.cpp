@@ -9,6 +9,7 @@
 #include <set>
 #include <span>
 
+#include "core/log.h"
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
 #include "core/yaml/reader.h"
@@ -53,6 +54,8 @@ class Loader : public YamlReader {
     if (!thresholds.rules.empty()) groups.push_back(std::move(thresholds));
     return groups;
   }
+
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   using YamlReader::say;
@@ -172,10 +175,27 @@ class Loader : public YamlReader {
 
   void put(TemplateMap& out, const std::string& name, const std::string& value, const YAML::Node& at) {
     auto t = Template::parse(value);
-    if (!t) return say(at, t.error().text);
+    // The rule is judged all the same: its text then says what is wrong.
+    if (!t.problem().empty()) warn(at, fmt::format("{}: {}", name, t.problem()));
     const auto where = std::ranges::lower_bound(out, name, {}, &TemplateMap::value_type::first);
-    if (where != out.end() && where->first == name) where->second = std::move(*t);
-    else out.emplace(where, name, std::move(*t));
+    if (where != out.end() && where->first == name) where->second = std::move(t);
+    else out.emplace(where, name, std::move(t));
+  }
+
+  void warn(const YAML::Node& at, std::string_view what) {
+    const auto mark = at.Mark();
+    warnings_.push_back(
+        fmt::format("{}:{}:{}: {}", name(), mark.line + 1, mark.column + 1, log::one_line(std::string(what))));
+  }
+
+  static void note_template_problem(Rule& r) {
+    const auto look = [&](const TemplateMap& texts, const char* what) {
+      for (const auto& [name, text] : texts)
+        if (r.template_problem.empty() && !text.problem().empty())
+          r.template_problem = fmt::format("{} {}: {}", what, name, text.problem());
+    };
+    look(r.labels, "label");
+    look(r.annotations, "annotation");
   }
 
   RuleGroup read_group(const YAML::Node& n) {
@@ -216,6 +236,7 @@ class Loader : public YamlReader {
     if (group.IsMap()) texts(group, "labels", r.labels, r.alert);
     texts(n, "labels", r.labels, r.alert);
     if (r.alert) texts(n, "annotations", r.annotations, true);
+    note_template_problem(r);
     if (!r.expr) return {};
     return r;
   }
@@ -267,6 +288,7 @@ class Loader : public YamlReader {
       put(r.labels, "severity", severity, n["severity"]);
     if (!n["summary"] && !n["annotations"])
       put(r.annotations, "summary", fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value), n);
+    note_template_problem(r);
     const auto match = matchers(n);
     if (problem_count() != before) return;
     std::vector<Problem> found;
@@ -276,14 +298,17 @@ class Loader : public YamlReader {
   }
 
   std::vector<std::string_view> lines_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace
 
-std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems) {
+std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems,
+                                  std::vector<std::string>* warnings) {
   std::vector<RuleGroup> groups;
   Loader loader(yaml, file);
   loader.read(std::string(yaml), problems, [&](const YAML::Node& root) { groups = loader.run(root); });
+  if (warnings) warnings->insert(warnings->end(), loader.warnings().begin(), loader.warnings().end());
   return groups;
 }
 

@@ -26,6 +26,7 @@ struct Rule {
   promql::ExprPtr expr;
   std::int64_t for_ms = 0, keep_firing_for_ms = 0;
   TemplateMap labels, annotations;
+  std::string template_problem;  // of the first text that cannot be parsed, which then shows its error
 };
 
 struct RuleGroup {
@@ -36,8 +37,10 @@ struct RuleGroup {
   std::vector<Rule> rules;
 };
 
-// All problems of the file, each "file:line:column: what, expected what"; then the result is of no use.
-std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems);
+// All problems of the file, each "file:line:column: what, expected what"; then the result is of no use. `warnings`:
+// what makes a rule worse and not useless, as a template that cannot be parsed.
+std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems,
+                                  std::vector<std::string>* warnings = nullptr);
 
 // Paths and globs -> files, sorted, each once. A path that is not there and a glob that finds nothing in a
 // folder that does not exist are problems.

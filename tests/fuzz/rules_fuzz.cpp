@@ -8,10 +8,9 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   const auto text = Input(data, size).rest();
   std::vector<std::string> problems;
   (void)load_rules(text, "fuzz.yaml", problems);
-  if (const auto t = Template::parse(text)) {
-    const std::map<std::string, std::string> labels{{"a", "1.5"}, {"b", "text"}};
-    (void)t->expand({&labels, &labels, 1e300});
-    (void)t->expand({&labels, &labels, -0.25});
-  }
+  const auto t = Template::parse(text);
+  const std::map<std::string, std::string> labels{{"a", "1.5"}, {"b", "text"}};
+  (void)t.expand({.labels = &labels, .external_labels = &labels, .value = 1e300});
+  (void)t.expand({.labels = &labels, .external_labels = &labels, .value = -0.25});
   return 0;
 }

@@ -323,6 +323,52 @@ ALERTS{alertname="Twice",alertstate="firing"} 1
   EXPECT_EQ(m.transitions(), "Base+ Own+ Twice+ Twice+ Meta+ Both+ Both+ ");
 }
 
+// One bad template costs its text, in Prometheus' words, and nothing else.
+TEST(Engine, BadTemplatesCostThemselves) {
+  RuleSettings settings;
+  settings.external_labels = {{"site", "lab"}};
+  settings.external_url = "http://host:9100";
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - {alert: Parse, expr: x > 0, annotations: {bad: '{{ humanise $value }}', good: '{{ $value }}'}}
+      - {alert: Run, expr: x > 0, annotations: {bad: '{{ $value.x }}', good: '{{ $labels.device }}'}}
+      - {alert: Label, expr: x > 0, labels: {severity: '{{ nosuch }}'}}
+      - {alert: Good, expr: x > 0, annotations: {out: '{{ externalURL }} {{ $externalLabels.site }}'}}
+      - alert: Asks
+        expr: x > 0
+        annotations: {out: '{{ range query "y" | sortByLabel "device" }}{{ .Labels.device }}={{ .Value }} {{ end }}'}
+)",
+            settings);
+  m.cycle({{"x", "a", 1}, {"y", "b", 2}, {"y", "a", 3}});
+  EXPECT_EQ(m.transitions(), "Parse+a Run+a Label+a Good+a Asks+a ");
+  const auto rules = m.engine->view()->groups.at(0).rules;
+  const auto text = [&](std::size_t rule, const char* name) {
+    return rules.at(rule).alerts.at(0).annotations.at(name);
+  };
+  EXPECT_EQ(text(0, "bad"),
+            "<error expanding template: error parsing template __alert_Parse: template: __alert_Parse:1: function "
+            "\"humanise\" not defined>");
+  EXPECT_EQ(text(0, "good"), "1");
+  EXPECT_EQ(text(1, "bad"),
+            "<error expanding template: error executing template __alert_Run: template: __alert_Run:1:121: executing "
+            "\"__alert_Run\" at <$value.x>: can't evaluate field x in type float64>");
+  EXPECT_EQ(text(1, "good"), "a");
+  EXPECT_EQ(rules[2].alerts[0].labels.at("severity").substr(0, 26), "<error expanding template:");
+  EXPECT_EQ(text(3, "out"), "http://host:9100 lab");
+  EXPECT_EQ(text(4, "out"), "a=3 b=2 ");
+  // An alert is known by its labels: a bad one is an error of the rule, a bad annotation only a word about it.
+  std::string health;
+  for (const auto& r : rules) health += r.health + (r.last_error.empty() ? " " : "! ");
+  EXPECT_EQ(health, "ok! ok! err! ok ok ");
+  ASSERT_EQ(m.engine->warnings().size(), 2u);
+  EXPECT_NE(m.engine->warnings()[0].find(":5:56: bad: template: function \"humanise\" not defined, did you mean "
+                                         "'humanize'? (at character 4)"),
+            std::string::npos)
+      << m.engine->warnings()[0];
+}
+
 TEST(Engine, RecordsSeriesThatLaterRulesSee) {
   Machine m(R"(
 groups:
