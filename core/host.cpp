@@ -33,6 +33,28 @@ Host::Host(Roots roots, const Clock* clock)
   strip_slashes(roots_.udev);
 }
 
+Host::~Host() {
+  while (!in_order_of_making_.empty()) {
+    in_order_of_making_.back()->reset();
+    in_order_of_making_.pop_back();
+  }
+}
+
+void* Host::shared_by(std::type_index type, MakeShared make) const {
+  Shared* found;
+  {
+    const std::scoped_lock lock(mutex_);
+    found = &shared_[type];
+  }
+  // Not under mutex_: a T may ask for what it is made of. One that throws is made by the next who asks.
+  std::call_once(found->once, [&] {
+    found->object = make(*this);
+    const std::scoped_lock lock(mutex_);
+    in_order_of_making_.push_back(&found->object);
+  });
+  return found->object.get();
+}
+
 std::string Host::procfs(std::string_view relative) const { return join(roots_.proc, relative); }
 std::string Host::sysfs(std::string_view relative) const { return join(roots_.sys, relative); }
 std::string Host::rootfs(std::string_view relative) const { return join(roots_.root, relative); }

@@ -3,8 +3,14 @@
 // collector runs against a fixture tree as well.
 #pragma once
 
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <typeindex>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -22,6 +28,7 @@ class Host {
   using Roots = HostRoots;
 
   explicit Host(Roots roots = Roots(), const Clock* clock = nullptr);
+  ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
@@ -39,12 +46,35 @@ class Host {
   [[nodiscard]] double clock_ticks_per_second() const { return ticks_; }
   [[nodiscard]] long page_size_bytes() const { return page_size_; }
 
+  // What the collectors of one host share: one T per host, made by whoever asks first as T(host) or T(), gone with the
+  // host in the opposite order. Any thread may ask. A collector that hangs leaves its thread behind with whatever it
+  // holds, so making a T must not block, and a T guards itself so that a second user neither races nor waits for ever
+  // (a try_lock and another way).
+  template <class T>
+  T& shared() const {
+    const auto make = [](const Host& host) -> std::shared_ptr<void> {
+      if constexpr (std::is_constructible_v<T, const Host&>) return std::make_shared<T>(host);
+      else return std::make_shared<T>();
+    };
+    return *static_cast<T*>(shared_by(typeid(T), make));
+  }
+
  private:
+  using MakeShared = std::shared_ptr<void> (*)(const Host&);
+  struct Shared {
+    std::once_flag once;
+    std::shared_ptr<void> object;
+  };
+  void* shared_by(std::type_index type, MakeShared make) const;
+
   Roots roots_;
   SystemClock system_clock_;
   const Clock* clock_;
   double ticks_;
   long page_size_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::type_index, Shared> shared_;                // guarded by mutex_; each object by its once_flag
+  mutable std::vector<std::shared_ptr<void>*> in_order_of_making_;  // guarded by mutex_
 };
 
 }  // namespace vitald

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/read/shared_file.h"
 
-#include <map>
-#include <mutex>
 #include <utility>
 
 namespace vitald {
@@ -12,22 +10,25 @@ constexpr std::int64_t kFreshNs = 10'000'000;
 
 }  // namespace
 
-std::shared_ptr<SharedFile::Text> SharedFile::text_of(const Host& host, std::string path) {
-  static std::mutex mutex;
-  static std::map<std::pair<const Host*, std::string>, std::weak_ptr<Text>> texts;
-  const std::scoped_lock lock(mutex);
-  std::erase_if(texts, [](const auto& entry) { return entry.second.expired(); });
-  auto& known = texts[{&host, path}];
+std::shared_ptr<SharedFile::Text> SharedFile::text_of(const Host& host, const std::string& path) {
+  auto& texts = host.shared<Texts>();
+  const std::scoped_lock lock(texts.mutex);
+  std::erase_if(texts.by_path, [](const auto& entry) { return entry.second.expired(); });
+  auto& known = texts.by_path[path];
   if (auto text = known.lock()) return text;
-  auto text = std::make_shared<Text>(std::move(path));
+  auto text = std::make_shared<Text>(path);
   known = text;
   return text;
 }
 
 SharedFile::SharedFile(const Host& host, std::string path)
-    : host_(host), shared_(text_of(host, std::move(path))), had_(shared_->generation) {}
+    : host_(host), path_(std::move(path)), shared_(text_of(host, path_)) {
+  if (const std::unique_lock lock(shared_->mutex, std::try_to_lock); lock) had_ = shared_->generation;
+}
 
 Result<std::string_view> SharedFile::read() {
+  const std::unique_lock lock(shared_->mutex, std::try_to_lock);
+  if (!lock) return read_kernel_file(path_);
   const auto now_ns = host_.clock().boot_ns();
   if (had_ == shared_->generation || now_ns - shared_->read_boot_ns > kFreshNs) {
     const auto text = shared_->file.read();
@@ -37,9 +38,8 @@ Result<std::string_view> SharedFile::read() {
     ++shared_->generation;
   }
   had_ = shared_->generation;
-  return std::string_view(shared_->text);
+  mine_ = shared_->text;
+  return std::string_view(mine_);
 }
-
-const std::string& SharedFile::path() const { return shared_->file.path(); }
 
 }  // namespace vitald

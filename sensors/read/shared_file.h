@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -14,30 +16,38 @@
 
 namespace vitald {
 
-// One reader's end. Readers of the same Host and path share the text; all of them run on one thread, as
-// the collectors of a pipeline do.
+// One reader's end, for one thread at a time. Readers of the same Host and path share the text, whatever threads they
+// are on: while one of them is stuck in the read, the others read by themselves.
 class SharedFile {
  public:
   SharedFile(const Host& host, std::string path);
 
   // A text that this reader has not had yet and that is not older than 10 ms, which is one cycle; read now
-  // if there is none. Valid until any reader's next read(). Errors as KernelFile::read().
+  // if there is none. Valid until this reader's next read(). Errors as KernelFile::read().
   Result<std::string_view> read();
-  [[nodiscard]] const std::string& path() const;
+  [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
   struct Text {
     explicit Text(std::string path) : file(std::move(path)) {}
+    std::mutex mutex;  // held during the read, so never waited for
+    // Guarded by mutex.
     KernelFile file;
     std::string text;
     std::uint64_t generation = 0;
     std::int64_t read_boot_ns = 0;
   };
-  static std::shared_ptr<Text> text_of(const Host& host, std::string path);
+  struct Texts {
+    std::mutex mutex;
+    std::map<std::string, std::weak_ptr<Text>, std::less<>> by_path;  // guarded by mutex
+  };
+  static std::shared_ptr<Text> text_of(const Host& host, const std::string& path);
 
   const Host& host_;
+  std::string path_;
   std::shared_ptr<Text> shared_;
   std::uint64_t had_ = 0;
+  std::string mine_;  // a copy: another reader's thread may be writing the shared one anew
 };
 
 }  // namespace vitald

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -66,6 +68,24 @@ TEST_F(SharedFileTest, EachHostHasItsOwn) {
   EXPECT_EQ(read(a), "1");
   write("2");
   EXPECT_EQ(read(b), "2");
+}
+
+// Neither sees half a text, nor waits for the other.
+TEST_F(SharedFileTest, ReadersOnTwoThreads) {
+  const std::string text(5000, 'v');
+  write(text);
+  std::vector<int> whole(2);
+  std::vector<std::jthread> threads;
+  for (auto& count : whole)
+    threads.emplace_back([&] {
+      SharedFile file(*host_, host_->procfs("stat"));
+      for (int i = 0; i < 2000; ++i) {
+        const auto got = file.read();
+        count += got && *got == text;
+      }
+    });
+  threads.clear();
+  EXPECT_EQ(whole, std::vector<int>(2, 2000));
 }
 
 }  // namespace vitald
