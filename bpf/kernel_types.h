@@ -24,12 +24,15 @@ struct kernfs_node___pre615 {
 struct cgroup_root {
 	int hierarchy_id;
 };
-struct cgroup {
-	struct kernfs_node *kn;
-	struct cgroup_root *root;
-};
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	unsigned int flags;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 struct css_set {
 	struct cgroup_subsys_state *subsys[1]; /* CGROUP_SUBSYS_COUNT of them */
@@ -54,6 +57,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	char comm[16];
+	__u64 start_time;
 	struct sched_entity se;
 	struct sched_info sched_info;
 	struct css_set *cgroups;
@@ -73,7 +77,9 @@ struct request_queue {
 struct request {
 	struct request_queue *q;
 	unsigned int cmd_flags;
+	unsigned int rq_flags;
 	unsigned int __data_len;
+	__u64 __sector;
 	__u64 start_time_ns;
 	__u64 io_start_time_ns;
 };
@@ -101,6 +107,9 @@ enum cgroup_subsys_id {
 	cpu_cgrp_id,
 	cpuacct_cgrp_id,
 	memory_cgrp_id,
+};
+enum rqf_flags {
+	__RQF_FLUSH_SEQ = 4,
 };
 
 #endif

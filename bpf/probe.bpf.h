@@ -15,6 +15,13 @@
  */
 #define FIELD(p, f) (direct ? (p)->f : BPF_CORE_READ(p, f))
 
+/*
+ * An object has several signals, bits of these two. What is not `wanted` leaves no code; what is not `enabled` is off
+ * at once, and counts on when it is enabled again.
+ */
+const volatile __u32 wanted = ~0u;
+__u32 enabled = ~0u;
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #endif

@@ -47,8 +47,10 @@ verbs = set(re.findall(r"^  ([a-z]+)", output("./dev"), re.M))
 other_programs = {"--benchmark_filter", "--test-dir", "--preset", "--rounds", "--cold", "--load", "--quiet"}
 # What a page names because it is not there: the example of a new collector, and what node_exporter has and vitald not.
 absent = {
+    "CHANGELOG.md": {"vitald_oom_kills_total"},
     "docs/adding-a-collector.md": {"--collector.aio", "sensors/proc/aio.cpp", "tests/sensors/aio_test.cpp",
                                    "vitald_aio_requests"},
+    "docs/adding-a-number-per-owner.md": {"vitald_owner_switches_from_idle_total", "vitald_sched_row"},
     "docs/adding-an-endpoint.md": {"agent/api/uptime.cpp"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
 }

@@ -4,155 +4,300 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "bpf/block_latency.skel.h"
-#include "bpf/include/vitald/block_latency.h"
+#include "bpf/block.skel.h"
+#include "bpf/include/vitald/block.h"
 #include "core/log.h"
-#include "sensors/bpf/probe.h"
+#include "core/os/kernel_file.h"
+#include "sensors/bpf/maps.h"
+#include "sensors/bpf/object.h"
+#include "sensors/bpf/report.h"
 
 namespace vitald {
 namespace {
 
 constexpr std::string_view kName = "block_latency";
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kDisksEveryNs = 30 * kSecond;
+// How long a disk's requests have come with the kernel's times again before ours are given up.
+constexpr std::int64_t kNotNeededNs = 300 * kSecond;
+constexpr std::int64_t kAttachAgainNs = 60 * kSecond;
 
-constexpr MetricDesc kMetrics[] = {
-    VITALD_PROBE_METRICS,
-    {"vitald_block_queue_latency_seconds", MetricType::histogram,
-     "From the making of a block request to its handing over to the device.", "device,operation", "seconds",
-     "tp_btf/block_rq_complete"},
-    {"vitald_block_device_latency_seconds", MetricType::histogram,
-     "From the handing over of a block request to its completion.", "device,operation", "seconds",
-     "tp_btf/block_rq_complete"},
-    {"vitald_block_bytes_total", MetricType::counter, "Bytes moved by completed block requests.", "device,operation",
-     "bytes", "tp_btf/block_rq_complete"},
-    {"vitald_block_errors_total", MetricType::counter, "Block requests that completed with an error.",
-     "device,operation", "", "tp_btf/block_rq_complete"},
-    {"vitald_block_untimed_total", MetricType::counter,
-     "Block requests that completed without a known start or issue, and are not in the histograms.", "device,operation",
-     "", "tp_btf/block_rq_complete"},
-};
+constexpr MetricDesc kQueue{"vitald_block_queue_latency_seconds",
+                            MetricType::histogram,
+                            "From the making of a block request to its handing over to the device.",
+                            "device,operation",
+                            "seconds",
+                            "tp_btf/block_rq_complete"};
+constexpr MetricDesc kDevice{
+    "vitald_block_device_latency_seconds",
+    MetricType::histogram,
+    "From the handing over of a block request to its completion. A write that had to wait for a flush of the disk's "
+    "cache includes it, as in node_disk_write_time_seconds_total; the flush itself is operation=\"flush\".",
+    "device,operation",
+    "seconds",
+    "tp_btf/block_rq_complete"};
+constexpr MetricDesc kBytes{"vitald_block_bytes_total",
+                            MetricType::counter,
+                            "Bytes moved by completed block requests.",
+                            "device,operation",
+                            "bytes",
+                            "tp_btf/block_rq_complete"};
+constexpr MetricDesc kErrors{"vitald_block_errors_total",
+                             MetricType::counter,
+                             "Block requests that completed with an error.",
+                             "device,operation",
+                             "",
+                             "tp_btf/block_rq_complete"};
+constexpr MetricDesc kUntimed{
+    "vitald_block_untimed_total",
+    MetricType::counter,
+    "Block requests that completed without a known start or issue, and are not in the histograms.",
+    "device,operation",
+    "",
+    "tp_btf/block_rq_complete"};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kQueue, kDevice, kBytes, kErrors, kUntimed};
 
 constexpr std::string_view kOps[] = {"read", "write", "flush", "discard", "other"};
 static_assert(std::size(kOps) == VITALD_BLOCK_OPS);
 
+constexpr ProbeHook kHooks[] = {
+    {"on_complete", "block_rq_complete"},
+    {"on_insert", "block_rq_insert", ProbeHook::Attach::later},
+    {"on_issue", "block_rq_issue", ProbeHook::Attach::later},
+};
+constexpr Signal kSignals[] = {{kName, VITALD_BLOCK_LATENCY, 0, kHooks}};
+
+struct BlockObject {
+  BpfObject<block_bpf> bpf;
+  MappedArray<vitald_block_cpu> cpus;
+  MappedArray<vitald_block_row> rows;
+  MappedArray<vitald_block_key> keys;
+};
+
+struct Row {
+  HistSum queue, device;
+  std::uint64_t bytes = 0, errors = 0, untimed = 0, recorded = 0;
+  void add(const vitald_block_row& k) {
+    queue.add(k.queue);
+    device.add(k.device);
+    bytes += k.bytes;
+    errors += k.errors;
+    untimed += k.untimed;
+    recorded += k.recorded;
+  }
+  void subtract(const Row& r) {
+    queue.subtract(r.queue);
+    device.subtract(r.device);
+    bytes -= r.bytes;
+    errors -= r.errors;
+    untimed -= r.untimed;
+    recorded -= r.recorded;
+  }
+  [[nodiscard]] bool empty() const {
+    return bytes == 0 && errors == 0 && untimed == 0 &&
+           std::ranges::all_of(device.counts, [](auto n) { return n == 0; });
+  }
+};
+
+std::string name_of(const vitald_block_key& key) { return {key.disk, strnlen(key.disk, sizeof key.disk)}; }
+
 class BlockLatency final : public Collector {
  public:
-  BlockLatency(LoadedProbe<block_latency_bpf> probe, MappedArray<vitald_block_row> rows,
-               MappedArray<vitald_block_key> keys)
-      : probe_(std::move(probe)),
-        report_(kName, probe_.skel->obj, probe_.form),
-        rows_(std::move(rows)),
-        keys_(std::move(keys)),
-        sums_(VITALD_BLOCK_ROWS) {
+  BlockLatency(const Host& host, SignalUse<BlockObject> block)
+      : host_(host), block_(std::move(block)), report_(kName, block_->bpf.form()), rows_(VITALD_BLOCK_ROWS) {
+    report_.watch(host.shared<KernelFacts>(), block_.signal(), block_->bpf.skel().obj);
     report_.note("times kept by the kernel");
   }
 
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
-    std::uint64_t untimed = 0;
-    for (std::size_t row = 0; row < keys_.size(); ++row)
-      if (used(row)) untimed += sum(row);
+    const auto now_ns = host_.clock().boot_ns();
+    if (now_ns - disks_looked_ns_ >= kDisksEveryNs) {
+      disks_looked_ns_ = now_ns;
+      free_rows_of_removed_disks();
+    }
+    for (std::size_t row = 0; row < rows_.size(); ++row)
+      if (used(row)) rows_[row] = sum(row);
 
-    each_row([&](const Row& r, auto device, auto op) { out.histogram(kMetrics[3], r.queue.view(), device, op); });
-    each_row([&](const Row& r, auto device, auto op) { out.histogram(kMetrics[4], r.device.view(), device, op); });
-    each_row(
-        [&](const Row& r, auto device, auto op) { out.set(kMetrics[5], static_cast<double>(r.bytes), device, op); });
-    each_row(
-        [&](const Row& r, auto device, auto op) { out.set(kMetrics[6], static_cast<double>(r.errors), device, op); });
-    each_row(
-        [&](const Row& r, auto device, auto op) { out.set(kMetrics[7], static_cast<double>(r.untimed), device, op); });
-    if (untimed > 0 && more_.empty()) return time_ourselves();
-    return {};
+    each_row([&](const Row& r, auto disk, auto op) { out.histogram(kQueue, r.queue.view(), disk, op); });
+    each_row([&](const Row& r, auto disk, auto op) { out.histogram(kDevice, r.device.view(), disk, op); });
+    each_row([&](const Row& r, auto disk, auto op) { out.set(kBytes, static_cast<double>(r.bytes), disk, op); });
+    each_row([&](const Row& r, auto disk, auto op) { out.set(kErrors, static_cast<double>(r.errors), disk, op); });
+    each_row([&](const Row& r, auto disk, auto op) { out.set(kUntimed, static_cast<double>(r.untimed), disk, op); });
+    return time_ourselves(now_ns);
   }
   std::string status() const override { return report_.status(); }
 
  private:
-  struct Row {
-    HistSum queue, device;
-    std::uint64_t bytes = 0, errors = 0, untimed = 0;
-    [[nodiscard]] bool empty() const {
-      return bytes == 0 && errors == 0 && untimed == 0 &&
-             std::ranges::all_of(device.counts, [](auto n) { return n == 0; });
-    }
-  };
-
   // The first rows are those of "other".
-  [[nodiscard]] bool used(std::size_t row) const { return row < VITALD_BLOCK_OPS || keys_[row].disk[0] != 0; }
+  [[nodiscard]] bool used(std::size_t row) const { return row < VITALD_BLOCK_OPS || block_->keys[row].disk[0] != 0; }
 
-  std::uint64_t sum(std::size_t number) {
-    auto& r = sums_[number];
-    r = {};
-    for (std::size_t cpu = 0; cpu * VITALD_BLOCK_ROWS < rows_.size(); ++cpu) {
-      const auto& k = rows_[cpu * VITALD_BLOCK_ROWS + number];
-      r.queue.add(k.queue);
-      r.device.add(k.device);
-      r.bytes += k.bytes;
-      r.errors += k.errors;
-      r.untimed += k.untimed;
-    }
-    return r.untimed;
+  [[nodiscard]] Row counted(std::size_t row) const {
+    Row r;
+    for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu) r.add(block_->rows[cpu * VITALD_BLOCK_ROWS + row]);
+    return r;
+  }
+  [[nodiscard]] Row sum(std::size_t row) const {
+    auto r = counted(row);
+    if (const auto before = before_.find(row); before != before_.end()) r.subtract(before->second);
+    return r;
   }
 
   template <class F>
   void each_row(F&& f) const {
-    for (std::size_t row = 0; row < keys_.size(); ++row) {
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
       if (!used(row)) continue;
       // Rows of "other" only where there is something: few hosts have more than 64 disks.
-      if (row < VITALD_BLOCK_OPS && sums_[row].empty()) continue;
-      const auto& key = keys_[row];
+      if (row < VITALD_BLOCK_OPS && rows_[row].empty()) continue;
+      const auto& key = block_->keys[row];
       const std::size_t op = row < VITALD_BLOCK_OPS ? row : key.op;
       const std::string_view disk(key.disk, strnlen(key.disk, sizeof key.disk));
-      f(sums_[row], row < VITALD_BLOCK_OPS ? std::string_view("other") : disk, kOps[op < VITALD_BLOCK_OPS ? op : 4]);
+      f(rows_[row], row < VITALD_BLOCK_OPS ? std::string_view("other") : disk, kOps[op < VITALD_BLOCK_OPS ? op : 4]);
     }
   }
 
-  // Some disk's requests come without times: queue/iostats is 0, or nothing there wants statistics.
-  Result<> time_ourselves() {
-    for (const auto* program : {"on_insert", "on_issue"}) {
-      auto link = attach_program(kName, probe_.skel->obj, program, probe_.form);
-      if (!link) return fail(link.error());
-      more_.push_back(std::move(*link));
+  // A disk that is gone needs its rows no more; with its last request gone as well, nobody counts in them.
+  void free_rows_of_removed_disks() {
+    std::vector<__u32> freed;
+    std::map<__u32, bool> there;
+    for (std::size_t row = VITALD_BLOCK_OPS; row < rows_.size(); ++row) {
+      if (!used(row)) continue;
+      const auto key = block_->keys[row];
+      const auto [known, is_new] = there.try_emplace(key.device);
+      if (is_new) known->second = is_there(key);
+      if (known->second) continue;
+      bpf_map_delete_elem(bpf_map__fd(block_->bpf.skel().maps.row_of), &key);
+      block_->keys[row] = {};
+      before_[row] = counted(row);
+      freed.push_back(static_cast<__u32>(row));
     }
-    report_.note("insert and issue recorded: the kernel keeps no times for some disk");
-    log::info("block requests come without the kernel's times; recording insert and issue as well",
-              {{"collector", kName}});
+    if (freed.empty()) return;
+    // What CPUs remember of a disk is found by its address, where another may lie by then.
+    for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu) block_->cpus[cpu].disk = 0;
+    for (const auto row : freed) bpf_map_update_elem(bpf_map__fd(block_->bpf.skel().maps.free_rows), nullptr, &row, 0);
+  }
+
+  // /sys/dev/block/254:0 -> ../../devices/pci0000:00/.../block/vda; '/' in a name is '!' there.
+  [[nodiscard]] bool is_there(const vitald_block_key& key) const {
+    const auto link = read_link(host_.sysfs(fmt::format("dev/block/{}:{}", key.device >> 20, key.device & 0xfffff)));
+    auto name = name_of(key);
+    std::ranges::replace(name, '/', '!');
+    return std::string_view(link).ends_with("/" + name);
+  }
+
+  // Of the disks whose requests come without times: queue/iostats is 0, or nothing there wants statistics. Their
+  // requests alone are recorded on the way, and no longer than it is needed.
+  Result<> time_ourselves(std::int64_t now_ns) {
+    const int fd = bpf_map__fd(block_->bpf.skel().maps.untimed_disks);
+    std::vector<__u32> disks;
+    __u32 disk;
+    for (const __u32* last = nullptr; bpf_map_get_next_key(fd, last, &disk) == 0; last = &disks.back())
+      disks.push_back(disk);
+    if (disks.empty() && untimed_.empty()) return {};
+    std::string names;
+    std::map<__u32, Untimed> now;
+    for (const auto device : disks) {
+      std::uint64_t needed = 0;
+      std::string name;
+      for (std::size_t row = VITALD_BLOCK_OPS; row < rows_.size(); ++row) {
+        if (!used(row) || block_->keys[row].device != device) continue;
+        needed += rows_[row].untimed + rows_[row].recorded;
+        name = name_of(block_->keys[row]);
+      }
+      const auto known = untimed_.find(device);
+      const bool again = known == untimed_.end() || known->second.needed != needed;
+      if (!again && now_ns - known->second.since_ns >= kNotNeededNs) {
+        bpf_map_delete_elem(fd, &device);
+        continue;
+      }
+      now[device] = again ? Untimed{needed, now_ns} : known->second;
+      names += (names.empty() ? "" : ", ") + name;
+    }
+    untimed_ = std::move(now);
+    if (untimed_.empty()) {
+      more_.clear();
+      report_.note("times kept by the kernel");
+      log::info("block requests come with the kernel's times again", {{"collector", kName}});
+      return {};
+    }
+    if (more_.empty()) return record(now_ns, names);
+    report_.note(fmt::format("insert and issue recorded: the kernel keeps no times for {}", names));
     return {};
   }
 
-  LoadedProbe<block_latency_bpf> probe_;
+  // Both or none: one alone would give times that are wrong.
+  Result<> record(std::int64_t now_ns, const std::string& names) {
+    if (failed_ns_ && now_ns - *failed_ns_ < kAttachAgainNs) return {};
+    std::vector<LinkPtr> links;
+    for (const auto* program : {"on_insert", "on_issue"}) {
+      auto link = block_->bpf.attach_program(block_.signal(), program);
+      if (!link) {
+        failed_ns_ = now_ns;
+        return fail(link.error());
+      }
+      links.push_back(std::move(*link));
+    }
+    failed_ns_.reset();
+    more_ = std::move(links);
+    report_.note(fmt::format("insert and issue recorded: the kernel keeps no times for {}", names));
+    log::info("block requests come without the kernel's times; recording insert and issue as well",
+              {{"collector", kName}, {"disks", names}});
+    return {};
+  }
+
+  const Host& host_;
+  SignalUse<BlockObject> block_;
   ProbeReport report_;
-  MappedArray<vitald_block_row> rows_;
-  MappedArray<vitald_block_key> keys_;
-  std::vector<Row> sums_;
+  std::vector<Row> rows_;
+  std::map<std::size_t, Row> before_;  // what earlier disks counted in a row that is used again
+  struct Untimed {
+    std::uint64_t needed = 0;  // requests without the kernel's times
+    std::int64_t since_ns = 0;
+  };
+  std::map<__u32, Untimed> untimed_;
   std::vector<LinkPtr> more_;
+  std::optional<std::int64_t> failed_ns_;
+  std::int64_t disks_looked_ns_ = 0;
 };
 
-Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
-  if (!host.live()) return fail(Errc::absent, "probe block_latency: only on the running system");
-  const ProbeHook hooks[] = {{"on_complete", "block_rq_complete"},
-                             {"on_insert", "block_rq_insert", false},
-                             {"on_issue", "block_rq_issue", false}};
+Result<std::shared_ptr<BlockObject>> load(const Host& host, std::span<const Signal> signals) {
+  const auto& facts = host.shared<KernelFacts>();
   const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
-  auto probe = load_probe<block_latency_bpf>(
-      kName, hooks,
-      [&](block_latency_bpf& skel) {
-        skel.rodata->trust_request_times = kernel_facts().trust_request_times;
-        skel.rodata->issue_has_queue = kernel_facts().arguments("block_rq_issue") >= 2;
+  auto bpf = BpfObject<block_bpf>::load(
+      facts, signals,
+      [&](block_bpf& skel) -> Result<> {
+        skel.rodata->trust_request_times = facts.trust_request_times;
+        skel.rodata->issue_has_queue = facts.arguments("block_rq_issue") >= 2;
         bpf_map__set_max_entries(skel.maps.cpus, cpus);
         bpf_map__set_max_entries(skel.maps.rows, cpus * VITALD_BLOCK_ROWS);
+        return {};
       },
-      [](block_latency_bpf& skel) {
+      [](block_bpf& skel) {
         for (__u32 row = VITALD_BLOCK_OPS; row < VITALD_BLOCK_ROWS; ++row)
           bpf_map_update_elem(bpf_map__fd(skel.maps.free_rows), nullptr, &row, 0);
       });
-  if (!probe) return probe_off(kName, probe.error());
-  auto rows = MappedArray<vitald_block_row>::of(probe->skel->maps.rows);
-  auto keys = MappedArray<vitald_block_key>::of(probe->skel->maps.keys);
-  if (!rows) return probe_off(kName, rows.error());
-  if (!keys) return probe_off(kName, keys.error());
-  return std::make_unique<BlockLatency>(std::move(*probe), std::move(*rows), std::move(*keys));
+  if (!bpf) return fail(bpf.error());
+  auto mapped_cpus = MappedArray<vitald_block_cpu>::of(bpf->skel().maps.cpus);
+  auto rows = MappedArray<vitald_block_row>::of(bpf->skel().maps.rows);
+  auto keys = MappedArray<vitald_block_key>::of(bpf->skel().maps.keys);
+  if (!mapped_cpus) return fail(mapped_cpus.error());
+  if (!rows) return fail(rows.error());
+  if (!keys) return fail(keys.error());
+  return std::make_shared<BlockObject>(
+      BlockObject{std::move(*bpf), std::move(*mapped_cpus), std::move(*rows), std::move(*keys)});
+}
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (!host.live()) return fail(Errc::absent, "probe block_latency: only on the running system");
+  auto block = use_signal<BlockObject>(host, options, kSignals, 0,
+                                       [&](std::span<const Signal> signals) { return load(host, signals); });
+  if (!block) return probe_off(kName, block.error());
+  return std::make_unique<BlockLatency>(host, std::move(*block));
 }
 
 }  // namespace

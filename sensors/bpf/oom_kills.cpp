@@ -2,110 +2,120 @@
 // Who was killed for want of memory: counted per owner, and each one logged.
 #include <fmt/format.h>
 
-#include "bpf/include/vitald/oom_kills.h"
-#include "bpf/oom_kills.skel.h"
+#include <cstddef>
+
 #include "core/log.h"
-#include "sensors/bpf/path_text.h"
-#include "sensors/bpf/probe.h"
-#include "sensors/owner/hierarchy.h"
-#include "sensors/owner/ledger.h"
-#include "sensors/owner/owner.h"
+#include "sensors/bpf/memory.h"
+#include "sensors/bpf/owners.h"
+#include "sensors/bpf/report.h"
+#include "sensors/owner/totals.h"
 
 namespace vitald {
 namespace {
 
 constexpr std::string_view kName = "oom_kills";
-constexpr std::size_t kOwners = 256;  // that ever lost a process; kills of more than these count as "other"
+constexpr std::size_t kMostOwners = 256;  // that ever lost a process; kills of more than these count as "other"
 
-constexpr MetricDesc kMetrics[] = {
-    VITALD_PROBE_METRICS,
-    {"vitald_oom_kills_total", MetricType::counter,
-     "Processes killed for want of memory, by owner of the victim, and whether its memory cgroup reached its limit "
-     "(memcg) or the host ran out (global).",
-     "scope,owner_kind,owner,namespace,pod,container,guest", "", "tp_btf/mark_victim"},
+constexpr MetricDesc kKills{
+    "vitald_owner_oom_kills_total",
+    MetricType::counter,
+    "Processes killed for want of memory, by owner of the victim, and whether its memory cgroup reached its limit "
+    "(memcg) or the host ran out (global).",
+    "scope,owner_kind,owner,namespace,pod,container,guest",
+    "",
+    "tp_btf/mark_victim"};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kKills};
+
+struct Kills {
+  std::uint64_t global, memcg;
 };
-
-enum Scope : std::size_t { global, memcg, kScopes };
-constexpr std::string_view kScopeNames[] = {"global", "memcg"};
+constexpr OwnerField kFields[] = {
+    {kKills, offsetof(Kills, global), 1, {"scope", "global"}},
+    {kKills, offsetof(Kills, memcg), 1, {"scope", "memcg"}},
+};
 
 class OomKills final : public Collector {
  public:
-  OomKills(const Host& host, LoadedProbe<oom_kills_bpf> probe, MappedArray<vitald_oom_record> records,
-           const V1Hierarchy& v1)
+  OomKills(const Host& host, SignalUse<MemoryObject> memory)
       : host_(host),
-        probe_(std::move(probe)),
-        report_(kName, probe_.skel->obj, probe_.form),
-        records_(std::move(records)),
-        resolver_(host),
-        ledger_(kOwners) {
-    report_.note(fmt::format("owners by {}", describe(v1)));
+        memory_(std::move(memory)),
+        report_(kName, memory_->bpf.form()),
+        table_(host.shared<OwnerTable>()),
+        totals_(table_),
+        read_(sequence()) {
+    report_.watch(host.shared<KernelFacts>(), memory_.signal(), memory_->bpf.skel().obj);
+    report_.note(fmt::format("owners by {}", describe(memory_->v1)));
   }
+  ~OomKills() override {
+    for (const auto owner : held_) table_.release(owner);
+  }
+  OomKills(const OomKills&) = delete;
+  OomKills& operator=(const OomKills&) = delete;
 
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
     for (const auto last = sequence(); read_ < last; ++read_) {
-      const vitald_oom_record record = records_[read_ % VITALD_OOM_RECORDS];
+      const vitald_oom_record record = memory_->records[read_ % VITALD_OOM_RECORDS];
       // Overwritten: more were killed at once than there are records.
-      if (record.sequence != read_ + 1) ++ledger_.other().gone[global];
+      if (record.sequence != read_ + 1) totals_.add(kOtherOwner, {1, 0});
       else count(record);
     }
-    for (const auto& e : ledger_.entries()) {
-      const auto total = e.total();
-      for (std::size_t scope = 0; scope < kScopes; ++scope) {
-        labels_.assign(1, {"scope", kScopeNames[scope]});
-        labels_.insert(labels_.end(), e.labels.begin(), e.labels.end());
-        out.set_labels(kMetrics[3], static_cast<double>(total[scope]), labels_);
-      }
-    }
+    table_.cycle(host_.clock().boot_ns());
+    totals_.begin_round();
+    totals_.end_round();
+    emit_fields<Kills>(kFields, totals_.entries(), out);
     return {};
   }
   std::string status() const override { return report_.status(); }
 
  private:
-  [[nodiscard]] std::uint64_t sequence() const {
-    return *static_cast<const volatile __u64*>(&probe_.skel->bss->sequence);
+  [[nodiscard]] std::uint64_t sequence() const { return now_in(memory_->bpf.skel().bss->sequence); }
+
+  // The victim's owner. It is kept for good: what was killed is asked for long after it is gone.
+  OwnerId owner_of(const CgroupPaths& paths) {
+    const auto id = table_.hold(paths);
+    if (totals_.has(table_.at(id)->id)) {
+      table_.release(id);
+      return id;
+    }
+    if (held_.size() >= kMostOwners) {
+      table_.release(id);
+      return kOtherOwner;
+    }
+    held_.push_back(id);
+    return id;
   }
 
   void count(const vitald_oom_record& record) {
-    const auto path = path_text(record.cgroup);
-    // Without an id the victim was not seen, only its pid: it was exiting already.
-    auto* entry = record.cgroup.id ? ledger_.find(resolver_.resolve(path)) : &ledger_.other();
-    if (!entry) entry = ledger_.open(resolver_.resolve(path), host_.clock().boot_ns());
-    ++entry->gone[record.memcg ? memcg : global];
+    CgroupPaths paths{path_text(record.v2), memory_->v1.id != 0 ? path_text(record.v1) : std::string()};
+    // Only the pid was seen: it was exiting already.
+    const auto id = record.seen ? owner_of(paths) : kOtherOwner;
+    totals_.add(id, record.memcg ? Kills{0, 1} : Kills{1, 0});
+    table_.cycle(host_.clock().boot_ns());  // its name, if it has to be looked up
+    const auto owner = table_.at(id);
     log::warn("out of memory: killed a process",
               {{"pid", fmt::to_string(record.pid)},
                {"comm", std::string_view(record.comm, strnlen(record.comm, sizeof record.comm))},
-               {"scope", kScopeNames[record.memcg ? memcg : global]},
-               {"owner_kind", to_string(entry->owner.kind)},
-               {"owner", entry->owner.name},
-               {"cgroup", path}});
+               {"scope", record.memcg ? "memcg" : "global"},
+               {"owner_kind", to_string(owner->owner.kind)},
+               {"owner", owner->owner.name},
+               {"cgroup", paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1}});
   }
 
   const Host& host_;
-  LoadedProbe<oom_kills_bpf> probe_;
+  SignalUse<MemoryObject> memory_;
   ProbeReport report_;
-  MappedArray<vitald_oom_record> records_;
-  OwnerResolver resolver_;
-  OwnerLedger<kScopes> ledger_;
-  std::uint64_t read_ = 0;
-  std::vector<Label> labels_;
+  OwnerTable& table_;
+  OwnerTotals<Kills> totals_;
+  std::vector<OwnerId> held_;
+  std::uint64_t read_;
 };
 
-Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   if (!host.live()) return fail(Errc::absent, "probe oom_kills: only on the running system");
-  const auto v1 = memory_hierarchy(host);
-  const bool task = kernel_facts().arguments("mark_victim") >= 2;
-  std::vector<ProbeHook> hooks = {{"on_victim", "mark_victim"}};
-  if (!task) hooks.push_back({"on_signal", "signal_generate"});
-  auto probe = load_probe<oom_kills_bpf>(kName, hooks, [&](oom_kills_bpf& skel) {
-    skel.rodata->victim_is_task = task;
-    skel.rodata->v1_controller = static_cast<__u32>(v1.controller);
-    skel.rodata->v1_hierarchy = v1.id;
-  });
-  if (!probe) return probe_off(kName, probe.error());
-  auto records = MappedArray<vitald_oom_record>::of(probe->skel->maps.records);
-  if (!records) return probe_off(kName, records.error());
-  return std::make_unique<OomKills>(host, std::move(*probe), std::move(*records), v1);
+  auto memory = MemoryObject::use(host, options, kOomKills);
+  if (!memory) return probe_off(kName, memory.error());
+  return std::make_unique<OomKills>(host, std::move(*memory));
 }
 
 }  // namespace

@@ -7,10 +7,10 @@
 #include <bit>
 #include <random>
 
-#include "vitald/block_latency.h"
-#include "vitald/direct_reclaim.h"
+#include "vitald/block.h"
+#include "vitald/memory.h"
 #include "vitald/owner.h"
-#include "vitald/runq_latency.h"
+#include "vitald/sched.h"
 
 namespace {
 

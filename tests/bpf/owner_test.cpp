@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sensors/owner/owner.h"
-
 #include <gtest/gtest.h>
+
+#include "sensors/owner/resolver.h"
+#include "sensors/owner/table.h"
 
 #include "tests/sensors/run_collector.h"
 
@@ -72,13 +73,21 @@ TEST(Owner, FromPath) {
       // containerd with a systemd slice and the cgroupfs driver
       {"/system.slice/containerd.service/kubepods-burstable-pod" + kUid_ + ".slice:cri-containerd:" + kId, container,
        kId.substr(0, 12), kId, kUid},
-      // kind: a cluster inside docker
+      // what is nested belongs to the outermost, whatever it is called: kind, a cluster inside docker; a container that
+      // calls its cgroups like a guest, another container, a pod
       {"/system.slice/docker-" + kOther +
            ".scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/"
            "kubelet-kubepods-besteffort-pod" +
            kUid_ + ".slice/cri-containerd-" + kId + ".scope",
-       container, kId.substr(0, 12), kId, kUid},
-      {"/docker/" + kOther + "/kubepods/besteffort/pod" + kUid + "/" + kId, container, kId.substr(0, 12), kId, kUid},
+       container, kOther.substr(0, 12), kOther, ""},
+      {"/docker/" + kOther + "/kubepods/besteffort/pod" + kUid + "/" + kId, container, kOther.substr(0, 12), kOther,
+       ""},
+      {"/docker/" + kOther + "/machine-qemu\\x2d3\\x2dweb.scope", container, kOther.substr(0, 12), kOther, ""},
+      {"/kubepods/pod" + kUid + "/" + kOther + "/" + kId, container, kOther.substr(0, 12), kOther, kUid},
+      {"/kubepods/pod" + kUid + "/mine/" + kId, pod, kUid, "", kUid},
+      {"/system.slice/web.service/machine-qemu\\x2d3\\x2dweb.scope", unit, "web.service", "", ""},
+      {"/system.slice/web.service/kubepods/pod" + kUid, unit, "web.service", "", ""},
+      {"/system.slice/docker.service", unit, "docker.service", "", ""},
       // from inside a cgroup namespace
       {"/../kubepods/burstable/pod" + kUid + "/" + kId, container, kId.substr(0, 12), kId, kUid},
       // LXC, nspawn
@@ -98,8 +107,10 @@ TEST(Owner, FromPath) {
       {"/x" + kId, other, "/x" + kId, "", ""},
       {"/kubepods/podcast", other, "/kubepods/podcast", "", ""},
       {"/machine.slice/machine-qemu\\x2dx.scope", container, "qemu-x", "", ""},
-      // the path is cut at the top when it is deeper than the kernel side reads
-      {"besteffort/pod" + kUid + "/" + kId + "/a/b/c/d/e", container, kId.substr(0, 12), kId, kUid},
+      // cut at the leaf
+      {"/kubepods/besteffort/pod" + kUid + "/" + kId + "/a/b/...", container, kId.substr(0, 12), kId, kUid},
+      {"/a/b/c/...", other, "/a/b/c/...", "", ""},
+      {"/...", other, "/...", "", ""},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.path);
@@ -112,8 +123,41 @@ TEST(Owner, FromPath) {
   }
 }
 
+TEST(Owner, OfTheTwoHierarchiesTheOneThatSaysMore) {
+  struct Case {
+    std::string name, v2, v1, owner;
+  };
+  const Case cases[] = {
+      {"docker exec", "/system.slice/docker.service", "/docker/" + kId, kId.substr(0, 12)},
+      {"only on v1", "/", "/system.slice/ssh.service", "ssh.service"},
+      {"no v1", "/system.slice/ssh.service", "", "ssh.service"},
+      {"v1 at its root", "/system.slice/ssh.service", "/", "ssh.service"},
+      {"both say the same much", "/docker/" + kId, "/docker/" + kOther, kId.substr(0, 12)},
+      {"a unit and a path", "/user.slice/session-1.scope", "/mine", "session-1.scope"},
+      {"a slice and a unit", "/system.slice", "/system.slice/ssh.service", "ssh.service"},
+      {"a guest of a v1 host", "/machine/qemu-1-web.libvirt-qemu", "/", "web"},
+      {"nowhere", "/", "/", "host"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(owner_from_paths(c.v2, c.v1).name, c.owner);
+  }
+}
+
 struct Names : testing::Test {
-  Names() : tree("loadavg"), host({tree.root() + "/proc", tree.root() + "/sys", tree.root() + "/root", ""}, &clock) {}
+  Names() : tree("loadavg"), host({tree.root() + "/proc", tree.root() + "/sys", tree.root() + "/root", ""}, &clock) {
+    clock.advance_ns(1'000'000'000'000);
+  }
+  // The owner as it is called after `later_ns`.
+  std::string owner(const std::string& path, std::int64_t later_ns = 0) {
+    auto& table = host.shared<OwnerTable>();
+    const auto id = table.hold({path, ""});
+    clock.advance_ns(later_ns);
+    table.cycle(clock.boot_ns());
+    const auto text = vitald::text(table.at(id)->owner);
+    table.release(id);
+    return text;
+  }
   FakeClock clock;
   CollectorFixture tree;
   Host host;
@@ -123,33 +167,64 @@ TEST_F(Names, FromLogFiles) {
   tree.write("root/var/log/pods/kube-system_coredns-7_" + kUid + "/coredns/0.log", "");
   tree.write("root/var/log/containers/coredns-7_kube-system_core-dns-" + kId + ".log", "");
   tree.write("root/var/log/containers/not a container.log", "");
-  OwnerResolver names(host);
-  EXPECT_EQ(text(names.resolve("/kubepods/burstable/pod" + kUid + "/" + kId)),
+  EXPECT_EQ(owner("/kubepods/burstable/pod" + kUid + "/" + kId),
             "owner_kind=container owner=kube-system/coredns-7/core-dns namespace=kube-system pod=coredns-7 "
             "container=core-dns");
-  // the sandbox has no log
-  EXPECT_EQ(text(names.resolve("/kubepods/burstable/pod" + kUid + "/" + kOther)),
+  // the sandbox has no log; a container's may come a moment later
+  const auto sandbox = "/kubepods/burstable/pod" + kUid + "/" + kOther;
+  EXPECT_EQ(owner(sandbox, 9'000'000'000), "owner_kind=container owner=" + kOther.substr(0, 12));
+  EXPECT_EQ(owner(sandbox, 1'000'000'000),
+            "owner_kind=pod owner=kube-system/coredns-7 namespace=kube-system "
+            "pod=coredns-7");
+  EXPECT_EQ(owner("/kubepods/burstable/pod" + kUid),
             "owner_kind=pod owner=kube-system/coredns-7 namespace=kube-system pod=coredns-7");
-  EXPECT_EQ(text(names.resolve("/kubepods/burstable/pod" + kUid)),
-            "owner_kind=pod owner=kube-system/coredns-7 namespace=kube-system pod=coredns-7");
-  EXPECT_EQ(text(names.resolve("/docker/" + kOther)), "owner_kind=container owner=" + kOther.substr(0, 12));
+  EXPECT_EQ(owner("/docker/" + kOther.substr(1) + "0"), "owner_kind=container owner=" + kOther.substr(1, 12));
+  EXPECT_EQ(owner("/user.slice/user@1000.service/docker-" + kId + ".scope"),
+            "owner_kind=container owner=" + kId.substr(0, 12))
+      << "whoever may name cgroups inside a unit is not that container of the pod";
 }
 
 TEST_F(Names, ComeLater) {
-  OwnerResolver names(host);
   const auto path = "/kubepods/pod" + kUid + "/" + kId;
-  EXPECT_EQ(text(names.resolve(path)), "owner_kind=container owner=" + kId.substr(0, 12));
+  EXPECT_EQ(owner(path), "owner_kind=container owner=" + kId.substr(0, 12));
   tree.write("root/var/log/containers/web_default_nginx-" + kId + ".log", "");
-  clock.advance_ns(4'999'999'999);
-  EXPECT_EQ(text(names.resolve(path)), "owner_kind=container owner=" + kId.substr(0, 12)) << "not read that often";
-  clock.advance_ns(1);
-  EXPECT_EQ(text(names.resolve(path)),
+  EXPECT_EQ(owner(path, 4'900'000'000), "owner_kind=container owner=" + kId.substr(0, 12)) << "not read that often";
+  EXPECT_EQ(owner(path, 100'000'000),
             "owner_kind=container owner=default/web/nginx namespace=default pod=web container=nginx");
 }
 
-TEST_F(Names, NoFolders) {
-  OwnerResolver names(host);
-  EXPECT_EQ(text(names.resolve("/kubepods/pod" + kUid)), "owner_kind=pod owner=" + kUid);
+TEST_F(Names, NoFolders) { EXPECT_EQ(owner("/kubepods/pod" + kUid), "owner_kind=pod owner=" + kUid); }
+
+// A machine's name has only letters, digits, '-' and '.' of the guest's, and 64 characters in all.
+TEST_F(Names, Guests) {
+  const std::string lng = "k8s-prod-eu-w1-a-0-n-3f1f2b1c-9b5e-4d7e-8d35-2a7f6d1c0e55-worker-pool-blue-00000";
+  const auto status = [](const std::string& id, const std::string& name) {
+    return "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n<domstatus state='running' reason='booted' "
+           "pid='4211'>\n  <monitor path='/x' type='unix'/>\n  <domain type='kvm' id='" +
+           id + "'>\n    <name>" + name + "</name>\n    <uuid>3f1f2b1c</uuid>\n  </domain>\n</domstatus>\n";
+  };
+  tree.write("root/run/libvirt/qemu/win_srv_01.xml", status("1", "win_srv_01"));
+  tree.write("root/run/libvirt/qemu/" + lng + "1.xml", status("2", lng + "1"));
+  tree.write("root/run/libvirt/qemu/" + lng + "2.xml", status("3", lng + "2"));
+  tree.write("root/run/libvirt/qemu/a & b.xml", status("4", "a &amp; b"));
+  tree.write("root/run/libvirt/qemu/web.xml", "<domstatus");
+  struct Case {
+    std::string path, guest;
+  };
+  const Case cases[] = {
+      {"/machine/qemu-1-winsrv01.libvirt-qemu/vcpu0", "win_srv_01"},
+      {"/machine/qemu-2-" + lng.substr(0, 57) + ".libvirt-qemu", lng + "1"},
+      {"/machine/qemu-3-" + lng.substr(0, 57) + ".libvirt-qemu", lng + "2"},
+      {"/machine.slice/machine-qemu\\x2d4\\x2dab.scope/libvirt", "a & b"},
+      {"/machine/qemu-5-web.libvirt-qemu", "web"},         // no name there
+      {"/machine/qemu-1-other.libvirt-qemu", "other"},     // that number is another guest's by now
+      {"/machine/qemu-7-nowhere.libvirt-qemu", "nowhere"}  // no file
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.path);
+    EXPECT_EQ(owner(c.path), "owner_kind=guest owner=" + c.guest + " guest=" + c.guest);
+    clock.advance_ns(6'000'000'000);
+  }
 }
 
 }  // namespace

@@ -16,17 +16,21 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 
-#include "bpf/direct_reclaim.skel.h"
-#include "bpf/include/vitald/direct_reclaim.h"
+#include "bpf/include/vitald/memory.h"
+#include "bpf/memory.skel.h"
+#include "core/collector.h"
 #include "core/os/fd.h"
-#include "sensors/bpf/probe.h"
+#include "sensors/bpf/facts.h"
+#include "sensors/bpf/maps.h"
 #include "sensors/owner/hierarchy.h"
 #include "tests/bpf/load.h"
 
@@ -41,11 +45,14 @@ const CollectorInfo& info_of(std::string_view name) {
   throw std::runtime_error("no such probe: " + std::string(name));
 }
 
+std::function<void(KernelFacts&)> pretended = [](KernelFacts&) {};
+
 // A probe on the running kernel, with a clock that can be turned.
 class LiveProbe {
  public:
   explicit LiveProbe(std::string_view name, const std::map<std::string, std::string>& flags = {})
       : host_(Host::Roots(), &clock), writer_(std::string(name)) {
+    pretended(host_.shared<KernelFacts>());
     const auto& info = info_of(name);
     options_.declare(info.flags);
     for (const auto& [flag, value] : flags) options_.set(flag, value);
@@ -77,6 +84,9 @@ class LiveProbe {
   BatchWriter writer_;
   std::unique_ptr<Collector> probe_;
 };
+
+// What the next probe is made to believe of the kernel, so that every rung is tried on every kernel.
+void believe(std::function<void(KernelFacts&)> change) { pretended = std::move(change); }
 
 double sum_of(const std::map<std::string, double>& series, const std::string& family) {
   double sum = 0;
@@ -125,23 +135,22 @@ class Probes : public testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "BPF programs and cgroups need root";
-    static const KernelFacts real = kernel_facts();
-    facts_ = real;
+    keeps_last_queued_ = real_host_.shared<KernelFacts>().keeps_last_queued;
   }
   void TearDown() override {
-    if (facts_) pretend(*facts_);
+    believe([](KernelFacts&) {});
   }
   // False when this kernel does not have the rung.
   bool climb(const Rung& rung) {
-    auto facts = *facts_;
-    if (rung.keeps_times && !facts.keeps_last_queued) return false;
-    facts.tp_btf = rung.tp_btf;
-    facts.keeps_last_queued = rung.keeps_times;
-    pretend(facts);
+    if (rung.keeps_times && !keeps_last_queued_) return false;
+    believe([rung](KernelFacts& facts) {
+      facts.tp_btf = rung.tp_btf;
+      facts.keeps_last_queued = rung.keeps_times;
+    });
     return true;
   }
-  std::optional<KernelFacts> facts_;
   Host real_host_;
+  bool keeps_last_queued_ = false;
 };
 
 void check_switches_and_times(const Rung& rung) {
@@ -153,10 +162,10 @@ void check_switches_and_times(const Rung& rung) {
   const auto after = probe.collect();
 
   const auto owner = fmt::format("owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
-  const auto voluntary = value(after, "vitald_cgroup_context_switches_total{kind=\"voluntary\"," + owner);
-  const auto involuntary = value(after, "vitald_cgroup_context_switches_total{kind=\"involuntary\"," + owner);
-  const auto cpu = value(after, "vitald_cgroup_cpu_seconds_total{" + owner) * 1e9;
-  const auto delay = value(after, "vitald_cgroup_runqueue_delay_seconds_total{" + owner) * 1e9;
+  const auto voluntary = value(after, "vitald_owner_context_switches_total{kind=\"voluntary\"," + owner);
+  const auto involuntary = value(after, "vitald_owner_context_switches_total{kind=\"involuntary\"," + owner);
+  const auto cpu = value(after, "vitald_owner_cpu_seconds_total{" + owner) * 1e9;
+  const auto delay = value(after, "vitald_owner_runqueue_delay_seconds_total{" + owner) * 1e9;
   const auto truth_cpu = static_cast<double>(truth.cpu_ns), truth_delay = static_cast<double>(truth.delay_ns);
   fmt::print("{}: switches {}+{} (kernel {}+{}), CPU {:.3f} ms ({:.3f}), delay {:.3f} ms ({:.3f})\n", rung.name,
              voluntary, involuntary, truth.voluntary, truth.involuntary, cpu / 1e6, truth_cpu / 1e6, delay / 1e6,
@@ -201,8 +210,7 @@ void check_running_slice() {
     for (volatile bool forever = true; forever;) {
     }
   });
-  const auto series =
-      fmt::format("vitald_cgroup_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
+  const auto series = fmt::format("vitald_owner_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
   double last = 0;
   for (std::uint64_t want = 30'000'000; want <= 90'000'000; want += 30'000'000) {
     while (child.cpu_ns() < want) usleep(1000);
@@ -232,10 +240,10 @@ void check_short_lived_cgroup() {
   const auto truth = ping_pong(cgroup, 100, 1);
   cgroup.remove();
 
-  const auto series = fmt::format(
-      "vitald_cgroup_context_switches_total{{kind=\"voluntary\",owner=\"/{}\",owner_kind=\"other\"}}", name);
+  const auto series =
+      fmt::format("vitald_owner_context_switches_total{{kind=\"voluntary\",owner=\"/{}\",owner_kind=\"other\"}}", name);
   const auto other =
-      std::string("vitald_cgroup_context_switches_total{kind=\"voluntary\",owner=\"other\",owner_kind=\"other\"}");
+      std::string("vitald_owner_context_switches_total{kind=\"voluntary\",owner=\"other\",owner_kind=\"other\"}");
   const auto first = probe.collect();
   EXPECT_GE(value(first, series), truth.voluntary) << "seen although it was gone before anybody looked";
   probe.collect();
@@ -259,14 +267,90 @@ void check_owners_beyond_the_limit() {
   auto truth = ping_pong(a, 1000, 1);
   truth += ping_pong(b, 1000, 1);
   const auto after = probe.collect();
-  const auto family = std::string("vitald_cgroup_context_switches_total");
+  const auto family = std::string("vitald_owner_context_switches_total");
   EXPECT_GE(sum_of(after, family) - sum_of(before, family), static_cast<double>(truth.voluntary + truth.involuntary));
   std::size_t owners = 0;
-  for (const auto& [name, v] : after) owners += name.starts_with("vitald_cgroup_cpu_seconds_total{");
+  for (const auto& [name, v] : after) owners += name.starts_with("vitald_owner_cpu_seconds_total{");
   EXPECT_LE(owners, 2u);
 }
 
 TEST_F(Probes, OwnersBeyondTheLimit) { until_seen_whole(check_owners_beyond_the_limit); }
+
+std::vector<std::string> owners_like(const std::map<std::string, double>& series, const std::string& part) {
+  std::vector<std::string> found;
+  for (const auto& [name, v] : series)
+    if (name.starts_with("vitald_owner_cpu_seconds_total{") && name.find(part) != std::string::npos)
+      found.push_back(name);
+  return found;
+}
+
+// systemd allows 255 characters, and a container may nest as it likes.
+void check_long_and_deep_paths() {
+  const std::string top = fmt::format("vitald-{}.slice", getpid());
+  const std::string start = top + "/" + std::string(200, 'n') + std::to_string(getpid());
+  const std::string id = fmt::format("{:064x}", getpid());
+  LiveProbe probe("runq_latency");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const auto v1 = cpu_hierarchy(Host());
+  std::vector<std::unique_ptr<TestCgroup>> cgroups;
+  cgroups.push_back(std::make_unique<TestCgroup>(v1, top));
+  const auto run_in = [&](const std::string& path) {
+    for (auto slash = top.size(); slash != std::string::npos;) {
+      slash = path.find('/', slash + 1);
+      cgroups.push_back(std::make_unique<TestCgroup>(v1, path.substr(0, slash)));
+    }
+    ping_pong(*cgroups.back(), 100, 1);
+  };
+  run_in(start + "eu.service");
+  run_in(start + "us.service");
+  std::string deep = top + "/" + id;
+  for (int i = 0; i < 24; ++i) deep += fmt::format("/level{}", i);
+  run_in(deep);
+  const auto series = probe.collect();
+  while (!cgroups.empty()) cgroups.pop_back();
+  EXPECT_EQ(owners_like(series, std::to_string(getpid()) + "eu.service\",owner_kind=\"unit\"").size(), 1u);
+  EXPECT_EQ(owners_like(series, std::to_string(getpid()) + "us.service\",owner_kind=\"unit\"").size(), 1u);
+  EXPECT_EQ(owners_like(series, id.substr(0, 12) + "\",owner_kind=\"container\"").size(), 1u);
+  EXPECT_TRUE(owners_like(series, "level").empty());
+}
+
+TEST_F(Probes, LongNamesAndDeepPaths) { until_seen_whole(check_long_and_deep_paths); }
+
+// Both signals of one object, switched each on its own.
+TEST_F(Probes, TwoSignalsOfOneObject) {
+  FakeClock clock;
+  const Host host(Host::Roots(), &clock);
+  const auto programs = [] {
+    std::size_t count = 0;
+    for (std::uint32_t id = 0; bpf_prog_get_next_id(id, &id) == 0;) ++count;
+    return count;
+  };
+  Options options;
+  const FlagSpec flags[] = {{"probe.oom_kills", FlagType::boolean, "true"},
+                            {"probe.direct_reclaim", FlagType::boolean, "true"}};
+  options.declare(flags);
+  const auto before = programs();
+  auto oom = info_of("oom_kills").make(host, options);
+  ASSERT_TRUE(oom) << oom.error().text;
+  const auto both = programs();
+  auto reclaim = info_of("direct_reclaim").make(host, options);
+  ASSERT_TRUE(reclaim) << reclaim.error().text;
+  EXPECT_EQ(programs(), both) << "loaded once for both";
+  EXPECT_GT(both, before);
+  oom->reset();
+  EXPECT_TRUE((*reclaim)->status().starts_with("attached"));
+  auto again = info_of("oom_kills").make(host, options);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(programs(), both);
+  oom->reset(), again->reset(), reclaim->reset();
+  for (int i = 0; i < 200 && programs() != before; ++i) usleep(10'000);  // the kernel takes its time
+  EXPECT_EQ(programs(), before);
+  options.set("probe.direct_reclaim", "false");
+  auto alone = info_of("oom_kills").make(host, options);
+  ASSERT_TRUE(alone);
+  EXPECT_LT(programs(), both) << "what is not configured is not loaded";
+}
 
 // Slots of removed cgroups are used again, many times over.
 TEST_F(Probes, SlotsAreUsedAgain) {
@@ -278,7 +362,7 @@ TEST_F(Probes, SlotsAreUsedAgain) {
     ping_pong(cgroup, 10, 0);
     cgroup.remove();
     seen += probe.collect().contains(
-        fmt::format("vitald_cgroup_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path()));
+        fmt::format("vitald_owner_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path()));
     probe.clock.advance_ns(400'000'000'000);
     probe.collect(), probe.collect(), probe.collect();
   }
@@ -329,6 +413,17 @@ struct Disk {
     std::ifstream(disk / "stat") >> reads >> merged >> sectors;
     return {reads, sectors * 512};
   }
+  std::pair<double, double> writes_and_seconds() const {
+    std::ifstream file(disk / "stat");
+    double ignored = 0, writes = 0, ms = 0;
+    file >> ignored >> ignored >> ignored >> ignored >> writes >> ignored >> ignored >> ms;
+    return {writes, ms / 1e3};
+  }
+  bool keeps_times() const {
+    int iostats = 0;
+    std::ifstream(disk / "queue/iostats") >> iostats;
+    return iostats != 0;
+  }
   std::string path, name;
   std::filesystem::path disk;
   dev_t number = 0;
@@ -374,9 +469,54 @@ TEST_F(Probes, BlockReads) {
   const Disk disk;
   for (const auto& rung : {kRungs[0], kRungs[1]}) {
     SCOPED_TRACE(rung.name);
-    ASSERT_TRUE(climb({rung.name, rung.tp_btf, facts_->keeps_last_queued}));
+    ASSERT_TRUE(climb({rung.name, rung.tp_btf, keeps_last_queued_}));
     until_seen_whole([&] { check_block_reads(rung, disk); });
   }
+}
+
+// A program that syncs, on a disk with a volatile cache: what the kernel does to flush it is accounted by us as by it.
+void check_synced_writes(const Disk& disk, bool sync) {
+  LiveProbe probe("block_latency");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  const auto path = fmt::format("{}.sync", disk.path);
+  const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | (sync ? O_DSYNC : 0), 0600));
+  ASSERT_TRUE(fd);
+  void* buffer = nullptr;
+  ASSERT_EQ(posix_memalign(&buffer, 4096, 4096), 0);
+  std::memset(buffer, 'v', 4096);
+  const auto put = [&](int count) {
+    for (int i = 0; i < count; ++i)
+      if (pwrite(fd.get(), buffer, 4096, i * 4096) != 4096) throw std::runtime_error(path);
+  };
+  put(10);
+  const auto labels = fmt::format("{{device=\"{}\",operation=\"write\"}}", disk.name);
+  const auto before = probe.collect();
+  const auto stat_before = disk.writes_and_seconds();
+  put(300);
+  const auto stat_after = disk.writes_and_seconds();
+  const auto after = probe.collect();
+  std::free(buffer);
+  unlink(path.c_str());
+  const auto grown = [&](const std::string& series) {
+    return value(after, series + labels) - value(before, series + labels);
+  };
+  const auto writes = grown("vitald_block_device_latency_seconds_count");
+  const auto seconds =
+      grown("vitald_block_device_latency_seconds_sum") + grown("vitald_block_queue_latency_seconds_sum");
+  const auto kernel_writes = stat_after.first - stat_before.first,
+             kernel_seconds = stat_after.second - stat_before.second;
+  fmt::print("{} {}: {} writes in {:.3f} s, by diskstats {} in {:.3f} s; {}\n", disk.name, sync ? "synced" : "direct",
+             writes, seconds, kernel_writes, kernel_seconds, probe.status());
+  EXPECT_NEAR(writes, kernel_writes, 5 + kernel_writes * 0.02);
+  EXPECT_NEAR(seconds, kernel_seconds, 0.02 + kernel_seconds * 0.05);
+  EXPECT_NE(probe.status().find("times kept by the kernel"), std::string::npos) << probe.status();
+  EXPECT_EQ(grown("vitald_block_untimed_total"), 0);
+}
+
+TEST_F(Probes, SyncedWrites) {
+  const Disk disk;
+  if (!disk.keeps_times()) GTEST_SKIP() << "the kernel keeps no times for " << disk.name;
+  for (const bool sync : {false, true}) until_seen_whole([&] { check_synced_writes(disk, sync); });
 }
 
 void check_recorded_block_reads(const Disk& disk) {
@@ -403,10 +543,10 @@ void check_recorded_block_reads(const Disk& disk) {
 TEST_F(Probes, BlockReadsWithoutTheKernelsTimes) {
   const Disk disk;
   for (const bool tp_btf : {true, false}) {
-    auto facts = *facts_;
-    facts.tp_btf = tp_btf;
-    facts.trust_request_times = false;
-    pretend(facts);
+    believe([tp_btf](KernelFacts& facts) {
+      facts.tp_btf = tp_btf;
+      facts.trust_request_times = false;
+    });
     until_seen_whole([&] { check_recorded_block_reads(disk); });
   }
 }
@@ -414,9 +554,7 @@ TEST_F(Probes, BlockReadsWithoutTheKernelsTimes) {
 TEST_F(Probes, OomKill) {
   for (const auto& rung : {kRungs[0], kRungs[1]}) {
     SCOPED_TRACE(rung.name);
-    auto facts = *facts_;
-    facts.tp_btf = rung.tp_btf;
-    pretend(facts);
+    believe([&](KernelFacts& facts) { facts.tp_btf = rung.tp_btf; });
     LiveProbe probe("oom_kills");
     ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
     probe.collect();
@@ -440,9 +578,10 @@ TEST_F(Probes, OomKill) {
     EXPECT_TRUE(WIFSIGNALED(child.status())) << "the child was not killed";
     cgroup.remove();
     const auto after = probe.collect();
-    EXPECT_EQ(value(after, fmt::format("vitald_oom_kills_total{{owner=\"{}\",owner_kind=\"other\",scope=\"memcg\"}}",
-                                       cgroup.path())),
-              1)
+    EXPECT_EQ(
+        value(after, fmt::format("vitald_owner_oom_kills_total{{owner=\"{}\",owner_kind=\"other\",scope=\"memcg\"}}",
+                                 cgroup.path())),
+        1)
         << probe.status();
   }
 }
@@ -453,10 +592,13 @@ TEST_F(Probes, DirectReclaim) {
   EXPECT_TRUE(attached.status().starts_with("attached")) << attached.status();
   EXPECT_EQ(value(attached.collect(), "vitald_probe_up{hook=\"tp_btf\",probe=\"direct_reclaim\"}"), 1);
 
-  const std::unique_ptr<direct_reclaim_bpf, DestroySkeleton<direct_reclaim_bpf>> skel(direct_reclaim_bpf::open());
+  struct Destroy {
+    void operator()(memory_bpf* skel) const { memory_bpf::destroy(skel); }
+  };
+  const std::unique_ptr<memory_bpf, Destroy> skel(memory_bpf::open());
   ASSERT_TRUE(skel);
-  bpf_map__set_max_entries(skel->maps.cpus, static_cast<__u32>(libbpf_num_possible_cpus()));
-  ASSERT_EQ(direct_reclaim_bpf::load(skel.get()), 0);
+  bpf_map__set_max_entries(skel->maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
+  ASSERT_EQ(memory_bpf::load(skel.get()), 0);
   const auto run = [](bpf_program* program) {
     __u64 arguments[2] = {};
     LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = arguments, .ctx_size_in = sizeof arguments);
@@ -466,14 +608,27 @@ TEST_F(Probes, DirectReclaim) {
   ASSERT_EQ(run(skel->progs.on_begin_raw), 0);
   usleep(2'000);
   ASSERT_EQ(run(skel->progs.on_end_raw), 0);
-  auto cpus = MappedArray<vitald_reclaim_cpu>::of(skel->maps.cpus);
+  auto cpus = MappedArray<vitald_reclaim_cpu>::of(skel->maps.stalls);
   ASSERT_TRUE(cpus);
-  HistSum sum;
-  for (std::size_t cpu = 0; cpu < cpus->size(); ++cpu) sum.add((*cpus)[cpu].stall);
-  std::uint64_t count = 0;
-  for (const auto n : sum.counts) count += n;
-  EXPECT_EQ(count, 1u);
-  EXPECT_GE(sum.sum_ns, 2'000'000u);
+  const auto stalls = [&] {
+    HistSum sum;
+    for (std::size_t cpu = 0; cpu < cpus->size(); ++cpu) sum.add((*cpus)[cpu].stall);
+    std::uint64_t count = 0;
+    for (const auto n : sum.counts) count += n;
+    return std::pair(count, sum.sum_ns);
+  };
+  EXPECT_EQ(stalls().first, 1u);
+  EXPECT_GE(stalls().second, 2'000'000u);
+
+  // Off at once, and on again.
+  skel->data->enabled = 0;
+  ASSERT_EQ(run(skel->progs.on_begin_raw), 0);
+  ASSERT_EQ(run(skel->progs.on_end_raw), 0);
+  EXPECT_EQ(stalls().first, 1u);
+  skel->data->enabled = VITALD_DIRECT_RECLAIM;
+  ASSERT_EQ(run(skel->progs.on_begin_raw), 0);
+  ASSERT_EQ(run(skel->progs.on_end_raw), 0);
+  EXPECT_EQ(stalls().first, 2u);
 }
 
 // In a child, since capabilities do not come back.
@@ -528,18 +683,14 @@ TEST_F(Probes, WithTheTwoCapabilitiesAlone) {
 }
 
 TEST_F(Probes, WithoutATracepoint) {
-  auto facts = *facts_;
-  facts.tracepoint_arguments.erase("mark_victim");
-  pretend(facts);
+  believe([](KernelFacts& facts) { facts.forget("mark_victim"); });
   LiveProbe probe("oom_kills");
   EXPECT_EQ(probe.status(), "off: this kernel has no tracepoint mark_victim");
   EXPECT_TRUE(LiveProbe("block_latency").status().starts_with("attached")) << "that probe alone is off";
 }
 
 TEST_F(Probes, WithoutBtf) {
-  KernelFacts none;
-  none.missing = "/sys/kernel/btf/vmlinux: No such file or directory (ENOENT)";
-  pretend(none);
+  believe([](KernelFacts& facts) { facts.missing = "/sys/kernel/btf/vmlinux: No such file or directory (ENOENT)"; });
   EXPECT_EQ(LiveProbe("block_latency").status(),
             "off: no BTF of the running kernel (/sys/kernel/btf/vmlinux: No such file or directory (ENOENT)): needs a "
             "kernel built with CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf");

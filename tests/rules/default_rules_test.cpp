@@ -25,7 +25,7 @@ node_pressure_memory_stalled_seconds_total 0x400
 node_memory_MemAvailable_bytes 6e9x400
 node_memory_MemTotal_bytes 8e9x400
 node_vmstat_oom_kill 3x400
-vitald_oom_kills_total{owner_kind="unit",owner="old.service",scope="memcg"} 0x400
+vitald_owner_oom_kills_total{owner_kind="unit",owner="old.service",scope="memcg"} 0x400
 node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 40e9-1e5x400
 node_filesystem_size_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 50e9x400
 node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 9e5x400
@@ -132,7 +132,8 @@ TEST(DefaultRules, EachFiresForItsCause) {
       {"HostMemoryExhausted HostMemoryLow", "node_memory_MemAvailable_bytes 1e8x400"},
       {"HostMemoryStalled", "node_pressure_memory_stalled_seconds_total 0+6x400"},
       {"HostOomKill", "node_vmstat_oom_kill 3x200 4x200"},
-      {"HostOomKill", R"(vitald_oom_kills_total{owner_kind="unit",owner="new.service",scope="memcg"} _x200 1x200)"},
+      {"HostOomKill",
+       R"(vitald_owner_oom_kills_total{owner_kind="unit",owner="new.service",scope="memcg"} _x200 1x200)"},
       {"HostFilesystemAlmostFull",
        R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 4e9x400)"},
       {"HostFilesystemAlmostFull HostFilesystemFull",

@@ -1,28 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A cgroup as the kernel side names it to user space. */
+/* Cgroups as the kernel side names them to user space, and the slots in which it counts for them. */
 #ifndef VITALD_OWNER_H
 #define VITALD_OWNER_H
 
 #include <linux/types.h>
 
 /*
- * Names from the leaf up, read from the kernel's own tree the moment a cgroup is first seen. So nothing is
- * looked up in /sys/fs/cgroup, and a cgroup that lived for a millisecond still has its name. Where the path is
- * deeper, the upper names are missing: the grammar reads from the leaf.
+ * Names from the root down, read from the kernel's own tree the moment a cgroup is first seen. So nothing is looked up
+ * in /sys/fs/cgroup, and a cgroup that lived for a millisecond still has its name. Whole names only: what does not fit,
+ * or is deeper, is left out at the leaf's end. To whom a cgroup belongs is said by its place from the root.
  */
-#define VITALD_CGROUP_LEVELS 8
-#define VITALD_CGROUP_NAME 120
+#define VITALD_CGROUP_LEVELS 16
+#define VITALD_CGROUP_NAME 256	/* NAME_MAX and the NUL */
+#define VITALD_PATH_BYTES 1024
 struct vitald_cgroup_path {
-	__u64 id;
-	__u32 levels;	/* names filled; 0 is the root of its hierarchy */
-	__u32 unused;
-	char names[VITALD_CGROUP_LEVELS][VITALD_CGROUP_NAME];
+	__u32 size;	/* of the text: names, each with its NUL. 0 is the root of its hierarchy */
+	__u32 cut;	/* 1: there are more names towards the leaf; 2: the names at the root's end are not known */
+	char text[VITALD_PATH_BYTES];
 };
 
-/* Which cgroup a row of counters belongs to. */
+/* A task's cgroups: their ids, which are never used again in a hierarchy. */
+struct vitald_cgroup_key {
+	__u64 v2;
+	__u64 v1;	/* in the v1 hierarchy that is looked at; 0 where there is none */
+};
+
+/* Which cgroups a row of counters belongs to. Slot 0 is everybody who got no slot of their own. */
 struct vitald_slot {
-	__u64 id;	/* 0: free */
-	__u64 dead;	/* set by cgroup_rmdir */
+	struct vitald_cgroup_key key;
+	__u32 used;	/* written last */
+	__u32 dead;	/* a cgroup of it was removed before the slot was known to be its */
+};
+
+#define VITALD_OWNER_CACHE 64	/* power of two */
+
+/* One per CPU: the slot of the task that runs, for whoever counts; and of those that ran before, in front of the hash. */
+struct vitald_owner_cpu {
+	__u64 slot;
+	struct {
+		struct vitald_cgroup_key key;
+		__u64 slot;
+	} cache[VITALD_OWNER_CACHE];
+	__u64 unused[7];
 };
 
 #endif

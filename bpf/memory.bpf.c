@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who was killed for want of memory. mark_victim names the task since v6.8; before, only its pid, and the task
- * itself was seen a moment earlier by signal_generate, sent by the same thread (__oom_kill_process, mm/oom_kill.c).
+ * When memory runs short: who was killed, and how long tasks stood still because an allocation had to free memory
+ * first.
+ *
+ * mark_victim names the task since v6.8 and in the stable kernels since; before, only its pid, and the task itself was
+ * seen a moment earlier by signal_generate, sent by the same thread (__oom_kill_process, mm/oom_kill.c). Nothing in the
+ * kernel keeps when a stall began, but it is rare and long, so one map entry per stalled task costs nothing that shows.
  */
-#include "owner.bpf.h"
-#include "vitald/oom_kills.h"
+#include "cgroup.bpf.h"
+#include "vitald/memory.h"
 
 const volatile bool victim_is_task = true;
 
@@ -19,7 +23,7 @@ struct {
 
 __u64 sequence = 0;
 
-/* Only before v6.8: killing thread -> the last one it sent SIGKILL. */
+/* Only where mark_victim has but a pid: killing thread -> the last one it sent SIGKILL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 256);
@@ -35,6 +39,7 @@ struct {
 	__type(value, struct vitald_oom_record);
 } empty SEC(".maps");
 
+#define JUST_NOW_NS 1000000000ull
 #define MEMORY_LEVELS 12
 #define CHARGE_BATCH 64 /* pages charged ahead per CPU: MEMCG_CHARGE_BATCH */
 
@@ -68,14 +73,15 @@ static __always_inline __u32 at_limit(struct task_struct *task)
 
 static __always_inline void describe(struct vitald_oom_record *record, struct task_struct *task)
 {
-	struct kernfs_node *node;
-	__u64 key;
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
 
 	record->pid = BPF_CORE_READ(task, tgid);
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
 	record->memcg = at_limit(task);
-	node = cgroup_of(task, &key, false);
-	read_path(&record->cgroup, node, key);
+	record->seen = 1;
+	read_path(&record->v2, BPF_CORE_READ(set, dfl_cgrp));
+	if (v1_controller != V1_NONE)
+		read_path(&record->v1, v1_of(set, false));
 }
 
 static __always_inline int marked_task(struct task_struct *task)
@@ -83,7 +89,7 @@ static __always_inline int marked_task(struct task_struct *task)
 	__u32 index = sequence % VITALD_OOM_RECORDS;
 	struct vitald_oom_record *record = bpf_map_lookup_elem(&records, &index);
 
-	if (!record)
+	if (!(wanted & enabled & VITALD_OOM_KILLS) || !record)
 		return 0;
 	describe(record, task);
 	record->sequence = ++sequence;
@@ -96,16 +102,16 @@ static __always_inline int marked_pid(__u32 pid)
 	struct vitald_oom_record *record = bpf_map_lookup_elem(&records, &index);
 	struct vitald_oom_record *kill = bpf_map_lookup_elem(&last_kill, &killer);
 
-	if (!record)
+	if (!(wanted & enabled & VITALD_OOM_KILLS) || !record)
 		return 0;
-	if (kill && kill->pid == pid) {
+	/* That of an earlier life of this pid, or of this thread, is older. */
+	if (kill && kill->pid == pid && bpf_ktime_get_ns() - kill->sequence < JUST_NOW_NS) {
 		bpf_probe_read_kernel(record, sizeof(*record), kill);
 	} else { /* it was exiting already, and is marked to get at the reserves */
 		record->pid = pid;
 		record->memcg = 0;
 		record->comm[0] = 0;
-		record->cgroup.id = 0;
-		record->cgroup.levels = 0;
+		record->seen = 0;
 	}
 	record->sequence = ++sequence;
 	return 0;
@@ -116,15 +122,17 @@ static __always_inline int signalled(int sig, struct task_struct *task)
 	__u32 killer = (__u32)bpf_get_current_pid_tgid(), zero = 0;
 	struct vitald_oom_record *record;
 
-	if (sig != 9)
+	if (!(wanted & enabled & VITALD_OOM_KILLS) || sig != 9)
 		return 0;
 	record = bpf_map_lookup_elem(&empty, &zero);
 	if (!record)
 		return 0;
 	bpf_map_update_elem(&last_kill, &killer, record, BPF_ANY);
 	record = bpf_map_lookup_elem(&last_kill, &killer);
-	if (record)
+	if (record) {
 		describe(record, task);
+		record->sequence = bpf_ktime_get_ns();
+	}
 	return 0;
 }
 
@@ -150,4 +158,83 @@ SEC("raw_tp/signal_generate")
 int on_signal_raw(struct bpf_raw_tracepoint_args *ctx)
 {
 	return signalled((int)ctx->args[0], (struct task_struct *)ctx->args[2]);
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs */
+	__type(key, __u32);
+	__type(value, struct vitald_reclaim_cpu);
+} stalls SEC(".maps");
+
+/*
+ * Thread -> since when. Its number is used again, so it goes with the task's start. Full: the oldest are forgotten and
+ * not counted.
+ */
+struct stall {
+	__u64 since_ns;
+	__u64 start_ns;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct stall);
+} stalled_since SEC(".maps");
+
+static __always_inline __u64 start_of_current(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, start_time);
+}
+
+static __always_inline int begin(void)
+{
+	struct stall now = {bpf_ktime_get_ns(), start_of_current()};
+	__u32 thread = (__u32)bpf_get_current_pid_tgid();
+
+	if (wanted & enabled & VITALD_DIRECT_RECLAIM)
+		bpf_map_update_elem(&stalled_since, &thread, &now, BPF_ANY);
+	return 0;
+}
+
+static __always_inline int end(void)
+{
+	__u32 thread = (__u32)bpf_get_current_pid_tgid(), cpu = bpf_get_smp_processor_id();
+	struct stall *stall = bpf_map_lookup_elem(&stalled_since, &thread);
+	struct vitald_reclaim_cpu *c = bpf_map_lookup_elem(&stalls, &cpu);
+
+	if (!stall)
+		return 0;
+	if (c && (wanted & enabled & VITALD_DIRECT_RECLAIM) && stall->start_ns == start_of_current())
+		vitald_hist_add(&c->stall, bpf_ktime_get_ns() - stall->since_ns);
+	bpf_map_delete_elem(&stalled_since, &thread);
+	return 0;
+}
+
+/* The arguments (order, flags; in another order since 7.0) are not needed. */
+SEC("tp_btf/mm_vmscan_direct_reclaim_begin")
+int on_begin(void *ctx __attribute__((unused)))
+{
+	return begin();
+}
+
+SEC("raw_tp/mm_vmscan_direct_reclaim_begin")
+int on_begin_raw(void *ctx __attribute__((unused)))
+{
+	return begin();
+}
+
+SEC("tp_btf/mm_vmscan_direct_reclaim_end")
+int on_end(void *ctx __attribute__((unused)))
+{
+	return end();
+}
+
+SEC("raw_tp/mm_vmscan_direct_reclaim_end")
+int on_end_raw(void *ctx __attribute__((unused)))
+{
+	return end();
 }

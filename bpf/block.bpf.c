@@ -3,10 +3,15 @@
  * Block IO latency per disk and operation, queue and device time apart. One hook and no map of requests in flight
  * where the kernel keeps both times in the request: start_time_ns with queue/iostats=1, io_start_time_ns when
  * something wants statistics (wbt, kyber). When requests of some disk come without, user space attaches insert and
- * issue as well, and what they recorded stands in for what is missing.
+ * issue as well, and for that disk alone what they recorded stands in for what is missing.
+ *
+ * What counts as one request and how long it took is what the kernel accounts (__blk_account_io_done, block/blk-mq.c),
+ * so that sums agree with /proc/diskstats. A write that has to flush the disk's cache goes through steps (blk-flush.c),
+ * each of which completes; it ends with a last completion of no bytes, and what it waited for is its time. One that is
+ * nothing but a flush never was issued itself: all of its time is its device's.
  */
 #include "probe.bpf.h"
-#include "vitald/block_latency.h"
+#include "vitald/block.h"
 
 const volatile bool issue_has_queue = false; /* block_rq_insert/issue(q, rq) before v5.11 */
 const volatile bool trust_request_times = true; /* false in tests */
@@ -49,10 +54,23 @@ struct {
 	__type(value, __u32);
 } free_rows SEC(".maps");
 
-/* Only where the kernel keeps no times. Full: the oldest requests are forgotten and counted as untimed. */
+/* Disks whose requests come without the kernel's times, by number. Filled here, emptied by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u32);
+} untimed_disks SEC(".maps");
+
+/*
+ * Requests on their way to such a disk, by address. An address is used again, and the end of one life may have been
+ * missed (a request that was merged into another does not complete), so where on the disk it goes must be the same.
+ * Full: the oldest requests are forgotten and counted as untimed.
+ */
 struct times {
 	__u64 insert_ns;
 	__u64 issue_ns;
+	__u64 first, last; /* sectors; a request that waits may still grow at one end */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -106,17 +124,39 @@ static __always_inline __u64 op_of(__u32 cmd_flags)
 	return VITALD_BLOCK_OTHER;
 }
 
+static __always_inline __u32 number_of(struct gendisk *disk, bool direct)
+{
+	return (__u32)FIELD(disk, major) << 20 | ((__u32)FIELD(disk, first_minor) & 0xfffff);
+}
+
+/* Between the steps of a flush: neither the end of the request nor something that is accounted. */
+static __always_inline bool is_a_step(struct request *rq, bool direct)
+{
+	__u32 bit = 4; /* a macro before v6.12 */
+
+	if (bpf_core_enum_value_exists(enum rqf_flags, __RQF_FLUSH_SEQ))
+		bit = bpf_core_enum_value(enum rqf_flags, __RQF_FLUSH_SEQ);
+	return FIELD(rq, rq_flags) & (1u << bit);
+}
+
+static __always_inline bool same_place(struct times *seen, struct request *rq, bool direct)
+{
+	__u64 first = FIELD(rq, __sector);
+
+	return seen->first == first || seen->last == first + (FIELD(rq, __data_len) >> 9);
+}
+
 static __always_inline int completed(struct request *rq, int error, __u32 bytes, bool direct)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), index;
+	__u32 cpu = bpf_get_smp_processor_id(), index, length, device;
 	struct vitald_block_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
 	__u64 now, start, issue, op, number_op, request = (__u64)rq;
-	struct vitald_block_key key;
+	struct vitald_block_key key = {};
 	struct vitald_block_row *row;
 	struct gendisk *disk;
 	int major;
 
-	if (!c)
+	if (!(wanted & enabled & VITALD_BLOCK_LATENCY) || !c)
 		return 0;
 	disk = disk_of(rq, direct);
 	if (!disk) /* a host adapter's own queue, no disk */
@@ -125,10 +165,12 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 	if (major == 1 || major == 2 || major == 7) /* ram, floppy, loop: Documentation/admin-guide/devices.txt */
 		return 0;
 	op = op_of(FIELD(rq, cmd_flags));
-	number_op = (__u64)major << 40 | (__u64)FIELD(disk, first_minor) << 8 | op;
+	device = number_of(disk, direct);
+	number_op = (__u64)device << 8 | op;
 	if (c->disk != (__u64)disk || c->number_op != number_op) {
 		bpf_probe_read_kernel(key.disk, sizeof(key.disk), disk->disk_name);
 		key.op = op;
+		key.device = device;
 		c->row = find_row(&key);
 		c->disk = (__u64)disk;
 		c->number_op = number_op;
@@ -139,25 +181,45 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 		return 0;
 
 	row->bytes += bytes;
+	length = FIELD(rq, __data_len);
+	if (bytes < length) { /* more of it is to come */
+		if (error)
+			row->errors++;
+		return 0;
+	}
+	if (is_a_step(rq, direct))
+		return 0;
 	if (error)
 		row->errors++;
-	if (bytes < FIELD(rq, __data_len)) /* more of it is to come */
-		return 0;
 	now = bpf_ktime_get_ns();
 	start = trust_request_times ? FIELD(rq, start_time_ns) : 0;
 	issue = trust_request_times ? FIELD(rq, io_start_time_ns) : 0;
 	if (!start || !issue) {
 		struct times *seen = bpf_map_lookup_elem(&in_flight, &request);
+		bool ours = seen && same_place(seen, rq, direct);
 
-		if (seen) {
-			if (!issue)
-				issue = seen->issue_ns;
-			if (!start)
-				start = seen->insert_ns;
+		if (ours && !start)
+			start = seen->insert_ns;
+		if (ours && !issue)
+			issue = seen->issue_ns;
+		if (seen)
 			bpf_map_delete_elem(&in_flight, &request);
+		if (op == VITALD_BLOCK_WRITE && !length && !issue) { /* nothing but a flush */
+			if (start && now >= start) {
+				vitald_hist_add(&row->device, now - start);
+				vitald_hist_add(&row->queue, 0);
+			}
+			return 0;
 		}
-		if (!issue || !start)
+		if (!issue || !start) {
+			__u32 one = 1;
+
 			row->untimed++;
+			if (!error)
+				bpf_map_update_elem(&untimed_disks, &device, &one, BPF_ANY);
+		} else {
+			row->recorded++;
+		}
 	}
 	if (issue && now >= issue)
 		vitald_hist_add(&row->device, now - issue);
@@ -166,18 +228,28 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 	return 0;
 }
 
-static __always_inline int on_way(__u64 request, bool issued)
+static __always_inline int on_way(struct request *rq, bool issued, bool direct)
 {
-	struct times first = {}, *seen = bpf_map_lookup_elem(&in_flight, &request);
-	__u64 now = bpf_ktime_get_ns();
+	struct gendisk *disk = disk_of(rq, direct);
+	struct times now = {}, *seen;
+	__u64 request = (__u64)rq;
+	__u32 device;
 
-	if (seen && issued) {
-		seen->issue_ns = now;
+	if (!(wanted & enabled & VITALD_BLOCK_LATENCY) || !disk)
 		return 0;
+	device = number_of(disk, direct);
+	if (!bpf_map_lookup_elem(&untimed_disks, &device))
+		return 0;
+	now.insert_ns = bpf_ktime_get_ns();
+	now.first = FIELD(rq, __sector);
+	now.last = now.first + (FIELD(rq, __data_len) >> 9);
+	if (issued) { /* without a scheduler it was never queued */
+		now.issue_ns = now.insert_ns;
+		seen = bpf_map_lookup_elem(&in_flight, &request);
+		if (seen && !seen->issue_ns && same_place(seen, rq, direct))
+			now.insert_ns = seen->insert_ns;
 	}
-	first.insert_ns = now; /* issued without a scheduler: it was never queued */
-	first.issue_ns = issued ? now : 0;
-	bpf_map_update_elem(&in_flight, &request, &first, BPF_ANY);
+	bpf_map_update_elem(&in_flight, &request, &now, BPF_ANY);
 	return 0;
 }
 
@@ -196,23 +268,23 @@ int on_complete_raw(struct bpf_raw_tracepoint_args *ctx)
 SEC("tp_btf/block_rq_insert")
 int on_insert(__u64 *ctx)
 {
-	return on_way(issue_has_queue ? ctx[1] : ctx[0], false);
+	return on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), false, true);
 }
 
 SEC("raw_tp/block_rq_insert")
 int on_insert_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_way(issue_has_queue ? ctx->args[1] : ctx->args[0], false);
+	return on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), false, false);
 }
 
 SEC("tp_btf/block_rq_issue")
 int on_issue(__u64 *ctx)
 {
-	return on_way(issue_has_queue ? ctx[1] : ctx[0], true);
+	return on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), true, true);
 }
 
 SEC("raw_tp/block_rq_issue")
 int on_issue_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_way(issue_has_queue ? ctx->args[1] : ctx->args[0], true);
+	return on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), true, false);
 }

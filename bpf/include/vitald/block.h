@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef VITALD_BLOCK_LATENCY_H
-#define VITALD_BLOCK_LATENCY_H
+#ifndef VITALD_BLOCK_H
+#define VITALD_BLOCK_H
 
 #include "vitald/hist.h"
+
+/* Signals of the object block. */
+#define VITALD_BLOCK_LATENCY (1u << 0)
 
 enum vitald_block_op {
 	VITALD_BLOCK_READ,
@@ -20,7 +23,8 @@ enum vitald_block_op {
 
 struct vitald_block_key {
 	char disk[VITALD_DISK_NAME];
-	__u64 op;
+	__u32 op;
+	__u32 device; /* major << 20 | minor: a name may come back as another disk */
 };
 
 /* One per CPU and row number. */
@@ -30,7 +34,8 @@ struct vitald_block_row {
 	__u64 bytes;
 	__u64 errors;
 	__u64 untimed;	/* completed without the kernel's times and without ours */
-	__u64 unused[3];
+	__u64 recorded;	/* timed by us */
+	__u64 unused[2];
 };
 
 /* One per CPU: the row of the last request completed here. */

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Run-queue latency of the host; CPU time, run-queue delay and context switches per cgroup. One hook, and no
+ * Run-queue latency of the host; CPU time, run-queue delay and context switches per owner. One hook, and no
  * state per task: at sched_switch the kernel still has in next->sched_info.last_queued when the task became
  * runnable, in the clock of the run queue it is on (sched_info_arrive, kernel/sched/stats.h, does the same
  * subtraction a moment later). What a CPU has been running, and since when, is remembered per CPU.
  */
-#include "owner.bpf.h"
-#include "vitald/runq_latency.h"
+#include "owner_table.bpf.h"
+#include "vitald/sched.h"
 
-const volatile __u32 owner_slots = 1;	    /* rows per CPU, the first one for everybody else */
 const volatile bool has_prev_state = true;  /* sched_switch's 4th argument, v5.18 */
 const volatile bool has_last_queued = true; /* CONFIG_SCHED_INFO and CONFIG_FAIR_GROUP_SCHED */
 
@@ -28,69 +27,20 @@ struct {
 	__type(value, struct vitald_sched_row);
 } rows SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* owner_slots */
-	__type(key, __u32);
-	__type(value, struct vitald_slot);
-} slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* owner_slots */
-	__type(key, __u32);
-	__type(value, struct vitald_cgroup_path);
-} paths SEC(".maps");
-
-/* cgroup's key -> slot. Entries are made here and removed by user space, which also refills the free slots. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1); /* owner_slots */
-	__type(key, __u64);
-	__type(value, __u32);
-} slot_of SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, 1); /* owner_slots */
-	__type(value, __u32);
-} free_slots SEC(".maps");
-
-/* Only where last_queued is missing: pid -> when it became runnable. Full: the longest waiting are forgotten. */
+/*
+ * Only where last_queued is missing: pid -> when it became runnable. A pid is used again, so it goes with the task's
+ * start. Full: the longest waiting are forgotten.
+ */
+struct runnable {
+	__u64 since_ns; /* 0: has run since */
+	__u64 start_ns;
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1); /* 16384 when used */
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct runnable);
 } runnable_since SEC(".maps");
-
-/* 0 when all slots are taken. Rare: once per cgroup and CPU, and again when the cache entry was taken over. */
-static __always_inline __u32 find_slot(struct kernfs_node *node, __u64 id)
-{
-	struct vitald_cgroup_path *path;
-	struct vitald_slot *owner;
-	__u32 *known, slot = 0;
-
-	known = bpf_map_lookup_elem(&slot_of, &id);
-	if (known)
-		return *known;
-	if (bpf_map_pop_elem(&free_slots, &slot))
-		return 0;
-	owner = bpf_map_lookup_elem(&slots, &slot);
-	path = bpf_map_lookup_elem(&paths, &slot);
-	if (!owner || !path)
-		return 0;
-	if (bpf_map_update_elem(&slot_of, &id, &slot, BPF_NOEXIST)) { /* another CPU was faster */
-		bpf_map_push_elem(&free_slots, &slot, 0);
-		known = bpf_map_lookup_elem(&slot_of, &id);
-		return known ? *known : 0;
-	}
-	read_path(path, node, id);
-	owner->dead = 0;
-	owner->id = id;
-	return slot;
-}
 
 static __always_inline long state_of(struct task_struct *task, bool direct)
 {
@@ -102,8 +52,8 @@ static __always_inline long state_of(struct task_struct *task, bool direct)
 
 static __always_inline void became_runnable(struct task_struct *task, bool direct)
 {
+	struct runnable now = {bpf_ktime_get_ns(), FIELD(task, start_time)};
 	__u32 pid = FIELD(task, pid);
-	__u64 now = bpf_ktime_get_ns();
 
 	bpf_map_update_elem(&runnable_since, &pid, &now, BPF_ANY);
 }
@@ -113,12 +63,11 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 {
 	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), index;
 	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
+	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
 	struct vitald_sched_row *row;
-	__u64 now, queued = 0, delay = 0, id;
-	struct kernfs_node *node;
-	__u32 i;
+	__u64 now, queued = 0, delay = 0;
 
-	if (!c)
+	if (!(wanted & enabled & VITALD_RUNQ_LATENCY) || !c || !o)
 		return 0;
 	if (has_last_queued)
 		now = direct ? next->se.cfs_rq->rq->clock : BPF_CORE_READ(next, se.cfs_rq, rq, clock);
@@ -144,21 +93,16 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	if (!pid)
 		return 0;
 
-	node = cgroup_of(next, &id, direct);
-	i = id & (VITALD_SCHED_CACHE - 1);
-	if (c->cache[i].id != id) {
-		c->cache[i].slot = find_slot(node, id);
-		c->cache[i].id = id;
-	}
-	c->slot = c->cache[i].slot;
-
+	c->slot = owner_switched(o, next, direct);
 	if (has_last_queued) {
 		queued = FIELD(next, sched_info.last_queued);
 	} else {
-		__u64 *since = bpf_map_lookup_elem(&runnable_since, &pid);
+		struct runnable *since = bpf_map_lookup_elem(&runnable_since, &pid);
 
-		if (since)
-			queued = *since;
+		if (since && since->start_ns == FIELD(next, start_time)) {
+			queued = since->since_ns;
+			since->since_ns = 0;
+		}
 	}
 	if (!queued)
 		return 0;
@@ -242,38 +186,4 @@ SEC("raw_tp/sched_switch")
 int read_clock_raw(void *ctx __attribute__((unused)))
 {
 	return read_clock_now();
-}
-
-static __always_inline int removed(struct cgroup *cgroup)
-{
-	struct vitald_slot *owner;
-	int hierarchy;
-	__u32 *slot;
-	__u64 id;
-
-	id = BPF_CORE_READ(cgroup, kn, id);
-	hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
-	if (v1_controller != V1_NONE && hierarchy == v1_hierarchy)
-		id |= V1_KEY;
-	else if (hierarchy != 0)
-		return 0;
-	slot = bpf_map_lookup_elem(&slot_of, &id);
-	if (!slot)
-		return 0;
-	owner = bpf_map_lookup_elem(&slots, slot);
-	if (owner)
-		owner->dead = 1;
-	return 0;
-}
-
-SEC("tp_btf/cgroup_rmdir")
-int on_rmdir(__u64 *ctx)
-{
-	return removed((struct cgroup *)ctx[0]);
-}
-
-SEC("raw_tp/cgroup_rmdir")
-int on_rmdir_raw(struct bpf_raw_tracepoint_args *ctx)
-{
-	return removed((struct cgroup *)ctx->args[0]);
 }

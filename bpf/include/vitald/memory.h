@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef VITALD_OOM_KILLS_H
-#define VITALD_OOM_KILLS_H
+#ifndef VITALD_MEMORY_H
+#define VITALD_MEMORY_H
 
+#include "vitald/hist.h"
 #include "vitald/owner.h"
+
+/* Signals of the object memory. */
+#define VITALD_OOM_KILLS (1u << 0)
+#define VITALD_DIRECT_RECLAIM (1u << 1)
 
 #define VITALD_OOM_RECORDS 64 /* kept between two collections; more than that are counted without an owner */
 
@@ -11,7 +16,15 @@ struct vitald_oom_record {
 	__u32 pid;
 	__u32 memcg;	/* 1: a memory cgroup's limit was reached, 0: the host ran out of memory */
 	char comm[16];
-	struct vitald_cgroup_path cgroup;
+	__u32 seen;	/* 0: only the pid is known */
+	__u32 unused;
+	struct vitald_cgroup_path v2, v1;
+};
+
+/* One per CPU, a multiple of a cache line. */
+struct vitald_reclaim_cpu {
+	struct vitald_hist stall;
+	__u64 unused[3];
 };
 
 #endif

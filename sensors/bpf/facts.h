@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the running kernel's BTF says about what our BPF programs use: host.shared<KernelFacts>(). Whether something is
+// there is asked of the running kernel, never of its version: distributions backport.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/host.h"
+
+namespace vitald {
+
+// Parsing the BTF takes 25 ms and 13 MB, so it is done once for all and given back. Tests change it before the first
+// collector is made, so that every rung of the ladder is tried on every kernel; afterwards nobody does.
+struct KernelFacts {
+  explicit KernelFacts(const Host& host);
+
+  std::string missing;              // why there is no BTF; empty when there is
+  bool keeps_last_queued = false;   // sched_info.last_queued and sched_entity.cfs_rq
+  bool trust_request_times = true;  // false: as if no disk's requests came with times
+  bool tp_btf = true;               // false makes every object start at the second rung of the ladder
+
+  [[nodiscard]] bool has(std::string_view tracepoint) const { return arguments(tracepoint) >= 0; }
+  [[nodiscard]] int arguments(std::string_view tracepoint) const;  // without the leading void *; -1: not there
+  void forget(std::string_view tracepoint);
+
+ private:
+  // All that the kernel has, by a hash of the name: some 1500.
+  std::vector<std::pair<std::uint64_t, int>> tracepoints_;
+};
+
+}  // namespace vitald

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// BPF maps as plain memory, and the histograms in them.
+#pragma once
+
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "bpf/include/vitald/hist.h"
+#include "core/batch.h"
+#include "core/result.h"
+
+namespace vitald {
+
+// The array of a BPF_F_MMAPABLE map, read and written without system calls. Lives as long as this, also when the
+// map's own descriptor is closed.
+template <class T>
+class MappedArray {
+ public:
+  static Result<MappedArray> of(bpf_map* map) {
+    MappedArray a;
+    a.size_ = bpf_map__max_entries(map);
+    void* p = mmap(nullptr, a.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+    if (p == MAP_FAILED) return fail(from_errno(fmt::format("mmap of BPF map {}", bpf_map__name(map)), errno));
+    a.data_.reset(static_cast<T*>(p));
+    a.data_.get_deleter().bytes = a.bytes();
+    return a;
+  }
+  T& operator[](std::size_t i) const { return data_.get()[i]; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  struct Unmap {
+    std::size_t bytes = 0;
+    void operator()(T* p) const noexcept { munmap(p, bytes); }
+  };
+  static_assert(sizeof(T) % 8 == 0, "the kernel rounds values up to 8 bytes");
+  [[nodiscard]] std::size_t bytes() const { return size_ * sizeof(T); }
+  std::unique_ptr<T, Unmap> data_;
+  std::size_t size_ = 0;
+};
+
+// What a program writes meanwhile.
+template <class T>
+T now_in(const T& value) {
+  return *static_cast<const volatile T*>(&value);
+}
+
+// Bounds of vitald_hist in seconds.
+inline std::span<const double> hist_bounds() {
+  static const auto bounds = [] {
+    std::array<double, VITALD_HIST_BOUNDS> b{};
+    for (int i = 0; i < VITALD_HIST_BOUNDS; ++i) b[static_cast<std::size_t>(i)] = std::ldexp(1.0, i - 20);
+    return b;
+  }();
+  return bounds;
+}
+
+// Per-CPU histograms added up.
+struct HistSum {
+  std::array<std::uint64_t, VITALD_HIST_SLOTS> counts{};
+  std::uint64_t sum_ns = 0;
+
+  void add(const vitald_hist& h) {
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += h.slots[i];
+    sum_ns += h.sum_ns;
+  }
+  void subtract(const HistSum& h) {
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] -= h.counts[i];
+    sum_ns -= h.sum_ns;
+  }
+  [[nodiscard]] HistogramView view() const { return {hist_bounds(), counts, static_cast<double>(sum_ns) / 1e9}; }
+};
+
+}  // namespace vitald

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/bpf/memory.h"
+
+namespace vitald {
+namespace {
+
+bool victim_is_task(const KernelFacts& facts) { return facts.arguments("mark_victim") >= 2; }
+
+constexpr ProbeHook kOomHooks[] = {
+    {"on_victim", "mark_victim"},
+    {"on_signal", "signal_generate", ProbeHook::Attach::with_signal,
+     [](const KernelFacts& facts) { return !victim_is_task(facts); }},
+};
+constexpr ProbeHook kReclaimHooks[] = {
+    {"on_begin", "mm_vmscan_direct_reclaim_begin"},
+    {"on_end", "mm_vmscan_direct_reclaim_end"},
+};
+constexpr Signal kSignals[] = {
+    {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks},
+    {"direct_reclaim", VITALD_DIRECT_RECLAIM, 1, kReclaimHooks},
+};
+
+}  // namespace
+
+std::span<const Signal> memory_signals() { return kSignals; }
+
+Result<SignalUse<MemoryObject>> MemoryObject::use(const Host& host, const Options& options, MemorySignal which) {
+  return use_signal<MemoryObject>(
+      host, options, kSignals, which, [&](std::span<const Signal> signals) -> Result<std::shared_ptr<MemoryObject>> {
+        const auto& facts = host.shared<KernelFacts>();
+        const auto v1 = memory_hierarchy(host);
+        auto bpf = BpfObject<memory_bpf>::load(
+            facts, signals,
+            [&](memory_bpf& skel) -> Result<> {
+              skel.rodata->victim_is_task = victim_is_task(facts);
+              skel.rodata->v1_controller = static_cast<__u32>(v1.controller);
+              skel.rodata->v1_hierarchy = v1.id;
+              bpf_map__set_max_entries(skel.maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
+              return {};
+            },
+            [](memory_bpf&) {});
+        if (!bpf) return fail(bpf.error());
+        auto records = MappedArray<vitald_oom_record>::of(bpf->skel().maps.records);
+        auto stalls = MappedArray<vitald_reclaim_cpu>::of(bpf->skel().maps.stalls);
+        if (!records) return fail(records.error());
+        if (!stalls) return fail(stalls.error());
+        return std::make_shared<MemoryObject>(
+            MemoryObject{std::move(*bpf), v1, std::move(*records), std::move(*stalls)});
+      });
+}
+
+}  // namespace vitald

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/bpf/object.h"
+
+#include <linux/capability.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+
+#include "core/log.h"
+#include "core/text/scan.h"
+
+namespace vitald {
+namespace {
+
+// The last complaint of libbpf on this thread, for the reason text. libbpf writes whole lines; a verifier log
+// comes as one call of many lines, its end says what was wrong.
+thread_local std::string complaint;
+
+int print(libbpf_print_level level, const char* format, va_list args) {
+  if (level == LIBBPF_DEBUG) return 0;
+  std::array<char, 4096> line{};
+  va_list copy;
+  va_copy(copy, args);
+  const int n = vsnprintf(line.data(), line.size(), format, copy);
+  va_end(copy);
+  if (n <= 0) return n;
+  const auto text =
+      trim(std::string_view(line.data(), std::min<std::size_t>(static_cast<std::size_t>(n), line.size() - 1)));
+  log::debug(text, {{"from", "libbpf"}});
+  if (level == LIBBPF_WARN) complaint = text.substr(0, 300);
+  return n;
+}
+
+bool has_capability(unsigned capability) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (syscall(SYS_capget, &header, data) != 0) return false;
+  return (data[capability / 32].effective >> (capability % 32)) & 1u;
+}
+
+bool may_trace() { return has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)); }
+
+std::string program_name(const char* program, HookForm form) {
+  return form == HookForm::tp_btf ? program : fmt::format("{}_raw", program);
+}
+
+}  // namespace
+
+void set_up_libbpf() {
+  static const bool once = [] {
+    libbpf_set_print(print);
+    // Before 5.11 maps are charged to RLIMIT_MEMLOCK; libbpf asks for infinity itself, without
+    // CAP_SYS_RESOURCE only the hard limit is to be had.
+    rlimit limit{};
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+      limit.rlim_cur = limit.rlim_max;
+      setrlimit(RLIMIT_MEMLOCK, &limit);
+    }
+    return true;
+  }();
+  (void)once;
+}
+
+std::string_view to_string(HookForm form) { return form == HookForm::tp_btf ? "tp_btf" : "raw_tp"; }
+
+bool is_configured(const Options& options, const Signal& signal) {
+  const auto flag = fmt::format("probe.{}", signal.name);
+  if (!options.spec(flag)) return false;
+  if (options.given(flag)) return options.flag(flag);
+  return !options.spec("collector.disable-defaults") || !options.flag("collector.disable-defaults");
+}
+
+namespace bpf_detail {
+
+std::vector<ProbeHook> needed_hooks(const KernelFacts& facts, const Signal& signal) {
+  std::vector<ProbeHook> hooks;
+  std::ranges::copy_if(signal.hooks, std::back_inserter(hooks),
+                       [&](const ProbeHook& h) { return !h.needed || h.needed(facts); });
+  return hooks;
+}
+
+Result<> check(const KernelFacts& facts, const Signal& signal) {
+  if (!facts.missing.empty())
+    return fail(Errc::absent, fmt::format("probe {}: no BTF of the running kernel ({}): needs a kernel built with "
+                                          "CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf",
+                                          signal.name, facts.missing));
+  for (const auto& hook : needed_hooks(facts, signal))
+    if (!facts.has(hook.tracepoint))
+      return fail(Errc::absent,
+                  fmt::format("probe {}: this kernel has no tracepoint {}", signal.name, hook.tracepoint));
+  return {};
+}
+
+void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form) {
+  std::vector<std::string> wanted;
+  for (const auto& signal : signals)
+    for (const auto& hook : needed_hooks(facts, signal)) wanted.push_back(program_name(hook.program, form));
+  bpf_program* program;
+  bpf_object__for_each_program(program, object) {
+    bpf_program__set_autoload(program, std::ranges::find(wanted, bpf_program__name(program)) != wanted.end());
+  }
+  complaint.clear();
+}
+
+Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form) {
+  const auto name = program_name(program, form);
+  auto* found = bpf_object__find_program_by_name(object, name.c_str());
+  if (!found) return fail(Errc::absent, fmt::format("probe {}: no program {}", signal, name));
+  LinkPtr link(bpf_program__attach(found));
+  if (!link) return fail(from_errno(fmt::format("probe {}: attach {}", signal, name), errno));
+  return link;
+}
+
+Error load_error(std::string_view signal, int err) {
+  if (err == EPERM || err == EACCES) {
+    if (!may_trace())
+      return {Errc::denied, err,
+              fmt::format("probe {}: the kernel refused to load it (EPERM): CAP_BPF and CAP_PERFMON are needed "
+                          "(CAP_SYS_ADMIN before Linux 5.8). Grant both, or turn it off with --no-probe.{}",
+                          signal, signal)};
+    rlimit limit{};
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (err == EPERM && limit.rlim_cur != RLIM_INFINITY)
+      return {
+          Errc::denied, err,
+          fmt::format("probe {}: the kernel refused its maps (EPERM) with RLIMIT_MEMLOCK at {} bytes, against which "
+                      "kernels before 5.11 count them. Set LimitMEMLOCK=infinity, or lower --owner.limit",
+                      signal, limit.rlim_cur)};
+  }
+  auto e = from_errno(fmt::format("probe {}: load", signal), err);
+  if (!complaint.empty()) e.text += fmt::format(" [{}]", complaint);
+  return e;
+}
+
+void give_back_memory() {
+  // libbpf has parsed the kernel's types for the relocations: 13 MB that glibc would keep.
+  malloc_trim(0);
+}
+
+}  // namespace bpf_detail
+
+}  // namespace vitald

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// A BPF object: the programs of one kernel subsystem and their maps, loaded once. What it can tell are its signals;
+// each is switched on its own, and is a collector with a flag --probe.NAME. Which form of a hook the kernel takes
+// (tp_btf, else raw_tp, else none, with the reason) is found out by loading.
+#pragma once
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/host.h"
+#include "core/options.h"
+#include "core/os/fd.h"
+#include "core/result.h"
+#include "sensors/bpf/facts.h"
+
+namespace vitald {
+
+// The tp_btf program NAME and its twin NAME_raw, on this tracepoint: the only place that names it.
+struct ProbeHook {
+  enum class Attach : std::uint8_t {
+    with_signal,
+    later,  // loaded, and attached when needed
+    never,  // run by user space
+  };
+  const char* program;
+  const char* tracepoint;
+  Attach attach = Attach::with_signal;
+  bool (*needed)(const KernelFacts&) = nullptr;  // on this kernel
+};
+
+// One thing that is on, off or shed.
+struct Signal {
+  std::string_view name;  // of its collector
+  std::uint32_t bit;      // in the object's `wanted` and `enabled`
+  std::uint8_t rank;      // what is shed first when programs cost too much: the highest
+  std::span<const ProbeHook> hooks;
+};
+
+enum class HookForm : std::uint8_t { tp_btf, raw_tp };
+std::string_view to_string(HookForm form);
+
+using LinkPtr = Handle<bpf_link, bpf_link__destroy>;
+
+// Whether the user, or the default, has this signal on.
+bool is_configured(const Options& options, const Signal& signal);
+
+void set_up_libbpf();
+
+// The half of BpfObject that needs no skeleton.
+namespace bpf_detail {
+std::vector<ProbeHook> needed_hooks(const KernelFacts& facts, const Signal& signal);
+Result<> check(const KernelFacts& facts, const Signal& signal);
+void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form);
+Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form);
+Error load_error(std::string_view signal, int err);
+void give_back_memory();
+}  // namespace bpf_detail
+
+template <class Skel>
+class BpfObject {
+ public:
+  // Opens, configures (rodata, sizes, shared maps), loads, prepares (contents of maps) and attaches the first of the
+  // signals; all of it twice when the first form does not work. The others are wanted, and attached when their turn
+  // comes. Errors name what is missing and what to do.
+  template <class Configure, class Prepare>
+  static Result<BpfObject> load(const KernelFacts& facts, std::span<const Signal> signals, Configure&& configure,
+                                Prepare&& prepare) {
+    const auto& first = signals.front();
+    if (auto ok = bpf_detail::check(facts, first); !ok) return fail(ok.error());
+    std::optional<Error> why;
+    for (const auto form : {HookForm::tp_btf, HookForm::raw_tp}) {
+      if (form == HookForm::tp_btf && !facts.tp_btf) continue;
+      BpfObject o(facts, form);
+      o.skel_.reset(Skel::open(nullptr));
+      if (!o.skel_) return fail(from_errno(fmt::format("probe {}: open", first.name), errno));
+      for (const auto& signal : signals) o.wanted_ |= signal.bit;
+      o.skel_->rodata->wanted = o.wanted_;
+      o.skel_->data->enabled = 0;
+      if (auto ok = configure(*o.skel_); !ok) return fail(ok.error());
+      bpf_detail::choose_programs(facts, o.skel_->obj, signals, form);
+      const int err = Skel::load(o.skel_.get());
+      bpf_detail::give_back_memory();
+      if (err) {
+        if (!why) why = bpf_detail::load_error(first.name, -err);
+        if (why->kind == Errc::denied) break;
+        continue;
+      }
+      prepare(*o.skel_);
+      if (auto ok = o.attach(first); ok) return o;
+      else if (!why) why = ok.error();
+    }
+    return fail(*why);
+  }
+
+  // All of its hooks or none.
+  Result<> attach(const Signal& signal) {
+    std::vector<LinkPtr> links;
+    for (const auto& hook : bpf_detail::needed_hooks(*facts_, signal)) {
+      if (hook.attach != ProbeHook::Attach::with_signal) continue;
+      auto link = attach_program(signal, hook.program);
+      if (!link) return fail(link.error());
+      links.push_back(std::move(*link));
+    }
+    links_[signal.bit] = std::move(links);
+    skel_->data->enabled |= signal.bit;
+    return {};
+  }
+  void detach(const Signal& signal) {
+    skel_->data->enabled &= ~signal.bit;
+    links_.erase(signal.bit);
+  }
+  // For hooks that are attached later.
+  Result<LinkPtr> attach_program(const Signal& signal, const char* program) const {
+    return bpf_detail::attach(signal.name, skel_->obj, program, form_);
+  }
+  // Off, or on again, at once and without loading: for what costs too much.
+  void enable(const Signal& signal, bool on) {
+    if (on) skel_->data->enabled |= signal.bit;
+    else skel_->data->enabled &= ~signal.bit;
+  }
+
+  [[nodiscard]] bool wants(const Signal& signal) const { return (wanted_ & signal.bit) != 0; }
+  [[nodiscard]] bool has(const Signal& signal) const { return links_.contains(signal.bit); }
+  [[nodiscard]] HookForm form() const { return form_; }
+  [[nodiscard]] Skel& skel() const { return *skel_; }
+
+ private:
+  struct Destroy {
+    void operator()(Skel* skel) const noexcept { Skel::destroy(skel); }
+  };
+  BpfObject(const KernelFacts& facts, HookForm form) : facts_(&facts), form_(form) {}
+
+  const KernelFacts* facts_;
+  HookForm form_;
+  std::uint32_t wanted_ = 0;
+  std::unique_ptr<Skel, Destroy> skel_;
+  std::map<std::uint32_t, std::vector<LinkPtr>> links_;  // by signal
+};
+
+// A signal of an object that others may use as well; detached when this goes. `Object` has a member `bpf`.
+template <class Object>
+class SignalUse {
+ public:
+  SignalUse(std::shared_ptr<Object> object, const Signal& signal) : object_(std::move(object)), signal_(&signal) {}
+  SignalUse(SignalUse&&) noexcept = default;
+  SignalUse& operator=(SignalUse&&) = delete;
+  ~SignalUse() {
+    if (object_) object_->bpf.detach(*signal_);
+  }
+  Object* operator->() const { return object_.get(); }
+  Object& operator*() const { return *object_; }
+  [[nodiscard]] const Signal& signal() const { return *signal_; }
+
+ private:
+  std::shared_ptr<Object> object_;
+  const Signal* signal_;
+};
+
+template <class Object>
+struct ObjectsInUse {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<Object>> objects;  // guarded by mutex
+};
+
+// The signal `signals[which]` of an object that is loaded already for others, or of a new one, loaded for all signals
+// that are configured. `load(signals)` gives the new one; the first of them is attached.
+template <class Object, class Load>
+Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, std::span<const Signal> signals,
+                                     std::size_t which, Load&& load) {
+  const auto& signal = signals[which];
+  auto& shared = host.shared<ObjectsInUse<Object>>();
+  const std::scoped_lock lock(shared.mutex);
+  std::erase_if(shared.objects, [](const auto& o) { return o.expired(); });
+  for (const auto& weak : shared.objects) {
+    auto object = weak.lock();
+    if (!object || !object->bpf.wants(signal) || object->bpf.has(signal)) continue;
+    if (auto ok = object->bpf.attach(signal); !ok) return fail(ok.error());
+    return SignalUse<Object>(std::move(object), signal);
+  }
+  std::vector<Signal> wanted = {signal};
+  for (const auto& other : signals)
+    if (other.bit != signal.bit && is_configured(options, other) &&
+        bpf_detail::check(host.shared<KernelFacts>(), other))
+      wanted.push_back(other);
+  Result<std::shared_ptr<Object>> made = load(std::span<const Signal>(wanted));
+  if (!made) return fail(made.error());
+  shared.objects.push_back(*made);
+  return SignalUse<Object>(std::move(*made), signal);
+}
+
+}  // namespace vitald

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a signal of a BPF object is going, as metrics and as a line for people.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/batch.h"
+#include "core/collector.h"
+#include "core/os/kernel_file.h"
+#include "sensors/bpf/object.h"
+
+namespace vitald {
+
+// Every signal's table of metrics starts with these.
+#define VITALD_PROBE_METRICS                                                                                         \
+  {"vitald_probe_up", MetricType::gauge,                                                                             \
+   "1 where the BPF probe is attached through this hook, 0 where it is off for this reason.", "probe,hook,reason"},  \
+      {"vitald_bpf_program_run_seconds_total",                                                                       \
+       MetricType::counter,                                                                                          \
+       "Time spent in a BPF program; only while kernel.bpf_stats_enabled is 1.",                                     \
+       "probe,program",                                                                                              \
+       "seconds",                                                                                                    \
+       "bpf_prog_info"},                                                                                             \
+      {"vitald_bpf_program_runs_total",                                                                              \
+       MetricType::counter,                                                                                          \
+       "Runs of a BPF program; only while kernel.bpf_stats_enabled is 1.",                                           \
+       "probe,program",                                                                                              \
+       "",                                                                                                           \
+       "bpf_prog_info"},                                                                                             \
+  {                                                                                                                  \
+    "vitald_bpf_program_missed_runs_total", MetricType::counter,                                                     \
+        "Events that a BPF program did not see because it, or another, was running on that CPU already; from Linux " \
+        "5.12.",                                                                                                     \
+        "probe,program", "", "bpf_prog_info"                                                                         \
+  }
+inline constexpr MetricDesc kProbeMetrics[] = {VITALD_PROBE_METRICS};
+
+class ProbeReport {
+ public:
+  ProbeReport(std::string_view probe, HookForm form) : probe_(probe), form_(form) {}
+  // The loaded programs of an object that are this signal's.
+  void watch(const KernelFacts& facts, const Signal& signal, const bpf_object* object);
+  void emit(BatchWriter& out);
+  [[nodiscard]] std::string status() const;
+  void note(std::string text) { note_ = std::move(text); }
+
+ private:
+  struct Program {
+    std::string name;
+    int fd;
+  };
+  std::string probe_;
+  HookForm form_;
+  std::string note_;
+  std::vector<Program> programs_;
+  KernelFile stats_enabled_{"/proc/sys/kernel/bpf_stats_enabled", KernelFile::Read::sysctl};
+  bool stats_seen_ = false;
+};
+
+// What stands in for a signal that could not be loaded: emits vitald_probe_up 0 with the reason. Logs it.
+std::unique_ptr<Collector> probe_off(std::string_view probe, const Error& why);
+
+}  // namespace vitald

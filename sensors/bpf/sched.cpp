@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/bpf/sched.h"
+
+#include <array>
+
+namespace vitald {
+namespace {
+
+constexpr __u32 kRunnableTasks = 16384;
+
+constexpr bool records_wakeups(const KernelFacts& facts) { return !facts.keeps_last_queued; }
+
+constexpr ProbeHook kRunqHooks[] = {
+    {"on_switch", "sched_switch"},
+    {"read_clock", "sched_switch", ProbeHook::Attach::never},
+    {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups},
+    {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups},
+};
+constexpr Signal kSignals[] = {{"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks}};
+
+}  // namespace
+
+std::span<const Signal> sched_signals() { return kSignals; }
+
+Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options& options, SchedSignal which) {
+  return use_signal<SchedObject>(
+      host, options, kSignals, which, [&](std::span<const Signal> signals) -> Result<std::shared_ptr<SchedObject>> {
+        const auto& facts = host.shared<KernelFacts>();
+        if (auto ok = bpf_detail::check(facts, signals.front()); !ok) return fail(ok.error());
+        auto owners = BpfOwners::of(host, options, signals.front().name);
+        if (!owners) return fail(owners.error());
+        const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
+        auto bpf = BpfObject<sched_bpf>::load(
+            facts, signals,
+            [&](sched_bpf& skel) -> Result<> {
+              skel.rodata->has_prev_state = facts.arguments("sched_switch") >= 4;
+              skel.rodata->has_last_queued = facts.keeps_last_queued;
+              bpf_map__set_max_entries(skel.maps.cpus, cpus);
+              bpf_map__set_max_entries(skel.maps.rows, cpus * (*owners)->size());
+              if (!facts.keeps_last_queued) bpf_map__set_max_entries(skel.maps.runnable_since, kRunnableTasks);
+              return (*owners)->share_with(skel);
+            },
+            [](sched_bpf&) {});
+        if (!bpf) return fail(bpf.error());
+        auto mapped_cpus = MappedArray<vitald_sched_cpu>::of(bpf->skel().maps.cpus);
+        auto rows = MappedArray<vitald_sched_row>::of(bpf->skel().maps.rows);
+        if (!mapped_cpus) return fail(mapped_cpus.error());
+        if (!rows) return fail(rows.error());
+        return std::make_shared<SchedObject>(
+            SchedObject{std::move(*owners), std::move(*bpf), std::move(*mapped_cpus), std::move(*rows)});
+      });
+}
+
+vitald_sched_row SchedObject::row(std::uint32_t slot) const {
+  vitald_sched_row sum{};
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
+    sum = OwnerTotals<vitald_sched_row>::sum(sum, rows[cpu * owners->size() + slot]);
+  return sum;
+}
+
+SchedObject::Running SchedObject::running() const {
+  Running r;
+  auto* clock = bpf.form() == HookForm::tp_btf ? bpf.skel().progs.read_clock : bpf.skel().progs.read_clock_raw;
+  if (bpf_prog_test_run_opts(bpf_program__fd(clock), nullptr) != 0) return r;
+  r.clock_ns = now_in(bpf.skel().bss->clock_ns);
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
+    if (now_in(cpus[cpu].running) != 0) r.slices.push_back({cpu, now_in(cpus[cpu].slot), now_in(cpus[cpu].since_ns)});
+  return r;
+}
+
+void SchedObject::add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const {
+  for (const auto& s : running.slices) {
+    if (now_in(cpus[s.cpu].since_ns) != s.since_ns || running.clock_ns <= s.since_ns) continue;
+    vitald_sched_row slice{};
+    slice.cpu_ns = running.clock_ns - s.since_ns;
+    totals.add_running(owners->slots().of_slot(s.slot), slice);
+  }
+}
+
+}  // namespace vitald

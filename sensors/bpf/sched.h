@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The BPF object sched: what follows the scheduler.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bpf/include/vitald/sched.h"
+#include "bpf/sched.skel.h"
+#include "sensors/bpf/maps.h"
+#include "sensors/bpf/object.h"
+#include "sensors/bpf/owners.h"
+
+namespace vitald {
+
+enum SchedSignal : std::size_t { kRunqLatency };
+std::span<const Signal> sched_signals();
+
+struct SchedObject {
+  static Result<SignalUse<SchedObject>> use(const Host& host, const Options& options, SchedSignal which);
+
+  // The slices that run, seen before the rows are read; and then the CPU time of those that have not ended meanwhile: a
+  // task alone on its CPU may not be switched for seconds.
+  struct Slice {
+    std::size_t cpu;
+    std::uint32_t slot;
+    std::uint64_t since_ns;
+  };
+  struct Running {
+    std::vector<Slice> slices;
+    std::uint64_t clock_ns = 0;
+  };
+  [[nodiscard]] Running running() const;
+  void add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const;
+  // What a slot has counted, all CPUs added up.
+  [[nodiscard]] vitald_sched_row row(std::uint32_t slot) const;
+
+  std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf
+  BpfObject<sched_bpf> bpf;
+  MappedArray<vitald_sched_cpu> cpus;
+  MappedArray<vitald_sched_row> rows;
+};
+
+}  // namespace vitald

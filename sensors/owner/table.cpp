@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/owner/table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+#include "sensors/owner/hierarchy.h"
+
+namespace vitald {
+namespace {
+
+// A unit that restarts goes on counting, and a container's last values are read.
+constexpr std::int64_t kKeepNs = 300'000'000'000;
+// Names that are looked up: how long after the owner was first seen, and until a container without one is taken for
+// its pod's sandbox.
+constexpr std::int64_t kNamesMayComeNs = 60'000'000'000, kSandboxNs = 10'000'000'000;
+constexpr std::int64_t kOneCycleNs = 10'000'000;
+// Who was told of an owner asks again within this time.
+constexpr std::int64_t kForgetNs = 900'000'000'000;
+
+OwnerPtr named(OwnerId id, Owner owner) {
+  auto n = std::make_shared<NamedOwner>();
+  n->id = id;
+  n->owner = std::move(owner);
+  n->labels = owner_labels(n->owner);
+  return n;
+}
+
+}  // namespace
+
+OwnerTable::OwnerTable(const Host& host) : host_(host), v1_(cpu_hierarchy(host)) {
+  Owner other;
+  other.kind = OwnerKind::other;
+  other.name = "other";
+  other_ = named(kOtherOwner, std::move(other));
+}
+
+void OwnerTable::set_limit(std::size_t limit) {
+  const std::scoped_lock lock(mutex_);
+  limit_ = limit;
+}
+
+OwnerId OwnerTable::of_paths(const CgroupPaths& paths) {
+  const std::scoped_lock lock(mutex_);
+  return find_or_make(paths, host_.clock().boot_ns());
+}
+
+OwnerId OwnerTable::hold(const CgroupPaths& paths) {
+  const std::scoped_lock lock(mutex_);
+  const auto id = find_or_make(paths, host_.clock().boot_ns());
+  if (id != kOtherOwner) ++owners_.at(id).holders;
+  return id;
+}
+
+void OwnerTable::release(OwnerId id) {
+  const std::scoped_lock lock(mutex_);
+  const auto it = owners_.find(now_of(id));
+  if (it == owners_.end() || it->second.holders == 0) return;
+  if (--it->second.holders == 0) it->second.idle_since_ns = host_.clock().boot_ns();
+}
+
+// "0::/system.slice/ssh.service", on v1 "2:cpu,cpuacct:/user.slice".
+OwnerId OwnerTable::of_pid(pid_t pid) {
+  const auto text = read_kernel_file(host_.procfs(fmt::format("{}/cgroup", pid)), KernelFile::Read::records);
+  if (!text) return kOtherOwner;
+  CgroupPaths paths;
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    auto line = take_line(rest);
+    const auto number = parse_int<int>(take_until(line, ':'));
+    take_until(line, ':');
+    if (number == 0) paths.v2 = line;
+    else if (v1_.id != 0 && number == v1_.id) paths.v1 = line;
+  }
+  return of_paths(paths);
+}
+
+OwnerPtr OwnerTable::at(OwnerId id) const {
+  const std::scoped_lock lock(mutex_);
+  const auto it = owners_.find(now_of(id));
+  return it == owners_.end() ? other_ : it->second.named;
+}
+
+std::uint64_t OwnerTable::version() const {
+  const std::scoped_lock lock(mutex_);
+  return version_;
+}
+
+bool OwnerTable::has_room() const {
+  const std::scoped_lock lock(mutex_);
+  return owners_.size() < limit_ || std::ranges::any_of(owners_, [](const auto& o) { return o.second.holders == 0; });
+}
+
+OwnerTable::Stats OwnerTable::stats() const {
+  const std::scoped_lock lock(mutex_);
+  return {owners_.size(), turned_away_};
+}
+
+OwnerId OwnerTable::now_of(OwnerId id) const {
+  for (auto it = gone_.find(id); it != gone_.end(); it = gone_.find(id)) id = it->second.instead;
+  return id;
+}
+
+OwnerId OwnerTable::find_or_make(const CgroupPaths& paths, std::int64_t now_ns) {
+  auto by_path = owner_from_paths(paths.v2, paths.v1);
+  auto owner = by_path;
+  const bool complete = resolver_.name(owner, false);
+  auto found = by_name_.find({owner.kind, owner.name});
+  // Somebody inside a unit has called a container of his own like one that is not his.
+  if (found != by_name_.end() && owners_.at(found->second).named->owner.within != owner.within) {
+    owner.name += " in " + (owner.within.empty() ? std::string("host") : owner.within);
+    found = by_name_.find({owner.kind, owner.name});
+  }
+  if (found != by_name_.end()) {
+    owners_.at(found->second).idle_since_ns = now_ns;
+    return found->second;
+  }
+  if (owners_.size() >= limit_) drop_idle(now_ns, 0);
+  if (owners_.size() >= limit_) {
+    ++turned_away_;
+    return kOtherOwner;
+  }
+  const auto id = next_++;
+  auto& entry = owners_[id];
+  entry.by_path = std::move(by_path);
+  entry.made_ns = entry.idle_since_ns = now_ns;
+  entry.name_may_come = !complete;
+  if (!complete) unnamed_.push_back(id);
+  call(entry, id, std::move(owner));
+  return id;
+}
+
+void OwnerTable::call(Entry& entry, OwnerId id, Owner owner) {
+  if (entry.named) by_name_.erase({entry.named->owner.kind, entry.named->owner.name});
+  by_name_[{owner.kind, owner.name}] = id;
+  entry.named = named(id, std::move(owner));
+  ++version_;
+}
+
+void OwnerTable::name_again(OwnerId id, std::int64_t now_ns) {
+  auto& entry = owners_.at(id);
+  auto owner = entry.by_path;
+  const auto age_ns = now_ns - entry.made_ns;
+  entry.name_may_come = !resolver_.name(owner, age_ns >= kSandboxNs) && age_ns < kNamesMayComeNs;
+  if (owner == entry.named->owner) return;
+  const auto same = by_name_.find({owner.kind, owner.name});
+  if (same == by_name_.end() || same->second == id) return call(entry, id, std::move(owner));
+  auto& into = owners_.at(same->second);
+  into.holders += entry.holders;
+  into.idle_since_ns = now_ns;
+  forget(id, same->second, now_ns);
+}
+
+void OwnerTable::cycle(std::int64_t now_ns) {
+  if (const std::unique_lock alone(reading_, std::try_to_lock); alone) {
+    const auto wanted = [&] {
+      const std::scoped_lock lock(mutex_);
+      return resolver_.wanted(now_ns);
+    }();
+    if (!wanted.nothing()) {
+      auto names = OwnerResolver::read(host_, wanted);
+      const std::scoped_lock lock(mutex_);
+      resolver_.take(std::move(names), wanted);
+      name_unnamed(now_ns);
+    }
+  }
+  const std::scoped_lock lock(mutex_);
+  if (cycle_ns_ != 0 && now_ns >= cycle_ns_ && now_ns - cycle_ns_ < kOneCycleNs) return;
+  cycle_ns_ = now_ns;
+  name_unnamed(now_ns);
+  drop_idle(now_ns, kKeepNs);
+  std::erase_if(gone_, [&](const auto& g) { return now_ns - g.second.since_ns > kForgetNs; });
+}
+
+void OwnerTable::name_unnamed(std::int64_t now_ns) {
+  std::erase_if(unnamed_, [&](OwnerId id) {
+    if (!owners_.contains(id)) return true;
+    name_again(id, now_ns);
+    const auto it = owners_.find(id);
+    return it == owners_.end() || !it->second.name_may_come;
+  });
+}
+
+void OwnerTable::drop_idle(std::int64_t now_ns, std::int64_t keep_ns) {
+  for (auto it = owners_.begin(); it != owners_.end();) {
+    const auto& [id, entry] = *it++;
+    if (entry.holders == 0 && now_ns - entry.idle_since_ns >= keep_ns) forget(id, kOtherOwner, now_ns);
+  }
+}
+
+void OwnerTable::forget(OwnerId id, OwnerId instead, std::int64_t now_ns) {
+  const auto it = owners_.find(id);
+  const auto& owner = it->second.named->owner;
+  if (const auto name = by_name_.find({owner.kind, owner.name}); name != by_name_.end() && name->second == id)
+    by_name_.erase(name);
+  owners_.erase(it);
+  gone_[id] = {instead, now_ns};
+  ++version_;
+}
+
+}  // namespace vitald

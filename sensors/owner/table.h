@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every owner on this host, once, for all that count per owner: host.shared<OwnerTable>(). An owner lives while
+// somebody holds it and some minutes longer; its name may come late, and then it is the same owner called otherwise, or
+// one with another that was called so before. Any thread; names are read from their
+// directories outside of the lock, by one at a time: who comes meanwhile goes on without.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/host.h"
+#include "sensors/owner/hierarchy.h"
+#include "sensors/owner/resolver.h"
+
+namespace vitald {
+
+// Of one task's cgroup on v2, and where the host has one, in the v1 hierarchy that is looked at.
+struct CgroupPaths {
+  std::string v2, v1;
+};
+
+class OwnerTable {
+ public:
+  explicit OwnerTable(const Host& host);
+
+  // How many owners besides "other" there may be at once.
+  void set_limit(std::size_t limit);
+
+  // The owner by its cgroups, made when new; "other" where there is no room. Kept for some minutes.
+  OwnerId of_paths(const CgroupPaths& paths);
+  // Whose a process is now; "other" when it is gone.
+  OwnerId of_pid(pid_t pid);
+  // The same, and kept until as many release() as hold().
+  OwnerId hold(const CgroupPaths& paths);
+  void release(OwnerId id);
+
+  // As it is called now. One that was dropped is "other", one that became one with another is that one.
+  OwnerPtr at(OwnerId id) const;
+  // Another number than before when any owner was made, named or dropped.
+  [[nodiscard]] std::uint64_t version() const;
+
+  // Names that were not known, owners that nobody holds any more. To be called after new owners were made and before
+  // they are shown: then they have their names from the start.
+  void cycle(std::int64_t now_ns);
+
+  // For one more owner, or there is one that nobody holds.
+  [[nodiscard]] bool has_room() const;
+
+  struct Stats {
+    std::size_t owners = 0;         // besides "other"
+    std::uint64_t turned_away = 0;  // times that somebody became "other" for want of room
+  };
+  [[nodiscard]] Stats stats() const;
+
+ private:
+  using Key = std::pair<OwnerKind, std::string>;
+  struct Entry {
+    OwnerPtr named;
+    Owner by_path;  // without the names that are looked up
+    std::uint32_t holders = 0;
+    std::int64_t made_ns = 0, idle_since_ns = 0;
+    bool name_may_come = false;
+  };
+  OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns);
+  OwnerId now_of(OwnerId id) const;
+  void call(Entry& entry, OwnerId id, Owner owner);
+  void name_unnamed(std::int64_t now_ns);
+  void name_again(OwnerId id, std::int64_t now_ns);
+  void drop_idle(std::int64_t now_ns, std::int64_t keep_ns);
+  void forget(OwnerId id, OwnerId instead, std::int64_t now_ns);
+
+  const Host& host_;
+  const V1Hierarchy v1_;
+  std::mutex reading_;  // taken before mutex_, and never waited for
+  mutable std::mutex mutex_;
+  // All guarded by mutex_.
+  OwnerResolver resolver_;
+  std::size_t limit_ = 1024;
+  OwnerId next_ = kOtherOwner + 1;
+  OwnerPtr other_;
+  std::map<OwnerId, Entry> owners_;
+  std::map<Key, OwnerId> by_name_;
+  struct Gone {
+    OwnerId instead;
+    std::int64_t since_ns;
+  };
+  std::unordered_map<OwnerId, Gone> gone_;
+  std::vector<OwnerId> unnamed_;
+  std::uint64_t version_ = 1, turned_away_ = 0;
+  std::int64_t cycle_ns_ = 0;
+};
+
+}  // namespace vitald

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/owner/table.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "sensors/owner/cgroups.h"
+#include "sensors/owner/slots.h"
+#include "sensors/owner/totals.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+const std::string kId = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const std::string kUid = "3f1f2b1c-9b5e-4d7e-8d35-2a7f6d1c0e55";
+
+struct Row {
+  std::uint64_t cpu_ns, switches;
+};
+using Totals = OwnerTotals<Row>;
+
+class OwnerTableTest : public testing::Test {
+ protected:
+  OwnerTableTest()
+      : tree_("loadavg"),
+        host_({tree_.root() + "/proc", tree_.root() + "/sys", tree_.root() + "/root", ""}, &clock_),
+        table_(host_.shared<OwnerTable>()) {
+    clock_.advance_ns(1000 * kSecond);
+  }
+  OwnerId hold(const std::string& path) { return table_.hold({path, ""}); }
+  std::string name(OwnerId id) { return table_.at(id)->owner.name; }
+  void later(std::int64_t ns) {
+    clock_.advance_ns(ns);
+    table_.cycle(clock_.boot_ns());
+  }
+  static std::string text(Totals& totals) {
+    totals.begin_round();
+    totals.end_round();
+    std::string out;
+    for (const auto& e : totals.entries()) out += e.owner->owner.name + "=" + std::to_string(e.shown.cpu_ns) + " ";
+    return out;
+  }
+
+  FakeClock clock_;
+  CollectorFixture tree_;
+  Host host_;
+  OwnerTable& table_;
+};
+
+TEST_F(OwnerTableTest, OneOwnerOfManyCgroups) {
+  const auto a = hold("/system.slice/a.service"), again = hold("/system.slice/a.service/worker");
+  EXPECT_NE(a, kOtherOwner);
+  EXPECT_EQ(a, again);
+  EXPECT_EQ(name(a), "a.service");
+}
+
+TEST_F(OwnerTableTest, StaysAWhileThenIsOther) {
+  Totals totals(table_);
+  const auto a = hold("/system.slice/a.service");
+  totals.add(a, {5, 0});
+  table_.release(a);
+  later(299 * kSecond);
+  EXPECT_EQ(text(totals), "other=0 a.service=5 ");
+  EXPECT_EQ(hold("/system.slice/a.service"), a) << "a unit that restarts goes on counting";
+  later(1000 * kSecond);
+  EXPECT_EQ(text(totals), "other=0 a.service=5 ");
+  table_.release(a);
+  later(301 * kSecond);
+  EXPECT_EQ(text(totals), "other=5 ");
+  EXPECT_NE(hold("/system.slice/a.service"), a) << "an id is never used again";
+  EXPECT_EQ(name(a), "other");
+}
+
+TEST_F(OwnerTableTest, Limit) {
+  table_.set_limit(2);
+  const auto a = hold("/a"), b = hold("/b");
+  EXPECT_EQ(hold("/c"), kOtherOwner);
+  EXPECT_FALSE(table_.has_room());
+  EXPECT_EQ(table_.stats().turned_away, 1u);
+  table_.release(a);
+  EXPECT_TRUE(table_.has_room());
+  EXPECT_EQ(name(hold("/c")), "/c") << "the one that nobody holds makes room";
+  EXPECT_EQ(name(a), "other");
+  EXPECT_EQ(name(b), "/b");
+}
+
+TEST_F(OwnerTableTest, ALateNameMovesWhatWasCounted) {
+  Totals totals(table_);
+  const auto early = hold("/kubepods/pod" + kUid + "/" + kId);
+  totals.add(early, {7, 1});
+  later(kSecond);
+  EXPECT_EQ(text(totals), "other=0 0123456789ab=7 ");
+  tree_.write("root/var/log/containers/web_default_nginx-" + kId + ".log", "");
+  later(5 * kSecond);
+  EXPECT_EQ(text(totals), "other=0 default/web/nginx=7 ");
+  EXPECT_EQ(name(early), "default/web/nginx");
+}
+
+// The container was restarted: an owner of that name is there already, with what the one before counted.
+TEST_F(OwnerTableTest, ALateNameThatIsTakenMakesThemOne) {
+  Totals totals(table_);
+  const std::string before = "f" + kId.substr(1);
+  tree_.write("root/var/log/containers/web_default_nginx-" + before + ".log", "");
+  const auto first = hold("/kubepods/pod" + kUid + "/" + before);
+  totals.add(first, {100, 0});
+  later(6 * kSecond);
+  const auto second = hold("/kubepods/pod" + kUid + "/" + kId);
+  totals.add(second, {7, 0});
+  later(kSecond);
+  EXPECT_EQ(text(totals), "other=0 default/web/nginx=100 0123456789ab=7 ");
+  tree_.write("root/var/log/containers/web_default_nginx-" + kId + ".log", "");
+  later(5 * kSecond);
+  EXPECT_EQ(text(totals), "other=0 default/web/nginx=107 ");
+  totals.add(second, {1, 0});
+  EXPECT_EQ(text(totals), "other=0 default/web/nginx=108 ") << "also by its old id";
+  table_.release(first);
+  table_.release(second);
+  later(301 * kSecond);
+  EXPECT_EQ(text(totals), "other=108 ");
+}
+
+TEST_F(OwnerTableTest, AContainerOfSomebodysIsNotTheHosts) {
+  const auto hosts = hold("/docker/" + kId), users = hold("/user.slice/user@1000.service/docker-" + kId + ".scope");
+  EXPECT_EQ(name(hosts), kId.substr(0, 12));
+  EXPECT_EQ(name(users), kId.substr(0, 12) + " in user@1000.service");
+}
+
+TEST_F(OwnerTableTest, OfAProcess) {
+  tree_.write("proc/self/cgroup", "2:cpu,cpuacct:/\n0::/\n");
+  const Host host({tree_.root() + "/proc", tree_.root() + "/sys", tree_.root() + "/root", ""}, &clock_);
+  auto& table = host.shared<OwnerTable>();
+  tree_.write("proc/12/cgroup", "4:memory:/x\n2:cpu,cpuacct:/docker/" + kId + "\n0::/system.slice/docker.service\n");
+  tree_.write("proc/13/cgroup", "0::/system.slice/ssh.service\n");
+  EXPECT_EQ(table.at(table.of_pid(12))->owner.name, kId.substr(0, 12));
+  EXPECT_EQ(table.at(table.of_pid(13))->owner.name, "ssh.service");
+  EXPECT_EQ(table.of_pid(14), kOtherOwner);
+}
+
+TEST_F(OwnerTableTest, ShownNeverGoesBack) {
+  Totals totals(table_);
+  const auto a = hold("/a");
+  const auto round = [&](std::uint64_t running) {
+    totals.begin_round();
+    totals.add_running(a, {running, 0});
+    totals.end_round();
+    return totals.entries().back().shown.cpu_ns;
+  };
+  EXPECT_EQ(round(5), 5u);
+  EXPECT_EQ(round(4), 5u);
+  EXPECT_EQ(round(6), 6u);
+}
+
+TEST_F(OwnerTableTest, Fields) {
+  static constexpr MetricDesc kCpu{"vitald_owner_cpu_seconds_total"}, kSwitches{"vitald_owner_context_switches_total"};
+  static constexpr OwnerField kFields[] = {{kCpu, offsetof(Row, cpu_ns), 1e9},
+                                           {kSwitches, offsetof(Row, switches), 1, {"kind", "voluntary"}}};
+  Totals totals(table_);
+  totals.add(hold("/system.slice/a.service"), {2'500'000'000, 3});
+  totals.begin_round();
+  totals.end_round();
+  BatchWriter writer("test");
+  writer.begin(0);
+  emit_fields<Row>(kFields, totals.entries(), writer);
+  const auto batch = writer.finish({}, 0, 0);
+  std::string text;
+  for (const auto& s : batch->layout->samples())
+    text += std::string(batch->layout->prefix(s)) + std::to_string(batch->values[s.value]) + "\n";
+  EXPECT_EQ(
+      text,
+      "vitald_owner_cpu_seconds_total{owner=\"other\",owner_kind=\"other\"} 0.000000\n"
+      "vitald_owner_cpu_seconds_total{owner=\"a.service\",owner_kind=\"unit\"} 2.500000\n"
+      "vitald_owner_context_switches_total{kind=\"voluntary\",owner=\"other\",owner_kind=\"other\"} 0.000000\n"
+      "vitald_owner_context_switches_total{kind=\"voluntary\",owner=\"a.service\",owner_kind=\"unit\"} 3.000000\n");
+}
+
+// The kernel's side, played: cgroups that come and go, tasks that count in them, a rmdir that is not told.
+class FakeKernel final : public SlotMaps {
+ public:
+  explicit FakeKernel(std::uint32_t size) : rows(size), slots_(size) {
+    for (std::uint32_t slot = size; --slot > 0;) free_.push_back(slot);
+  }
+  // As find_slot() and the program after it do.
+  void charge(const std::string& path, std::uint64_t ns) {
+    charged += ns;
+    rows[slot_of(path)].cpu_ns += ns;
+  }
+  void rmdir(const std::string& path, bool told = true) {
+    removed_.insert(path);
+    const auto it = by_path_.find(path);
+    if (it != by_path_.end() && told) slots_[it->second].dead = true;
+  }
+  [[nodiscard]] std::size_t free() const { return free_.size(); }
+
+  [[nodiscard]] std::uint32_t size() const override { return static_cast<std::uint32_t>(slots_.size()); }
+  [[nodiscard]] bool used(std::uint32_t slot) const override { return slots_[slot].used; }
+  [[nodiscard]] bool dead(std::uint32_t slot) const override { return slots_[slot].dead; }
+  [[nodiscard]] CgroupPaths paths(std::uint32_t slot) const override { return {slots_[slot].path, ""}; }
+  [[nodiscard]] bool removed_unseen(std::uint32_t slot, const CgroupPaths&) const override {
+    return removed_.contains(slots_[slot].path);
+  }
+  void forget(std::uint32_t slot) override {
+    by_path_.erase(slots_[slot].path);
+    slots_[slot] = {};
+  }
+  void give_back(const std::vector<std::uint32_t>& slots) override {
+    free_.insert(free_.end(), slots.begin(), slots.end());
+  }
+
+  std::vector<Row> rows;
+  std::uint64_t charged = 0;
+
+ private:
+  std::uint32_t slot_of(const std::string& path) {
+    if (const auto it = by_path_.find(path); it != by_path_.end()) return it->second;
+    if (free_.empty()) return 0;
+    const auto slot = free_.back();
+    free_.pop_back();
+    slots_[slot] = {true, removed_.contains(path), path};  // a task of a removed cgroup that still exits
+    return by_path_[path] = slot;
+  }
+  struct Slot {
+    bool used = false, dead = false;
+    std::string path;
+  };
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+  std::map<std::string, std::uint32_t> by_path_;
+  std::set<std::string> removed_;
+};
+
+class Churn : public OwnerTableTest {
+ protected:
+  explicit Churn(std::uint32_t size = 17)
+      : kernel_(size),
+        slots_(host_, table_, kernel_),
+        counted_(slots_, table_, size, [this](std::uint32_t slot) { return kernel_.rows[slot]; }) {
+    table_.set_limit(size - 1);
+  }
+  std::map<std::string, std::uint64_t> round(std::int64_t later_ns = kSecond) {
+    clock_.advance_ns(later_ns);
+    std::map<std::string, std::uint64_t> shown;
+    counted_.round([](auto&) {},
+                   [&](auto entries) {
+                     by_id_.clear();
+                     for (const auto& e : entries) {
+                       shown[e.owner->owner.name] += e.shown.cpu_ns;
+                       by_id_[e.owner->id] = e.shown.cpu_ns;
+                     }
+                   });
+    return shown;
+  }
+  std::map<OwnerId, std::uint64_t> by_id_;
+  FakeKernel kernel_;
+  OwnerSlots slots_;
+  SlotTotals<Row> counted_;
+};
+
+TEST_F(Churn, NamesFromTheFirstRound) {
+  tree_.write("root/var/log/containers/web_default_nginx-" + kId + ".log", "");
+  kernel_.charge("/kubepods/pod" + kUid + "/" + kId, 5);
+  EXPECT_EQ(round(), (std::map<std::string, std::uint64_t>{{"other", 0}, {"default/web/nginx", 5}}));
+}
+
+TEST_F(Churn, ALastSliceIsOthers) {
+  kernel_.charge("/a", 5);
+  round();
+  kernel_.rmdir("/a");
+  round();
+  kernel_.charge("/a", 1);  // still found
+  EXPECT_EQ(round()["/a"], 6u);
+  EXPECT_EQ(round()["other"], 0u);
+  EXPECT_EQ(kernel_.free(), 16u);
+}
+
+TEST_F(Churn, ASlotIsNotLostWhoseEndWasNotTold) {
+  kernel_.charge("/a", 5);
+  kernel_.rmdir("/a", false);
+  for (int i = 0; i < 70; ++i) round();
+  EXPECT_EQ(kernel_.free(), 16u);
+  kernel_.charge("/a", 1);  // and one that is begun after it
+  for (int i = 0; i < 4; ++i) round();
+  EXPECT_EQ(kernel_.free(), 16u);
+}
+
+TEST_F(Churn, OwnersComeBack) {
+  table_.set_limit(2);
+  for (const auto* path : {"/a", "/b", "/c"}) kernel_.charge(path, 10);
+  auto shown = round();
+  EXPECT_EQ(shown["other"], 10u);
+  kernel_.rmdir("/a");
+  for (int i = 0; i < 4; ++i) round();
+  kernel_.charge("/c", 3);
+  shown = round();
+  EXPECT_EQ(shown["/c"], 3u) << "no longer other";
+  EXPECT_EQ(shown["other"], 20u);
+}
+
+TEST_F(Churn, ASecondReaderMissesNothing) {
+  SlotTotals<Row> second(slots_, table_, kernel_.size(), [this](std::uint32_t slot) { return kernel_.rows[slot]; });
+  kernel_.charge("/a", 5);
+  round();
+  kernel_.rmdir("/a");
+  for (int i = 0; i < 6; ++i) round();  // the first one alone has rounds
+  kernel_.charge("/b", 7);              // in the same slot
+  std::map<std::string, std::uint64_t> shown;
+  clock_.advance_ns(kSecond);
+  second.round([](auto&) {},
+               [&](auto entries) {
+                 for (const auto& e : entries) shown[e.owner->owner.name] += e.shown.cpu_ns;
+               });
+  EXPECT_EQ(shown, (std::map<std::string, std::uint64_t>{{"other", 0}, {"/a", 5}, {"/b", 7}}));
+}
+
+// Whatever comes, goes, is named late, restarts or finds no room: the sum is what the kernel has charged, and nothing
+// that is shown goes back.
+TEST_F(Churn, SumsAreConserved) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const auto any = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+    std::vector<std::string> alive;
+    std::map<OwnerId, std::uint64_t> last;
+    unsigned made = 0;
+    for (int step = 0; step < 300; ++step) {
+      switch (any(6)) {
+        case 0:
+        case 1: {
+          const auto number = std::to_string(seed * 100'000 + made++);
+          const auto id = kId.substr(0, 64 - number.size()) + number;
+          alive.push_back(any(2) ? "/kubepods/pod" + kUid + "/" + id
+                                 : "/system.slice/" + std::to_string(any(8)) + ".service/" + number);
+          break;
+        }
+        case 2:
+          if (alive.empty()) break;
+          kernel_.rmdir(alive[any(static_cast<unsigned>(alive.size()))], any(8) != 0);
+          break;
+        case 3:
+          if (alive.empty()) break;
+          if (const auto& path = alive[any(static_cast<unsigned>(alive.size()))]; path.starts_with("/kubepods"))
+            tree_.write("root/var/log/containers/web_default_c" + std::to_string(any(3)) + "-" +
+                            path.substr(path.size() - 64) + ".log",
+                        "");
+          break;
+        default:
+          for (unsigned i = any(20); i > 0 && !alive.empty(); --i)
+            kernel_.charge(alive[alive.size() - 1 - any(std::min<unsigned>(static_cast<unsigned>(alive.size()), 12))],
+                           1 + any(1000));
+      }
+      const auto shown = round(static_cast<std::int64_t>(1 + any(10)) * kSecond);
+      std::uint64_t sum = 0;
+      for (const auto& [owner, ns] : shown) sum += ns;
+      ASSERT_EQ(sum, kernel_.charged) << "step " << step;
+      for (const auto& [id, ns] : last)
+        if (const auto now = by_id_.find(id); now != by_id_.end()) {
+          ASSERT_GE(now->second, ns) << table_.at(id)->owner.name << " in step " << step;
+        }
+      last = by_id_;
+    }
+  }
+}
+
+TEST(CgroupFolders, IsStillThere) {
+  CollectorFixture tree("loadavg");
+  const Host host({tree.root() + "/proc", tree.root() + "/sys", tree.root() + "/root", ""});
+  tree.write("proc/self/mounts", "cgroup2 " + tree.root() + "/sys cgroup2 rw 0 0\n");
+  const CgroupFolders part(host, {});
+  EXPECT_EQ(part.on_v2("/nowhere", 7), std::nullopt) << "not the whole hierarchy: its root's number is not 1";
+  const Host real;
+  const auto v1 = cpu_hierarchy(real);
+  const CgroupFolders folders(real, v1);
+  for (const auto& found : {folders.on_v2("/vitald-is-not-there", 7), folders.on_v1("/vitald-is-not-there", 7)})
+    if (found) {
+      EXPECT_FALSE(*found);
+    }
+  EXPECT_EQ(folders.on_v2("/a/...", 7), std::nullopt);
+}
+
+}  // namespace
+}  // namespace vitald
