@@ -13,6 +13,7 @@ namespace vitald {
 namespace {
 
 constexpr std::size_t kIdSize = 64, kShortId = 12;
+constexpr std::size_t kGuestsAsked = 4096;  // remembered
 constexpr std::int64_t kReadAgainNs = 5'000'000'000;
 
 bool is_hex(std::string_view s) {
@@ -294,8 +295,11 @@ void read_libvirt(const Host& host, std::span<const Owner> guests, OwnerNames& n
 }  // namespace
 
 OwnerResolver::Wanted OwnerResolver::wanted(std::int64_t now_ns) {
-  if (wanted_.nothing() || (read_ns_ != 0 && now_ns - read_ns_ < kReadAgainNs)) return {};
+  const bool anew = std::ranges::any_of(wanted_.guests, [&](const Owner& g) { return !asked_.contains(g.guest_id); });
+  if (wanted_.nothing() || (!anew && read_ns_ != 0 && now_ns - read_ns_ < kReadAgainNs)) return {};
   read_ns_ = now_ns;
+  if (asked_.size() > kGuestsAsked) asked_.clear();
+  for (const auto& g : wanted_.guests) asked_.insert(g.guest_id);
   return std::exchange(wanted_, {});
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,7 +56,7 @@ class OwnerResolver {
     std::vector<Owner> guests;
     [[nodiscard]] bool nothing() const { return !kubelet && guests.empty(); }
   };
-  // What name() did not find, when it is time to read again.
+  // What name() did not find, when it is time to read again: at once for a guest that was never asked for.
   Wanted wanted(std::int64_t now_ns);
   static OwnerNames read(const Host& host, const Wanted& wanted);
   void take(OwnerNames names, const Wanted& wanted);
@@ -66,6 +67,7 @@ class OwnerResolver {
 
   OwnerNames names_;
   Wanted wanted_;
+  std::set<std::string, std::less<>> asked_;  // guests, by number
   std::int64_t read_ns_ = 0;
 };
 

@@ -108,7 +108,8 @@ OwnerId OwnerTable::find_or_make(const CgroupPaths& paths, std::int64_t now_ns) 
   auto by_path = owner_from_paths(paths.v2, paths.v1);
   auto owner = by_path;
   const bool complete = resolver_.name(owner, false);
-  auto found = by_name_.find({owner.kind, owner.name});
+  const bool provisional = !complete && owner.kind == OwnerKind::guest;
+  auto found = by_name_.find(key_of(owner, provisional));
   // Somebody inside a unit has called a container of his own like one that is not his.
   if (found != by_name_.end() && owners_.at(found->second).named->owner.within != owner.within) {
     owner.name += " in " + (owner.within.empty() ? std::string("host") : owner.within);
@@ -129,13 +130,18 @@ OwnerId OwnerTable::find_or_make(const CgroupPaths& paths, std::int64_t now_ns) 
   entry.made_ns = entry.idle_since_ns = now_ns;
   entry.name_may_come = !complete;
   if (!complete) unnamed_.push_back(id);
-  call(entry, id, std::move(owner));
+  call(entry, id, std::move(owner), provisional);
   return id;
 }
 
-void OwnerTable::call(Entry& entry, OwnerId id, Owner owner) {
-  if (entry.named) by_name_.erase({entry.named->owner.kind, entry.named->owner.name});
-  by_name_[{owner.kind, owner.name}] = id;
+OwnerTable::Key OwnerTable::key_of(const Owner& owner, bool provisional) {
+  return {owner.kind, provisional ? owner.name + '\n' + owner.guest_id : owner.name};
+}
+
+void OwnerTable::call(Entry& entry, OwnerId id, Owner owner, bool provisional) {
+  if (entry.named) by_name_.erase(key_of(entry.named->owner, entry.provisional));
+  by_name_[key_of(owner, provisional)] = id;
+  entry.provisional = provisional;
   entry.named = named(id, std::move(owner));
   ++version_;
 }
@@ -145,9 +151,9 @@ void OwnerTable::name_again(OwnerId id, std::int64_t now_ns) {
   auto owner = entry.by_path;
   const auto age_ns = now_ns - entry.made_ns;
   entry.name_may_come = !resolver_.name(owner, age_ns >= kSandboxNs) && age_ns < kNamesMayComeNs;
-  if (owner == entry.named->owner) return;
-  const auto same = by_name_.find({owner.kind, owner.name});
-  if (same == by_name_.end() || same->second == id) return call(entry, id, std::move(owner));
+  if (owner == entry.named->owner && !entry.provisional) return;
+  const auto same = by_name_.find(key_of(owner, false));
+  if (same == by_name_.end() || same->second == id) return call(entry, id, std::move(owner), false);
   auto& into = owners_.at(same->second);
   into.holders += entry.holders;
   into.idle_since_ns = now_ns;
@@ -193,8 +199,9 @@ void OwnerTable::drop_idle(std::int64_t now_ns, std::int64_t keep_ns) {
 
 void OwnerTable::forget(OwnerId id, OwnerId instead, std::int64_t now_ns) {
   const auto it = owners_.find(id);
-  const auto& owner = it->second.named->owner;
-  if (const auto name = by_name_.find({owner.kind, owner.name}); name != by_name_.end() && name->second == id)
+  const auto& entry = it->second;
+  if (const auto name = by_name_.find(key_of(entry.named->owner, entry.provisional));
+      name != by_name_.end() && name->second == id)
     by_name_.erase(name);
   owners_.erase(it);
   gone_[id] = {instead, now_ns};

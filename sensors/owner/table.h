@@ -68,10 +68,13 @@ class OwnerTable {
     std::uint32_t holders = 0;
     std::int64_t made_ns = 0, idle_since_ns = 0;
     bool name_may_come = false;
+    // A guest whose name was not looked up yet: its machine's may be another guest's as well.
+    bool provisional = false;
   };
+  static Key key_of(const Owner& owner, bool provisional);
   OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns);
   OwnerId now_of(OwnerId id) const;
-  void call(Entry& entry, OwnerId id, Owner owner);
+  void call(Entry& entry, OwnerId id, Owner owner, bool provisional);
   void name_unnamed(std::int64_t now_ns);
   void name_again(OwnerId id, std::int64_t now_ns);
   void drop_idle(std::int64_t now_ns, std::int64_t keep_ns);

@@ -223,8 +223,29 @@ TEST_F(Names, Guests) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.path);
     EXPECT_EQ(owner(c.path), "owner_kind=guest owner=" + c.guest + " guest=" + c.guest);
-    clock.advance_ns(6'000'000'000);
   }
+}
+
+// Two that differ only in what their machines' names have lost, seen in one cycle.
+TEST_F(Names, GuestsOfOneMachineName) {
+  const auto status = [](const std::string& id, const std::string& name) {
+    return "<domstatus><domain type='kvm' id='" + id + "'><name>" + name + "</name></domain></domstatus>";
+  };
+  tree.write("root/run/libvirt/qemu/a_b.xml", status("1", "a_b"));
+  tree.write("root/run/libvirt/qemu/ab.xml", status("2", "ab"));
+  auto& table = host.shared<OwnerTable>();
+  const auto one = table.hold({"/machine/qemu-1-ab.libvirt-qemu/vcpu0", ""}),
+             same = table.hold({"/machine/qemu-1-ab.libvirt-qemu/emulator", ""}),
+             two = table.hold({"/machine/qemu-2-ab.libvirt-qemu/vcpu0", ""});
+  EXPECT_EQ(one, same);
+  table.cycle(clock.boot_ns());
+  EXPECT_EQ(table.at(one)->owner.name, "a_b");
+  EXPECT_EQ(table.at(two)->owner.name, "ab");
+  // Without their files they cannot be told apart, and are one.
+  const auto three = table.hold({"/machine/qemu-3-x.libvirt-qemu", ""}),
+             four = table.hold({"/machine/qemu-4-x.libvirt-qemu", ""});
+  table.cycle(clock.boot_ns());
+  EXPECT_EQ(table.at(three)->id, table.at(four)->id);
 }
 
 }  // namespace
