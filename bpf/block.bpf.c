@@ -15,6 +15,7 @@
 
 const volatile bool issue_has_queue = false; /* block_rq_insert/issue(q, rq) before v5.11 */
 const volatile bool trust_request_times = true; /* false in tests */
+const volatile __u32 flush_step = 1u << 4; /* RQF_FLUSH_SEQ: between the steps of a flush, which is not accounted */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -129,16 +130,6 @@ static __always_inline __u32 number_of(struct gendisk *disk, bool direct)
 	return (__u32)FIELD(disk, major) << 20 | ((__u32)FIELD(disk, first_minor) & 0xfffff);
 }
 
-/* Between the steps of a flush: neither the end of the request nor something that is accounted. */
-static __always_inline bool is_a_step(struct request *rq, bool direct)
-{
-	__u32 bit = 4; /* a macro before v6.12 */
-
-	if (bpf_core_enum_value_exists(enum rqf_flags, __RQF_FLUSH_SEQ))
-		bit = bpf_core_enum_value(enum rqf_flags, __RQF_FLUSH_SEQ);
-	return FIELD(rq, rq_flags) & (1u << bit);
-}
-
 static __always_inline bool same_place(struct times *seen, struct request *rq, bool direct)
 {
 	__u64 first = FIELD(rq, __sector);
@@ -187,7 +178,7 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 			row->errors++;
 		return 0;
 	}
-	if (is_a_step(rq, direct))
+	if (FIELD(rq, rq_flags) & flush_step)
 		return 0;
 	if (error)
 		row->errors++;

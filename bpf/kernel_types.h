@@ -108,8 +108,5 @@ enum cgroup_subsys_id {
 	cpuacct_cgrp_id,
 	memory_cgrp_id,
 };
-enum rqf_flags {
-	__RQF_FLUSH_SEQ = 4,
-};
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -51,6 +52,19 @@ std::vector<std::pair<std::uint64_t, int>> tracepoints_of(const btf* b) {
   return all;
 }
 
+// An enumerator by its name alone: that of requests' flags had none for its enum until 6.13 or so, and then CO-RE does
+// not find it.
+std::optional<std::uint32_t> enumerator(const btf* b, std::string_view name) {
+  for (__u32 id = 1; id < btf__type_cnt(b); ++id) {
+    const auto* type = btf__type_by_id(b, id);
+    if (!btf_is_enum(type)) continue;
+    const auto* values = btf_enum(type);
+    for (int i = 0; i < btf_vlen(type); ++i)
+      if (name == btf__name_by_offset(b, values[i].name_off)) return static_cast<std::uint32_t>(values[i].val);
+  }
+  return std::nullopt;
+}
+
 // /proc/self/schedstat: "277274 0 1": time on CPU, time waiting, times run. All 0 where the kernel has SCHED_INFO but
 // keeps it switched off (before 5.14 with delayacct off).
 bool sched_info_is_on() {
@@ -76,6 +90,7 @@ KernelFacts::KernelFacts(const Host& host) {
   }
   if (const std::unique_ptr<btf, FreeBtf> b(btf__load_vmlinux_btf()); b) {
     tracepoints_ = tracepoints_of(b.get());
+    if (const auto bit = enumerator(b.get(), "__RQF_FLUSH_SEQ"); bit && *bit < 32) flush_step = 1u << *bit;
     keeps_last_queued = has_field(b.get(), "sched_info", "last_queued") &&
                         has_field(b.get(), "sched_entity", "cfs_rq") && sched_info_is_on();
   } else {

@@ -18,10 +18,11 @@ namespace vitald {
 struct KernelFacts {
   explicit KernelFacts(const Host& host);
 
-  std::string missing;              // why there is no BTF; empty when there is
-  bool keeps_last_queued = false;   // sched_info.last_queued and sched_entity.cfs_rq
-  bool trust_request_times = true;  // false: as if no disk's requests came with times
-  bool tp_btf = true;               // false makes every object start at the second rung of the ladder
+  std::string missing;                 // why there is no BTF; empty when there is
+  bool keeps_last_queued = false;      // sched_info.last_queued and sched_entity.cfs_rq
+  bool trust_request_times = true;     // false: as if no disk's requests came with times
+  std::uint32_t flush_step = 1u << 4;  // RQF_FLUSH_SEQ in request.rq_flags: a macro first, an enumerator since 6.11
+  bool tp_btf = true;                  // false makes every object start at the second rung of the ladder
 
   [[nodiscard]] bool has(std::string_view tracepoint) const { return arguments(tracepoint) >= 0; }
   [[nodiscard]] int arguments(std::string_view tracepoint) const;  // without the leading void *; -1: not there

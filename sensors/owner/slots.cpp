@@ -57,11 +57,11 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   table_.cycle(now_ns);  // not under the lock: names may take their time
   const bool room = table_.has_room();
   const std::scoped_lock lock(mutex_);
-  if (const auto version = table_.version(); version != owners_version_) {
-    owners_version_ = version;
-    for (auto& s : slots_)
-      if (s.owner != kOtherOwner) s.owner = table_.at(s.owner)->id;
-  }
+  const auto changes = table_.changes_since(owners_version_);  // a few, or none
+  owners_version_ = changes.version;
+  for (auto& s : slots_)
+    if (s.owner != kOtherOwner && (changes.all || std::ranges::find(changes.ids, s.owner) != changes.ids.end()))
+      s.owner = table_.at(s.owner)->id;
   for (std::uint32_t slot = 1; slot < slots_.size(); ++slot)
     if (slots_[slot].state != Slot::State::free && step(slot, now_ns, room)) given_back_.push_back(slot);
   if (!given_back_.empty()) maps_.give_back(given_back_);

@@ -17,6 +17,7 @@ constexpr std::int64_t kKeepNs = 300'000'000'000;
 // Names that are looked up: how long after the owner was first seen, and until a container without one is taken for
 // its pod's sandbox.
 constexpr std::int64_t kNamesMayComeNs = 60'000'000'000, kSandboxNs = 10'000'000'000;
+constexpr std::size_t kChangesKept = 1024;
 constexpr std::int64_t kOneCycleNs = 10'000'000;
 // Who was told of an owner asks again within this time.
 constexpr std::int64_t kForgetNs = 900'000'000'000;
@@ -84,9 +85,17 @@ OwnerPtr OwnerTable::at(OwnerId id) const {
   return it == owners_.end() ? other_ : it->second.named;
 }
 
-std::uint64_t OwnerTable::version() const {
+OwnerTable::Changes OwnerTable::changes_since(std::uint64_t version) const {
   const std::scoped_lock lock(mutex_);
-  return version_;
+  Changes c{version_, version == 0 || version_ - version > changes_.size(), {}};
+  if (!c.all) c.ids.assign(changes_.end() - static_cast<std::ptrdiff_t>(version_ - version), changes_.end());
+  return c;
+}
+
+void OwnerTable::changed(OwnerId id) {
+  ++version_;
+  changes_.push_back(id);
+  if (changes_.size() > kChangesKept) changes_.pop_front();
 }
 
 bool OwnerTable::has_room() const {
@@ -143,7 +152,7 @@ void OwnerTable::call(Entry& entry, OwnerId id, Owner owner, bool provisional) {
   by_name_[key_of(owner, provisional)] = id;
   entry.provisional = provisional;
   entry.named = named(id, std::move(owner));
-  ++version_;
+  changed(id);
 }
 
 void OwnerTable::name_again(OwnerId id, std::int64_t now_ns) {
@@ -205,7 +214,7 @@ void OwnerTable::forget(OwnerId id, OwnerId instead, std::int64_t now_ns) {
     by_name_.erase(name);
   owners_.erase(it);
   gone_[id] = {instead, now_ns};
-  ++version_;
+  changed(id);
 }
 
 }  // namespace vitald

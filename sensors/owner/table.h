@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -44,8 +45,13 @@ class OwnerTable {
 
   // As it is called now. One that was dropped is "other", one that became one with another is that one.
   OwnerPtr at(OwnerId id) const;
-  // Another number than before when any owner was made, named or dropped.
-  [[nodiscard]] std::uint64_t version() const;
+  // Owners that were made, named or dropped since a version; `all` when that is too long ago to tell.
+  struct Changes {
+    std::uint64_t version = 0;
+    bool all = false;
+    std::vector<OwnerId> ids;
+  };
+  [[nodiscard]] Changes changes_since(std::uint64_t version) const;
 
   // Names that were not known, owners that nobody holds any more. To be called after new owners were made and before
   // they are shown: then they have their names from the start.
@@ -75,6 +81,7 @@ class OwnerTable {
   OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns);
   OwnerId now_of(OwnerId id) const;
   void call(Entry& entry, OwnerId id, Owner owner, bool provisional);
+  void changed(OwnerId id);
   void name_unnamed(std::int64_t now_ns);
   void name_again(OwnerId id, std::int64_t now_ns);
   void drop_idle(std::int64_t now_ns, std::int64_t keep_ns);
@@ -97,6 +104,7 @@ class OwnerTable {
   };
   std::unordered_map<OwnerId, Gone> gone_;
   std::vector<OwnerId> unnamed_;
+  std::deque<OwnerId> changes_;  // the last of them; the newest made version_
   std::uint64_t version_ = 1, turned_away_ = 0;
   std::int64_t cycle_ns_ = 0;
 };

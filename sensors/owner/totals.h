@@ -88,23 +88,27 @@ class OwnerTotals {
     }
     return entries_[static_cast<std::size_t>(at - entries_.begin())];
   }
-  // Owners that are called otherwise, became one or were dropped.
+  // Owners that are called otherwise, became one or were dropped. One that changes costs that one.
   void follow() {
-    const auto version = table_.version();
-    if (version == version_) return;
-    version_ = version;
-    std::vector<Entry> moved;
-    std::erase_if(entries_, [&](Entry& e) {
-      const auto now = table_.at(e.owner->id);
-      const bool moves = now->id != e.owner->id;
-      e.owner = now;
-      if (moves) moved.push_back(e);
-      return moves;
-    });
-    for (const auto& m : moved) {
-      auto& e = entry(m.owner->id);
-      e.total = sum(e.total, m.total);
-      e.running = sum(e.running, m.running);
+    const auto changes = table_.changes_since(version_);
+    version_ = changes.version;
+    std::vector<OwnerId> ids = changes.ids;
+    if (changes.all)
+      for (const auto& e : entries_) ids.push_back(e.owner->id);
+    for (const auto id : ids) {
+      const auto at = place(id);
+      if (at == entries_.end() || at->owner->id != id) continue;
+      auto now = table_.at(id);
+      auto& e = entries_[static_cast<std::size_t>(at - entries_.begin())];
+      if (now->id == id) {
+        e.owner = std::move(now);
+        continue;
+      }
+      const Entry gone = e;
+      entries_.erase(at);
+      auto& into = entry(now->id);
+      into.total = sum(into.total, gone.total);
+      into.running = sum(into.running, gone.running);
     }
   }
 
