@@ -519,6 +519,59 @@ TEST_F(Probes, SyncedWrites) {
   for (const bool sync : {false, true}) until_seen_whole([&] { check_synced_writes(disk, sync); });
 }
 
+// A disk that comes and goes, as the kernel's own test driver makes it.
+struct PluggedDisk {
+  static bool possible() { return std::system("modprobe -n -q scsi_debug 2>/dev/null") == 0; }
+  PluggedDisk() {
+    if (std::system("modprobe -a sd_mod && modprobe scsi_debug dev_size_mb=8") != 0)
+      throw std::runtime_error("modprobe scsi_debug");
+    for (int i = 0; i < 300 && name.empty(); ++i) {
+      for (const auto& disk : std::filesystem::directory_iterator("/sys/block")) {
+        std::string model;
+        std::ifstream(disk.path() / "device/model") >> model;
+        if (model == "scsi_debug") name = disk.path().filename().string();
+      }
+      usleep(10'000);
+    }
+  }
+  ~PluggedDisk() {
+    for (int i = 0; i < 100 && std::system("rmmod scsi_debug 2>/dev/null") != 0; ++i) usleep(50'000);
+  }
+  PluggedDisk(const PluggedDisk&) = delete;
+  PluggedDisk& operator=(const PluggedDisk&) = delete;
+  void read(int blocks) const {
+    void* buffer = nullptr;
+    if (posix_memalign(&buffer, 4096, 4096) != 0) throw std::bad_alloc();
+    const Fd fd(open(("/dev/" + name).c_str(), O_RDONLY | O_DIRECT));
+    for (int i = 0; i < blocks; ++i)
+      if (pread(fd.get(), buffer, 4096, i * 4096) != 4096) throw std::runtime_error("/dev/" + name);
+    std::free(buffer);
+  }
+  std::string name;
+};
+
+TEST_F(Probes, RowsOfRemovedDisksAreUsedAgain) {
+  if (!PluggedDisk::possible()) GTEST_SKIP() << "no driver scsi_debug";
+  LiveProbe probe("block_latency");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  std::string bytes;
+  {
+    const PluggedDisk disk;
+    ASSERT_FALSE(disk.name.empty());
+    disk.read(1000);
+    bytes = fmt::format("vitald_block_bytes_total{{device=\"{}\",operation=\"read\"}}", disk.name);
+    EXPECT_GE(value(probe.collect(), bytes), 1000 * 4096);
+  }
+  probe.clock.advance_ns(31'000'000'000);
+  EXPECT_FALSE(probe.collect().contains(bytes));
+  const PluggedDisk again;
+  again.read(1);
+  const auto after = probe.collect();
+  EXPECT_GE(value(after, bytes), 4096);
+  EXPECT_LT(value(after, bytes), 1000 * 4096) << "what the disk before it counted is not its";
+}
+
 void check_recorded_block_reads(const Disk& disk) {
   LiveProbe probe("block_latency");
   disk.read(10);

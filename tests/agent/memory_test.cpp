@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/os/memory.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace vitald {
+namespace {
+
+// Pages of a file that were written to before they were made read-only: relocations, a debugger's breakpoint.
+TEST(StartupMemory, WhatWasWrittenStays) {
+  char name[] = "/tmp/vitald-test-XXXXXX";
+  const int fd = mkstemp(name);
+  ASSERT_GE(fd, 0);
+  const std::string text(8192, 'f');
+  ASSERT_EQ(write(fd, text.data(), text.size()), 8192);
+  auto* page = static_cast<char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+  ASSERT_NE(page, MAP_FAILED);
+  std::memcpy(page, "ours", 4);
+  ASSERT_EQ(mprotect(page, 8192, PROT_READ), 0);
+  auto* constant = static_cast<char*>(mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE, fd, 0));
+  ASSERT_NE(constant, MAP_FAILED);
+  ASSERT_EQ(constant[4096], 'f');
+
+  give_back_startup_memory();
+  EXPECT_EQ(std::string_view(page, 5), "oursf");
+  EXPECT_EQ(constant[0], 'f');
+
+  munmap(page, 8192);
+  munmap(constant, 8192);
+  close(fd);
+  unlink(name);
+}
+
+}  // namespace
+}  // namespace vitald
