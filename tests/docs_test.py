@@ -50,7 +50,7 @@ absent = {
     "CHANGELOG.md": {"vitald_oom_kills_total"},
     "docs/adding-a-collector.md": {"--collector.aio", "sensors/proc/aio.cpp", "tests/sensors/aio_test.cpp",
                                    "vitald_aio_requests"},
-    "docs/adding-a-number-per-owner.md": {"vitald_owner_switches_from_idle_total", "vitald_sched_row"},
+    "docs/adding-a-number-per-owner.md": {"vitald_owner_waits_total", "vitald_sched_row"},
     "docs/adding-an-endpoint.md": {"agent/api/uptime.cpp"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
 }
