@@ -4,221 +4,83 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <forward_list>
-#include <functional>
 #include <iterator>
 
-#include "core/text/scan.h"
-#include "core/text/utf8.h"
+#include "core/layout_builder.h"
 
 namespace vitald {
+namespace {
 
-std::string_view Layout::name(const Sample& s) const {
-  const auto line = prefix(s);
-  return line.substr(0, line.find_first_of("{ "));
-}
+// In search of the emit of the run before at which this run goes on: how many are looked at when something other
+// comes (as many as one that went away may have had), and how many for each that comes after it.
+constexpr std::size_t kFirstLook = 2048, kLook = 32;
 
-// Turns what a writer recorded into a Layout. Runs only when something changed, so it may allocate.
-class LayoutBuilder {
- public:
-  explicit LayoutBuilder(const BatchWriter& writer) : writer_(writer), out_(std::make_shared<Layout>()) {}
+}  // namespace
 
-  std::shared_ptr<const Layout> build() {
-    if (const auto* before = writer_.layout_.get()) {  // it will be about as large
-      out_->samples_.reserve(before->samples_.size() + 16);
-      out_->text_.reserve(before->text_.size() + 1024);
-      out_->arena_.reserve(before->arena_.size() + 1024);
-      pieces_.reserve(before->labels_.size() + 32);
-    }
-    for (const auto& emit : writer_.emits_) add(emit);
-    shrink(out_->samples_);
-    shrink(out_->text_);
-    shrink(out_->arena_);
-    // Views into the arena only now: it does not move any more.
-    const std::string_view arena = out_->arena_;
-    out_->labels_.reserve(pieces_.size());
-    for (const auto& p : pieces_)
-      out_->labels_.push_back({arena.substr(p.name, p.name_size), arena.substr(p.value, p.value_size)});
-    out_->pools_ = writer_.pools_;
-    out_->value_count_ = value_;
-    return out_;
-  }
-
- private:
-  // Copies everything: worth it only where much is free.
-  static void shrink(auto& container) {
-    if (container.capacity() - container.size() > container.size() / 8) container.shrink_to_fit();
-  }
-
-  struct Piece {
-    std::size_t name, name_size, value, value_size;
-  };
-  struct Pair {
-    std::string_view name, value;
-  };
-
-  void add(const BatchWriter::Emit& emit) {
-    parts_.clear();
-    const char* at = writer_.keys_.data() + emit.key_offset;
-    for (unsigned i = 0; i < emit.key_parts; ++i) {
-      std::uint32_t size;
-      std::memcpy(&size, at, sizeof size);
-      parts_.emplace_back(at + sizeof size, size);
-      at += sizeof size + size;
-    }
-    auto& pairs = pairs_;
-    pairs.clear();
-    mended_.clear();
-    std::span<const std::string_view> values = parts_;
-    if (emit.kind >= BatchWriter::Kind::labels) {
-      for (std::size_t i = 0; i + 1 < parts_.size(); i += 2) pairs.push_back({parts_[i], valid(parts_[i + 1])});
-    } else {
-      if (emit.kind == BatchWriter::Kind::histogram) values = values.first(values.size() - 1);
-      std::string_view names = emit.desc->labels;
-      for (const auto value : values) pairs.push_back({take_until(names, ','), valid(value)});
-    }
-    if (pairs.size() > 1) std::ranges::sort(pairs, {}, &Pair::name);
-
-    if (emit.kind != BatchWriter::Kind::histogram) {
-      const auto part = emit.kind < BatchWriter::Kind::labels
-                            ? 0
-                            : static_cast<int>(emit.kind) - static_cast<int>(BatchWriter::Kind::labels);
-      sample(emit.desc, static_cast<Part>(part), pairs);
-      return;
-    }
-    const auto bounds = parts_.back();
-    const std::size_t count = bounds.size() / sizeof(double);
-    for (std::size_t i = 0; i <= count; ++i) {
-      std::string le = "+Inf";
-      if (i < count) {
-        double bound;
-        std::memcpy(&bound, bounds.data() + i * sizeof bound, sizeof bound);
-        le = fmt::format("{}", bound);
-      }
-      auto with_le = pairs;
-      with_le.push_back({"le", le});
-      std::ranges::sort(with_le, {}, &Pair::name);
-      sample(emit.desc, Part::bucket, with_le);
-    }
-    sample(emit.desc, Part::sum, pairs);
-    sample(emit.desc, Part::count, pairs);
-  }
-
-  std::string_view valid(std::string_view value) {
-    return is_valid_utf8(value) ? value : mended_.emplace_front(valid_utf8(value));
-  }
-
-  // False when that line was there before. The table is at most half full, by fingerprint; 0 is a free place.
-  bool add_line(std::string_view line, std::uint64_t fingerprint) {
-    if (out_->samples_.size() * 2 >= seen_.size()) {
-      seen_.assign(std::max<std::size_t>(seen_.size() * 2, 64), 0);
-      for (std::size_t i = 0; i < out_->samples_.size(); ++i)
-        *place(out_->samples_[i].fingerprint, {}) = static_cast<std::uint32_t>(i + 1);
-    }
-    auto* const at = place(fingerprint, line);
-    if (*at != 0) return false;
-    *at = static_cast<std::uint32_t>(out_->samples_.size() + 1);
-    return true;
-  }
-  // Where that line is, or would be; without a line: the next free place.
-  std::uint32_t* place(std::uint64_t fingerprint, std::string_view line) {
-    for (std::size_t i = fingerprint;; ++i) {
-      auto& at = seen_[i & (seen_.size() - 1)];
-      if (at == 0) return &at;
-      if (line.empty()) continue;
-      const auto& other = out_->samples_[at - 1];
-      if (other.fingerprint == fingerprint && out_->prefix(other) == line) return &at;
-    }
-  }
-
-  void sample(const MetricDesc* family, Part part, const std::vector<Pair>& pairs) {
-    static constexpr std::string_view kSuffix[] = {"", "_bucket", "_sum", "_count"};
-    std::string& text = out_->text_;
-    const auto offset = text.size();
-    text += family->name;
-    text += kSuffix[static_cast<std::size_t>(part)];
-    char separator = '{';
-    for (const auto& pair : pairs) {
-      text += separator;
-      text += pair.name;
-      text += "=\"";
-      for (const char c : pair.value) {
-        if (c == '\\') text += "\\\\";
-        else if (c == '"') text += "\\\"";
-        else if (c == '\n') text += "\\n";
-        else text += c;
-      }
-      text += '"';
-      separator = ',';
-    }
-    text += pairs.empty() ? " " : "} ";
-
-    const auto index = value_++;
-    const std::string_view line = std::string_view(text).substr(offset);
-    const auto fingerprint = std::hash<std::string_view>{}(line);
-    if (!add_line(line, fingerprint)) {
-      out_->duplicates_.emplace_back(line.substr(0, line.size() - 1));
-      text.resize(offset);
-      return;
-    }
-    Sample s;
-    s.family = family;
-    s.part = part;
-    s.label_count = static_cast<std::uint16_t>(pairs.size());
-    s.first_label = static_cast<std::uint32_t>(pieces_.size());
-    s.text_offset = static_cast<std::uint32_t>(offset);
-    s.text_size = static_cast<std::uint32_t>(line.size());
-    s.value = index;
-    s.fingerprint = fingerprint;
-    out_->samples_.push_back(s);
-    for (const auto& pair : pairs) {
-      std::string& arena = out_->arena_;
-      const auto name = arena.size();
-      arena += pair.name;
-      const auto value = arena.size();
-      arena += pair.value;
-      pieces_.push_back({name, pair.name.size(), value, pair.value.size()});
-    }
-  }
-
-  const BatchWriter& writer_;
-  std::shared_ptr<Layout> out_;
-  std::vector<std::string_view> parts_;
-  std::vector<Piece> pieces_;
-  std::vector<Pair> pairs_;                // of the sample at hand
-  std::forward_list<std::string> mended_;  // what of it was no UTF-8
-  std::vector<std::uint32_t> seen_;        // hash table of 1 + index into samples_
-  std::uint32_t value_ = 0;
-};
-
-void BatchWriter::begin(std::int64_t boot_ns) {
+void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   next_ = 0;
-  changed_ = layout_ == nullptr;
+  in_step_ = true;
+  looks_ = emits_.size() / 2 + 256;  // a run in which all is new costs little more than a first one
+  changes_.clear();
+  fresh_.clear();
+  fresh_since_.clear();
+  since_wall_ms_ = 0;
   boot_ns_ = boot_ns;
+  wall_ns_ = wall_ns;
   values_.clear();
   values_.reserve(values_expected_);
+  events_.clear();
+  events_left_out_ = 0;
   problems_.clear();
   pools_.clear();
 }
 
 void BatchWriter::use(const DescPoolPtr& pool) { pools_.push_back(pool); }
 
+void BatchWriter::event(Event e) {
+  if (events_.size() < Batch::kMaxEvents) events_.push_back(std::make_shared<const Event>(std::move(e)));
+  else ++events_left_out_;
+}
+
+bool BatchWriter::go_on_at(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
+                           std::uint32_t value_count, std::size_t look) {
+  const auto end = std::min(emits_.size(), next_ + look);
+  for (auto at = next_; at < end; ++at) {
+    if (at > next_) {  // the nearest one is always looked at
+      if (looks_ == 0) return false;
+      --looks_;
+    }
+    if (!same(emits_[at], desc, kind, key, value_count)) continue;
+    changes_.back().gone = at - changes_.back().old;
+    in_step_ = true;
+    next_ = at + 1;
+    return true;
+  }
+  return false;
+}
+
 void BatchWriter::diverge(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
                           std::uint32_t value_count) {
-  if (!changed_) {  // what was emitted so far stays; the rest is recorded anew
-    changed_ = true;
-    if (next_ < emits_.size()) keys_.resize(emits_[next_].key_offset);
+  const bool opens = in_step_;
+  if (opens) {
+    changes_.push_back({next_, 0, fresh_.size(), 0, values_.size()});
+    in_step_ = false;
   }
-  if (next_ == 0) keys_.clear();
-  emits_.resize(next_);
-  emits_.push_back(
-      {&desc, static_cast<std::uint32_t>(keys_.size()), static_cast<std::uint16_t>(key.size()), kind, value_count});
+  if (go_on_at(desc, kind, key, value_count, opens ? kFirstLook : kLook)) return;
+  ++changes_.back().come;
+  const auto key_offset = keys_.size();
   for (const auto part : key) {
     const auto size = static_cast<std::uint32_t>(part.size());
     keys_.append(reinterpret_cast<const char*>(&size), sizeof size);
     keys_.append(part);
   }
-  ++next_;
+  fresh_.push_back({&desc, static_cast<std::uint32_t>(key_offset),
+                    static_cast<std::uint32_t>(keys_.size() - key_offset), value_count,
+                    static_cast<std::uint16_t>(key.size()), kind});
+  if (since_wall_ms_ != 0 || !fresh_since_.empty()) {
+    fresh_since_.resize(fresh_.size() - 1);
+    fresh_since_.push_back(since_wall_ms_);
+  }
 }
 
 void BatchWriter::set_labels(const MetricDesc& desc, double value, std::span<const Label> labels, Part part) {
@@ -238,38 +100,68 @@ void BatchWriter::set_labels(const MetricDesc& desc, double value, std::span<con
   values_.push_back(value);
 }
 
-void BatchWriter::put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key) {
-  std::string_view with_bounds[17];
-  if (key.size() >= std::size(with_bounds) || h.counts.size() != h.bounds.size() + 1) {
+void BatchWriter::histogram_labels(const MetricDesc& desc, const HistogramView& h, std::span<const Label> labels) {
+  std::vector<std::string_view> key;
+  key.reserve(labels.size() * 2);
+  for (const auto& label : labels) key.insert(key.end(), {label.name, label.value});
+  put_histogram(desc, h, key, Kind::labels_histogram);
+}
+
+void BatchWriter::put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key,
+                                Kind kind) {
+  if (h.counts.size() != h.bounds.size() + 1) {
     problem(
         {Errc::malformed, 0, fmt::format("{}: {} counts for {} bounds", desc.name, h.counts.size(), h.bounds.size())});
     return;
   }
-  std::ranges::copy(key, with_bounds);
+  std::string_view small[17];
+  std::vector<std::string_view> large;
+  std::span<std::string_view> with_bounds = small;
+  if (key.size() >= std::size(small)) {
+    large.resize(key.size() + 1);
+    with_bounds = large;
+  }
+  std::ranges::copy(key, with_bounds.begin());
   with_bounds[key.size()] = {reinterpret_cast<const char*>(h.bounds.data()), h.bounds.size_bytes()};
-  place(desc, Kind::histogram, std::span(with_bounds).first(key.size() + 1),
-        static_cast<std::uint32_t>(h.counts.size() + 2));
+  place(desc, kind, with_bounds.first(key.size() + 1), static_cast<std::uint32_t>(h.counts.size() + 2));
   double total = 0;
   for (const auto n : h.counts) values_.push_back(total += static_cast<double>(n));
   values_.push_back(h.sum);
   values_.push_back(total);
 }
 
-BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std::int64_t cpu_ns) {
-  if (!changed_ && next_ < emits_.size()) {  // the same as before, only fewer
-    changed_ = true;
-    keys_.resize(emits_[next_].key_offset);
-    emits_.resize(next_);
+// Falling gauges are everyday, falling counters rare: so one pass over the numbers, and a look at the few.
+bool BatchWriter::some_counter_fell() const {
+  if (wall_ns_ == 0 || !last_ || last_->layout != layout_ || last_->values.size() != values_.size()) return false;
+  const double* was = last_->values.data();
+  const double* now = values_.data();
+  const auto samples = layout_->samples();
+  if (samples.size() != values_.size()) return false;
+  constexpr std::size_t kStride = 64;
+  for (std::size_t first = 0; first < values_.size(); first += kStride) {
+    const auto end = std::min(first + kStride, values_.size());
+    int fell = 0;
+    for (std::size_t i = first; i < end; ++i) fell += now[i] < was[i] ? 1 : 0;
+    if (fell == 0) continue;
+    for (std::size_t i = first; i < end; ++i)
+      if (now[i] < was[i] && falls_only_at_reset(*samples[i].family, samples[i].part)) return true;
   }
-  if (changed_) {
-    if (next_ == 0) emits_.clear(), keys_.clear();
-    layout_ = LayoutBuilder(*this).build();
+  return false;
+}
+
+BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std::int64_t cpu_ns) {
+  if (!in_step_) changes_.back().gone = emits_.size() - changes_.back().old;
+  else if (next_ < emits_.size()) changes_.push_back({next_, emits_.size() - next_, fresh_.size(), 0, values_.size()});
+  if (!layout_ || !changes_.empty() || some_counter_fell()) {
+    LayoutBuilder(*this).build();
     values_expected_ = values_.size();
   }
   auto batch = std::make_shared<Batch>();
   batch->collector = collector_;
   batch->layout = layout_;
   batch->values = std::move(values_);
+  batch->events = std::move(events_);
+  batch->events_left_out = events_left_out_;
   batch->collected_boot_ns = boot_ns_;
   batch->health.ok = outcome.has_value();
   if (!outcome) batch->health.error = outcome.error();
@@ -278,8 +170,11 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
   batch->health.cpu_ns = cpu_ns;
   for (const auto& series : layout_->duplicates())
     batch->health.problems.push_back({Errc::malformed, 0, "emitted twice, first one kept: " + series});
+  for (const auto& sentence : layout_->mended()) batch->health.problems.push_back({Errc::malformed, 0, sentence});
   values_ = {};
+  events_ = {};
   problems_ = {};
+  last_ = batch;
   return batch;
 }
 

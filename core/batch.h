@@ -3,9 +3,10 @@
 // everything that is not a number (names, labels, text) lives in a Layout that is built once and shared.
 //
 //   BatchWriter  mutable, one per collector, lives as long as it: compares what is emitted with what was
-//                emitted at the same position last time. Equal: only the double is stored.
+//                emitted at the same position last time. Equal: only the double is stored. Where something came or
+//                went it finds the place from which on it is the same again, so only that is made anew.
 //   Layout       immutable: per sample its family, labels and the text before its value, rendered once.
-//   Batch        immutable: a Layout, the doubles, when, and how it went.
+//   Batch        immutable: a Layout, the doubles, what happened, when, and how it went.
 #pragma once
 
 #include <cstdint>
@@ -16,55 +17,15 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <unordered_map>
 #include <vector>
 
+#include "core/event.h"
+#include "core/layout.h"
 #include "core/metric.h"
 #include "core/result.h"
 
 namespace vitald {
-
-// What one sample of a histogram family is. Plain metrics are `value`.
-enum class Part : std::uint8_t { value, bucket, sum, count };
-
-// One value and everything about it that does not change.
-struct Sample {
-  const MetricDesc* family = nullptr;
-  Part part = Part::value;
-  std::uint16_t label_count = 0;
-  std::uint32_t first_label = 0;
-  std::uint32_t text_offset = 0, text_size = 0;  // of `name{a="b"} ` in the layout's text
-  std::uint32_t value = 0;                       // index into Batch::values
-  std::uint64_t fingerprint = 0;                 // of that text: equal for the same series in any layout
-};
-
-class Layout {
- public:
-  // In the order they were emitted. A series emitted twice is here once (the first).
-  [[nodiscard]] std::span<const Sample> samples() const { return samples_; }
-  // Sorted by label name, values escaped for nothing: the real text, valid UTF-8.
-  [[nodiscard]] std::span<const Label> labels(const Sample& s) const {
-    return std::span(labels_).subspan(s.first_label, s.label_count);
-  }
-  // `node_cpu_seconds_total{cpu="0",mode="idle"} ` - the exposition line up to the value.
-  [[nodiscard]] std::string_view prefix(const Sample& s) const {
-    return std::string_view(text_).substr(s.text_offset, s.text_size);
-  }
-  // The sample's own name: the family's, with _bucket, _sum or _count for the parts of a histogram.
-  [[nodiscard]] std::string_view name(const Sample& s) const;
-  [[nodiscard]] std::size_t value_count() const { return value_count_; }
-  // Series emitted more than once, as exposition text; empty is normal.
-  [[nodiscard]] std::span<const std::string> duplicates() const { return duplicates_; }
-
- private:
-  friend class LayoutBuilder;
-  std::vector<Sample> samples_;
-  std::vector<Label> labels_;
-  std::string arena_;  // label names and values
-  std::string text_;
-  std::size_t value_count_ = 0;
-  std::vector<std::string> duplicates_;
-  std::vector<std::shared_ptr<const void>> pools_;
-};
 
 struct Health {
   bool ok = true;
@@ -78,8 +39,11 @@ struct Batch {
   std::string collector;
   std::shared_ptr<const Layout> layout;
   std::vector<double> values;
+  std::vector<EventPtr> events;
+  std::uint64_t events_left_out = 0;  // beyond kMaxEvents
   std::int64_t collected_boot_ns = 0;
   Health health;
+  static constexpr std::size_t kMaxEvents = 256;
 };
 using BatchPtr = std::shared_ptr<const Batch>;
 
@@ -122,45 +86,69 @@ class BatchWriter {
   template <class... V>
   void histogram(const MetricDesc& desc, const HistogramView& h, const V&... label_values) {
     const std::string_view values[sizeof...(V) + 1] = {std::string_view(label_values)...};
-    put_histogram(desc, h, std::span(values).first(sizeof...(V)));
+    put_histogram(desc, h, std::span(values).first(sizeof...(V)), Kind::histogram);
   }
 
   void histogram_values(const MetricDesc& desc, const HistogramView& h,
                         std::span<const std::string_view> label_values) {
-    put_histogram(desc, h, label_values);
+    put_histogram(desc, h, label_values, Kind::histogram);
   }
+
+  // A histogram that brings its own label names.
+  void histogram_labels(const MetricDesc& desc, const HistogramView& h, std::span<const Label> labels);
+
+  // Something happened. Beyond Batch::kMaxEvents in one run they are only counted.
+  void event(Event e);
 
   // One item (a device, a mount, a zone) failed; the batch stays good without it.
   void problem(Error error) { problems_.push_back(std::move(error)); }
   // Keeps run-time descriptors alive as long as any layout built in this run. Call it in every run.
   void use(const DescPoolPtr& pool);
 
-  // The runner's side: begin(), then the collector's collect(), then finish().
-  void begin(std::int64_t boot_ns);
+  // Series that are new in this run count since then, until the next call; 0: since this run.
+  void since(std::int64_t wall_ms) { since_wall_ms_ = wall_ms; }
+
+  // The runner's side: begin(), then the collector's collect(), then finish(). Without the wall clock's time the
+  // layouts do not know since when their series count.
+  void begin(std::int64_t boot_ns, std::int64_t wall_ns = 0);
   [[nodiscard]] BatchPtr finish(const Result<>& outcome, std::int64_t wall_ns, std::int64_t cpu_ns);
   [[nodiscard]] const std::string& collector() const { return collector_; }
 
  private:
   friend class LayoutBuilder;
   // The last four follow the order of Part.
-  enum class Kind : std::uint8_t { values, histogram, labels, labels_bucket, labels_sum, labels_count };
+  enum class Kind : std::uint8_t {
+    values,
+    histogram,
+    labels_histogram,
+    labels,
+    labels_bucket,
+    labels_sum,
+    labels_count
+  };
   // One call of set/set_labels/histogram; its label values lie in keys_ as (u32 size, bytes)*.
   struct Emit {
     const MetricDesc* desc = nullptr;
-    std::uint32_t key_offset = 0;
+    std::uint32_t key_offset = 0, key_size = 0;
+    std::uint32_t value_count = 1;
     std::uint16_t key_parts = 0;
     Kind kind = Kind::values;
-    std::uint32_t value_count = 1;
+  };
+  static_assert(sizeof(Emit) == 24);
+  // Emits [old, old + gone) of the run before are not in this one; [fresh, fresh + come) of fresh_ stand there.
+  struct Change {
+    std::size_t old = 0, gone = 0, fresh = 0, come = 0;
+    std::size_t value = 0;  // how many values this run had before it
   };
 
   void put(const MetricDesc& desc, std::span<const std::string_view> key, double value) {
     place(desc, Kind::values, key, 1);
     values_.push_back(value);
   }
-  void put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key);
-  // Either the next emit of the previous run is this one, or the layout changes from here on.
+  void put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key, Kind kind);
+  // Either the next emit of the previous run is this one, or the layout changes here.
   void place(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key, std::uint32_t value_count) {
-    if (!changed_ && next_ < emits_.size() && same(emits_[next_], desc, kind, key, value_count)) {
+    if (in_step_ && next_ < emits_.size() && same(emits_[next_], desc, kind, key, value_count)) {
       ++next_;
       return;
     }
@@ -179,18 +167,33 @@ class BatchWriter {
     return true;
   }
   void diverge(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key, std::uint32_t value_count);
+  [[nodiscard]] bool go_on_at(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
+                              std::uint32_t value_count, std::size_t look);
+  [[nodiscard]] bool some_counter_fell() const;
 
   std::string collector_;
   std::shared_ptr<const Layout> layout_;
-  std::vector<Emit> emits_;
+  std::shared_ptr<LayoutStore> store_;  // the layout's, to add to
+  BatchPtr last_;                       // what finish() gave; its values tell which counters fell
+  std::vector<Emit> emits_, spare_emits_;
   std::string keys_;
-  std::size_t next_ = 0;
-  bool changed_ = true;
+  std::size_t keys_out_of_use_ = 0, store_out_of_use_ = 0;         // bytes
+  std::unordered_map<const MetricDesc*, std::uint32_t> families_;  // of the layout, with how many samples
+  // Of this run.
+  std::size_t next_ = 0;   // in emits_
+  bool in_step_ = true;    // next_ follows what was emitted last
+  std::size_t looks_ = 0;  // how many more emits are looked at in search of the place to go on
+  std::vector<Change> changes_;
+  std::vector<Emit> fresh_;
+  std::vector<std::int64_t> fresh_since_;  // beside fresh_, once since() was called
+  std::int64_t since_wall_ms_ = 0;
   std::vector<double> values_;
   std::size_t values_expected_ = 0;
+  std::vector<EventPtr> events_;
+  std::uint64_t events_left_out_ = 0;
   std::vector<Error> problems_;
   std::vector<std::shared_ptr<const void>> pools_;
-  std::int64_t boot_ns_ = 0;
+  std::int64_t boot_ns_ = 0, wall_ns_ = 0;
 };
 
 }  // namespace vitald

@@ -27,7 +27,13 @@ class Collector {
   // One line for the start-up report and `vitald doctor` beyond on/off, e.g. which BPF hook was attached.
   // Empty: nothing worth saying. Called by the thread that calls collect().
   [[nodiscard]] virtual std::string status() const { return {}; }
+
+  // A descriptor that becomes readable when there is news that should not wait for the next cycle (a ring buffer of
+  // events); collect() reads it empty. -1: none.
+  [[nodiscard]] virtual int news_fd() const { return -1; }
 };
+
+class Deriver;
 
 // What a collector's file exports; the line in sensors/collectors.list finds it by its name.
 struct CollectorInfo {
@@ -37,6 +43,8 @@ struct CollectorInfo {
   Result<std::unique_ptr<Collector>> (*make)(const Host& host, const Options& options) = nullptr;
   // Flags that belong to others and that make() reads too: a reload that changes one makes this collector anew.
   std::span<const std::string_view> others_flags = {};
+  // In place of make() where the list says `after`.
+  Result<std::unique_ptr<Deriver>> (*derive)(const Host& host, const Options& options) = nullptr;
 };
 
 enum class DefaultState : std::uint8_t {
@@ -47,6 +55,7 @@ enum class DefaultState : std::uint8_t {
 enum class Runs : std::uint8_t {
   here,    // in the agent, on the pipeline's thread
   worker,  // in a process of its own: `vitald worker NAME`
+  after,   // a Deriver: when the others of the cycle are done, from their batches
 };
 
 // One line of sensors/collectors.list.

@@ -25,10 +25,10 @@ const MetricDesc* DescPool::find(std::string_view name) const {
 }
 
 const MetricDesc& DescPool::get(std::string_view name, MetricType type, std::string_view help, std::string_view labels,
-                                std::string_view unit, std::string_view source) {
+                                std::string_view unit, std::string_view source, Shown shown) {
   if (const auto* known = find(name)) return *known;
   const auto& desc =
-      descs_.emplace_back(MetricDesc{keep(name), type, keep(help), keep(labels), keep(unit), keep(source)});
+      descs_.emplace_back(MetricDesc{keep(name), type, keep(help), keep(labels), keep(unit), keep(source), shown});
   by_name_.emplace(desc.name, &desc);
   return desc;
 }

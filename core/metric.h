@@ -17,6 +17,9 @@ enum class MetricType : std::uint8_t { counter, gauge, untyped, histogram, summa
 
 std::string_view to_string(MetricType type);
 
+// Who gets to see a family: `inside` is for derivers only, no encoder writes it.
+enum class Shown : std::uint8_t { everywhere, inside };
+
 struct MetricDesc {
   std::string_view name;  // the full literal name, so that searching the source finds it
   MetricType type = MetricType::untyped;
@@ -24,6 +27,7 @@ struct MetricDesc {
   std::string_view labels = {};  // label names in the order set() takes their values: "cpu,mode"
   std::string_view unit = {};    // base unit as in the name: "seconds", "bytes", "celsius"; empty when none
   std::string_view source = {};  // where the number comes from, for docs/metrics.md: "/proc/stat"
+  Shown shown = Shown::everywhere;
 };
 
 struct Label {
@@ -40,7 +44,7 @@ class DescPool {
   // The descriptor with this name; made from the arguments when it is new. Later calls with the same
   // name return the first one, whatever the other arguments say: a family has one type and one help.
   const MetricDesc& get(std::string_view name, MetricType type, std::string_view help, std::string_view labels = {},
-                        std::string_view unit = {}, std::string_view source = {});
+                        std::string_view unit = {}, std::string_view source = {}, Shown shown = Shown::everywhere);
   [[nodiscard]] const MetricDesc* find(std::string_view name) const;
   [[nodiscard]] std::size_t size() const { return descs_.size(); }
 

@@ -161,6 +161,7 @@ void Collectors::retry() {
 
 void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
   const auto begin_ns = host_.clock().boot_ns();
+  wall_offset_ns_ = host_.clock().wall_ns() - begin_ns;
   bool workers = false;
   for (auto& slot : slots_)
     if (slot->worker) {
@@ -191,7 +192,7 @@ std::int64_t Collectors::run(Slot& slot, std::int64_t begin_ns, bool measure) {
   // Reading a thread's CPU time is a system call (680 ns on a virtual machine, 25 times a read of the clock),
   // so it is done for one collector in turn and in between follows from the time that passed.
   measure = measure || slot.measured_wall_ns == 0;
-  slot.writer.begin(begin_ns);
+  slot.writer.begin(begin_ns, begin_ns + wall_offset_ns_);
   Result<> outcome;
   bool bug = false;
   const bool look = !slot.absent || begin_ns >= slot.retry_ns;
@@ -238,7 +239,7 @@ void Collectors::finish_worker(Slot& slot) {
   if (slot.worker->advance(now_ns)) answered(slot, now_ns);
   if (!slot.worker_batch) changed_ = true;  // its process runs
   slot.worker_batch = slot.worker->batch(now_ns);
-  slot.writer.begin(now_ns);
+  slot.writer.begin(now_ns, now_ns + wall_offset_ns_);
   const auto* batch = slot.worker_batch.get();
   const auto cpu_s = static_cast<double>(slot.worker->stats().cpu_ns) / 1e9;
   emit_health(slot, batch && batch->health.ok, batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0,

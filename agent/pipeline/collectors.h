@@ -85,6 +85,7 @@ class Collectors {
   std::shared_ptr<const Options> options_;
   bool changed_ = false;
   std::uint64_t round_ = 0;
+  std::int64_t wall_offset_ns_ = 0;  // from boot time to wall time, in this round
 };
 
 }  // namespace vitald

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/worker/frame.pb.h"
+#include "core/text/names.h"
 #include "core/text/utf8.h"
 
 namespace vitald {
@@ -26,12 +27,6 @@ void to_frame(const Error& from, frame::Error& to) {
   to.set_kind(static_cast<std::uint32_t>(from.kind));
   to.set_err(from.err);
   to.set_text(from.text);
-}
-
-bool is_name(std::string_view s) {
-  const auto fits = [](char c) { return c == '_' || c == ':' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  return !s.empty() && !digit(s[0]) && std::ranges::all_of(s, [&](char c) { return fits(c) || digit(c); });
 }
 
 Error from_frame(const frame::Error& from) {
@@ -83,6 +78,7 @@ struct AnswerWriter::Impl {
         family.set_labels(s.family->labels.data(), s.family->labels.size());
         family.set_unit(s.family->unit.data(), s.family->unit.size());
         family.set_source(s.family->source.data(), s.family->source.size());
+        family.set_inside(s.family->shown == Shown::inside);
       }
       auto& series = *to.add_series();
       series.set_family(it->second);
@@ -91,6 +87,15 @@ struct AnswerWriter::Impl {
         series.add_labels(label.name.data(), label.name.size());
         series.add_labels(label.value.data(), label.value.size());
       }
+      series.set_since_wall_ms(layout.since_wall_ms(s));
+    }
+    std::unordered_map<const Bounds*, std::uint32_t> bounds;
+    for (const auto& block : layout.histograms()) {
+      const auto [it, is_new] = bounds.emplace(block.bounds, static_cast<std::uint32_t>(to.bounds_size()));
+      if (is_new) to.add_bounds()->mutable_upper()->Add(block.bounds->upper.begin(), block.bounds->upper.end());
+      auto& histogram = *to.add_histograms();
+      histogram.set_first_series(block.first_sample);
+      histogram.set_bounds(it->second);
     }
   }
 };
@@ -117,6 +122,14 @@ std::string_view AnswerWriter::write(std::uint64_t sequence, const Batch& batch)
   }
   if (batch.health.error) to_frame(*batch.health.error, *m.answer.mutable_error());
   for (const auto& problem : batch.health.problems) to_frame(problem, *m.answer.add_problems());
+  for (const auto& event : batch.events) {
+    auto& to = *m.answer.add_events();
+    to.set_type(event->type);
+    to.set_boot_ns(event->boot_ns);
+    to.set_text(event->text);
+    for (const auto& [name, value] : event->fields) to.add_fields(name), to.add_fields(value);
+  }
+  m.answer.set_events_left_out(batch.events_left_out);
   m.answer.set_wall_ns(batch.health.wall_ns);
   m.answer.set_cpu_ns(batch.health.cpu_ns);
   m.bytes.clear();
@@ -136,30 +149,49 @@ struct AnswerReader::Impl {
     const auto pool = std::make_shared<DescPool>();
     std::vector<const MetricDesc*> families;
     for (const auto& f : from.families()) {
-      if (!is_name(f.name()) || !is_valid_utf8(f.help()))
+      if (!is_metric_name(f.name()) || !is_valid_utf8(f.help()))
         return fail(Errc::malformed, fmt::format("a family named '{}'", valid_utf8(f.name())));
       const auto type = f.type() <= static_cast<std::uint32_t>(MetricType::summary) ? static_cast<MetricType>(f.type())
                                                                                     : MetricType::untyped;
-      families.push_back(&pool->get(f.name(), type, f.help(), f.labels(), f.unit(), f.source()));
+      families.push_back(&pool->get(f.name(), type, f.help(), f.labels(), f.unit(), f.source(),
+                                    f.inside() ? Shown::inside : Shown::everywhere));
     }
     writer.begin(0);
     writer.use(pool);
     std::vector<Label> labels;
-    for (const auto& s : from.series()) {
+    int next_histogram = 0;
+    for (int i = 0; i < from.series_size(); ++i) {
+      const auto& s = from.series(i);
       if (s.family() >= families.size() || s.part() > static_cast<std::uint32_t>(Part::count) ||
           s.labels_size() > kMaxLabelParts || s.labels_size() % 2 != 0)
         return fail(Errc::malformed, "a series that cannot be");
       labels.clear();
-      for (int i = 0; i < s.labels_size(); i += 2) {
-        if (!is_name(s.labels(i)))
-          return fail(Errc::malformed, fmt::format("a label named '{}'", valid_utf8(s.labels(i))));
-        labels.push_back({s.labels(i), s.labels(i + 1)});
+      for (int l = 0; l < s.labels_size(); l += 2) {
+        if (!is_label_name(s.labels(l)))
+          return fail(Errc::malformed, fmt::format("a label named '{}'", valid_utf8(s.labels(l))));
+        labels.push_back({s.labels(l), s.labels(l + 1)});
+      }
+      writer.since(s.since_wall_ms());
+      if (next_histogram < from.histograms_size() &&
+          from.histograms(next_histogram).first_series() == static_cast<std::uint32_t>(i)) {
+        const auto bounds = from.histograms(next_histogram++).bounds();
+        if (bounds >= static_cast<std::uint32_t>(from.bounds_size()))
+          return fail(Errc::malformed, "a histogram without bounds");
+        const auto& upper = from.bounds(static_cast<int>(bounds)).upper();
+        if (upper.size() + 3 > from.series_size() - i) return fail(Errc::malformed, "a histogram without its end");
+        std::erase_if(labels, [](const Label& label) { return label.name == "le"; });
+        const std::vector<std::uint64_t> none(static_cast<std::size_t>(upper.size()) + 1);
+        writer.histogram_labels(*families[s.family()], {{upper.data(), static_cast<std::size_t>(upper.size())}, none},
+                                labels);
+        i += upper.size() + 2;
+        continue;
       }
       writer.set_labels(*families[s.family()], 0, labels, static_cast<Part>(s.part()));
     }
     layout = writer.finish({}, 0, 0)->layout;
     if (!layout->duplicates().empty())
       return fail(Errc::malformed, fmt::format("a series twice: {}", layout->duplicates()[0]));
+    if (!layout->mended().empty()) return fail(Errc::malformed, layout->mended()[0]);
     return {};
   }
 
@@ -197,6 +229,13 @@ Result<AnswerReader::Answer> AnswerReader::read(std::string_view payload, std::i
   batch->health.ok = !m.answer.has_error();
   if (m.answer.has_error()) batch->health.error = from_frame(m.answer.error());
   for (const auto& problem : m.answer.problems()) batch->health.problems.push_back(from_frame(problem));
+  for (const auto& from : m.answer.events()) {
+    if (batch->events.size() == Batch::kMaxEvents) break;  // a worker of ours sends no more
+    Event event{from.type(), from.boot_ns(), from.text(), {}};
+    for (int i = 0; i + 1 < from.fields_size(); i += 2) event.fields.emplace_back(from.fields(i), from.fields(i + 1));
+    batch->events.push_back(std::make_shared<const Event>(std::move(event)));
+  }
+  batch->events_left_out = m.answer.events_left_out();
   batch->health.wall_ns = m.answer.wall_ns();
   batch->health.cpu_ns = m.answer.cpu_ns();
   return Answer{m.answer.sequence(), std::move(batch)};

@@ -52,7 +52,7 @@ int worker_main(Collector& collector, const std::string& name) {
         return 1;
       }
       const auto start = SystemClock::read(CLOCK_BOOTTIME);
-      writer.begin(start);
+      writer.begin(start, SystemClock::read(CLOCK_REALTIME));
       Result<> outcome;
       try {
         outcome = collector.collect(writer);

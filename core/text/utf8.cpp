@@ -47,4 +47,12 @@ std::string valid_utf8(std::string_view text) {
   return out;
 }
 
+bool is_fit_text(std::string_view text) { return text.find('\0') == text.npos && is_valid_utf8(text); }
+
+std::string fit_text(std::string_view text) {
+  auto out = valid_utf8(text);
+  for (auto at = out.find('\0'); at != out.npos; at = out.find('\0', at)) out.replace(at, 1, "\xEF\xBF\xBD");
+  return out;
+}
+
 }  // namespace vitald

@@ -11,4 +11,8 @@ namespace vitald {
 std::string valid_utf8(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 
+// What may leave in the text format: valid UTF-8 without NUL, at which Prometheus' lexer ends.
+bool is_fit_text(std::string_view text);
+std::string fit_text(std::string_view text);
+
 }  // namespace vitald

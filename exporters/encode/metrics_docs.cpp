@@ -35,8 +35,9 @@ std::string label_names(std::string_view names) {
 void append_table(std::string& out, std::span<const MetricDesc> metrics) {
   out += "| metric | type | labels | from | what it says |\n|---|---|---|---|---|\n";
   for (const auto& m : metrics)
-    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", m.name, to_string(m.type), label_names(m.labels),
-                       cell(m.source), cell(m.help));
+    if (m.shown == Shown::everywhere)
+      out += fmt::format("| `{}` | {} | {} | {} | {} |\n", m.name, to_string(m.type), label_names(m.labels),
+                         cell(m.source), cell(m.help));
 }
 
 std::string_view when(DefaultState state) {

@@ -12,6 +12,7 @@
 
 #include "core/text/number.h"
 #include "core/text/scan.h"
+#include "core/text/utf8.h"
 
 namespace vitald {
 namespace {
@@ -83,6 +84,8 @@ bool leaves_before(const Key& a, Part a_part, const Key& b, Part b_part) {
 }
 
 void append_help(std::string& out, std::string_view help) {
+  std::string mended;
+  if (!is_fit_text(help)) help = mended = fit_text(help);
   for (const char c : help) {
     if (c == '\\') out += "\\\\";
     else if (c == '\n') out += "\\n";
@@ -94,6 +97,7 @@ void append_help(std::string& out, std::string_view help) {
 struct LayoutOrder {
   explicit LayoutOrder(std::shared_ptr<const Layout> of) : layout(std::move(of)) {
     for (const auto& s : layout->samples()) {
+      if (s.family->shown == Shown::inside) continue;
       if (families.empty() || families.back().desc != s.family) families.push_back({s.family, 0, {}});
       families.back().samples.push_back(&s);
     }

@@ -263,6 +263,43 @@ TEST(Worker, HealthCrosses) {
   }
 }
 
+TEST(WorkerFrame, HistogramsStartsEventsAndWhatIsInsideCross) {
+  static constexpr MetricDesc kInside{"test_inside", MetricType::gauge, "", "", "", "", Shown::inside};
+  BatchWriter writer("w");
+  writer.begin(7, 1'700'000'000'000'000'000);
+  writer.set(kInside, 1);
+  emit_all(writer, 1);
+  writer.since(1234);
+  writer.set(kDescriptors, 3);
+  writer.event({"oom_kill", 5, "killed \xff", {{"comm", "java"}, {"pid", "7"}}});
+  for (std::size_t i = 0; i < Batch::kMaxEvents + 1; ++i) writer.event({"other", 6, "", {}});
+  const auto sent = writer.finish({}, 0, 0);
+  AnswerWriter answers;
+  std::string_view rest = answers.write(1, *sent), payload;
+  bool malformed = false;
+  ASSERT_TRUE(take_frame(rest, payload, malformed));
+  AnswerReader reader("w");
+  const auto answer = reader.read(payload, 9);
+  ASSERT_TRUE(answer) << answer.error().text;
+  const auto& got = *answer->batch;
+  EXPECT_EQ(exposition(got), exposition(*sent));
+  EXPECT_EQ(got.layout->samples()[0].family->shown, Shown::inside);
+  EXPECT_EQ(got.layout->samples()[1].family->shown, Shown::everywhere);
+  for (std::size_t i = 0; i < sent->layout->samples().size(); ++i)
+    EXPECT_EQ(Layout::since_wall_ms(got.layout->samples()[i]), Layout::since_wall_ms(sent->layout->samples()[i])) << i;
+  EXPECT_EQ(Layout::since_wall_ms(got.layout->samples().back()), 1234);
+  ASSERT_EQ(got.layout->histograms().size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto &a = got.layout->histograms()[i], &b = sent->layout->histograms()[i];
+    EXPECT_EQ(a.first_sample, b.first_sample);
+    EXPECT_EQ(a.buckets, b.buckets);
+    EXPECT_EQ(a.bounds->upper, b.bounds->upper);
+  }
+  ASSERT_EQ(got.events.size(), Batch::kMaxEvents);
+  EXPECT_EQ(*got.events[0], *sent->events[0]);
+  EXPECT_EQ(got.events_left_out, 2U);
+}
+
 TEST(Worker, DeadlineKillsAndRestarts) {
   WorkerClient client(settings("hang-second"));
   std::int64_t at = now();
