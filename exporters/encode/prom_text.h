@@ -10,13 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "core/layout_map.h"
 #include "core/snapshot.h"
 
 namespace vitald {
 
 // Keeps a plan per set of batches: the text of every line in the order it leaves, with its last value. The
-// steady state is one copy a line; only numbers that changed are written anew. Not thread-safe: one per
-// thread that encodes.
+// steady state is one copy a line; only numbers that changed are written anew. Where series came or went, only their
+// lines are made or dropped. Not thread-safe: one per thread that encodes.
 class PromText {
  public:
   PromText();
@@ -35,6 +36,8 @@ class PromText {
 
  private:
   struct Plan;
+  struct LayoutOrder;
+  std::unique_ptr<LayoutMap<LayoutOrder>> orders_;
   std::vector<std::unique_ptr<Plan>> plans_;  // the last used one first
 };
 

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // What one series costs from set() to text: emit (BatchWriter), encode (PromText), both, and next to them
-// prometheus-cpp on the same series. Argument 1: series; argument 2: values that change per cycle, in percent.
+// prometheus-cpp on the same series. Argument 1: series; argument 2: values that change per cycle, in percent. And what
+// a cycle costs in which one owner of 1,000 comes or goes.
 #include <benchmark/benchmark.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/os/kernel_file.h"
 #include "exporters/encode/gzip.h"
 #include "exporters/encode/prom_text.h"
@@ -143,6 +146,93 @@ void cycle(benchmark::State& state) {
 void encode(benchmark::State& state) { cycle<false, true>(state); }
 void emit_and_encode(benchmark::State& state) { cycle<true, true>(state); }
 
+// 1,000 owners of 10 series each, as cgroups or guests have them: what a cycle with encoding costs when nothing but the
+// numbers changes, and when in each cycle one owner comes or goes. `by_family`: each family for all owners in turn.
+constexpr MetricDesc kOwnerFamilies[] = {
+    {"vitald_owner_cpu_seconds_total", MetricType::counter, "CPU time of an owner.", "owner,kind"},
+    {"vitald_owner_memory_bytes", MetricType::gauge, "Memory of an owner.", "owner,kind"},
+    {"vitald_owner_read_bytes_total", MetricType::counter, "What an owner read.", "owner,kind"},
+    {"vitald_owner_written_bytes_total", MetricType::counter, "What an owner wrote.", "owner,kind"},
+    {"vitald_owner_waits_total", MetricType::counter, "How often an owner waited.", "owner,kind"},
+    {"vitald_owner_wait_seconds_total", MetricType::counter, "How long an owner waited.", "owner,kind"},
+    {"vitald_owner_page_faults_total", MetricType::counter, "Page faults of an owner.", "owner,kind"},
+    {"vitald_owner_processes", MetricType::gauge, "Processes of an owner.", "owner,kind"},
+    {"vitald_owner_receive_bytes_total", MetricType::counter, "What an owner received.", "owner,kind"},
+    {"vitald_owner_transmit_bytes_total", MetricType::counter, "What an owner sent.", "owner,kind"},
+};
+class Owners {
+ public:
+  explicit Owners(bool by_family) : by_family_(by_family) {
+    for (int i = 0; i < 1000; ++i) owners_.push_back(next());
+  }
+  // One goes from anywhere, or comes anywhere, in turn.
+  void change() {
+    random_ = random_ * 1664525 + 1013904223;
+    const auto at = owners_.begin() + static_cast<std::ptrdiff_t>((random_ >> 8) % owners_.size());
+    if (owners_.size() >= 1000) owners_.erase(at);
+    else owners_.insert(at, next());
+  }
+  void emit(BatchWriter& out) {
+    out.begin(1, ++now_);
+    if (by_family_) {
+      for (std::size_t f = 0; f < std::size(kOwnerFamilies); ++f)
+        for (const auto& owner : owners_) out.set(kOwnerFamilies[f], value(owner, f), owner.name, "pod");
+    } else {
+      for (const auto& owner : owners_)
+        for (std::size_t f = 0; f < std::size(kOwnerFamilies); ++f)
+          out.set(kOwnerFamilies[f], value(owner, f), owner.name, "pod");
+    }
+  }
+
+ private:
+  struct Owner {
+    std::string name;
+    std::size_t id;
+  };
+  Owner next() {
+    ++last_id_;
+    return {"kubepods-burstable-pod" + std::to_string(100'000 + last_id_ * 7919 % 900'000), last_id_};
+  }
+  // A quarter changes from cycle to cycle, upwards.
+  [[nodiscard]] double value(const Owner& owner, std::size_t family) const {
+    return static_cast<double>(1000 + ((owner.id + family) % 4 == 0 ? now_ : 0));
+  }
+  bool by_family_;
+  std::vector<Owner> owners_;
+  std::uint32_t random_ = 1;
+  std::size_t last_id_ = 0;
+  std::int64_t now_ = 0;
+};
+
+void owners(benchmark::State& state) {
+  Owners all(state.range(0) != 0);
+  BatchWriter writer("bench");
+  PromText encoder;
+  std::string text;
+  // Alternating, so that both see the same machine; the medians, since a busy machine has outliers.
+  std::vector<double> still, changing;
+  const auto once = [&] {
+    const auto begin = SystemClock::read(CLOCK_THREAD_CPUTIME_ID);
+    all.emit(writer);
+    encoder.encode(snapshot_of(writer.finish({}, 0, 0)), text);
+    benchmark::DoNotOptimize(text.data());
+    return static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - begin) / 1000;
+  };
+  once(), once();
+  for (auto _ : state) {
+    still.push_back(once());
+    all.change();
+    changing.push_back(once());
+  }
+  const auto median = [](std::vector<double>& v) {
+    std::ranges::nth_element(v, v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2));
+    return v[v.size() / 2];
+  };
+  state.counters["still_us"] = median(still);
+  state.counters["changing_us"] = median(changing);
+  state.counters["ratio"] = median(changing) / median(still);
+}
+
 void gzip(benchmark::State& state) {
   Host host(static_cast<std::size_t>(state.range(0)));
   BatchWriter writer("bench");
@@ -223,6 +313,7 @@ BENCHMARK(encode)->ArgsProduct({{1'000, 10'000, 100'000}, {0, 25, 100}});
 BENCHMARK(emit_and_encode)->ArgsProduct({{1'000, 10'000, 100'000}, {0, 25, 100}});
 BENCHMARK(prometheus_cpp_serialize)->Arg(1'000)->Arg(10'000)->Arg(100'000);
 BENCHMARK(prometheus_cpp_build_and_serialize)->Arg(1'000)->Arg(10'000)->Arg(100'000);
+BENCHMARK(owners)->ArgName("by_family")->Arg(0)->Arg(1)->Unit(benchmark::kMicrosecond);
 BENCHMARK(gzip)->Arg(800)->Arg(10'000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(gzip_by_zlib)->Arg(800)->Arg(10'000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(read_kept_files)->Unit(benchmark::kMicrosecond);

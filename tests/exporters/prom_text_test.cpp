@@ -27,16 +27,17 @@ class Cycles {
  public:
   void emit(const std::string& collector, const Emit& emit) {
     auto& writer = writers_.try_emplace(collector, collector).first->second;
-    writer.begin(1);
+    writer.begin(1, 1);
     emit(writer);
     batches_[collector] = writer.finish({}, 0, 0);
   }
   void drop(const std::string& collector) { batches_.erase(collector); }
-  std::string text(const std::function<bool(std::string_view)>& keep = {}) {
+  std::string text(const std::function<bool(std::string_view)>& keep = {}) { return text_by(encoder, keep); }
+  std::string text_by(PromText& by, const std::function<bool(std::string_view)>& keep = {}) {
     Snapshot s;
     for (const auto& [name, batch] : batches_) s.batches.push_back(batch);
     std::string out;
-    encoder.encode(s, out, keep);
+    by.encode(s, out, keep);
     return out;
   }
   PromText encoder;
@@ -211,6 +212,55 @@ TEST(PromText, LayoutsComeAndGo) {
   }
   c.drop("loadavg");
   EXPECT_EQ(lines(c.text()), 3);
+}
+
+// A plan that takes over what came and went says the same as one made anew.
+TEST(PromText, WhatChangedIsAllThatChanges) {
+  static constexpr MetricDesc kOwner{"owner_total", MetricType::counter, "Owner.", "owner,kind"};
+  static constexpr MetricDesc kOwnerNow{"a_owner", MetricType::gauge, "", "owner"};
+  static constexpr MetricDesc kInside{"inside", MetricType::gauge, "For derivers.", "owner", "", "", Shown::inside};
+  std::uint32_t random = 7;
+  const auto next = [&](std::uint32_t below) {
+    random = random * 1664525 + 1013904223;
+    return (random >> 8) % below;
+  };
+  Cycles c;
+  std::map<std::string, std::vector<int>> owners{{"a", {1, 2, 3}}, {"b", {}}, {"c", {}}};
+  for (int i = 0; i < 40; ++i) owners["b"].push_back(2 * i), owners["c"].push_back(2 * i + 201);
+  std::string before;
+  int fell = 0;
+  for (int cycle = 0; cycle < 120; ++cycle) {
+    for (auto& [name, list] : owners) {
+      for (auto changes = next(3); changes > 0; --changes) {
+        const auto at = list.begin() + next(static_cast<std::uint32_t>(list.size()) + 1);
+        if (next(2) == 0 && at != list.end()) list.erase(at);
+        else if (next(9) == 0) list.insert(at, static_cast<int>(next(400)));  // now and then one that another has too
+        else list.insert(at, (name[0] - 'a') * 1000 + static_cast<int>(next(900)));
+      }
+      fell += next(20) == 0 ? 1 : 0;
+      const double value = cycle - 50 * fell;
+      c.emit(name, [&](auto& o) {
+        const double bounds[] = {1, 10};
+        const std::uint64_t counts[] = {1, 1, static_cast<std::uint64_t>(cycle)};
+        if (name != "c") o.set(kLoad, 1);  // two of them: the first one's stays
+        if (name == "b") o.set(kHelp, value);
+        for (const int n : list) {
+          const auto owner = std::to_string(n);
+          for (const auto* kind : {"x", "y"}) o.set(kOwner, value + n, owner, kind);
+          o.set(kInside, n, owner);
+          if (n % 3 == 0) o.histogram(kWait, {bounds, counts, value}, owner);
+        }
+        for (const int n : list) o.set(kOwnerNow, n, std::to_string(n));
+      });
+      if (cycle % 50 > 3) c.drop("a");  // then nothing is there twice, and what changes can be taken over
+    }
+    const auto got = c.text();
+    const auto conflicts = std::vector(c.encoder.conflicts().begin(), c.encoder.conflicts().end());
+    PromText fresh;
+    ASSERT_EQ(got, c.text_by(fresh)) << cycle;
+    ASSERT_TRUE(std::ranges::equal(conflicts, fresh.conflicts()));
+    EXPECT_EQ(got.find("inside"), got.npos);
+  }
 }
 
 TEST(PromText, FiltersDoNotDisturbEachOther) {
