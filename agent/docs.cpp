@@ -21,6 +21,8 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_rules_round_failures_total", MetricType::counter,
      "Rounds of the rules that an exception ended: a bug, the log has its text."},
     {"vitald_scrapes_late_total", MetricType::counter, "Scrapes whose deadline came before a new snapshot did."},
+    {"vitald_conflicts", MetricType::gauge,
+     "Families and series left out because another collector, a text file or a rule gives them too."},
     {"vitald_http_requests_total", MetricType::counter, "Requests for anything but the metrics, by HTTP status.",
      "code"},
     {"vitald_state_directory_usable", MetricType::gauge,

@@ -91,7 +91,7 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   auto& batches = snapshot->batches;
   collectors_.collect(batches, patience_ns);
 
-  writer_.begin(begin_ns);
+  writer_.begin(begin_ns, snapshot->wall_ns);
   writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
   writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
   writer_.set(kMetrics[2], 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION, "unknown", kNodeExporter);
@@ -104,6 +104,7 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   insert(writer_.finish({}, 0, 0));
 
   judge_.add_results(*snapshot);
+  guard_.check(batches);
   if (collectors_.take_changed()) {
     auto status = collectors_.status();
     const std::lock_guard lock(mutex_);

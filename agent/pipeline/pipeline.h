@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "agent/pipeline/collectors.h"
+#include "agent/pipeline/guard.h"
 #include "agent/pipeline/judge.h"
 #include "core/os/fd.h"
 #include "core/snapshot.h"
@@ -78,6 +79,7 @@ class Pipeline {
   std::mutex turn_;
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
+  Guard guard_;
   std::int64_t interval_ns_ = 0;
   std::uint64_t sequence_ = 0;
   std::int64_t last_begin_ns_ = -1;
