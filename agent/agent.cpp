@@ -296,7 +296,7 @@ int run_once(Config config, std::ostream& out) {
 int run_worker(const Config& config) {
   const auto& name = config.command_line.worker;
   for (const auto& entry : collector_list()) {
-    if (entry.name != name) continue;
+    if (entry.name != name || !entry.info->make) continue;
     share_out_descriptors();
     const Host host(roots_of(config.options));
     auto made = entry.info->make(host, config.options);

@@ -41,10 +41,19 @@ for path in sorted(p for top_folder in ours - {"bpf", "tests"} for p in (top / t
         if not ok:
             bad.append(f"{name}:{number}: {room} includes {found[1]}; allowed: {sorted(allowed[room])}")
 
+# A deriver computes from batches and nothing else.
+for path in sorted((top / "sensors/derived").glob("*")):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        found = re.match(r'\s*#include ["<]((core/os|core/clock|sensors/read|fstream|unistd|fcntl|sys/)[^">]*)', line)
+        if found:
+            bad.append(f"{path.relative_to(top)}:{number}: a deriver includes {found[1]}; it reads no file and no clock")
+
 listed = {}
 for line in (top / "sensors/collectors.list").read_text().splitlines():
     if line and not line.startswith("#"):
-        name, where = line.split()[:2]
+        name, where, _, runs = line.split()[:4]
+        if (where == "derived") != (runs == "after"):
+            bad.append(f"sensors/collectors.list: {name} lies in {where} and runs {runs}; `after` is for derived, and only")
         listed[f"sensors/{where}/{name}.cpp"] = name
 for path in listed:
     if not (top / path).exists():

@@ -52,6 +52,8 @@ absent = {
                                    "vitald_aio_requests"},
     "docs/adding-a-number-per-owner.md": {"vitald_owner_waits_total", "vitald_sched_row"},
     "docs/adding-an-endpoint.md": {"agent/api/uptime.cpp"},
+    "docs/adding-a-derived-metric.md": {"--collector.swap_used", "sensors/derived/swap_used.cpp",
+                                        "tests/sensors/swap_used_test.cpp", "vitald_swap_used_ratio"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
 }
 for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:

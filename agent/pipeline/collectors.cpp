@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "agent/config/flags.h"
+#include "agent/pipeline/derive.h"
 #include "core/log.h"
 #include "core/os/descriptors.h"
 
@@ -121,7 +122,7 @@ CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
   CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::on, {}};
   // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
   const int free_before = next_descriptor();
-  auto made = entry.info->make(host_, *options_);
+  auto made = DerivedCollector::make(entry, host_, *options_, so_far_);
   // What a probe holds it holds for good, and clients would lack it.
   if (const int free = next_descriptor(); made && free > free_before && !may_keep(free))
     made = fail(Errc::io,
@@ -172,7 +173,8 @@ void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
   auto now_ns = begin_ns;
   ++round_;
   for (std::size_t i = 0; i < slots_.size(); ++i)
-    if (slots_[i]->collector) now_ns = run(*slots_[i], now_ns, round_ % slots_.size() == i);
+    if (slots_[i]->collector && slots_[i]->entry->runs != Runs::after)
+      now_ns = run(*slots_[i], now_ns, round_ % slots_.size() == i);
   if (workers) {
     while (wait_for_workers(begin_ns + patience_ns)) {
     }
@@ -181,10 +183,25 @@ void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
       if (slot->worker && slot->worker->busy() && now_ns - slot->asked_ns >= patience_ns) slot->slow = true;
   }
   for (auto& slot : slots_) {
+    if (slot->entry->runs == Runs::after) continue;
     if (slot->worker) finish_worker(*slot);
     out.push_back(slot->batch);
     if (slot->worker_batch) out.push_back(slot->worker_batch);
   }
+}
+
+void Collectors::derive(Snapshot& snapshot) {
+  std::vector<Slot*> derivers;
+  for (const auto& slot : slots_)
+    if (slot->entry->runs == Runs::after) derivers.push_back(slot.get());
+  std::ranges::sort(derivers, {}, &Slot::entry);  // in the order of the list: each sees those before it
+  so_far_ = &snapshot;
+  auto now_ns = derivers.empty() ? 0 : host_.clock().boot_ns();
+  for (auto* slot : derivers) {
+    now_ns = run(*slot, now_ns, true);
+    insert_batch(snapshot, slot->batch);
+  }
+  so_far_ = nullptr;
 }
 
 // Begins at `begin_ns`, which the one before read as its end; returns its own.

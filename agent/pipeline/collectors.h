@@ -53,6 +53,8 @@ class Collectors {
   // One round: asks the workers, runs the others, then waits at most `patience_ns` for those workers that
   // usually answer in that time. Appends batches in order of their collectors' names.
   void collect(std::vector<BatchPtr>& out, std::int64_t patience_ns);
+  // The derivers, from what the snapshot has; adds their batches to it.
+  void derive(Snapshot& snapshot);
   // Descriptors of workers that owe an answer, to be polled between rounds; watch() reads what came.
   void add_worker_fds(std::vector<int>& fds) const;
   [[nodiscard]] bool owed() const;  // there is one
@@ -85,7 +87,8 @@ class Collectors {
   std::shared_ptr<const Options> options_;
   bool changed_ = false;
   std::uint64_t round_ = 0;
-  std::int64_t wall_offset_ns_ = 0;  // from boot time to wall time, in this round
+  const Snapshot* so_far_ = nullptr;  // what derivers see, while they run
+  std::int64_t wall_offset_ns_ = 0;   // from boot time to wall time, in this round
 };
 
 }  // namespace vitald

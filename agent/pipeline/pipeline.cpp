@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "agent/pipeline/derive.h"
 #include "core/instruments.h"
 #include "core/log.h"
 
@@ -96,13 +97,8 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
   writer_.set(kMetrics[2], 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION, "unknown", kNodeExporter);
   collectors_.emit_rest(writer_);
-  const auto insert = [&batches](BatchPtr batch) {
-    const auto at = std::ranges::upper_bound(batches, batch->collector, {},
-                                             [](const auto& b) -> const std::string& { return b->collector; });
-    batches.insert(at, std::move(batch));
-  };
-  insert(writer_.finish({}, 0, 0));
-
+  insert_batch(*snapshot, writer_.finish({}, 0, 0));
+  collectors_.derive(*snapshot);
   judge_.add_results(*snapshot);
   guard_.check(batches);
   if (collectors_.take_changed()) {

@@ -63,7 +63,10 @@ std::string metrics_markdown(std::span<const CollectorEntry> collectors, std::sp
       "0.\n\n";
   for (const auto* entry : sorted) {
     out += fmt::format("## {}\n\n`--{}.{}`, {}{}.\n\n", entry->name, entry->folder == "bpf" ? "probe" : "collector",
-                       entry->name, when(entry->state), entry->runs == Runs::worker ? ", in a process of its own" : "");
+                       entry->name, when(entry->state),
+                       entry->runs == Runs::worker  ? ", in a process of its own"
+                       : entry->runs == Runs::after ? ", from the numbers of other collectors"
+                                                    : "");
     if (entry->info->metrics.empty()) out += "Only families whose names its sources bring along.\n";
     else append_table(out, entry->info->metrics);
     out += '\n';

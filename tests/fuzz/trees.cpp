@@ -59,7 +59,7 @@ void add_corpus_trees(std::vector<SeedTree>& trees, const std::string& folder) {
     else if (entry.is_regular_file()) all.files[name] = content_of(entry.path());
   }
   for (const auto& entry : collector_list()) {
-    if (entry.folder == "bpf" || entry.folder == "virt") continue;
+    if (entry.folder == "bpf" || entry.folder == "virt" || !entry.info->make) continue;
     auto tree = all;
     tree.collector = entry.name;
     tree.flags = corpus_flags(entry.name);
