@@ -191,7 +191,6 @@ struct AnswerReader::Impl {
     layout = writer.finish({}, 0, 0)->layout;
     if (!layout->duplicates().empty())
       return fail(Errc::malformed, fmt::format("a series twice: {}", layout->duplicates()[0]));
-    if (!layout->mended().empty()) return fail(Errc::malformed, layout->mended()[0]);
     return {};
   }
 
