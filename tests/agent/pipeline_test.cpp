@@ -13,6 +13,7 @@
 
 #include "agent/config/flags.h"
 #include "agent/report.h"
+#include "core/deriver.h"
 #include "tests/agent/snapshot_text.h"
 
 namespace vitald {
@@ -22,6 +23,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr MetricDesc kCalls[] = {{"test_calls", MetricType::counter, "C."}};
+constexpr MetricDesc kRemoteCalls{"test_calls_remote", MetricType::counter, "C."};
 constexpr FlagSpec kFlags[] = {{"collector.counting.step", FlagType::number, "1", "step"}};
 
 int g_made = 0;                // "counting" collectors made
@@ -94,7 +96,7 @@ struct FakeWorker final : WorkerClient {
   void answer(std::int64_t now, Result<> outcome = {}) {
     BatchWriter writer("remote");
     writer.begin(now);
-    writer.set(kCalls[0], 42);
+    writer.set(kRemoteCalls, 42);
     next = writer.finish(outcome, 7'000'000, 0);
     eventfd_write(event.get(), 1);
   }
@@ -154,7 +156,7 @@ TEST_F(PipelineTest, OneCycle) {
   std::vector<std::string> order;
   for (const auto& b : snapshot->batches) order.push_back(b->collector);
   EXPECT_THAT(order, testing::ElementsAre("counting", "late", "moody", "pipeline", "remote", "remote", "throwing"));
-  EXPECT_EQ(text("test_calls"), "test_calls 1\ntest_calls 42\n");
+  EXPECT_EQ(text("test_calls"), "test_calls 1\ntest_calls_remote 42\n");
   EXPECT_EQ(text("node_scrape_collector_success"),
             "node_scrape_collector_success{collector=\"counting\"} 1\n"
             "node_scrape_collector_success{collector=\"late\"} 1\n"
@@ -169,7 +171,70 @@ TEST_F(PipelineTest, AnExceptionIsCountedAndTheRestLives) {
   pipeline.cycle(), pipeline.cycle();
   EXPECT_EQ(text("vitald_collector_errors_total"),
             "vitald_collector_errors_total{collector=\"throwing\",kind=\"bug\"} 2\n");
-  EXPECT_EQ(text("test_calls"), "test_calls 2\ntest_calls 42\n");
+  EXPECT_EQ(text("test_calls"), "test_calls 2\ntest_calls_remote 42\n");
+}
+
+// --- the derive stage: the second deriver sees the first one's numbers, the third is broken
+
+constexpr MetricDesc kDoubled{"test_doubled", MetricType::gauge, "D."}, kSum{"test_sum", MetricType::gauge, "S."};
+double number_of(const Snapshot& snapshot, std::string_view name) {
+  for (const auto& batch : snapshot.batches)
+    for (const auto& s : batch->layout->samples())
+      if (s.family->name == name) return batch->values[s.value];
+  return -1;
+}
+struct Doubling final : Deriver {
+  Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
+    out.set(kDoubled, 2 * number_of(so_far, "test_calls"));
+    return {};
+  }
+};
+struct Adding final : Deriver {
+  Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
+    out.set(kSum, number_of(so_far, "test_doubled") + number_of(so_far, "test_calls"));
+    if (number_of(so_far, "test_calls") > 2) return fail(Errc::malformed, "too many");
+    return {};
+  }
+};
+struct Broken final : Deriver {
+  Result<> derive(const Snapshot&, BatchWriter&) override { throw std::runtime_error("derived boom"); }
+};
+template <class D>
+constexpr CollectorInfo kDeriver{
+    {}, {}, nullptr, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Deriver>> {
+      return std::make_unique<D>();
+    }};
+constexpr CollectorEntry kWithDerivers[] = {
+    {"counting", "proc", DefaultState::on, Runs::here, &kCounting},
+    {"z_first", "derived", DefaultState::on, Runs::after, &kDeriver<Doubling>},
+    {"a_second", "derived", DefaultState::on, Runs::after, &kDeriver<Adding>},
+    {"b_third", "derived", DefaultState::on, Runs::after, &kDeriver<Broken>},
+    {"c_off", "derived", DefaultState::off, Runs::after, &kDeriver<Broken>},
+};
+
+TEST_F(PipelineTest, DeriversSeeThisCycleAndThoseBeforeThem) {
+  Pipeline with{host, kWithDerivers, [](std::string_view) { return nullptr; }, hub};
+  auto settings = config();
+  auto options = std::make_shared<Options>(*settings.options);
+  options->declare(std::vector<FlagSpec>{{"collector.z_first", FlagType::boolean, "true"},
+                                         {"collector.a_second", FlagType::boolean, "true"},
+                                         {"collector.b_third", FlagType::boolean, "true"},
+                                         {"collector.c_off", FlagType::boolean, "false"}});
+  settings.options = options;
+  with.configure(std::move(settings));
+  for (int cycle = 1; cycle <= 3; ++cycle) {
+    const auto snapshot = with.cycle();
+    std::vector<std::string> order;
+    for (const auto& b : snapshot->batches) order.push_back(b->collector);
+    EXPECT_THAT(order, testing::ElementsAre("a_second", "b_third", "counting", "pipeline", "z_first"));
+    EXPECT_EQ(text("test_"), fmt::format("test_sum {}\ntest_calls {}\ntest_doubled {}\n", 3 * cycle, cycle, 2 * cycle));
+    EXPECT_EQ(text("node_scrape_collector_success"),
+              fmt::format("node_scrape_collector_success{{collector=\"a_second\"}} {}\n"
+                          "node_scrape_collector_success{{collector=\"b_third\"}} 0\n"
+                          "node_scrape_collector_success{{collector=\"counting\"}} 1\n"
+                          "node_scrape_collector_success{{collector=\"z_first\"}} 1\n",
+                          cycle > 2 ? 0 : 1));
+  }
 }
 
 TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
@@ -324,7 +389,7 @@ TEST_F(PipelineTest, AHangingWorkerDelaysOneCycleOnly) {
 
   FakeWorker::live->answer(clock.boot);
   pipeline.cycle(kPatience);
-  EXPECT_THAT(text("test_calls"), HasSubstr("test_calls 42\n"));
+  EXPECT_THAT(text("test_calls"), HasSubstr("test_calls_remote 42\n"));
   EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"remote\"} 1\n"));
   clock.advance_ns(2'000'000'000);
   pipeline.cycle(kPatience);
