@@ -51,7 +51,8 @@ namespace fs = std::filesystem;
 
 // What hangs on more than files: libsensors and libvirt have state of their own, the probes are the kernel's.
 bool fuzzed(const CollectorEntry& entry) {
-  return entry.info->make && entry.folder != "bpf" && entry.folder != "virt" && entry.name != "sensors" && entry.name != "perf";
+  return entry.info->make && entry.folder != "bpf" && entry.folder != "virt" && entry.name != "sensors" &&
+         entry.name != "perf";
 }
 
 const CollectorEntry* entry_of(std::string_view name) {
