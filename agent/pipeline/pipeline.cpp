@@ -43,6 +43,9 @@ constexpr std::string_view kGoArch = "unknown";
 
 struct Pipeline::Instruments {
   prometheus::Counter& cycles = instruments().counter("vitald_cycles_total", "Collections of all collectors.");
+  prometheus::Counter& events = instruments().counter("vitald_events_total", "Events that collectors told of.");
+  prometheus::Counter& events_left_out = instruments().counter(
+      "vitald_events_left_out_total", "Events beyond what one collection may bring; they are only counted.");
   prometheus::Counter& missed = instruments().counter(
       "vitald_cycles_missed_total", "Scheduled collections left out because one before took too long.");
   prometheus::Histogram& seconds =
@@ -106,6 +109,10 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
     const std::lock_guard lock(mutex_);
     status_.swap(status);
   }
+  const auto events_before = events_.newest(), left_out_before = events_.left_out();
+  events_.append(*snapshot);
+  instruments_->events.Increment(static_cast<double>(events_.newest() - events_before));
+  instruments_->events_left_out.Increment(static_cast<double>(events_.left_out() - left_out_before));
   hub_.publish(snapshot);
   instruments_->cycles.Increment();
   instruments_->seconds.Observe(static_cast<double>(host_.clock().boot_ns() - begin_ns) / 1e9);

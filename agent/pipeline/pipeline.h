@@ -59,6 +59,9 @@ class Pipeline {
   [[nodiscard]] CollectorStatuses status() const;
   [[nodiscard]] std::shared_ptr<const RulesView> rules() const { return judge_.view(); }
 
+  // The newest events of all collectors.
+  [[nodiscard]] const EventLog& events() const { return events_; }
+
   static std::span<const MetricDesc> metrics();
 
  private:
@@ -80,6 +83,7 @@ class Pipeline {
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
   Guard guard_;
+  EventLog events_;  // thread-safe
   std::int64_t interval_ns_ = 0;
   std::uint64_t sequence_ = 0;
   std::int64_t last_begin_ns_ = -1;

@@ -30,6 +30,7 @@ class PromText {
   // Families sorted by name, series of a family by their label values, as node_exporter prints them.
   void encode(const Snapshot& snapshot, std::string& out, const std::function<bool(std::string_view)>& keep = {});
 
+  // The last net: in the agent the guard (agent/pipeline/guard.h) has decided this before.
   // What the last encode() left out because another batch (the first by name) already gives it: the same
   // series, or the same family with another type. One sentence each; empty is normal.
   [[nodiscard]] std::span<const std::string> conflicts() const;

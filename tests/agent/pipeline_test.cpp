@@ -237,6 +237,30 @@ TEST_F(PipelineTest, DeriversSeeThisCycleAndThoseBeforeThem) {
   }
 }
 
+struct Telling final : Collector {
+  Result<> collect(BatchWriter& out) override {
+    if (++run_ != 2) out.event({"test", run_, fmt::format("run {}", run_), {}});
+    return {};
+  }
+  int run_ = 0;
+};
+constexpr CollectorEntry kTelling[] = {{"counting", "proc", DefaultState::on, Runs::here, &kPlain<Telling>}};
+
+TEST_F(PipelineTest, EventsGoIntoTheLogOnce) {
+  Pipeline with{host, kTelling, [](std::string_view) { return nullptr; }, hub};
+  with.configure(config());
+  for (int cycle = 0; cycle < 3; ++cycle) {
+    with.cycle();
+    clock.advance_ns(1'000'000'000);
+  }
+  const auto events = with.events().since(0, 10);
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].event->text, "run 1");
+  EXPECT_EQ(events[1].event->text, "run 3");
+  EXPECT_EQ(events[1].sequence, 2U);
+  EXPECT_EQ(events[1].collector, "counting");
+}
+
 TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
   pipeline.configure(config({{"collector.throwing", "false"}}));
   const auto log_of = [&] {
