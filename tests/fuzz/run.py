@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs fuzz targets of build/fuzz one after the other. What makes one fail is kept in build/fuzz/found.
+"""Runs fuzz targets one after the other. What makes one fail is kept in the folder `found` beside them.
 
-A run of a few seconds starts from the seeds alone with a fixed random seed; a long one also from what earlier long
-ones found worth keeping (build/fuzz/corpus).
+A run of a few seconds starts from the seeds alone with a fixed random seed, with the targets of build/fuzz-check, which
+are not optimized and compiled in half the time; a long one with those of build/fuzz, also from what earlier long ones
+found worth keeping (build/fuzz/corpus).
 """
 
 import os
@@ -16,7 +17,6 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import TOP, shared  # noqa: E402
 
-BUILD = TOP / "build/fuzz"
 HERE = pathlib.Path(__file__).resolve().parent
 SEEDS = {"rules": ["deploy/rules", "tests/rules/bad"], "config": ["tests/config"]}
 SHORT_S = 15
@@ -25,16 +25,18 @@ TARGETS = sorted(p.name.removesuffix("_fuzz.cpp") for p in HERE.glob("*_fuzz.cpp
 
 
 def run(target, seconds, folder):
-    program = BUILD / "targets" / f"{target}_fuzz"
+    preset = "fuzz" if seconds > SHORT_S else "fuzz-check"
+    build = TOP / "build" / preset
+    program = build / "targets" / f"{target}_fuzz"
     if not program.exists():
-        sys.exit(f"{program} is not there; ./dev build fuzz makes it")
-    found = BUILD / "found"
+        sys.exit(f"{program} is not there; ./dev build {preset} makes it")
+    found = build / "found"
     found.mkdir(exist_ok=True)
     seeds = [TOP / s for s in SEEDS.get(target, [])] + [p for p in [HERE / "seeds" / target] if p.is_dir()]
     environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1", UBSAN_OPTIONS="print_stacktrace=1")
     corpus = pathlib.Path(folder, target)
     if seconds > SHORT_S:
-        corpus = BUILD / "corpus" / target
+        corpus = build / "corpus" / target
         if target == "collector" and (trees := shared("corpus/node_exporter")):
             for name in ("proc", "sys", "udev"):
                 with tarfile.open(trees / f"{name}.tar") as tar:
