@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "agent/api/endpoints.h"
+#include "agent/config/check.h"
 #include "agent/config/flags.h"
 #include "agent/http/server.h"
 #include "agent/os/memory.h"
@@ -310,6 +311,9 @@ int run_check(const Config& config, std::vector<std::string> problems) {
   const auto pipeline = pipeline_config(config, problems);
   Gate::load(std::string(config.options.text("web.config.file")), problems);
   check_state(config.options, problems);
+  std::vector<std::string> warnings;
+  check_surroundings(config, problems, warnings);
+  for (const auto& w : warnings) log::say(fmt::format("warning: {}\n", w));
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
   if (pipeline.rules)
     for (const auto& w : pipeline.rules->warnings()) log::say(fmt::format("warning: {}\n", w));

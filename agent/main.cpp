@@ -28,6 +28,7 @@ int run(const std::vector<std::string>& arguments) {
   for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
   if (!problems.empty()) return 1;
   if (options.flag("dump-flags-docs")) return fmt::print("{}", flags_markdown()), 0;
+  if (options.flag("dump-config-docs")) return fmt::print("{}", config_markdown()), 0;
   if (options.flag("dump-metrics-docs")) return fmt::print("{}", metrics_docs()), 0;
   if (options.flag("dump-api-docs")) return fmt::print("{}", api_docs()), 0;
 

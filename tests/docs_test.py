@@ -24,7 +24,8 @@ def expand(flag):
 
 
 # 1. Generated files.
-for name, flag in (("metrics", "--dump-metrics-docs"), ("cli", "--dump-flags-docs"), ("api", "--dump-api-docs")):
+for name, flag in (("metrics", "--dump-metrics-docs"), ("cli", "--dump-flags-docs"), ("config", "--dump-config-docs"),
+                   ("api", "--dump-api-docs")):
     path = TOP / f"docs/{name}.md"
     if path.read_text() != output(VITALD, flag):
         bad.append(f"docs/{name}.md is not what the binary says; run ./dev docs")
@@ -58,7 +59,7 @@ absent = {
 }
 for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
     text, name = path.read_text(), path.relative_to(TOP)
-    if name.name in ("metrics.md", "cli.md"):
+    if name.name in ("metrics.md", "cli.md", "config.md"):
         continue  # generated
     without = absent.get(str(name), set())
     for word in without:

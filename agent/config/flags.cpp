@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "agent/config/notify.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -49,6 +50,7 @@ constexpr FlagSpec kAgentFlags[] = {
     {"log.format", text, "logfmt", "Output format of log messages. One of: logfmt, json."},
     {"once", boolean, "false", "Collect once, print the metrics to standard output, and exit."},
     {"dump-metrics-docs", boolean, "false", "Print docs/metrics.md and exit."},
+    {"dump-config-docs", boolean, "false", "Print docs/config.md and exit."},
     {"dump-flags-docs", boolean, "false", "Print docs/cli.md and exit."},
     {"dump-api-docs", boolean, "false", "Print docs/api.md and exit."},
     {"version", boolean, "false", "Show version and exit."},
@@ -129,6 +131,44 @@ std::string switch_name(const CollectorEntry& entry) {
   return fmt::format("{}.{}", entry.folder == "bpf" ? "probe" : "collector", entry.name);
 }
 
+namespace {
+
+constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
+constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
+
+// What a flag takes beyond its type.
+struct Limit {
+  std::string_view flag;
+  std::string_view shortest = {};  // of a duration
+  std::int64_t least = INT64_MIN, most = INT64_MAX;
+  std::string_view word = {};  // what one of the choices is called
+  std::span<const std::string_view> choices = {};
+  std::string_view begins_with = {};  // then `word` says what it is
+};
+constexpr Limit kLimits[] = {
+    {.flag = "pipeline.interval", .shortest = "100ms"},
+    {.flag = "web.max-requests", .least = 0, .most = 1'000'000},
+    {.flag = "log.level", .word = "log level", .choices = kLogLevels},
+    {.flag = "log.format", .word = "log format", .choices = kLogFormats},
+    {.flag = "web.telemetry-path", .word = "path", .begins_with = "/"},
+};
+
+std::string limit_problem(const Limit& limit, std::string_view value) {
+  if (!limit.shortest.empty() && *parse_duration_ns(value) < *parse_duration_ns(limit.shortest))
+    return fmt::format("{} is too short, expected {} or more", value, limit.shortest);
+  if (limit.least != INT64_MIN || limit.most != INT64_MAX)
+    if (const auto n = *parse_i64(value); n < limit.least || n > limit.most)
+      return fmt::format("{} is outside {}..{}", n, limit.least, limit.most);
+  if (!limit.choices.empty() && std::ranges::find(limit.choices, value) == limit.choices.end())
+    return fmt::format("'{}' is no {}, expected {} or {}", value, limit.word,
+                       fmt::join(limit.choices.first(limit.choices.size() - 1), ", "), limit.choices.back());
+  if (!value.starts_with(limit.begins_with))
+    return fmt::format("'{}' is not a {}, expected one that starts with '{}'", value, limit.word, limit.begins_with);
+  return {};
+}
+
+}  // namespace
+
 std::string value_problem(const FlagSpec& flag, std::string_view value) {
   switch (flag.type) {
     case boolean:
@@ -136,8 +176,6 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
       break;
     case duration:
       if (!parse_duration_ns(value)) return fmt::format("'{}' is not a duration; write e.g. 500ms, 15s, 5m", value);
-      if (flag.name == "pipeline.interval" && *parse_duration_ns(value) < 100'000'000)
-        return fmt::format("{} is too short, expected 100ms or more", value);
       break;
     case number:
       if (!parse_i64(value)) return fmt::format("'{}' is not a whole number", value);
@@ -150,13 +188,8 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
     case text:
     case list: break;
   }
-  if (flag.name == "log.level" && value != "debug" && value != "info" && value != "warn" && value != "error")
-    return fmt::format("'{}' is no log level, expected debug, info, warn or error", value);
-  if (flag.name == "log.format" && value != "logfmt" && value != "json")
-    return fmt::format("'{}' is no log format, expected logfmt or json", value);
-  if (flag.name == "web.telemetry-path" && !value.starts_with('/'))
-    return fmt::format("'{}' is not a path, expected one that starts with '/'", value);
-  return {};
+  const auto* limit = std::ranges::find(kLimits, flag.name, &Limit::flag);
+  return limit == std::end(kLimits) ? std::string() : limit_problem(*limit, value);
 }
 
 std::string help_text() {
@@ -174,18 +207,23 @@ std::string help_text() {
   return out;
 }
 
+namespace {
+
+std::string escaped(std::string_view text) {
+  std::string s;
+  for (const char c : text) {
+    if (c == '|') s += '\\';
+    s += c;
+  }
+  return s;
+}
+
+}  // namespace
+
 std::string flags_markdown() {
   std::string out =
       "# Flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`. Flags win over the file.\n\n"
       "| flag | in vitald.yaml | default | what it does |\n|---|---|---|---|\n";
-  const auto escaped = [](std::string_view text) {
-    std::string s;
-    for (const char c : text) {
-      if (c == '|') s += '\\';
-      s += c;
-    }
-    return s;
-  };
   for (const auto& flag : all_flags()) {
     const auto path = yaml_path(flag);
     std::string old = flag.replaces.empty() ? "" : fmt::format(" Formerly `--{}`.", flag.replaces);
@@ -193,6 +231,37 @@ std::string flags_markdown() {
         "| `--{}` | {} | {} | {}{} |\n", flag.name, path.empty() ? "" : fmt::format("`{}`", fmt::join(path, ".")),
         flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), escaped(flag.help), old);
   }
+  return out;
+}
+
+// A section for each first word, in the order of the flags' names; collectors and probes are sections of their own.
+std::string config_markdown() {
+  static constexpr std::string_view kTypes[] = {"true or false", "text",   "regular expression",
+                                                "duration",      "number", "list of texts"};
+  std::string out =
+      "# vitald.yaml\n\nWritten by `vitald --dump-config-docs`: every key there is. The file is given by "
+      "`--config.file`, flags win over it, and `--config.check` tells every mistake with its line. Durations are "
+      "written `500ms`, `15s`, `5m`. `collectors: {netdev: false}` is short for `{netdev: {enabled: false}}`. Merge "
+      "keys "
+      "(`<<: *base`) work as in Prometheus' files.\n";
+  std::vector<std::string> section;
+  std::vector<std::pair<std::vector<std::string>, const FlagSpec*>> rows;
+  for (const auto& flag : all_flags())
+    if (auto path = yaml_path(flag); !path.empty()) rows.emplace_back(std::move(path), &flag);
+  const auto above = [](const auto& row) { return std::vector(row.first.begin(), row.first.end() - 1); };
+  std::ranges::stable_sort(rows, {}, above);
+  for (const auto& row : rows) {
+    if (auto now = above(row); now != section) {
+      section = std::move(now);
+      out += fmt::format("\n## {}\n\n| key | type | default | what it does |\n|---|---|---|---|\n",
+                         fmt::join(section, "."));
+    }
+    const auto& flag = *row.second;
+    out += fmt::format("| `{}` | {} | {} | {} |\n", row.first.back(), kTypes[static_cast<std::size_t>(flag.type)],
+                       flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), escaped(flag.help));
+  }
+  out += "\n## notify.commands\n\nA list; each item is a command that is run for alerts.\n\n";
+  out += fields_markdown<CommandHookSettings>(kCommandFields);
   return out;
 }
 

@@ -30,5 +30,6 @@ std::string value_problem(const FlagSpec& flag, std::string_view value);
 
 std::string help_text();
 std::string flags_markdown();
+std::string config_markdown();
 
 }  // namespace vitald

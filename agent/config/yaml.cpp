@@ -10,9 +10,9 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "agent/config/notify.h"
 #include "core/log.h"
 #include "core/os/kernel_file.h"
-#include "core/text/scan.h"
 #include "core/yaml/reader.h"
 
 namespace vitald {
@@ -92,7 +92,6 @@ class Reader : public YamlReader {
         {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar()});
   }
 
-  // notify: {commands: [{name: pager, command: [/usr/bin/page, --now], timeout: 10s, user: nobody, queue_limit: 100}]}
   void notify(const YAML::Node& node) {
     static constexpr std::string_view kKeys[] = {"commands"};
     each(node, "notify", kKeys, [&](const std::string& at, const std::string&, const YAML::Node& list) {
@@ -102,39 +101,8 @@ class Reader : public YamlReader {
     });
   }
   void command_hook(const YAML::Node& node, const std::string& path) {
-    static constexpr std::string_view kKeys[] = {"name", "command", "timeout", "user", "queue_limit"};
-    static constexpr FlagSpec kTimeout{"timeout", FlagType::duration}, kLimit{"queue_limit", FlagType::number};
-    const auto before = problem_count();
     CommandHookSettings hook;
-    each(node, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
-      if (key == "command") {
-        if (!value.IsSequence() || value.size() == 0)
-          return say(value.Mark(), at,
-                     fmt::format("{} found, expected a list: program and arguments (no shell)", kind_of(value)));
-        for (const auto& word : items(value)) {
-          if (word.IsScalar()) hook.command.push_back(word.Scalar());
-          else say(word.Mark(), at, fmt::format("{} found, expected text", kind_of(word)));
-        }
-        if (!hook.command.empty() && !hook.command[0].starts_with('/'))
-          say(value[0].Mark(), at, fmt::format("'{}' is not an absolute path", hook.command[0]));
-        return;
-      }
-      if (!value.IsScalar()) return say(value.Mark(), at, fmt::format("{} found, expected text", kind_of(value)));
-      const auto& text = value.Scalar();
-      if (key == "name") hook.name = text;
-      if (key == "user") hook.user = text;
-      if (key != "timeout" && key != "queue_limit") return;
-      if (const auto problem = value_problem(key == "timeout" ? kTimeout : kLimit, text); !problem.empty())
-        return say(value.Mark(), at, problem);
-      if (key == "timeout") hook.timeout_ns = *parse_duration_ns(text);
-      else if (const auto n = parse_i64(text); *n < 1 || *n > 100'000)
-        say(value.Mark(), at, fmt::format("{} is outside 1..100000", *n));
-      else hook.queue_limit = static_cast<std::size_t>(*n);
-    });
-    if (problem_count() != before) return;
-    if (hook.name.empty())
-      return say(node.Mark(), path, "no 'name', expected one: it is the receiver in logs and metrics");
-    if (hook.command.empty()) return say(node.Mark(), path, "no 'command', expected a list: program and arguments");
+    if (!FieldReader<CommandHookSettings>(*this, kCommandFields).read(node, path, hook)) return;
     if (!names_.insert(hook.name).second)
       return say(node.Mark(), path, fmt::format("a second '{}', expected another name", hook.name));
     file_.hooks.push_back(std::move(hook));

@@ -38,9 +38,12 @@ std::string address_of(int fd) {
   return at.ss_family == AF_INET6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
 }
 
-}  // namespace
-
-Result<Listener> listen_on(std::string_view address) {
+struct Place {
+  Handle<addrinfo, &freeaddrinfo> found;
+  bool any_host = false;
+  std::uint16_t port = 0;
+};
+Result<Place> place_of(std::string_view address) {
   const auto colon = address.rfind(':');
   const auto port = colon == std::string_view::npos ? std::nullopt : parse_u64(address.substr(colon + 1));
   std::string host(address.substr(0, colon == std::string_view::npos ? 0 : colon));
@@ -54,16 +57,28 @@ Result<Listener> listen_on(std::string_view address) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  if (host.empty()) hints.ai_family = AF_INET6;  // dual-stack; without IPv6 in the kernel, see below
+  if (host.empty()) hints.ai_family = AF_INET6;  // dual-stack; without IPv6 in the kernel, see listen_on()
   const auto service = std::to_string(*port);
   if (const int err = getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found); err != 0)
     return fail(Errc::io, fmt::format("--web.listen-address: '{}': {}", address, gai_strerror(err)));
-  const Handle<addrinfo, &freeaddrinfo> list(found);
-  auto fd = bound(*found);
-  if (!fd && host.empty() && (fd.error().err == EAFNOSUPPORT || fd.error().err == EADDRNOTAVAIL)) {
+  return Place{Handle<addrinfo, &freeaddrinfo>(found), host.empty(), static_cast<std::uint16_t>(*port)};
+}
+
+}  // namespace
+
+Result<> check_address(std::string_view address) {
+  if (auto place = place_of(address); !place) return fail(std::move(place.error()));
+  return {};
+}
+
+Result<Listener> listen_on(std::string_view address) {
+  auto place = place_of(address);
+  if (!place) return fail(std::move(place.error()));
+  auto fd = bound(*place->found);
+  if (!fd && place->any_host && (fd.error().err == EAFNOSUPPORT || fd.error().err == EADDRNOTAVAIL)) {
     sockaddr_in any{};
     any.sin_family = AF_INET;
-    any.sin_port = htons(static_cast<std::uint16_t>(*port));
+    any.sin_port = htons(place->port);
     addrinfo v4{};
     v4.ai_family = AF_INET;
     v4.ai_addr = reinterpret_cast<sockaddr*>(&any);

@@ -18,6 +18,9 @@ struct Listener {
 // "127.0.0.1:9100", "[::1]:9100", "localhost:9100"; ":9100" is every address, IPv6 and IPv4.
 Result<Listener> listen_on(std::string_view address);
 
+// The same as far as one can know without opening it: its form, and that the name has an address.
+Result<> check_address(std::string_view address);
+
 // Those that the service manager opened for this process (sd_listen_fds(3)); takes the variables out of the
 // environment, so that no child believes they are its own. An error when there are none.
 Result<std::vector<Listener>> systemd_listeners();

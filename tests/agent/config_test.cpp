@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/config/check.h"
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
 
@@ -57,6 +58,8 @@ TEST(CommandLine, Table) {
       {"bad switch", {"--once=perhaps"}, "--once: 'perhaps' is neither true nor false"},
       {"bad duration", {"--web.max-age=5"}, "--web.max-age: '5' is not a duration; write e.g. 500ms, 15s, 5m"},
       {"bad number", {"--web.max-requests=x"}, "--web.max-requests: 'x' is not a whole number"},
+      {"number out of bounds", {"--web.max-requests=-1"}, "--web.max-requests: -1 is outside 0..1000000"},
+      {"bad word", {"--log.level=loud"}, "--log.level: 'loud' is no log level, expected debug, info, warn or error"},
       {"bad pattern",
        {"--collector.filesystem.mount-points-exclude=("},
        "--collector.filesystem.mount-points-exclude: '(' is not a regular expression (RE2): missing ): ("},
@@ -187,6 +190,70 @@ TEST(Config, FlagsWinOverTheFile) {
   EXPECT_THAT(config.options.list("web.listen-address"), testing::ElementsAre("b:2"));
   EXPECT_TRUE(config.options.given("web.max-requests"));
   EXPECT_FALSE(config.options.given("pipeline.interval"));
+}
+
+// What is named has to be there.
+TEST(Check, Surroundings) {
+  const auto folder = fs::path(testing::TempDir()) / fmt::format("vitald-check-{}", getpid());
+  fs::create_directories(folder / "rules");
+  std::ofstream(folder / "text") << "no program";
+  fs::permissions(folder / "text", fs::perms(0644));
+  std::ofstream(folder / "rules/a.yaml") << "";
+  const auto top = folder.string();
+  struct Case {
+    const char* name;
+    std::string yaml;
+    std::vector<std::string> problems, warnings;
+  };
+  const auto hook = [](const std::string& program, const std::string& more = "") {
+    return fmt::format("notify: {{commands: [{{name: pager, command: [{}]{}}}]}}", program, more);
+  };
+  const Case cases[] = {
+      {"nothing", "", {}, {}},
+      {"a good hook", hook("/bin/sh", ", user: root"), {}, {}},
+      {"no program",
+       hook("/nonexistent/page"),
+       {"notify.commands 'pager': /nonexistent/page: No such file or directory (ENOENT), expected a program"},
+       {}},
+      {"a folder", hook("/etc"), {"notify.commands 'pager': /etc is no file, expected a program"}, {}},
+      {"not executable",
+       hook(top + "/text"),
+       {fmt::format("notify.commands 'pager': {0}/text is not executable (mode 0644), expected a program: chmod +x "
+                    "{0}/text",
+                    top)},
+       {}},
+      {"no user",
+       hook("/bin/sh", ", user: no-such-user"),
+       {"notify.commands 'pager': user 'no-such-user': no such user, expected one of this machine"},
+       {}},
+      {"addresses",
+       "web: {listen_address: ['127.0.0.1:9100', '[::1]:0', ':9100', '9100', '1:2:3', 'host:99999']}",
+       {"--web.listen-address: '9100', expected host:port, [IPv6]:port or :port",
+        "--web.listen-address: '1:2:3', expected host:port, [IPv6]:port or :port",
+        "--web.listen-address: 'host:99999', expected host:port, [IPv6]:port or :port"},
+       {}},
+      {"addresses that are not opened", "web: {systemd_socket: true, listen_address: ['9100']}", {}, {}},
+      {"globs",
+       fmt::format("rules: {{files: ['{0}/rules/*.yaml', '{0}/rules/*.yml']}}\n"
+                   "collectors: {{textfile: {{directory: ['{0}/rules', '{0}/no*']}}}}",
+                   top),
+       {},
+       {fmt::format("rules.file: '{}/rules/*.yml': nothing is there, so nothing comes of it", top),
+        fmt::format("collector.textfile.directory: '{}/no*': nothing is there, so nothing comes of it", top)}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto path = folder / "vitald.yaml";
+    std::ofstream(path) << c.yaml;
+    std::vector<std::string> problems, warnings;
+    const std::vector<std::string> arguments{"--config.file=" + path.string()};
+    const auto config = load_config(arguments, problems, warnings);
+    ASSERT_THAT(problems, testing::IsEmpty());
+    check_surroundings(config, problems, warnings);
+    EXPECT_EQ(problems, c.problems);
+    EXPECT_EQ(warnings, c.warnings);
+  }
+  fs::remove_all(folder);
 }
 
 // The file's name is the mistake; beside it stands everything that vitald says about it.

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --config.check looks at beyond what reading the configuration finds: whether what it names is there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/config/config.h"
+
+namespace vitald {
+
+// Problems are what the start or the first alert would trip over; warnings what will never do anything. Opens no port
+// and runs no program.
+void check_surroundings(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings);
+
+}  // namespace vitald
