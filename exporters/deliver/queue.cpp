@@ -296,8 +296,10 @@ struct Queue::Impl {
         changed();
       } else if (stopping && (sender_ended || now_ns >= end_ns)) {
         return finish(lock);
-      } else {
+      } else if (stopping || !unwritten.empty() || on_disk_only > 0) {
         wake_writer.wait_for(lock, nanoseconds(stopping ? kSecond / 50 : kSecond));
+      } else {
+        wake_writer.wait(lock);
       }
     }
   }
@@ -393,7 +395,9 @@ struct Queue::Impl {
       memory.erase(memory.begin() + static_cast<std::ptrdiff_t>(in_flight));
     }
     if (ends > loaded_id) {
-      on_disk = std::min(on_disk, on_disk_only);
+      const auto skipped = std::min(skip_on_disk, on_disk);  // these are counted already
+      skip_on_disk -= skipped;
+      on_disk = std::min(on_disk - skipped, on_disk_only);
       on_disk_only -= on_disk;
       loaded_id = ends;
       count += on_disk;
@@ -490,6 +494,7 @@ struct Queue::Impl {
         self->wake_writer.notify_all();
         self->wake_sender.notify_all();
         self->ended_changed.notify_all();
+        self->wrote.notify_all();
       }).detach();
       return true;
     } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
@@ -567,6 +572,7 @@ struct Queue::Impl {
   bool slow = false;  // push() waited for the disk in vain: the next ones do not
   const bool has_writer;
   bool stopping = false, no_threads = false;
+  std::chrono::steady_clock::time_point stopped_at;
   bool sender_ended = true, writer_ended = true;
 };
 
@@ -582,6 +588,7 @@ void Queue::stop() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto n = ::write(impl_->stop_fd.get(), &one, sizeof one);
   const std::lock_guard lock(impl_->mutex);
+  if (!impl_->stopping) impl_->stopped_at = std::chrono::steady_clock::now();
   impl_->stopping = true;
   impl_->wake_sender.notify_all();
   impl_->wake_writer.notify_all();
@@ -591,8 +598,9 @@ std::vector<Item> Queue::end() {
   stop();
   auto& q = *impl_;
   std::unique_lock lock(q.mutex);
-  q.ended_changed.wait_for(lock, nanoseconds(q.settings.end_patience_ns),
-                           [&q] { return q.sender_ended && q.writer_ended; });
+  // From when it was asked to: of several that hang, all are waited for at the same time.
+  q.ended_changed.wait_until(lock, q.stopped_at + nanoseconds(q.settings.end_patience_ns),
+                             [&q] { return q.sender_ended && q.writer_ended; });
   q.in_flight = 0;
   const auto kept = q.journal_usable && !q.write_failed && q.writer_ended;
   if (q.waiting() + q.early.size() == 0) return {};
