@@ -7,7 +7,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
+#include <iterator>
 #include <mutex>
 
 #include "agent/api/endpoints.h"
@@ -113,9 +115,9 @@ std::vector<Listener> open_listeners(const Options& options, std::vector<std::st
   }
   std::vector<Listener> listeners;
   for (const auto& address : options.list("web.listen-address")) {
-    auto listener = listen_on(address);
-    if (!listener) problems.push_back(listener.error().text);
-    else listeners.push_back(std::move(*listener));
+    auto found = listen_on(address);
+    if (!found) problems.push_back(found.error().text);
+    else std::ranges::move(*found, std::back_inserter(listeners));
   }
   return listeners;
 }
@@ -156,7 +158,9 @@ class Daemon {
 
     const auto path = std::string(config_.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
-      urls_.push_back(fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
+      urls_.push_back(l.address.starts_with("vsock://")
+                          ? l.address + path
+                          : fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
     const auto wake = std::make_shared<const Wake>();
     freshness_->set_interval(config_.options.duration_ns("pipeline.interval"));
     metrics_ = std::make_shared<MetricsHandler>(

@@ -68,7 +68,11 @@ Response landing(const AgentView& source) {
     out += "</table>";
   }
   out += "</body></html>\n";
-  return {200, "text/html; charset=utf-8", std::make_shared<const std::string>(std::move(out)), {}};
+  return {200,
+          "text/html; charset=utf-8",
+          std::make_shared<const std::string>(std::move(out)),
+          // Its own style, and nothing else that somebody might get into it.
+          {{"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}}};
 }
 
 }  // namespace

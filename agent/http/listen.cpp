@@ -8,10 +8,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+// after sys/socket.h
+#include <linux/vm_sockets.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
+#include "core/log.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -33,17 +37,68 @@ std::string address_of(int fd) {
   socklen_t size = sizeof at;
   char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return {};
+  if (at.ss_family == AF_VSOCK) {
+    const auto& vm = reinterpret_cast<const sockaddr_vm&>(at);
+    return fmt::format("vsock://{}:{}", vm.svm_cid == VMADDR_CID_ANY ? "" : std::to_string(vm.svm_cid), vm.svm_port);
+  }
   getnameinfo(reinterpret_cast<sockaddr*>(&at), size, host, sizeof host, port, sizeof port,
               NI_NUMERICHOST | NI_NUMERICSERV);
   return at.ss_family == AF_INET6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
 }
 
+addrinfo info_of(const sockaddr* at, socklen_t size) {
+  addrinfo info{};
+  info.ai_family = at->sa_family;
+  info.ai_addr = const_cast<sockaddr*>(at);  // bind() only reads it
+  info.ai_addrlen = size;
+  return info;
+}
+
+Error cannot_listen(std::string_view address, const Error& why) {
+  std::string_view hint;
+  if (why.err == EADDRINUSE)
+    hint = "; another program listens there (see: ss -ltnp), choose another --web.listen-address";
+  if (why.err == EACCES) hint = "; ports below 1024 need CAP_NET_BIND_SERVICE";
+  if (why.err == EADDRNOTAVAIL) hint = "; no interface of this machine has this address";
+  if (why.err == EAFNOSUPPORT) hint = "; the kernel of this machine has no such addresses";
+  return {why.kind, why.err, fmt::format("cannot listen on {}: {}{}", address, why.text, hint)};
+}
+
+Result<std::vector<Listener>> one(Result<Fd> fd, std::string_view address) {
+  if (!fd) return fail(cannot_listen(address, fd.error()));
+  std::vector<Listener> listeners;
+  listeners.push_back({std::move(*fd), {}});
+  listeners[0].address = address_of(listeners[0].fd.get());
+  return listeners;
+}
+
+// What an address says, before anything is opened.
 struct Place {
-  Handle<addrinfo, &freeaddrinfo> found;
-  bool any_host = false;
+  std::optional<sockaddr_vm> vsock;
+  Handle<addrinfo, &freeaddrinfo> found;  // of a host by name or number; none: every address
   std::uint16_t port = 0;
 };
+
+// "vsock://:9100", "vsock://3:9100"
+Result<Place> vsock_place(std::string_view address) {
+  auto rest = address;
+  take_prefix(rest, "vsock://");
+  const auto cid = take_until(rest, ':');
+  const auto context = cid.empty() ? std::optional<std::uint64_t>(VMADDR_CID_ANY) : parse_u64(cid);
+  const auto port = parse_u64(rest);
+  if (!port || *port > 0xffffffff || !context || *context > 0xffffffff)
+    return fail(Errc::malformed, fmt::format("--web.listen-address: '{}', expected vsock://:port", address));
+  sockaddr_vm at{};
+  at.svm_family = AF_VSOCK;
+  at.svm_cid = static_cast<unsigned>(*context);
+  at.svm_port = *port == 0 ? VMADDR_PORT_ANY : static_cast<unsigned>(*port);
+  Place place;
+  place.vsock = at;
+  return place;
+}
+
 Result<Place> place_of(std::string_view address) {
+  if (address.starts_with("vsock://")) return vsock_place(address);
   const auto colon = address.rfind(':');
   const auto port = colon == std::string_view::npos ? std::nullopt : parse_u64(address.substr(colon + 1));
   std::string host(address.substr(0, colon == std::string_view::npos ? 0 : colon));
@@ -51,17 +106,44 @@ Result<Place> place_of(std::string_view address) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   const bool odd = !bracketed && host.find(':') != std::string::npos;  // 1:2:3 without brackets
   if (!port || *port > 65535 || odd)
-    return fail(Errc::malformed,
-                fmt::format("--web.listen-address: '{}', expected host:port, [IPv6]:port or :port", address));
+    return fail(Errc::malformed, fmt::format("--web.listen-address: '{}', expected host:port, [IPv6]:port, :port or "
+                                             "vsock://:port",
+                                             address));
+  Place place;
+  place.port = static_cast<std::uint16_t>(*port);
+  if (host.empty()) return place;
 
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  if (host.empty()) hints.ai_family = AF_INET6;  // dual-stack; without IPv6 in the kernel, see listen_on()
   const auto service = std::to_string(*port);
-  if (const int err = getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found); err != 0)
+  if (const int err = getaddrinfo(host.c_str(), service.c_str(), &hints, &found); err != 0)
     return fail(Errc::io, fmt::format("--web.listen-address: '{}': {}", address, gai_strerror(err)));
-  return Place{Handle<addrinfo, &freeaddrinfo>(found), host.empty(), static_cast<std::uint16_t>(*port)};
+  place.found.reset(found);
+  return place;
+}
+
+// Dual-stack; where the kernel has no IPv6, IPv4.
+Result<std::vector<Listener>> listen_on_all(std::uint16_t port, std::string_view address) {
+  sockaddr_in6 any6{};
+  any6.sin6_family = AF_INET6;
+  any6.sin6_port = htons(port);
+  auto fd = bound(info_of(reinterpret_cast<const sockaddr*>(&any6), sizeof any6));
+  if (!fd && (fd.error().err == EAFNOSUPPORT || fd.error().err == EADDRNOTAVAIL)) {
+    sockaddr_in any4{};
+    any4.sin_family = AF_INET;
+    any4.sin_port = htons(port);
+    fd = bound(info_of(reinterpret_cast<const sockaddr*>(&any4), sizeof any4));
+  }
+  return one(std::move(fd), address);
+}
+
+void set_port(addrinfo& at, int fd) {
+  sockaddr_storage now{};
+  socklen_t size = sizeof now;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&now), &size) != 0) return;
+  // Both have it in the same place: after the family.
+  reinterpret_cast<sockaddr_in*>(at.ai_addr)->sin_port = reinterpret_cast<const sockaddr_in&>(now).sin_port;
 }
 
 }  // namespace
@@ -71,32 +153,29 @@ Result<> check_address(std::string_view address) {
   return {};
 }
 
-Result<Listener> listen_on(std::string_view address) {
+Result<std::vector<Listener>> listen_on(std::string_view address) {
   auto place = place_of(address);
   if (!place) return fail(std::move(place.error()));
-  auto fd = bound(*place->found);
-  if (!fd && place->any_host && (fd.error().err == EAFNOSUPPORT || fd.error().err == EADDRNOTAVAIL)) {
-    sockaddr_in any{};
-    any.sin_family = AF_INET;
-    any.sin_port = htons(place->port);
-    addrinfo v4{};
-    v4.ai_family = AF_INET;
-    v4.ai_addr = reinterpret_cast<sockaddr*>(&any);
-    v4.ai_addrlen = sizeof any;
-    fd = bound(v4);
+  if (place->vsock)
+    return one(bound(info_of(reinterpret_cast<const sockaddr*>(&*place->vsock), sizeof *place->vsock)), address);
+  if (!place->found) return listen_on_all(place->port, address);
+  std::vector<Listener> listeners;
+  std::vector<Error> problems;
+  std::vector<std::string_view> tried;  // /etc/hosts may have a line twice
+  for (auto* at = place->found.get(); at; at = at->ai_next) {
+    const std::string_view bytes(reinterpret_cast<const char*>(at->ai_addr), at->ai_addrlen);
+    if (std::ranges::find(tried, bytes) != tried.end()) continue;
+    tried.push_back(bytes);
+    if (place->port == 0 && !listeners.empty()) set_port(*at, listeners[0].fd.get());
+    auto listener = one(bound(*at), address);
+    if (listener) listeners.push_back(std::move(listener->front()));
+    else problems.push_back(listener.error());
   }
-  if (!fd) {
-    const int err = fd.error().err;
-    std::string_view hint;
-    if (err == EADDRINUSE)
-      hint = "; another program listens there (see: ss -ltnp), choose another --web.listen-address";
-    if (err == EACCES) hint = "; ports below 1024 need CAP_NET_BIND_SERVICE";
-    if (err == EADDRNOTAVAIL) hint = "; no interface of this machine has this address";
-    return fail(fd.error().kind, fmt::format("cannot listen on {}: {}{}", address, fd.error().text, hint), err);
-  }
-  Listener listener{std::move(*fd), {}};
-  listener.address = address_of(listener.fd.get());
-  return listener;
+  if (listeners.empty())
+    return fail(problems.empty() ? cannot_listen(address, from_errno("bind", EADDRNOTAVAIL)) : problems[0]);
+  for (const auto& problem : problems)
+    log::warn("one of several addresses cannot be had", {{"listening", listeners[0].address}, {"err", problem.text}});
+  return listeners;
 }
 
 // Descriptors 3, 4, ...; LISTEN_FDS is how many, LISTEN_PID for whom.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The sockets that --web.listen-address names, or that the service manager has opened.
 #pragma once
 
 #include <string>
@@ -15,8 +16,10 @@ struct Listener {
   std::string address;  // as bound: the port that the kernel chose for ":0" is in it
 };
 
-// "127.0.0.1:9100", "[::1]:9100", "localhost:9100"; ":9100" is every address, IPv6 and IPv4.
-Result<Listener> listen_on(std::string_view address);
+// "127.0.0.1:9100", "[::1]:9100"; ":9100" is every address, IPv6 and IPv4; "localhost:9100" is every address of that
+// name, of which one that cannot be had is a warning as long as another can. "vsock://:9100" is what the host of this
+// guest (or, with a number before the colon, one context) reaches without a network.
+Result<std::vector<Listener>> listen_on(std::string_view address);
 
 // The same as far as one can know without opening it: its form, and that the name has an address.
 Result<> check_address(std::string_view address);

@@ -5,6 +5,8 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+// after sys/socket.h
+#include <linux/vm_sockets.h>
 
 #include <iterator>
 
@@ -31,6 +33,11 @@ void say_address(int fd, Peer& peer) {
     }
   } else if (at.ss_family == AF_UNIX) {
     peer.loopback = true;
+  } else if (at.ss_family == AF_VSOCK) {
+    const auto cid = reinterpret_cast<const sockaddr_vm&>(at).svm_cid;
+    peer.address = "vsock:" + std::to_string(cid);
+    peer.loopback = cid == VMADDR_CID_LOCAL;
+    return;
   }
   peer.address = text;
 }

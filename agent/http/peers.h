@@ -26,8 +26,7 @@ struct Peer {
   bool closing = false;    // its socket was shut down
   std::string address;     // without the port
   bool loopback = false;
-  std::size_t target_bytes = 0;  // of the request line, as it came
-  bool blank_in_target = false;
+  std::string target;  // of the last request, as it came
   Exchange* exchange = nullptr;
   std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
   std::list<Peer>::iterator self;

@@ -5,6 +5,7 @@
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <poll.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +17,7 @@
 #include "agent/http/lead.h"
 #include "agent/http/peers.h"
 #include "agent/http/shortage.h"
+#include "agent/http/strict.h"
 #include "agent/http/waiting.h"
 #include "core/instruments.h"
 #include "core/log.h"
@@ -59,6 +61,14 @@ R guarded(const char* where, R otherwise, const F& f) {
   }
 }
 
+MHD_Result collect_field(void* into, MHD_ValueKind, const char* key, std::size_t key_size, const char* value,
+                         std::size_t value_size) {
+  return guarded("headers", MHD_NO, [&] {
+    static_cast<std::vector<RawHead::Field>*>(into)->push_back({{key, key_size}, {value ? value : "", value_size}});
+    return MHD_YES;
+  });
+}
+
 MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* value) {
   return guarded("headers", MHD_NO, [&] {
     static_cast<Headers*>(into)->emplace_back(key, value ? value : "");
@@ -68,7 +78,16 @@ MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* 
 
 void free_body(void* body) { delete static_cast<Body*>(body); }
 
-MHD_Result send(MHD_Connection* connection, const Response& response, const Headers& always) {
+// What a browser is told with every answer, unless the handler or the web configuration says it otherwise.
+const Headers kDefaults{{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}};
+
+bool has(const Headers& headers, std::string_view name) {
+  return std::ranges::any_of(headers, [&](const auto& h) {
+    return h.first.size() == name.size() && strncasecmp(h.first.data(), name.data(), name.size()) == 0;
+  });
+}
+
+MHD_Result send(MHD_Connection* connection, const Response& response, const Headers& configured) {
   auto kept = std::make_unique<Body>(response.body);
   // MHD only reads it, whatever the parameter's type says.
   auto* bytes = const_cast<char*>((*kept)->data());
@@ -78,8 +97,12 @@ MHD_Result send(MHD_Connection* connection, const Response& response, const Head
   [[maybe_unused]] const auto* handed_over = kept.release();
   if (response.status != 204)
     MHD_add_response_header(made, MHD_HTTP_HEADER_CONTENT_TYPE, response.content_type.c_str());
-  for (const auto* list : {&response.headers, &always})
-    for (const auto& [name, value] : *list) MHD_add_response_header(made, name.c_str(), value.c_str());
+  for (const auto& [name, value] : configured) MHD_add_response_header(made, name.c_str(), value.c_str());
+  for (const auto& [name, value] : response.headers)
+    if (!has(configured, name)) MHD_add_response_header(made, name.c_str(), value.c_str());
+  for (const auto& [name, value] : kDefaults)
+    if (!has(configured, name) && !has(response.headers, name))
+      MHD_add_response_header(made, name.c_str(), value.c_str());
   const auto queued = MHD_queue_response(connection, static_cast<unsigned>(response.status), made);
   MHD_destroy_response(made);
   return queued;
@@ -115,16 +138,22 @@ struct Server::Impl {
   // What libmicrohttpd calls, all on the loop's thread.
 
   static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
-                               const char* /*version*/, const char* upload, std::size_t* upload_size, void** state) {
+                               const char* version, const char* upload, std::size_t* upload_size, void** state) {
     return guarded("handler", MHD_NO, [&] {
       auto& impl = *static_cast<Impl*>(self);
       ++impl.progress;
       auto* exchange = static_cast<Exchange*>(*state);
       if (!exchange) {
-        exchange = impl.begin(connection, url, method).release();
+        RawHead head;
+        exchange = impl.begin(connection, url, method, head).release();
         *state = exchange;
         exchange->peer->exchange = exchange;
-        return impl.look_at_headers(*exchange);
+        // The library has put an end to the target where its arguments and the version begin, and decoded it.
+        head.version = version;
+        head.target_bytes = static_cast<std::size_t>(std::max<std::ptrdiff_t>(version - url - 1, 0));
+        head.target = exchange->peer->target;
+        head.end = method + MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+        return impl.look_at_headers(*exchange, head);
       }
       if (*upload_size == 0) return impl.answer_or_500(*exchange);
       const auto bytes = std::exchange(*upload_size, 0);
@@ -133,6 +162,15 @@ struct Server::Impl {
         exchange->request.body.append(upload, bytes);
       return exchange->body_bytes > exchange->body_limit + kWastedBytes ? MHD_NO : MHD_YES;
     });
+  }
+
+  // As soon as there is a request line, and before anything of it is cut or decoded.
+  static void* on_target(void*, const char* target, MHD_Connection* connection) {
+    guarded("target", 0, [&] {
+      if (auto* peer = peer_of(connection)) peer->target = target;
+      return 0;
+    });
+    return nullptr;
   }
 
   static void on_completed(void* self, MHD_Connection* connection, void** state, MHD_RequestTerminationCode) {
@@ -175,7 +213,7 @@ struct Server::Impl {
     return static_cast<Peer*>(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
   }
 
-  std::unique_ptr<Exchange> begin(MHD_Connection* connection, const char* url, const char* method) {
+  std::unique_ptr<Exchange> begin(MHD_Connection* connection, const char* url, const char* method, RawHead& head) {
     auto exchange = std::make_unique<Exchange>();
     exchange->connection = connection;
     exchange->peer = peer_of(connection);
@@ -188,13 +226,19 @@ struct Server::Impl {
     request.arrived_boot_ns = round_boot_ns;
     request.peer = exchange->peer->address;
     request.loopback = exchange->peer->loopback;
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, &collect_pair, &request.headers);
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, &collect_field, &head.fields);
+    for (const auto& field : head.fields) request.headers.emplace_back(field.name, trim(field.value));
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
     return exchange;
   }
 
   // What can be said before the body comes: a client that still sends it would see a broken connection only.
-  MHD_Result look_at_headers(Exchange& exchange) {
+  MHD_Result look_at_headers(Exchange& exchange, const RawHead& head) {
+    if (const auto why = malformed_head(head)) {
+      auto response = text_response(400, fmt::format("malformed request: {}\n", *why));
+      response.headers.emplace_back("Connection", "close");  // where the next one begins is not known
+      return reply(exchange, response);
+    }
     const auto* route = routes.find(exchange.request.path);
     exchange.keep_body = route && route->body_bytes > 0;
     exchange.body_limit = exchange.keep_body ? route->body_bytes : kIgnoredBytes;
@@ -422,8 +466,8 @@ Result<> Server::start(Limits limits) {
         flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
         MHD_OPTION_CONNECTION_LIMIT, limits.connections, MHD_OPTION_CONNECTION_TIMEOUT, limits.request_seconds,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes, MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed,
-        impl_.get(), MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, impl_.get(), MHD_OPTION_ARRAY,
-        tls ? tls_options : &plain, MHD_OPTION_END));
+        impl_.get(), MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target, impl_.get(), MHD_OPTION_NOTIFY_CONNECTION,
+        &Impl::on_connection, impl_.get(), MHD_OPTION_ARRAY, tls ? tls_options : &plain, MHD_OPTION_END));
     if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
     impl_->daemons.push_back(std::move(daemon));
   }

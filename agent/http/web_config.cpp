@@ -187,6 +187,8 @@ class Reader : public YamlReader {
       add("CIPHER-ALL", ciphers);
       add("MAC-ALL", macs);
       add("KX-ALL", exchanges);
+    } else {
+      out += ":-RSA";  // without forward secrecy; whoever needs it names it
     }
     if (!curves.empty()) add("GROUP-ALL", curves);
     for (auto v = highest + 1; v-- > lowest;) out += fmt::format(":+{}", kVersions[v].means);

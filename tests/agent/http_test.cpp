@@ -36,22 +36,31 @@ TEST(Listen, Addresses) {
   for (const auto* good : {"127.0.0.1:0", "localhost:0", ":0"}) {
     const auto got = listen_on(good);
     ASSERT_TRUE(got) << good << ": " << got.error().text;
-    EXPECT_THAT(got->address, Not(testing::EndsWith(":0")));
+    for (const auto& listener : *got) EXPECT_THAT(listener.address, Not(testing::EndsWith(":0")));
   }
+  // All addresses of a name, at one port.
+  const auto local = listen_on("localhost:0");
+  std::vector<std::string> addresses;
+  for (const auto& listener : *local) addresses.push_back(listener.address);
+  const auto port = addresses[0].substr(addresses[0].rfind(':'));
+  EXPECT_THAT(addresses, testing::Contains("127.0.0.1" + port));
+  for (const auto& address : addresses) EXPECT_THAT(address, testing::EndsWith(port));
   struct Case {
     std::string_view address, want;
   };
-  for (const auto& c : {Case{"9100", "expected host:port"}, Case{"127.0.0.1", "expected host:port"},
-                        Case{"127.0.0.1:x", "expected host:port"}, Case{"127.0.0.1:65536", "expected host:port"},
-                        Case{"::1:9100", "expected host:port"}, Case{"no.such.host.invalid:1", "no.such.host.invalid"},
-                        Case{"192.0.2.1:0", "no interface of this machine"}}) {
+  for (const auto& c :
+       {Case{"9100", "expected host:port"}, Case{"127.0.0.1", "expected host:port"},
+        Case{"127.0.0.1:x", "expected host:port"}, Case{"127.0.0.1:65536", "expected host:port"},
+        Case{"::1:9100", "expected host:port"}, Case{"no.such.host.invalid:1", "no.such.host.invalid"},
+        Case{"192.0.2.1:0", "no interface of this machine"}, Case{"vsock://:x", "expected vsock://:port"},
+        Case{"vsock://9100", "expected vsock://:port"}, Case{"vsock://a:1", "expected vsock://:port"}}) {
     const auto got = listen_on(c.address);
     ASSERT_FALSE(got) << c.address;
     EXPECT_THAT(got.error().text, HasSubstr(c.want));
   }
   const auto first = listen_on("127.0.0.1:0");
   ASSERT_TRUE(first);
-  EXPECT_THAT(listen_on(first->address).error().text, HasSubstr("another program listens there"));
+  EXPECT_THAT(listen_on(first->front().address).error().text, HasSubstr("another program listens there"));
 }
 
 struct World {

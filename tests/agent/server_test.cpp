@@ -58,11 +58,10 @@ class ServerTest : public testing::Test {
   ServerTest() {
     g_shut = false;
     g_runs = 0;
-    auto listener = listen_on("127.0.0.1:0");
-    EXPECT_TRUE(listener);
-    port_ = static_cast<std::uint16_t>(std::stoi(listener->address.substr(listener->address.rfind(':') + 1)));
-    std::vector<Listener> listeners;
-    listeners.push_back(std::move(*listener));
+    auto listeners = listen_on("127.0.0.1:0");
+    EXPECT_TRUE(listeners);
+    const auto& address = listeners->front().address;
+    port_ = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
     const auto wake = std::make_shared<const Wake>();
     metrics_ = std::make_shared<MetricsHandler>(
         MetricsHandler::Settings{.max_age_ns = 0},
@@ -82,7 +81,7 @@ class ServerTest : public testing::Test {
     rows.push_back({"/throws", "GET", Access::read, 0, "A bug.",
                     [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
     server_ = std::make_unique<Server>(
-        std::move(listeners), Routes(std::move(rows)),
+        std::move(*listeners), Routes(std::move(rows)),
         Collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
                    [this](std::int64_t t) { return metrics_->has_since(t); }, [this] { return metrics_->full(); }},
         host_.clock(), wake);
@@ -340,6 +339,75 @@ TEST_F(ServerTest, MethodsAndPaths) {
               testing::AllOf(StartsWith("HTTP/1.1 204 "), HasSubstr("Allow: GET, HEAD, OPTIONS\r\n")));
   EXPECT_THAT(get("/metrics", "", "POST"),
               testing::AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD, OPTIONS\r\n")));
+}
+
+// What two readers may take for different requests (RFC 9112) is refused, whoever sent it.
+TEST_F(ServerTest, MalformedRequests) {
+  struct Case {
+    const char* name;
+    std::string request, want;
+  };
+  const std::string get = "GET /-/healthy HTTP/1.1\r\n", post = "POST /echo HTTP/1.1\r\n", host = "Host: t\r\n";
+  const std::string close = "Connection: close\r\n\r\n", nul(1, '\0');
+  std::string many = get + host;
+  for (int i = 0; i < 80; ++i) many += fmt::format("X-Field-{}: {}\r\n", i, std::string(40, 'v'));
+  for (const auto& c : {
+           Case{"plain", get + host + close, "200"},
+           Case{"many fields", many + close, "200"},
+           Case{"HTTP/1.0 without a host", "GET /-/healthy HTTP/1.0\r\n\r\n", "200"},
+           Case{"LF alone", "GET /-/healthy HTTP/1.1\nHost: t\nConnection: close\n\n", "200"},
+           Case{"empty value", get + host + "X:\r\n" + close, "200"},
+           Case{"tab and blanks", get + "Host:\t t \r\nX: a\tb\r\n" + close, "200"},
+           Case{"arguments", "GET /-/healthy?a=b%20c&d HTTP/1.1\r\n" + host + close, "200"},
+           Case{"decoded path", "GET /-/he%61lthy HTTP/1.1\r\n" + host + close, "200"},
+           Case{"one length twice", post + host + "Content-Length: 2\r\nContent-Length: 2\r\n" + close + "ab", "200"},
+           Case{"two lengths", post + host + "Content-Length: 2\r\nContent-Length: 3\r\n" + close + "abc", "400"},
+           Case{"length and chunks",
+                post + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + close + "0\r\n\r\n", "400"},
+           Case{"chunks and length",
+                post + host + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n" + close + "0\r\n\r\n", "400"},
+           Case{"another encoding", post + host + "Transfer-Encoding: gzip, chunked\r\n" + close + "0\r\n\r\n", "400"},
+           Case{"two encodings",
+                post + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n" + close + "0\r\n\r\n",
+                "400"},
+           Case{"no host", get + close, "400"},
+           Case{"two hosts", get + host + host + close, "400"},
+           Case{"blank before the colon", get + host + "X : a\r\n" + close, "400"},
+           Case{"tab before the colon", get + "Host\t: t\r\n" + close, "400"},
+           Case{"bare CR", get + host + "X: a\rY: b\r\n" + close, "400"},
+           Case{"bare CR in a name", get + host + "X\rY: b\r\n" + close, "400"},
+           Case{"NUL in a value", get + host + "X: a" + nul + "b\r\n" + close, "400"},
+           Case{"NUL at the end of a value", get + host + "X: a" + nul + "\r\n" + close, "400"},
+           Case{"NUL in the last value", get + "Connection: close\r\n" + host + "X: a" + nul + "b\r\n\r\n", "400"},
+           Case{"NUL in a name", get + host + "X" + nul + "Y: b\r\n" + close, "400"},
+           Case{"NUL in the target", "GET /-/healthy" + nul + "x HTTP/1.1\r\n" + host + close, "400"},
+           Case{"folded", get + host + "X: a\r\n b\r\n" + close, "400"},
+           Case{"no colon", get + host + "X\r\n" + close, "400"},
+           Case{"blank in the target", "GET /-/healthy x HTTP/1.1\r\n" + host + close, "400"},
+       }) {
+    SCOPED_TRACE(c.name);
+    EXPECT_THAT(say(c.request), StartsWith("HTTP/1.1 " + c.want));
+  }
+  // In small pieces, and the next one on the same connection.
+  const auto fd = connected();
+  for (int round = 0; round < 2; ++round) {
+    const auto request = many + "\r\n";
+    for (std::size_t at = 0; at < request.size(); at += 1000) {
+      ASSERT_GT(write(fd.get(), request.data() + at, std::min<std::size_t>(1000, request.size() - at)), 0);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    char answer[4096];
+    const auto n = read(fd.get(), answer, sizeof answer);
+    ASSERT_GT(n, 0);
+    EXPECT_THAT(std::string(answer, static_cast<std::size_t>(n)), StartsWith("HTTP/1.1 200"));
+  }
+}
+
+TEST_F(ServerTest, WhatBrowsersAreTold) {
+  for (const auto* path : {"/", "/metrics", "/api/v1/alerts", "/nothing"})
+    EXPECT_THAT(get(path), testing::AllOf(HasSubstr("X-Content-Type-Options: nosniff\r\n"),
+                                          HasSubstr("X-Frame-Options: DENY\r\n")));
+  EXPECT_THAT(get("/"), HasSubstr("Content-Security-Policy: default-src 'none';"));
 }
 
 TEST_F(ServerTest, AnExceptionEndsOneRequest) {

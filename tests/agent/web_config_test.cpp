@@ -69,15 +69,15 @@ TEST(WebConfig, Priorities) {
     const char* want;  // the end of the priority
   };
   const Case cases[] = {
-      {"default", "", "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"},
-      {"client's order", "  prefer_server_cipher_suites: no\n", "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+      {"default", "", "NORMAL:-VERS-ALL:-RSA:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"},
+      {"client's order", "  prefer_server_cipher_suites: no\n", "NORMAL:-VERS-ALL:-RSA:+VERS-TLS1.3:+VERS-TLS1.2"},
       {"old ones", "  min_version: TLS10\n  max_version: TLS11\n",
-       "NORMAL:-VERS-ALL:+VERS-TLS1.1:+VERS-TLS1.0:%SERVER_PRECEDENCE"},
+       "NORMAL:-VERS-ALL:-RSA:+VERS-TLS1.1:+VERS-TLS1.0:%SERVER_PRECEDENCE"},
       {"CBC has no TLS 1.3", "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA]\n",
        "NORMAL:-VERS-ALL:-CIPHER-ALL:+AES-256-CBC:-MAC-ALL:+SHA1:-KX-ALL:+ECDHE-ECDSA:+VERS-TLS1.2:"
        "%SERVER_PRECEDENCE"},
       {"all curves", "  curve_preferences: [CurveP521, CurveP384, CurveP256, X25519]\n",
-       "NORMAL:-VERS-ALL:-GROUP-ALL:+GROUP-SECP521R1:+GROUP-SECP384R1:+GROUP-SECP256R1:+GROUP-X25519:+VERS-TLS1.3:"
+       "NORMAL:-VERS-ALL:-RSA:-GROUP-ALL:+GROUP-SECP521R1:+GROUP-SECP384R1:+GROUP-SECP256R1:+GROUP-X25519:+VERS-TLS1.3:"
        "+VERS-TLS1.2:%SERVER_PRECEDENCE"},
   };
   for (const auto& c : cases) {

@@ -171,8 +171,11 @@ with vitald(SERVER) as v:
     assert v.refused(context(highest=ssl.TLSVersion.TLSv1_2)) and v.get(tls=context())[0] == 200
 print("TLS: served, refused below min_version, renewed without a restart")
 
-# 2. Suites, with an RSA certificate.
+# 2. Suites, with an RSA certificate; by default only those with forward secrecy.
 RSA = "tls_server_config:\n  cert_file: rsa.crt\n  key_file: rsa.key\n"
+with vitald(RSA) as v:
+    assert v.refused(context(ciphers="AES128-GCM-SHA256:AES256-SHA", highest=ssl.TLSVersion.TLSv1_2))
+    assert v.get(tls=context(ciphers="ECDHE-RSA-AES128-GCM-SHA256", highest=ssl.TLSVersion.TLSv1_2))[0] == 200
 with vitald(RSA + "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"
             "  curve_preferences: [CurveP384]\n") as v:
     assert v.get(tls=context())[0] == 200

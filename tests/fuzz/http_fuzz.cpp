@@ -7,6 +7,8 @@
 
 #include "agent/http/listen.h"
 #include "agent/http/message.h"
+#include "agent/http/routes.h"
+#include "agent/http/strict.h"
 #include "core/options.h"
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
@@ -31,6 +33,13 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   (void)accepts_gzip(text);
   (void)parse_duration_ns(text);
   (void)listen_on(text);
+  if (const auto path = path_of(text); path.find("//") != std::string::npos) __builtin_trap();
+  RawHead head{"HTTP/1.1", text, text.size(), {}, text.data() + text.size()};
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto name = take_until(rest, ':');
+    head.fields.push_back({name, take_line(rest)});
+  }
+  (void)malformed_head(head);
   (void)parse_double(text);
   (void)parse_i64(text);
   if (!is_valid_utf8(valid_utf8(text))) __builtin_trap();
