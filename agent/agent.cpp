@@ -15,6 +15,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/config/check.h"
 #include "agent/config/flags.h"
+#include "agent/docs.h"
 #include "agent/http/server.h"
 #include "agent/os/memory.h"
 #include "agent/os/service.h"
@@ -79,6 +80,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.series_labels = labels_of(config.options, "rules.series-label", problems);
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
   rules.external_url = external_url(config.options);
+  rules.families = all_families();
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
   out.hooks = config.hooks;

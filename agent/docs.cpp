@@ -73,6 +73,17 @@ std::string metrics_docs() {
   return metrics_markdown(collector_list(), others);
 }
 
+std::vector<std::string_view> all_families() {
+  std::vector<std::string_view> out;
+  const auto add = [&](std::span<const MetricDesc> metrics) {
+    for (const auto& m : metrics) out.emplace_back(m.name);
+  };
+  for (const auto& c : collector_list()) add(c.info->metrics);
+  for (const auto metrics : {Collectors::metrics(), Pipeline::metrics(), RuleEngine::metrics()}) add(metrics);
+  add(kInstruments);
+  return out;
+}
+
 std::string api_docs() { return routes_markdown(endpoints(AgentView{})); }
 
 }  // namespace vitald

@@ -16,6 +16,7 @@
 #include "rules/measured.h"
 #include "rules/promql/matching.h"
 #include "rules/promql/parser.h"
+#include "rules/reach.h"
 #include "rules/template/value.h"
 
 namespace vitald {
@@ -85,6 +86,7 @@ struct RuleEngine::Impl {
   Result<> record(RuleState& r, const RuleGroup& g, const promql::Vector& result);
   void name_results(RuleState& r, const promql::ShapePtr& in);
   void forget_results(RuleState& r);
+  void record_server_series(const Snapshot& snapshot);
   void record_alerts();
   void write_alerts(const AlertRule& alerts);
   BatchPtr write(std::int64_t boot_ns, std::int64_t wall_ns);
@@ -108,6 +110,7 @@ struct RuleEngine::Impl {
   std::vector<AlertTransition> transitions;
   AlertRule::Now now;
   std::unordered_map<std::string, Asked> queries;
+  std::vector<std::uint32_t> server_ids;  // of server_series(), in the history
   BatchWriter writer{"rules"};
   std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
@@ -176,6 +179,10 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     for (auto& g : load_rules(*text, file, problems, &impl->warnings)) impl->groups.push_back(std::move(g));
   }
   if (problems.size() != before) return nullptr;
+  if (!settings.families.empty()) {
+    const auto told = unreachable(impl->groups, settings.families, settings.series_labels);
+    impl->warnings.insert(impl->warnings.end(), told.begin(), told.end());
+  }
   for (const auto& group : impl->groups) {
     Impl::GroupState g;
     g.group = &group;
@@ -223,6 +230,7 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   const bool any = std::ranges::any_of(impl.states, due);
   const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
   impl.history.begin(snapshot, any);
+  impl.record_server_series(snapshot);
   for (auto& g : impl.states) {
     if (!due(g)) continue;
     // On schedule while cycles keep up; a longer pause is not caught up.
@@ -367,6 +375,26 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
 void RuleEngine::Impl::forget_results(RuleState& r) {
   for (const auto& s : r.last) history.record(r.ids[s.series], promql::stale_marker());
   r.last.clear();
+}
+
+// What a server would write about its scrape of this host. Only rules see it: a real server writes its own.
+void RuleEngine::Impl::record_server_series(const Snapshot& snapshot) {
+  std::int64_t took_ns = 0;
+  std::size_t samples = 0;
+  for (const auto& b : snapshot.batches) {
+    took_ns += b->health.wall_ns;
+    samples += b->values.size();
+  }
+  const double values[] = {1, static_cast<double>(took_ns) / 1e9, static_cast<double>(samples)};
+  const auto names = server_series();
+  if (server_ids.empty())
+    for (const auto name : names) {
+      std::vector<std::pair<std::string, std::string>> labels(settings.series_labels.begin(),
+                                                              settings.series_labels.end());
+      labels.emplace_back(promql::kMetricName, name);
+      server_ids.push_back(history.acquire(promql::Labels(std::move(labels))));
+    }
+  for (std::size_t i = 0; i < names.size(); ++i) history.record(server_ids[i], values[i]);
 }
 
 // Rules may look at the alerts of others.

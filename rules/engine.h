@@ -48,6 +48,8 @@ struct RuleSettings {
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
   LabelMap series_labels = {};
+  // Names of all families that can be made here, a * for anything: selectors of others get a warning. Empty: not known.
+  std::vector<std::string_view> families = {};
 };
 
 // By one thread (the pipeline's): what others may look at is handed out as view().
