@@ -110,7 +110,7 @@ Outcome run(std::string_view healthy, std::string_view changed) {
 
 TEST(DefaultRules, HealthyHostIsSilent) {
   const auto out = run(kHealthy, "");
-  EXPECT_EQ(fmt::format("{}", fmt::join(out.active, " ")), "");
+  EXPECT_EQ(fmt::format("{}", fmt::join(out.active, " ")), "Watchdog");
 }
 
 TEST(DefaultRules, EachFiresForItsCause) {
@@ -121,10 +121,18 @@ TEST(DefaultRules, EachFiresForItsCause) {
       {"HostCpuSaturated", R"(node_cpu_seconds_total{cpu="0",mode="user"} 100+29x400
                               node_pressure_cpu_waiting_seconds_total 10+20x400)"},
       {"HostCpuStolen", R"(node_cpu_seconds_total{cpu="0",mode="steal"} 0+6x400)"},
-      {"HostRunQueueSlow", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+      {"HostRunQueueSlow", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
+                              node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
+                              vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
                               vitald_sched_runqueue_latency_seconds_bucket{le="0.256"} 0+999x400
                               vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
-      {"HostRunQueueSlow HostRunQueueStalled", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+      // A container with a small quota waits, and the CPUs are idle.
+      {"", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+              vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
+              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+      {"HostRunQueueSlow HostRunQueueStalled", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
+                              node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
+                              vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
                               vitald_sched_runqueue_latency_seconds_bucket{le="1.024"} 0+901x400
                               vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
                               vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
@@ -146,6 +154,23 @@ TEST(DefaultRules, EachFiresForItsCause) {
       {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
       {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400)"},
       {"HostTemperatureCritical HostTemperatureHigh", R"(node_thermal_zone_temp{zone="0",type="cpu"} 81x400)"},
+      // The chip's own limits go before ours, and what nobody set is no limit.
+      {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 85x400
+              node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 95x400
+              node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 105x400)"},
+      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 46x400
+                                 node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 45x400
+                                 node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 60x400)"},
+      {"HostTemperatureCritical HostTemperatureHigh",
+       R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 101x400
+          node_hwmon_temp_celsius{chip="c",sensor="temp1"} 101x400
+          node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 100x400)"},
+      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
+                                 node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 65261.85x400
+                                 node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 0x400)"},
+      {"HostTemperatureCritical",
+       R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 60x400
+          vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400)"},
       // The kernel's raw value does not count where libsensors has one.
       {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
               vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
@@ -165,7 +190,9 @@ TEST(DefaultRules, EachFiresForItsCause) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.series);
-    EXPECT_EQ(fmt::format("{}", fmt::join(run(kHealthy, c.series).fired, " ")), c.fires);
+    auto fired = run(kHealthy, c.series).fired;
+    EXPECT_EQ(fired.erase("Watchdog"), 1u);
+    EXPECT_EQ(fmt::format("{}", fmt::join(fired, " ")), c.fires);
   }
 }
 
