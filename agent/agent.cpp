@@ -81,6 +81,8 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
   rules.external_url = external_url(config.options);
   rules.families = all_families();
+  rules.history_retention_ms = config.options.duration_ns("history.retention") / 1'000'000;
+  rules.history_limit_bytes = static_cast<std::size_t>(config.options.number("history.memory")) << 20;
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
   out.hooks = config.hooks;

@@ -11,9 +11,10 @@
 #include "core/clock.h"
 #include "core/os/kernel_file.h"
 #include "rules/alerts.h"
-#include "rules/history/store.h"
+#include "rules/history/live.h"
 #include "rules/load/load.h"
 #include "rules/measured.h"
+#include "rules/promql/lexer.h"
 #include "rules/promql/matching.h"
 #include "rules/promql/parser.h"
 #include "rules/reach.h"
@@ -44,13 +45,15 @@ LabelMap texts(const TemplateMap& map) {
 
 struct RuleEngine::Impl {
   struct RuleState {
-    RuleState(const Rule& r, History& history, promql::EvalOptions options)
+    RuleState(const Rule& r, LiveHistory& history, promql::EvalOptions options)
         : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {
       if (r.alert && (measured_expr = measured(*r.expr))) measured_values.emplace(*measured_expr, history, options);
+      past_ms = history.take_longest_past();
     }
 
     const Rule* rule;
     std::string query;
+    std::int64_t past_ms = 0;  // how far back it looks
     promql::Evaluator evaluator;
     AlertRule alerts;
     promql::ExprPtr measured_expr;  // what an alert that is over has now
@@ -75,7 +78,10 @@ struct RuleEngine::Impl {
     std::int64_t wall_ms = 0, took_ns = 0;
   };
 
-  explicit Impl(RuleSettings s) : settings(std::move(s)), history({.series_labels = settings.series_labels}) {}
+  explicit Impl(RuleSettings s)
+      : settings(std::move(s)),
+        history(std::make_shared<History>(
+            History::Settings{settings.series_labels, settings.history_retention_ms, settings.history_limit_bytes})) {}
 
   // A cycle is rarely punctual: a group is due when it is this close to its time.
   [[nodiscard]] std::int64_t slack_ms(const GroupState& g) const {
@@ -105,7 +111,8 @@ struct RuleEngine::Impl {
   RuleSettings settings;
   std::vector<std::string> warnings;
   std::vector<RuleGroup> groups;  // never changes after load: the states point into it
-  History history;
+  std::shared_ptr<History> history;
+  LiveHistory live{*history};
   std::vector<GroupState> states;
   std::vector<AlertTransition> transitions;
   AlertRule::Now now;
@@ -114,7 +121,7 @@ struct RuleEngine::Impl {
   BatchWriter writer{"rules"};
   std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
-  std::vector<std::pair<promql::Labels, std::uint32_t>> alert_series;  // ALERTS that some rule selects
+  std::vector<std::uint32_t> alert_series;  // ALERTS and ALERTS_FOR_STATE, in the history
 };
 
 namespace {
@@ -192,7 +199,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
         for (const auto& [name, text] : *texts)
           for (const auto& expression : text.queries()) impl->asked(expression);
       auto r =
-          std::make_unique<Impl::RuleState>(rule, impl->history, promql::EvalOptions{.past_ms = group.query_offset_ms});
+          std::make_unique<Impl::RuleState>(rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms});
       if (!rule.alert)
         r->desc =
             &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));
@@ -208,7 +215,13 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
 void RuleEngine::adopt(RuleEngine& old) {
   auto& to = *impl_;
   auto& from = *old.impl_;
-  if (to.settings.series_labels == from.settings.series_labels) to.history.adopt(from.history);
+  if (to.settings.series_labels == from.settings.series_labels) {
+    auto settings = to.history->settings();
+    to.history = from.history;
+    to.history->set(std::move(settings));
+    to.history->forget_users();
+    to.live.attach(*to.history);
+  }
   to.transitions = std::move(from.transitions);
   to.now = from.now;
   for (auto& g : to.states) {
@@ -227,9 +240,9 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};
   const auto boot_ms = impl.now.boot_ms;
   const auto due = [&](const Impl::GroupState& g) { return boot_ms + impl.slack_ms(g) >= g.next_boot_ms; };
-  const bool any = std::ranges::any_of(impl.states, due);
   const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
-  impl.history.begin(snapshot, any);
+  impl.history->begin(snapshot);
+  impl.live.begin_round();
   impl.record_server_series(snapshot);
   for (auto& g : impl.states) {
     if (!due(g)) continue;
@@ -239,7 +252,8 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
                          : g.next_boot_ms + g.interval_ms;
     impl.run(g, impl.now);
   }
-  if (any) impl.record_alerts();
+  impl.record_alerts();
+  impl.history->end();
   return impl.write(snapshot.boot_ns, SystemClock::read(CLOCK_MONOTONIC) - begin_ns);
 }
 
@@ -295,7 +309,7 @@ RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression) 
   auto& a = queries[expression];
   std::vector<promql::Problem> problems;
   a.expr = promql::compile(expression, problems);
-  if (a.expr) a.evaluator.emplace(*a.expr, history, promql::EvalOptions{});
+  if (a.expr) a.evaluator.emplace(*a.expr, live, promql::EvalOptions{});
   else a.problem = problems.empty() ? "no expression" : problems[0].what;
   return &a;
 }
@@ -338,9 +352,9 @@ Result<> RuleEngine::Impl::record(RuleState& r, const RuleGroup& g, const promql
   }
   // Series of the last result that are not in this one end here.
   if (!std::ranges::equal(r.last, result.samples, {}, &promql::Sample::series, &promql::Sample::series))
-    for (const auto& s : r.last) history.record(r.ids[s.series], promql::stale_marker());
+    for (const auto& s : r.last) history->record(r.ids[s.series], promql::stale_marker());
   r.last = result.samples;
-  for (const auto& s : r.last) history.record(r.ids[s.series], s.value);
+  for (const auto& s : r.last) history->record(r.ids[s.series], s.value);
   return {};
 }
 
@@ -354,8 +368,8 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
   }
   // The new ones first: a series that is in both goes on without an end.
   std::vector<std::uint32_t> ids;
-  for (const auto& l : out->series) ids.push_back(history.acquire(l));
-  for (const auto id : r.ids) history.release(id);
+  for (const auto& l : out->series) ids.push_back(history->acquire(l));
+  for (const auto id : r.ids) history->release(id);
   r.ids = std::move(ids);
   r.last.clear();
   r.in = in;
@@ -373,7 +387,7 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
 }
 
 void RuleEngine::Impl::forget_results(RuleState& r) {
-  for (const auto& s : r.last) history.record(r.ids[s.series], promql::stale_marker());
+  for (const auto& s : r.last) history->record(r.ids[s.series], promql::stale_marker());
   r.last.clear();
 }
 
@@ -392,29 +406,31 @@ void RuleEngine::Impl::record_server_series(const Snapshot& snapshot) {
       std::vector<std::pair<std::string, std::string>> labels(settings.series_labels.begin(),
                                                               settings.series_labels.end());
       labels.emplace_back(promql::kMetricName, name);
-      server_ids.push_back(history.acquire(promql::Labels(std::move(labels))));
+      server_ids.push_back(history->acquire(promql::Labels(std::move(labels))));
     }
-  for (std::size_t i = 0; i < names.size(); ++i) history.record(server_ids[i], values[i]);
+  for (std::size_t i = 0; i < names.size(); ++i) history->record(server_ids[i], values[i]);
 }
 
-// Rules may look at the alerts of others.
+// Rules may look at the alerts of others, queries at what was.
 void RuleEngine::Impl::record_alerts() {
-  if (!history.wants("ALERTS")) return;
-  auto old = std::move(alert_series);
-  alert_series.clear();
+  const auto old = std::exchange(alert_series, {});
+  const auto add = [&](const promql::LabelsBuilder& labels, double value) {
+    const auto id = history->acquire(labels.labels());
+    history->record(id, value);
+    alert_series.push_back(id);
+  };
   for (const auto& g : states)
     for (const auto& r : g.rules)
       for (const auto& a : r->alerts.alerts()) {
         if (a.alert.state == AlertState::inactive) continue;
         promql::LabelsBuilder b(a.labels);
-        b.set(promql::kMetricName, "ALERTS");
+        b.set(promql::kMetricName, kAlertsForState.name);
+        add(b, static_cast<double>(a.alert.active_at_ms / 1000));
+        b.set(promql::kMetricName, kAlerts.name);
         b.set("alertstate", to_string(a.alert.state));
-        auto labels = b.labels();
-        const auto id = history.acquire(labels);
-        history.record(id, 1);
-        alert_series.emplace_back(std::move(labels), id);
+        add(b, 1);
       }
-  for (const auto& [labels, id] : old) history.release(id);
+  for (const auto id : old) history->release(id);
 }
 
 // Each label once, whatever the rule was made from: the alert's state takes the place of a label of this name (alerts
@@ -461,6 +477,7 @@ std::vector<AlertTransition> RuleEngine::take_transitions() { return std::exchan
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
   auto out = std::make_shared<RulesView>();
+  const auto evicted_ms = impl_->history->evicted_until_ms();
   for (const auto& g : impl_->states) {
     auto& group = out->groups.emplace_back();
     group.name = g.group->name;
@@ -481,6 +498,10 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
       const bool good = r->error.empty() && !texts_error.starts_with("label ");
       rule.health = !r->evaluated ? "unknown" : good ? "ok" : "err";
       rule.last_error = r->error.empty() ? texts_error : r->error;
+      if (r->past_ms > 0 && evicted_ms > impl_->now.boot_ms - r->past_ms)
+        rule.warning = fmt::format(
+            "history.memory is reached: it looks back {}, there is {} of it", promql::duration_text(r->past_ms),
+            promql::duration_text(std::max<std::int64_t>(0, impl_->now.boot_ms - evicted_ms) / 1000 * 1000));
       rule.duration_s = static_cast<double>(r->rule->for_ms) / 1000;
       rule.keep_firing_for_s = static_cast<double>(r->rule->keep_firing_for_ms) / 1000;
       rule.labels = texts(r->rule->labels);
@@ -503,8 +524,6 @@ std::size_t RuleEngine::rule_count() const {
   return n;
 }
 
-RuleEngine::HistorySize RuleEngine::history_size() const {
-  return {impl_->history.series_count(), impl_->history.sample_count(), impl_->history.bytes()};
-}
+const std::shared_ptr<History>& RuleEngine::history() const { return impl_->history; }
 
 }  // namespace vitald

@@ -17,10 +17,13 @@
 
 namespace vitald {
 
+class History;
+
 // What the API shows: a copy, so that nobody who looks at it waits for an evaluation.
 struct RuleView {
   bool alerting = false;
   std::string name, query, file, health /* ok | err | unknown */, last_error;
+  std::string warning;  // of what does not make it fail: history that is shorter than what it looks back at
   double duration_s = 0, keep_firing_for_s = 0;
   LabelMap labels, annotations;
   AlertState state = AlertState::inactive;
@@ -50,6 +53,8 @@ struct RuleSettings {
   LabelMap series_labels = {};
   // Names of all families that can be made here, a * for anything: selectors of others get a warning. Empty: not known.
   std::vector<std::string_view> families = {};
+  std::int64_t history_retention_ms = 3'600'000;
+  std::size_t history_limit_bytes = std::size_t{16} << 20;
 };
 
 // By one thread (the pipeline's): what others may look at is handed out as view().
@@ -72,10 +77,8 @@ class RuleEngine {
 
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
   [[nodiscard]] std::size_t rule_count() const;
-  struct HistorySize {
-    std::size_t series = 0, samples = 0, bytes = 0;
-  };
-  [[nodiscard]] HistorySize history_size() const;
+  // Of all series, for readers on any thread (History::view). The rules after a reload go on with it.
+  [[nodiscard]] const std::shared_ptr<History>& history() const;
   // Nothing to evaluate: the agent then runs no timer.
   [[nodiscard]] virtual bool empty() const { return rule_count() == 0; }
 

@@ -100,6 +100,7 @@ void rule(Json& j, const RuleView& r) {
   }
   j.text("health", r.health);
   if (!r.last_error.empty()) j.text("lastError", r.last_error);
+  if (!r.warning.empty()) j.text("warning", r.warning);
   j.number("evaluationTime", r.evaluation_s);
   j.text("lastEvaluation", rfc3339(r.last_evaluation_ms));
   j.text("type", r.alerting ? "alerting" : "recording");

@@ -40,6 +40,11 @@ constexpr FlagSpec kAgentFlags[] = {
     {"web.external-url", text, "",
      "URL under which others reach this server: externalURL in templates, and in what receivers get. Empty: http:// "
      "with this host's name and the port of the first listen address."},
+    {"history.retention", duration, "1h",
+     "How long the samples of all series are kept where there are rules; those that a rule looks back at longer, "
+     "longer."},
+    {"history.memory", number, "16",
+     "MiB that the history may take. Beyond it the oldest samples go first; a metric, the log and the rules say so."},
     {"state.directory", text, "/var/lib/vitald",
      "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
      "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},
@@ -147,6 +152,8 @@ struct Limit {
 };
 constexpr Limit kLimits[] = {
     {.flag = "pipeline.interval", .shortest = "100ms"},
+    {.flag = "history.retention", .shortest = "1m"},
+    {.flag = "history.memory", .least = 1, .most = 1'048'576},
     {.flag = "web.max-requests", .least = 0, .most = 1'000'000},
     {.flag = "log.level", .word = "log level", .choices = kLogLevels},
     {.flag = "log.format", .word = "log format", .choices = kLogFormats},

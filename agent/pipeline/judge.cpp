@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/instruments.h"
 #include "core/log.h"
+#include "rules/history/store.h"
 
 namespace vitald {
 
@@ -21,6 +22,17 @@ struct Judge::Instruments {
       instruments().counter("vitald_rules_round_seconds_total", "How long the rounds of the rules took, all together.");
   prometheus::Counter& failures = instruments().counter(
       "vitald_rules_round_failures_total", "Rounds of the rules that an exception ended: a bug, the log has its text.");
+  prometheus::Gauge& series = instruments().gauge("vitald_history_series",
+                                                  "Series that the history has samples of, those that ended included.");
+  prometheus::Gauge& samples = instruments().gauge("vitald_history_samples", "Samples in the history.");
+  prometheus::Gauge& sample_bytes =
+      instruments().gauge("vitald_history_sample_bytes", "Memory for the history's samples and their times.");
+  prometheus::Gauge& label_bytes =
+      instruments().gauge("vitald_history_label_bytes", "Memory for the label sets of the history's series.");
+  prometheus::Gauge& oldest =
+      instruments().gauge("vitald_history_oldest_sample_age_seconds", "Age of the oldest sample in the history.");
+  prometheus::Counter& evicted = instruments().counter(
+      "vitald_history_evicted_samples_total", "Samples that went before their time: history.memory was reached.");
 };
 
 Judge::Judge() = default;
@@ -45,9 +57,11 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHook
   }
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
+  short_history_said_ = false;
   auto view = rules_ ? rules_->view() : nullptr;
   const std::lock_guard lock(mutex_);
   view_ = std::move(view);
+  history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
 }
 
@@ -57,6 +71,7 @@ void Judge::judge(const Snapshot& published) {
     const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
     try {
       show(rules_->evaluate(published));
+      watch_history();
       if (!last_failure_.empty()) log::info("the rules work again");
       last_failure_.clear();
     } catch (const std::exception& e) {
@@ -76,6 +91,24 @@ void Judge::show(BatchPtr batch) {
   const std::lock_guard lock(mutex_);
   batch_ = std::move(batch);
   view_ = std::move(view);
+}
+
+void Judge::watch_history() {
+  const auto size = rules_->history()->size();
+  instruments_->series.Set(static_cast<double>(size.series));
+  instruments_->samples.Set(static_cast<double>(size.samples));
+  instruments_->sample_bytes.Set(static_cast<double>(size.sample_bytes));
+  instruments_->label_bytes.Set(static_cast<double>(size.index_bytes));
+  instruments_->oldest.Set(static_cast<double>(size.oldest_ms) / 1000);
+  if (size.evicted < evicted_) evicted_ = 0;  // another history: the labels of all series were changed
+  if (size.evicted == evicted_) return;
+  instruments_->evicted.Increment(static_cast<double>(size.evicted - evicted_));
+  evicted_ = size.evicted;
+  if (std::exchange(short_history_said_, true)) return;
+  log::warn("history.memory is reached: samples go before history.retention is over, the oldest first",
+            {{"series", fmt::format("{}", size.series)},
+             {"bytes", fmt::format("{}", size.sample_bytes + size.index_bytes)},
+             {"oldest_seconds", fmt::format("{}", size.oldest_ms / 1000)}});
 }
 
 void Judge::tell(const std::vector<AlertTransition>& transitions) {
@@ -112,6 +145,11 @@ void Judge::add_results(Snapshot& snapshot) const {
   const auto at = std::ranges::upper_bound(snapshot.batches, batch->collector, {},
                                            [](const auto& b) -> const std::string& { return b->collector; });
   snapshot.batches.insert(at, std::move(batch));
+}
+
+std::shared_ptr<const History> Judge::history() const {
+  const std::lock_guard lock(mutex_);
+  return history_;
 }
 
 std::shared_ptr<const RulesView> Judge::view() const {

@@ -34,6 +34,8 @@ class Judge {
   // These by any thread; they never wait for an evaluation.
   // The last round's results become part of `snapshot`.
   void add_results(Snapshot& snapshot) const;
+  // Of all series that were judged. Null before the first configure(); another one after a reload may follow.
+  [[nodiscard]] std::shared_ptr<const History> history() const;
   // As of the end of the last round or of configure(). Null before the first configure().
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
 
@@ -41,6 +43,7 @@ class Judge {
   struct Instruments;
 
   void show(BatchPtr batch);
+  void watch_history();
   void tell(const std::vector<AlertTransition>& transitions);
   void failed(std::string_view at, std::string_view what);
 
@@ -48,11 +51,14 @@ class Judge {
   std::vector<std::unique_ptr<CommandHook>> hooks_;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it
   std::string last_failure_;                  // of the last round; logged when it is another one
+  std::uint64_t evicted_ = 0;                 // of the history, as counted so far
+  bool short_history_said_ = false;           // since the last configure()
 
   mutable std::mutex mutex_;
   // Guarded by mutex_; what they point to never changes.
   BatchPtr batch_;
   std::shared_ptr<const RulesView> view_;
+  std::shared_ptr<const History> history_;
 };
 
 }  // namespace vitald

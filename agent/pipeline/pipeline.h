@@ -58,6 +58,7 @@ class Pipeline {
   bool collect(std::int64_t boot_ns);
   [[nodiscard]] CollectorStatuses status() const;
   [[nodiscard]] std::shared_ptr<const RulesView> rules() const { return judge_.view(); }
+  [[nodiscard]] std::shared_ptr<const History> history() const { return judge_.history(); }
 
   // The newest events of all collectors.
   [[nodiscard]] const EventLog& events() const { return events_; }

@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// 64 samples of one series, packed so that they read back bit for bit.
+// Up to 64 samples of one series, packed so that they read back bit for bit. What a host counts is mostly constant,
+// whole, or a decimal with few places: such a block is the first value and the differences in as few bits as the
+// largest of them needs. Any other number is kept by what changed in its bits (Facebook's Gorilla, 2015).
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <vector>
+
+#include "rules/promql/series_source.h"
 
 namespace vitald::history {
 
 inline constexpr std::size_t kBlock = 64;
 
-// In a column: this series had no sample at that time. A NaN beside the stale marker, never a real value.
+// In place of a value: this series had no sample at that time. A NaN beside the stale marker, never a real value.
 inline constexpr std::uint64_t kNoneBits = 0x7ff0000000000003;
+inline double none_marker() { return std::bit_cast<double>(kNoneBits); }
+inline bool is_none(double v) { return std::bit_cast<std::uint64_t>(v) == kNoneBits; }
+// No sample, or the stale marker.
+inline bool is_hole(double v) {
+  static_assert((kNoneBits | 1) == (promql::kStaleBits | 1));
+  return (std::bit_cast<std::uint64_t>(v) | 1) == kNoneBits;
+}
 
-class Block {
- public:
-  static Block pack(const double* values);  // kBlock of them
-  void unpack(double* values) const;
-  [[nodiscard]] bool has_holes() const { return holes_; }
-  // Of this object and what it points to.
-  [[nodiscard]] std::size_t bytes() const { return sizeof *this + size_; }
+// Appends the block of `values` (1 to kBlock of them) to `out`.
+void pack(const double* values, std::size_t count, std::vector<std::uint8_t>& out);
+// Of a block of `count` values that begins at `at`. Returns where the block ends.
+// It may look at the 8 bytes behind the block.
+const std::uint8_t* unpack(const std::uint8_t* at, std::size_t count, double* values);
 
- private:
-  std::unique_ptr<unsigned char[]> data_;
-  double base_ = 0;
-  std::uint16_t size_ = 0;   // of data_
-  std::uint16_t scale_ = 1;  // values are integers / scale
-  std::uint8_t width_ = 0;   // bytes per difference to the previous one: 0, 1, 2, 4; 8: plain doubles
-  std::uint8_t shift_ = 0;   // all differences are multiples of 2^shift
-  bool holes_ = false;       // data_ begins with two bit masks: no sample, stale
-};
+// Whether some of the block's values are holes.
+bool has_holes(const std::uint8_t* at);
 
 }  // namespace vitald::history

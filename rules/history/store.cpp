@@ -2,129 +2,41 @@
 #include "rules/history/store.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
+#include <utility>
 
 namespace vitald {
 
-using promql::is_stale;
+using history::is_none;
+using history::none_marker;
 using promql::Labels;
+using promql::stale_marker;
 
 namespace {
 
-constexpr std::string_view kRulesBatch = "rules";  // our own output, which comes through record()
+constexpr std::string_view kRulesBatch = "rules";  // the rules' own output, which comes through record()
+constexpr std::uint32_t kRecorded = 0;             // its feed
+constexpr std::size_t kSpareSlots = 16;            // of a row that is still written to
+constexpr std::uint64_t kSweepRounds = 32;
+constexpr std::int64_t kAlive = INT64_MAX;
+// How many series that are gone are passed over before a series is looked for by its labels.
+constexpr std::size_t kLookAhead = 8;
 
-double none_marker() { return std::bit_cast<double>(history::kNoneBits); }
-bool is_none(double v) { return std::bit_cast<std::uint64_t>(v) == history::kNoneBits; }
-bool is_hole(double v) { return is_none(v) || is_stale(v); }
+std::size_t bytes_of(const history::Row& row) { return row.count * sizeof(double); }
 
 }  // namespace
 
-// ---- selectors
-
-std::uint32_t History::bind(const promql::Selector& selector, std::int64_t past_ms) {
-  const auto same = std::ranges::find(bounds_, selector.matchers, &Bound::matchers);
-  if (same != bounds_.end()) {
-    same->past_ms = std::max(same->past_ms, past_ms);
-    return static_cast<std::uint32_t>(same - bounds_.begin());
-  }
-  const auto handle = static_cast<std::uint32_t>(bounds_.size());
-  bounds_.push_back({selector.matchers, past_ms, {}, true});
-  const auto named = std::ranges::find_if(selector.matchers, [](const promql::Matcher& m) {
-    return m.name == promql::kMetricName && m.op == promql::MatchOp::equal;
-  });
-  if (named == selector.matchers.end()) handles_of_any_.push_back(handle);
-  else handles_of_name_[named->value].push_back(handle);
-  return handle;
+History::History(Settings settings) : settings_(std::move(settings)) {
+  feeds_.push_back(std::make_unique<Feed>());
+  auto& f = *feeds_.back();
+  f.collector = kRulesBatch;
+  f.head = std::make_shared<history::Head>();
+  f.ids = std::make_shared<history::Ids>();
+  f.now = {std::make_shared<const history::Chunks>(), f.head, 0, f.ids};
 }
+History::~History() = default;
 
-const promql::Selection& History::select(std::uint32_t handle) {
-  auto& b = bounds_[handle];
-  if (b.dirty) {
-    auto shape = std::make_shared<promql::Shape>();
-    for (const auto id : b.selection.ids) shape->series.push_back(series_[id].labels);
-    b.selection.shape = std::move(shape);
-    b.dirty = false;
-  }
-  return b.selection;
-}
-
-std::vector<std::uint32_t> History::matching_handles(const Labels& labels) const {
-  std::vector<std::uint32_t> out;
-  const auto consider = [&](std::uint32_t handle) {
-    const auto fits = [&](const promql::Matcher& m) { return m.matches(labels.get(m.name)); };
-    if (std::ranges::all_of(bounds_[handle].matchers, fits)) out.push_back(handle);
-  };
-  if (const auto at = handles_of_name_.find(std::string(labels.name())); at != handles_of_name_.end())
-    std::ranges::for_each(at->second, consider);
-  std::ranges::for_each(handles_of_any_, consider);
-  return out;
-}
-
-// ---- series
-
-std::uint32_t History::add(Labels labels, bool in_layout) {
-  if (const auto at = by_labels_.find(labels); at != by_labels_.end()) {
-    ++series_[at->second].users;
-    series_[at->second].in_layout = in_layout;
-    return at->second;
-  }
-  auto handles = matching_handles(labels);
-  if (handles.empty()) return kNobody;
-  std::uint32_t id;
-  if (free_ids_.empty()) {
-    id = static_cast<std::uint32_t>(series_.size());
-    series_.emplace_back();
-    current_.emplace_back();
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-    series_[id] = {};
-    current_[id] = {};
-  }
-  auto& s = series_[id];
-  for (const auto handle : handles) {
-    auto& b = bounds_[handle];
-    s.past_ms = std::max(s.past_ms, b.past_ms);
-    b.selection.ids.push_back(id);
-    b.dirty = true;
-  }
-  s.handles = std::move(handles);
-  s.users = 1;
-  s.in_layout = in_layout;
-  if (s.past_ms > 0) {
-    s.column = std::make_unique<Column>();
-    s.column->head.reserve(kHead);
-    s.column->head.assign(head_times_.size(), none_marker());
-    s.column->first_block = head_first_ / kBlock;
-    s.column->holes_end = axis_end();
-    columned_.push_back(id);
-  }
-  s.labels = labels;
-  by_labels_.emplace(std::move(labels), id);
-  return id;
-}
-
-std::uint32_t History::acquire(const Labels& labels) { return add(labels, false); }
-
-void History::release(std::uint32_t id) {
-  if (id == kNobody) return;
-  if (--series_[id].users == 0) record(id, promql::stale_marker());
-}
-
-void History::record(std::uint32_t id, double value) {
-  if (id == kNobody) return;
-  current_[id] = {value, now_ms_};
-  auto* c = series_[id].column.get();
-  if (!c || head_times_.empty() || head_times_.back() != now_ms_) return;
-  c->head.back() = value;
-}
-
-void History::end(std::uint32_t id) {
-  if (--series_[id].users == 0) current_[id] = {promql::stale_marker(), now_ms_};
-}
-
-Labels History::labels_of(const Layout& layout, const vitald::Sample& s) const {
+Labels History::labels_of(const Layout& layout, const Sample& s) const {
   std::vector<std::pair<std::string, std::string>> pairs;
   pairs.emplace_back(promql::kMetricName, layout.name(s));
   // A server keeps its own job and instance and renames what the target says.
@@ -136,278 +48,439 @@ Labels History::labels_of(const Layout& layout, const vitald::Sample& s) const {
   return Labels(std::move(pairs));
 }
 
-void History::resolve(Feed& feed, const Batch& batch) {
-  auto old = std::move(feed.values);
-  feed.layout = batch.layout;
-  feed.values.clear();
-  for (const auto& s : batch.layout->samples()) {
-    if (handles_of_any_.empty() && !handles_of_name_.contains(std::string(batch.layout->name(s)))) continue;
-    const auto id = add(labels_of(*batch.layout, s), true);
-    if (id != kNobody) feed.values.emplace_back(s.value, id);
-  }
-  feed.values.shrink_to_fit();
-  for (const auto& [index, id] : old) end(id);
-}
+// ---- a round
 
-// ---- a cycle
-
-void History::begin(const Snapshot& snapshot, bool append_too) {
+void History::begin(const Snapshot& snapshot) {
   now_ms_ = snapshot.boot_ns / 1'000'000;
   offset_ms_ = snapshot.wall_ns / 1'000'000 - now_ms_;
-  window_.last = -1;
+  if (++rounds_ % kSweepRounds == 0)
+    for (std::uint32_t number = 0; number < feeds_.size(); ++number) expire(number);
+  match_feeds(snapshot);
   std::size_t next = 0;
+  for (const auto& batch : snapshot.batches)
+    if (batch->collector != kRulesBatch) take(order_[next++], *batch);
+  auto& own = *feeds_[kRecorded];
+  open_ = own.rows == 0 || now_ms_ > own.last_ms;
+  if (!open_) return;
+  auto& row = add_row(kRecorded, now_ms_, own.ids->empty() ? 0 : kSpareSlots);
+  std::fill_n(row.values.get(), row.count, none_marker());
+}
+
+void History::end() {
+  if (users_forgotten_) {
+    users_forgotten_ = false;
+    for (std::uint32_t id = 0; id < places_.size(); ++id)
+      if (index_.at(id).labels && is_recorded(id) && ended_[id] == kAlive && users_[id] == 0) ends_recorded(id);
+  }
+  enforce_limit();
+  auto round = std::make_shared<history::Round>();
+  round->now_ms = now_ms_;
+  round->offset_ms = offset_ms_;
+  round->table = index_.publish();
+  round->feeds.reserve(feeds_.size());
+  for (const auto& feed : feeds_) {
+    round->feeds.push_back(feed->now);
+    feed->ids_shared = true;
+  }
+  open_ = false;
+  std::shared_ptr<const history::Round> shown = std::move(round);
+  const std::lock_guard lock(mutex_);
+  round_.swap(shown);  // `shown` is the one before: let go after the lock
+}
+
+// Which feed each batch of the snapshot belongs to; mostly the same as in the last one.
+void History::match_feeds(const Snapshot& snapshot) {
+  std::size_t next = 0;
+  bool same = true;
   for (const auto& batch : snapshot.batches) {
     if (batch->collector == kRulesBatch) continue;
-    // Both are sorted by collector; a feed that is passed over has lost its batch.
-    while (next < feeds_.size() && feeds_[next].collector < batch->collector) {
-      for (const auto& [index, id] : feeds_[next].values) end(id);
-      feeds_.erase(feeds_.begin() + static_cast<std::ptrdiff_t>(next));
+    same = same && next < order_.size() && feeds_[order_[next]]->collector == batch->collector;
+    ++next;
+  }
+  if (same && next == order_.size()) return;
+  const auto old = std::exchange(order_, {});
+  for (const auto& batch : snapshot.batches) {
+    if (batch->collector == kRulesBatch) continue;
+    const auto is_its = [&](std::uint32_t n) { return feeds_[n]->collector == batch->collector; };
+    const auto ordinal = static_cast<std::size_t>(std::ranges::count_if(order_, is_its));
+    std::uint32_t number = 1;
+    while (number < feeds_.size() && !(is_its(number) && feeds_[number]->ordinal == ordinal)) ++number;
+    if (number == feeds_.size()) {
+      auto& f = *feeds_.emplace_back(std::make_unique<Feed>());
+      f.collector = batch->collector;
+      f.ordinal = ordinal;
+      f.head = std::make_shared<history::Head>();
+      f.ids = std::make_shared<history::Ids>();
+      f.now = {std::make_shared<const history::Chunks>(), f.head, 0, f.ids};
+      f.seal_at = kBlock - number * 13 % (kBlock / 2);  // not all in one round
     }
-    if (next == feeds_.size() || feeds_[next].collector != batch->collector)
-      feeds_.insert(feeds_.begin() + static_cast<std::ptrdiff_t>(next), Feed{batch->collector, nullptr, {}});
-    auto& feed = feeds_[next++];
-    if (feed.layout != batch->layout) resolve(feed, *batch);
-    for (const auto& [index, id] : feed.values) current_[id] = {batch->values[index], now_ms_};
+    order_.push_back(number);
   }
-  while (next < feeds_.size()) {
-    for (const auto& [index, id] : feeds_.back().values) end(id);
-    feeds_.pop_back();
-  }
-  if (append_too) append();
+  for (const auto number : old)
+    if (std::ranges::find(order_, number) == order_.end()) lose(number);
 }
 
-void History::append() {
-  if (!head_times_.empty() && now_ms_ <= head_times_.back()) return;
-  if (head_times_.size() == kHead) seal();
-  const auto before = axis_end();
-  head_times_.push_back(now_ms_);
-  for (const auto id : columned_) {
-    const auto& now = current_[id];
-    auto& c = *series_[id].column;
-    // A series of a layout without a value has ended; a rule's series just has no new value yet.
-    const double v = now.t_ms == now_ms_ ? now.value : series_[id].in_layout ? promql::stale_marker() : none_marker();
-    if (!c.head.empty() && is_hole(c.head.back())) c.holes_end = before;
-    c.head.push_back(v);
+void History::take(std::uint32_t number, const Batch& batch) {
+  auto& f = *feeds_[number];
+  if (f.layout && f.collected_ns == batch.collected_boot_ns) return;
+  const auto t = std::min(batch.collected_boot_ns / 1'000'000, now_ms_);
+  if (f.rows > 0 && t <= f.last_ms) return;
+  if (f.layout != batch.layout) resolve(number, batch);
+  f.collected_ns = batch.collected_boot_ns;
+  auto& row = add_row(number, t);
+  const auto count = f.slot_of.size();
+  if (f.straight) {
+    std::memcpy(row.values.get(), batch.values.data(), count * sizeof(double));
+    std::fill(row.values.get() + count, row.values.get() + row.count, none_marker());
+  } else {
+    std::fill_n(row.values.get(), row.count, none_marker());
+    for (std::size_t i = 0; i < count; ++i)
+      if (f.slot_of[i] != kNobody) row.values[f.slot_of[i]] = batch.values[i];
+  }
+  count_samples(f, f.mapped);
+  write_ends(f, row);
+}
+
+// The collector is off, or its worker has had nothing to say for too long.
+void History::lose(std::uint32_t number) {
+  auto& f = *feeds_[number];
+  for (const auto id : *f.ids)
+    if (id != kNobody && ended_[id] == kAlive) ends(id);
+  f.layout.reset();
+  f.slot_of.clear();
+  f.mapped = 0;
+  if (f.ended.empty()) return;
+  auto& row = add_row(number, std::max(now_ms_, f.last_ms + 1));
+  std::fill_n(row.values.get(), row.count, none_marker());
+  write_ends(f, row);
+}
+
+void History::write_ends(Feed& f, history::Row& row) {
+  for (const auto id : f.ended) {
+    row.values[places_[id].slot] = stale_marker();
+    f.free_later.push_back(places_[id].slot);
+  }
+  count_samples(f, f.ended.size());
+  f.ended.clear();
+}
+
+void History::count_samples(Feed& f, std::size_t n) {
+  f.head_samples += n;
+  samples_ += n;
+}
+
+// `spare`: slots that series may still get while the row is written.
+history::Row& History::add_row(std::uint32_t number, std::int64_t t_ms, std::size_t spare) {
+  auto& f = *feeds_[number];
+  if (f.now.size == f.seal_at) seal(number);
+  auto& row = f.head->rows[f.now.size++];
+  row.t_ms = f.last_ms = t_ms;
+  row.count = static_cast<std::uint32_t>(f.ids->size() + spare);
+  row.values = std::make_unique_for_overwrite<double[]>(row.count);
+  ++f.rows;
+  bytes_ += bytes_of(row);
+  return row;
+}
+
+// ---- series
+
+// What a changed layout says anew. Series that go on are recognized by their text, in the order they come in; only the
+// others are looked for by their labels: an owner that comes or goes costs no more than its own series.
+void History::resolve(std::uint32_t number, const Batch& batch) {
+  auto& f = *feeds_[number];
+  const auto before = std::exchange(f.layout, batch.layout);
+  const auto old_slots = std::exchange(f.slot_of, history::Ids(batch.layout->value_count(), kNobody));
+  const auto old = before ? before->samples() : std::span<const Sample>();
+  std::vector<bool> stays(f.ids->size());
+  history::Ids old_at;  // by slot: its place in `old`; made when the order is lost
+  std::size_t next = 0;
+  f.straight = true;
+  f.mapped = 0;
+  for (const auto& s : batch.layout->samples()) {
+    auto slot = kNobody;
+    for (auto i = next; i < std::min(next + kLookAhead, old.size()); ++i) {
+      if (before->prefix(old[i]) != batch.layout->prefix(s)) continue;
+      slot = old_slots[old[i].value];
+      next = i + 1;
+      break;
+    }
+    if (slot == kNobody) {
+      slot = slot_for(number, labels_of(*batch.layout, s));
+      if (slot < stays.size()) {
+        if (old_at.empty()) {
+          old_at.assign(stays.size(), kNobody);
+          for (std::uint32_t i = 0; i < old.size(); ++i)
+            if (const auto at = old_slots[old[i].value]; at != kNobody) old_at[at] = i;
+        }
+        if (old_at[slot] != kNobody) next = old_at[slot] + 1;
+      }
+    }
+    f.slot_of[s.value] = slot;
+    f.straight = f.straight && slot == s.value;
+    if (slot == kNobody) continue;
+    ++f.mapped;
+    if (slot < stays.size()) stays[slot] = true;
+  }
+  f.straight = f.straight && f.mapped == f.slot_of.size();
+  for (const auto slot : old_slots)
+    if (slot != kNobody && !stays[slot]) ends((*f.ids)[slot]);
+}
+
+// kNobody: another feed has a living series of these labels.
+std::uint32_t History::slot_for(std::uint32_t number, Labels labels) {
+  ++looked_up_;
+  auto& f = *feeds_[number];
+  if (const auto id = index_.find(labels); id != kNobody) {
+    if (places_[id].feed == number) {
+      if (ended_[id] != kAlive) revive(number, id);
+      return places_[id].slot;
+    }
+    if (ended_[id] == kAlive) return kNobody;
+    // It moved between collectors. Its samples there are not reached any more: rare, and two series of one label set
+    // in one selection would be an error of the query.
+    auto& other = *feeds_[places_[id].feed];
+    std::erase(other.dead, id);
+    std::erase(other.ended, id);
+    if (const auto slot = places_[id].slot; slot != kNobody) {
+      own_ids(other)[slot] = kNobody;
+      if (std::ranges::find(other.free_later, slot) == other.free_later.end()) other.free_later.push_back(slot);
+    }
+    forget(id);
+  }
+  const auto slot = new_slot(f);
+  const auto id = index_.add(std::move(labels), number, slot);
+  own_ids(f)[slot] = id;
+  if (id >= places_.size()) {
+    places_.resize(id + 1);
+    ended_.resize(id + 1);
+    keep_.resize(id + 1);
+    users_.resize(id + 1);
+  }
+  places_[id] = {number, slot};
+  ended_[id] = kAlive;
+  keep_[id] = 0;
+  users_[id] = 0;
+  changes_.added.push_back(id);
+  return slot;
+}
+
+std::uint32_t History::new_slot(Feed& f) {
+  if (!f.free_slots.empty()) {
+    const auto slot = f.free_slots.back();
+    f.free_slots.pop_back();
+    return slot;
+  }
+  own_ids(f).push_back(kNobody);
+  return static_cast<std::uint32_t>(f.ids->size() - 1);
+}
+
+history::Ids& History::own_ids(Feed& f) {
+  if (f.ids_shared) {
+    f.ids = std::make_shared<history::Ids>(*f.ids);
+    f.now.ids = f.ids;
+    f.ids_shared = false;
+  }
+  return *f.ids;
+}
+
+void History::revive(std::uint32_t number, std::uint32_t id) {
+  auto& f = *feeds_[number];
+  ended_[id] = kAlive;
+  std::erase(f.dead, id);
+  std::erase(f.ended, id);
+  changes_.added.push_back(id);
+  if (auto& slot = places_[id].slot; slot != kNobody) {
+    std::erase(f.free_later, slot);
+  } else {
+    slot = new_slot(f);
+    own_ids(f)[slot] = id;
+    index_.move(id, slot);
   }
 }
 
-void History::seal() {
-  const auto base = head_times_.front();
-  auto& offsets = time_blocks_.emplace_back(kBlock);
-  for (std::size_t i = 0; i < kBlock; ++i)
-    offsets[i] = static_cast<std::uint32_t>(std::min<std::int64_t>(head_times_[i] - base, UINT32_MAX));
-  time_bases_.push_back(base);
-  const auto block_end = head_times_[kBlock - 1];
-  for (const auto id : columned_) {
-    auto& s = series_[id];
-    auto& c = *s.column;
-    if (block_end >= now_ms_ - s.past_ms) {
-      c.blocks.push_back(history::Block::pack(c.head.data()));
-    } else {
-      c.blocks.clear();
-      c.first_block = head_first_ / kBlock + 1;
-    }
-    c.head.erase(c.head.begin(), c.head.begin() + kBlock);
-    std::size_t old = 0;
-    while (old < c.blocks.size()) {
-      const auto number = c.first_block + old - first_time_block_;
-      if (time_bases_[number] + time_blocks_[number].back() >= now_ms_ - s.past_ms) break;
-      ++old;
-    }
-    c.blocks.erase(c.blocks.begin(), c.blocks.begin() + static_cast<std::ptrdiff_t>(old));
-    c.first_block += old;
-  }
-  head_times_.erase(head_times_.begin(), head_times_.begin() + kBlock);
-  head_first_ += kBlock;
-  forget_gone();
-  enforce_limit();
-  // Of the axis as much as some column still has blocks for.
-  auto first = head_first_ / kBlock;
-  for (const auto id : columned_)
-    if (!series_[id].column->blocks.empty()) first = std::min(first, series_[id].column->first_block);
-  const auto old = static_cast<std::ptrdiff_t>(first - first_time_block_);
-  time_bases_.erase(time_bases_.begin(), time_bases_.begin() + old);
-  time_blocks_.erase(time_blocks_.begin(), time_blocks_.begin() + old);
-  first_time_block_ = first;
+void History::ends(std::uint32_t id) {
+  auto& f = *feeds_[places_[id].feed];
+  ended_[id] = now_ms_;
+  f.ended.push_back(id);
+  f.dead.push_back(id);
 }
 
-// Series that nobody feeds any more and whose past has become too old for every rule.
-void History::forget_gone() {
-  for (std::uint32_t id = 0; id < series_.size(); ++id) {
-    auto& s = series_[id];
-    if (s.labels.empty() || s.users > 0 || current_[id].t_ms >= now_ms_ - s.past_ms) continue;
-    for (const auto handle : s.handles) {
-      std::erase(bounds_[handle].selection.ids, id);
-      bounds_[handle].dirty = true;
-    }
-    if (s.column) std::erase(columned_, id);
-    by_labels_.erase(s.labels);
-    s = {};
-    free_ids_.push_back(id);
+void History::forget(std::uint32_t id) {
+  index_.remove(id);
+  changes_.removed.push_back(id);
+}
+
+// ---- what the rules record
+
+std::uint32_t History::acquire(const Labels& labels) {
+  const auto slot = slot_for(kRecorded, labels);
+  if (slot == kNobody) return kNobody;
+  auto& f = *feeds_[kRecorded];
+  const auto id = (*f.ids)[slot];
+  ++users_[id];
+  if (!open_) return id;
+  auto& row = f.head->rows[f.now.size - 1];
+  if (slot < row.count) return id;
+  history::Row wider{row.t_ms, static_cast<std::uint32_t>(slot + kSpareSlots), nullptr};
+  wider.values = std::make_unique_for_overwrite<double[]>(wider.count);
+  for (std::size_t i = 0; i < wider.count; ++i) wider.values[i] = row.at(i);
+  bytes_ += bytes_of(wider) - bytes_of(row);
+  row = std::move(wider);
+  return id;
+}
+
+void History::release(std::uint32_t id) {
+  if (id != kNobody && users_[id] > 0 && --users_[id] == 0 && ended_[id] == kAlive) ends_recorded(id);
+}
+
+void History::ends_recorded(std::uint32_t id) {
+  record(id, stale_marker());
+  ended_[id] = now_ms_;
+  auto& f = *feeds_[kRecorded];
+  f.dead.push_back(id);
+  f.free_later.push_back(places_[id].slot);
+}
+
+void History::record(std::uint32_t id, double value) {
+  if (id == kNobody || !open_) return;
+  auto& f = *feeds_[kRecorded];
+  auto& place = f.head->rows[f.now.size - 1].values[places_[id].slot];
+  if (is_none(place)) count_samples(f, 1);
+  place = value;
+}
+
+void History::forget_users() {
+  users_.assign(users_.size(), 0);
+  users_forgotten_ = true;
+}
+
+void History::keep(std::uint32_t id, std::int64_t past_ms) { keep_[id] = std::max(keep_[id], past_ms); }
+
+// ---- what becomes of old samples
+
+void History::seal(std::uint32_t number) {
+  auto& f = *feeds_[number];
+  auto chunk = history::Chunk::seal(*f.head, f.now.size, f.now.ids);
+  f.ids_shared = true;
+  for (std::size_t i = 0; i < f.now.size; ++i) bytes_ -= bytes_of(f.head->rows[i]);
+  samples_ -= std::exchange(f.head_samples, 0);
+  if (chunk->series() > 0) {
+    bytes_ += chunk->bytes();
+    samples_ += chunk->samples();
+    auto chunks = std::make_shared<history::Chunks>(*f.now.chunks);
+    chunks->push_back(std::move(chunk));
+    f.now.chunks = std::move(chunks);
   }
+  f.head = std::make_shared<history::Head>();
+  f.now.head = f.head;
+  f.now.size = 0;
+  f.seal_at = kBlock;
+  for (const auto slot : std::exchange(f.free_later, {})) {
+    auto& id = own_ids(f)[slot];
+    if (id != kNobody) places_[id].slot = kNobody;
+    id = kNobody;
+    f.free_slots.push_back(slot);
+  }
+}
+
+// Chunks past their time go; of those that somebody looks back at longer, his series stay.
+void History::expire(std::uint32_t number) {
+  auto& f = *feeds_[number];
+  if (!f.layout && number != kRecorded && f.now.size > 0) seal(number);
+  const auto& old = *f.now.chunks;
+  history::Chunks kept;
+  for (const auto& chunk : old) {
+    const auto age = now_ms_ - chunk->last_ms();
+    if (age <= settings_.retention_ms) {
+      kept.push_back(chunk);
+      continue;
+    }
+    auto rest = history::Chunk::only(chunk, [&](std::uint32_t id) { return keep_[id] >= age; });
+    if (rest == chunk) {
+      kept.push_back(chunk);
+      continue;
+    }
+    bytes_ -= chunk->bytes();
+    samples_ -= chunk->samples();
+    if (!rest) continue;
+    bytes_ += rest->bytes();
+    samples_ += rest->samples();
+    kept.push_back(std::move(rest));
+  }
+  if (kept != old) f.now.chunks = std::make_shared<const history::Chunks>(std::move(kept));
+  forget_dead(f);
+}
+
+// An id is free for another series when no chunk and no row knows it.
+void History::forget_dead(Feed& f) {
+  const auto& chunks = *f.now.chunks;
+  const auto whole = std::ranges::find_if(chunks, [](const auto& c) { return !c->thinned(); });
+  const auto begin_of = [&](auto chunk) {
+    return chunk != chunks.end() ? (*chunk)->first_ms() : f.now.size > 0 ? f.head->rows[0].t_ms : now_ms_;
+  };
+  const auto any_ms = begin_of(chunks.begin()), whole_ms = begin_of(whole);
+  std::erase_if(f.dead, [&](std::uint32_t id) {
+    if (places_[id].slot != kNobody || ended_[id] >= (keep_[id] > 0 ? any_ms : whole_ms)) return false;
+    forget(id);
+    return true;
+  });
 }
 
 void History::enforce_limit() {
-  auto total = bytes();
-  while (total > settings_.limit_bytes) {
-    std::size_t oldest = SIZE_MAX;
-    for (const auto id : columned_)
-      if (!series_[id].column->blocks.empty()) oldest = std::min(oldest, series_[id].column->first_block);
-    if (oldest == SIZE_MAX) return;
-    for (const auto id : columned_) {
-      auto& c = *series_[id].column;
-      if (c.blocks.empty() || c.first_block != oldest) continue;
-      total -= c.blocks.front().bytes();
-      c.blocks.erase(c.blocks.begin());
-      ++c.first_block;
+  while (size_bytes() > settings_.limit_bytes) {
+    // The newest row stays: it is what there is now.
+    Feed* oldest = nullptr;
+    for (const auto& f : feeds_) {
+      if (f->now.chunks->size() + f->now.size < 2) continue;
+      const auto& chunks = *f->now.chunks;
+      if (!chunks.empty() && (!oldest || chunks.front()->last_ms() < oldest->now.chunks->front()->last_ms()))
+        oldest = f.get();
     }
-  }
-}
-
-// ---- reading
-
-std::int64_t History::time_at(std::size_t index) const {
-  if (index >= head_first_) return head_times_[index - head_first_];
-  const auto block = index / kBlock - first_time_block_;
-  return time_bases_[block] + time_blocks_[block][index % kBlock];
-}
-
-std::size_t History::index_from(std::int64_t boot_ms) const {
-  if (head_times_.empty()) return head_first_;
-  if (boot_ms > head_times_.front() || first_time_block_ * kBlock == head_first_)
-    return head_first_ + static_cast<std::size_t>(std::ranges::lower_bound(head_times_, boot_ms) - head_times_.begin());
-  std::size_t lo = first_time_block_ * kBlock, hi = head_first_;
-  while (lo < hi) {
-    const auto middle = lo + (hi - lo) / 2;
-    if (time_at(middle) < boot_ms) lo = middle + 1;
-    else hi = middle;
-  }
-  return lo;
-}
-
-void History::copy(const Column& c, std::size_t from, std::size_t to, double* out) const {
-  double block[kBlock];
-  while (from < to) {
-    if (from >= head_first_) {
-      std::copy_n(c.head.begin() + static_cast<std::ptrdiff_t>(from - head_first_), to - from, out);
-      return;
+    if (oldest) {
+      evict(*oldest);
+      continue;
     }
-    const auto number = from / kBlock, first = from % kBlock;
-    const auto n = std::min(kBlock - first, to - from);
-    if (number < c.first_block || number - c.first_block >= c.blocks.size()) {
-      std::fill_n(out, n, none_marker());
-    } else {
-      c.blocks[number - c.first_block].unpack(block);
-      std::copy_n(block + first, n, out);
-    }
-    out += n;
-    from += n;
+    bool sealed = false;
+    for (std::uint32_t number = 0; number < feeds_.size(); ++number)
+      if (feeds_[number]->now.size > 1) seal(number), sealed = true;
+    if (!sealed) return;
   }
 }
 
-std::optional<promql::Point> History::at(std::uint32_t id, std::int64_t t_ms, std::int64_t lookback_ms) {
-  const auto t = t_ms - offset_ms_;
-  const auto& now = current_[id];
-  if (now.t_ms <= t) {
-    if (now.t_ms <= t - lookback_ms || is_stale(now.value)) return {};
-    return promql::Point{now.t_ms + offset_ms_, now.value};
-  }
-  const auto* c = series_[id].column.get();
-  if (!c) return {};
-  for (auto i = index_from(t + 1); i > first_time_block_ * kBlock; --i) {
-    const auto time = time_at(i - 1);
-    if (time <= t - lookback_ms) break;
-    double v = 0;
-    copy(*c, i - 1, i, &v);
-    if (is_none(v)) continue;
-    if (is_stale(v)) break;
-    return promql::Point{time + offset_ms_, v};
-  }
-  return {};
-}
-
-promql::Points History::range(std::uint32_t id, std::int64_t first_ms, std::int64_t last_ms, Buffer& buffer) {
-  const auto* c = series_[id].column.get();
-  if (!c) return {};
-  auto& w = window_;
-  if (w.first != first_ms || w.last != last_ms || w.end != axis_end()) {
-    w.first = first_ms;
-    w.last = last_ms;
-    w.end = axis_end();
-    w.lo = index_from(first_ms - offset_ms_);
-    w.hi = index_from(last_ms - offset_ms_ + 1);
-    w.times.clear();
-  }
-  // The newest value of a rule's series may still come.
-  const bool whole = c->holes_end <= w.lo && !(w.hi == axis_end() && !c->head.empty() && is_hole(c->head.back()));
-  if (w.lo >= head_first_ && whole) {
-    const auto at = w.lo - head_first_;
-    return {head_times_.data() + at, c->head.data() + at, w.hi - w.lo, offset_ms_};
-  }
-  const auto lo = std::max(w.lo, c->first_block * kBlock);
-  if (lo >= w.hi) return {};
-  if (w.times.empty())
-    for (auto i = w.lo; i < w.hi; ++i) w.times.push_back(time_at(i));
-  const auto* times = w.times.data() + (lo - w.lo);
-  const auto count = w.hi - lo;
-  buffer.values.resize(count);
-  copy(*c, lo, w.hi, buffer.values.data());
-  if (!has_holes(*c, lo, w.hi)) return {times, buffer.values.data(), count, offset_ms_};
-  buffer.times.clear();
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (is_hole(buffer.values[i])) continue;
-    buffer.values[kept++] = buffer.values[i];
-    buffer.times.push_back(times[i]);
-  }
-  return {buffer.times.data(), buffer.values.data(), kept, offset_ms_};
-}
-
-bool History::has_holes(const Column& c, std::size_t from, std::size_t to) const {
-  for (auto block = from / kBlock; block * kBlock < std::min(to, head_first_); ++block)
-    if (block - c.first_block >= c.blocks.size() || c.blocks[block - c.first_block].has_holes()) return true;
-  if (to <= head_first_) return false;
-  const auto first = std::max(from, head_first_) - head_first_;
-  return std::any_of(c.head.begin() + static_cast<std::ptrdiff_t>(first),
-                     c.head.begin() + static_cast<std::ptrdiff_t>(to - head_first_), is_hole);
+void History::evict(Feed& f) {
+  const auto& chunk = *f.now.chunks->front();
+  bytes_ -= chunk.bytes();
+  samples_ -= chunk.samples();
+  evicted_ += chunk.samples();
+  evicted_until_ms_ = std::max(evicted_until_ms_, chunk.last_ms());
+  f.now.chunks = std::make_shared<const history::Chunks>(f.now.chunks->begin() + 1, f.now.chunks->end());
+  forget_dead(f);
 }
 
 // ---- the rest
 
-void History::adopt(History& old) {
-  head_times_ = std::move(old.head_times_);
-  head_first_ = old.head_first_;
-  time_blocks_ = std::move(old.time_blocks_);
-  time_bases_ = std::move(old.time_bases_);
-  first_time_block_ = old.first_time_block_;
-  now_ms_ = old.now_ms_;
-  offset_ms_ = old.offset_ms_;
-  for (std::uint32_t i = 0; i < old.series_.size(); ++i) {
-    auto& from = old.series_[i];
-    if (from.labels.empty()) continue;
-    const auto id = add(from.labels, from.in_layout);
-    if (id == kNobody) continue;
-    auto& to = series_[id];
-    to.users = 0;  // whoever feeds it from now on counts again
-    current_[id] = old.current_[i];
-    if (to.column && from.column) to.column = std::move(from.column);
+History::Size History::size() const {
+  Size s;
+  s.series = index_.series();
+  s.samples = samples_;
+  s.index_bytes = index_.bytes();
+  s.sample_bytes = size_bytes() - s.index_bytes;
+  s.evicted = evicted_;
+  auto oldest = now_ms_;
+  for (const auto& f : feeds_) {
+    if (!f->now.chunks->empty()) oldest = std::min(oldest, f->now.chunks->front()->first_ms());
+    else if (f->now.size > 0) oldest = std::min(oldest, f->head->rows[0].t_ms);
   }
+  s.oldest_ms = now_ms_ - oldest;
+  return s;
 }
 
-std::size_t History::sample_count() const {
-  std::size_t n = 0;
-  for (const auto id : columned_) n += series_[id].column->head.size() + series_[id].column->blocks.size() * kBlock;
-  return n;
-}
-
-std::size_t History::bytes() const {
-  std::size_t n = head_times_.capacity() * sizeof(std::int64_t) + time_blocks_.size() * kBlock * sizeof(std::uint32_t);
-  for (const auto id : columned_) {
-    const auto& c = *series_[id].column;
-    n += sizeof c + c.head.capacity() * sizeof(double);
-    for (const auto& b : c.blocks) n += b.bytes();
-  }
-  return n;
+std::unique_ptr<HistoryView> History::view() const {
+  auto round = [this] {
+    const std::lock_guard lock(mutex_);
+    return round_;
+  }();
+  return std::make_unique<HistoryView>(round ? std::move(round) : std::make_shared<const history::Round>());
 }
 
 }  // namespace vitald

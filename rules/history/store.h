@@ -1,139 +1,179 @@
 // SPDX-License-Identifier: Apache-2.0
-// The past of the series that some rule looks at, in memory, for as long as the rules look back.
+// The past of every series of every snapshot that was judged, in memory. One writer, the judge's thread; readers take a
+// view() from any thread and neither wait for the writer nor make it wait.
 //
-// All series of a cycle share one timestamp, so time is kept once (the axis) and a series is a column of
-// numbers beside it. The newest 64 to 128 samples of a column are plain doubles: the ranges of most rules lie
-// in there and are handed out without copying. Older ones are blocks of 64: nothing for a constant, 1, 2 or 4
-// bytes per sample for what is an integer (or a decimal with up to three places), 8 for the rest.
-//
-// The axis is CLOCK_BOOTTIME: a clock that is set does not bend a rate. The evaluator sees wall time.
+// A sample's time is its batch's: a worker's last good batch that comes again brings no sample, and the series has the
+// age it has. What was collected within the cycle counts as collected when the cycle began, as a server stamps a whole
+// scrape. Times are CLOCK_BOOTTIME: a clock that is set bends no rate. Readers see wall time.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
-#include <string_view>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/snapshot.h"
-#include "rules/history/block.h"
-#include "rules/promql/series_source.h"
+#include "rules/history/columns.h"
+#include "rules/history/index.h"
+#include "rules/history/view.h"
 
 namespace vitald {
 
-class History final : public promql::SeriesSource {
+class History {
  public:
-  static constexpr std::uint32_t kNobody = UINT32_MAX;
+  static constexpr std::uint32_t kNobody = history::kNobody;
 
   struct Settings {
     std::map<std::string, std::string> series_labels = {};  // every series carries them, as a server would add them
-    std::size_t limit_bytes = 8 << 20;                      // of all columns; the oldest samples go first
+    std::int64_t retention_ms = 3'600'000;                  // longer for series that keep() was told so of
+    std::size_t limit_bytes = std::size_t{16} << 20;        // of all there is; the oldest samples go first
+    bool operator==(const Settings&) const = default;
   };
-  explicit History(Settings settings) : settings_(std::move(settings)) {}
+  explicit History(Settings settings);
+  ~History();
+  History(const History&) = delete;
+  History& operator=(const History&) = delete;
 
-  // What the source is asked by the evaluator; times are wall clock.
-  std::uint32_t bind(const promql::Selector& selector, std::int64_t past_ms) override;
-  const promql::Selection& select(std::uint32_t handle) override;
-  std::optional<promql::Point> at(std::uint32_t id, std::int64_t t_ms, std::int64_t lookback_ms) override;
-  promql::Points range(std::uint32_t id, std::int64_t first_ms, std::int64_t last_ms, Buffer& buffer) override;
+  // ---- the writer
 
-  // A new cycle: its values are the current ones from here on. `append`: they also become history.
-  void begin(const Snapshot& snapshot, bool append);
+  // Other limits from here on. series_labels must stay: the series are called after them.
+  void set(Settings settings) { settings_ = std::move(settings); }
+  [[nodiscard]] const Settings& settings() const { return settings_; }
 
-  // For what the rules write. The id of the series, or kNobody when no selector wants it; give it back with
-  // release(). record() is at the time of the last begin(); a series that ends is recorded as stale.
+  // A round: begin() takes the snapshot in, record() what the rules say of it, end() shows all of it to readers.
+  void begin(const Snapshot& snapshot);
+  void end();
+
+  // For what the rules write. The id of the series; give it back with release(): with its last user it ends.
+  // record() is at the time of the last begin().
   std::uint32_t acquire(const promql::Labels& labels);
   void release(std::uint32_t id);
   void record(std::uint32_t id, double value);
+  // New rules take over: what they have not acquired at the end of their first round ends.
+  void forget_users();
 
-  // Takes the past of all series that this one's selectors match. Before the first begin().
-  void adopt(History& old);
+  // Somebody looks back this far at this series.
+  void keep(std::uint32_t id, std::int64_t past_ms);
+  void keep_none() { keep_.assign(keep_.size(), 0); }
 
-  // Some selector may want series of this name.
-  [[nodiscard]] bool wants(const std::string& name) const {
-    return !handles_of_any_.empty() || handles_of_name_.contains(name);
-  }
-  [[nodiscard]] std::size_t series_count() const { return by_labels_.size(); }
-  [[nodiscard]] std::size_t sample_count() const;  // in columns
-  [[nodiscard]] std::size_t bytes() const;         // of columns and axis
-  [[nodiscard]] std::int64_t now_wall_ms() const { return now_ms_ + offset_ms_; }
+  // ---- what the rules' own reader (live.h) looks at, on the writer's thread
+
+  struct Place {
+    std::uint32_t feed = 0, slot = kNobody;
+  };
+  [[nodiscard]] const history::Index& index() const { return index_; }
+  // Where it is now; no slot when it has ended and its last samples are in chunks only.
+  [[nodiscard]] const Place& place(std::uint32_t id) const { return places_[id]; }
+  [[nodiscard]] const history::FeedState& feed(std::uint32_t number) const { return feeds_[number]->now; }
+  // Rows of the feed since it began, those of the head included.
+  [[nodiscard]] std::uint64_t rows(std::uint32_t number) const { return feeds_[number]->rows; }
+  [[nodiscard]] std::size_t feed_count() const { return feeds_.size(); }
+  // The rules' own feed is written to within a round.
+  [[nodiscard]] bool is_recorded(std::uint32_t id) const { return places_[id].feed == 0; }
+  // When it ended, in boot time; INT64_MAX: it has not.
+  [[nodiscard]] std::int64_t ended_ms(std::uint32_t id) const { return ended_[id]; }
+  // Ids since the last call: such that are no more; then new ones, or ones that came back. An id that is in both was
+  // another series before.
+  struct Changes {
+    std::vector<std::uint32_t> removed, added;
+  };
+  [[nodiscard]] Changes take_changes() { return std::exchange(changes_, {}); }
+  [[nodiscard]] bool changed() const { return !changes_.added.empty() || !changes_.removed.empty(); }
+  // Series that were looked for by their labels since it began: what changes of layouts cost.
+  [[nodiscard]] std::uint64_t looked_up() const { return looked_up_; }
+  [[nodiscard]] std::int64_t now_ms() const { return now_ms_; }
+  [[nodiscard]] std::int64_t offset_ms() const { return offset_ms_; }
+
+  struct Size {
+    std::size_t series = 0, samples = 0;
+    std::size_t sample_bytes = 0, index_bytes = 0;  // of samples and their times; of label sets
+    std::uint64_t evicted = 0;                      // samples that went before their time, since it began
+    std::int64_t oldest_ms = 0;                     // age of the oldest sample
+  };
+  [[nodiscard]] Size size() const;
+  // Samples of this boot time and older ones may be missing: the limit was reached.
+  [[nodiscard]] std::int64_t evicted_until_ms() const { return evicted_until_ms_; }
+
+  // ---- any thread
+
+  // As of the last end().
+  [[nodiscard]] std::unique_ptr<HistoryView> view() const;
 
  private:
-  static constexpr std::size_t kBlock = history::kBlock, kHead = 2 * kBlock;
+  static constexpr std::size_t kBlock = history::kBlock;
 
-  struct Bound {
-    std::vector<promql::Matcher> matchers;
-    std::int64_t past_ms = 0;
-    promql::Selection selection;
-    bool dirty = true;
-  };
-  // Indices are absolute: the n-th sample of the axis since it began.
-  struct Column {
-    std::vector<double> head;  // beside head_times_
-    std::vector<history::Block> blocks;
-    std::size_t first_block = 0;  // absolute number of blocks[0]
-    std::size_t holes_end = 0;    // one past the newest index without a sample, the last index apart
-  };
-  struct Series {
-    promql::Labels labels;
-    std::int64_t past_ms = 0;  // 0: only the newest value is kept
-    std::uint32_t users = 0;   // layouts and rules that feed it
-    bool in_layout = false;    // else written by a rule, maybe more rarely than once per cycle
-    std::unique_ptr<Column> column;
-    std::vector<std::uint32_t> handles;
-  };
-  struct Current {
-    double value = 0;
-    std::int64_t t_ms = INT64_MIN;
-  };
-  struct Feed {  // one batch of the snapshot
+  struct Feed {
     std::string collector;
+    std::size_t ordinal = 0;  // a collector may have several batches
     std::shared_ptr<const Layout> layout;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> values;  // index in Batch::values, series
+    history::Ids slot_of;   // by index in Batch::values; kNobody: another feed has that series
+    bool straight = false;  // slot_of is 0, 1, 2, ... and that is all
+    std::int64_t collected_ns = INT64_MIN;
+
+    history::FeedState now;
+    std::shared_ptr<history::Head> head;  // the same as now.head
+    std::shared_ptr<history::Ids> ids;    // the same as now.ids
+    bool ids_shared = false;              // with a chunk or a reader: copy before a change
+    std::size_t seal_at = kBlock;
+    std::uint64_t rows = 0;
+    std::int64_t last_ms = 0;  // of the newest row
+    std::size_t mapped = 0;    // series of the layout that are this feed's
+    std::size_t head_samples = 0;
+    std::vector<std::uint32_t> ended;       // ids that end with the next row
+    std::vector<std::uint32_t> free_later;  // slots, free once the head that still has their samples is sealed
+    std::vector<std::uint32_t> free_slots;
+    std::vector<std::uint32_t> dead;  // ids whose past is still here
   };
 
-  [[nodiscard]] std::vector<std::uint32_t> matching_handles(const promql::Labels& labels) const;
-  std::uint32_t add(promql::Labels labels, bool in_layout);
-  void resolve(Feed& feed, const Batch& batch);
-  void end(std::uint32_t id);
-  void append();
-  void seal();
-  void forget_gone();
+  void match_feeds(const Snapshot& snapshot);
+  void take(std::uint32_t number, const Batch& batch);
+  void lose(std::uint32_t number);
+  void resolve(std::uint32_t number, const Batch& batch);
+  std::uint32_t slot_for(std::uint32_t number, promql::Labels labels);
+  static std::uint32_t new_slot(Feed& feed);
+  static history::Ids& own_ids(Feed& feed);
+  void revive(std::uint32_t number, std::uint32_t id);
+  void ends(std::uint32_t id);
+  void ends_recorded(std::uint32_t id);
+  void forget(std::uint32_t id);
+  history::Row& add_row(std::uint32_t number, std::int64_t t_ms, std::size_t spare = 0);
+  void write_ends(Feed& feed, history::Row& row);
+  void count_samples(Feed& feed, std::size_t n);
+  void seal(std::uint32_t number);
+  void expire(std::uint32_t number);
+  void forget_dead(Feed& feed);
   void enforce_limit();
-  [[nodiscard]] promql::Labels labels_of(const Layout& layout, const vitald::Sample& s) const;
-  [[nodiscard]] std::size_t axis_end() const { return head_first_ + head_times_.size(); }
-  [[nodiscard]] std::int64_t time_at(std::size_t index) const;
-  // The first index at or after this boot time.
-  [[nodiscard]] std::size_t index_from(std::int64_t boot_ms) const;
-  // The values [from, to) of a column, holes included, into `out`.
-  void copy(const Column& c, std::size_t from, std::size_t to, double* out) const;
-  [[nodiscard]] bool has_holes(const Column& c, std::size_t from, std::size_t to) const;
+  void evict(Feed& feed);
+  [[nodiscard]] std::size_t size_bytes() const {
+    return bytes_ + index_.bytes() + feeds_.size() * (sizeof(Feed) + sizeof(history::Head));
+  }
+  [[nodiscard]] promql::Labels labels_of(const Layout& layout, const Sample& s) const;
 
   Settings settings_;
-  std::vector<Bound> bounds_;
-  std::unordered_map<std::string, std::vector<std::uint32_t>> handles_of_name_;
-  std::vector<std::uint32_t> handles_of_any_;  // selectors without a fixed name
-  std::vector<Series> series_;
-  std::vector<Current> current_;  // by series
-  std::vector<std::uint32_t> free_ids_;
-  std::unordered_map<promql::Labels, std::uint32_t, promql::Labels::Hash> by_labels_;
-  std::vector<std::uint32_t> columned_;  // ids with a column
-  std::vector<Feed> feeds_;
+  history::Index index_;
+  std::vector<std::unique_ptr<Feed>> feeds_;  // the first is the rules' own
+  std::vector<std::uint32_t> order_;          // feeds of the last snapshot's batches
+  // By id.
+  std::vector<Place> places_;
+  std::vector<std::int64_t> ended_, keep_;
+  std::vector<std::uint32_t> users_;  // of recorded series
+  Changes changes_;
+  std::uint64_t looked_up_ = 0;
+  bool users_forgotten_ = false;
+  bool open_ = false;  // the newest row of the rules' feed is this round's and is still written to
 
-  std::int64_t now_ms_ = 0, offset_ms_ = 0;  // boot time; wall = boot + offset
-  std::vector<std::int64_t> head_times_;
-  std::size_t head_first_ = 0;                           // always a multiple of kBlock
-  std::vector<std::vector<std::uint32_t>> time_blocks_;  // ms after the first of the block
-  std::vector<std::int64_t> time_bases_;
-  std::size_t first_time_block_ = 0;
+  std::int64_t now_ms_ = 0, offset_ms_ = 0;
+  std::uint64_t rounds_ = 0;
+  std::size_t bytes_ = 0;  // of chunks and rows
+  std::size_t samples_ = 0;
+  std::uint64_t evicted_ = 0;
+  std::int64_t evicted_until_ms_ = INT64_MIN;
 
-  struct Window {
-    std::int64_t first = 0, last = -1;
-    std::size_t lo = 0, hi = 0, end = 0;
-    std::vector<std::int64_t> times;  // of [lo, hi), when somebody needed them
-  } window_;                          // of the last range(): the same for all series of a selector
+  mutable std::mutex mutex_;
+  std::shared_ptr<const history::Round> round_;  // guarded by mutex_
 };
 
 }  // namespace vitald

@@ -17,6 +17,7 @@
 #include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
 #include "core/instruments.h"
+#include "rules/history/store.h"
 #include "tests/agent/snapshot_text.h"
 
 namespace vitald {
@@ -24,11 +25,11 @@ namespace {
 
 using testing::HasSubstr;
 
-std::unique_ptr<RuleEngine> engine_of(std::string_view yaml) {
+std::unique_ptr<RuleEngine> engine_of(std::string_view yaml, std::size_t history_bytes = 1 << 20) {
   const auto path = fmt::format("{}/judge_test_{}.yaml", testing::TempDir(), getpid());
   std::ofstream(path) << yaml;
   std::vector<std::string> problems;
-  auto engine = RuleEngine::load({.files = {path}}, problems);
+  auto engine = RuleEngine::load({.files = {path}, .history_limit_bytes = history_bytes}, problems);
   std::filesystem::remove(path);
   EXPECT_TRUE(engine) << problems.front();
   return engine;
@@ -156,6 +157,23 @@ TEST(Judge, AnExceptionCostsOneRound) {
   engine.throws = false;
   EXPECT_THAT(log_of(40), HasSubstr("the rules work again"));
   EXPECT_EQ(batches(), 1U);
+}
+
+TEST(Judge, HistoryThatIsFullIsSaidOnce) {
+  Judge judge;
+  judge.configure(engine_of("groups: [{name: g, rules: [{record: now, expr: time()}]}]", 18'000), {});
+  const auto evicted = [] { return instruments().counter("vitald_history_evicted_samples_total", "").Value(); };
+  const auto before = evicted();
+  testing::internal::CaptureStderr();
+  for (int i = 1; i < 2000; ++i) judge.judge(snapshot_at(i * 5));
+  const auto log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("history.memory is reached"));
+  EXPECT_EQ(log.find("history.memory"), log.rfind("history.memory"));
+  const auto size = judge.history()->size();
+  EXPECT_EQ(evicted() - before, static_cast<double>(size.evicted));
+  EXPECT_GT(size.evicted, 0U);
+  EXPECT_LE(size.sample_bytes + size.index_bytes, 18'000U);
+  EXPECT_EQ(instruments().gauge("vitald_history_series", "").Value(), 1);
 }
 
 // With the pipeline around it: its thread, and scrapes beside it.

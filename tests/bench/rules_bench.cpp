@@ -13,6 +13,8 @@
 
 #include "core/text/scan.h"
 #include "rules/engine.h"
+#include "rules/history/store.h"
+#include "rules/promql/eval.h"
 #include "rules/promql/parser.h"
 
 namespace vitald {
@@ -21,6 +23,7 @@ namespace {
 // Names and numbers of series of a virtual machine with 4 CPUs: 507 samples.
 class Machine {
  public:
+  explicit Machine(std::size_t rest = 420) : rest_of_them_(rest) {}
   void cycle(RuleEngine* engine) {
     ++n_;
     const auto boot_ns = 1'000'000'000'000 + n_ * 5'000'000'000;
@@ -42,7 +45,7 @@ class Machine {
     writer_.set(kMemTotal, 8e9);
     writer_.set(kMemAvailable, 6e9 + 4096 * static_cast<double>(n_ % 977));
     writer_.set(kLoad, static_cast<double>(n_ % 300) / 100);
-    while (rest_.size() < 420) rest_.push_back(fmt::format("item{}", rest_.size()));
+    while (rest_.size() < rest_of_them_) rest_.push_back(fmt::format("item{}", rest_.size()));
     for (const auto& item : rest_) writer_.set(kRest, t, item);
     Snapshot s;
     s.boot_ns = boot_ns;
@@ -76,6 +79,7 @@ class Machine {
 
   BatchWriter writer_{"machine"};
   std::int64_t n_ = 0;
+  std::size_t rest_of_them_;
   std::vector<std::string> rest_;
 };
 
@@ -129,12 +133,12 @@ void round_of(benchmark::State& state, const std::string& yaml) {
   Machine machine;
   for (int i = 0; i < 800; ++i) machine.cycle(engine.get());
   for (auto _ : state) machine.cycle(engine.get());
-  const auto size = engine->history_size();
+  const auto size = engine->history()->size();
   state.counters["rules"] = static_cast<double>(engine->rule_count());
   state.counters["history_series"] = static_cast<double>(size.series);
-  state.counters["history_bytes"] = static_cast<double>(size.bytes);
+  state.counters["history_bytes"] = static_cast<double>(size.sample_bytes);
   state.counters["bytes_per_sample"] =
-      static_cast<double>(size.bytes) / static_cast<double>(std::max<std::size_t>(size.samples, 1));
+      static_cast<double>(size.sample_bytes) / static_cast<double>(std::max<std::size_t>(size.samples, 1));
 }
 void rules_round(benchmark::State& state) { round_of(state, forty_rules()); }
 BENCHMARK(rules_round);
@@ -153,6 +157,38 @@ BENCHMARK_CAPTURE(one_rule, rate_5m_of_32, "rate(node_cpu_seconds_total[5m]) > 2
 BENCHMARK_CAPTURE(one_rule, rate_5m_of_420, "rate(node_vmstat_item[5m]) > 2");
 BENCHMARK_CAPTURE(one_rule, predict_6h_of_3, "predict_linear(node_filesystem_avail_bytes[6h], 3600) < 0");
 BENCHMARK_CAPTURE(one_rule, history_1h_of_420, "max_over_time(node_vmstat_item[1h]) < 0");
+
+// What history alone costs a round: 1000 series, and a rule that looks at none of them.
+void history_of_1000(benchmark::State& state) {
+  const auto engine = engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]");
+  Machine machine(913);
+  for (int i = 0; i < 800; ++i) machine.cycle(engine.get());
+  for (auto _ : state) machine.cycle(engine.get());
+  const auto size = engine->history()->size();
+  state.counters["history_series"] = static_cast<double>(size.series);
+  state.counters["bytes_per_sample"] = static_cast<double>(size.sample_bytes) / static_cast<double>(size.samples);
+}
+BENCHMARK(history_of_1000);
+
+// A query of the API: an hour of 100 series, a value each 15 s.
+void query_1h_of_100(benchmark::State& state, const char* text) {
+  const auto engine = engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]");
+  Machine machine;
+  for (int i = 0; i < 800; ++i) machine.cycle(engine.get());
+  std::size_t points = 0;
+  for (auto _ : state) {
+    std::vector<promql::Problem> problems;
+    const auto expr = promql::compile(text, problems);
+    const auto view = engine->history()->view();
+    promql::Evaluator evaluator(*expr, *view);
+    const auto end = view->now_wall_ms(), start = end - 3'600'000;
+    points = 0;
+    for (auto t = start; t <= end; t += 15'000) points += evaluator.eval(t, start, end)->vector->samples.size();
+  }
+  state.counters["points"] = static_cast<double>(points);
+}
+BENCHMARK_CAPTURE(query_1h_of_100, values, "node_vmstat_item{item=~\"item[0-9]{1,2}\"}");
+BENCHMARK_CAPTURE(query_1h_of_100, rate_5m, "rate(node_vmstat_item{item=~\"item[0-9]{1,2}\"}[5m])");
 
 void parse(benchmark::State& state) {
   const char* text =

@@ -8,7 +8,9 @@
 #include <fstream>
 
 #include "core/clock.h"
-#include "rules/promql/labels.h"
+#include "rules/history/store.h"
+#include "rules/promql/eval.h"
+#include "rules/promql/parser.h"
 #include "tests/rules/corpus.h"
 
 namespace vitald {
@@ -388,6 +390,59 @@ groups:
   EXPECT_NE(m.cycle({{"x", "a", 1}}).find("total 2"), std::string::npos);
 }
 
+// What somebody may ask of the past: the collectors' series, the rules' own, and alerts; over a reload too.
+TEST(Engine, HistoryHasEverySeries) {
+  const std::string rules = "groups: [{name: g, rules: [{alert: A, expr: x > 0}";
+  Machine m(rules + ", {record: twice, expr: x * 2}]}]");
+  m.cycle({{"x", "a", 1}, {"nobody_asks", "a", 5}});
+  m.cycle({{"x", "a", 2}, {"nobody_asks", "a", 6}});
+  const auto ask = [&](std::string_view text) {
+    const auto view = m.engine->history()->view();
+    std::vector<promql::Problem> problems;
+    const auto expr = promql::compile(text, problems);
+    promql::Evaluator evaluator(*expr, *view);
+    const auto v = evaluator.eval(view->now_wall_ms());
+    std::string out;
+    for (const auto& s : v->vector->samples)
+      out += v->vector->labels(s).text() + "=" + promql::number_text(s.value) + " ";
+    return out;
+  };
+  const auto since = promql::number_text(static_cast<double>(m.clock.wall / 1'000'000'000 - 5));
+  EXPECT_EQ(ask("nobody_asks"), "nobody_asks{device=\"a\"}=6 ");
+  EXPECT_EQ(ask("sum_over_time(twice[1m])"), "{device=\"a\"}=6 ");
+  EXPECT_EQ(ask("ALERTS"), "ALERTS{alertname=\"A\", alertstate=\"firing\", device=\"a\"}=1 ");
+  EXPECT_EQ(ask("ALERTS_FOR_STATE"), "ALERTS_FOR_STATE{alertname=\"A\", device=\"a\"}=" + since + " ");
+  m.reload(rules + "]}]");
+  EXPECT_EQ(ask("sum_over_time(nobody_asks[1m])"), "{device=\"a\"}=11 ");
+  m.cycle({{"x", "a", 0}});
+  EXPECT_EQ(ask("twice"), "") << "no rule records it any more";
+  EXPECT_EQ(ask("sum_over_time(twice[1m])"), "{device=\"a\"}=6 ");
+  EXPECT_EQ(ask("ALERTS"), "");
+  EXPECT_EQ(ask("count_over_time(ALERTS[1m])"), "{alertname=\"A\", alertstate=\"firing\", device=\"a\"}=2 ");
+}
+
+TEST(Engine, HistoryThatIsShorterThanARuleLooksIsSaid) {
+  RuleSettings settings;
+  settings.history_limit_bytes = 40'000;
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - {record: long, expr: 'max_over_time(x[1h])'}
+      - {record: short, expr: 'max_over_time(x[1m])'}
+)",
+            settings);
+  for (int i = 0; i < 100; ++i) m.cycle({{"x", "a", 1}});
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].warning, "");
+  for (int i = 0; i < 500; ++i)
+    m.cycle({{"x", "a", 1.0 / (i + 3)}, {"x", "b", 1.0 / (i + 7)}, {"x", "c", 1.0 / (i + 11)}, {"x", "d", 7.0 / i}});
+  const auto rules = m.engine->view()->groups[0].rules;
+  EXPECT_TRUE(rules[0].warning.starts_with("history.memory is reached: it looks back 1h, there is "))
+      << rules[0].warning;
+  EXPECT_EQ(rules[1].warning, "");
+  EXPECT_GT(m.engine->history()->size().evicted, 0u);
+}
+
 TEST(Engine, SeriesLabelsAreForRulesOnly) {
   RuleSettings settings;
   settings.series_labels = {{"instance", "here"}, {"job", "node"}};
@@ -484,7 +539,7 @@ TEST(Engine, AllRuleFilesOfTheCorpusEvaluate) {
   const auto view = engine->view();
   for (const auto& g : view->groups)
     for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name << ": " << r.query;
-  EXPECT_GT(engine->history_size().samples, 1000u);
+  EXPECT_GT(engine->history()->size().samples, 1000u);
 }
 
 }  // namespace

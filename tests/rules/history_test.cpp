@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/history/store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <random>
+#include <thread>
 
+#include "rules/history/live.h"
 #include "rules/promql/eval.h"
 #include "rules/promql/parser.h"
 
@@ -15,32 +20,54 @@ namespace vitald {
 namespace {
 
 using promql::Labels;
+using Rows = std::vector<std::pair<std::string, double>>;
 
-// One collector that emits `rows`, cycle by cycle.
-class Host {
+// A machine whose collectors emit `x` per device, a history of it, and what the rules read it with.
+class Machine {
  public:
-  void cycle(History& h, std::initializer_list<std::pair<const char*, double>> rows, std::int64_t after_ms = 5000,
-             bool append = true) {
-    boot_ms += after_ms;
-    writer_.begin(boot_ms * 1'000'000);
-    for (const auto& [device, value] : rows) writer_.set(kDesc, value, device);
+  explicit Machine(History::Settings settings = {}) : h(std::move(settings)), live(h) {}
+
+  // A collector's next batch; what it does not emit again is its last one.
+  void collect(const std::string& collector, const Rows& rows) {
+    auto& c = collectors_[collector];
+    if (!c.writer) c.writer = std::make_unique<BatchWriter>(collector);
+    c.writer->begin(boot_ms * 1'000'000);
+    for (const auto& [device, value] : rows) c.writer->set(kDesc, value, device);
+    c.batch = c.writer->finish({}, 0, 0);
+  }
+  void drop(const std::string& collector) { collectors_.erase(collector); }
+  void begin() {
     Snapshot s;
     s.boot_ns = boot_ms * 1'000'000;
     s.wall_ns = wall_ms() * 1'000'000;
-    s.batches.push_back(writer_.finish({}, 0, 0));
-    h.begin(s, append);
+    for (const auto& [name, c] : collectors_) s.batches.push_back(c.batch);
+    h.begin(s);
+    live.begin_round();
+  }
+  void cycle(const Rows& rows, std::int64_t after_ms = 5000) {
+    boot_ms += after_ms;
+    collect("host", rows);
+    begin();
+    h.end();
   }
   std::int64_t wall_ms() const { return boot_ms + wall_offset_ms; }
 
+  History h;
+  LiveHistory live;
   std::int64_t boot_ms = 1'000'000, wall_offset_ms = 1'700'000'000'000;
 
  private:
   static constexpr MetricDesc kDesc{"x", MetricType::counter, "help", "device"};
-  BatchWriter writer_{"host"};
+  struct Source {
+    std::unique_ptr<BatchWriter> writer;
+    BatchPtr batch;
+  };
+  std::map<std::string, Source> collectors_;
 };
 
 struct Query {
-  Query(std::string_view text, History& h) : expr(promql::compile(text, problems)), evaluator(*expr, h) {}
+  Query(std::string_view text, promql::SeriesSource& source)
+      : expr(promql::compile(text, problems)), evaluator(*expr, source) {}
   // "a=1 b=2", "" when there is no result.
   std::string at(std::int64_t t_ms) {
     const auto v = evaluator.eval(t_ms);
@@ -55,6 +82,11 @@ struct Query {
   promql::Evaluator evaluator;
 };
 
+std::string ask(History& h, std::string_view text, std::int64_t t_ms) {
+  const auto view = h.view();
+  return Query(text, *view).at(t_ms);
+}
+
 TEST(HistoryBlock, ReadsBackBitForBit) {
   std::mt19937_64 random(1);
   const auto around = [&](double step) { return std::floor(static_cast<double>(random() % 200) * step); };
@@ -64,15 +96,21 @@ TEST(HistoryBlock, ReadsBackBitForBit) {
     std::size_t most_bytes;  // of 64 samples
   };
   const Case cases[] = {
-      {"constant", [](double v, std::mt19937_64&) { return v; }, 32},
-      {"packets", [](double v, std::mt19937_64& r) { return v + static_cast<double>(r() % 100); }, 96},
+      {"constant", [](double v, std::mt19937_64&) { return v; }, 5},
+      {"evenly growing", [](double v, std::mt19937_64&) { return v + 5; }, 9},
+      {"clock", [](double v, std::mt19937_64&) { return v + 5e9; }, 16},
+      {"packets", [](double v, std::mt19937_64& r) { return v + static_cast<double>(r() % 100); }, 66},
       {"pages in bytes",
-       [](double v, std::mt19937_64& r) { return v + 4096.0 * (static_cast<double>(r() % 200) - 100); }, 96},
-      {"bytes", [](double v, std::mt19937_64& r) { return v + static_cast<double>(r() % 30000); }, 160},
+       [](double v, std::mt19937_64& r) { return v + 4096.0 * (static_cast<double>(r() % 200) - 100); }, 80},
+      {"bytes", [](double v, std::mt19937_64& r) { return v + static_cast<double>(r() % 30000); }, 130},
       {"cpu seconds",
        [](double v, std::mt19937_64& r) { return std::round((v + static_cast<double>(r() % 500) / 100) * 100) / 100; },
-       160},
-      {"anything", [](double, std::mt19937_64& r) { return std::bit_cast<double>(r() & 0xbfffffffffffffff); }, 544},
+       86},
+      {"nanoseconds",
+       [](double v, std::mt19937_64& r) { return (std::round(v * 1e9) + static_cast<double>(r() % 1000000)) / 1e9; },
+       176},
+      {"a third", [](double, std::mt19937_64&) { return 1.0 / 3; }, 17},
+      {"anything", [](double, std::mt19937_64& r) { return std::bit_cast<double>(r() & 0xbfffffffffffffff); }, 513},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -81,133 +119,352 @@ TEST(HistoryBlock, ReadsBackBitForBit) {
     for (auto& x : in) x = v = c.next(v, random);
     for (const int holes : {0, 1}) {
       if (holes) {
-        in[0] = std::bit_cast<double>(history::kNoneBits);
+        in[0] = history::none_marker();
         in[7] = promql::stale_marker();
-        in[63] = std::bit_cast<double>(history::kNoneBits);
+        in[63] = history::none_marker();
       }
-      const auto b = history::Block::pack(in);
-      EXPECT_LE(b.bytes(), c.most_bytes + (holes ? 16 : 0));
-      b.unpack(out);
-      for (std::size_t i = 0; i < history::kBlock; ++i)
-        ASSERT_EQ(std::bit_cast<std::uint64_t>(in[i]), std::bit_cast<std::uint64_t>(out[i])) << i;
+      for (const std::size_t count : {history::kBlock, std::size_t{33}, std::size_t{2}, std::size_t{1}}) {
+        std::vector<std::uint8_t> packed;
+        history::pack(in, count, packed);
+        const auto size = packed.size();
+        if (count == history::kBlock && !holes) {
+          EXPECT_LE(size, c.most_bytes);
+        }
+        packed.resize(size + 8);
+        EXPECT_EQ(history::unpack(packed.data(), count, out), packed.data() + size);
+        for (std::size_t i = 0; i < count; ++i)
+          ASSERT_EQ(std::bit_cast<std::uint64_t>(in[i]), std::bit_cast<std::uint64_t>(out[i])) << i << " of " << count;
+      }
     }
   }
-  double odd[history::kBlock] = {-0.0, std::nan(""), std::numeric_limits<double>::infinity(), 1e300, 0.1, -1};
-  double out[history::kBlock];
-  history::Block::pack(odd).unpack(out);
-  for (std::size_t i = 0; i < history::kBlock; ++i)
-    EXPECT_EQ(std::bit_cast<std::uint64_t>(odd[i]), std::bit_cast<std::uint64_t>(out[i])) << i;
 }
 
-// The same numbers whether they lie in the head, in blocks or in both.
-TEST(History, RangesAcrossBlocks) {
-  History h({});
-  Host host;
-  Query count("count_over_time(x[25m])", h), sum("sum_over_time(x[25m])", h), rate("round(rate(x[1m]) * 1000)", h);
+TEST(HistoryBlock, OddNumbers) {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  const std::vector<double> cases[] = {
+      {-0.0, 0.0, -0.0},
+      {std::nan(""), 1, kInf, -kInf},
+      {1e300, 1, -1e300},
+      {9007199254740991, -9007199254740991, 9007199254740991},
+      {9007199254740994, 0, 0.1},
+      {0.1, 0.2, 0.30000000000000004},
+      {5e-324, 1.7976931348623157e308},
+  };
+  for (const auto& in : cases) {
+    std::vector<std::uint8_t> packed;
+    history::pack(in.data(), in.size(), packed);
+    packed.resize(packed.size() + 8);
+    double out[history::kBlock];
+    history::unpack(packed.data(), in.size(), out);
+    for (std::size_t i = 0; i < in.size(); ++i)
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(in[i]), std::bit_cast<std::uint64_t>(out[i])) << in[0] << " " << i;
+  }
+}
+
+// The same numbers whether they lie in columns, rows, chunks or all of them, for the rules and for a view.
+TEST(History, RangesAcrossChunks) {
+  Machine m({.retention_ms = 30 * 60'000});
+  Query count("count_over_time(x[25m])", m.live), sum("sum_over_time(x[25m])", m.live),
+      rate("round(rate(x[1m]) * 1000)", m.live);
   for (int i = 1; i <= 1000; ++i) {
-    host.cycle(h, {{"a", i}});
+    m.cycle({{"a", i}});
     const int n = std::min(i, 300);
-    ASSERT_EQ(count.at(host.wall_ms()), "a=" + std::to_string(n) + " ") << i;
-    ASSERT_EQ(sum.at(host.wall_ms()), "a=" + promql::number_text(n * (2.0 * i - n + 1) / 2) + " ") << i;
+    const auto counted = "a=" + std::to_string(n) + " ",
+               summed = "a=" + promql::number_text(n * (2.0 * i - n + 1) / 2) + " ";
+    ASSERT_EQ(count.at(m.wall_ms()), counted) << i;
+    ASSERT_EQ(sum.at(m.wall_ms()), summed) << i;
     if (i > 20) {
-      ASSERT_EQ(rate.at(host.wall_ms()), "a=200 ") << i;
+      ASSERT_EQ(rate.at(m.wall_ms()), "a=200 ") << i;
+    }
+    if (i % 7 == 0) {
+      ASSERT_EQ(ask(m.h, "count_over_time(x[25m])", m.wall_ms()), counted) << i;
+      ASSERT_EQ(ask(m.h, "sum_over_time(x[25m])", m.wall_ms()), summed) << i;
     }
   }
-  // 25 min at 5 s are 300 samples: 5 or 6 blocks and the head.
-  EXPECT_LE(h.sample_count(), 300u + 2 * 64 + 64);
+  // Half an hour at 5 s are 360 samples; what is older goes by whole chunks, every few minutes.
+  EXPECT_LE(m.h.size().samples, 360u + 2 * 64);
+  EXPECT_GE(m.h.size().samples, 360u);
 }
 
 TEST(History, GapsResetsAndGoneSeries) {
-  History h({});
-  Host host;
-  Query now("x", h), past("x offset 10s", h), increase("increase(x[20s])", h), resets("resets(x[1m])", h);
-  host.cycle(h, {{"a", 10}, {"b", 1}});
-  host.cycle(h, {{"a", 20}, {"b", 2}});
-  host.cycle(h, {{"a", 5}});  // a was reset, b is gone
-  EXPECT_EQ(now.at(host.wall_ms()), "a=5 ");
-  EXPECT_EQ(past.at(host.wall_ms()), "a=10 b=1 ");
-  EXPECT_EQ(resets.at(host.wall_ms()), "a=1 b=0 ");
-  host.cycle(h, {{"a", 6}, {"b", 9}});
-  EXPECT_EQ(now.at(host.wall_ms()), "a=6 b=9 ");
-  EXPECT_EQ(past.at(host.wall_ms()), "a=20 b=2 ");
-  EXPECT_EQ(increase.at(host.wall_ms()), "a=21.333333333333332 b=9 ");
-  host.cycle(h, {{"a", 7}}, 40'000);  // a pause: the machine slept
-  EXPECT_EQ(past.at(host.wall_ms()), "a=6 b=9 ");
-  EXPECT_EQ(increase.at(host.wall_ms()), "");
+  Machine m;
+  Query now("x", m.live), past("x offset 10s", m.live), increase("increase(x[20s])", m.live),
+      resets("resets(x[1m])", m.live);
+  m.cycle({{"a", 10}, {"b", 1}});
+  m.cycle({{"a", 20}, {"b", 2}});
+  m.cycle({{"a", 5}});  // a was reset, b is gone
+  EXPECT_EQ(now.at(m.wall_ms()), "a=5 ");
+  EXPECT_EQ(past.at(m.wall_ms()), "a=10 b=1 ");
+  EXPECT_EQ(resets.at(m.wall_ms()), "a=1 b=0 ");
+  m.cycle({{"a", 6}, {"b", 9}});
+  EXPECT_EQ(now.at(m.wall_ms()), "a=6 b=9 ");
+  EXPECT_EQ(past.at(m.wall_ms()), "a=20 b=2 ");
+  EXPECT_EQ(increase.at(m.wall_ms()), "a=21.333333333333332 b=9 ");
+  m.cycle({{"a", 7}}, 40'000);  // a pause: the machine slept
+  EXPECT_EQ(past.at(m.wall_ms()), "a=6 b=9 ");
+  EXPECT_EQ(increase.at(m.wall_ms()), "");
+  EXPECT_EQ(ask(m.h, "x offset 10s", m.wall_ms()), "a=6 b=9 ");
+}
+
+// A worker that does not answer: its last good batch is in every snapshot until it is too old to show.
+TEST(History, ABatchThatWasSeenBringsNoSample) {
+  Machine m;
+  Query count("count_over_time(x{device='w'}[10m])", m.live), rate("irate(x{device='w'}[1m])", m.live),
+      absent("absent(x{device='w'})", m.live), now("x{device='w'}", m.live), time("timestamp(x{device='w'})", m.live);
+  for (int i = 0; i < 13; ++i) {
+    m.collect("worker", {{"w", i * 5.0}});
+    m.cycle({{"a", 1}});
+  }
+  EXPECT_EQ(rate.at(m.wall_ms()), "w=1 ");
+  const auto last_ms = m.wall_ms() - 5000;  // it was asked before the cycle began
+  for (int i = 0; i < 5; ++i) m.cycle({{"a", 1}});
+  EXPECT_EQ(count.at(m.wall_ms()), "w=13 ");
+  EXPECT_EQ(now.at(m.wall_ms()), "w=60 ") << "it is the newest there is";
+  EXPECT_EQ(time.at(m.wall_ms()), "w=" + promql::number_text(static_cast<double>(last_ms) / 1000) + " ");
+  EXPECT_EQ(rate.at(m.wall_ms()), "w=1 ") << "it did not stand still: nobody knows";
+  EXPECT_EQ(ask(m.h, "count_over_time(x{device='w'}[10m])", m.wall_ms()), "w=13 ");
+  EXPECT_EQ(absent.at(m.wall_ms()), "");
+  m.drop("worker");
+  m.cycle({{"a", 1}});
+  EXPECT_EQ(absent.at(m.wall_ms()), "w=1 ");
+  EXPECT_EQ(ask(m.h, "x", m.wall_ms()), "a=1 ");
+  m.boot_ms += 1000;
+  m.collect("worker", {{"w", 100}});
+  m.cycle({{"a", 1}});
+  EXPECT_EQ(now.at(m.wall_ms()), "w=100 ");
+  EXPECT_EQ(count.at(m.wall_ms()), "w=14 ");
 }
 
 TEST(History, ClockThatIsSetBendsNoRate) {
-  History h({});
-  Host host;
-  Query rate("rate(x[1m])", h), time("timestamp(x)", h);
-  for (int i = 0; i < 30; ++i) host.cycle(h, {{"a", i * 5.0}});
-  EXPECT_EQ(rate.at(host.wall_ms()), "a=1 ");
-  host.wall_offset_ms -= 3'600'000;
-  host.cycle(h, {{"a", 150}});
-  EXPECT_EQ(rate.at(host.wall_ms()), "a=1 ");
-  EXPECT_EQ(time.at(host.wall_ms()), "a=" + promql::number_text(static_cast<double>(host.wall_ms()) / 1000) + " ");
+  Machine m;
+  Query rate("rate(x[1m])", m.live), time("timestamp(x)", m.live);
+  for (int i = 0; i < 30; ++i) m.cycle({{"a", i * 5.0}});
+  EXPECT_EQ(rate.at(m.wall_ms()), "a=1 ");
+  m.wall_offset_ms -= 3'600'000;
+  m.cycle({{"a", 150}});
+  EXPECT_EQ(rate.at(m.wall_ms()), "a=1 ");
+  EXPECT_EQ(ask(m.h, "rate(x[1m])", m.wall_ms()), "a=1 ");
+  EXPECT_EQ(time.at(m.wall_ms()), "a=" + promql::number_text(static_cast<double>(m.wall_ms()) / 1000) + " ");
 }
 
-TEST(History, KeepsOnlyWhatIsAskedFor) {
-  History h({});
-  Host host;
-  Query now("x{device=\"a\"}", h), past("rate(x{device=\"b\"}[1m])", h);
-  for (int i = 0; i < 100; ++i) host.cycle(h, {{"a", 1}, {"b", 2}, {"c", 3}});
-  EXPECT_EQ(h.series_count(), 2u);
-  EXPECT_LE(h.sample_count(), 128u);
-  // Cycles between evaluations (a scrape) change the current value and leave no sample.
-  const auto before = h.sample_count();
-  host.cycle(h, {{"a", 7}, {"b", 2}, {"c", 3}}, 1000, false);
-  EXPECT_EQ(h.sample_count(), before);
-  EXPECT_EQ(now.at(host.wall_ms()), "a=7 ");
+TEST(History, EverySeriesIsThereForWhoeverAsksLater) {
+  Machine m;
+  for (int i = 0; i < 200; ++i) m.cycle({{"a", i}, {"b", 2.0 * i}, {"c", 3}});
+  EXPECT_EQ(m.h.size().series, 3u);
+  EXPECT_EQ(m.h.size().samples, 600u);
+  EXPECT_EQ(ask(m.h, "x", m.wall_ms()), "a=199 b=398 c=3 ");
+  EXPECT_EQ(ask(m.h, "x offset 15m", m.wall_ms()), "a=19 b=38 c=3 ");
+  Query late("max_over_time(x[10m])", m.live);  // a rule that comes with a reload
+  EXPECT_EQ(late.at(m.wall_ms()), "a=199 b=398 c=3 ");
+  m.cycle({{"a", 0}, {"b", 0}, {"c", 0}});
+  EXPECT_EQ(late.at(m.wall_ms()), "a=199 b=398 c=3 ");
+}
+
+// What a view shows never changes.
+TEST(History, AViewIsOfItsMoment) {
+  Machine m({.retention_ms = 60'000});
+  for (int i = 0; i < 100; ++i) m.cycle({{"a", i}});
+  const auto then = m.wall_ms();
+  const auto view = m.h.view();
+  EXPECT_EQ(view->now_wall_ms(), then);
+  Query count("count_over_time(x[5m])", *view), now("x", *view);
+  const auto before = count.at(then);
+  for (int i = 0; i < 500; ++i) m.cycle({{"b" + std::to_string(i), i}});
+  EXPECT_EQ(count.at(then), before);
+  EXPECT_EQ(now.at(then), "a=99 ");
+  EXPECT_EQ(ask(m.h, "x", m.wall_ms()), "b499=499 ");
 }
 
 TEST(History, ForgetsSeriesThatComeAndGo) {
-  History h({});
-  Host host;
-  Query q("rate(x[1m])", h);
-  for (int i = 0; i < 2000; ++i) {
-    const auto name = "d" + std::to_string(i / 10);
-    host.cycle(h, {{name.c_str(), i}});
+  Machine m({.retention_ms = 120'000});
+  Query q("sort_by_label(round(rate(x[5m]) * 3000), 'device')", m.live);
+  for (int i = 0; i < 5000; ++i) {
+    m.cycle({{"d" + std::to_string(i / 10), i}, {"stays", i}});
+    if (i == 1000) {
+      const auto size = m.h.size();
+      EXPECT_LT(size.series, 40u);
+    }
   }
-  EXPECT_LT(h.series_count(), 40u);
-  EXPECT_EQ(q.at(host.wall_ms()).substr(0, 4), "d198");
+  EXPECT_LT(m.h.size().series, 40u);
+  EXPECT_LT(m.h.size().samples, 1000u);
+  EXPECT_EQ(q.at(m.wall_ms()), "d494=105 d495=100 d496=100 d497=100 d498=100 d499=95 stays=600 ");
+  EXPECT_EQ(ask(m.h, "sort_by_label(x, 'device')", m.wall_ms()), "d499=4999 stays=4999 ");
 }
 
-TEST(History, StaysBelowItsLimit) {
-  History h({.limit_bytes = 60'000});
-  Host host;
-  Query q("sum_over_time(x[1d])", h);
+// A series' place and number are given to another one when it is gone: nobody may see the other's samples.
+TEST(History, PlacesAreUsedAgain) {
+  Machine m({.retention_ms = 200'000});
+  std::mt19937 random(3);
+  Query sum("sum_over_time(x[5m])", m.live), count("count_over_time(x[5m])", m.live);
+  struct Sample {
+    std::int64_t t_ms;
+    double value;
+  };
+  std::map<std::string, std::vector<Sample>> truth;
+  for (int i = 0; i < 1500; ++i) {
+    Rows rows;
+    for (int d = 0; d < 12; ++d)
+      if (random() % 3 != 0) rows.emplace_back("d" + std::to_string((d + i / 40 * 5) % 97), i + d / 16.0);
+    m.cycle(rows);
+    for (const auto& [device, value] : rows) truth[device].push_back({m.wall_ms(), value});
+    if (i % 17 != 0) continue;
+    // Five minutes are more than is kept: what is still there is a suffix of the truth, and the same for both.
+    const auto view = m.h.view();
+    Query seen("count_over_time(x[150s])", *view), total("sum_over_time(x[150s])", *view);
+    std::map<std::string, std::pair<int, double>> want;
+    for (const auto& [device, samples] : truth)
+      for (const auto& s : samples)
+        if (s.t_ms > m.wall_ms() - 150'000) ++want[device].first, want[device].second += s.value;
+    std::map<std::string, std::string> counts, totals;
+    const auto fill = [&](Query& q, std::map<std::string, std::string>& out) {
+      const auto v = q.evaluator.eval(m.wall_ms());
+      ASSERT_TRUE(v) << v.error().text;
+      for (const auto& s : v->vector->samples) {
+        const auto [at, added] =
+            out.emplace(std::string(v->vector->labels(s).get("device")), promql::number_text(s.value));
+        ASSERT_TRUE(added) << at->first << " twice";
+      }
+    };
+    fill(seen, counts);
+    fill(total, totals);
+    ASSERT_EQ(counts.size(), want.size()) << i;
+    for (const auto& [device, w] : want) {
+      ASSERT_EQ(counts[device], std::to_string(w.first)) << device << " " << i;
+      ASSERT_EQ(totals[device], promql::number_text(w.second)) << device << " " << i;
+    }
+    Query live_count("count_over_time(x[150s])", m.live);
+    std::map<std::string, std::string> live_counts;
+    fill(live_count, live_counts);
+    ASSERT_EQ(live_counts, counts) << i;
+  }
+}
+
+TEST(History, KeepsLongerWhatARuleLooksBackAt) {
+  Machine m({.retention_ms = 60'000});
+  Query long_one("count_over_time(x{device='a'}[1h])", m.live);
+  for (int i = 0; i < 1000; ++i) m.cycle({{"a", i}, {"b", i}});
+  EXPECT_EQ(long_one.at(m.wall_ms()), "a=720 ");
+  EXPECT_EQ(ask(m.h, "count_over_time(x[1h])", m.wall_ms()).substr(0, 6), "a=720 ");
+  EXPECT_LT(m.h.size().samples, 720u + 64 + 64 + 200);
+  EXPECT_EQ(m.h.evicted_until_ms(), INT64_MIN);
+}
+
+TEST(History, StaysBelowItsLimitAndSaysSo) {
+  Machine m({.retention_ms = 86'400'000, .limit_bytes = 60'000});
   std::mt19937_64 random(1);
   const auto any = [&] { return static_cast<double>(random()) / 3; };
-  for (int i = 0; i < 5000; ++i) host.cycle(h, {{"a", any()}, {"b", any()}, {"c", any()}});
-  EXPECT_LT(h.bytes(), 60'000u);
-  EXPECT_GT(h.sample_count(), 4000u);
+  for (int i = 0; i < 5000; ++i) {
+    m.cycle({{"a", any()}, {"b", any()}, {"c", any()}});
+    const auto size = m.h.size();
+    ASSERT_LE(size.sample_bytes + size.index_bytes, 60'000u);
+  }
+  const auto size = m.h.size();
+  EXPECT_GT(size.samples, 3000u);
+  EXPECT_EQ(size.evicted + size.samples, 15'000u);
+  EXPECT_GE(m.h.evicted_until_ms(), m.boot_ms - size.oldest_ms - 5000 * 64);
+  EXPECT_LT(m.h.evicted_until_ms(), m.boot_ms - size.oldest_ms);
+  EXPECT_EQ(ask(m.h, "count(x)", m.wall_ms()), "=3 ") << "the newest are there";
+}
+
+// Too small for anything: the newest sample of each series is left.
+TEST(History, ALimitBelowOneRow) {
+  Machine m({.limit_bytes = 1});
+  Query now("x", m.live);
+  for (int i = 0; i < 300; ++i) {
+    m.cycle({{"a", i}, {"b", i}});
+    ASSERT_EQ(now.at(m.wall_ms()), fmt::format("a={0} b={0} ", i));
+    ASSERT_EQ(ask(m.h, "x", m.wall_ms()), fmt::format("a={0} b={0} ", i));
+  }
 }
 
 TEST(History, SeriesLabels) {
-  History h({.series_labels = {{"job", "node"}, {"device", "mine"}}});
-  Host host;
-  Query q("x{job=\"node\",device=\"mine\",exported_device=\"a\"}", h);
-  host.cycle(h, {{"a", 1}});
-  EXPECT_EQ(q.at(host.wall_ms()), "mine=1 ");
+  Machine m({.series_labels = {{"job", "node"}, {"device", "mine"}}});
+  m.cycle({{"a", 1}});
+  EXPECT_EQ(ask(m.h, "x{job=\"node\",device=\"mine\",exported_device=\"a\"}", m.wall_ms()), "mine=1 ");
 }
 
 TEST(History, RecordedSeries) {
-  History h({});
-  Host host;
-  Query now("r", h), range("count_over_time(r[1m])", h);
+  Machine m;
+  Query now("r", m.live), range("count_over_time(r[1m])", m.live);
   using Pairs = std::vector<std::pair<std::string, std::string>>;
-  EXPECT_EQ(h.acquire(Labels(Pairs{{"__name__", "nobody_asks"}})), History::kNobody);
-  const auto id = h.acquire(Labels(Pairs{{"__name__", "r"}, {"device", "a"}}));
-  for (int i = 0; i < 12; ++i) {
-    host.cycle(h, {});
-    if (i % 3 == 0) h.record(id, i);  // a group that is evaluated every third cycle
-    EXPECT_EQ(now.at(host.wall_ms()), "a=" + std::to_string(i / 3 * 3) + " ");
+  const Labels labels(Pairs{{"__name__", "r"}, {"device", "a"}});
+  std::uint32_t id = History::kNobody;
+  const auto round = [&](std::optional<double> value) {
+    m.boot_ms += 5000;
+    m.begin();
+    if (id == History::kNobody) id = m.h.acquire(labels);
+    if (value) m.h.record(id, *value);
+    const auto seen = now.at(m.wall_ms());
+    m.h.end();
+    EXPECT_EQ(ask(m.h, "r", m.wall_ms()), seen);
+    return seen;
+  };
+  for (int i = 0; i < 12; ++i)  // a group that is evaluated every third cycle
+    EXPECT_EQ(round(i % 3 == 0 ? std::optional<double>(i) : std::nullopt), "a=" + std::to_string(i / 3 * 3) + " ");
+  EXPECT_EQ(range.at(m.wall_ms()), "a=4 ");
+  EXPECT_EQ(round(promql::stale_marker()), "");
+  EXPECT_EQ(range.at(m.wall_ms()), "a=3 ");
+  EXPECT_EQ(round(7), "a=7 ");
+  // A collector's series of the same name is not the rules' to write.
+  m.collect("host", {{"a", 1}});
+  m.begin();
+  EXPECT_EQ(m.h.acquire(Labels(Pairs{{"__name__", "x"}, {"device", "a"}})), History::kNobody);
+  m.h.end();
+  // New rules that do not record it: it ends with their first round.
+  m.h.forget_users();
+  m.boot_ms += 5000;
+  m.begin();
+  m.h.end();
+  EXPECT_EQ(now.at(m.wall_ms()), "");
+  EXPECT_EQ(ask(m.h, "r", m.wall_ms()), "");
+  EXPECT_EQ(ask(m.h, "r", m.wall_ms() - 5000), "a=7 ");
+}
+
+// What an owner's coming and going costs: its own series are resolved, not the thousand others.
+TEST(History, ManyOwnersOneComesOneGoes) {
+  Machine m;
+  const auto rows = [](int first) {
+    Rows out;
+    for (int i = first; i < first + 300; ++i) out.emplace_back("o" + std::to_string(i), i);
+    return out;
+  };
+  for (int i = 0; i < 100; ++i) {
+    const auto before = m.h.looked_up();
+    m.cycle(rows(i));
+    EXPECT_EQ(m.h.looked_up() - before, i == 0 ? 300u : 1u);
   }
-  EXPECT_EQ(range.at(host.wall_ms()), "a=4 ");
-  h.record(id, promql::stale_marker());
-  EXPECT_EQ(now.at(host.wall_ms()), "");
+  EXPECT_EQ(ask(m.h, "count(x)", m.wall_ms()), "=300 ");
+  EXPECT_EQ(ask(m.h, "count(x offset 5s)", m.wall_ms()), "=300 ");
+  EXPECT_EQ(ask(m.h, "sum(x)", m.wall_ms()), "=" + promql::number_text(300 * (99 + 398) / 2.0) + " ");
+}
+
+// Readers over everything while rounds go on, with series that come and go; clean under ThreadSanitizer.
+TEST(History, ReadersBesideTheWriter) {
+  Machine m({.retention_ms = 300'000, .limit_bytes = 200'000});
+  m.cycle({{"stays", 0}});
+  std::atomic<bool> stop = false;
+  std::atomic<int> reads = 0;
+  const auto read = [&] {
+    while (!stop) {
+      const auto view = m.h.view();
+      Query count("count_over_time(x{device='stays'}[4m])", *view), sum("sum_over_time(x[4m])", *view);
+      const auto t = view->now_wall_ms();
+      const auto n = count.evaluator.eval(t);
+      ASSERT_TRUE(n);
+      ASSERT_EQ(n->vector->samples.size(), 1u);
+      ASSERT_GE(n->vector->samples[0].value, 1);
+      ASSERT_LE(n->vector->samples[0].value, 48);
+      const auto before = sum.at(t);
+      ASSERT_EQ(sum.at(t), before);
+      ++reads;
+    }
+  };
+  std::thread readers[] = {std::thread(read), std::thread(read)};
+  for (int i = 0; i < 3000 || reads < 20; ++i)
+    m.cycle({{"stays", i}, {"d" + std::to_string(i / 5), i}, {"e" + std::to_string(i / 70), i / 3.0}});
+  stop = true;
+  for (auto& r : readers) r.join();
+  EXPECT_GE(reads, 20);
 }
 
 }  // namespace
