@@ -112,11 +112,21 @@ void Judge::watch_history() {
 }
 
 void Judge::tell(const std::vector<AlertTransition>& transitions) {
+  const auto of = [](const LabelMap& map, const std::string& name) {
+    const auto at = map.find(name);
+    return at == map.end() ? std::string_view() : std::string_view(at->second);
+  };
   for (const auto& t : transitions) {
-    const auto name = t.alert.labels.find("alertname");
-    log::info(
-        t.firing ? "alert fires" : "alert resolved",
-        {{"alertname", name == t.alert.labels.end() ? "" : name->second}, {"value", fmt::format("{}", t.alert.value)}});
+    std::string labels;  // all but the two that have fields of their own
+    for (const auto& [name, value] : t.alert.labels)
+      if (name != "alertname" && name != "severity")
+        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", name, value);
+    log::info(t.firing ? "alert fires" : "alert resolved",
+              {{"alertname", of(t.alert.labels, "alertname")},
+               {"severity", of(t.alert.labels, "severity")},
+               {"labels", log::one_line(labels)},
+               {"value", fmt::format("{}", t.alert.value)},
+               {"summary", log::one_line(of(t.alert.annotations, "summary"))}});
   }
   for (const auto& hook : hooks_) {
     if (!transitions.empty()) hook->notify(transitions);  // all at once: the journal goes to disk once
