@@ -40,7 +40,7 @@ std::string float_digits(double v, char verb, int precision) {
                                                                   std::min(precision, 100)))
                                        .ptr);
       const auto p = text.find('p') + 2;  // an exponent has two digits
-      if (text.size() - p < 2) text.insert(p, "0");
+      if (text.size() - p < 2) text.insert(p, 1, '0');
       return "0x" + text;
     }
     case 'b': {
