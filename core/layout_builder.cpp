@@ -434,8 +434,7 @@ bool LayoutBuilder::fit_labels(const MetricDesc& family) {
   const auto twice = [](const Pair& a, const Pair& b) { return a.name == b.name; };
   if (const auto at = std::ranges::adjacent_find(pairs_, twice); at != pairs_.end()) {
     tell(fmt::format("{}: the label '{}' twice in one series; the first stays", family.name, at->name));
-    const auto rest = std::ranges::unique(pairs_, twice);
-    pairs_.erase(rest.begin(), rest.end());
+    pairs_.erase(std::unique(pairs_.begin(), pairs_.end(), twice), pairs_.end());  // clang 14 knows no subrange
   }
   return true;
 }

@@ -28,24 +28,24 @@ Result<SignalUse<MemoryObject>> MemoryObject::use(const Host& host, const Option
   return use_signal<MemoryObject>(
       host, options, kSignals, which, [&](std::span<const Signal> signals) -> Result<std::shared_ptr<MemoryObject>> {
         const auto& facts = host.shared<KernelFacts>();
-        const auto v1 = memory_hierarchy(host);
-        auto bpf = BpfObject<memory_bpf>::load(
+        const auto hierarchy = memory_hierarchy(host);
+        auto loaded = BpfObject<memory_bpf>::load(
             facts, signals,
             [&](memory_bpf& skel) -> Result<> {
               skel.rodata->victim_is_task = victim_is_task(facts);
-              skel.rodata->v1_controller = static_cast<__u32>(v1.controller);
-              skel.rodata->v1_hierarchy = v1.id;
+              skel.rodata->v1_controller = static_cast<__u32>(hierarchy.controller);
+              skel.rodata->v1_hierarchy = hierarchy.id;
               bpf_map__set_max_entries(skel.maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
               return {};
             },
             [](memory_bpf&) {});
-        if (!bpf) return fail(bpf.error());
-        auto records = MappedArray<vitald_oom_record>::of(bpf->skel().maps.records);
-        auto stalls = MappedArray<vitald_reclaim_cpu>::of(bpf->skel().maps.stalls);
-        if (!records) return fail(records.error());
-        if (!stalls) return fail(stalls.error());
+        if (!loaded) return fail(loaded.error());
+        auto mapped_records = MappedArray<vitald_oom_record>::of(loaded->skel().maps.records);
+        auto mapped_stalls = MappedArray<vitald_reclaim_cpu>::of(loaded->skel().maps.stalls);
+        if (!mapped_records) return fail(mapped_records.error());
+        if (!mapped_stalls) return fail(mapped_stalls.error());
         return std::make_shared<MemoryObject>(
-            MemoryObject{std::move(*bpf), v1, std::move(*records), std::move(*stalls)});
+            MemoryObject{std::move(*loaded), hierarchy, std::move(*mapped_records), std::move(*mapped_stalls)});
       });
 }
 

@@ -27,27 +27,27 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
       host, options, kSignals, which, [&](std::span<const Signal> signals) -> Result<std::shared_ptr<SchedObject>> {
         const auto& facts = host.shared<KernelFacts>();
         if (auto ok = bpf_detail::check(facts, signals.front()); !ok) return fail(ok.error());
-        auto owners = BpfOwners::of(host, options, signals.front().name);
-        if (!owners) return fail(owners.error());
-        const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
-        auto bpf = BpfObject<sched_bpf>::load(
+        auto table = BpfOwners::of(host, options, signals.front().name);
+        if (!table) return fail(table.error());
+        const auto cpu_count = static_cast<__u32>(libbpf_num_possible_cpus());
+        auto loaded = BpfObject<sched_bpf>::load(
             facts, signals,
             [&](sched_bpf& skel) -> Result<> {
               skel.rodata->has_prev_state = facts.arguments("sched_switch") >= 4;
               skel.rodata->has_last_queued = facts.keeps_last_queued;
-              bpf_map__set_max_entries(skel.maps.cpus, cpus);
-              bpf_map__set_max_entries(skel.maps.rows, cpus * (*owners)->size());
+              bpf_map__set_max_entries(skel.maps.cpus, cpu_count);
+              bpf_map__set_max_entries(skel.maps.rows, cpu_count * (*table)->size());
               if (!facts.keeps_last_queued) bpf_map__set_max_entries(skel.maps.runnable_since, kRunnableTasks);
-              return (*owners)->share_with(skel);
+              return (*table)->share_with(skel);
             },
             [](sched_bpf&) {});
-        if (!bpf) return fail(bpf.error());
-        auto mapped_cpus = MappedArray<vitald_sched_cpu>::of(bpf->skel().maps.cpus);
-        auto rows = MappedArray<vitald_sched_row>::of(bpf->skel().maps.rows);
+        if (!loaded) return fail(loaded.error());
+        auto mapped_cpus = MappedArray<vitald_sched_cpu>::of(loaded->skel().maps.cpus);
+        auto mapped_rows = MappedArray<vitald_sched_row>::of(loaded->skel().maps.rows);
         if (!mapped_cpus) return fail(mapped_cpus.error());
-        if (!rows) return fail(rows.error());
+        if (!mapped_rows) return fail(mapped_rows.error());
         return std::make_shared<SchedObject>(
-            SchedObject{std::move(*owners), std::move(*bpf), std::move(*mapped_cpus), std::move(*rows)});
+            SchedObject{std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows)});
       });
 }
 
