@@ -169,8 +169,7 @@ class Daemon {
     freshness_->set_interval(config_.options.duration_ns("pipeline.interval"));
     metrics_ = std::make_shared<MetricsHandler>(
         metrics_settings(config_.options),
-        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, host_.clock(),
-        freshness_);
+        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, freshness_);
     AgentView view;
     view.latest = [this] { return hub_.latest(); };
     view.collectors = [this] { return pipeline_.status(); };

@@ -55,12 +55,10 @@ struct MetricsHandler::Instruments {
       instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");
 };
 
-MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, const Clock& clock,
-                               std::shared_ptr<const Freshness> freshness)
+MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, std::shared_ptr<const Freshness> freshness)
     : settings_(settings),
       max_age_ns_(settings.max_age_ns),
       source_(std::move(source)),
-      clock_(clock),
       freshness_(std::move(freshness)),
       instruments_(std::make_unique<Instruments>()) {}
 MetricsHandler::~MetricsHandler() = default;

@@ -35,8 +35,7 @@ class MetricsHandler {
     std::int64_t deadline_ns = 5'000'000'000;
   };
   // `freshness`: null: no number is ever too old.
-  MetricsHandler(Settings settings, MetricsSource source, const Clock& clock,
-                 std::shared_ptr<const Freshness> freshness = nullptr);
+  MetricsHandler(Settings settings, MetricsSource source, std::shared_ptr<const Freshness> freshness = nullptr);
   ~MetricsHandler();
 
   // A scrape that has begun. It ends when this is destroyed.
@@ -80,7 +79,6 @@ class MetricsHandler {
   Settings settings_;
   std::atomic<std::int64_t> max_age_ns_;
   MetricsSource source_;
-  const Clock& clock_;
   std::shared_ptr<const Freshness> freshness_;
   PromText all_, filtered_;
   Gzip gzip_;

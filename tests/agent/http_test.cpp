@@ -97,7 +97,7 @@ struct World {
 
 TEST(Metrics, AnswersFromASnapshotThatIsNewEnough) {
   World w;
-  MetricsHandler handler({.max_age_ns = kSecond}, w.source(), w.clock);
+  MetricsHandler handler({.max_age_ns = kSecond}, w.source());
   w.publish();
   w.clock.advance_ns(kSecond);
   MetricsHandler::Scrape scrape(handler, w.request());
@@ -112,7 +112,7 @@ TEST(Metrics, AnswersFromASnapshotThatIsNewEnough) {
 
 TEST(Metrics, WaitsForANewOne) {
   World w;
-  MetricsHandler handler({.max_age_ns = kSecond}, w.source(), w.clock);
+  MetricsHandler handler({.max_age_ns = kSecond}, w.source());
   w.publish();
   w.clock.advance_ns(kSecond + 1);
   MetricsHandler::Scrape scrape(handler, w.request());
@@ -124,7 +124,7 @@ TEST(Metrics, WaitsForANewOne) {
 
 TEST(Metrics, MaxAgeZeroTakesNoneThatBeganBefore) {
   World w;
-  MetricsHandler handler({.max_age_ns = 0}, w.source(), w.clock);
+  MetricsHandler handler({.max_age_ns = 0}, w.source());
   w.publish();
   w.clock.advance_ns(1);
   MetricsHandler::Scrape scrape(handler, w.request());
@@ -135,7 +135,7 @@ TEST(Metrics, MaxAgeZeroTakesNoneThatBeganBefore) {
 
 TEST(Metrics, ConcurrentScrapesShareOneBody) {
   World w;
-  MetricsHandler handler({}, w.source(), w.clock);
+  MetricsHandler handler({}, w.source());
   w.publish();
   const std::vector<std::pair<std::string, std::string>> gzip{{"Accept-Encoding", "gzip"}};
   MetricsHandler::Scrape a(handler, w.request()), b(handler, w.request()), c(handler, w.request({}, gzip)),
@@ -161,7 +161,7 @@ TEST(Metrics, AtTheDeadlineTheOldOneOrNothing) {
         Case{"soon", 5 * kSecond}, Case{"-1", 5 * kSecond}, Case{"nan", 5 * kSecond}, Case{"1e30", 5 * kSecond}}) {
     SCOPED_TRACE(c.header);
     World w;
-    MetricsHandler handler({.max_age_ns = 0}, w.source(), w.clock);
+    MetricsHandler handler({.max_age_ns = 0}, w.source());
     MetricsHandler::Scrape first(handler, w.request({}, {{"x-prometheus-scrape-timeout-seconds", c.header}}));
     EXPECT_EQ(first.deadline_boot_ns() - w.clock.boot, c.deadline_ns);
     w.clock.advance_ns(c.deadline_ns - 1);
@@ -192,7 +192,7 @@ TEST(Metrics, NumbersThatAreTooOldAreNone) {
     World w;
     const auto freshness = std::make_shared<Freshness>(w.clock.boot);
     freshness->set_interval(c.interval_ns);
-    MetricsHandler handler({.max_age_ns = 0, .deadline_ns = 2 * kSecond}, w.source(), w.clock, freshness);
+    MetricsHandler handler({.max_age_ns = 0, .deadline_ns = 2 * kSecond}, w.source(), freshness);
     w.publish();
     w.clock.advance_ns(c.age_ns - 2 * kSecond);
     MetricsHandler::Scrape scrape(handler, w.request());
@@ -209,7 +209,7 @@ TEST(Metrics, NumbersThatAreTooOldAreNone) {
 
 TEST(Metrics, Filters) {
   World w;
-  MetricsHandler handler({}, w.source(), w.clock);
+  MetricsHandler handler({}, w.source());
   w.publish();
   const auto ask = [&](std::vector<std::pair<std::string, std::string>> query) {
     return *MetricsHandler::Scrape(handler, w.request(std::move(query))).poll(w.clock.boot);
@@ -232,7 +232,7 @@ TEST(Metrics, Filters) {
 
 TEST(Metrics, LimitOfConcurrentRequests) {
   World w;
-  MetricsHandler handler({.max_requests = 2}, w.source(), w.clock);
+  MetricsHandler handler({.max_requests = 2}, w.source());
   w.publish();
   {
     MetricsHandler::Scrape a(handler, w.request()), b(handler, w.request()), c(handler, w.request());
@@ -347,7 +347,7 @@ struct Site {
     agent.collectors = [this] { return std::make_shared<const std::vector<CollectorStatus>>(w.rows); };
     agent.rules = [] { return std::shared_ptr<const RulesView>(); };
     agent.reload = [this](auto done) { reloads.push_back(std::move(done)); };
-    agent.metrics = std::make_shared<MetricsHandler>(MetricsHandler::Settings{}, w.source(), w.clock);
+    agent.metrics = std::make_shared<MetricsHandler>(MetricsHandler::Settings{}, w.source());
     agent.freshness = std::make_shared<Freshness>(w.clock.boot);
     agent.clock = &w.clock;
     agent.wake = std::make_shared<Wake>();

@@ -65,7 +65,7 @@ class ServerTest : public testing::Test {
     const auto wake = std::make_shared<const Wake>();
     metrics_ = std::make_shared<MetricsHandler>(
         MetricsHandler::Settings{.max_age_ns = 0},
-        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, host_.clock());
+        MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }});
     AgentView agent;
     agent.latest = [this] { return hub_.latest(); };
     agent.collectors = [this] { return pipeline_.status(); };
