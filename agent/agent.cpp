@@ -24,6 +24,7 @@
 #include "agent/reloader.h"
 #include "agent/report.h"
 #include "core/log.h"
+#include "core/log_output.h"
 #include "core/os/descriptors.h"
 
 namespace vitald {
@@ -255,8 +256,9 @@ class Daemon {
     log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel already.
     const bool server_ended = server_->stop(kSecond / 2);
-    if (!pipeline_.stop(kSecond / 2) || !server_ended || !reloader_.idle(0)) _exit(0);
-    return 0;
+    if (pipeline_.stop(kSecond / 2) && server_ended && reloader_.idle(0)) return 0;
+    log::flush(kLastWordsNs);
+    _exit(0);
   }
 
   Config config_;

@@ -2,6 +2,7 @@
 // The daemon: wires the parts together, waits for signals, ends them again.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -9,6 +10,9 @@
 #include "agent/config/config.h"
 
 namespace vitald {
+
+// How long the end waits for standard error to take what was logged last.
+inline constexpr std::int64_t kLastWordsNs = 300'000'000;
 
 // Each returns the exit status.
 int run_daemon(Config config, const std::vector<std::string>& arguments);

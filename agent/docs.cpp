@@ -54,6 +54,8 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_delivery_disk_bytes", MetricType::gauge, "Size of the queue's files in --state.directory.", "destination"},
     {"vitald_delivery_disk_failing", MetricType::gauge,
      "1 while the disk does not take what waits: a restart would lose it.", "destination"},
+    {"vitald_log_dropped_total", MetricType::counter,
+     "Lines for standard error that were dropped because nobody took them."},
     {"vitald_hook_runs_total", MetricType::counter, "Commands run for alerts, by how they ended.", "hook,result"},
     {"vitald_hook_duration_seconds", MetricType::histogram, "How long the commands run for alerts took.", "hook"},
     {"vitald_hook_queue_length", MetricType::gauge, "Alert transitions that wait for the command.", "hook"},

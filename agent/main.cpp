@@ -6,11 +6,13 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <new>
 
 #include "agent/agent.h"
 #include "agent/config/flags.h"
 #include "agent/docs.h"
 #include "core/log.h"
+#include "core/log_output.h"
 
 namespace vitald {
 namespace {
@@ -23,6 +25,9 @@ int run(const std::vector<std::string>& arguments) {
   // These answer even where the rest is wrong.
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
+  const auto& verb = config.command_line.verb;
+  const bool stays = verb == "worker" || (verb.empty() && !options.flag("config.check") && !options.flag("once"));
+  if (stays) log::never_wait();
   for (const auto& w : warnings) log::say(fmt::format("vitald: warning: {}\n", w));
   if (options.flag("config.check")) return run_check(config, std::move(problems));
   for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
@@ -39,8 +44,8 @@ int run(const std::vector<std::string>& arguments) {
                  : level == "error" ? error
                                     : info,
                  options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
-  if (config.command_line.verb == "doctor") return run_doctor(config, std::cout);
-  if (config.command_line.verb == "worker") return run_worker(config);
+  if (verb == "doctor") return run_doctor(config, std::cout);
+  if (verb == "worker") return run_worker(config);
   if (options.flag("once")) return run_once(std::move(config), std::cout);
   return run_daemon(std::move(config), arguments);
 }
@@ -53,10 +58,14 @@ int main(int argc, char** argv) {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
       const int same = open("/dev/null", O_RDWR);  // the lowest free
+  int status = 1;
   try {
-    return vitald::run({argv + 1, argv + argc});
-  } catch (const std::exception& e) {  // out of memory, or a bug
+    status = vitald::run({argv + 1, argv + argc});
+  } catch (const std::bad_alloc&) {
+    vitald::log::say("vitald: error: out of memory\n");
+  } catch (const std::exception& e) {
     vitald::log::say(fmt::format("vitald: error: bug, please report: exception '{}'\n", e.what()));
-    return 1;
   }
+  vitald::log::flush(vitald::kLastWordsNs);
+  return status;
 }

@@ -5,9 +5,14 @@
 
 #include <atomic>
 #include <ctime>
+#include <new>
+#include <span>
 #include <string>
 
 #include "core/clock.h"
+#include "core/instruments.h"
+#include "core/log_output.h"
+#include "core/log_queue.h"
 #include "core/text/json.h"
 
 namespace vitald::log {
@@ -15,6 +20,8 @@ namespace {
 
 std::atomic<Level> g_level{Level::info};
 std::atomic<Format> g_format{Format::logfmt};
+
+constexpr std::string_view kNoMemory = "vitald: out of memory for a log line\n";
 
 // logfmt quotes only what needs it: blanks, '=', quotes, control bytes.
 void append_logfmt(std::string& out, std::string_view value) {
@@ -38,17 +45,7 @@ void append_field(std::string& out, Format format, std::string_view key, std::st
   }
 }
 
-}  // namespace
-
-void configure(Level level, Format format) {
-  g_level = level;
-  g_format = format;
-}
-
-bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }
-
-void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
-  if (!enabled(level)) return;
+std::string format_line(Level level, std::string_view message, std::span<const Field> fields) {
   static constexpr std::string_view kNames[] = {"DEBUG", "INFO", "WARN", "ERROR"};
   const Format format = g_format.load(std::memory_order_relaxed);
 
@@ -70,13 +67,54 @@ void write(Level level, std::string_view message, std::initializer_list<Field> f
   append_field(line, format, "msg", message);
   for (const auto& f : fields) append_field(line, format, f.key, f.value);
   line += format == Format::json ? "}\n" : "\n";
-  say(line);
+  return line;
 }
 
-void say(std::string_view text) {
-  // Standard error may be a full pipe or disk; there is nobody to tell, and the agent goes on.
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+std::string dropped_line(std::uint64_t lines) {
+  const auto text = std::to_string(lines);
+  const Field fields[] = {{"lines", text}};
+  return format_line(Level::warn, "log lines were dropped: standard error did not take them", fields);
 }
+
+prometheus::Counter& dropped_counter() {
+  return instruments().counter("vitald_log_dropped_total",
+                               "Lines for standard error that were dropped because nobody took them.");
+}
+
+// Never destroyed: the thread may hang in a write when the program ends.
+LogQueue& queue() {
+  static auto* const made = new LogQueue(STDERR_FILENO, dropped_line, [](std::uint64_t lines) {
+    static auto& counter = dropped_counter();
+    counter.Increment(static_cast<double>(lines));
+  });
+  return *made;
+}
+
+}  // namespace
+
+void configure(Level level, Format format) {
+  g_level = level;
+  g_format = format;
+}
+
+bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }
+
+void write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+  if (!enabled(level)) return;
+  try {
+    say(format_line(level, message, {fields.begin(), fields.size()}));
+  } catch (const std::bad_alloc&) {  // who says that something failed must not fail of saying it
+    say(kNoMemory);
+  }
+}
+
+void say(std::string_view text) { queue().push(text); }
+
+void never_wait() {
+  dropped_counter();  // 0 from the start
+  queue().start();
+}
+bool flush(std::int64_t patience_ns) { return queue().flush(patience_ns); }
 
 std::string one_line(std::string_view text) {
   constexpr std::size_t kMostBytes = 500;
