@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/options.h"
 
-#include <cassert>
-
+#include "core/check.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -16,28 +15,23 @@ void Options::declare(std::span<const FlagSpec> flags) {
 }
 
 void Options::set(std::string_view name, std::string value) {
-  const auto it = entries_.find(name);
-  assert(it != entries_.end());
-  if (it == entries_.end()) return;
-  it->second.values.clear();
-  it->second.values.push_back(std::move(value));
-  it->second.given = true;
+  auto& e = const_cast<Entry&>(entry(name));
+  e.values.clear();
+  e.values.push_back(std::move(value));
+  e.given = true;
 }
 
 void Options::append(std::string_view name, std::string value) {
-  const auto it = entries_.find(name);
-  assert(it != entries_.end());
-  if (it == entries_.end()) return;
-  if (!it->second.given) it->second.values.clear();
-  it->second.values.push_back(std::move(value));
-  it->second.given = true;
+  auto& e = const_cast<Entry&>(entry(name));
+  if (!e.given) e.values.clear();
+  e.values.push_back(std::move(value));
+  e.given = true;
 }
 
 const Options::Entry& Options::entry(std::string_view name) const {
-  static const Entry kNone{{}, {""}, false};
   const auto it = entries_.find(name);
-  assert(it != entries_.end());
-  return it == entries_.end() ? kNone : it->second;
+  if (it == entries_.end()) check(false, ("no flag '" + std::string(name) + "' is declared").c_str());
+  return it->second;
 }
 
 std::string_view Options::text(std::string_view name) const {

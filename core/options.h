@@ -32,7 +32,7 @@ struct FlagSpec {
 };
 
 // The values in force. Every name that is asked for must have been declared; asking for another is a bug
-// and aborts in debug builds.
+// and aborts (core/check.h).
 class Options {
  public:
   void declare(std::span<const FlagSpec> flags);

@@ -31,5 +31,14 @@ TEST(Options, DefaultsAndLists) {
   EXPECT_EQ(o.number("a.n"), 3);
 }
 
+TEST(OptionsDeathTest, AFlagThatNobodyDeclaredIsABug) {
+  Options o;
+  const FlagSpec flags[] = {{"a.on", FlagType::boolean, "true", ""}};
+  o.declare(flags);
+  EXPECT_DEATH((void)o.number("a.no"), "vitald: bug, please report: .*core/options.cpp:[0-9]+: no flag 'a.no' is");
+  EXPECT_DEATH(o.set("a.no", "1"), "no flag 'a.no' is declared");
+  EXPECT_TRUE(o.flag("a.on"));
+}
+
 }  // namespace
 }  // namespace vitald
