@@ -31,6 +31,9 @@ namespace vitald {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
+// A reload is in force when the pipeline has made its collectors, and judged their first numbers.
+constexpr std::int64_t kInForceNs = 10 * kSecond;
+constexpr std::int64_t kOnceNs = 20 * kSecond;
 
 HostRoots roots_of(const Options& options) {
   return {std::string(options.text("path.procfs")), std::string(options.text("path.sysfs")),
@@ -189,20 +192,30 @@ class Daemon {
     Server::Limits limits;
     limits.connections = connections;
     if (const auto started = server_->start(limits); !started) return print_problems({started.error().text}), 1;
-    pipeline_.start(std::move(start));
+    if (const auto started = pipeline_.start(std::move(start)); !started)
+      return print_problems({started.error().text}), 1;
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
     // is no reason not to start.
     bool ready = false, settled = false;
+    const auto watchdog_ns = watchdog_interval_ns();
+    std::int64_t ready_ns = 0;
     for (int waited = 0;;) {
-      const timespec step = ready ? timespec{10, 0} : timespec{0, 10'000'000};
-      const int number = settled ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
-      if (number < 0 && ready && !settled) {  // what the first workers, scrapes and cycles needed once
+      const auto step_ns = !ready             ? 10'000'000
+                           : watchdog_ns != 0 ? std::min(watchdog_ns / 4, 10 * kSecond)
+                                              : 10 * kSecond;
+      const timespec step{step_ns / kSecond, step_ns % kSecond};
+      const int number =
+          settled && watchdog_ns == 0 ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
+      if (ready && watchdog_ns != 0) feed_watchdog(watchdog_ns);
+      // What the first workers, scrapes and cycles needed once.
+      if (number < 0 && ready && !settled && host_.clock().boot_ns() - ready_ns >= 10 * kSecond) {
         settled = true;
         give_back_startup_memory();
       }
       if (!ready && (hub_.latest() || ++waited == 1000)) {
         ready = true;
+        ready_ns = host_.clock().boot_ns();
         print_report();
         give_back_startup_memory();
         notify_service("READY=1");
@@ -223,15 +236,30 @@ class Daemon {
     pipeline.state = state_.dir;
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
-    const std::lock_guard lock(config_mutex_);
-    warn_of_fixed(config_.options, next.options);
-    metrics_->set_max_age(next.options.duration_ns("web.max-age"));
-    freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
-    log_rule_warnings(pipeline);
-    pipeline_.reload(std::move(pipeline));
-    config_ = std::move(next);
+    {
+      const std::lock_guard lock(config_mutex_);
+      warn_of_fixed(config_.options, next.options);
+      metrics_->set_max_age(next.options.duration_ns("web.max-age"));
+      freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
+      log_rule_warnings(pipeline);
+      config_ = std::move(next);
+    }
+    if (!pipeline_.reload(std::move(pipeline), kInForceNs)) {
+      constexpr std::string_view kLate = "the configuration is good and not in force yet: a collection takes very long";
+      log::error(kLate);
+      return {std::string(kLate)};
+    }
     log::info("configuration reloaded");
     return {};
+  }
+
+  // Only while collections end: an agent that answers and has no numbers is started again. Where nobody asks for
+  // numbers, this does.
+  void feed_watchdog(std::int64_t interval_ns) {
+    const auto now_ns = host_.clock().boot_ns();
+    const auto latest = hub_.latest();
+    if (latest && now_ns - latest->boot_ns < interval_ns / 2) notify_service("WATCHDOG=1");
+    else pipeline_.want(now_ns - interval_ns / 4);
   }
 
   void print_report() {
@@ -293,14 +321,22 @@ int run_once(Config config, std::ostream& out) {
   const Host host(roots_of(config.options));
   SnapshotHub hub;
   Pipeline pipeline(host, collector_list(), worker_maker(config.command_line.arguments), hub);
-  pipeline.configure(std::move(start));
-  Snapshot snapshot = *pipeline.cycle(3 * kSecond);  // workers start only now
-  pipeline.judge(snapshot);
-  pipeline.add_results(snapshot);
+  // Workers start only now. A collector that hangs costs its own numbers: the others are printed.
+  if (const auto started = pipeline.start(std::move(start), 3 * kSecond); !started)
+    return print_problems({started.error().text}), 1;
+  const bool done = pipeline.wait_for_configurations(1, kOnceNs);
+  Snapshot snapshot;
+  if (const auto latest = hub.latest()) snapshot = *latest;
+  else
+    print_problems({fmt::format("no collection ended within {} s; the log says what it waits for", kOnceNs / kSecond)});
+  if (done) pipeline.add_results(snapshot);
   std::string text;
   PromText().encode(snapshot, text);
   out << text << std::flush;
-  return snapshot.series_count() > 0 && out ? 0 : 1;
+  const int status = snapshot.series_count() > 0 && out ? 0 : 1;
+  if (pipeline.stop(kSecond)) return status;
+  log::flush(kLastWordsNs);
+  _exit(status);
 }
 
 int run_worker(const Config& config) {

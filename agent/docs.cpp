@@ -14,6 +14,8 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_cycles_total", MetricType::counter, "Collections of all collectors."},
     {"vitald_cycles_missed_total", MetricType::counter,
      "Scheduled collections left out because one before took too long."},
+    {"vitald_cycles_failed_total", MetricType::counter,
+     "Collections given up for want of memory, or because of a bug; the log says which."},
     {"vitald_cycle_duration_seconds", MetricType::histogram, "How long a collection took."},
     {"vitald_rules_rounds_total", MetricType::counter,
      "Rounds of the rules: a snapshot goes into history, groups that are due are judged."},
@@ -71,7 +73,7 @@ constexpr MetricDesc kInstruments[] = {
 
 std::string metrics_docs() {
   const DocsSection others[] = {
-      {"Every collector", "Written by the pipeline for each collector that runs.", Collectors::metrics()},
+      {"Every collector", "Written by the pipeline for each collector that runs.", HealthWriter::metrics()},
       {"The agent", "Written by the pipeline once a cycle.", Pipeline::metrics()},
       {"Rules",
        "Written where rules are loaded, beside the series that recording rules name; with the labels of the alert.",
@@ -88,7 +90,7 @@ std::vector<std::string_view> all_families() {
     for (const auto& m : metrics) out.emplace_back(m.name);
   };
   for (const auto& c : collector_list()) add(c.info->metrics);
-  for (const auto metrics : {Collectors::metrics(), Pipeline::metrics(), RuleEngine::metrics()}) add(metrics);
+  for (const auto metrics : {HealthWriter::metrics(), Pipeline::metrics(), RuleEngine::metrics()}) add(metrics);
   add(kInstruments);
   return out;
 }

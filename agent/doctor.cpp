@@ -13,6 +13,8 @@
 #include "agent/agent.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/report.h"
+#include "core/log.h"
+#include "core/log_output.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 
@@ -140,18 +142,26 @@ int run_doctor(const Config& config, std::ostream& out) {
   const Host host({std::string(o.text("path.procfs")), std::string(o.text("path.sysfs")),
                    std::string(o.text("path.rootfs")), std::string(o.text("path.udev.data"))});
   SnapshotHub hub;
-  Collectors collectors(host, collector_list(), [&](std::string_view name) {
+  const auto make_worker = [&](std::string_view name) {
     WorkerSettings settings;
     settings.collector = name;
     settings.arguments = config.command_line.arguments;
     return std::make_unique<WorkerClient>(std::move(settings));
-  });
-  collectors.configure(std::make_shared<const Options>(o));
-  std::vector<BatchPtr> batches;
-  collectors.collect(batches, 3'000'000'000);
+  };
+  Pipeline pipeline(host, collector_list(), make_worker, hub);
+  PipelineConfig start;
+  start.options = std::make_shared<const Options>(o);
+  if (const auto started = pipeline.start(std::move(start), 3'000'000'000); !started) {
+    log::say(fmt::format("vitald: error: {}\n", started.error().text));
+    return 1;
+  }
+  pipeline.wait_for_configurations(1, 20'000'000'000);  // one that hangs is told of as such
+  const auto rows = pipeline.status();
   std::vector<std::string> problems;  // they are in the text as well
-  out << doctor(host, *collectors.status(), check_state(o, problems)) << std::flush;
-  return 0;
+  out << doctor(host, rows ? *rows : std::vector<CollectorStatus>{}, check_state(o, problems)) << std::flush;
+  if (pipeline.stop(1'000'000'000)) return 0;
+  log::flush(kLastWordsNs);
+  _exit(0);
 }
 
 }  // namespace vitald

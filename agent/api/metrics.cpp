@@ -144,12 +144,16 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64
     response.body = owner_.encoded(*snapshot, gzip_);
   } else {
     auto text = std::make_shared<std::string>();
-    owner_.filtered_.encode(*snapshot, *text, [&](std::string_view name) {
-      // As in node_exporter, the exporter's own numbers come with every selection.
-      if (!collect_.empty())
-        return name == "pipeline" || name == "self" || std::ranges::find(collect_, name) != collect_.end();
-      return std::ranges::find(exclude_, name) == exclude_.end();
-    });
+    owner_.filtered_.encode(owner_.select(*snapshot,
+                                          [&](std::string_view name) {
+                                            // As in node_exporter, the exporter's own numbers come with every
+                                            // selection.
+                                            if (!collect_.empty())
+                                              return name == "pipeline" || name == "self" ||
+                                                     std::ranges::find(collect_, name) != collect_.end();
+                                            return std::ranges::find(exclude_, name) == exclude_.end();
+                                          }),
+                            *text);
     if (gzip_) {
       auto packed = std::make_shared<std::string>();
       if (const auto done = owner_.gzip_.compress(*text, *packed); !done) response.body = nullptr;
@@ -167,6 +171,16 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64
   response = text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
   response.counted = true;
   return response;
+}
+
+// The batches of some collectors, and of what the agent says of all of them the rows that are about those.
+Snapshot MetricsHandler::select(const Snapshot& all, const std::function<bool(std::string_view)>& keep) {
+  Snapshot some{all.sequence, all.boot_ns, all.wall_ns, {}};
+  for (const auto& batch : all.batches) {
+    if (batch->collector == HealthWriter::kName) some.batches.push_back(health_of(*batch, keep, some_health_));
+    else if (keep(batch->collector)) some.batches.push_back(batch);
+  }
+  return some;
 }
 
 // Encoded once per snapshot, however many ask.

@@ -13,6 +13,7 @@
 #include "agent/api/freshness.h"
 #include "agent/http/pending.h"
 #include "agent/pipeline/collectors.h"
+#include "agent/pipeline/health.h"
 #include "core/clock.h"
 #include "core/snapshot.h"
 #include "exporters/encode/gzip.h"
@@ -72,6 +73,7 @@ class MetricsHandler {
     std::shared_ptr<std::string> text;
   };
   struct Instruments;
+  Snapshot select(const Snapshot& all, const std::function<bool(std::string_view)>& keep);
   std::shared_ptr<const std::string> encoded(const Snapshot& snapshot, bool gzip);
   [[nodiscard]] std::optional<Response> check_filter(std::span<const std::string> collect,
                                                      std::span<const std::string> exclude) const;
@@ -81,6 +83,7 @@ class MetricsHandler {
   MetricsSource source_;
   std::shared_ptr<const Freshness> freshness_;
   PromText all_, filtered_;
+  BatchWriter some_health_{std::string(HealthWriter::kName)};  // keeps the layout of the selection asked for last
   Gzip gzip_;
   Body plain_, gzipped_;
   std::int64_t in_flight_ = 0;

@@ -93,7 +93,7 @@ void Lead::guard(int me) {
   // Under the lock: the alarm may have been taken back, or set anew for the next collection, meanwhile.
   std::uint64_t n;
   if (stopping_ || !working_ || read(overdue_.get(), &n, sizeof n) < 0) return;
-  log::warn("a collection hangs; scrapes get the last snapshot until it ends");
+  log::warn("a scrape's collection takes long; the other thread of the server answers from now on");
   leader_ = me;
   working_ = false;  // this thread runs none
 }

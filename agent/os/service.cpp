@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +17,7 @@
 #include "core/os/descriptors.h"
 #include "core/os/fd.h"
 #include "core/result.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 
@@ -31,6 +33,14 @@ void notify_service(std::string_view state) {
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
   if (!fd || sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&at), length) < 0)
     log::warn("the service manager was not told", {{"state", state}, {"err", from_errno(path, errno).text}});
+}
+
+std::int64_t watchdog_interval_ns() {
+  const char* interval = std::getenv("WATCHDOG_USEC");
+  const char* pid = std::getenv("WATCHDOG_PID");
+  if (!interval || (pid && parse_i64(pid) != getpid())) return 0;
+  const auto us = parse_i64(interval).value_or(0);
+  return us > 0 && us < INT64_MAX / 1000 ? us * 1000 : 0;
 }
 
 unsigned share_out_descriptors(std::size_t listeners) {

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace vitald {
 
 // Tells the service manager ("READY=1"), as sd_notify(3) does: one datagram to $NOTIFY_SOCKET, if there is one.
 void notify_service(std::string_view state);
+
+// How often the service manager wants to hear WATCHDOG=1 of this process (sd_watchdog_enabled(3)); 0: not at all.
+std::int64_t watchdog_interval_ns();
 
 // Soft limit of open files to the hard one: kept descriptors are what makes reading cheap. When it is low all the
 // same, a part is left to clients (core/os/descriptors.h): so many connections may each listener have.

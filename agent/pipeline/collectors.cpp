@@ -5,8 +5,9 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <exception>
+#include <new>
 #include <optional>
 
 #include "agent/config/flags.h"
@@ -17,30 +18,7 @@
 namespace vitald {
 namespace {
 
-enum Health : std::size_t { duration, success, cpu, age, errors };
-constexpr MetricDesc kMetrics[] = {
-    {"node_scrape_collector_duration_seconds", MetricType::gauge, "node_exporter: Duration of a collector scrape.",
-     "collector", "seconds", "vitald"},
-    {"node_scrape_collector_success", MetricType::gauge, "node_exporter: Whether a collector succeeded.", "collector",
-     "", "vitald"},
-    {"vitald_collector_cpu_seconds_total", MetricType::counter,
-     "CPU time a collector has used; measured now and then, in between it follows from the time that passed.",
-     "collector", "seconds", "vitald"},
-    {"vitald_collector_age_seconds", MetricType::gauge,
-     "How old a collector's numbers were when the snapshot was made; more than a moment only from worker processes.",
-     "collector", "seconds", "vitald"},
-    {"vitald_collector_errors_total", MetricType::counter,
-     "Failed collections and failed single items, by what a caller can do about them.", "collector,kind", "", "vitald"},
-    {"vitald_worker_up", MetricType::gauge, "Whether the collector's worker process runs.", "collector", "", "vitald"},
-    {"vitald_worker_starts_total", MetricType::counter, "Starts of a collector's worker process.", "collector", "",
-     "vitald"},
-    {"vitald_worker_deadline_kills_total", MetricType::counter,
-     "Worker processes killed because an answer did not come in time.", "collector", "", "vitald"},
-    {"vitald_worker_crashes_total", MetricType::counter, "Worker processes that ended by themselves.", "collector", "",
-     "vitald"},
-    {"vitald_worker_stuck", MetricType::gauge,
-     "1 while a killed worker process does not end, waiting in the kernel (state D).", "collector", "", "vitald"},
-};
+using State = CollectorStatus::State;
 
 // What a collector reads of the options; equal text means it need not be made anew.
 std::string signature(const CollectorEntry& entry, const Options& options) {
@@ -52,144 +30,294 @@ std::string signature(const CollectorEntry& entry, const Options& options) {
   return text;
 }
 
-constexpr std::size_t kBug = kErrcCount;  // after the kinds of Errc: an exception came out of a collector
-
 }  // namespace
 
 struct Collectors::Slot {
   const CollectorEntry* entry = nullptr;
   std::string signature;
   std::shared_ptr<const Options> options;  // the collector may look at them as long as it lives
-  std::unique_ptr<Collector> collector;    // null: a worker has it
+  std::unique_ptr<Runner> runner;          // null: a worker has it
   std::unique_ptr<WorkerClient> worker;
-  BatchWriter writer;
-  BatchPtr batch, worker_batch;
-  std::array<std::uint64_t, kErrcCount + 1> errors{};
-  double cpu_ns = 0;
-  // Of the rounds in which its CPU time was measured, the older ones fading out.
-  double measured_cpu_ns = 0, measured_wall_ns = 0;
-  std::optional<Error> absent;  // nothing to collect here; looked for again at retry_ns
-  std::int64_t retry_ns = 0;
-  std::string last_error;
-  bool last_absent = false;
-  std::vector<std::string> last_problems;
+  // Of a worker only.
+  BatchPtr batch;
+  Trouble trouble;
   std::int64_t asked_ns = 0;
   bool slow = false;  // its last answer took longer than a round waits
 
-  explicit Slot(const CollectorEntry& e) : entry(&e), writer(std::string(e.name)) {}
+  explicit Slot(const CollectorEntry& e) : entry(&e), trouble(e.name) {}
 };
 
-Collectors::Collectors(const Host& host, std::span<const CollectorEntry> entries, MakeWorker make_worker)
-    : host_(host), entries_(entries), make_worker_(std::move(make_worker)) {}
+// The result of a make(), and all that it needs, as it may be away with its thread.
+struct Collectors::Making {
+  Making(const CollectorEntry* e, bool q, std::shared_ptr<const Options> o)
+      : entry(e), quiet(q), options(std::move(o)) {}
+  const CollectorEntry* entry;
+  bool quiet;
+  std::shared_ptr<const Options> options;
+  std::optional<Result<std::unique_ptr<Collector>>> made;
+  std::atomic<bool> back{false};
+
+  void run(const Host& host, const Snapshot* const& so_far) noexcept {
+    try {
+      make(host, so_far);
+    } catch (...) {  // no memory for the text of an exception
+      made = fail(Errc::io, "out of memory");
+    }
+  }
+  void make(const Host& host, const Snapshot* const& so_far) {
+    // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
+    const int free_before = next_descriptor();
+    try {
+      made = DerivedCollector::make(*entry, host, *options, so_far);
+    } catch (const std::bad_alloc&) {
+      made = fail(Errc::io, "out of memory");
+    } catch (const std::exception& e) {
+      made = fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
+    } catch (...) {
+      made = fail(Errc::io, "bug, please report: an exception of unknown type");
+    }
+    // What a probe holds it holds for good, and clients would lack it.
+    if (const int free = next_descriptor(); *made && free > free_before && !may_keep(free))
+      made = fail(Errc::io,
+                  "the limit of open files is too low for it; set LimitNOFILE=4096 in the unit or raise ulimit -Hn");
+  }
+};
+
+Collectors::Collectors(const Host& host, std::span<const CollectorEntry> entries, MakeWorker make_worker, Baton& baton,
+                       Away& away)
+    : host_(host), entries_(entries), make_worker_(std::move(make_worker)), baton_(baton), away_(away) {}
 Collectors::~Collectors() = default;
 
-std::span<const MetricDesc> Collectors::metrics() { return kMetrics; }
-
-void Collectors::configure(const std::shared_ptr<const Options>& options) {
-  using State = CollectorStatus::State;
-  options_ = options;
+void Collectors::begin_configure(std::shared_ptr<const Options> options) {
+  options_ = std::move(options);
   changed_ = true;
-  auto old = std::move(slots_);
+  std::ranges::move(slots_, std::back_inserter(old_));  // it may be that another one was not finished
   slots_.clear();
   not_on_.clear();
-  for (const auto& entry : entries_) {
-    const auto name = switch_name(entry);
-    const bool given = options->given(name);
-    const bool defaults = !options->flag("collector.disable-defaults");
-    CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::off, {}};
-    if (given ? !options->flag(name) : !defaults || entry.state == DefaultState::off) {
-      status.text = given      ? fmt::format("--no-{}", name)
-                    : defaults ? "off by default"
-                               : "off by --collector.disable-defaults";
-      not_on_.push_back(std::move(status));
-      continue;
-    }
-    const auto same = std::ranges::find_if(old, [&, now = signature(entry, *options)](const auto& s) {
-      return s && s->entry == &entry && s->signature == now;
-    });
-    if (same != old.end()) {
-      slots_.push_back(std::move(*same));
-      continue;
-    }
-    if (auto failed = make(entry, false); failed.state != State::on) not_on_.push_back(std::move(failed));
-  }
-  std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
+  next_entry_ = 0;
 }
 
-// On: it has a slot now. Otherwise why not.
-CollectorStatus Collectors::make(const CollectorEntry& entry, bool quiet) {
-  using State = CollectorStatus::State;
-  CollectorStatus status{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::on, {}};
-  // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
-  const int free_before = next_descriptor();
-  auto made = DerivedCollector::make(entry, host_, *options_, so_far_);
-  // What a probe holds it holds for good, and clients would lack it.
-  if (const int free = next_descriptor(); made && free > free_before && !may_keep(free))
-    made = fail(Errc::io,
-                "the limit of open files is too low for it; set LimitNOFILE=4096 in the unit or raise ulimit -Hn");
+bool Collectors::configure() {
+  while (next_entry_ < entries_.size()) {
+    const auto& entry = entries_[next_entry_++];
+    const auto name = switch_name(entry);
+    const bool given = options_->given(name);
+    const bool defaults = !options_->flag("collector.disable-defaults");
+    if (given ? !options_->flag(name) : !defaults || entry.state == DefaultState::off) {
+      not_on(entry).text = given      ? fmt::format("--no-{}", name)
+                           : defaults ? "off by default"
+                                      : "off by --collector.disable-defaults";
+      continue;
+    }
+    const auto same = std::ranges::find_if(old_, [&, now = signature(entry, *options_)](const auto& s) {
+      return s && s->entry == &entry && s->signature == now;
+    });
+    if (same != old_.end()) {
+      slots_.push_back(std::move(*same));
+      old_.erase(same);
+      continue;
+    }
+    // The one of before must be gone, as must what hangs: one thread each, however often it is configured.
+    for (auto& s : old_)
+      if (s && s->entry == &entry && s->runner && s->runner->away()) orphans_.push_back(std::move(s));
+    std::erase(old_, nullptr);
+    if (!make(entry, false)) return false;
+  }
+  while (!old_.empty()) {
+    auto slot = std::move(old_.back());
+    old_.pop_back();
+    if (!let_go(std::move(slot))) return false;
+  }
+  std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
+  return true;
+}
+
+// Its row among those that are not on, made when there is none.
+CollectorStatus& Collectors::not_on(const CollectorEntry& entry) {
+  const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+  if (row != not_on_.end()) return *row;
+  return not_on_.emplace_back(
+      CollectorStatus{std::string(entry.name), entry.folder, entry.runs == Runs::worker, State::off, {}});
+}
+
+bool Collectors::blocked(const CollectorEntry& entry) const {
+  return std::ranges::any_of(late_, [&](const auto& m) { return m->entry == &entry; }) ||
+         std::ranges::any_of(orphans_, [&](const auto& s) { return s->entry == &entry; });
+}
+
+// False: see the class.
+bool Collectors::make(const CollectorEntry& entry, bool quiet) {
+  if (blocked(entry)) {
+    auto& row = not_on(entry);
+    row.state = State::failed;
+    row.text = "the one before hangs in the kernel; it is made anew when that comes back";
+    return true;
+  }
+  const auto making = std::make_shared<Making>(&entry, quiet, options_);
+  making_ = making;
+  const auto ticket = baton_.enter(host_.clock().boot_ns(), kMakeNs);
+  making->run(host_, so_far_);
+  if (!baton_.leave(ticket)) {
+    making->back.store(true, std::memory_order_release);
+    return false;
+  }
+  making_.reset();
+  adopt(*making);
+  return true;
+}
+
+// It has a slot from now on, or a row that says why not.
+void Collectors::adopt(Making& making) {
+  const auto& entry = *making.entry;
+  auto& made = *making.made;
   if (!made) {
     const auto& error = made.error();
-    status.state = error.kind == Errc::absent ? State::unavailable : State::failed;
-    status.text = error.text;
-    status.empty = entry.state == DefaultState::on && error.kind == Errc::absent && error.err == 0;
-    status.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
+    auto& row = not_on(entry);
+    row.state = error.kind == Errc::absent ? State::unavailable : State::failed;
+    row.text = error.text;
+    row.empty = entry.state == DefaultState::on && error.kind == Errc::absent && error.err == 0;
+    row.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
     // That this machine has no such thing is no news, unless it was asked for by name.
     const bool usual = error.kind == Errc::absent && !options_->given(switch_name(entry));
-    if (!quiet && usual) log::debug("collector is not on", {{"collector", entry.name}, {"err", error.text}});
-    if (!quiet && !usual) log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
-    return status;
+    if (!making.quiet && usual) log::debug("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+    if (!making.quiet && !usual) log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
+    return;
   }
   auto slot = std::make_unique<Slot>(entry);
   slot->signature = signature(entry, *options_);
   slot->options = options_;
   if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
-  else slot->collector = std::move(*made);
+  else slot->runner = std::make_unique<Runner>(entry.name, std::move(*made), host_.clock(), baton_, away_);
   slots_.insert(std::ranges::upper_bound(slots_, entry.name, {}, [](const auto& s) { return s->entry->name; }),
                 std::move(slot));
-  return status;
-}
-
-void Collectors::retry() {
-  for (const auto& entry : entries_) {
-    const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
-    if (row == not_on_.end() || row->probe() || row->state != CollectorStatus::State::unavailable) continue;
-    if (make(entry, true).state != CollectorStatus::State::on) continue;
+  if (std::erase_if(not_on_, [&](const auto& row) { return row.name == entry.name; }) != 0)
     log::info("collector is on now", {{"collector", entry.name}});
-    not_on_.erase(row);
-    changed_ = true;
-  }
+  changed_ = true;
 }
 
-void Collectors::collect(std::vector<BatchPtr>& out, std::int64_t patience_ns) {
-  const auto begin_ns = host_.clock().boot_ns();
-  wall_offset_ns_ = host_.clock().wall_ns() - begin_ns;
-  bool workers = false;
+// Closing what it has open may hang as well.
+bool Collectors::let_go(std::unique_ptr<Slot> slot) {
+  if (slot->runner && slot->runner->away()) {
+    orphans_.push_back(std::move(slot));
+    return true;
+  }
+  letting_go_ = slot->entry->name;
+  const auto ticket = baton_.enter(host_.clock().boot_ns(), kMakeNs);
+  slot.reset();
+  if (!baton_.leave(ticket)) return false;
+  letting_go_.clear();
+  return true;
+}
+
+void Collectors::step_hangs() {
+  away_.went();
+  changed_ = true;
+  if (making_) {
+    const auto& entry = *making_->entry;
+    auto& row = not_on(entry);
+    row.state = State::failed;
+    row.text = fmt::format("making it has not come back within {} ms: the kernel or a driver does not answer",
+                           kMakeNs / 1'000'000);
+    log::error("collector is not on", {{"collector", entry.name}, {"err", row.text}});
+    late_.push_back(std::move(making_));
+  } else if (!letting_go_.empty()) {
+    log::error("closing the files of a collector that is off now hangs", {{"collector", letting_go_}});
+    letting_go_.clear();
+  } else if (running_) {
+    running_->runner->hangs();
+  }
+  running_ = nullptr;
+}
+
+// What threads that were away have brought back. False: see the class.
+bool Collectors::look_for_returned() {
+  for (std::size_t i = 0; i < orphans_.size();) {
+    if (orphans_[i]->runner->away()) {
+      ++i;
+      continue;
+    }
+    const auto& entry = *orphans_[i]->entry;
+    auto slot = std::move(orphans_[i]);
+    orphans_.erase(orphans_.begin() + static_cast<std::ptrdiff_t>(i));
+    const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+    const bool wanted = row != not_on_.end() && row->state == State::failed;
+    if (!let_go(std::move(slot))) return false;
+    if (wanted && !make(entry, false)) return false;
+  }
+  for (std::size_t i = 0; i < late_.size();) {
+    if (!late_[i]->back.load(std::memory_order_acquire)) {
+      ++i;
+      continue;
+    }
+    const auto making = std::move(late_[i]);
+    late_.erase(late_.begin() + static_cast<std::ptrdiff_t>(i));
+    const auto& entry = *making->entry;
+    const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+    if (row == not_on_.end() || row->state != State::failed) continue;  // not wanted any more
+    if (making->options == options_) adopt(*making);
+    else if (!make(entry, false)) return false;
+  }
+  return true;
+}
+
+bool Collectors::retry() {
+  while (next_entry_ < entries_.size()) {
+    const auto& entry = entries_[next_entry_++];
+    const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+    if (row == not_on_.end() || row->probe() || row->state != State::unavailable) continue;
+    if (!make(entry, true)) return false;
+  }
+  return true;
+}
+
+void Collectors::begin_round(std::int64_t patience_ns) {
+  round_begin_ns_ = host_.clock().boot_ns();
+  wall_offset_ns_ = host_.clock().wall_ns() - round_begin_ns_;
+  patience_ns_ = patience_ns;
+  next_slot_ = 0;
+  ++round_;
   for (auto& slot : slots_)
     if (slot->worker) {
-      workers = true;
-      if (!slot->worker->busy()) slot->asked_ns = begin_ns;
-      slot->worker->request(begin_ns);
+      if (!slot->worker->busy()) slot->asked_ns = round_begin_ns_;
+      slot->worker->request(round_begin_ns_);
     }
-  auto now_ns = begin_ns;
-  ++round_;
-  for (std::size_t i = 0; i < slots_.size(); ++i)
-    if (slots_[i]->collector && slots_[i]->entry->runs != Runs::after)
-      now_ns = run(*slots_[i], now_ns, round_ % slots_.size() == i);
-  if (workers) {
-    while (wait_for_workers(begin_ns + patience_ns)) {
+}
+
+bool Collectors::round(std::vector<BatchPtr>& out) {
+  if (collect_again() && !look_for_returned()) return false;
+  auto now_ns = next_slot_ == 0 ? round_begin_ns_ : host_.clock().boot_ns();
+  while (next_slot_ < slots_.size()) {
+    const auto i = next_slot_++;
+    auto& slot = *slots_[i];
+    if (!slot.runner || slot.entry->runs == Runs::after) continue;
+    running_ = &slot;
+    const auto end_ns = slot.runner->run({now_ns, wall_offset_ns_, round_ % slots_.size() == i});
+    if (!end_ns) return false;
+    now_ns = *end_ns;
+  }
+  running_ = nullptr;
+  if (std::ranges::any_of(slots_, [](const auto& slot) { return slot->worker != nullptr; })) {
+    while (wait_for_workers(round_begin_ns_ + patience_ns_)) {
     }
     now_ns = host_.clock().boot_ns();
     for (auto& slot : slots_)
-      if (slot->worker && slot->worker->busy() && now_ns - slot->asked_ns >= patience_ns) slot->slow = true;
+      if (slot->worker && slot->worker->busy() && now_ns - slot->asked_ns >= patience_ns_) slot->slow = true;
   }
   for (auto& slot : slots_) {
     if (slot->entry->runs == Runs::after) continue;
-    if (slot->worker) finish_worker(*slot);
-    out.push_back(slot->batch);
-    if (slot->worker_batch) out.push_back(slot->worker_batch);
+    if (slot->worker) finish_worker(*slot, out);
+    else if (auto batch = slot->runner->batch(now_ns)) out.push_back(std::move(batch));
   }
+  round_end_ns_ = now_ns;
+  return true;
 }
 
+void Collectors::finish_round(Snapshot& snapshot) {
+  derive(snapshot);
+  insert_batch(snapshot, health());
+}
+
+// Not steps that another thread could take over from: what a deriver reads ends with the cycle.
 void Collectors::derive(Snapshot& snapshot) {
   std::vector<Slot*> derivers;
   for (const auto& slot : slots_)
@@ -198,114 +326,49 @@ void Collectors::derive(Snapshot& snapshot) {
   so_far_ = &snapshot;
   auto now_ns = derivers.empty() ? 0 : host_.clock().boot_ns();
   for (auto* slot : derivers) {
-    now_ns = run(*slot, now_ns, true);
-    insert_batch(snapshot, slot->batch);
+    now_ns = slot->runner->run_to_end({now_ns, wall_offset_ns_, true});
+    if (auto batch = slot->runner->batch(now_ns)) insert_batch(snapshot, std::move(batch));
   }
   so_far_ = nullptr;
 }
 
-// Begins at `begin_ns`, which the one before read as its end; returns its own.
-std::int64_t Collectors::run(Slot& slot, std::int64_t begin_ns, bool measure) {
-  // Reading a thread's CPU time is a system call (680 ns on a virtual machine, 25 times a read of the clock),
-  // so it is done for one collector in turn and in between follows from the time that passed.
-  measure = measure || slot.measured_wall_ns == 0;
-  slot.writer.begin(begin_ns, begin_ns + wall_offset_ns_);
-  Result<> outcome;
-  bool bug = false;
-  const bool look = !slot.absent || begin_ns >= slot.retry_ns;
-  const auto cpu_begin = measure && look ? SystemClock::read(CLOCK_THREAD_CPUTIME_ID) : 0;
-  try {
-    if (look) outcome = slot.collector->collect(slot.writer);
-    else outcome = fail(*slot.absent);
-  } catch (const std::exception& e) {
-    bug = true;
-    outcome = fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
-  } catch (...) {
-    bug = true;
-    outcome = fail(Errc::io, "bug, please report: an exception of unknown type");
-  }
-  const auto end_ns = host_.clock().boot_ns();
-  const auto wall_ns = static_cast<double>(end_ns - begin_ns);
-  if (measure && look) {
-    slot.measured_cpu_ns =
-        0.9 * slot.measured_cpu_ns + static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - cpu_begin);
-    slot.measured_wall_ns = 0.9 * slot.measured_wall_ns + std::max(wall_ns, 1.0);
-  }
-  // Whole nanoseconds: their text is made in a fifth of the time.
-  const double cpu_ns = look ? std::round(wall_ns * std::min(1.0, slot.measured_cpu_ns / slot.measured_wall_ns)) : 0;
-  slot.cpu_ns += cpu_ns;
-
-  if (look) {
-    if (!outcome) note(slot, &outcome.error(), {}, bug);
-    slot.absent.reset();
-    if (!outcome && outcome.error().kind == Errc::absent) {
-      slot.absent = outcome.error();
-      slot.retry_ns = begin_ns + kRetryNs;
-    }
-  }
-  emit_health(slot, outcome.has_value(), wall_ns / 1e9, 0, slot.cpu_ns / 1e9);
-  slot.batch = slot.writer.finish(outcome, end_ns - begin_ns, static_cast<std::int64_t>(cpu_ns));
-  // Known only now, so these are in the next round's vitald_collector_errors_total.
-  if (outcome && (!slot.last_error.empty() || !slot.last_problems.empty() || !slot.batch->health.problems.empty()))
-    note(slot, nullptr, slot.batch->health.problems, false);
-  return end_ns;
-}
-
-void Collectors::finish_worker(Slot& slot) {
+void Collectors::finish_worker(Slot& slot, std::vector<BatchPtr>& out) {
   const auto now_ns = host_.clock().boot_ns();
   if (slot.worker->advance(now_ns)) answered(slot, now_ns);
-  if (!slot.worker_batch) changed_ = true;  // its process runs
-  slot.worker_batch = slot.worker->batch(now_ns);
-  slot.writer.begin(now_ns, now_ns + wall_offset_ns_);
-  const auto* batch = slot.worker_batch.get();
-  const auto cpu_s = static_cast<double>(slot.worker->stats().cpu_ns) / 1e9;
-  emit_health(slot, batch && batch->health.ok, batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0,
-              batch ? static_cast<double>(now_ns - batch->collected_boot_ns) / 1e9 : 0, cpu_s);
-  slot.batch = slot.writer.finish({}, 0, 0);
+  if (!slot.batch) changed_ = true;  // its process runs
+  slot.batch = slot.worker->batch(now_ns);
+  if (slot.batch) out.push_back(slot.batch);
 }
 
-void Collectors::emit_health(Slot& slot, bool ok, double duration_s, double age_s, double cpu_s) {
-  static constexpr std::string_view kKinds[] = {"absent", "gone", "denied", "malformed", "timeout", "io", "bug"};
-  auto& out = slot.writer;
-  const auto name = slot.entry->name;
-  out.set(kMetrics[duration], duration_s, name);
-  out.set(kMetrics[success], ok ? 1 : 0, name);
-  out.set(kMetrics[cpu], cpu_s, name);
-  out.set(kMetrics[age], age_s, name);
-  for (std::size_t i = 0; i < slot.errors.size(); ++i)
-    if (slot.errors[i]) out.set(kMetrics[errors], static_cast<double>(slot.errors[i]), name, kKinds[i]);
-}
-
-// Counts always, logs only what was not so the last time.
-void Collectors::note(Slot& slot, const Error* error, std::span<const Error> problems, bool bug) {
-  if (error) ++slot.errors[bug ? kBug : static_cast<std::size_t>(error->kind)];
-  for (const auto& p : problems) ++slot.errors[static_cast<std::size_t>(p.kind)];
-
-  const std::string_view text = error ? std::string_view(error->text) : std::string_view();
-  if (text != slot.last_error) {
-    if (!error) log::info("collector works again", {{"collector", slot.entry->name}});
-    else if (error->kind == Errc::absent)
-      log::debug("collector has no data", {{"collector", slot.entry->name}, {"err", text}});
-    else log::error("collector failed", {{"collector", slot.entry->name}, {"err", text}});
-    slot.last_error = text;
-    slot.last_absent = error && error->kind == Errc::absent;
-    changed_ = true;
+BatchPtr Collectors::health() {
+  const auto now_ns = round_end_ns_;
+  health_.begin(round_begin_ns_, round_begin_ns_ + wall_offset_ns_);
+  for (const auto& slot : slots_) {
+    const auto name = slot->entry->name;
+    if (slot->runner) {
+      auto& r = *slot->runner;
+      const auto batch = r.batch(now_ns);
+      health_.on({name, r.ok(), batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0, r.cost().total_ns() / 1e9,
+                  r.age_s(now_ns), r.trouble()});
+    } else {
+      const auto* batch = slot->batch.get();
+      const auto stats = slot->worker->stats();
+      health_.on({name, batch && batch->health.ok, batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0,
+                  static_cast<double>(stats.cpu_ns) / 1e9,
+                  batch ? static_cast<double>(now_ns - batch->collected_boot_ns) / 1e9 : 0, slot->trouble});
+      health_.worker(name, stats);
+    }
   }
-  if (error) return;  // says nothing about the single items
-  std::vector<std::string> now;
-  for (const auto& p : problems) {
-    if (std::ranges::find(slot.last_problems, p.text) == slot.last_problems.end())
-      log::warn("collector left something out", {{"collector", slot.entry->name}, {"err", p.text}});
-    now.push_back(p.text);
-  }
-  slot.last_problems = std::move(now);
+  for (const auto& row : not_on_)
+    if (row.state != State::off && row.expected) health_.not_on(row.name, row.empty);
+  return health_.finish();
 }
 
 void Collectors::answered(Slot& slot, std::int64_t now_ns) {
   const auto batch = slot.worker->batch(now_ns);
   if (!batch) return;
-  if (!batch->health.ok && batch->health.error) note(slot, &*batch->health.error, {}, false);
-  else note(slot, nullptr, batch->health.problems, false);
+  if (!batch->health.ok && batch->health.error) changed_ |= slot.trouble.failed(*batch->health.error, false);
+  else changed_ |= slot.trouble.worked(batch->health.problems);
 }
 
 // Polls once. False when there is nothing left to wait for, or no time.
@@ -340,34 +403,22 @@ void Collectors::add_worker_fds(std::vector<int>& fds) const {
     if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());
 }
 
-void Collectors::emit_rest(BatchWriter& out) const {
-  for (const auto& row : not_on_) {
-    if (row.state == CollectorStatus::State::off || !row.expected) continue;
-    out.set(kMetrics[duration], 0, row.name);
-    out.set(kMetrics[success], row.empty ? 1 : 0, row.name);
-  }
-  for (const auto& slot : slots_) {
-    if (!slot->worker) continue;
-    const auto stats = slot->worker->stats();
-    const auto name = slot->entry->name;
-    out.set(kMetrics[5], stats.pid > 0 ? 1 : 0, name);
-    out.set(kMetrics[6], static_cast<double>(stats.starts), name);
-    out.set(kMetrics[7], static_cast<double>(stats.deadline_kills), name);
-    out.set(kMetrics[8], static_cast<double>(stats.crashes), name);
-    out.set(kMetrics[9], stats.stuck ? 1 : 0, name);
-  }
+bool Collectors::take_changed() {
+  for (const auto& slot : slots_)
+    if (slot->runner && slot->runner->take_changed()) changed_ = true;
+  return std::exchange(changed_, false);
 }
 
 CollectorStatuses Collectors::status() const {
   auto rows = std::make_shared<std::vector<CollectorStatus>>(not_on_);
   for (const auto& slot : slots_) {
-    CollectorStatus row{
-        std::string(slot->entry->name), slot->entry->folder, slot->worker != nullptr, CollectorStatus::State::on, {}};
-    if (slot->collector) row.text = slot->collector->status();
+    CollectorStatus row{std::string(slot->entry->name), slot->entry->folder, slot->worker != nullptr, State::on, {}};
+    if (slot->runner) row.text = slot->runner->status();
     else if (const auto pid = slot->worker->stats().pid; pid > 0) row.text = fmt::format("worker process {}", pid);
-    if (!slot->last_error.empty()) {
-      row.state = slot->last_absent ? CollectorStatus::State::unavailable : CollectorStatus::State::failed;
-      row.text = slot->last_error;
+    const auto& trouble = slot->runner ? slot->runner->trouble() : slot->trouble;
+    if (!trouble.text().empty()) {
+      row.state = trouble.absent() ? State::unavailable : State::failed;
+      row.text = trouble.text();
     }
     rows->push_back(std::move(row));
   }

@@ -123,7 +123,7 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
     for (auto i = first + 1; i < end; ++i) {
       auto& e = all[i];
       const auto& owner = known_[stays.batch].collector;
-      // The same descriptor is the same declaration: what the agent says of every collector stands in their batches.
+      // The same descriptor is the same declaration.
       if (e.desc == stays.desc) continue;
       if (e.rank > stays.rank && stays.rank == 0)
         out(e, fmt::format("{}: a family of the collector {}; what {} gives under this name is left out", e.name, owner,

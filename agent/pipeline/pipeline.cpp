@@ -3,13 +3,18 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <thread>
+#include <utility>
 
 #include "agent/pipeline/derive.h"
+#include "core/check.h"
 #include "core/instruments.h"
 #include "core/log.h"
 
@@ -48,6 +53,9 @@ struct Pipeline::Instruments {
       "vitald_events_left_out_total", "Events beyond what one collection may bring; they are only counted.");
   prometheus::Counter& missed = instruments().counter(
       "vitald_cycles_missed_total", "Scheduled collections left out because one before took too long.");
+  prometheus::Counter& failed =
+      instruments().counter("vitald_cycles_failed_total",
+                            "Collections given up for want of memory, or because of a bug; the log says which.");
   prometheus::Histogram& seconds =
       instruments().histogram("vitald_cycle_duration_seconds", "How long a collection took.",
                               {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1});
@@ -60,55 +68,114 @@ Pipeline::Pipeline(const Host& host, std::span<const CollectorEntry> entries, Co
     : host_(host),
       hub_(hub),
       on_publish_(std::move(on_publish)),
-      collectors_(host, entries, std::move(make_worker)),
+      baton_(host.clock()),
+      collectors_(host, entries, std::move(make_worker), baton_, away_),
       instruments_(std::make_unique<Instruments>()),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      crew_([this](bool taken_over) { lead(taken_over); }, [this] { return baton_.take_over(); }) {}
 
 Pipeline::~Pipeline() {
-  if (thread_.joinable()) {
-    stop(0);
-    thread_.join();
+  while (!stop(1'000'000'000)) {  // they use all of this
   }
+}
+
+void Pipeline::configure_judge(PipelineConfig& config) {
+  interval_ns_ = config.options->duration_ns("pipeline.interval");
+  try {
+    judge_.configure(std::move(config.rules), std::move(config.hooks), std::move(config.state));
+  } catch (const std::exception& e) {  // no thread for a hook, no memory
+    log::error("not all rules and hooks of this configuration are in force", {{"err", e.what()}});
+    instruments_->failed.Increment();
+  }
+}
+
+void Pipeline::begin_configure(std::shared_ptr<const Options> options) {
+  collectors_.begin_configure(std::move(options));
+  configuring_ = true;
 }
 
 void Pipeline::configure(PipelineConfig config) {
-  interval_ns_ = config.options->duration_ns("pipeline.interval");
-  judge_.configure(std::move(config.rules), std::move(config.hooks), std::move(config.state));
-  collectors_.configure(config.options);
-  last_retry_ns_ = host_.clock().boot_ns();
-  configured_ = true;
-  const std::lock_guard lock(mutex_);
-  status_ = collectors_.status();
+  configure_judge(config);
+  check(!baton_.take(), "only threads of a pipeline take over from each other");
+  begin_configure(config.options);
+  if (go_on()) baton_.give();
 }
 
 SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
-  auto snapshot = std::make_shared<Snapshot>();
+  check(!baton_.take(), "only threads of a pipeline take over from each other");
+  begin_cycle(patience_ns, true);
+  if (go_on()) baton_.give();
+  return hub_.latest();
+}
+
+void Pipeline::begin_cycle(std::int64_t patience_ns, bool may_make) {
+  next_ = std::make_shared<Snapshot>();
   const auto begin_ns = host_.clock().boot_ns();
   last_begin_ns_ = begin_ns;
-  snapshot->sequence = ++sequence_;
-  snapshot->boot_ns = begin_ns;
-  snapshot->wall_ns = host_.clock().wall_ns();
+  next_->sequence = ++sequence_;
+  next_->boot_ns = begin_ns;
+  next_->wall_ns = host_.clock().wall_ns();
   if (begin_ns - last_retry_ns_ >= Collectors::kRetryNs) {
-    last_retry_ns_ = begin_ns;
-    collectors_.retry();
+    if (may_make) {
+      last_retry_ns_ = begin_ns;
+      retrying_ = true;
+      collectors_.begin_retry();
+    } else if (!retry_wanted_.exchange(true)) {
+      wake();
+    }
   }
-  auto& batches = snapshot->batches;
-  collectors_.collect(batches, patience_ns);
+  patience_ns_ = patience_ns;
+  round_begun_ = false;
+}
 
+// Whatever was begun, to its end.
+bool Pipeline::go_on() {
+  bool mine = true;
+  try {
+    mine = steps();
+  } catch (const std::exception& e) {
+    given_up(e);
+  }
+  if (!mine) away_.came_back();
+  return mine;
+}
+
+bool Pipeline::steps() {
+  if (configuring_) {
+    if (!collectors_.configure()) return false;
+    configuring_ = false;
+    last_retry_ns_ = host_.clock().boot_ns();
+    configured_ = true;
+    ++config_in_force_;
+    show_status();
+  }
+  if (retrying_) {
+    if (!collectors_.retry()) return false;
+    retrying_ = false;
+  }
+  if (next_) {
+    if (!round_begun_) collectors_.begin_round(patience_ns_);
+    round_begun_ = true;
+    if (!collectors_.round(next_->batches)) return false;
+    publish();
+  } else if (collectors_.take_changed()) {
+    show_status();
+  }
+  return true;
+}
+
+void Pipeline::publish() {
+  auto snapshot = std::exchange(next_, nullptr);
+  const auto begin_ns = snapshot->boot_ns;
   writer_.begin(begin_ns, snapshot->wall_ns);
   writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
   writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
   writer_.set(kMetrics[2], 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION, "unknown", kNodeExporter);
-  collectors_.emit_rest(writer_);
   insert_batch(*snapshot, writer_.finish({}, 0, 0));
-  collectors_.derive(*snapshot);
+  collectors_.finish_round(*snapshot);
   judge_.add_results(*snapshot);
-  guard_.check(batches);
-  if (collectors_.take_changed()) {
-    auto status = collectors_.status();
-    const std::lock_guard lock(mutex_);
-    status_.swap(status);
-  }
+  guard_.check(snapshot->batches);
+  if (collectors_.take_changed()) show_status();
   const auto events_before = events_.newest(), left_out_before = events_.left_out();
   events_.append(*snapshot);
   instruments_->events.Increment(static_cast<double>(events_.newest() - events_before));
@@ -117,64 +184,89 @@ SnapshotPtr Pipeline::cycle(std::int64_t patience_ns) {
   instruments_->cycles.Increment();
   instruments_->seconds.Observe(static_cast<double>(host_.clock().boot_ns() - begin_ns) / 1e9);
   if (on_publish_) on_publish_();
-  return snapshot;
+}
+
+void Pipeline::show_status() {
+  auto status = collectors_.status();
+  const std::lock_guard lock(mutex_);
+  status_.swap(status);
 }
 
 bool Pipeline::collect(std::int64_t boot_ns) {
-  if (cycle_for(boot_ns)) return true;
-  // Whoever has the turn may only look after workers, or run a cycle that began too early. It looks at wanted_boot_ns_
-  // when it is done; if it was done before that was set, the turn is free now.
-  wanted_boot_ns_ = boot_ns;
-  if (cycle_for(boot_ns)) return true;
-  wake();
-  return false;
-}
-
-// False, at once, when another thread has the turn.
-bool Pipeline::cycle_for(std::int64_t boot_ns) {
-  const std::unique_lock turn(turn_, std::try_to_lock);
-  if (!turn || !configured_) return false;
-  if (last_begin_ns_ >= boot_ns) return true;
-  cycle();
-  if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
-  return true;
-}
-
-// What came while this thread had the turn. Before it judges: scrapes do not wait for rules.
-void Pipeline::serve_wanted() {
-  while (const auto wanted_ns = wanted_boot_ns_.exchange(0)) {
-    const std::lock_guard turn(turn_);
-    if (last_begin_ns_ < wanted_ns) cycle();
+  // Each thread of the caller's that hangs is one less; so they run what may hang only while nothing does.
+  if (away_.count() != 0 || !baton_.try_take()) {
+    // Whoever has the baton may only look after workers, or run a cycle that began too early. It looks at
+    // wanted_boot_ns_ when it is done; if it was done before that was set, the baton is free now.
+    wanted_boot_ns_ = boot_ns;
+    if (away_.count() != 0 || !baton_.try_take()) {
+      wake();
+      return false;
+    }
   }
+  bool done = configured_;
+  try {
+    if (configured_ && last_begin_ns_ < boot_ns) {
+      begin_cycle(Collectors::kPatienceNs, false);
+      if (!go_on()) return false;
+      done = last_begin_ns_ >= boot_ns;
+      if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
+    }
+  } catch (const std::exception& e) {
+    given_up(e);
+    done = false;
+  }
+  baton_.give();
+  return done;
 }
 
-void Pipeline::judge_newest() {
-  serve_wanted();
-  if (const auto newest = hub_.latest()) judge_.judge(*newest);
+// Out of memory, or a bug: what was begun is lost, the next one is tried.
+void Pipeline::given_up(const std::exception& e) {
+  log::error("a collection was given up", {{"err", e.what()}});
+  instruments_->failed.Increment();
+  next_.reset();
+  last_begin_ns_ = -1;
+  configuring_ = retrying_ = false;
 }
 
-void Pipeline::start(PipelineConfig config) {
+Result<> Pipeline::start(PipelineConfig config, std::int64_t first_patience_ns) {
+  if (!wake_) return fail(from_errno("pipeline: eventfd", errno));
+  first_patience_ns_ = first_patience_ns;
   next_config_ = std::move(config);
-  thread_ = std::thread([this] { loop(); });
+  asked_configs_ = 1;
+  return crew_.start();
 }
 
 bool Pipeline::stop(std::int64_t patience_ns) {
-  std::unique_lock lock(mutex_);
-  stop_ = true;
-  wake();
-  if (!stopped_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [this] { return ended_ || !thread_.joinable(); }))
-    return false;
-  lock.unlock();
-  if (thread_.joinable()) thread_.join();
-  return true;
-}
-
-void Pipeline::reload(PipelineConfig config) {
   {
     const std::lock_guard lock(mutex_);
-    next_config_ = std::move(config);
+    stopped_ = true;
+    configured_now_.notify_all();
   }
+  const auto until_ns = SystemClock::read(CLOCK_MONOTONIC) + patience_ns;
+  return crew_.stop([this] { wake(); }, patience_ns) &&
+         away_.wait_for_none(std::max<std::int64_t>(0, until_ns - SystemClock::read(CLOCK_MONOTONIC)));
+}
+
+bool Pipeline::reload(PipelineConfig config, std::int64_t patience_ns) {
+  const auto mine = [&] {
+    const std::lock_guard lock(mutex_);
+    next_config_ = std::move(config);
+    return ++asked_configs_;
+  }();
   wake();
+  return wait_for_configurations(mine, patience_ns);
+}
+
+void Pipeline::want(std::int64_t boot_ns) {
+  wanted_boot_ns_ = boot_ns;
+  wake();
+}
+
+bool Pipeline::wait_for_configurations(std::uint64_t n, std::int64_t patience_ns) const {
+  std::unique_lock lock(mutex_);
+  return configured_now_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [&] {
+    return stopped_ || done_configs_ >= n;
+  }) && done_configs_ >= n;
 }
 
 void Pipeline::wake() const {
@@ -187,33 +279,87 @@ CollectorStatuses Pipeline::status() const {
   return status_;
 }
 
-// False when it is time to end.
-bool Pipeline::handle_requests() {
-  std::optional<PipelineConfig> config;
-  {
-    const std::lock_guard lock(mutex_);
-    if (stop_) return false;
-    config.swap(next_config_);
+// What the holder before hangs in is left to it; the rest is done here.
+bool Pipeline::end_what_hangs() {
+  collectors_.step_hangs();
+  return go_on();
+}
+
+template <class F>
+bool Pipeline::with_baton(F&& f) {
+  const bool taken_over = baton_.take();
+  crew_.set_busy(true);
+  return bring_to_end(taken_over, std::forward<F>(f));
+}
+
+// With the baton.
+template <class F>
+bool Pipeline::bring_to_end(bool taken_over, F&& f) {
+  try {
+    if ((taken_over && !end_what_hangs()) || !f()) return false;
+  } catch (const std::exception& e) {
+    given_up(e);
   }
-  if (config) {  // its first numbers come at once, and so does what the rules say of them
-    {
-      const std::lock_guard turn(turn_);
-      configure(std::move(*config));
-      cycle();
-    }
-    judge_newest();
+  baton_.give();
+  crew_.set_busy(false);
+  return true;
+}
+
+// What came while this thread had the baton. Before it judges: scrapes do not wait for rules.
+bool Pipeline::serve_wanted() {
+  while (true) {
+    const auto wanted_ns = wanted_boot_ns_.exchange(0);
+    const bool retry = retry_wanted_.exchange(false);
+    if (wanted_ns == 0 && !retry) return true;
+    const bool mine = with_baton([&] {
+      if (retry) {
+        last_retry_ns_ = host_.clock().boot_ns();
+        retrying_ = true;
+        collectors_.begin_retry();
+      }
+      if (configured_ && last_begin_ns_ < wanted_ns) begin_cycle(Collectors::kPatienceNs, true);
+      return go_on();
+    });
+    if (!mine) return false;
+  }
+}
+
+bool Pipeline::judge_newest() {
+  if (!serve_wanted()) return false;
+  if (const auto newest = hub_.latest()) judge_.judge(*newest);
+  if (config_judged_ != config_in_force_) {
+    config_judged_ = config_in_force_;
+    const std::lock_guard lock(mutex_);
+    done_configs_ = config_number_;
+    configured_now_.notify_all();
   }
   return true;
 }
 
-// Until there is something to do: woken, a worker answered, or the time has come.
-void Pipeline::wait(std::optional<std::int64_t> until_ns) {
+// False when another thread leads now.
+bool Pipeline::handle_requests() {
+  std::optional<PipelineConfig> config;
+  {
+    const std::lock_guard lock(mutex_);
+    config.swap(next_config_);
+    if (config) config_number_ = asked_configs_;
+  }
+  if (!config) return true;
+  configure_judge(*config);
+  // Its first numbers come at once, and so does what the rules say of them.
+  const auto patience_ns = std::exchange(first_patience_ns_, Collectors::kPatienceNs);
+  return with_baton([&] {
+    begin_configure(config->options);
+    begin_cycle(patience_ns, false);
+    return go_on();
+  });
+}
+
+// Until there is something to do: woken, a worker answered, or the time has come. False when another thread leads now.
+bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
   std::vector<int> workers;
-  {
-    const std::lock_guard turn(turn_);
-    collectors_.add_worker_fds(workers);
-  }
+  if (!with_baton([&] { return collectors_.add_worker_fds(workers), true; })) return false;
   for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
   std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
   if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
@@ -222,38 +368,38 @@ void Pipeline::wait(std::optional<std::int64_t> until_ns) {
     std::uint64_t n;
     [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
   }
-  if (workers.empty()) return;
-  const std::lock_guard turn(turn_);
-  collectors_.watch();
+  return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }
 
-void Pipeline::loop() {
-  pthread_setname_np(pthread_self(), "pipeline");
-  std::int64_t tick_ns = 0;
-  bool had_timer = false;
-  while (handle_requests()) {
-    const bool timer = !judge_.idle();
-    const auto now_ns = host_.clock().boot_ns();
-    if (timer && !had_timer) tick_ns = now_ns + interval_ns_;  // the configuration brought a cycle of its own
-    had_timer = timer;
-    serve_wanted();
-    const bool due = timer && now_ns >= tick_ns;
-    if (due) {
-      {
-        const std::lock_guard turn(turn_);
-        cycle();
-      }
-      judge_newest();
-      // On an absolute schedule; what was missed is counted, not caught up.
-      const auto behind = (host_.clock().boot_ns() - tick_ns) / interval_ns_;
-      if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));
-      tick_ns += (behind + 1) * interval_ns_;
+void Pipeline::lead(bool taken_over) {
+  if (taken_over && !(bring_to_end(true, [] { return true; }) && judge_newest())) return;
+  while (!crew_.stopping()) try {
+      if (!lead_once()) return;
+    } catch (const std::exception& e) {  // no memory for as little as a list of descriptors
+      log::error("the pipeline goes on after an exception", {{"err", e.what()}});
+      instruments_->failed.Increment();
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
-    wait(timer ? std::optional(tick_ns) : std::nullopt);
+}
+
+// False when another thread leads now.
+bool Pipeline::lead_once() {
+  if (!handle_requests()) return false;
+  if (config_judged_ != config_in_force_ && !judge_newest()) return false;
+  const bool timer = !judge_.idle();
+  const auto now_ns = host_.clock().boot_ns();
+  if (timer && !had_timer_) tick_ns_ = now_ns + interval_ns_;  // the configuration brought a cycle of its own
+  had_timer_ = timer;
+  if (!serve_wanted()) return false;
+  if (timer && now_ns >= tick_ns_) {
+    if (!with_baton([&] { return begin_cycle(Collectors::kPatienceNs, true), go_on(); }) || !judge_newest())
+      return false;
+    // On an absolute schedule; what was missed is counted, not caught up.
+    const auto behind = (host_.clock().boot_ns() - tick_ns_) / interval_ns_;
+    if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));
+    tick_ns_ += (behind + 1) * interval_ns_;
   }
-  const std::lock_guard lock(mutex_);
-  ended_ = true;
-  stopped_.notify_all();
+  return wait(timer ? std::optional(tick_ns_) : std::nullopt);
 }
 
 }  // namespace vitald

@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collect and publish, one cycle at a time; then judge. The pipeline's own thread runs the cycles that the interval
-// asks for and judges them; a scrape that needs a newer snapshot runs a cycle on its own thread, which spares two
-// thread switches (60 of 190 us a scrape), and judges nothing.
+// Collect and publish, one cycle at a time; then judge. The pipeline's own threads (crew.h) run the cycles that the
+// interval asks for and judge them; a scrape that needs a newer snapshot runs a cycle on its own thread, which spares
+// two thread switches (60 of 190 us a scrape), and judges nothing. A collector that hangs costs the thread it hangs in,
+// and nothing else: another thread goes on with the cycle (baton.h).
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "agent/pipeline/away.h"
+#include "agent/pipeline/baton.h"
 #include "agent/pipeline/collectors.h"
+#include "agent/pipeline/crew.h"
 #include "agent/pipeline/guard.h"
 #include "agent/pipeline/judge.h"
 #include "core/os/fd.h"
@@ -38,24 +42,31 @@ class Pipeline {
            SnapshotHub& hub, std::function<void()> on_publish = {});
   ~Pipeline();
 
-  // The thread's own part, callable directly where there is no thread (--once, tests).
+  // Directly where there are no threads (tests): whoever hangs, hangs.
   void configure(PipelineConfig config);
   SnapshotPtr cycle(std::int64_t patience_ns = Collectors::kPatienceNs);
   void judge(const Snapshot& published) { judge_.judge(published); }
   // `snapshot` with what the judge found last, for those who cannot wait for the next cycle.
   void add_results(Snapshot& snapshot) const { judge_.add_results(snapshot); }
 
-  // The first cycle follows at once.
-  void start(PipelineConfig config);
-  // False when the thread hangs in a collector and cannot be joined: then only _exit() is left.
+  // The first cycle follows at once; it waits so long for workers, which are only being started.
+  Result<> start(PipelineConfig config, std::int64_t first_patience_ns = Collectors::kPatienceNs);
+  // False when a thread hangs in a collector and cannot be joined: then only _exit() is left.
   bool stop(std::int64_t patience_ns);
 
   // From any thread.
-  void reload(PipelineConfig config);
+  // Waits until the configuration is in force, and has been judged for the first time. False when that took too long:
+  // it will be all the same.
+  bool reload(PipelineConfig config, std::int64_t patience_ns);
   // Runs a cycle on the calling thread, unless the newest one began at `boot_ns` or later. False, at once,
-  // when another thread is at it: a snapshot that is new enough follows from there. Takes as long as the slowest
-  // collector, so the caller must be a thread that others can do without.
+  // when another thread is at it: a snapshot that is new enough follows from there. Where a collector hangs already,
+  // the pipeline's own threads see to it; otherwise one may begin to hang, so the caller must be a thread that others
+  // can do without.
   bool collect(std::int64_t boot_ns);
+  // A cycle that begins at `boot_ns` or later, on the pipeline's thread.
+  void want(std::int64_t boot_ns);
+  // Waits until so many configurations are in force and judged: 1 is that of start().
+  bool wait_for_configurations(std::uint64_t n, std::int64_t patience_ns) const;
   [[nodiscard]] CollectorStatuses status() const;
   [[nodiscard]] std::shared_ptr<const RulesView> rules() const { return judge_.view(); }
   [[nodiscard]] std::shared_ptr<const History> history() const { return judge_.history(); }
@@ -68,41 +79,70 @@ class Pipeline {
  private:
   struct Instruments;
 
-  void loop();
+  void lead(bool taken_over);
+  bool lead_once();
   bool handle_requests();
-  bool cycle_for(std::int64_t boot_ns);
-  void serve_wanted();
-  void judge_newest();
-  void wait(std::optional<std::int64_t> until_ns);
+  bool serve_wanted();
+  bool judge_newest();
+  bool wait(std::optional<std::int64_t> until_ns);
   void wake() const;
+
+  void configure_judge(PipelineConfig& config);
+
+  // By the holder of the baton. Those that return a bool return false when it is with another thread now.
+  void begin_configure(std::shared_ptr<const Options> options);
+  void begin_cycle(std::int64_t patience_ns, bool may_make);
+  [[nodiscard]] bool go_on();
+  [[nodiscard]] bool steps();
+  void publish();
+  void show_status();
+  // By the pipeline's threads. False when another one leads now.
+  template <class F>
+  [[nodiscard]] bool with_baton(F&& f);
+  template <class F>
+  [[nodiscard]] bool bring_to_end(bool taken_over, F&& f);
+  [[nodiscard]] bool end_what_hangs();
+  void given_up(const std::exception& e);
 
   const Host& host_;
   SnapshotHub& hub_;
   std::function<void()> on_publish_;
-  // Held by whoever runs a cycle, configures or looks after workers: guards what follows up to wake_.
-  std::mutex turn_;
+  Baton baton_;
+  Away away_;
+  // By whoever holds the baton: what follows up to instruments_.
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
   Guard guard_;
   EventLog events_;  // thread-safe
-  std::int64_t interval_ns_ = 0;
+  bool configuring_ = false, retrying_ = false;
+  std::shared_ptr<Snapshot> next_;  // that is being made
+  bool round_begun_ = false;        // for it
+  std::int64_t patience_ns_ = 0;
+  std::uint64_t config_in_force_ = 0;
   std::uint64_t sequence_ = 0;
   std::int64_t last_begin_ns_ = -1;
   bool configured_ = false;
   std::int64_t last_retry_ns_ = 0;
   std::unique_ptr<Instruments> instruments_;
 
-  Judge judge_;  // not under turn_: a scrape's cycle runs beside an evaluation
-  // A collect() that came when turn_ was taken: the pipeline's thread sees to it. 0: none.
+  // By the pipeline's leading thread.
+  Judge judge_;  // a scrape's cycle runs beside an evaluation
+  std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
+  bool had_timer_ = false;
+  std::uint64_t config_judged_ = 0, config_number_ = 0;
+
+  // A collect() that came when another thread had the baton: the pipeline's thread sees to it. 0: none.
   std::atomic<std::int64_t> wanted_boot_ns_{0};
+  std::atomic<bool> retry_wanted_{false};
   Fd wake_;  // eventfd
-  std::thread thread_;
   mutable std::mutex mutex_;
-  std::condition_variable stopped_;
+  mutable std::condition_variable configured_now_;
   // Guarded by mutex_.
-  bool stop_ = false, ended_ = false;
   std::optional<PipelineConfig> next_config_;
+  std::uint64_t asked_configs_ = 0, done_configs_ = 0;
+  bool stopped_ = false;
   CollectorStatuses status_;
+  Crew crew_;  // last: its threads use all of it
 };
 
 }  // namespace vitald

@@ -22,7 +22,8 @@ struct WorkerSettings {
   std::int64_t drop_after_ns = 30'000'000'000;  // age at which the last good batch is no longer shown
 };
 
-// All calls by one thread; none blocks. Virtual so that the pipeline is tested without processes.
+// One call at a time; none waits for the process, but for the destructor (at most 200 ms) and for a process that
+// closed its pipe and is about to end (20 ms). Virtual so that the pipeline is tested without processes.
 class WorkerClient {
  public:
   explicit WorkerClient(WorkerSettings settings);

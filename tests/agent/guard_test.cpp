@@ -38,7 +38,6 @@ class Cycles {
     ++now_;
     writer.begin(now_, now_);
     emit(writer);
-    if (collector != "rules") writer.set(kSuccess, 1, collector);
     batches_[collector] = writer.finish({}, 0, 0);
   }
   void drop(const std::string& collector) { batches_.erase(collector); }
@@ -53,6 +52,10 @@ class Cycles {
   }
   std::string& encoded() {
     Snapshot s;
+    health_.begin(now_, now_);
+    for (const auto& [name, batch] : batches_)
+      if (name != "rules" && name != "health") health_.set(kSuccess, 1, name);
+    batches_["health"] = health_.finish({}, 0, 0);
     for (const auto& [name, batch] : batches_) s.batches.push_back(batch);
     guard_.check(s.batches);
     problems.clear();
@@ -69,6 +72,7 @@ class Cycles {
  private:
   std::map<std::string, BatchWriter> writers_;
   std::map<std::string, BatchPtr> batches_;
+  BatchWriter health_{"health"};  // what the agent says of all of them
   Guard guard_;
   PromText encoder_;
   std::string text_;

@@ -204,7 +204,7 @@ struct JudgeInPipeline : testing::Test {
 
 TEST_F(JudgeInPipeline, AScrapeDuringASlowRuleIsOnTime) {
   Gate gate;
-  pipeline.start(config(std::make_unique<SlowRules>(gate)));
+  ASSERT_TRUE(pipeline.start(config(std::make_unique<SlowRules>(gate))));
   gate.wait_reached();
   // The rule does not end before this does: each of these would hang if it waited for it.
   for (int i = 0; i < 100; ++i) {
@@ -220,7 +220,7 @@ TEST_F(JudgeInPipeline, AScrapeDuringASlowRuleIsOnTime) {
 TEST_F(JudgeInPipeline, TheFirstRoundFollowsTheFirstCycleAtOnce) {
   Gate gate;
   gate.open();
-  pipeline.start(config(std::make_unique<SlowRules>(gate)));
+  ASSERT_TRUE(pipeline.start(config(std::make_unique<SlowRules>(gate))));
   gate.wait_reached();  // the interval is 5 s
   EXPECT_LT(clock.boot_ns() - hub.latest()->boot_ns, 4'000'000'000);
   EXPECT_TRUE(pipeline.stop(5'000'000'000));
@@ -239,7 +239,7 @@ TEST_F(JudgeInPipeline, PublishedThenTold) {
     const auto view = pipeline.rules();
     if (++cycles == 1) early = view->groups[0].rules[0].state != AlertState::inactive || std::filesystem::exists(told);
   };
-  pipeline.start(config(engine_of("groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]"), {hook}));
+  ASSERT_TRUE(pipeline.start(config(engine_of("groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]"), {hook})));
   for (int i = 0; i < 500 && !std::filesystem::exists(told); ++i) usleep(10'000);
   EXPECT_TRUE(std::filesystem::exists(told));
   EXPECT_FALSE(early) << "nothing was judged before it was published";

@@ -155,7 +155,7 @@ TEST_F(PipelineTest, OneCycle) {
   EXPECT_EQ(snapshot->boot_ns, clock.boot);
   std::vector<std::string> order;
   for (const auto& b : snapshot->batches) order.push_back(b->collector);
-  EXPECT_THAT(order, testing::ElementsAre("counting", "late", "moody", "pipeline", "remote", "remote", "throwing"));
+  EXPECT_THAT(order, testing::ElementsAre("counting", "health", "late", "moody", "pipeline", "remote", "throwing"));
   EXPECT_EQ(text("test_calls"), "test_calls 1\ntest_calls_remote 42\n");
   EXPECT_EQ(text("node_scrape_collector_success"),
             "node_scrape_collector_success{collector=\"counting\"} 1\n"
@@ -226,7 +226,7 @@ TEST_F(PipelineTest, DeriversSeeThisCycleAndThoseBeforeThem) {
     const auto snapshot = with.cycle();
     std::vector<std::string> order;
     for (const auto& b : snapshot->batches) order.push_back(b->collector);
-    EXPECT_THAT(order, testing::ElementsAre("a_second", "b_third", "counting", "pipeline", "z_first"));
+    EXPECT_THAT(order, testing::ElementsAre("a_second", "b_third", "counting", "health", "pipeline", "z_first"));
     EXPECT_EQ(text("test_"), fmt::format("test_sum {}\ntest_calls {}\ntest_doubled {}\n", 3 * cycle, cycle, 2 * cycle));
     EXPECT_EQ(text("node_scrape_collector_success"),
               fmt::format("node_scrape_collector_success{{collector=\"a_second\"}} {}\n"
@@ -283,7 +283,7 @@ TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
   EXPECT_THAT(log_of(), testing::AllOf(HasSubstr("disk c"), Not(HasSubstr("disk b"))));
   EXPECT_EQ(text("vitald_collector_errors_total"),
             "vitald_collector_errors_total{collector=\"moody\",kind=\"malformed\"} 3\n"
-            "vitald_collector_errors_total{collector=\"moody\",kind=\"io\"} 4\n");  // the last two items: next cycle
+            "vitald_collector_errors_total{collector=\"moody\",kind=\"io\"} 6\n");
 }
 
 TEST_F(PipelineTest, WhatIsOnAndWhyNot) {
@@ -434,7 +434,7 @@ TEST_F(PipelineTest, ThreadRunsOnlyWhenAskedAndRequestsShareACycle) {
     published.wait(lock, [&] { return hub.latest() && hub.latest()->boot_ns >= boot_ns; });
   };
   const auto begin = system.boot_ns();
-  threaded.start(config());
+  ASSERT_TRUE(threaded.start(config()));
   wait_newer(begin);
   EXPECT_EQ(g_calls, 1);  // the first, unasked
 
@@ -451,6 +451,181 @@ TEST_F(PipelineTest, ThreadRunsOnlyWhenAskedAndRequestsShareACycle) {
   EXPECT_EQ(g_calls, 2);
   EXPECT_TRUE(threaded.stop(5'000'000'000));
   EXPECT_EQ(g_calls, 2);
+}
+
+// Collectors that sleep in the agent until they are told to go on, as a read does that a driver does not answer.
+constexpr MetricDesc kLast[] = {{"test_last", MetricType::gauge, "L."}};
+constexpr FlagSpec kHangFlags[] = {{"collector.hangs.x", FlagType::number, "1", "x"}};
+std::atomic<bool> g_hang[2], g_hang_making, g_throw_making;
+std::atomic<int> g_inside = 0, g_hangs_made = 0;
+
+void sleep_while(const std::atomic<bool>& flag) {
+  ++g_inside;
+  while (flag) usleep(1000);
+  --g_inside;
+}
+template <int I>
+struct Hangs final : Collector {
+  Result<> collect(BatchWriter& out) override {
+    sleep_while(g_hang[I]);
+    if (I == 0) out.set(kLast[0], 1);
+    return {};
+  }
+};
+constexpr CollectorInfo kHangs{{}, kHangFlags, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> {
+                                 ++g_hangs_made;
+                                 sleep_while(g_hang_making);
+                                 if (g_throw_making) throw std::runtime_error("no make");
+                                 return std::make_unique<Hangs<0>>();
+                               }};
+constexpr CollectorEntry kSome[] = {
+    {"counting", "proc", DefaultState::on, Runs::here, &kCounting},
+    {"hangs", "proc", DefaultState::on, Runs::here, &kHangs},
+    {"hangs_too", "proc", DefaultState::on, Runs::here, &kPlain<Hangs<1>>},
+    {"optional", "proc", DefaultState::on, Runs::here, &kPlain<Empty>},
+};
+
+struct HangTest : PipelineTest {
+  static constexpr std::int64_t kSecond = 1'000'000'000;
+  HangTest() { set(false, false), g_hang_making = g_throw_making = false, g_inside = g_hangs_made = 0; }
+  ~HangTest() override { set(false, false), g_hang_making = false; }
+  static void set(bool first, bool second) { g_hang[0] = first, g_hang[1] = second; }
+  // Or the test's own thread might be the one that hangs.
+  static void wait_inside() {
+    while (g_inside == 0) usleep(1000);
+  }
+  PipelineConfig hang_config(const std::vector<std::pair<std::string, std::string>>& flags = {}) {
+    auto given = flags;
+    given.emplace_back("collector.optional", "true");
+    auto made = config();
+    auto options = std::make_shared<Options>(*made.options);
+    options->declare(kHangFlags);
+    for (const auto& entry : kSome)
+      if (!options->spec(switch_name(entry))) {
+        names.push_back(switch_name(entry));
+        options->declare(std::vector<FlagSpec>{{names.back(), FlagType::boolean, "true"}});
+      }
+    for (const auto& [flag, value] : given) options->set(flag, value);
+    made.options = options;
+    return made;
+  }
+  // As the server does: asks, and waits for whoever does it.
+  bool numbers_since(std::int64_t boot_ns, std::int64_t within_ns) {
+    const auto until = system.boot_ns() + within_ns;
+    while (system.boot_ns() < until) {
+      if (threaded.collect(boot_ns)) return true;
+      if (const auto latest = hub.latest(); latest && latest->boot_ns >= boot_ns) return true;
+      usleep(1000);
+    }
+    return false;
+  }
+  bool comes(const char* line) {
+    for (int i = 0; i < 200; ++i) {
+      if (!numbers_since(system.boot_ns(), 5 * kSecond)) return false;
+      if (lines(*hub.latest(), "").find(line) != std::string::npos) return true;
+      usleep(10'000);
+    }
+    return false;
+  }
+  static constexpr auto* kBad = "node_scrape_collector_success{collector=\"hangs\"} 0\n";
+  static constexpr auto* kGood = "node_scrape_collector_success{collector=\"hangs\"} 1\n";
+
+  SystemClock system;
+  Host real{{}, &system};
+  Pipeline threaded{real, kSome, {}, hub};
+};
+
+TEST_F(HangTest, CostsItsOwnNumbersOnly) {
+  ASSERT_TRUE(threaded.start(hang_config()));
+  ASSERT_TRUE(threaded.wait_for_configurations(1, 10 * kSecond));
+  EXPECT_EQ(text("test_last"), "test_last 1\n");
+  testing::internal::CaptureStderr();
+  set(true, true);
+  const auto begin = system.boot_ns();
+  std::thread scrape([&] { EXPECT_FALSE(threaded.collect(begin)) << "it is another thread's"; });
+  wait_inside();
+  ASSERT_TRUE(numbers_since(begin, 5 * kSecond));
+  EXPECT_EQ(g_inside, 2);
+  EXPECT_EQ(text("node_scrape_collector_success"),
+            "node_scrape_collector_success{collector=\"counting\"} 1\n"
+            "node_scrape_collector_success{collector=\"hangs\"} 0\n"
+            "node_scrape_collector_success{collector=\"hangs_too\"} 0\n"
+            "node_scrape_collector_success{collector=\"optional\"} 1\n");
+  for (int i = 0; i < 20; ++i) {  // nobody waits any more
+    const auto calls = g_calls.load();
+    const auto asked = system.boot_ns();
+    ASSERT_TRUE(numbers_since(asked, 5 * kSecond));
+    EXPECT_LT(system.boot_ns() - asked, kSecond / 2) << "less than it takes to find out that two hang";
+    EXPECT_GT(g_calls, calls);
+  }
+  EXPECT_EQ(text("test_last"), "test_last 1\n") << "its last numbers stay";
+  EXPECT_THAT(text("vitald_collector_age"), testing::ContainsRegex("hangs\"} 0\\.[2-9]|hangs\"} [1-9]"));
+  EXPECT_EQ(g_inside, 2);
+  const auto rows = threaded.status();
+  const auto row = std::ranges::find(*rows, "hangs", &CollectorStatus::name);
+  EXPECT_EQ(row->state, CollectorStatus::State::failed);
+  EXPECT_THAT(row->text, HasSubstr("hangs in the agent"));
+  EXPECT_FALSE(threaded.stop(kSecond / 10)) << "only _exit() is left";
+
+  set(false, false);
+  scrape.join();
+  const auto log = testing::internal::GetCapturedStderr();
+  std::size_t told = 0;
+  for (auto at = log.find("collector=hangs "); at != std::string::npos; at = log.find("collector=hangs ", at + 1))
+    ++told;
+  EXPECT_EQ(told, 1U) << log;
+}
+
+TEST_F(HangTest, ComesBackByItself) {
+  ASSERT_TRUE(threaded.start(hang_config()));
+  ASSERT_TRUE(threaded.wait_for_configurations(1, 10 * kSecond));
+  for (int i = 0; i < 3; ++i) {
+    set(true, false);
+    const auto begin = system.boot_ns();
+    std::thread scrape([&] { threaded.collect(begin); });
+    wait_inside();
+    ASSERT_TRUE(comes(kBad));
+    set(false, false);
+    scrape.join();
+    ASSERT_TRUE(comes(kGood));
+    ASSERT_TRUE(comes("vitald_collector_age_seconds{collector=\"hangs\"} 0\n")) << "on the round's thread again";
+  }
+  EXPECT_TRUE(threaded.stop(5 * kSecond));
+}
+
+TEST_F(HangTest, AReloadMakesNoSecondOneBesideIt) {
+  set(true, false);
+  ASSERT_TRUE(threaded.start(hang_config()));
+  ASSERT_TRUE(threaded.wait_for_configurations(1, 10 * kSecond)) << "from the start, too";
+  EXPECT_THAT(text("node_scrape"), HasSubstr(kBad));
+  for (const char* x : {"2", "3", "4"}) {
+    ASSERT_TRUE(threaded.reload(hang_config({{"collector.hangs.x", x}}), 10 * kSecond));
+    EXPECT_THAT(text("node_scrape"), HasSubstr(kBad));
+  }
+  EXPECT_EQ(g_hangs_made, 1);
+  EXPECT_EQ(g_inside, 1);
+  set(false, false);
+  ASSERT_TRUE(comes(kGood));
+  EXPECT_EQ(g_hangs_made, 2) << "with the newest options";
+  EXPECT_TRUE(threaded.stop(5 * kSecond));
+}
+
+TEST_F(HangTest, MakingItHangsOrThrows) {
+  g_throw_making = true;
+  ASSERT_TRUE(threaded.start(hang_config()));
+  ASSERT_TRUE(threaded.wait_for_configurations(1, 10 * kSecond));
+  EXPECT_THAT(text("node_scrape"), HasSubstr(kBad));
+  auto rows = threaded.status();
+  EXPECT_EQ(std::ranges::find(*rows, "hangs", &CollectorStatus::name)->text, "bug, please report: exception 'no make'");
+
+  g_throw_making = false, g_hang_making = true;
+  ASSERT_TRUE(threaded.reload(hang_config({{"collector.hangs.x", "2"}}), 10 * kSecond));
+  EXPECT_THAT(text("node_scrape"), HasSubstr(kBad));
+  rows = threaded.status();
+  EXPECT_THAT(std::ranges::find(*rows, "hangs", &CollectorStatus::name)->text, HasSubstr("has not come back"));
+  g_hang_making = false;
+  ASSERT_TRUE(comes(kGood));
+  EXPECT_TRUE(threaded.stop(5 * kSecond));
 }
 
 }  // namespace

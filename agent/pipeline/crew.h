@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pipeline's threads. One leads: it runs the pipeline's loop. Another one stands by while the leader is busy, and
+// leads from the moment the leader's step is overdue. One that comes back stands by from then on; none ends before
+// stop(), because a worker process ends with the thread that started it.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/result.h"
+
+namespace vitald {
+
+class Crew {
+ public:
+  // `lead(taken_over)` is the loop; it returns when stopping() is true or another thread leads. `take_over()` tries to
+  // take from the leader what it is at; it must not block.
+  Crew(std::function<void(bool taken_over)> lead, std::function<bool()> take_over);
+  ~Crew();  // waits for all
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  Result<> start();
+  // By the leader: from now on it may hang, or not.
+  void set_busy(bool busy);
+  [[nodiscard]] bool stopping() const;
+  // False when a thread does not end in time; what wakes the leader is called between.
+  bool stop(const std::function<void()>& wake, std::int64_t patience_ns);
+
+ private:
+  void run();
+  bool hire(std::unique_lock<std::mutex>& lock);
+
+  const std::function<void(bool)> lead_;
+  const std::function<bool()> take_over_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_, ended_;
+  // Guarded by mutex_.
+  std::vector<std::thread> threads_;
+  std::size_t alive_ = 0, spare_ = 0;  // spare: neither leads nor hangs
+  bool leaderless_ = true, busy_ = false, stopping_ = false, told_ = false;
+};
+
+}  // namespace vitald

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/trouble.h"
+
+#include <algorithm>
+
+#include "core/log.h"
+
+namespace vitald {
+
+std::string_view Trouble::kind(std::size_t index) {
+  static constexpr std::string_view kNames[kKinds] = {"absent", "gone", "denied", "malformed", "timeout", "io", "bug"};
+  return kNames[index];
+}
+
+bool Trouble::failed(const Error& error, bool bug) {
+  ++errors_[bug ? kErrcCount : static_cast<std::size_t>(error.kind)];
+  if (error.text == text_) return false;
+  text_ = error.text;
+  absent_ = error.kind == Errc::absent;
+  if (absent_) log::debug("collector has no data", {{"collector", collector_}, {"err", text_}});
+  else log::error("collector failed", {{"collector", collector_}, {"err", text_}});
+  return true;
+}
+
+bool Trouble::worked(std::span<const Error> problems) {
+  const bool again = !text_.empty();
+  if (again) log::info("collector works again", {{"collector", collector_}});
+  text_.clear();
+  absent_ = false;
+  std::vector<std::string> now;
+  for (const auto& p : problems) {
+    ++errors_[static_cast<std::size_t>(p.kind)];
+    if (std::ranges::find(problems_, p.text) == problems_.end())
+      log::warn("collector left something out", {{"collector", collector_}, {"err", p.text}});
+    now.push_back(p.text);
+  }
+  problems_ = std::move(now);
+  return again;
+}
+
+}  // namespace vitald

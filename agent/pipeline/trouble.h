@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes wrong with one collector: all of it is counted, and logged when it is not what went wrong the last time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace vitald {
+
+class Trouble {
+ public:
+  explicit Trouble(std::string_view collector) : collector_(collector) {}
+
+  // As errors() counts them: the kinds of Errc, then exceptions that came out of a collector.
+  static constexpr std::size_t kKinds = kErrcCount + 1;
+  static std::string_view kind(std::size_t index);
+
+  // True when status says something else now.
+  bool failed(const Error& error, bool bug);
+  bool worked(std::span<const Error> problems);
+
+  [[nodiscard]] std::span<const std::uint64_t> errors() const { return errors_; }
+  // Of the last run; empty: it worked.
+  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] bool absent() const { return absent_; }
+  [[nodiscard]] bool any() const { return !text_.empty() || !problems_.empty(); }
+
+ private:
+  std::string_view collector_;
+  std::array<std::uint64_t, kKinds> errors_{};
+  std::string text_;
+  bool absent_ = false;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace vitald
