@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 #include <tuple>
 #include <unordered_map>
 
@@ -115,7 +116,10 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
     known.families_out.push_back(e.desc);
     known.sentences.push_back(std::move(sentence));
   };
-  const auto named = [&](std::string_view name) { return std::ranges::equal_range(all, name, {}, &Entry::name); };
+  const auto named = [&](std::string_view name) {  // clang 14 knows no subrange
+    return std::span(std::ranges::lower_bound(all, name, {}, &Entry::name),
+                     std::ranges::upper_bound(all, name, {}, &Entry::name));
+  };
 
   for (std::size_t first = 0, end; first < all.size(); first = end) {
     for (end = first + 1; end < all.size() && all[end].name == all[first].name;) ++end;
