@@ -21,7 +21,7 @@ inline std::string metric_name(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     std::size_t end = i;
     bool bad = false;
-    while (end < text.size() && !good(text[end])) bad = bad || text[end++] != '_';
+    for (; end < text.size() && !good(text[end]); ++end) bad = bad || text[end] != '_';
     if (bad) name += '_';
     else name.append(text.substr(i, end - i));
     i = end;

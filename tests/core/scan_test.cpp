@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/text/scan.h"
+#include "core/text/names.h"
 
 #include <gtest/gtest.h>
 
@@ -49,6 +50,21 @@ TEST(Scan, ParseDouble) {
 }
 
 TEST(Scan, Decimal) { EXPECT_EQ(std::string_view(Decimal(INT64_MIN)), "-9223372036854775808"); }
+
+// Runs of characters that no metric name may have, of any length.
+TEST(MetricName, Cases) {
+  struct Case {
+    const char *text, *name;
+  };
+  for (const auto& c : {Case{"pgfault-huge", "pgfault_huge"},
+                        {"a  b", "a_b"},
+                        {"a_ -b", "a_b"},
+                        {"a__b", "a__b"},
+                        {"\xff\xfe", "_"},
+                        {"", ""},
+                        {"rx (bytes)", "rx_bytes_"}})
+    EXPECT_EQ(metric_name(c.text), c.name);
+}
 
 }  // namespace
 }  // namespace vitald
