@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/metric.h"
 
+#include "core/text/utf8.h"
+
 namespace vitald {
 
 std::string_view to_string(MetricType type) {
@@ -27,8 +29,8 @@ const MetricDesc* DescPool::find(std::string_view name) const {
 const MetricDesc& DescPool::get(std::string_view name, MetricType type, std::string_view help, std::string_view labels,
                                 std::string_view unit, std::string_view source, Shown shown) {
   if (const auto* known = find(name)) return *known;
-  const auto& desc =
-      descs_.emplace_back(MetricDesc{keep(name), type, keep(help), keep(labels), keep(unit), keep(source), shown});
+  const auto& desc = descs_.emplace_back(
+      MetricDesc{keep(name), type, keep(valid_utf8(help)), keep(labels), keep(unit), keep(source), shown});
   by_name_.emplace(desc.name, &desc);
   return desc;
 }

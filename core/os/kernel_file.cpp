@@ -41,8 +41,6 @@ constexpr std::size_t kSysctlBytes = 256;
 // Above every real file (a /proc/interrupts of 1024 CPUs is about 4 MiB); a guard against an endless one.
 constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
 
-bool vanished(int err) { return err == ESRCH || err == ENODEV || err == ENXIO || err == ESTALE; }
-
 int open_kernel_file(const std::string& path) {
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
@@ -88,15 +86,17 @@ Result<std::string_view> KernelFile::read_open() {
 }
 
 Result<std::string_view> KernelFile::read() {
+  if (mounts_.changed(path_)) fd_.reset();
   const bool kept = is_open();
   if (!kept) fd_.reset(open_kernel_file(path_));
   if (!fd_) return fail(from_errno(path_, errno));
   auto text = read_open();
-  if (!text && vanished(text.error().err)) {
-    fd_.reset(kept ? open_kernel_file(path_) : -1);
+  if (!text && kept) {
+    fd_.reset(open_kernel_file(path_));
     if (fd_) text = read_open();
   }
-  if (fd_ && !may_keep_kernel_file(fd_.get())) fd_.reset();
+  // One that cannot be read is not kept, so that the next read is a new open and no second try.
+  if (!text || !may_keep_kernel_file(fd_.get())) fd_.reset();
   return text;
 }
 

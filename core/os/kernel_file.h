@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/os/fd.h"
+#include "core/os/mount_watch.h"
 #include "core/result.h"
 
 namespace vitald {
@@ -36,8 +37,10 @@ class KernelFile {
   explicit KernelFile(std::string path, Read how = Read::whole) : path_(std::move(path)), how_(how) {}
 
   // The whole text. It lies in a buffer of this thread and is valid until the next read on this thread.
-  // Opens on first use; opens again when the object behind the descriptor is gone (ESRCH, ENODEV, ENXIO,
-  // ESTALE). Errors: gone (no such file), denied, io.
+  // Opens on first use. An error on a descriptor that was kept, whichever it is, may be of what is no longer at the
+  // path (a device that went, a FUSE server that died): then it is opened once more. Also after something was mounted
+  // or unmounted, which may be over this path; but not for devices in /sys, where nobody does. Errors: gone (no such
+  // file), denied, io.
   Result<std::string_view> read();
 
   // For a mount table, whose changes the kernel announces through poll(2) (mounts_poll, fs/proc_namespace.c):
@@ -55,6 +58,7 @@ class KernelFile {
   Fd fd_;
   Read how_ = Read::whole;
   std::optional<bool> announces_;  // whether it is one of procfs
+  MountsSince mounts_;             // it was opened
 };
 
 // For what is read once or rarely: open, read, close. The same buffer and the same errors.
