@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -18,9 +19,12 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/os/mount_watch.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
 #include "sensors/read/helper_pool.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 
 namespace vitald {
@@ -81,7 +85,7 @@ static_assert(std::ranges::is_sorted(kLocalTypes));
 constexpr std::int64_t kWaitNs = 100'000'000;
 // The oldest that a table may be of which the kernel announced no change.
 constexpr std::int64_t kTableAgeNs = 5'000'000'000;
-constexpr std::string_view kTimeout = "mountpoint timeout";
+constexpr std::string_view kTimeout = "mountpoint timeout", kHidden = "another file system is mounted there";
 
 struct Usage {
   double size = 0, free = 0, avail = 0, files = 0, files_free = 0;
@@ -99,6 +103,24 @@ std::string error_text(int err) {
   return text;
 }
 
+// The mounts of this process' own namespace by their ids: the superblock, and whether it sees it read-only.
+struct OwnMount {
+  dev_t superblock = 0;
+  bool readonly = false;
+};
+using OwnMounts = std::map<std::uint64_t, OwnMount>;
+
+// Where a path leads. Through the mount's id, which Linux tells since 5.8: the device number of a file is not always
+// its superblock's (btrfs subvolumes). Before, nullopt where that is so, and where the path cannot be looked up.
+std::optional<OwnMount> mount_at(const std::string& path, std::string_view fstype, const OwnMounts& own) {
+  struct statx st {};
+  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) != 0) return std::nullopt;
+  if ((st.stx_mask & STATX_MNT_ID) != 0)
+    if (const auto found = own.find(st.stx_mnt_id); found != own.end()) return found->second;
+  if (fstype == "btrfs" || fstype == "bcachefs" || fstype == "overlay") return std::nullopt;
+  return OwnMount{makedev(st.stx_dev_major, st.stx_dev_minor), true};
+}
+
 void stat_mount(const char* path, Usage& out) {
   struct statfs st {};
   int rc;
@@ -109,8 +131,9 @@ void stat_mount(const char* path, Usage& out) {
     out.error = error_text(errno);
     return;
   }
-  // node_exporter multiplies by f_bsize, not f_frsize; they differ on few file systems, and it is the judge.
-  const auto block = static_cast<double>(st.f_bsize);
+  // statvfs(3): the counts are in units of f_frsize; 0 means f_bsize. node_exporter takes f_bsize always, which makes a
+  // FUSE or network file system with a large preferred block that many times larger; df is the judge.
+  const auto block = static_cast<double>(st.f_frsize > 0 ? st.f_frsize : st.f_bsize);
   out.size = static_cast<double>(st.f_blocks) * block;
   out.free = static_cast<double>(st.f_bfree) * block;
   out.avail = static_cast<double>(st.f_bavail) * block;
@@ -145,15 +168,18 @@ bool has_option(std::string_view options, std::string_view wanted) {
   return false;
 }
 
-bool is_below(std::string_view path, std::string_view directory) {
-  return path.starts_with(directory) &&
-         (directory == "/" || path.size() == directory.size() || path[directory.size()] == '/');
-}
-
-// A statfs that may hang. The helper writes `usage`; nobody else looks before the call is done.
+// A statfs that may hang, as may finding out where the path leads. The helper writes `usage`; nobody else looks before
+// the call is done.
 struct Remote {
-  std::string path;
+  std::string path, fstype;
+  dev_t superblock = 0;
   Usage usage;
+
+  void look(const OwnMounts& own) {
+    const auto there = mount_at(path, fstype, own);
+    if (there && there->superblock != superblock) usage.error = kHidden;
+    else stat_mount(path.c_str(), usage);
+  }
 };
 
 struct Mount {
@@ -161,7 +187,8 @@ struct Mount {
   std::string path;
   bool readonly = false;           // by the table
   bool turned_readonly = false;    // since the table was read
-  bool own_path = false;           // the path leads to this mount's superblock
+  bool hidden = false;             // the path leads to another mount's superblock
+  bool shows_readonly = false;     // statfs tells when the superblock turns read-only: our own mount of it is not
   bool duplicate = false;          // the same labels came before
   std::size_t same_as = SIZE_MAX;  // index of a mount of the same superblock that stands for it
   std::optional<Usage> usage;      // the last known
@@ -179,13 +206,14 @@ class Filesystem final : public Collector {
         timeout_ns_(timeout_ns),
         threads_(threads),
         init_mounts_(host.procfs("1/mountinfo"), KernelFile::Read::records),
-        own_mounts_(host.procfs("self/mountinfo"), KernelFile::Read::records) {}
+        own_mounts_(host.procfs("self/mountinfo"), KernelFile::Read::records),
+        here_("/proc/self/mountinfo", KernelFile::Read::records) {}
 
   Result<> collect(BatchWriter& out) override {
     if (auto read = read_mounts(); !read) return read;
     stat_all();
     for (const auto& mount : mounts_) emit(out, mount);
-    return {};
+    return left_out_.outcome();
   }
 
  private:
@@ -195,7 +223,8 @@ class Filesystem final : public Collector {
   // after a while in any case. It is parsed when it differs.
   Result<> read_mounts() {
     const auto now_ns = host_.clock().boot_ns();
-    const bool quiet = mounts_file_ && mounts_file_->mounts_unchanged();
+    const bool moved = here_changed_.changed("/proc");
+    const bool quiet = mounts_file_ && mounts_file_->mounts_unchanged() && !moved;
     if (quiet && now_ns - read_ns_ < kTableAgeNs) return {};
     mounts_file_ = &init_mounts_;
     auto text = init_mounts_.read();
@@ -206,15 +235,36 @@ class Filesystem final : public Collector {
     }
     if (!text) return mounts_file_ = nullptr, fail(text.error());
     read_ns_ = now_ns;
-    if (*text == table_) return {};
-    if (auto parsed = parse(*text); !parsed) return mounts_file_ = nullptr, parsed;
+    if (*text == table_ && !text->empty() && !moved) return {};
+    if (trim(*text).empty())
+      return mounts_file_ = nullptr, fail(Errc::malformed, "mountinfo: empty, at least '/' expected");
     table_ = *text;
+    read_own_mounts();
+    parse(table_);
     return {};
+  }
+
+  // Of this process' own namespace, where paths lead, whatever table is shown.
+  void read_own_mounts() {
+    auto own = std::make_shared<OwnMounts>();
+    if (const auto text = here_.read()) {
+      for (std::string_view rest = *text; !rest.empty();) {
+        auto line = take_line(rest);
+        std::string_view before[6];
+        for (auto& field : before) field = take_until(line, ' ');
+        auto number = before[2];
+        const auto id = parse_u64(before[0]);
+        const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
+        if (id && major && minor) (*own)[*id] = {makedev(*major, *minor), has_option(before[5], "ro")};
+      }
+    }
+    own_ = std::move(own);
   }
 
   // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
   // id parent major:minor root mountpoint options optional-fields... - type source super-options
-  Result<> parse(std::string_view text) {
+  void parse(std::string_view text) {
+    left_out_ = {};
     std::vector<Mount> mounts;
     std::vector<std::string> can_block;  // mount points of all file systems that can, whether shown or not
     std::set<std::tuple<std::string, std::string, std::string>> seen;
@@ -227,10 +277,13 @@ class Filesystem final : public Collector {
       while (!rest.empty() && !rest.starts_with("- ")) take_until(rest, ' ');
       auto number = before[2];
       const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
-      if (!take_prefix(rest, "- ") || !major || !minor)
-        return fail(Errc::malformed, fmt::format("mountinfo: '{}': 'id parent major:minor root mountpoint options ... "
-                                                 "- type source options' expected",
-                                                 line));
+      if (!take_prefix(rest, "- ") || !major || !minor) {
+        left_out_.add({Errc::malformed, 0,
+                       fmt::format("mountinfo: '{}': 'id parent major:minor root mountpoint options ... "
+                                   "- type source options' expected",
+                                   line)});
+        continue;
+      }
       const auto type = take_until(rest, ' '), source = take_until(rest, ' '), super = take_until(rest, ' ');
 
       Mount m;
@@ -240,14 +293,14 @@ class Filesystem final : public Collector {
       std::string point(before[4]);
       replace_all(point, "\\040", " ");
       replace_all(point, "\\011", "\t");
-      m.mountpoint = valid_utf8(strip_root(point));
+      m.mountpoint = valid_utf8(path_on_host(host_.roots().root, point));
       // Below such a mount even the path of a local one leads through it. Parents come first in the table.
       const auto decoded = unescape(before[4]);
       const bool local = std::ranges::binary_search(kLocalTypes, type) &&
                          std::ranges::none_of(can_block, [&](const auto& above) { return is_below(decoded, above); });
       if (!local) can_block.push_back(decoded);
       if (points_.ignored(m.mountpoint) || types_.ignored(m.fstype)) continue;
-      m.path = host_.rootfs(strip_root(decoded));
+      m.path = host_.rootfs(path_on_host(host_.roots().root, decoded));
       m.major = std::to_string(*major);
       m.minor = std::to_string(*minor);
       m.readonly = has_option(before[5], "ro") || has_option(super, "ro") || has_option(super, "emergency_ro");
@@ -255,29 +308,33 @@ class Filesystem final : public Collector {
 
       if (local) {
         // One statfs serves all bind mounts of a superblock, unless project quotas give directories sizes
-        // of their own. The path must lead to that superblock: another mount may lie above it, and for a
-        // stranger to this device number (btrfs subvolumes) there is only the path.
+        // of their own. The path must lead to that superblock: another mount may lie above it, for everybody or only
+        // for us (ProtectHome= of a unit, a container that has not got the mount). The numbers of that one are not
+        // this one's.
         const bool quotas = super.find("quota") != std::string_view::npos && !has_option(super, "noquota");
-        struct stat st {};
-        if (::stat(m.path.c_str(), &st) == 0 && st.st_dev == makedev(*major, *minor)) {
-          const auto [it, first] = superblocks.try_emplace(
-              {std::string(before[2]), quotas ? std::string(before[3]) : std::string()}, mounts.size());
-          if (!first) m.same_as = it->second;
-          m.own_path = true;
+        if (const auto there = mount_at(m.path, type, *own_)) {
+          m.hidden = there->superblock != makedev(*major, *minor);
+          m.shows_readonly = !m.hidden && !there->readonly;
+          const auto key = std::pair(std::string(before[2]), quotas ? std::string(before[3]) : std::string());
+          if (!m.hidden) {
+            const auto [it, first] = superblocks.try_emplace(key, mounts.size());
+            if (!first) m.same_as = it->second;
+          }
         }
       } else {
-        adopt_remote(m);
+        adopt_remote(m, makedev(*major, *minor));
       }
       mounts.push_back(std::move(m));
     }
     mounts_ = std::move(mounts);
-    return {};
   }
 
   // A mount that was there before keeps its call in flight and its last numbers.
-  void adopt_remote(Mount& m) {
+  void adopt_remote(Mount& m, dev_t superblock) {
     for (auto& old : mounts_) {
-      if (!old.remote || old.path != m.path || old.device != m.device || old.fstype != m.fstype) continue;
+      if (!old.remote || old.path != m.path || old.device != m.device || old.fstype != m.fstype ||
+          old.remote->superblock != superblock)
+        continue;
       m.remote = std::move(old.remote);
       m.call = std::move(old.call);
       m.called_ns = old.called_ns;
@@ -286,13 +343,8 @@ class Filesystem final : public Collector {
     }
     m.remote = std::make_shared<Remote>();
     m.remote->path = m.path;
-  }
-
-  std::string strip_root(std::string_view point) const {
-    const std::string_view root = host_.roots().root;
-    if (root == "/") return std::string(point);
-    take_prefix(point, root);
-    return std::string(point.empty() ? "/" : point);
+    m.remote->fstype = m.fstype;
+    m.remote->superblock = superblock;
   }
 
   void stat_all() {
@@ -302,7 +354,7 @@ class Filesystem final : public Collector {
       settle(m);
       if (!m.remote || m.call) continue;
       if (!helpers_) helpers_.emplace(threads_);
-      m.call = helpers_->submit([remote = m.remote] { stat_mount(remote->path.c_str(), remote->usage); });
+      m.call = helpers_->submit([remote = m.remote, own = own_] { remote->look(*own); });
       m.called_ns = now;
       calls.push_back(m.call);
     }
@@ -311,11 +363,13 @@ class Filesystem final : public Collector {
       if (m.same_as != SIZE_MAX) {
         m.usage = mounts_[m.same_as].usage;
         m.turned_readonly = mounts_[m.same_as].turned_readonly;
-      } else {
-        if (!m.usage) m.usage.emplace();
-        stat_mount(m.path.c_str(), *m.usage);
-        m.turned_readonly = m.own_path && m.usage->error.empty() && m.usage->readonly && !m.readonly;
+        continue;
       }
+      if (!m.usage) m.usage.emplace();
+      if (m.hidden) m.usage->error = kHidden;
+      else stat_mount(m.path.c_str(), *m.usage);
+      // What statfs says of our own mount may be true of that one alone (ProtectSystem=strict, a read-only /host).
+      m.turned_readonly = m.shows_readonly && m.usage->error.empty() && m.usage->readonly && !m.readonly;
     }
     if (!calls.empty()) helpers_->wait(calls, kWaitNs);
     for (auto& m : mounts_) {
@@ -354,7 +408,10 @@ class Filesystem final : public Collector {
   NameFilter points_, types_;
   std::int64_t timeout_ns_;
   std::size_t threads_;
-  KernelFile init_mounts_, own_mounts_;
+  KernelFile init_mounts_, own_mounts_, here_;
+  MountsSince here_changed_;
+  std::shared_ptr<const OwnMounts> own_ = std::make_shared<OwnMounts>();
+  LeftOut left_out_;                   // of the table
   KernelFile* mounts_file_ = nullptr;  // the one that gave the table; null: none did
   std::int64_t read_ns_ = 0;
   std::string table_;

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/os/fd.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -279,7 +280,8 @@ class Perf final : public Collector {
     if (!text) return fail(text.error());
     const auto id = parse_u64(trim(*text));
     if (!id) return malformed(below, trim(*text), "a number");
-    add(pool_->get("node_perf_" + group + "_" + std::string(event), counter, "Perf tracepoint " + flag, "cpu"),
+    add(pool_->get("node_perf_" + metric_name(group + "_" + std::string(event)), counter, "Perf tracepoint " + flag,
+                   "cpu"),
         PERF_TYPE_TRACEPOINT, *id, cpus, err);
     return {};
   }

@@ -20,7 +20,9 @@
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/paced_read.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -76,6 +78,7 @@ struct Element {
   std::string sensor;  // the label
   const MetricDesc* desc = nullptr;
   Op op = Op::raw;
+  Quantity quantity = Quantity::other;
   // An attribute that is in hwmonN and in hwmonN/device: the second one counts while it can be read.
   std::string path, other_path;
 
@@ -95,21 +98,24 @@ using Values = std::vector<double>;
 
 class ChipFiles {
  public:
-  explicit ChipFiles(const std::vector<Element>& elements) {
+  ChipFiles(const std::string& directory, const std::vector<Element>& elements) : power_(directory + "/device") {
     for (const auto& e : elements)
-      files_.push_back(
-          {KernelFile(e.path), e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op});
+      files_.push_back({KernelFile(e.path),
+                        e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op,
+                        e.quantity});
   }
   void read(Values& out) {
-    out.resize(files_.size());
+    out.assign(files_.size(), std::numeric_limits<double>::quiet_NaN());
+    if (power_.asleep()) return;  // a read would wake it
     for (std::size_t i = 0; i < files_.size(); ++i) {
       auto& file = files_[i];
       auto text = file.file.read();
       if (!text && file.other) text = file.other->read();
-      out[i] = std::numeric_limits<double>::quiet_NaN();
       if (!text) continue;
       while (text->ends_with('\n')) text->remove_suffix(1);
       const auto number = parse_double(*text);
+      if (number && file.quantity != Quantity::other && is_no_reading(file.quantity, apply(file.op, *number), 1, false))
+        continue;
       if (number) out[i] = apply(file.op, *number);
       else if (file.op == Op::is_one) out[i] = 0;
     }
@@ -120,14 +126,18 @@ class ChipFiles {
     KernelFile file;
     std::optional<KernelFile> other;
     Op op;
+    Quantity quantity;
   };
   std::vector<File> files_;
+  PowerState power_;
 };
 
 struct Chip {
   explicit Chip(Description d)
       : about(std::move(d)),
-        read([files = std::make_shared<ChipFiles>(about.elements)](Values& out) { files->read(out); }) {}
+        read([files = std::make_shared<ChipFiles>(about.id.directory, about.elements)](Values& out) {
+          files->read(out);
+        }) {}
   Description about;
   PacedRead<Values> read;
 };
@@ -277,10 +287,12 @@ class Hwmon final : public Collector {
     if (property == "beep") return gauge(name + "_enabled", "Hardware monitor sensor has beeping enabled", Op::raw);
     if (type == "in" || type == "cpu")
       return gauge(name + "_volts", fmt::format("Hardware monitor for voltage ({})", property), Op::milli, "volts");
-    if (type == "temp" && property != "type")
+    if (type == "temp" && property != "type") {
+      e.quantity = property == "offset" || property.ends_with("alarm") ? Quantity::other : Quantity::celsius;
       return gauge(name + "_celsius",
                    fmt::format("Hardware monitor for temperature ({})", property.empty() ? "input" : property),
                    Op::milli, "celsius");
+    }
     if (type == "curr")
       return gauge(name + "_amps", fmt::format("Hardware monitor for current ({})", property), Op::milli, "amperes");
     if (type == "energy") {
@@ -306,9 +318,11 @@ class Hwmon final : public Collector {
                       "percentage) ({})",
                       property),
           Op::micro, "ratio");
-    if (type == "fan" && (property == "input" || property == "min" || property == "max" || property == "target"))
+    if (type == "fan" && (property == "input" || property == "min" || property == "max" || property == "target")) {
+      e.quantity = Quantity::rpm;
       return gauge(name + "_rpm", fmt::format("Hardware monitor for fan revolutions per minute ({})", property),
                    Op::raw);
+    }
     if (type == "freq" && property == "input") {
       if (!label) return false;
       e.sensor = clean_metric_name(*label);

@@ -28,7 +28,10 @@
 #include "sensors/hwmon/sensor_state.h"
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/name_filter.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/paced_read.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -64,6 +67,9 @@ constexpr FlagSpec kFlags[] = {
     {"collector.sensors.config-file", FlagType::text, "",
      "libsensors configuration to use instead of /etc/sensors3.conf and /etc/sensors.d"},
 };
+
+constexpr std::string_view kOthersFlags[] = {"collector.hwmon.chip-exclude", "collector.hwmon.chip-include",
+                                             "collector.hwmon.sensor-exclude", "collector.hwmon.sensor-include"};
 
 constexpr std::int64_t kRescanNs = 60 * kSecond;
 constexpr std::int64_t kGiveUpNs = 60 * kSecond;
@@ -182,11 +188,18 @@ Computed compare(const sensors_chip_name* chip, const Subfeature& sub) {
 // Runs on a helper: sensors_get_value only reads libsensors' tables, so several threads may.
 class ChipReader {
  public:
-  ChipReader(std::shared_ptr<Library> library, const sensors_chip_name* chip, std::vector<Subfeature> subfeatures)
-      : library_(std::move(library)), chip_(chip), subfeatures_(std::move(subfeatures)) {}
+  ChipReader(std::shared_ptr<Library> library, const sensors_chip_name* chip, const std::string& directory,
+             std::vector<Subfeature> subfeatures)
+      : library_(std::move(library)),
+        chip_(chip),
+        power_(directory + "/device"),
+        subfeatures_(std::move(subfeatures)) {}
 
   void read(Reading& out) {
     out.values.assign(subfeatures_.size(), SensorLimits::kNone);
+    out.computed = computed_;
+    out.computed.resize(subfeatures_.size(), Computed::unknown);
+    if (power_.asleep()) return;  // a read would wake it
     const auto before = SystemClock::read(CLOCK_BOOTTIME);
     for (std::size_t i = 0; i < subfeatures_.size(); ++i)
       if (double v = 0; sensors_get_value(chip_, subfeatures_[i].number, &v) == 0) out.values[i] = v;
@@ -202,6 +215,7 @@ class ChipReader {
  private:
   std::shared_ptr<Library> library_;
   const sensors_chip_name* chip_;
+  PowerState power_;
   std::vector<Subfeature> subfeatures_;
   std::vector<Computed> computed_;
 };
@@ -226,8 +240,13 @@ const Kind* kind_of(sensors_feature_type type) {
 
 class Sensors final : public Collector {
  public:
-  Sensors(const Host& host, std::string config)
-      : host_(host), class_(host.sysfs("class/hwmon")), config_(std::move(config)), helpers_(4) {}
+  Sensors(const Host& host, std::string config, NameFilter chips, NameFilter sensors)
+      : host_(host),
+        class_(host.sysfs("class/hwmon")),
+        config_(std::move(config)),
+        chip_filter_(std::move(chips)),
+        sensor_filter_(std::move(sensors)),
+        helpers_(4) {}
 
   Result<> collect(BatchWriter& out) override {
     const auto now = host_.clock().boot_ns();
@@ -266,7 +285,8 @@ class Sensors final : public Collector {
     int at = 0;
     while (const auto* name = sensors_get_detected_chips(nullptr, &at)) {
       const auto id = std::ranges::find_if(known_, [&](const HwmonChip& chip) { return is_at(chip, name->path); });
-      if (id != known_.end()) add(*library, name, *id);
+      // What the administrator keeps hwmon from reading (a bus that hangs, a disk that must sleep) is not read here.
+      if (id != known_.end() && !chip_filter_.ignored(id->chip)) add(*library, name, *id);
     }
     stale_ = false;
     return {};
@@ -298,6 +318,7 @@ class Sensors final : public Collector {
       // libsensors calls one cpu0_vid that is cpu0 to hwmon.
       const auto parts = split_sensor_file(feature->name);
       sensor.name = fmt::format("{}{}", parts.type, parts.number);
+      if (sensor_filter_.ignored(id.chip + ";" + sensor.name)) continue;
       const std::unique_ptr<char, Call<&free>> label(sensors_get_label(name, feature));
       sensor.label = label ? label.get() : feature->name;
       int subfeature_at = 0;
@@ -317,13 +338,13 @@ class Sensors final : public Collector {
       }
       all.push_back(std::move(sensor));
     }
-    add_ignored(name->path, all);
+    add_ignored(name->path, id, all);
     chips_.emplace_back(id, text, adapter ? adapter : "", std::move(all),
-                        std::make_shared<ChipReader>(library, name, std::move(subfeatures)));
+                        std::make_shared<ChipReader>(library, name, id.directory, std::move(subfeatures)));
   }
 
   // What has a value in the folder but is not among libsensors' features was ignored.
-  static void add_ignored(const std::string& directory, std::vector<Sensor>& all) {
+  void add_ignored(const std::string& directory, const HwmonChip& id, std::vector<Sensor>& all) const {
     const auto names = list_directory(directory);
     if (!names) return;
     for (const auto& name : *names) {
@@ -332,12 +353,20 @@ class Sensors final : public Collector {
       const auto* kind = std::ranges::find(kKinds, file.type, &Kind::file_type);
       auto sensor = fmt::format("{}{}", file.type, file.number);
       if (kind == std::end(kKinds) || std::ranges::find(all, sensor, &Sensor::name) != all.end()) continue;
+      if (sensor_filter_.ignored(id.chip + ";" + sensor)) continue;
       Sensor ignored;
       ignored.kind = kind;
       ignored.name = ignored.label = std::move(sensor);
       ignored.ignored = true;
       all.push_back(std::move(ignored));
     }
+  }
+
+  static double plausible(const Sensor& sensor, double v, bool limit) {
+    const auto quantity = sensor.kind->type == SENSORS_FEATURE_TEMP  ? Quantity::celsius
+                          : sensor.kind->type == SENSORS_FEATURE_FAN ? Quantity::rpm
+                                                                     : Quantity::other;
+    return is_no_reading(quantity, v, sensor.kind->kernel_units, limit) ? SensorLimits::kNone : v;
   }
 
   static void emit(BatchWriter& out, Chip& chip, std::int64_t now) {
@@ -352,8 +381,9 @@ class Sensors final : public Collector {
               kComputed[static_cast<std::size_t>(computed)], sensor.ignored ? "true" : "false");
       if (sensor.ignored) continue;
       SensorLimits limits;
-      if (sensor.value != SIZE_MAX) limits.value = reading->values[sensor.value];
-      for (const auto& [member, index] : sensor.fields) limits.*member = reading->values[index];
+      if (sensor.value != SIZE_MAX) limits.value = plausible(sensor, reading->values[sensor.value], false);
+      for (const auto& [member, index] : sensor.fields)
+        limits.*member = plausible(sensor, reading->values[index], true);
       // A sensor that says it is broken has no value worth showing.
       const bool broken = limits.fault == limits.fault && limits.fault != 0;
       if (sensor.kind->desc && !std::isnan(limits.value) && !broken)
@@ -371,6 +401,7 @@ class Sensors final : public Collector {
   const Host& host_;
   KernelDir class_;
   std::string config_;
+  NameFilter chip_filter_, sensor_filter_;
   HelperPool helpers_;
   std::vector<HwmonChip> known_;
   std::vector<Chip> chips_;
@@ -384,12 +415,24 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   const auto entries = list_directory(path);
   if (!entries) return absent_when_gone(entries.error());
   if (entries->empty()) return fail(Errc::absent, path + ": this machine has no hardware monitoring chip");
-  return std::make_unique<Sensors>(host, std::string(options.text("collector.sensors.config-file")));
+  const auto filter = [&](std::string_view what) {
+    const auto text = [&](std::string_view flag) {
+      return options.spec(flag) ? options.text(flag) : std::string_view();
+    };
+    return NameFilter::make(text(fmt::format("collector.hwmon.{}-exclude", what)),
+                            text(fmt::format("collector.hwmon.{}-include", what)));
+  };
+  auto chips = filter("chip");
+  if (!chips) return fail(chips.error());
+  auto sensors = filter("sensor");
+  if (!sensors) return fail(sensors.error());
+  return std::make_unique<Sensors>(host, std::string(options.text("collector.sensors.config-file")), std::move(*chips),
+                                   std::move(*sensors));
 }
 
 }  // namespace
 
 extern const CollectorInfo collector_sensors;
-const CollectorInfo collector_sensors{kMetrics, kFlags, make};
+const CollectorInfo collector_sensors{kMetrics, kFlags, make, kOthersFlags};
 
 }  // namespace vitald

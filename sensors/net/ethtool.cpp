@@ -21,6 +21,7 @@
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/netlink.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -134,6 +135,7 @@ std::string text_of(const char (&field)[N]) {
 // What changes only when somebody sets it, and what the statistics are called.
 struct Device {
   std::string name;
+  PowerState power;
   std::optional<ethtool_cmd> link;
   std::optional<std::array<std::string, 5>> driver;  // bus, driver, expansion ROM, firmware, version
   std::vector<const MetricDesc*> statistics;         // null: not asked for
@@ -152,11 +154,13 @@ class Ethtool final : public Collector {
     if (!socket_) socket_.reset(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket_) return fail(from_errno("socket(AF_INET)", errno));
     const auto now_ns = host_.clock().boot_ns();
-    if (watch_.changed() || !read_ || now_ns - read_ns_ > kRereadNs) {
+    if (watch_.changed() || !read_ || std::ranges::any_of(asleep_, [](auto& power) { return !power.asleep(); }) ||
+        now_ns - read_ns_ > kRereadNs) {
       read_ns_ = now_ns;
       if (auto done = describe_all(); !done) return done;
     }
-    for (const auto& device : devices_) emit(device, out);
+    for (auto& device : devices_)
+      if (!device.power.asleep()) emit(device, out);
     return {};
   }
 
@@ -172,11 +176,17 @@ class Ethtool final : public Collector {
   Result<> describe_all() {
     read_ = false;
     devices_.clear();
+    asleep_.clear();
     const auto names = list_directory(folder_);
     if (!names) return absent_when_gone(names.error());
     for (const auto& name : *names) {
       if (name == "bonding_masters" || devices_filter_.ignored(name)) continue;
-      Device d{name, std::nullopt, std::nullopt, {}};
+      Device d{name, PowerState(folder_ + "/" + name + "/device"), std::nullopt, std::nullopt, {}};
+      // Every question resumes a device that sleeps (since Linux 5.15). It is described when it is awake.
+      if (d.power.asleep()) {
+        asleep_.push_back(std::move(d.power));
+        continue;
+      }
       ethtool_cmd link{};
       link.cmd = ETHTOOL_GSET;
       if (ask(name, &link)) d.link = link;
@@ -284,6 +294,7 @@ class Ethtool final : public Collector {
   Fd socket_;
   LinkWatch watch_;
   std::vector<Device> devices_;
+  std::vector<PowerState> asleep_;  // of those that could not be described
   bool read_ = false;
   std::int64_t read_ns_ = 0;
   std::vector<std::uint64_t> values_;

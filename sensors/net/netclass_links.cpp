@@ -20,6 +20,7 @@
 #include "core/os/fd.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/netlink.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -243,6 +244,7 @@ class NetclassLinks final : public Collector {
 
   // A speed that the driver does not know is left out: node_exporter makes 5.4e14 of it.
   void read_settings(Link& link) {
+    if (PowerState(folder_ + link.name + "/device").asleep()) return;  // the question would resume it
     if (!socket_) socket_.reset(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ethtool_cmd command{};
     command.cmd = ETHTOOL_GSET;

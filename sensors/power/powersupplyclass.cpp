@@ -12,6 +12,7 @@
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/paced_read.h"
 
 namespace vitald {
@@ -107,6 +108,16 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of power supplies to ignore for powersupplyclass collector."},
 };
 
+// 65535 minutes is a smart battery's word for "unknown" (SBS 1.1, 5.1.12).
+constexpr double kUnknownSeconds = 65535 * 60;
+
+// What the supply's firmware says instead of "not known". Only what has no sign may not be -1.
+bool is_known(const Row& row, double v) {
+  if (row.file.starts_with("temp")) return !is_no_reading(Quantity::celsius, v, row.divisor, false);
+  if (row.file.starts_with("time_to_") && v >= kUnknownSeconds) return false;
+  return !is_no_reading(Quantity::other, v, row.divisor, row.divisor == 1);
+}
+
 struct Reading {
   std::array<std::optional<double>, std::size(kRows)> numbers;
   std::array<std::string, std::size(kTexts)> texts;
@@ -133,8 +144,12 @@ class Supply {
         out.numbers[i].reset();
         const auto text = files->numbers[i].text();
         if (!text) continue;  // not supported by this supply, or not now (ENODATA, ENODEV)
-        if (const auto n = parse_i64(*text)) out.numbers[i] = static_cast<double>(*n) / kRows[i].divisor;
-        else out.problems.push_back(malformed(files->numbers[i].path(), *text, "a number").value());
+        if (const auto n = parse_i64(*text)) {
+          const double v = static_cast<double>(*n) / kRows[i].divisor;
+          if (is_known(kRows[i], v)) out.numbers[i] = v;
+        } else {
+          out.problems.push_back(malformed(files->numbers[i].path(), *text, "a number").value());
+        }
       }
       for (std::size_t i = 0; i < std::size(kTexts); ++i) out.texts[i] = files->texts[i].text().value_or("");
     };

@@ -7,6 +7,7 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -25,28 +26,6 @@ constexpr FlagSpec kFlags[] = {
     {"collector.rapl.enable-zone-label", FlagType::boolean, "false",
      "One metric node_rapl_joules_total with the zone as a label, instead of one metric for each zone"},
 };
-
-// What cannot be in a metric name becomes '_', together with the '_' around it.
-std::string sanitize(std::string_view name) {
-  std::string out;
-  for (std::size_t i = 0; i < name.size();) {
-    const auto valid = [&](std::size_t at) {
-      const char c = name[at];
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    };
-    if (valid(i)) {
-      out += name[i++];
-      continue;
-    }
-    std::size_t end = i;
-    bool replace = false;
-    for (; end < name.size() && !valid(end); ++end) replace |= name[end] != '_';
-    if (replace) out += '_';
-    else out += name.substr(i, end - i);
-    i = end;
-  }
-  return out;
-}
 
 class Rapl final : public Collector {
  public:
@@ -106,7 +85,7 @@ class Rapl final : public Collector {
       if (index) zone.name.resize(bar);
       zone.index = index ? *index : used[zone.name];
       used[zone.name] = zone.index + 1;
-      zone.desc = &descs_->get(fmt::format("node_rapl_{}_joules_total", sanitize(zone.name)), MetricType::counter,
+      zone.desc = &descs_->get(fmt::format("node_rapl_{}_joules_total", metric_name(zone.name)), MetricType::counter,
                                fmt::format("Current RAPL {} value in joules", zone.name), "index,path", "joules",
                                "/sys/class/powercap/*/energy_uj");
       zone.energy = KernelFile(zone.path + "/energy_uj");

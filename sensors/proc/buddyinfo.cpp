@@ -3,16 +3,15 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
 
 using enum MetricType;
 
-constexpr MetricDesc kMetrics[] = {
-    {"node_buddyinfo_blocks", gauge, "Count of free blocks according to size.", "node,zone,size", "",
-     "/proc/buddyinfo"},
-};
+constexpr MetricDesc kBlocks{"node_buddyinfo_blocks", gauge, "Count of free blocks according to size.",
+                             "node,zone,size",        "",    "/proc/buddyinfo"};
 
 class Buddyinfo final : public Collector {
  public:
@@ -22,6 +21,8 @@ class Buddyinfo final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "'Node N, zone NAME' and numbers");
+    LeftOut left_out;
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -29,15 +30,21 @@ class Buddyinfo final : public Collector {
       take_word(words);
       auto node = take_word(words);
       node = take_until(node, ',');
-      if (take_word(words) != "zone") return malformed(file_.path(), line, "'Node N, zone NAME' and numbers");
+      if (take_word(words) != "zone") {
+        left_out.add(malformed(file_.path(), line, "'Node N, zone NAME' and numbers"));
+        continue;
+      }
       const auto zone = take_word(words);
       for (unsigned order = 0; !trim(words).empty(); ++order) {
         const auto n = take_u64(words);
-        if (!n) return malformed(file_.path(), line, "'Node N, zone NAME' and numbers");
-        out.set(kMetrics[0], static_cast<double>(*n), node, zone, Decimal(order));
+        if (!n) {
+          left_out.add(malformed(file_.path(), line, "'Node N, zone NAME' and numbers"));
+          break;
+        }
+        out.set(kBlocks, static_cast<double>(*n), node, zone, Decimal(order));
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -49,6 +56,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_buddyinfo;
-const CollectorInfo collector_buddyinfo{kMetrics, {}, make};
+const CollectorInfo collector_buddyinfo{std::span(&kBlocks, 1), {}, make};
 
 }  // namespace vitald

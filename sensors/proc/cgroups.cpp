@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -15,6 +16,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cgroups_enabled", gauge, "Current cgroup number of the subsystem.", "subsys_name", "", "/proc/cgroups"},
 };
 
+constexpr const MetricDesc &kCgroups = kMetrics[0], &kEnabled = kMetrics[1];
+
 class Cgroups final : public Collector {
  public:
   explicit Cgroups(const Host& host) : file_(host.procfs("cgroups")) {}
@@ -23,6 +26,8 @@ class Cgroups final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a line of names");
+    LeftOut left_out;
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -31,11 +36,14 @@ class Cgroups final : public Collector {
       const auto name = take_word(words);
       take_u64(words);
       const auto cgroups = take_u64(words), enabled = take_u64(words);
-      if (!cgroups || !enabled) return malformed(file_.path(), line, "a name and three numbers");
-      out.set(kMetrics[0], static_cast<double>(*cgroups), name);
-      out.set(kMetrics[1], static_cast<double>(*enabled), name);
+      if (!cgroups || !enabled) {
+        left_out.add(malformed(file_.path(), line, "a name and three numbers"));
+        continue;
+      }
+      out.set(kCgroups, static_cast<double>(*cgroups), name);
+      out.set(kEnabled, static_cast<double>(*enabled), name);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

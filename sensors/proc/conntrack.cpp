@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -48,14 +49,16 @@ class Conntrack final : public Collector {
         stats_(host.procfs("net/stat/nf_conntrack"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
+    LeftOut left_out;
     for (std::size_t i = 0; i < std::size(sysctls_); ++i) {
       const auto text = sysctls_[i].read();
-      if (!text) return absent_when_gone(text.error());
-      const auto n = parse_u64(trim(*text));
-      if (!n) return malformed(sysctls_[i].path(), trim(*text), "a number");
-      out.set(kMetrics[i], static_cast<double>(*n));
+      if (!text && text.error().kind == Errc::gone) return absent_when_gone(text.error());
+      const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
+      if (n) out.set(kMetrics[i], static_cast<double>(*n));
+      else left_out.add(text ? malformed(sysctls_[i].path(), trim(*text), "a number").value() : text.error());
     }
-    return collect_stats(out);
+    left_out.add(collect_stats(out));
+    return left_out.outcome();
   }
 
  private:

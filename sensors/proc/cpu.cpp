@@ -11,7 +11,9 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/proc/cpuinfo.h"
+#include "sensors/read/cpu_list.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/shared_file.h"
 
@@ -74,21 +76,6 @@ struct CpuTicks {
   std::uint64_t ticks[kColumns] = {};
 };
 
-std::vector<std::uint64_t> parse_cpu_list(std::string_view text, bool& ok) {  // "1,3-5,9"
-  std::vector<std::uint64_t> cpus;
-  for (std::string_view rest = trim(text); !rest.empty();) {
-    auto range = take_until(rest, ',');
-    const auto first = parse_u64(take_until(range, '-'));
-    const auto last = range.empty() ? first : parse_u64(range);
-    if (!first || !last || *last < *first || *last > 65535) {
-      ok = false;
-      return cpus;
-    }
-    for (auto cpu = *first; cpu <= *last; ++cpu) cpus.push_back(cpu);
-  }
-  return cpus;
-}
-
 // What can change only when a CPU comes or goes: read again when the kernel's lists of CPUs change.
 class Topology {
  public:
@@ -118,15 +105,24 @@ class Topology {
     online_cpus_.clear();
     const auto names = list_directory(folder_);
     if (!names) return;  // an old or foreign tree without CPUs: nothing to say
-    bool first = true, has_online = false;
+    // Every kernel has the list of the CPUs that are there beside it; trees of fixtures may not.
+    const bool whole = read_kernel_file(folder_ + "/present").has_value();
+    const auto text = read_kernel_file(folder_ + "/online");
+    const auto listed = text && whole ? parse_cpu_list(*text) : std::nullopt;
     for (const auto& name : *names) {
       std::string_view number = name;
-      if (!take_prefix(number, "cpu") || number.empty() || number.front() < '0' || number.front() > '9') continue;
+      const auto id = take_prefix(number, "cpu") ? parse_u64(number) : std::nullopt;
+      if (!id) continue;
       const auto cpu = folder_ + "/" + name;
-      const auto online = read_kernel_file(cpu + "/online");
-      if (first) has_online = online.has_value();  // a boot CPU that cannot be taken out has no such file
-      first = false;
-      if (has_online) online_cpus_.push_back({std::string(number), online && trim(*online) == "1"});
+      // One that cannot be taken out has no such file: cpu0 on x86 since Linux 6.5, or all without
+      // CONFIG_HOTPLUG_CPU. The kernel's list of those online has it.
+      if (const auto online = read_kernel_file(cpu + "/online")) {
+        online_cpus_.push_back({std::string(number), trim(*online) == "1"});
+      } else if (online.error().kind != Errc::gone) {
+        out.problem(online.error());
+      } else if (listed) {
+        online_cpus_.push_back({std::string(number), std::ranges::find(*listed, *id) != listed->end()});
+      }
       add_throttles(cpu);
     }
     scan_isolated(out);
@@ -179,9 +175,8 @@ class Topology {
     const auto path = folder_ + "/isolated";
     const auto text = read_kernel_file(path);
     if (!text) return;  // before 4.1 there is no such file
-    bool ok = true;
-    isolated_ = parse_cpu_list(*text, ok);
-    if (!ok) out.problem({Errc::malformed, 0, fmt::format("{}: '{}': a list like 1,3-5 expected", path, trim(*text))});
+    if (auto cpus = parse_cpu_list(*text)) isolated_ = std::move(*cpus);
+    else out.problem(malformed(path, trim(*text), "a list like 1,3-5").value());
   }
 
   std::string folder_, before_, now_;
@@ -252,7 +247,8 @@ class Cpu final : public Collector {
   Result<> collect_stat(BatchWriter& out) {
     auto text = stat_.read();
     if (!text) return fail(text.error());
-    Result<> outcome;
+    if (is_blank(*text)) return malformed(stat_.path(), "", "lines 'cpuN' and numbers");
+    LeftOut left_out;
     now_.clear();
     while (text->starts_with("cpu")) {
       const auto line = take_line(*text);
@@ -267,9 +263,7 @@ class Cpu final : public Collector {
       }
       const bool torn = row.columns < kColumns ? !trim(rest).empty() : !(rest.empty() || is_blank(rest.front()));
       if (!cpu || torn || row.columns == 0) {
-        if (outcome)
-          outcome =
-              fail(Errc::malformed, fmt::format("{}: '{}': 'cpuN' and up to 10 numbers expected", stat_.path(), line));
+        left_out.add(malformed(stat_.path(), line, "'cpuN' and up to 10 numbers"));
         continue;
       }
       row.cpu = *cpu;
@@ -278,7 +272,7 @@ class Cpu final : public Collector {
       now_.push_back(row);
     }
     before_.swap(now_);
-    return outcome;
+    return left_out.outcome();
   }
 
   // A counter never runs backwards: the old value stays until the new one has passed it.
@@ -316,12 +310,15 @@ class Cpu final : public Collector {
       if (!config_.frequency) rest = kept_cpuinfo_.assign(*text);
     }
     const auto start = trim(rest.substr(0, 80));
-    bool first = true;
+    bool first = true, any = false;
+    LeftOut left_out;
     while (const auto info = take_cpuinfo(rest)) {
       const auto cpu = parse_u64(info->processor);
-      if (!cpu)
-        return fail(Errc::malformed,
-                    fmt::format("{}: 'processor: {}': a number expected", cpuinfo_.path(), info->processor));
+      if (!cpu) {
+        left_out.add(malformed(cpuinfo_.path(), "processor: " + std::string(info->processor), "a number"));
+        any = true;
+        continue;
+      }
       const Decimal number(*cpu);
       out.set(kInfo, 1, info->package, info->core, number, info->vendor, info->family, info->model, info->model_name,
               info->microcode, info->stepping, info->cache_size);
@@ -334,9 +331,9 @@ class Cpu final : public Collector {
         if (config_.bugs) config_.bugs->emit(out, kBugInfo, info->bugs);
       }
     }
-    if (first)
+    if (first && !any)
       return fail(Errc::malformed, fmt::format("{}: '{}': a 'processor' line expected", cpuinfo_.path(), start));
-    return {};
+    return left_out.outcome();
   }
   Config config_;
   SharedFile stat_;

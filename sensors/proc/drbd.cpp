@@ -5,6 +5,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -84,6 +85,7 @@ constexpr Pair kPairs[] = {
 constexpr MetricDesc kMetrics[] = {
     {"node_drbd_connected", gauge, "Whether DRBD is connected to the peer.", "device", "", "/proc/drbd"},
 };
+constexpr const MetricDesc& kConnected = kMetrics[0];
 constexpr auto kFamilies = families_of(kMetrics, kNumbers, kPairs);
 
 class Drbd final : public Collector {
@@ -96,16 +98,17 @@ class Drbd final : public Collector {
     const auto text = file_.read();
     if (!text) return absent_when_gone(text.error());
     device_ = "unknown";
+    LeftOut left_out;
     std::string_view rest = *text;
     for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
       if (word.find(':') == word.npos || word.find(':') != word.rfind(':')) continue;
       std::string_view value = word;
       const auto key = take_until(value, ':');
       if (value.empty() && parse_u64(key)) device_.assign("drbd").append(key);
-      else if (key == "cs") out.set(kMetrics[0], value == "Connected", device_);
-      else if (!emit(key, value, out)) return malformed(file_.path(), word, "a number");
+      else if (key == "cs") out.set(kConnected, value == "Connected", device_);
+      else if (!emit(key, value, out)) left_out.add(malformed(file_.path(), word, "a number"));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -23,14 +24,14 @@ class Entropy final : public Collector {
 
   // "256"
   Result<> collect(BatchWriter& out) override {
+    LeftOut left_out;
     for (std::size_t i = 0; i < std::size(files_); ++i) {
       const auto text = files_[i].read();
-      if (!text) return fail(text.error());
-      const auto bits = parse_u64(trim(*text));
-      if (!bits) return malformed(files_[i].path(), trim(*text), "a number");
-      out.set(kMetrics[i], static_cast<double>(*bits));
+      const auto bits = text ? parse_u64(trim(*text)) : std::nullopt;
+      if (bits) out.set(kMetrics[i], static_cast<double>(*bits));
+      else left_out.add(text ? malformed(files_[i].path(), trim(*text), "a number").value() : text.error());
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

@@ -5,6 +5,7 @@
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/read/cpu_header.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
 
@@ -13,9 +14,8 @@ namespace {
 
 using enum MetricType;
 
-constexpr MetricDesc kMetrics[] = {
-    {"node_interrupts_total", counter, "Interrupt details.", "cpu,type,info,devices", "", "/proc/interrupts"},
-};
+constexpr MetricDesc kInterrupts{"node_interrupts_total", counter, "Interrupt details.",
+                                 "cpu,type,info,devices", "",      "/proc/interrupts"};
 constexpr FlagSpec kFlags[] = {
     {"collector.interrupts.name-include", FlagType::pattern, "",
      "Regexp of interrupts name to include (mutually exclusive to --collector.interrupts.name-exclude)."},
@@ -29,7 +29,7 @@ class Interrupts final : public Collector {
   Interrupts(const Host& host, NameFilter filter, bool zeros)
       : filter_(std::move(filter)), zeros_(zeros), file_(host.procfs("interrupts"), KernelFile::Read::records) {}
 
-  // "           CPU0       CPU1"
+  // "           CPU0       CPU2": a column for each CPU that is online, and which these are
   // "  1:      10490        188  IR-IO-APIC-edge      i8042"
   // "NMI:         47       6713   Non-maskable interrupts"
   // "ERR:          0" has no column per CPU and is left out.
@@ -38,8 +38,10 @@ class Interrupts final : public Collector {
     if (!text) return fail(text.error());
     if (text->empty()) return malformed(file_.path(), "", "a line of CPUs");
     std::string_view rest = *text;
-    std::size_t cpus = 0;
-    for (auto header = take_line(rest); !take_word(header).empty();) ++cpus;
+    const auto header = take_line(rest);
+    if (!header_.read(header)) return malformed(file_.path(), header, "a line of CPUs");
+    const auto names = header_.cpus();
+    const std::size_t cpus = names.size();
     counts_.resize(cpus);
     for (std::size_t row = 0; !rest.empty();) {
       std::string_view line = take_line(rest);
@@ -56,8 +58,7 @@ class Interrupts final : public Collector {
       if (source.ignored) continue;
       for (std::size_t cpu = 0; cpu < cpus; ++cpu)
         if (zeros_ || counts_[cpu] != 0)
-          out.set(kMetrics[0], static_cast<double>(counts_[cpu]), Decimal(cpu), source.name, source.info,
-                  source.devices);
+          out.set(kInterrupts, static_cast<double>(counts_[cpu]), names[cpu], source.name, source.info, source.devices);
     }
     return {};
   }
@@ -88,6 +89,7 @@ class Interrupts final : public Collector {
   NameFilter filter_;
   bool zeros_;
   KernelFile file_;
+  CpuHeader header_;
   std::vector<std::uint64_t> counts_;
   std::vector<Source> sources_;
 };
@@ -102,6 +104,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_interrupts;
-const CollectorInfo collector_interrupts{kMetrics, kFlags, make};
+const CollectorInfo collector_interrupts{std::span(&kInterrupts, 1), kFlags, make};
 
 }  // namespace vitald

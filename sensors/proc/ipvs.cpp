@@ -10,6 +10,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -79,8 +80,13 @@ class Ipvs final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
-    if (auto done = collect_totals(out); !done) return done;
-    return collect_backends(out);
+    LeftOut left_out;
+    if (auto done = collect_totals(out); !done) {
+      if (done.error().kind == Errc::absent) return done;
+      left_out.add(done);
+    }
+    left_out.add(collect_backends(out));
+    return left_out.outcome();
   }
 
  private:
@@ -116,6 +122,8 @@ class Ipvs final : public Collector {
     if (!text) return fail(text.error());
     count_ = 0;
     Fields now;
+    LeftOut left_out;
+    bool inside = false;  // a service whose backends may be counted
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -125,22 +133,23 @@ class Ipvs final : public Collector {
       if (first == "TCP" || first == "UDP" || first == "SCTP") {
         now[kProto] = first;
         now[kLocalMark].clear();
-        good = parse_endpoint(second, now[kLocalAddress], now[kLocalPort]);
+        inside = good = parse_endpoint(second, now[kLocalAddress], now[kLocalPort]);
       } else if (first == "FWM") {
         now[kProto] = first;
         now[kLocalMark] = second;
         now[kLocalAddress].clear();
         now[kLocalPort] = "0";
+        inside = true;
       } else if (first == "->" && second != "RemoteAddress:Port") {
         take_word(words);
         const auto weight = take_u64(words), active = take_u64(words), inactive = take_u64(words);
         good = weight && active && inactive && parse_endpoint(second, now[kRemoteAddress], now[kRemotePort]);
-        if (good) add(now, *weight, *active, *inactive);
+        if (good && inside) add(now, *weight, *active, *inactive);
       }
-      if (!good) return malformed(backends_file_.path(), line, "a service or a backend");
+      if (!good) left_out.add(malformed(backends_file_.path(), line, "a service or a backend"));
     }
     for (std::size_t i = 0; i < count_; ++i) emit(backends_[i], out);
-    return {};
+    return left_out.outcome();
   }
 
   // Backends that the chosen labels do not tell apart are one series.

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string>
+#include <vector>
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cpu_list.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -24,37 +28,48 @@ struct Table {
 
 class Lnstat final : public Collector {
  public:
-  explicit Lnstat(const Host& host) : tables_(host.procfs("net/stat")) {}
+  explicit Lnstat(const Host& host) : tables_(host.procfs("net/stat")), possible_(host, "possible") {}
 
-  // "entries  allocs destroys ..." and one hexadecimal row per CPU below it
+  // "entries  allocs destroys ..." and one hexadecimal row below it for each possible CPU, whether it is online or not
+  // (rt_cpu_seq_next, net/ipv4/route.c; ct_cpu_seq_next, net/netfilter/nf_conntrack_standalone.c)
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
+    LeftOut left_out;
+    const auto possible = possible_.cpus();
     if (auto listed = tables_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
     for (auto& [name, table] : tables_.items()) {
       const auto text = table.file.read();
-      if (!text) return fail(text.error());
+      if (!text) {
+        if (text.error().kind != Errc::gone) left_out.add(text.error());
+        continue;
+      }
       std::string_view rest = *text;
       const auto header = take_line(rest);
-      for (unsigned cpu = 0; !rest.empty(); ++cpu) {
+      for (std::size_t row = 0; !rest.empty(); ++row) {
         const auto line = take_line(rest);
+        const Decimal cpu(row < possible.size() ? possible[row] : row);
         std::string_view keys = header, words = line;
         std::size_t column = 0;
         for (auto key = take_word(keys); !key.empty(); key = take_word(keys)) {
           const auto n = parse_int<std::uint64_t>(take_word(words), 16);
-          if (!n) return malformed(table.file.path(), line, "a hexadecimal number per column");
+          if (!n) {
+            left_out.add(malformed(table.file.path(), line, "a hexadecimal number per column"));
+            break;
+          }
           const auto* desc = table.families.at(column++, key, [&] {
-            return &pool_->get("node_lnstat_" + std::string(key) + "_total", counter, "linux network cache stats",
+            return &pool_->get("node_lnstat_" + metric_name(key) + "_total", counter, "linux network cache stats",
                                "subsystem,cpu");
           });
-          out.set(*desc, static_cast<double>(*n), name, Decimal(cpu));
+          out.set(*desc, static_cast<double>(*n), name, cpu);
         }
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   KernelItems<Table> tables_;
+  CpuList possible_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

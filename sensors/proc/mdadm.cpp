@@ -6,6 +6,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -27,7 +28,8 @@ enum Family { kBlocks, kSynced, kDegraded, kDisks, kRequired, kRaidDisks, kState
 struct Array {
   std::string_view name;
   std::string_view activity;
-  std::int64_t active = 0, required = 0, failed = 0, spare = 0, blocks = 0, synced = 0;
+  std::int64_t active = 0, required = 0, failed = 0, spare = 0, blocks = 0;
+  std::optional<std::int64_t> synced = 0;  // nullopt: it does not say
 };
 
 std::size_t count(std::string_view text, std::string_view what) {
@@ -49,7 +51,8 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
   array.spare = static_cast<std::int64_t>(count(device, "(S)"));
   const auto blocks = parse_i64(take_word(status));
   if (!blocks || array.activity.empty()) return std::nullopt;
-  array.blocks = array.synced = *blocks;
+  array.blocks = *blocks;
+  array.synced = *blocks;
   if (contains(device, "raid0") || contains(device, "linear")) {  // no redundancy: all or none
     array.active = array.required = static_cast<std::int64_t>(count(device, "["));
     return array;
@@ -80,11 +83,10 @@ bool parse_sync(std::string_view line, Array& array) {
   array.synced = 0;
   if (contains(line, "PENDING") || contains(line, "DELAYED")) return true;
   const auto at = line.find('(');
-  if (at == line.npos) return false;
+  if (at == line.npos) return array.synced.reset(), false;
   std::string_view rest = line.substr(at + 1);
-  const auto synced = parse_i64(take_until(rest, '/'));
-  array.synced = synced.value_or(0);
-  return synced.has_value();
+  array.synced = parse_i64(take_until(rest, '/'));
+  return array.synced.has_value();
 }
 
 // /sys/block/md0/md
@@ -102,26 +104,35 @@ class Mdadm final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = mdstat_.read();
     if (!text) return absent_when_gone(text.error());
-    if (auto done = collect_mdstat(*text, out); !done) return done;
-    return collect_sysfs(out);
+    LeftOut left_out;
+    left_out.add(collect_mdstat(*text, out));
+    left_out.add(collect_sysfs(out));
+    return left_out.outcome();
   }
 
  private:
   Result<> collect_mdstat(std::string_view rest, BatchWriter& out) {
+    if (is_blank(rest)) return malformed(mdstat_.path(), "", "a line of personalities");
+    LeftOut left_out;
     while (!rest.empty()) {
       const auto line = take_line(rest);
       if (trim(line).empty() || line.front() == ' ' || line.starts_with("Personalities") || line.starts_with("unused"))
         continue;
-      auto array = parse_array(line, take_line(rest));
-      if (!array) return malformed(mdstat_.path(), line, "an array and below it its blocks");
+      // An array whose second line is missing is followed by the next one.
+      const auto status = rest.starts_with(' ') ? take_line(rest) : std::string_view();
+      auto array = parse_array(line, status);
+      if (!array) {
+        left_out.add(malformed(mdstat_.path(), line, "an array and below it its blocks"));
+        continue;
+      }
       // Below: a bitmap, what it does now, an empty line.
       std::string_view below = rest;
       for (auto next = take_line(below); next.starts_with(' '); next = take_line(below))
         if (!contains(next, "bitmap") && !parse_sync(next, *array))
-          return malformed(mdstat_.path(), next, "(done/all) blocks");
+          left_out.add(malformed(mdstat_.path(), next, "(done/all) blocks"));
       emit(*array, out);
     }
-    return {};
+    return left_out.outcome();
   }
 
   static void emit(const Array& a, BatchWriter& out) {
@@ -136,11 +147,12 @@ class Mdadm final : public Collector {
                                                {"check", "checking"}};
     for (const auto& [label, activity] : kStates) out.set(kMetrics[kState], a.activity == activity, a.name, label);
     out.set(kMetrics[kBlocks], static_cast<double>(a.blocks), a.name);
-    out.set(kMetrics[kSynced], static_cast<double>(a.synced), a.name);
+    if (a.synced) out.set(kMetrics[kSynced], static_cast<double>(*a.synced), a.name);
   }
 
   Result<> collect_sysfs(BatchWriter& out) {
     if (auto listed = block_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [device, array] : block_.items()) {
       const auto text = array.level.text();
       if (!text) continue;
@@ -150,10 +162,14 @@ class Mdadm final : public Collector {
         auto disks = array.disks.text().value_or(std::string_view{});
         if (const auto n = take_u64(disks)) out.set(kMetrics[kRaidDisks], static_cast<double>(*n), device);
       }
-      // Only levels with redundancy have the file.
-      out.set(kMetrics[kDegraded], static_cast<double>(array.degraded.u64().value_or(0)), device);
+      // Only levels with redundancy have the file; the others cannot be degraded and have 0 in node_exporter.
+      const auto degraded = array.degraded.text();
+      const auto n = degraded ? parse_u64(*degraded) : std::optional<std::uint64_t>(0);
+      if (n && (degraded || !array.degraded.unreadable()))
+        out.set(kMetrics[kDegraded], static_cast<double>(*n), device);
+      else left_out.add(malformed(array.degraded.path(), degraded.value_or("unreadable"), "a number"));
     }
-    return {};
+    return left_out.outcome();
   }
 
   KernelFile mdstat_;

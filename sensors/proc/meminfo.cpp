@@ -3,7 +3,10 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/row_memo.h"
 
 namespace vitald {
@@ -29,9 +32,10 @@ class Meminfo final : public Collector {
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed("");
     out.use(pool_);
     fields_.start();
-    Result<> outcome;
+    LeftOut left_out;
     while (!text->empty()) {
       const auto line = take_line(*text);
       std::string_view rest = line;
@@ -46,9 +50,9 @@ class Meminfo final : public Collector {
       const auto unit = trim(rest);
       if (!field->desc || unit != field->unit()) *field = field_of(line.substr(0, line.find(':')), unit);
       if (n && field->desc) out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
-      else if (outcome) outcome = malformed(line);
+      else left_out.add(malformed(line));
     }
-    return outcome;
+    return left_out.outcome();
   }
 
  private:
@@ -56,12 +60,9 @@ class Meminfo final : public Collector {
   Field field_of(std::string_view key, std::string_view unit) {
     if (key.empty() || (!unit.empty() && unit != "kB")) return {};
     std::string field;  // Active(anon) -> Active_anon_bytes
-    for (const char c : key) {
-      if (c == ')') continue;
-      const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-      if (!word && c != '(') return {};
-      field += c == '(' ? '_' : c;
-    }
+    for (const char c : key)
+      if (c != ')') field += c == '(' ? '_' : c;
+    field = metric_name(field);
     const bool kib = !unit.empty();
     if (kib) field += "_bytes";
     const auto type = field.ends_with("_total") ? MetricType::counter : MetricType::gauge;

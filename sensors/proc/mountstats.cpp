@@ -9,6 +9,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -200,21 +201,23 @@ class Mountstats final : public Collector {
     if (auto read = read_addresses(); !read) return read;
     const auto text = stats_.read();
     if (!text) return fail(text.error());
+    LeftOut left_out;
     seen_.clear();
     std::string_view rest = *text;
-    for (std::size_t mount = 0; !rest.empty();) {
+    while (!rest.empty()) {
       const auto line = take_line(rest);
       if (!line.starts_with("device ")) continue;
       std::string_view words = line;
       std::string_view w[9];
       for (auto& word : w) word = take_word(words);
-      if (w[7].empty()) return malformed(stats_.path(), line, "'device D mounted on M with fstype T'");
-      const std::string_view address = mount < addresses_.size() ? addresses_[mount] : std::string_view();
-      ++mount;
+      if (w[7].empty()) {
+        left_out.add(malformed(stats_.path(), line, "'device D mounted on M with fstype T'"));
+        continue;
+      }
       if (w[7] != "nfs" && w[7] != "nfs4") continue;
-      if (auto done = collect_mount({w[1], w[4], address}, rest, out); !done) return done;
+      left_out.add(collect_mount({w[1], w[4], address_of(w[1], w[4])}, rest, out));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -223,34 +226,45 @@ class Mountstats final : public Collector {
   };
 
   // "158 21 0:42 / /mnt/a rw shared:138 - nfs4 10.0.0.1:/export/a rw,...,addr=10.0.0.1"
-  // Both files list the mounts in the same order.
+  // What is mounted where finds it again: a mount that came between the two reads moves all places behind it.
   Result<> read_addresses() {
     const auto text = info_.read();
     if (!text) return fail(text.error());
-    std::size_t n = 0;
-    for (std::string_view rest = *text; !rest.empty(); ++n) {
-      auto line = take_line(rest);
-      const auto dash = line.find(" - ");
-      std::string_view options = dash == line.npos ? std::string_view() : line.substr(dash + 3);
+    addresses_.clear();
+    for (std::string_view rest = *text; !rest.empty();) {
+      const auto line = take_line(rest);
+      const auto dash = line.find(" - nfs");
+      if (dash == line.npos) continue;
+      std::string_view before = line, options = line.substr(dash + 3);
+      skip_words(before, 4);
       take_word(options);
-      take_word(options);
-      if (n == addresses_.size()) addresses_.emplace_back();
-      addresses_[n].clear();
+      Address found{std::string(take_word(options)), std::string(take_word(before)), {}};
       options = trim(options);
       while (!options.empty()) {
         auto option = take_until(options, ',');
-        if (take_prefix(option, "addr=")) addresses_[n] = option;
+        if (take_prefix(option, "addr=")) found.address = option;
       }
+      addresses_.push_back(std::move(found));
     }
-    addresses_.resize(n);
     return {};
+  }
+  [[nodiscard]] std::string_view address_of(std::string_view device, std::string_view point) const {
+    for (const auto& a : addresses_)
+      if (a.device == device && a.point == point) return a.address;
+    return {};
+  }
+
+  // The next line of a mount; empty at its end, also where the next mount begins without an empty line before it.
+  static std::string_view next_line(std::string_view& rest) {
+    if (rest.starts_with("device ")) return {};
+    return trim(take_line(rest));
   }
 
   // Consumes the mount's lines up to the empty one.
   Result<> collect_mount(const Mount& mount, std::string_view& rest, BatchWriter& out) {
     const std::string_view lines = rest;
     std::string_view protocol;
-    for (auto line = take_line(rest); !trim(line).empty(); line = take_line(rest)) {
+    for (auto line = next_line(rest); !line.empty(); line = next_line(rest)) {
       std::string_view words = line;
       if (take_word(words) != "xprt:") continue;
       const auto name = take_word(words);
@@ -268,14 +282,21 @@ class Mountstats final : public Collector {
 
   Result<> collect_lines(const Mount& m, std::string_view protocol, std::string_view rest, BatchWriter& out) {
     Numbers n;
+    LeftOut left_out;
+    const auto bad = [&](std::string_view line, std::string_view expected) {
+      left_out.add(malformed(stats_.path(), line, expected));
+    };
     unsigned transport = 0;
     bool operations = false;
-    for (auto line = take_line(rest); !trim(line).empty(); line = take_line(rest)) {
+    for (auto line = next_line(rest); !line.empty(); line = next_line(rest)) {
       std::string_view words = line;
       const auto key = take_word(words);
       if (operations) {
         const auto count = take_numbers(words, n);
-        if (!count || *count < kOperationCount) return malformed(stats_.path(), line, "eight numbers");
+        if (!count || *count < kOperationCount) {
+          bad(line, "eight numbers");
+          continue;
+        }
         for (std::size_t i = 0; i < kOperationCount; ++i) {
           const double v =
               i < kFirstMilliseconds ? static_cast<double>(n[i]) : static_cast<double>(n[i] % kExact) / 1000;
@@ -285,14 +306,20 @@ class Mountstats final : public Collector {
         operations = true;
       } else if (key == "age:") {
         const auto seconds = take_u64(words);
-        if (!seconds) return malformed(stats_.path(), line, "seconds");
-        out.set(kMetrics[kAge], static_cast<double>(*seconds), m.device, protocol, m.address);
+        if (seconds) out.set(kMetrics[kAge], static_cast<double>(*seconds), m.device, protocol, m.address);
+        else bad(line, "seconds");
       } else if (key == "bytes:") {
-        if (take_numbers(words, n) != kByteCount) return malformed(stats_.path(), line, "eight numbers");
+        if (take_numbers(words, n) != kByteCount) {
+          bad(line, "eight numbers");
+          continue;
+        }
         for (std::size_t i = 0; i < kByteCount; ++i)
           out.set(kMetrics[kBytes + i], static_cast<double>(n[i]), m.device, protocol, m.address);
       } else if (key == "events:") {
-        if (take_numbers(words, n) != kEventCount) return malformed(stats_.path(), line, "27 numbers");
+        if (take_numbers(words, n) != kEventCount) {
+          bad(line, "27 numbers");
+          continue;
+        }
         std::size_t family = kEvents;
         for (std::size_t i = 0; i < kEventCount; ++i)
           if (i != kCongestionWait)
@@ -300,7 +327,11 @@ class Mountstats final : public Collector {
       } else if (key == "xprt:") {
         const auto name = take_word(words);
         const auto count = take_numbers(words, n);
-        if (!count) return malformed(stats_.path(), line, "numbers");
+        ++transport;
+        if (!count) {
+          bad(line, "numbers");
+          continue;
+        }
         // UDP has no connection: its third number is tcp's sixth. RDMA has other ones from the eleventh on.
         if (name == "udp") {
           std::copy_backward(n.begin() + 2, n.end() - 3, n.end());
@@ -311,15 +342,17 @@ class Mountstats final : public Collector {
         n[kIdleSeconds] %= kExact;
         for (std::size_t i = 0; i < std::size(kTransportColumns); ++i)
           out.set(kMetrics[kTransport + i], static_cast<double>(n[kTransportColumns[i]]), m.device, protocol, m.address,
-                  Decimal(transport));
-        ++transport;
+                  Decimal(transport - 1));
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
   KernelFile stats_, info_;
-  std::vector<std::string> addresses_;  // by position in the mount table
+  struct Address {
+    std::string device, point, address;
+  };
+  std::vector<Address> addresses_;
   std::vector<std::string> seen_;
 };
 

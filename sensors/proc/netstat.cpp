@@ -6,8 +6,10 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/shared_file.h"
 
@@ -35,9 +37,10 @@ class Netstat final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
-    for (auto& table : tables_)
-      if (auto done = collect_table(table, out); !done) return done;
-    return collect_snmp6(out);
+    LeftOut left_out;
+    for (auto& table : tables_) left_out.add(collect_table(table, out));
+    left_out.add(collect_snmp6(out));
+    return left_out.outcome();
   }
 
  private:
@@ -65,7 +68,7 @@ class Netstat final : public Collector {
   const MetricDesc* family(std::string_view protocol, std::string_view field) {
     const std::string key = std::string(protocol) + "_" + std::string(field);
     if (fields_.ignored(key)) return nullptr;
-    return &pool_->get("node_netstat_" + key, MetricType::untyped,
+    return &pool_->get("node_netstat_" + metric_name(key), MetricType::untyped,
                        "Statistic " + std::string(protocol) + std::string(field) + ".");
   }
 
@@ -75,9 +78,17 @@ class Netstat final : public Collector {
     const auto text = table.file.read();
     if (!text) return fail(text.error());
     std::string_view rest = *text;
+    LeftOut left_out;
     for (std::size_t row = 0; !rest.empty(); ++row) {
       const auto names = take_line(rest);
+      const auto below = rest;
       auto values = take_line(rest);
+      // Both lines begin with the protocol: where they do not, one of the two is missing and the next is no header.
+      if (names.substr(0, names.find(':')) != values.substr(0, values.find(':'))) {
+        left_out.add(malformed(table.file.path(), names, "a line of numbers of the same name below it"));
+        rest = below;
+        continue;
+      }
       if (row == table.headers.size()) table.headers.emplace_back();
       Header& header = table.headers[row];
       if (header.line != names) read_header(header, names);
@@ -85,11 +96,14 @@ class Netstat final : public Collector {
       for (const auto& column : header.columns) {
         skip_words(values, column.skip);
         const auto v = number(values);
-        if (!v) return malformed(table.file.path(), names, "as many numbers below as names");
+        if (!v) {
+          left_out.add(malformed(table.file.path(), names, "as many numbers below as names"));
+          break;
+        }
         out.set(*column.desc, *v);
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
   void read_header(Header& header, std::string_view line) {
@@ -110,6 +124,7 @@ class Netstat final : public Collector {
     const auto text = snmp6_.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text;
+    LeftOut left_out;
     for (std::size_t row = 0; !rest.empty(); ++row) {
       auto line = take_line(rest);
       if (row == snmp6_rows_.size()) snmp6_rows_.push_back(read_row(line));
@@ -118,10 +133,10 @@ class Netstat final : public Collector {
       if (!known.desc) continue;
       line.remove_prefix(known.key.size());
       const auto v = number(line);
-      if (!v) return malformed(snmp6_.path(), trim(known.key), "a number after the name");
-      out.set(*known.desc, *v);
+      if (v) out.set(*known.desc, *v);
+      else left_out.add(malformed(snmp6_.path(), trim(known.key), "a number after the name"));
     }
-    return {};
+    return left_out.outcome();
   }
 
   Row read_row(std::string_view line) {

@@ -4,6 +4,7 @@
 #include "core/text/scan.h"
 #include "sensors/proc/rpc_stats.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -125,14 +126,18 @@ class Nfsd final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return absent_when_gone(text.error());
-    if (auto done = collect_rpc_stats(file_.path(), *text, kColumns, kProcedures, kMetrics[kRequests], out); !done)
-      return done;
+    LeftOut left_out;
+    left_out.add(collect_rpc_stats(file_.path(), *text, kColumns, kProcedures, kMetrics[kRequests], out));
     // "wdeleg_getattr 12": since 6.7
     const auto at = text->find("\nwdeleg_getattr ");
-    std::string_view rest = at == text->npos ? std::string_view{} : text->substr(at + 1);
-    take_word(rest);
-    out.set(kMetrics[kRequests], static_cast<double>(take_u64(rest).value_or(0)), "4", "WdelegGetattr");
-    return {};
+    if (at == text->npos) return left_out.outcome();
+    std::string_view rest = text->substr(at + 1);
+    const auto line = take_line(rest);
+    std::string_view words = line;
+    take_word(words);
+    if (const auto n = take_u64(words)) out.set(kMetrics[kRequests], static_cast<double>(*n), "4", "WdelegGetattr");
+    else left_out.add(malformed(file_.path(), line, "a number"));
+    return left_out.outcome();
   }
 
  private:

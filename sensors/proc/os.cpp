@@ -8,6 +8,7 @@
 #include "core/collector.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -28,6 +29,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_os_support_end_timestamp_seconds", gauge, "Metric containing the end-of-life date timestamp of the OS.", "",
      "seconds", "/etc/os-release"},
 };
+constexpr const MetricDesc &kInfo = kMetrics[0], &kOsVersion = kMetrics[1], &kOsSupportEnd = kMetrics[2];
 enum Key {
   kBuildId,
   kId,
@@ -83,32 +85,34 @@ std::optional<double> date_seconds(std::string_view date) {
 
 class Os final : public Collector {
  public:
-  explicit Os(const Host& host)
-      : host_(host), files_{{host.rootfs("etc/os-release"), {}}, {host.rootfs("usr/lib/os-release"), {}}} {}
+  explicit Os(const Host& host) : host_(host), files_{{"/etc/os-release", {}, {}}, {"/usr/lib/os-release", {}, {}}} {}
 
   Result<> collect(BatchWriter& out) override {
     if (auto read = refresh(); !read) return absent_when_gone(read.error());
     std::array<std::string_view, kSupportEnd> labels;
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = values_[i];
-    out.set_values(kMetrics[0], 1, labels);
+    out.set_values(kInfo, 1, labels);
     if (const auto v = major_minor(values_[kVersionId]); v && *v > 0)
-      out.set(kMetrics[1], *v, values_[kId], values_[kIdLike], values_[kName]);
+      out.set(kOsVersion, *v, values_[kId], values_[kIdLike], values_[kName]);
     if (values_[kSupportEnd].empty()) return {};
     const auto end = date_seconds(values_[kSupportEnd]);
     if (!end) return malformed("os-release", values_[kSupportEnd], "SUPPORT_END as YYYY-MM-DD");
-    out.set(kMetrics[2], *end);
+    out.set(kOsSupportEnd, *end);
     return {};
   }
 
  private:
   struct File {
-    std::string path;
+    std::string_view of_host;
+    std::string path;  // where that is found now
     FileStamp stamp;
   };
 
-  // An upgrade puts another file in its place, or somebody edits it.
+  // An upgrade puts another file in its place, somebody edits it, or a link on the way to it leads elsewhere (NixOS has
+  // three with absolute targets).
   Result<> refresh() {
     for (auto& file : files_) {
+      file.path = path_below_root(host_.roots().root, file.of_host);
       const bool changed = file.stamp.changed(file.path, host_.clock());
       if (!file.stamp.there()) continue;
       if (!changed && known_ == &file) return {};

@@ -6,6 +6,7 @@
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -25,43 +26,47 @@ constexpr MetricDesc kMetrics[] = {
     {"node_pressure_irq_stalled_seconds_total", MetricType::counter,
      "Total time in seconds no process could make progress due to IRQ congestion", "", "seconds", "/proc/pressure/irq"},
 };
+constexpr const MetricDesc &kCpuWaiting = kMetrics[0], &kIoWaiting = kMetrics[1], &kIoStalled = kMetrics[2],
+                           &kMemoryWaiting = kMetrics[3], &kMemoryStalled = kMetrics[4], &kIrqStalled = kMetrics[5];
 
 // What a file promises: all of it must be there. The system's cpu has a meaningless "full" line since 5.13
 // (psi_show, kernel/sched/psi.c), irq (since 6.1) has no "some".
 struct Resource {
   const MetricDesc *some, *full;
   KernelFile file;
-  bool absent = false;  // this kernel has no such file, and will not until it is booted again
+  std::int64_t look_again_ns = 0;  // there was no such file; a container's may be mounted later
 };
 
 class Pressure final : public Collector {
  public:
   explicit Pressure(const Host& host)
-      : resources_{{&kMetrics[0], nullptr, KernelFile(host.procfs("pressure/cpu"))},
-                   {&kMetrics[1], &kMetrics[2], KernelFile(host.procfs("pressure/io"))},
-                   {&kMetrics[3], &kMetrics[4], KernelFile(host.procfs("pressure/memory"))},
-                   {nullptr, &kMetrics[5], KernelFile(host.procfs("pressure/irq"))}} {}
+      : host_(host),
+        resources_{{&kCpuWaiting, nullptr, KernelFile(host.procfs("pressure/cpu"))},
+                   {&kIoWaiting, &kIoStalled, KernelFile(host.procfs("pressure/io"))},
+                   {&kMemoryWaiting, &kMemoryStalled, KernelFile(host.procfs("pressure/memory"))},
+                   {nullptr, &kIrqStalled, KernelFile(host.procfs("pressure/irq"))}} {}
 
   Result<> collect(BatchWriter& out) override {
-    Result<> outcome;
+    LeftOut left_out;
     bool any = false;
+    const auto now_ns = host_.clock().boot_ns();
     for (auto& r : resources_) {
-      if (r.absent) continue;
+      if (now_ns < r.look_again_ns) continue;
       const auto text = r.file.read();
       if (text) {
         any = true;
-        if (auto emitted = emit(out, r, *text); !emitted && outcome) outcome = fail(emitted.error());
+        left_out.add(emit(out, r, *text));
       } else if (text.error().kind == Errc::gone) {
-        r.absent = true;
+        r.look_again_ns = now_ns + kLookAgainNs;
       } else if (text.error().kind == Errc::absent) {  // EOPNOTSUPP: psi_enable is off
         return fail(Errc::absent, text.error().text + "; boot with psi=1", text.error().err);
       } else {
         any = true;
-        if (outcome) outcome = fail(text.error());
+        left_out.add(text.error());
       }
     }
     if (!any) return fail(Errc::absent, resources_[0].file.path() + ": not there; needs Linux 4.20 with CONFIG_PSI");
-    return outcome;
+    return left_out.outcome();
   }
 
  private:
@@ -86,6 +91,8 @@ class Pressure final : public Collector {
     return {};
   }
 
+  static constexpr std::int64_t kLookAgainNs = 60'000'000'000;
+  const Host& host_;
   Resource resources_[4];
 };
 

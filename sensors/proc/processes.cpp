@@ -12,6 +12,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -27,6 +28,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_processes_pids", gauge, "Number of PIDs", "", "", "/proc"},
     {"node_processes_max_processes", gauge, "Number of max PIDs limit", "", "", "/proc/sys/kernel/pid_max"},
 };
+
+constexpr const MetricDesc &kThreads = kMetrics[0], &kMaxThreads = kMetrics[1], &kProcessStates = kMetrics[2],
+                           &kThreadStates = kMetrics[3], &kPids = kMetrics[4], &kMaxProcesses = kMetrics[5];
 
 using States = std::array<std::uint32_t, 128>;  // by the letter
 
@@ -88,12 +92,14 @@ class Processes final : public Collector {
       count_threads(folder, pid, *stat, thread_states);
     });
     if (!listed) return listed;
-    out.set(kMetrics[0], static_cast<double>(threads));
-    if (auto done = emit(max_threads_, kMetrics[1], out); !done) return done;
-    emit(states, kMetrics[2], out);
-    emit(thread_states, kMetrics[3], out);
-    out.set(kMetrics[4], static_cast<double>(pids));
-    return emit(max_pids_, kMetrics[5], out);
+    LeftOut left_out;
+    out.set(kThreads, static_cast<double>(threads));
+    left_out.add(emit(max_threads_, kMaxThreads, out));
+    emit(states, kProcessStates, out);
+    emit(thread_states, kThreadStates, out);
+    out.set(kPids, static_cast<double>(pids));
+    left_out.add(emit(max_pids_, kMaxProcesses, out));
+    return left_out.outcome();
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -20,32 +21,39 @@ std::string_view numbers_of(std::string_view text, std::string_view key) {
 
 Result<> collect_rpc_stats(std::string_view path, std::string_view text, std::span<const RpcColumn> columns,
                            std::span<const RpcProcedures> procedures, const MetricDesc& requests, BatchWriter& out) {
+  if (is_blank(text)) return malformed(path, "", "lines of numbers");
+  LeftOut left_out;
   for (const auto& column : columns) {
     auto words = numbers_of(text, column.line);
-    std::uint64_t value = 0;
-    if (!words.empty()) {
-      for (std::size_t skipped = 0; skipped < column.at; ++skipped) take_word(words);
-      const auto n = take_u64(words);
-      if (!n) return malformed(path, numbers_of(text, column.line), "more numbers");
-      value = *n;
-    }
-    if (column.label.empty()) out.set(column.desc, static_cast<double>(value));
-    else out.set(column.desc, static_cast<double>(value), column.label);
+    if (words.empty()) continue;  // this kernel does not count it
+    for (std::size_t skipped = 0; skipped < column.at; ++skipped) take_word(words);
+    const auto n = take_u64(words);
+    if (!n) left_out.add(malformed(path, numbers_of(text, column.line), "more numbers"));
+    else if (column.label.empty()) out.set(column.desc, static_cast<double>(*n));
+    else out.set(column.desc, static_cast<double>(*n), column.label);
   }
   for (const auto& table : procedures) {
     const auto line = numbers_of(text, table.line);
     std::string_view words = line;
     const auto count = take_u64(words);
-    if (!line.empty() && (!count || *count < table.at_least)) return malformed(path, line, "more numbers");
+    if (line.empty()) continue;
+    if (!count || *count < table.at_least) {
+      left_out.add(malformed(path, line, "more numbers"));
+      continue;
+    }
     for (std::size_t i = 0; i < table.skip; ++i) take_word(words);
     for (const auto name : table.names) {
       const auto word = take_word(words);
       const auto n = parse_u64(word);
-      if (!n && !word.empty()) return malformed(path, line, "a count and as many numbers");
+      if (!n && !word.empty()) {
+        left_out.add(malformed(path, line, "a count and as many numbers"));
+        break;
+      }
+      // What an older kernel has no procedure for was never called.
       if (!name.empty()) out.set(requests, static_cast<double>(n.value_or(0)), table.version, name);
     }
   }
-  return {};
+  return left_out.outcome();
 }
 
 }  // namespace vitald

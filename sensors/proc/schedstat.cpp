@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -16,6 +17,7 @@ constexpr MetricDesc kMetrics[] = {
      "cpu", "seconds", "/proc/schedstat"},
     {"node_schedstat_timeslices_total", counter, "Number of timeslices executed by CPU.", "cpu", "", "/proc/schedstat"},
 };
+constexpr const MetricDesc &kRunning = kMetrics[0], &kWaiting = kMetrics[1], &kTimeslices = kMetrics[2];
 constexpr double kNsPerSecond = 1e9;
 
 class Schedstat final : public Collector {
@@ -27,22 +29,29 @@ class Schedstat final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return absent_when_gone(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "lines of CPUs");
+    LeftOut left_out;
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
       std::string_view words = line;
       if (!take_prefix(words, "cpu")) continue;
       const auto cpu = take_word(words);
-      std::optional<std::uint64_t> n[9];
-      for (auto& v : n) {
-        v = take_u64(words);
-        if (!v) return malformed(file_.path(), line, "nine numbers");
+      if (!parse_u64(cpu)) {
+        left_out.add(malformed(file_.path(), line, "'cpuN' and nine numbers"));
+        continue;
       }
-      out.set(kMetrics[0], static_cast<double>(*n[6]) / kNsPerSecond, cpu);
-      out.set(kMetrics[1], static_cast<double>(*n[7]) / kNsPerSecond, cpu);
-      out.set(kMetrics[2], static_cast<double>(*n[8]), cpu);
+      for (int skipped = 0; skipped < 6; ++skipped) take_u64(words);
+      const auto running = take_u64(words), waiting = take_u64(words), slices = take_u64(words);
+      if (!running || !waiting || !slices) {
+        left_out.add(malformed(file_.path(), line, "nine numbers"));
+        continue;
+      }
+      out.set(kRunning, static_cast<double>(*running) / kNsPerSecond, cpu);
+      out.set(kWaiting, static_cast<double>(*waiting) / kNsPerSecond, cpu);
+      out.set(kTimeslices, static_cast<double>(*slices), cpu);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

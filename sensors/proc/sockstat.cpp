@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/shared_file.h"
 
 namespace vitald {
@@ -17,6 +19,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_sockstat_sockets_used", gauge, "Number of IPv4 sockets in use.", "", "", "/proc/net/sockstat"},
     {"node_sockstat_*", gauge, "*", "", "", "/proc/net/sockstat, sockstat6"},
 };
+constexpr const MetricDesc& kUsed = kMetrics[0];
 constexpr std::string_view kStates[] = {"inuse", "orphan", "tw", "alloc", "mem", "memory", "mem_bytes"};
 constexpr std::size_t kMem = 4, kMemBytes = 6;
 
@@ -29,8 +32,10 @@ class Sockstat final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
-    if (auto done = collect(v4_, out); !done) return done;
-    return collect(v6_, out);
+    LeftOut left_out;
+    left_out.add(collect(v4_, out));
+    left_out.add(collect(v6_, out));
+    return left_out.outcome();
   }
 
  private:
@@ -42,7 +47,7 @@ class Sockstat final : public Collector {
   const MetricDesc& family(Protocol& protocol, std::size_t state) {
     if (!protocol.families[state]) {
       const std::string s(kStates[state]);
-      protocol.families[state] = &pool_->get("node_sockstat_" + protocol.name + "_" + s, gauge,
+      protocol.families[state] = &pool_->get("node_sockstat_" + metric_name(protocol.name) + "_" + s, gauge,
                                              "Number of " + protocol.name + " sockets in state " + s + ".");
     }
     return *protocol.families[state];
@@ -57,6 +62,7 @@ class Sockstat final : public Collector {
   Result<> collect(SharedFile& file, BatchWriter& out) {
     const auto text = file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
+    LeftOut left_out;
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -64,10 +70,13 @@ class Sockstat final : public Collector {
       const auto name = take_until(words, ':');
       for (auto key = take_word(words); !key.empty(); key = take_word(words)) {
         const auto n = parse_i64(take_word(words));
-        if (!n) return malformed(file.path(), line, "a number after each name");
+        if (!n) {
+          left_out.add(malformed(file.path(), line, "a number after each name"));
+          break;
+        }
         const auto v = static_cast<double>(*n);
         if (name == "sockets") {
-          if (key == "used") out.set(kMetrics[0], v);
+          if (key == "used") out.set(kUsed, v);
           continue;
         }
         for (std::size_t i = 0; i < kMemBytes; ++i) {
@@ -77,7 +86,7 @@ class Sockstat final : public Collector {
         }
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
   long page_bytes_;

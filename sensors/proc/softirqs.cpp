@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/read/cpu_header.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
 
 using enum MetricType;
 
-constexpr MetricDesc kMetrics[] = {
-    {"node_softirqs_functions_total", counter, "Softirq counts per CPU.", "cpu,type", "", "/proc/softirqs"},
-};
+constexpr MetricDesc kSoftirqs{
+    "node_softirqs_functions_total", counter, "Softirq counts per CPU.", "cpu,type", "", "/proc/softirqs"};
 
 class Softirqs final : public Collector {
  public:
@@ -24,21 +23,29 @@ class Softirqs final : public Collector {
     const auto text = file_.read();
     if (!text) return fail(text.error());
     std::string_view rest = *text;
-    take_line(rest);
+    if (rest.empty()) return malformed(file_.path(), "", "a line of CPUs");
+    const auto header = take_line(rest);
+    if (!header_.read(header)) return malformed(file_.path(), header, "a line of CPUs");
+    const auto names = header_.cpus();
+    LeftOut left_out;
     while (!rest.empty()) {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto type = trim(take_until(words, ':'));
-      for (unsigned cpu = 0; !trim(words).empty(); ++cpu) {
+      for (std::size_t i = 0; !trim(words).empty(); ++i) {
         const auto n = take_u64(words);
-        if (!n) return malformed(file_.path(), line, "a number per CPU");
-        out.set(kMetrics[0], static_cast<double>(*n), Decimal(cpu), type);
+        if (!n || i >= names.size()) {
+          left_out.add(malformed(file_.path(), line, "a number per CPU"));
+          break;
+        }
+        out.set(kSoftirqs, static_cast<double>(*n), names[i], type);
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
+  CpuHeader header_;
   KernelFile file_;
 };
 
@@ -47,6 +54,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_softirqs;
-const CollectorInfo collector_softirqs{kMetrics, {}, make};
+const CollectorInfo collector_softirqs{std::span(&kSoftirqs, 1), {}, make};
 
 }  // namespace vitald

@@ -2,7 +2,9 @@
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/read/cpu_list.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -35,35 +37,45 @@ constexpr std::size_t kColumnsAtLeast = 9, kBacklogColumn = 11, kCpuColumn = 12,
 
 class Softnet final : public Collector {
  public:
-  explicit Softnet(const Host& host) : file_(host.procfs("net/softnet_stat"), KernelFile::Read::short_records) {}
+  explicit Softnet(const Host& host)
+      : online_(host, "online"), file_(host.procfs("net/softnet_stat"), KernelFile::Read::short_records) {}
 
   // "0005a1c3 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
   Result<> collect(BatchWriter& out) override {
+    const auto online = online_.cpus();
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a line per CPU");
+    LeftOut left_out;
     std::string_view rest = *text;
     for (std::uint32_t row = 0; !rest.empty(); ++row) {
       const auto line = take_line(rest);
       std::string_view words = line;
       std::uint32_t columns[kColumnsMost] = {};
       std::size_t count = 0;
+      bool numbers = true;
       for (auto word = take_word(words); !word.empty() && count < kColumnsMost; word = take_word(words)) {
         const auto n = parse_int<std::uint32_t>(word, 16);
-        if (!n) return malformed(file_.path(), line, "hexadecimal numbers");
-        columns[count++] = *n;
+        numbers = numbers && n;
+        columns[count++] = n.value_or(0);
       }
-      if (count < kColumnsAtLeast) return malformed(file_.path(), line, "at least nine columns");
+      if (!numbers || count < kColumnsAtLeast) {
+        left_out.add(malformed(file_.path(), line, numbers ? "at least nine columns" : "hexadecimal numbers"));
+        continue;
+      }
       // The backlog and the CPU's number came together: twelve columns are no kernel's, and no backlog to
       // node_exporter.
       if (count <= kCpuColumn) columns[kBacklogColumn] = 0;
-      // Since 5.14 the row names its CPU; before, rows of offline CPUs are simply missing.
-      const Decimal cpu(count > kCpuColumn ? columns[kCpuColumn] : row);
+      // Since 5.14 the row names its CPU; before, rows of offline CPUs are simply missing (softnet_get_online).
+      const std::uint64_t place = row < online.size() ? online[row] : row;
+      const Decimal cpu(count > kCpuColumn ? columns[kCpuColumn] : place);
       for (const auto& column : kColumns) out.set(kMetrics[column.family], columns[column.at], cpu);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
+  CpuList online_;
   KernelFile file_;
 };
 

@@ -3,6 +3,8 @@
 
 #include "core/collector.h"
 #include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/shared_file.h"
 
 namespace vitald {
@@ -46,22 +48,23 @@ class Stat final : public Collector {
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();
     if (!text) return fail(text.error());
-    Result<> outcome;
+    if (is_blank(*text)) return vitald::malformed(file_.path(), "", "lines of counters");
+    LeftOut left_out;
     while (!text->empty()) {
       std::string_view rest = take_line(*text);
       const auto key = take_word(rest);
       if (key == "softirq") {
-        if (softirq_ && !softirqs(out, rest) && outcome) outcome = malformed(key, rest, "a total and numbers");
+        if (softirq_ && !softirqs(out, rest)) left_out.add(malformed(key, rest, "a total and numbers"));
         continue;
       }
       for (const auto& row : kRows) {
         if (row.key != key) continue;
         if (const auto n = take_u64(rest)) out.set(row.desc, static_cast<double>(*n));
-        else if (outcome) outcome = malformed(key, rest, "a number");
+        else left_out.add(malformed(key, rest, "a number"));
         break;
       }
     }
-    return outcome;
+    return left_out.outcome();
   }
 
  private:

@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -15,6 +16,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_swap_priority", gauge, "Swap device priority.", "device,swap_type", "", "/proc/swaps"},
 };
 
+constexpr const MetricDesc &kSize = kMetrics[0], &kUsed = kMetrics[1], &kPriority = kMetrics[2];
+
 class Swap final : public Collector {
  public:
   explicit Swap(const Host& host) : file_(host.procfs("swaps"), KernelFile::Read::records) {}
@@ -25,6 +28,8 @@ class Swap final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a line of names");
+    LeftOut left_out;
     std::string_view rest = *text;
     take_line(rest);
     while (!rest.empty()) {
@@ -33,12 +38,15 @@ class Swap final : public Collector {
       const auto device = take_word(words), type = take_word(words);
       const auto size = take_u64(words), used = take_u64(words);
       const auto priority = parse_i64(take_word(words));
-      if (!size || !used || !priority) return malformed(file_.path(), line, "two words and three numbers");
-      out.set(kMetrics[0], static_cast<double>(*size) * 1024, device, type);
-      out.set(kMetrics[1], static_cast<double>(*used) * 1024, device, type);
-      out.set(kMetrics[2], static_cast<double>(*priority), device, type);
+      if (!size || !used || !priority) {
+        left_out.add(malformed(file_.path(), line, "two words and three numbers"));
+        continue;
+      }
+      out.set(kSize, static_cast<double>(*size) * 1024, device, type);
+      out.set(kUsed, static_cast<double>(*used) * 1024, device, type);
+      out.set(kPriority, static_cast<double>(*priority), device, type);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

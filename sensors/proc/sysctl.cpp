@@ -8,6 +8,7 @@
 #include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -18,6 +19,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_sysctl_info", gauge, "sysctl info", "name,value,index", "", "/proc/sys"},
     {"node_sysctl_*", untyped, "*", "", "", "/proc/sys"},
 };
+constexpr const MetricDesc& kInfo = kMetrics[0];
 constexpr FlagSpec kFlags[] = {
     {"collector.sysctl.include", FlagType::list, "", "Select sysctl metrics to include"},
     {"collector.sysctl.include-info", FlagType::list, "", "Select sysctl metrics to include as info metrics"},
@@ -42,9 +44,9 @@ class SysctlCollector final : public Collector {
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
     out.use(singles_);
-    for (auto& sysctl : sysctls_)
-      if (auto done = collect(sysctl, out); !done) return done;
-    return {};
+    LeftOut left_out;
+    for (auto& sysctl : sysctls_) left_out.add(collect(sysctl, out));
+    return left_out.outcome();
   }
 
  private:
@@ -65,7 +67,8 @@ class SysctlCollector final : public Collector {
     s.single = &singles_->get(family, untyped, help);
     s.indexed = &pool_->get(family, untyped, help, "index");
     for (std::size_t i = 0; i < s.keys.size(); ++i)
-      s.keyed.push_back(&pool_->get(family + "_" + s.keys[i], untyped, fmt::format("{}, field {}", help, i)));
+      s.keyed.push_back(
+          &pool_->get(family + "_" + metric_name(s.keys[i]), untyped, fmt::format("{}, field {}", help, i)));
     sysctls_.push_back(std::move(s));
   }
 
@@ -82,7 +85,7 @@ class SysctlCollector final : public Collector {
     for (std::size_t i = 0; i < count; ++i) {
       const auto word = take_word(rest);
       if (!s.numeric) {
-        out.set(kMetrics[0], 1, s.name, word, Decimal(i));
+        out.set(kInfo, 1, s.name, word, Decimal(i));
         continue;
       }
       const auto n = parse_i64(word);

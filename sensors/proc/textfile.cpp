@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "sensors/read/exposition.h"
 
@@ -35,14 +36,9 @@ constexpr FlagSpec kFlags[] = {
 };
 
 struct File {
-  struct stat identity {};
+  FileStamp stamp;
   Result<Exposition> content;
   bool seen = false;
-
-  [[nodiscard]] bool same(const struct stat& st) const {
-    return identity.st_ino == st.st_ino && identity.st_dev == st.st_dev && identity.st_size == st.st_size &&
-           identity.st_mtim.tv_sec == st.st_mtim.tv_sec && identity.st_mtim.tv_nsec == st.st_mtim.tv_nsec;
-  }
 };
 
 Result<Exposition> read_exposition(const std::string& path) {
@@ -67,7 +63,7 @@ std::vector<std::string> expand(const std::string& pattern) {
 
 class Textfile final : public Collector {
  public:
-  explicit Textfile(std::vector<std::string> patterns) : patterns_(std::move(patterns)) {}
+  Textfile(const Host& host, std::vector<std::string> patterns) : host_(host), patterns_(std::move(patterns)) {}
 
   Result<> collect(BatchWriter& out) override {
     std::vector<Error> problems;
@@ -77,10 +73,10 @@ class Textfile final : public Collector {
       out.set_labels(*item.desc, item.value, std::span(labels_).subspan(item.first_label, item.label_count), item.part);
     for (const auto& path : order_) {
       const auto& file = files_.find(path)->second;
-      if (file.content) out.set(kMtime, static_cast<double>(file.identity.st_mtim.tv_sec), path);
+      if (file.content) out.set(kMtime, static_cast<double>(file.stamp.status().st_mtim.tv_sec), path);
       else problems.push_back(file.content.error());
     }
-    out.set(kScrapeError, problems.empty() && !conflict_ ? 0 : 1);
+    out.set(kScrapeError, problems.empty() && conflicts_.empty() ? 0 : 1);
     for (const auto& conflict : conflicts_) out.problem(conflict);
     for (auto& problem : problems) out.problem(std::move(problem));
     // Like node_exporter: the collector has succeeded, its own metric tells of bad files.
@@ -95,7 +91,7 @@ class Textfile final : public Collector {
     double value = 0;
   };
 
-  // Parses what is new or changed (other inode, size or mtime). True when anything is.
+  // Parses what is new or changed. True when anything is.
   bool list_files(std::vector<Error>& problems) {
     bool changed = false;
     std::vector<std::string> order;
@@ -125,16 +121,16 @@ class Textfile final : public Collector {
     auto [it, added] = files_.try_emplace(path);
     auto& file = it->second;
     file.seen = true;
-    struct stat st {};
-    if (::stat(path.c_str(), &st) != 0) {
-      file.identity = {};
-      file.content = fail(from_errno(path, errno));
+    const bool changed = file.stamp.changed(path, host_.clock());
+    if (!file.stamp.there()) {
+      file.content = fail(from_errno(path, file.stamp.error()));
       return true;
     }
-    if (!added && file.same(st)) return false;
-    file.identity = st;
+    // One that could not be read (EACCES, or a network that is away) may be now, without having changed.
+    const bool unread = !file.content && file.content.error().kind != Errc::malformed;
+    if (!added && !changed && !unread) return false;
     // A directory or a pipe with that name would block or give nothing.
-    if (S_ISREG(st.st_mode)) file.content = read_exposition(path);
+    if (S_ISREG(file.stamp.status().st_mode)) file.content = read_exposition(path);
     else file.content = fail(Errc::io, path + ": not a regular file");
     return true;
   }
@@ -144,8 +140,11 @@ class Textfile final : public Collector {
     labels_.clear();
     texts_.clear();
     conflicts_.clear();
-    conflict_ = false;
-    std::vector<const ExpositionFamily*> families;
+    struct Found {
+      const ExpositionFamily* family;
+      std::string_view path;
+    };
+    std::vector<Found> families;
     std::map<std::string_view, std::string> sources;  // the files that have a family, for those without HELP
     struct Help {
       std::string_view text;
@@ -161,7 +160,6 @@ class Textfile final : public Collector {
         if (const auto known = helps.find(family.name);
             known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
           known->second.conflict = true;
-          conflict_ = true;
           conflicts_.push_back({Errc::malformed, 0,
                                 fmt::format("{}: {}: help text '{}' differs from '{}' in {}", path, family.name,
                                             family.help.value_or(""), known->second.text, sources[family.name])});
@@ -178,31 +176,52 @@ class Textfile final : public Collector {
         auto& from = sources[family.name];
         if (!from.empty()) from += ", ";
         from += path;
-        families.push_back(&family);
+        families.push_back({&family, path});
       }
     }
 
     std::map<std::string_view, std::string> texts;
-    for (const auto* family : families) {
+    for (const auto& [family, path] : families) {
       const auto help = helps.find(family->name);
       texts.emplace(family->name,
                     help != helps.end() ? std::string(help->second.text) : "Metric read from " + sources[family->name]);
     }
     // Descriptors stay as long as no family changed its kind or text, so that new numbers in a file keep
     // the layout.
-    const bool keep = std::ranges::all_of(families, [&](const auto* family) {
+    const bool keep = std::ranges::all_of(families, [&](const auto& found) {
+      const auto* family = found.family;
       const auto* desc = descs_->find(family->name);
       return !desc || (desc->type == family->type && desc->help == texts[family->name]);
     });
     if (!keep) descs_ = std::make_shared<DescPool>();
-    for (const auto* family : families) add(*family, descs_->get(family->name, family->type, texts[family->name]));
+    std::set<std::string> seen;
+    for (const auto& [family, path] : families)
+      add(*family, path, descs_->get(family->name, family->type, texts[family->name]), seen);
   }
 
-  void add(const ExpositionFamily& family, const MetricDesc& desc) {
+  // False, and said, when a file has that series already: Prometheus refuses a scrape that has one twice.
+  bool is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view path,
+                std::set<std::string>& seen) {
+    auto labels = series.labels;
+    std::erase_if(labels, [](const auto& label) { return label.second.empty(); });  // as if it were not there
+    std::ranges::sort(labels);
+    std::string key = family.name, text;
+    for (const auto& [name, value] : labels) {
+      key.append(1, '\0').append(name).append(1, '\0').append(value);
+      text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", name, value);
+    }
+    if (seen.insert(std::move(key)).second) return true;
+    conflicts_.push_back({Errc::malformed, 0,
+                          fmt::format("{}: {}{{{}}} is there twice, the first one is kept", path, family.name, text)});
+    return false;
+  }
+
+  void add(const ExpositionFamily& family, std::string_view path, const MetricDesc& desc, std::set<std::string>& seen) {
     std::set<std::string_view> names;
     for (const auto& series : family.series)
       for (const auto& [name, value] : series.labels) names.insert(name);
     for (const auto& series : family.series) {
+      if (!is_first(family, series, path, seen)) continue;
       // Every series of a family in a file gets all its label names; those it lacks are empty.
       std::vector<Label> labels;
       for (const auto name : names) {
@@ -233,6 +252,7 @@ class Textfile final : public Collector {
     labels_.insert(labels_.end(), labels.begin(), labels.end());
   }
 
+  const Host& host_;
   std::vector<std::string> patterns_;
   std::map<std::string, File> files_;
   std::vector<std::string> order_;  // as read: by directory, then by name
@@ -242,11 +262,10 @@ class Textfile final : public Collector {
   std::vector<Label> labels_;
   std::deque<std::string> texts_;
   std::vector<Error> conflicts_;
-  bool conflict_ = false;  // of help texts: only those count as node_textfile_scrape_error
 };
 
-Result<std::unique_ptr<Collector>> make(const Host&, const Options& options) {
-  return std::make_unique<Textfile>(options.list("collector.textfile.directory"));
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  return std::make_unique<Textfile>(host, options.list("collector.textfile.directory"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/shared_file.h"
 
 namespace vitald {
@@ -10,10 +11,9 @@ namespace {
 
 using enum MetricType;
 
-constexpr MetricDesc kMetrics[] = {
-    {"node_udp_queues", gauge, "Number of allocated memory in the kernel for UDP datagrams in bytes.", "queue,ip", "",
-     "/proc/net/udp, udp6"},
-};
+constexpr MetricDesc kQueues{
+    "node_udp_queues", gauge, "Number of allocated memory in the kernel for UDP datagrams in bytes.",
+    "queue,ip",        "",    "/proc/net/udp, udp6"};
 
 class UdpQueues final : public Collector {
  public:
@@ -26,8 +26,10 @@ class UdpQueues final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     bool any = false;
-    if (auto done = collect(v4_, out, any); !done) return done;
-    if (auto done = collect(v6_, out, any); !done) return done;
+    LeftOut left_out;
+    left_out.add(collect(v4_, out, any));
+    left_out.add(collect(v6_, out, any));
+    if (auto outcome = left_out.outcome(); !outcome) return outcome;
     if (!any) return fail(Errc::absent, v4_.sockets.path() + ", " + v6_.sockets.path() + ": neither is there");
     return {};
   }
@@ -55,8 +57,8 @@ class UdpQueues final : public Collector {
     auto& file = family.sockets;
     if (live_ && file.is_open() && none_in_use(family)) {
       any = true;
-      out.set(kMetrics[0], 0, "tx", family.ip);
-      out.set(kMetrics[0], 0, "rx", family.ip);
+      out.set(kQueues, 0, "tx", family.ip);
+      out.set(kQueues, 0, "rx", family.ip);
       return {};
     }
     const auto text = file.read();
@@ -76,8 +78,8 @@ class UdpQueues final : public Collector {
       tx_bytes += *tx;
       rx_bytes += *rx;
     }
-    out.set(kMetrics[0], static_cast<double>(tx_bytes), "tx", family.ip);
-    out.set(kMetrics[0], static_cast<double>(rx_bytes), "rx", family.ip);
+    out.set(kQueues, static_cast<double>(tx_bytes), "tx", family.ip);
+    out.set(kQueues, static_cast<double>(rx_bytes), "rx", family.ip);
     return {};
   }
 
@@ -90,6 +92,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_udp_queues;
-const CollectorInfo collector_udp_queues{kMetrics, {}, make};
+const CollectorInfo collector_udp_queues{std::span(&kQueues, 1), {}, make};
 
 }  // namespace vitald

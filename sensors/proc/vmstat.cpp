@@ -3,7 +3,10 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/row_memo.h"
 
@@ -29,9 +32,10 @@ class Vmstat final : public Collector {
   Result<> collect(BatchWriter& out) override {
     auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "lines 'name number'");
     out.use(pool_);
     rows_.start();
-    Result<> outcome;
+    LeftOut left_out;
     while (!text->empty()) {
       const auto line = take_line(*text);
       std::string_view rest = line;
@@ -44,17 +48,16 @@ class Vmstat final : public Collector {
       if (!*desc) continue;
       const auto value = take_u64(rest);
       if (value && trim(rest).empty()) out.set(**desc, static_cast<double>(*value));
-      else if (outcome)
-        outcome = fail(Errc::malformed, fmt::format("{}: '{}': 'name number' expected", file_.path(), line));
+      else left_out.add({Errc::malformed, 0, fmt::format("{}: '{}': 'name number' expected", file_.path(), line)});
     }
-    return outcome;
+    return left_out.outcome();
   }
 
  private:
   // nullptr: not asked for.
   const MetricDesc* desc_of(std::string_view key) {
     if (wanted_.ignored(key)) return nullptr;
-    return &pool_->get(fmt::format("node_vmstat_{}", key), MetricType::untyped,
+    return &pool_->get(fmt::format("node_vmstat_{}", metric_name(key)), MetricType::untyped,
                        fmt::format("/proc/vmstat information field {}.", key), "", "", "/proc/vmstat");
   }
 

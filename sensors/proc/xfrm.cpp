@@ -3,6 +3,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -88,6 +89,7 @@ constexpr Row kRows[] = {
      {"node_xfrm_acquire_error_packets_total", counter, "State hasn’t been fully acquired before use", "", "",
       "/proc/net/xfrm_stat"}},
 };
+constexpr double kUnread = -1;  // of a row that is there and has no number
 constexpr auto kFamilies = families_of(kRows);
 
 class Xfrm final : public Collector {
@@ -98,6 +100,8 @@ class Xfrm final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a name and a number");
+    LeftOut left_out;
     double values[std::size(kRows)] = {};
     std::string_view rest = *text;
     std::size_t next = 0;  // the rows come in our order, apart from those that newer kernels added
@@ -106,7 +110,12 @@ class Xfrm final : public Collector {
       std::string_view words = line;
       const auto key = take_word(words);
       const auto n = take_u64(words);
-      if (key.empty() || !n) return malformed(file_.path(), line, "a name and a number");
+      if (key.empty() || !n) {
+        left_out.add(malformed(file_.path(), line, "a name and a number"));
+        for (std::size_t i = 0; i < std::size(kRows); ++i)
+          if (kRows[i].key == key) values[i] = kUnread;
+        continue;
+      }
       for (std::size_t i = 0; i < std::size(kRows); ++i) {
         const auto row = (next + i) % std::size(kRows);
         if (kRows[row].key != key) continue;
@@ -115,8 +124,9 @@ class Xfrm final : public Collector {
         break;
       }
     }
-    for (std::size_t i = 0; i < std::size(kRows); ++i) out.set(kRows[i].desc, values[i]);
-    return {};
+    for (std::size_t i = 0; i < std::size(kRows); ++i)
+      if (values[i] != kUnread) out.set(kRows[i].desc, values[i]);
+    return left_out.outcome();
   }
 
  private:

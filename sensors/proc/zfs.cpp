@@ -4,9 +4,11 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -61,27 +63,27 @@ class Zfs final : public Collector {
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
     if (auto listed = pools_.refresh(); !listed) return absent_when_gone(listed.error());
+    LeftOut left_out;
     for (std::size_t i = 0; i < files_.size(); ++i)
-      if (auto done = collect_misc(kFiles[i].subsystem, kFiles[i].file, files_[i], out); !done) return done;
+      left_out.add(collect_misc(kFiles[i].subsystem, kFiles[i].file, files_[i], out));
     for (auto& [name, pool] : pools_.items()) {
       // Files lie beside the pools' folders; a pool that is exported takes its files away.
       if (auto listed = pool.objsets.refresh(); !listed) continue;
-      if (auto done = collect_io(name, pool.io, out); !done) return done;
+      left_out.add(collect_io(name, pool.io, out));
       for (auto& [file, objset] : pool.objsets.items())
-        if (file.starts_with("objset-"))
-          if (auto done = collect_objset(name, objset, out); !done) return done;
+        if (file.starts_with("objset-")) left_out.add(collect_objset(name, objset, out));
       collect_state(name, pool.state, out);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
-  const MetricDesc& family(std::string_view prefix, std::string_view group, std::string_view field,
+  const MetricDesc* family(std::string_view prefix, std::string_view group, std::string_view field,
                            std::string_view labels) {
-    std::string name = std::string(prefix) + "_" + std::string(field);
-    for (auto& c : name)
-      if (c == '-') c = '_';
-    return pool_->get(name, untyped, "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
+    const auto name = std::string(prefix) + "_" + metric_name(field);
+    const auto& desc =
+        pool_->get(name, untyped, "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
+    return desc.labels == labels ? &desc : nullptr;  // a field of the pool that is called as one of its datasets'
   }
 
   // "name                            type data", then "hits                            4    7565574"
@@ -89,20 +91,25 @@ class Zfs final : public Collector {
     const auto text = kstat.file.read();
     if (!text) return {};  // which of them there are depends on the version of ZFS
     std::string_view rest = *text;
-    if (!skip_header(rest)) return malformed(kstat.file.path(), *text, "a line 'name type data'");
+    if (!skip_header(rest)) return malformed(kstat.file.path(), first_line(*text), "a line 'name type data'");
+    LeftOut left_out;
     for (std::size_t row = 0; !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto field = take_word(words);
       if (!is_number(take_word(words))) continue;
       const auto value = parse_double(take_word(words));
-      if (!value) return malformed(kstat.file.path(), line, "a number");
+      if (!value) {
+        left_out.add(malformed(kstat.file.path(), line, "a number"));
+        continue;
+      }
       const auto* desc = kstat.families.at(
-          row++, field, [&] { return &family("node_zfs_" + std::string(subsystem), group, field, ""); });
-      out.set(*desc, *value);
+          row++, field, [&] { return family("node_zfs_" + std::string(subsystem), group, field, ""); });
+      if (desc) out.set(*desc, *value);
     }
-    return {};
+    return left_out.outcome();
   }
+  static std::string_view first_line(std::string_view text) { return take_line(text); }
   static bool skip_header(std::string_view& rest) {
     while (!rest.empty()) {
       auto line = take_line(rest);
@@ -128,9 +135,8 @@ class Zfs final : public Collector {
       for (auto field = take_word(left); !field.empty(); field = take_word(left)) {
         const auto value = take_u64(line);
         if (!value) return malformed(io.file.path(), names, "as many numbers below as names");
-        const auto* desc =
-            io.families.at(row++, field, [&] { return &family("node_zfs_zpool", "io", field, "zpool"); });
-        out.set(*desc, static_cast<double>(*value), pool);
+        const auto* desc = io.families.at(row++, field, [&] { return family("node_zfs_zpool", "io", field, "zpool"); });
+        if (desc) out.set(*desc, static_cast<double>(*value), pool);
       }
     }
     return {};
@@ -141,7 +147,8 @@ class Zfs final : public Collector {
     const auto text = objset.file.read();
     if (!text) return {};
     std::string_view rest = *text, dataset;
-    if (!skip_header(rest)) return malformed(objset.file.path(), *text, "a line 'name type data'");
+    if (!skip_header(rest)) return malformed(objset.file.path(), first_line(*text), "a line 'name type data'");
+    LeftOut left_out;
     for (std::size_t row = 0; !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
@@ -154,12 +161,15 @@ class Zfs final : public Collector {
       }
       if (type != "4") continue;
       const auto value = take_u64(words);
-      if (!value) return malformed(objset.file.path(), line, "a number");
+      if (!value) {
+        left_out.add(malformed(objset.file.path(), line, "a number"));
+        continue;
+      }
       const auto* desc = objset.families.at(
-          row++, field, [&] { return &family("node_zfs_zpool_dataset", "objset", field, "zpool,dataset"); });
-      out.set(*desc, static_cast<double>(*value), pool, dataset);
+          row++, field, [&] { return family("node_zfs_zpool_dataset", "objset", field, "zpool,dataset"); });
+      if (desc) out.set(*desc, static_cast<double>(*value), pool, dataset);
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "ONLINE"

@@ -8,6 +8,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -117,6 +118,8 @@ class Zoneinfo final : public Collector {
     out.use(pool_);
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "'Node N, zone NAME'");
+    LeftOut left_out;
     std::string_view node, zone, protection;
     std::array<std::optional<std::int64_t>, std::size(kRows)> values{};
     std::size_t next = 0;
@@ -131,18 +134,21 @@ class Zoneinfo final : public Collector {
         protection = {};
         auto number = take_word(words);
         node = take_until(number, ',');
-        if (take_word(words) != "zone") return malformed(file_.path(), line, "'Node N, zone NAME'");
+        const bool named = take_word(words) == "zone";
         zone = take_word(words);
+        if (named && !zone.empty()) continue;
+        left_out.add(malformed(file_.path(), line, "'Node N, zone NAME'"));
+        node = {};  // what follows is nobody's
       } else if (key == "protection:") {
         protection = trim(words);
       } else if (const auto row = find(key, next); row < std::size(kRows)) {
         const auto n = parse_i64(take_word(words));
-        if (!n) return malformed(file_.path(), line, "a number");
-        values[row] = *n;
+        if (n) values[row] = *n;
+        else left_out.add(malformed(file_.path(), line, "a number"));
       }
     }
     if (!node.empty()) emit(node, zone, values, protection, out);
-    return {};
+    return left_out.outcome();
   }
 
  private:

@@ -114,7 +114,9 @@ std::string KernelDir::file(std::string_view name) const { return path_ + "/" + 
 
 Result<bool> KernelDir::refresh() {
   // Only that there is no such folder stays true until something is announced.
-  const bool again = watch_.changed() || (error_ && error_->kind != Errc::gone);
+  const bool other = mounts_.changed(path_);
+  if (other) fd_.reset();
+  const bool again = watch_.changed() || other || (error_ && error_->kind != Errc::gone);
   if (!again) return error_ ? Result<bool>(fail(*error_)) : Result<bool>(false);
   auto changed = list();
   if (fd_ && !may_keep_kernel_file(fd_.get())) fd_.reset();
@@ -161,8 +163,11 @@ std::optional<std::string_view> Attribute::text() {
     const int err = text.error().err;
     const bool missing = err == ENOENT || err == ENOTDIR || err == EISDIR;
     missing_until_ns_ = missing ? SystemClock::read(CLOCK_MONOTONIC_COARSE) + kMissingNs : 0;
+    error_.reset();
+    if (!missing) error_ = text.error();
     return std::nullopt;
   }
+  error_.reset();
   missing_until_ns_ = 0;
   return trim(*text);
 }

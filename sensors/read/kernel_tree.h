@@ -27,6 +27,9 @@ inline tl::unexpected<Error> malformed(std::string_view path, std::string_view f
   return fail(Errc::malformed, std::move(text));
 }
 
+// What the kernel never leaves empty: such a file is somebody else's (a container's, a mount that is not complete).
+inline bool is_blank(std::string_view text) { return trim(text).empty(); }
+
 // For a file whose absence means that this machine has nothing to collect: gone becomes absent.
 inline tl::unexpected<Error> absent_when_gone(Error error) {
   if (error.kind == Errc::gone) error.kind = Errc::absent;
@@ -71,6 +74,7 @@ class KernelDir {
   DeviceWatch watch_;
   std::optional<Error> error_;  // of the last listing
   Fd fd_;
+  MountsSince mounts_;
   std::string listing_;  // the names as the kernel gave them, each with its NUL
   std::vector<std::string> names_;
 };
@@ -132,11 +136,15 @@ class Attribute {
   std::optional<std::int64_t> i64();
   // u64() or i64(), whichever it is.
   std::optional<double> number();
+  // Why the last of these gave nothing, where the file is there: it cannot be read (EINVAL, EACCES). Null: there is no
+  // such file, or it could be read.
+  [[nodiscard]] const Error* unreadable() const { return error_ ? &*error_ : nullptr; }
   [[nodiscard]] const std::string& path() const { return file_.path(); }
 
  private:
   KernelFile file_;
   std::int64_t missing_until_ns_ = 0;
+  std::optional<Error> error_;
 };
 
 // One number of a device and the family it becomes.

@@ -174,10 +174,16 @@ class Systemd final : public Collector {
       if (!more) return fail(more.error());
       if (!*more) break;
       ++count[active];
-      if (std::string_view(load) == "loaded" && !filter_.ignored(name)) units.push_back({name, active, path, {}});
+      if (is_shown(load, active) && !filter_.ignored(name)) units.push_back({name, active, path, {}});
     }
     for (const auto& [state, n] : count) out.set(kMetrics[kUnits], n, state);
     return {};
+  }
+
+  // Not those that are only mentioned by others (not-found) or masked. But a unit with a mistake in its file (error,
+  // bad-setting), and any that has failed, make the system degraded, and somebody must see which it is.
+  static bool is_shown(std::string_view load, std::string_view active) {
+    return load == "loaded" || load == "error" || load == "bad-setting" || active == "failed";
   }
 
   static bool never_started(const Property& p, const Unit& unit) {

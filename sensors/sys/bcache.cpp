@@ -8,6 +8,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -111,6 +112,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_bcache_cache_readaheads_total", counter, "Count of times readahead occurred.", "uuid,backing_device", "",
      kSource},
 };
+constexpr const MetricDesc& kReadaheads = kMetrics[0];
 constexpr auto kFamilies = families_of(kSetRows, kBackingRows, kMetrics, kDebugRows, kCacheRows, kPriorityRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.bcache.priorityStats", FlagType::boolean, "false", "Expose expensive priority stats."},
@@ -135,7 +137,7 @@ std::optional<double> human(std::string_view text) {
   return negative ? -value : value;
 }
 
-// The numbers of one folder; a file that is not there counts as 0.
+// The numbers of one folder. A file that is not there has none.
 class Numbers {
  public:
   Numbers(const std::string& folder, std::span<const AttributeRow> rows) : rows_(rows) {
@@ -143,13 +145,17 @@ class Numbers {
   }
   template <class... L>
   Result<> emit(BatchWriter& out, const L&... labels) {
+    LeftOut left_out;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const auto text = files_[i].text();
-      const auto n = human(text.value_or("0"));
-      if (!n) return malformed(files_[i].path(), *text, "a number, maybe with a unit");
-      out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+      if (!text) {
+        if (const auto* why = files_[i].unreadable()) left_out.add(*why);
+        continue;
+      }
+      if (const auto n = human(*text)) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+      else left_out.add(malformed(files_[i].path(), *text, "a number, maybe with a unit"));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -162,8 +168,9 @@ template <class... L>
 Result<> emit_lines(KernelFile& file, std::span<const AttributeRow> rows, BatchWriter& out, const L&... labels) {
   const auto text = file.read();
   if (!text) return fail(text.error());
+  LeftOut left_out;
   for (const auto& row : rows) {
-    double value = 0;
+    std::optional<double> value;
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = take_line(rest);
       if (!line.starts_with(row.file) || line.substr(row.file.size(), 1) != ":") continue;
@@ -172,12 +179,12 @@ Result<> emit_lines(KernelFile& file, std::span<const AttributeRow> rows, BatchW
       if (word.ends_with("/sec")) word.remove_suffix(4);
       if (word.ends_with('%')) word.remove_suffix(1);
       const auto n = human(word);
-      if (!n) return malformed(file.path(), line, "a number");
-      value = *n;
+      if (n) value = n;
+      else left_out.add(malformed(file.path(), line, "a number"));
     }
-    out.set(row.desc, value, labels...);
+    if (value) out.set(row.desc, *value, labels...);
   }
-  return {};
+  return left_out.outcome();
 }
 
 // A backing device (bdev0), a cache (cache0) or one of the other files of a cache set.
@@ -211,32 +218,38 @@ class Bcache final : public Collector {
   // No bcache here is no error: nothing is emitted.
   Result<> collect(BatchWriter& out) override {
     if (auto listed = sets_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [uuid, set] : sets_.items()) {
       if (uuid.find('-') == uuid.npos) continue;  // "register" and the like
-      if (auto done = set.numbers.emit(out, uuid); !done) return done;
-      if (auto listed = set.members.refresh(); !listed) return listed;
+      left_out.add(set.numbers.emit(out, uuid));
+      if (auto listed = set.members.refresh(); !listed) {
+        if (listed.error().kind != Errc::gone) left_out.add(listed);
+        continue;
+      }
       for (auto& [name, member] : set.members.items())
-        if (is_numbered(name, "bdev"))
-          if (auto done = collect_backing(uuid, name, member, out); !done) return done;
+        if (is_numbered(name, "bdev")) left_out.add(collect_backing(uuid, name, member, out));
       for (auto& [name, member] : set.members.items())
-        if (is_numbered(name, "cache"))
-          if (auto done = collect_cache(uuid, name, member, out); !done) return done;
+        if (is_numbered(name, "cache")) left_out.add(collect_cache(uuid, name, member, out));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   static Result<> collect_backing(std::string_view uuid, std::string_view name, Member& member, BatchWriter& out) {
-    if (auto done = member.backing.emit(out, uuid, name); !done) return done;
+    LeftOut left_out;
+    left_out.add(member.backing.emit(out, uuid, name));
     // Gone since 5.18; node_exporter shows it only where it counted.
     if (const auto n = human(member.readaheads.text().value_or("0")); n && *n != 0)
-      out.set(kMetrics[0], *n, uuid, name);
-    return emit_lines(member.debug, kDebugRows, out, uuid, name);
+      out.set(kReadaheads, *n, uuid, name);
+    left_out.add(emit_lines(member.debug, kDebugRows, out, uuid, name));
+    return left_out.outcome();
   }
   Result<> collect_cache(std::string_view uuid, std::string_view name, Member& member, BatchWriter& out) const {
-    if (auto done = member.cache.emit(out, uuid, name); !done) return done;
+    LeftOut left_out;
+    left_out.add(member.cache.emit(out, uuid, name));
     // Sorts every bucket of the cache: only when asked for.
-    return priority_ ? emit_lines(member.priority, kPriorityRows, out, uuid, name) : Result<>{};
+    if (priority_) left_out.add(emit_lines(member.priority, kPriorityRows, out, uuid, name));
+    return left_out.outcome();
   }
 
   KernelItems<CacheSet> sets_;

@@ -6,8 +6,10 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -115,35 +117,43 @@ class Bcachefs final : public Collector {
     out.use(pool_);
     if (auto listed = filesystems_.refresh(); !listed) return absent_when_gone(listed.error());
     if (filesystems_.items().empty()) return fail(Errc::absent, filesystems_.path() + ": no filesystem");
-    for (auto& [uuid, fs] : filesystems_.items())
-      if (auto done = collect_filesystem(uuid, fs, out); !done) return done;
-    return {};
+    LeftOut left_out;
+    for (auto& [uuid, fs] : filesystems_.items()) collect_filesystem(uuid, fs, left_out, out);
+    return left_out.outcome();
   }
 
  private:
-  Result<> collect_filesystem(std::string_view uuid, Filesystem& fs, BatchWriter& out) {
+  void collect_filesystem(std::string_view uuid, Filesystem& fs, LeftOut& left_out, BatchWriter& out) {
     out.set(kMetrics[kInfo], 1, uuid);
-    const auto size = fs.cache_size.text().value_or("");
-    const auto bytes = size.empty() ? std::optional(0.0) : human(size);
-    if (!bytes) return malformed(fs.cache_size.path(), size, "a size");
-    out.set(kMetrics[kCacheSize], *bytes, uuid);
-    if (auto done = collect_compression(uuid, fs.compression, out); !done) return done;
-    if (auto done = collect_errors(uuid, fs.errors, out); !done) return done;
-    if (auto done = collect_counters(uuid, fs.counters, out); !done) return done;
-    if (auto done = collect_writes(uuid, fs.writes, out); !done) return done;
-    if (auto listed = fs.devices.refresh(); !listed) return listed;
+    emit_size(fs.cache_size, kCacheSize, left_out, out, uuid);
+    left_out.add(collect_compression(uuid, fs.compression, out));
+    left_out.add(collect_errors(uuid, fs.errors, out));
+    left_out.add(collect_counters(uuid, fs.counters, out));
+    left_out.add(collect_writes(uuid, fs.writes, out));
+    if (auto listed = fs.devices.refresh(); !listed) {
+      if (listed.error().kind != Errc::gone) left_out.add(listed);
+      return;
+    }
     for (auto& [name, device] : fs.devices.items()) {
       std::string_view id = name;
-      if (!take_prefix(id, "dev-")) continue;
-      if (auto done = collect_device(uuid, id, device, out); !done) return done;
+      if (take_prefix(id, "dev-")) collect_device(uuid, id, device, left_out, out);
     }
-    return {};
+  }
+  // What is not there has no number.
+  template <class... L>
+  static void emit_size(Attribute& file, Family family, LeftOut& left_out, BatchWriter& out, const L&... labels) {
+    const auto text = file.text();
+    if (!text && file.unreadable()) left_out.add(*file.unreadable());
+    if (!text || text->empty()) return;
+    if (const auto bytes = human(*text)) out.set(kMetrics[family], *bytes, labels...);
+    else left_out.add(malformed(file.path(), *text, "a size"));
   }
 
   // "type          compressed    uncompressed     average extent size", "lz4     27.5G     40.6G     31.5k"
   static Result<> collect_compression(std::string_view uuid, KernelFile& file, BatchWriter& out) {
     const auto text = read_if_there(file);
     if (!text) return fail(text.error());
+    LeftOut left_out;
     std::string_view rest = *text;
     take_line(rest);
     while (!rest.empty()) {
@@ -153,36 +163,43 @@ class Bcachefs final : public Collector {
       const auto first = take_word(words), second = take_word(words);
       if (second.empty()) continue;
       const auto compressed = human(first), uncompressed = human(second);
-      if (!compressed || !uncompressed) return malformed(file.path(), line, "a name and two sizes");
+      if (!compressed || !uncompressed) {
+        left_out.add(malformed(file.path(), line, "a name and two sizes"));
+        continue;
+      }
       if (algorithm.ends_with(':')) algorithm.remove_suffix(1);
       out.set(kMetrics[kCompressed], *compressed, uuid, algorithm);
       out.set(kMetrics[kUncompressed], *uncompressed, uuid, algorithm);
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "btree_node_data_missing                         2       1877007853": how often, when last
   static Result<> collect_errors(std::string_view uuid, KernelFile& file, BatchWriter& out) {
     const auto text = read_if_there(file);
     if (!text) return fail(text.error());
+    LeftOut left_out;
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto type = take_word(words), count = take_word(words);
       if (count.empty()) continue;
-      const auto n = parse_u64(count);
-      if (!n) return malformed(file.path(), line, "a name and a count");
-      out.set(kMetrics[kErrors], static_cast<double>(*n), uuid, type);
+      if (const auto n = parse_u64(count)) out.set(kMetrics[kErrors], static_cast<double>(*n), uuid, type);
+      else left_out.add(malformed(file.path(), line, "a name and a count"));
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "since mount:                   739741", "since filesystem creation:     1452242"
   Result<> collect_counters(std::string_view uuid, KernelItems<Counter>& counters, BatchWriter& out) {
     if (auto listed = counters.refresh(); !listed) return listed.error().kind == Errc::gone ? Result<>{} : listed;
+    LeftOut left_out;
     for (auto& [name, counter_file] : counters.items()) {
       const auto text = counter_file.file.read();
-      if (!text) return fail(text.error());
+      if (!text) {
+        if (text.error().kind != Errc::gone) left_out.add(text.error());
+        continue;
+      }
       std::optional<double> value;
       for (std::string_view rest = *text; !rest.empty();) {
         auto line = take_line(rest);
@@ -193,17 +210,18 @@ class Bcachefs final : public Collector {
         continue;
       }
       if (!counter_file.desc)
-        counter_file.desc = &pool_->get("node_bcachefs_" + name + "_total", counter,
+        counter_file.desc = &pool_->get("node_bcachefs_" + metric_name(name) + "_total", counter,
                                         "Bcachefs counter " + name + " since filesystem creation.", "uuid");
       out.set(*counter_file.desc, *value, uuid);
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "                   nr        size", "initial:           9562213    72k"
   static Result<> collect_writes(std::string_view uuid, KernelFile& file, BatchWriter& out) {
     const auto text = read_if_there(file);
     if (!text) return fail(text.error());
+    LeftOut left_out;
     std::string_view rest = *text;
     take_line(rest);
     while (!rest.empty()) {
@@ -214,31 +232,32 @@ class Bcachefs final : public Collector {
       if (size.empty()) continue;
       const auto n = parse_u64(count);
       const auto bytes = human(size);
-      if (!n || !bytes) return malformed(file.path(), line, "a name, a count and a size");
+      if (!n || !bytes) {
+        left_out.add(malformed(file.path(), line, "a name, a count and a size"));
+        continue;
+      }
       if (type.ends_with(':')) type.remove_suffix(1);
       out.set(kMetrics[kWrites], static_cast<double>(*n), uuid, type);
       out.set(kMetrics[kWriteSize], *bytes, uuid, type);
     }
-    return {};
+    return left_out.outcome();
   }
 
-  Result<> collect_device(std::string_view uuid, std::string_view id, Device& device, BatchWriter& out) {
+  void collect_device(std::string_view uuid, std::string_view id, Device& device, LeftOut& left_out, BatchWriter& out) {
     label_ = device.label.text().value_or("");
     out.set(kMetrics[kDeviceInfo], 1, uuid, id, label_, device.state.text().value_or(""));
-    const auto size = device.bucket_size.text().value_or("0");
-    const auto bytes = human(size);
-    if (!bytes) return malformed(device.bucket_size.path(), size, "a size");
-    out.set(kMetrics[kBucketSize], *bytes, uuid, id);
-    out.set(kMetrics[kBuckets], static_cast<double>(device.buckets.u64().value_or(0)), uuid, id);
-    out.set(kMetrics[kDurability], static_cast<double>(device.durability.u64().value_or(0)), uuid, id);
-    if (auto done = collect_io_done(uuid, id, device.io_done, out); !done) return done;
-    return collect_io_errors(uuid, id, device.io_errors, out);
+    emit_size(device.bucket_size, kBucketSize, left_out, out, uuid, id);
+    emit_size(device.buckets, kBuckets, left_out, out, uuid, id);
+    emit_size(device.durability, kDurability, left_out, out, uuid, id);
+    left_out.add(collect_io_done(uuid, id, device.io_done, out));
+    left_out.add(collect_io_errors(uuid, id, device.io_errors, out));
   }
 
   // "read:", below it "sb          :       33541", then "write:"
   static Result<> collect_io_done(std::string_view uuid, std::string_view id, KernelFile& file, BatchWriter& out) {
     const auto text = read_if_there(file);
     if (!text) return fail(text.error());
+    LeftOut left_out;
     std::string_view operation;
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = trim(take_line(rest));
@@ -250,17 +269,18 @@ class Bcachefs final : public Collector {
         continue;
       }
       if (operation.empty()) continue;
-      const auto n = parse_u64(value);
-      if (!n) return malformed(file.path(), line, "a name and bytes");
-      out.set(kMetrics[kIoDone], static_cast<double>(*n), uuid, id, operation, key);
+      if (const auto n = parse_u64(value))
+        out.set(kMetrics[kIoDone], static_cast<double>(*n), uuid, id, operation, key);
+      else left_out.add(malformed(file.path(), line, "a name and bytes"));
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "IO errors since filesystem creation", below it "  read:    11835"; then the same since a reset
   static Result<> collect_io_errors(std::string_view uuid, std::string_view id, KernelFile& file, BatchWriter& out) {
     const auto text = read_if_there(file);
     if (!text) return fail(text.error());
+    LeftOut left_out;
     bool ours = false;
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = take_line(rest);
@@ -272,11 +292,10 @@ class Bcachefs final : public Collector {
       std::string_view value = line;
       const auto type = trim(take_until(value, ':'));
       if (!ours || trim(value).empty()) continue;
-      const auto n = parse_u64(trim(value));
-      if (!n) return malformed(file.path(), line, "a name and a count");
-      out.set(kMetrics[kIoErrors], static_cast<double>(*n), uuid, id, type);
+      if (const auto n = parse_u64(trim(value))) out.set(kMetrics[kIoErrors], static_cast<double>(*n), uuid, id, type);
+      else left_out.add(malformed(file.path(), line, "a name and a count"));
     }
-    return {};
+    return left_out.outcome();
   }
 
   KernelItems<Filesystem> filesystems_;

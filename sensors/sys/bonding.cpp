@@ -5,6 +5,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -18,6 +19,8 @@ constexpr MetricDesc kMetrics[] = {
      "/sys/class/net/*/lower_*/bonding_slave/mii_status"},
 };
 
+constexpr const MetricDesc &kSlaves = kMetrics[0], &kActive = kMetrics[1];
+
 class Bonding final : public Collector {
  public:
   explicit Bonding(const Host& host) : root_(host.sysfs("class/net/")), masters_(root_ + "bonding_masters") {}
@@ -27,28 +30,34 @@ class Bonding final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = masters_.read();
     if (!text) return absent_when_gone(text.error());
+    LeftOut left_out;
     const std::string masters(*text);
     std::string_view rest = masters;
     for (auto master = take_word(rest); !master.empty(); master = take_word(rest)) {
       const std::string folder = root_ + std::string(master);
       const auto slaves_text = read_kernel_file(folder + "/bonding/slaves");
-      if (!slaves_text) return fail(slaves_text.error());
+      if (!slaves_text) {
+        left_out.add(slaves_text.error());
+        continue;
+      }
       const std::string slaves(*slaves_text);
       std::string_view names = slaves;
       unsigned count = 0, active = 0;
+      bool known = true;
       for (auto slave = take_word(names); !slave.empty(); slave = take_word(names)) {
         auto state = read_kernel_file(folder + "/lower_" + std::string(slave) + "/bonding_slave/mii_status");
         // Kernels before 3.9 call the link slave_*.
         if (!state && state.error().kind == Errc::gone)
           state = read_kernel_file(folder + "/slave_" + std::string(slave) + "/bonding_slave/mii_status");
-        if (!state) return fail(state.error());
         ++count;
-        if (trim(*state) == "up") ++active;
+        known = known && state;
+        if (!state) left_out.add(state.error());
+        else if (trim(*state) == "up") ++active;
       }
-      out.set(kMetrics[0], count, master);
-      out.set(kMetrics[1], active, master);
+      out.set(kSlaves, count, master);
+      if (known) out.set(kActive, active, master);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

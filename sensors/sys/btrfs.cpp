@@ -13,8 +13,10 @@
 #include "core/collector.h"
 #include "core/os/fd.h"
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -67,14 +69,14 @@ constexpr std::string_view kErrors[] = {"write", "read", "flush", "corruption", 
 constexpr double kSectorBytes = 512;
 
 // How many bytes of disk a byte of this profile takes.
-double ratio_of(std::string_view mode, double devices) {
+std::optional<double> ratio_of(std::string_view mode, double devices) {
   if (mode == "single" || mode == "raid0") return 1;
   if (mode == "dup" || mode == "raid1" || mode == "raid10") return 2;
   if (mode == "raid1c3") return 3;
   if (mode == "raid1c4") return 4;
-  if (mode == "raid5") return devices / (devices - 1);
-  if (mode == "raid6") return devices / (devices - 2);
-  return 0;
+  if (mode == "raid5" && devices > 1) return devices / (devices - 1);
+  if (mode == "raid6" && devices > 2) return devices / (devices - 2);
+  return std::nullopt;
 }
 
 // A profile's folder (allocation/data/raid1); its neighbours are plain files, which have neither.
@@ -179,6 +181,7 @@ class Btrfs final : public Collector {
   // No btrfs here is no error: nothing is emitted.
   Result<> collect(BatchWriter& out) override {
     if (auto listed = filesystems_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     mounted_.clear();
     bool any = false;
     for (auto& [name, fs] : filesystems_.items()) {
@@ -186,9 +189,9 @@ class Btrfs final : public Collector {
       if (!any) ask_mounted();
       any = true;
       uuid_ = fs.uuid.text().value_or(name);
-      if (auto done = collect_filesystem(fs, out); !done) return done;
+      left_out.add(collect_filesystem(fs, out));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -209,54 +212,62 @@ class Btrfs final : public Collector {
       points.push_back(unescape(take_word(line)));
     }
     for (const auto& point : points)
-      if (auto mounted = ask(host_.rootfs(point))) mounted_.push_back(std::move(*mounted));
+      if (auto mounted = ask(path_below_root(host_.roots().root, point))) mounted_.push_back(std::move(*mounted));
   }
 
   Result<> collect_filesystem(Filesystem& fs, BatchWriter& out) {
-    if (auto listed = fs.disks.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
+    if (auto listed = fs.disks.refresh(); !listed && listed.error().kind != Errc::gone) left_out.add(listed);
     out.set(kMetrics[kInfo], 1, uuid_, fs.label.text().value_or(""));
-    out.set(kMetrics[kReserve], static_cast<double>(fs.reserve.u64().value_or(0)), uuid_);
-    if (auto done = collect_commits(fs, out); !done) return done;
+    if (const auto n = fs.reserve.u64()) out.set(kMetrics[kReserve], static_cast<double>(*n), uuid_);
+    left_out.add(collect_commits(fs, out));
     for (std::size_t i = 0; i < std::size(kGroups); ++i) collect_group(kGroups[i], fs, fs.groups[i], out);
     const auto mounted = std::ranges::find(mounted_, uuid_, &Mounted::uuid);
     if (mounted != mounted_.end()) emit_devices(*mounted, out);
     else
       for (auto& [name, disk] : fs.disks.items()) {
         const Label labels[] = {{"uuid", uuid_}, {"device", name}};
-        out.set_labels(kMetrics[kDeviceSize], static_cast<double>(disk.size.u64().value_or(0)) * kSectorBytes, labels);
+        if (const auto sectors = disk.size.u64())
+          out.set_labels(kMetrics[kDeviceSize], static_cast<double>(*sectors) * kSectorBytes, labels);
       }
-    return {};
+    return left_out.outcome();
   }
 
   // "commits 410477", "last_commit_ms 1000", "max_commit_ms 34241", "total_commit_ms 90877660"; since 6.0
   Result<> collect_commits(Filesystem& fs, BatchWriter& out) {
     constexpr std::string_view kKeys[] = {"commits", "last_commit_ms", "max_commit_ms", "total_commit_ms"};
-    std::array<double, std::size(kKeys)> values{};
+    std::array<std::optional<double>, std::size(kKeys)> values;
+    LeftOut left_out;
     const auto text = fs.commits.read();
+    if (!text && text.error().kind == Errc::gone) values.fill(0);  // so node_exporter has it before 6.0
     if (!text && text.error().kind != Errc::gone) return fail(text.error());
     for (std::string_view rest = text ? *text : std::string_view(); !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto key = take_word(words);
       const auto n = take_u64(words);
-      if (!n) return malformed(fs.commits.path(), line, "a name and a number");
+      if (!n) {
+        left_out.add(malformed(fs.commits.path(), line, "a name and a number"));
+        continue;
+      }
       for (std::size_t i = 0; i < std::size(kKeys); ++i)
         if (kKeys[i] == key) values[i] = static_cast<double>(*n);
     }
     for (std::size_t i = 0; i < values.size(); ++i)
-      out.set(kMetrics[kCommits + i], i == 0 ? values[i] : values[i] / 1000, uuid_);
-    return {};
+      if (values[i]) out.set(kMetrics[kCommits + i], i == 0 ? *values[i] : *values[i] / 1000, uuid_);
+    return left_out.outcome();
   }
 
   void collect_group(std::string_view type, Filesystem& fs, Group& group, BatchWriter& out) {
-    out.set(kMetrics[kReserved], static_cast<double>(group.reserved.u64().value_or(0)), uuid_, type);
+    if (const auto n = group.reserved.u64()) out.set(kMetrics[kReserved], static_cast<double>(*n), uuid_, type);
     if (auto listed = group.profiles.refresh(); !listed) return;
     for (auto& [mode, profile] : group.profiles.items()) {
       const auto total = profile.total.u64(), used = profile.used.u64();
       if (!total || !used) continue;
       out.set(kMetrics[kUsed], static_cast<double>(*used), uuid_, type, mode);
       out.set(kMetrics[kSize], static_cast<double>(*total), uuid_, type, mode);
-      out.set(kMetrics[kRatio], ratio_of(mode, static_cast<double>(fs.disks.items().size())), uuid_, type, mode);
+      if (const auto ratio = ratio_of(mode, static_cast<double>(fs.disks.items().size())))
+        out.set(kMetrics[kRatio], *ratio, uuid_, type, mode);
     }
   }
 

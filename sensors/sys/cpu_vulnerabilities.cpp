@@ -5,18 +5,21 @@
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
 
 using enum MetricType;
 
-constexpr MetricDesc kMetrics[] = {
-    {"node_cpu_vulnerabilities_info", gauge,
-     "Details of each CPU vulnerability reported by sysfs. The value of the series is an int encoded state of the "
-     "vulnerability. The same state is stored as a string in the label",
-     "codename,state,mitigation", "", "/sys/devices/system/cpu/vulnerabilities"},
-};
+constexpr MetricDesc kInfo{
+    "node_cpu_vulnerabilities_info",
+    gauge,
+    "Details of each CPU vulnerability reported by sysfs. The value of the series is an int encoded state of the "
+    "vulnerability. The same state is stored as a string in the label",
+    "codename,state,mitigation",
+    "",
+    "/sys/devices/system/cpu/vulnerabilities"};
 
 struct File {
   explicit File(const std::string& path) : attribute(path) {}
@@ -36,9 +39,14 @@ class CpuVulnerabilities final : public Collector {
   // "Not affected", "Vulnerable: Clear CPU buffers attempted", "Mitigation: PTI", "Unknown: No mitigations"
   Result<> collect(BatchWriter& out) override {
     if (auto listed = files_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [name, file] : files_.items()) {
       const auto text = file.attribute.text();
-      if (!text) return fail(Errc::io, file.attribute.path() + ": cannot be read");
+      if (!text) {
+        const auto* why = file.attribute.unreadable();
+        left_out.add(why ? *why : Error{Errc::io, 0, file.attribute.path() + ": cannot be read"});
+        continue;
+      }
       std::string_view state = "unknown";
       std::string_view words = *text;
       for (const std::string_view known : {"not affected", "vulnerable", "mitigation", "unknown"}) {
@@ -53,9 +61,9 @@ class CpuVulnerabilities final : public Collector {
           if (!mitigation_.empty()) mitigation_ += ' ';
           mitigation_ += word;
         }
-      out.set(kMetrics[0], 1, name, state, mitigation_);
+      out.set(kInfo, 1, name, state, mitigation_);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -70,6 +78,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
 }  // namespace
 
 extern const CollectorInfo collector_cpu_vulnerabilities;
-const CollectorInfo collector_cpu_vulnerabilities{kMetrics, {}, make};
+const CollectorInfo collector_cpu_vulnerabilities{std::span(&kInfo, 1), {}, make};
 
 }  // namespace vitald

@@ -70,8 +70,9 @@ class Dmmultipath final : public Collector {
  private:
   void emit(std::string_view device, Device& files, BatchWriter& out) {
     out.set(kMetrics[kInfo], 1, name_, device, uuid_);
-    out.set(kMetrics[kActive], files.suspended.u64() != 1, name_, device);
-    out.set(kMetrics[kSize], static_cast<double>(files.size.u64().value_or(0)) * kSectorBytes, name_, device);
+    if (const auto suspended = files.suspended.u64()) out.set(kMetrics[kActive], *suspended != 1, name_, device);
+    if (const auto sectors = files.size.u64())
+      out.set(kMetrics[kSize], static_cast<double>(*sectors) * kSectorBytes, name_, device);
     unsigned paths = 0, active = 0;
     // No folder: no paths.
     if (auto listed = files.slaves.refresh(); listed)

@@ -6,6 +6,7 @@
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -16,6 +17,8 @@ constexpr std::string_view kSource = "/sys/class/drm/card*/device";
 constexpr MetricDesc kMetrics[] = {
     {"node_drm_card_info", gauge, "Card information", "card,memory_vendor,power_performance_level,unique_id,vendor", "",
      kSource},
+};
+constexpr MetricDesc kNumberMetrics[] = {
     {"node_drm_gpu_busy_percent", gauge, "How busy the GPU is as a percentage.", "card", "", kSource},
     {"node_drm_memory_gtt_size_bytes", gauge, "The size of the graphics translation table (GTT) block in bytes.",
      "card", "bytes", kSource},
@@ -27,22 +30,26 @@ constexpr MetricDesc kMetrics[] = {
     {"node_drm_memory_vis_vram_used_bytes", gauge, "The used amount of visible VRAM in bytes.", "card", "bytes",
      kSource},
 };
-// In the order of the families from the second on.
+// In the order of these.
 constexpr std::string_view kNumbers[] = {"gpu_busy_percent",      "mem_info_gtt_total", "mem_info_gtt_used",
                                          "mem_info_vram_total",   "mem_info_vram_used", "mem_info_vis_vram_total",
                                          "mem_info_vis_vram_used"};
-static_assert(std::size(kNumbers) + 1 == std::size(kMetrics));
+static_assert(std::size(kNumbers) == std::size(kNumberMetrics));
+constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr auto kFamilies = families_of(kMetrics, kNumberMetrics);
 // In the order of the info family's labels after card.
 constexpr std::string_view kTexts[] = {"mem_info_vram_vendor", "power_dpm_force_performance_level", "unique_id"};
 
 // A card, or a connector of one (card0-DP-1).
 struct Card {
-  explicit Card(const std::string& path) : uevent(path + "/device/uevent") {
+  explicit Card(const std::string& path) : uevent(path + "/device/uevent"), power(path + "/device") {
     for (const auto f : kTexts) texts.emplace_back(path + "/device/" + std::string(f));
     for (const auto f : kNumbers) numbers.emplace_back(path + "/device/" + std::string(f));
   }
   Attribute uevent;
+  PowerState power;
   std::vector<Attribute> texts, numbers;
+  std::array<std::string, std::size(kTexts)> known;  // the texts as they were last read
 };
 
 class Drm final : public Collector {
@@ -56,17 +63,22 @@ class Drm final : public Collector {
       std::string_view number = name;
       if (!take_prefix(number, "card") || !parse_u64(number)) continue;
       if (card.uevent.text().value_or("").find("DRIVER=amdgpu") == std::string_view::npos) continue;
-      for (std::size_t i = 0; i < std::size(kTexts); ++i) texts_[i] = card.texts[i].text().value_or("");
-      out.set(kMetrics[0], 1, name, texts_[0], texts_[1], texts_[2], "amd");
+      // Each of the files below resumes a card that sleeps (amdgpu_pm.c, pm_runtime_get_sync). What it is was read
+      // while it was awake, or is not known.
+      const bool asleep = card.power.asleep();
+      if (!asleep)
+        for (std::size_t i = 0; i < std::size(kTexts); ++i) card.known[i] = card.texts[i].text().value_or("");
+      out.set(kInfo, 1, name, card.known[0], card.known[1], card.known[2], "amd");
+      if (asleep) continue;
+      // A card that cannot say (an APU, a virtual function) has no number; 0 is a card that is idle.
       for (std::size_t i = 0; i < std::size(kNumbers); ++i)
-        out.set(kMetrics[1 + i], static_cast<double>(card.numbers[i].u64().value_or(0)), name);
+        if (const auto n = card.numbers[i].u64()) out.set(kNumberMetrics[i], static_cast<double>(*n), name);
     }
     return {};
   }
 
  private:
   KernelItems<Card> cards_;
-  std::array<std::string, std::size(kTexts)> texts_;  // of the card at hand; kept for their memory
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Drm>(host); }
@@ -74,6 +86,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { retu
 }  // namespace
 
 extern const CollectorInfo collector_drm;
-const CollectorInfo collector_drm{kMetrics, {}, make};
+const CollectorInfo collector_drm{kFamilies, {}, make};
 
 }  // namespace vitald

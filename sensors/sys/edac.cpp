@@ -5,6 +5,7 @@
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -24,16 +25,27 @@ constexpr MetricDesc kMetrics[] = {
      "controller,csrow", "", "/sys/devices/system/edac/mc"},
     {"node_edac_uncorrectable_errors_total", counter, "Total uncorrectable memory errors.", "controller", "",
      "/sys/devices/system/edac/mc"},
+    {"node_edac_dimm_correctable_errors_total", counter, "Total correctable memory errors for this DIMM.",
+     "controller,dimm,dimm_label", "", "/sys/devices/system/edac/mc/mc*/{dimm,rank}*"},
+    {"node_edac_dimm_uncorrectable_errors_total", counter, "Total uncorrectable memory errors for this DIMM.",
+     "controller,dimm,dimm_label", "", "/sys/devices/system/edac/mc/mc*/{dimm,rank}*"},
 };
-enum Family { kChannelCe, kChannelUe, kCe, kCsrowCe, kCsrowUe, kUe };
+enum Family { kChannelCe, kChannelUe, kCe, kCsrowCe, kCsrowUe, kUe, kDimmCe, kDimmUe };
 
 struct Channel {
   std::string number, dimm;
   Attribute ce, ue;
 };
+// A csrow, or since Linux 3.6 a DIMM or rank, which newer drivers (skx, i10nm, ghes) have instead.
 struct Csrow {
-  explicit Csrow(const std::string& path) : ce(path + "/ce_count"), ue(path + "/ue_count"), dir(path) {}
-  Attribute ce, ue;
+  explicit Csrow(const std::string& path)
+      : ce(path + "/ce_count"),
+        ue(path + "/ue_count"),
+        dimm_ce(path + "/dimm_ce_count"),
+        dimm_ue(path + "/dimm_ue_count"),
+        dimm_label(path + "/dimm_label"),
+        dir(path) {}
+  Attribute ce, ue, dimm_ce, dimm_ue, dimm_label;
   KernelDir dir;
   std::vector<Channel> channels;
 };
@@ -75,41 +87,60 @@ class Edac final : public Collector {
   // No memory controller that counts is no error: nothing is emitted.
   Result<> collect(BatchWriter& out) override {
     if (auto listed = controllers_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [name, mc] : controllers_.items()) {
       const auto number = number_after(name, "mc");
       if (number.empty()) continue;
-      if (auto done = emit(mc.ce, kCe, out, number); !done) return done;
-      if (auto done = emit(mc.ce_noinfo, kCsrowCe, out, number, "unknown"); !done) return done;
-      if (auto done = emit(mc.ue, kUe, out, number); !done) return done;
-      if (auto done = emit(mc.ue_noinfo, kCsrowUe, out, number, "unknown"); !done) return done;
-      if (auto listed = mc.csrows.refresh(); !listed) return listed;
+      left_out.add(emit(mc.ce, kCe, out, number));
+      left_out.add(emit(mc.ce_noinfo, kCsrowCe, out, number, "unknown"));
+      left_out.add(emit(mc.ue, kUe, out, number));
+      left_out.add(emit(mc.ue_noinfo, kCsrowUe, out, number, "unknown"));
+      if (auto listed = mc.csrows.refresh(); !listed) {
+        if (listed.error().kind != Errc::gone) left_out.add(listed);
+        continue;
+      }
       for (auto& [row, csrow] : mc.csrows.items())
-        if (const auto id = number_after(row, "csrow"); !id.empty())
-          if (auto done = collect_csrow(number, id, csrow, out); !done) return done;
+        if (const auto id = number_after(row, "csrow"); !id.empty()) collect_csrow(number, id, csrow, left_out, out);
+      for (auto& [row, dimm] : mc.csrows.items())
+        if (!number_after(row, "dimm").empty() || !number_after(row, "rank").empty())
+          collect_dimm(number, row, dimm, left_out, out);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   template <class... L>
   static Result<> emit(Attribute& file, Family family, BatchWriter& out, const L&... labels) {
-    const auto n = file.u64();
-    if (!n) return malformed(file.path(), file.text().value_or("not there"), "a count");
+    const auto text = file.text();
+    if (!text && file.unreadable()) return fail(*file.unreadable());
+    const auto n = text ? parse_u64(*text) : std::nullopt;
+    if (!n) return malformed(file.path(), text.value_or("not there"), "a count");
     out.set(kMetrics[family], static_cast<double>(*n), labels...);
     return {};
   }
 
-  static Result<> collect_csrow(std::string_view mc, std::string_view row, Csrow& csrow, BatchWriter& out) {
-    if (auto done = emit(csrow.ce, kCsrowCe, out, mc, row); !done) return done;
-    if (auto done = emit(csrow.ue, kCsrowUe, out, mc, row); !done) return done;
+  // The label is the slot's name as the board's maker wrote it, and what somebody looks for on the board.
+  static void collect_dimm(std::string_view mc, std::string_view name, Csrow& dimm, LeftOut& left_out,
+                           BatchWriter& out) {
+    const std::string label(dimm.dimm_label.text().value_or("unknown"));
+    left_out.add(emit(dimm.dimm_ce, kDimmCe, out, mc, name, label));
+    left_out.add(emit(dimm.dimm_ue, kDimmUe, out, mc, name, label));
+  }
+
+  static void collect_csrow(std::string_view mc, std::string_view row, Csrow& csrow, LeftOut& left_out,
+                            BatchWriter& out) {
+    left_out.add(emit(csrow.ce, kCsrowCe, out, mc, row));
+    left_out.add(emit(csrow.ue, kCsrowUe, out, mc, row));
     const auto changed = csrow.dir.refresh();
-    if (!changed) return fail(changed.error());
+    if (!changed) {
+      if (changed.error().kind != Errc::gone) left_out.add(changed.error());
+      return;
+    }
     if (*changed) find_channels(csrow);
     for (auto& c : csrow.channels) {
-      if (auto done = emit(c.ce, kChannelCe, out, mc, row, c.number, c.dimm); !done) return done;
+      left_out.add(emit(c.ce, kChannelCe, out, mc, row, c.number, c.dimm));
       if (const auto n = c.ue.u64()) out.set(kMetrics[kChannelUe], static_cast<double>(*n), mc, row, c.number, c.dimm);
     }
-    return {};
   }
 
   // The files of a channel: ch0_ce_count, ch0_ue_count (newer drivers), ch0_dimm_label.

@@ -4,6 +4,7 @@
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 
 namespace vitald {
@@ -282,6 +283,8 @@ constexpr FlagSpec kFlags[] = {
     {"collector.infiniband.device-exclude", FlagType::pattern, "",
      "Regexp of infiniband devices to exclude (mutually exclusive to device-include)."},
 };
+constexpr const MetricDesc &kInfo = kMetrics[0], &kState = kMetrics[1], &kPhysicalState = kMetrics[2],
+                           &kRate = kMetrics[3], &kLifespan = kMetrics[4];
 constexpr double kBytesPerGigabit = 125'000'000;
 
 struct Port {
@@ -308,35 +311,43 @@ class Infiniband final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
+    LeftOut left_out;
     for (auto& [name, device] : devices_.items()) {
       if (filter_.ignored(name)) continue;
       const std::string board(device.board.text().value_or("")), firmware(device.firmware.text().value_or(""));
-      out.set(kMetrics[0], 1, name, board, firmware, device.hca.text().value_or(""));
-      if (auto listed = device.ports.refresh(); !listed) return listed;
-      for (auto& [port, files] : device.ports.items())
-        if (auto done = emit(name, port, files, out); !done) return done;
+      out.set(kInfo, 1, name, board, firmware, device.hca.text().value_or(""));
+      if (auto listed = device.ports.refresh(); !listed) {
+        if (listed.error().kind != Errc::gone) left_out.add(listed);
+        continue;
+      }
+      for (auto& [port, files] : device.ports.items()) emit(name, port, files, left_out, out);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   // state "4: ACTIVE", phys_state "5: LinkUp", rate "40 Gb/sec (4X QDR)"
-  static Result<> emit(std::string_view device, std::string_view port, Port& files, BatchWriter& out) {
-    Attribute* const states[] = {&files.state, &files.phys_state};
-    for (std::size_t i = 0; i < 2; ++i) {
-      auto text = states[i]->text().value_or("");
-      const auto id = parse_u64(take_until(text, ':'));
-      if (!id) return malformed(states[i]->path(), text, "a number and a name");
-      out.set(kMetrics[1 + i], static_cast<double>(*id), device, port);
-    }
-    auto text = files.rate.text().value_or("");
-    const auto gigabits = parse_double(take_word(text));
-    if (!gigabits) return malformed(files.rate.path(), text, "a rate in Gb/sec");
-    out.set(kMetrics[3], *gigabits * kBytesPerGigabit, device, port);
+  static void emit(std::string_view device, std::string_view port, Port& files, LeftOut& left_out, BatchWriter& out) {
+    const auto bad = [&](const Attribute& file, std::string_view text, std::string_view expected) {
+      const auto* why = file.unreadable();
+      left_out.add(why ? *why : malformed(file.path(), text, expected).value());
+    };
+    const auto state = [&](Attribute& file, const MetricDesc& desc) {
+      const auto text = file.text().value_or("");
+      std::string_view rest = text;
+      if (const auto id = parse_u64(take_until(rest, ':'))) out.set(desc, static_cast<double>(*id), device, port);
+      else bad(file, text, "a number and a name");
+    };
+    state(files.state, kState);
+    state(files.phys_state, kPhysicalState);
+    const auto text = files.rate.text().value_or("");
+    std::string_view words = text;
+    if (const auto gigabits = parse_double(take_word(words)))
+      out.set(kRate, *gigabits * kBytesPerGigabit, device, port);
+    else bad(files.rate, text, "a rate in Gb/sec");
     // In ms; whole seconds are what dashboards of node_exporter know.
-    if (const auto ms = files.lifespan.u64()) out.set(kMetrics[4], static_cast<double>(*ms / 1000), device, port);
+    if (const auto ms = files.lifespan.u64()) out.set(kLifespan, static_cast<double>(*ms / 1000), device, port);
     files.counters.emit(out, device, port);
-    return {};
   }
 
   NameFilter filter_;

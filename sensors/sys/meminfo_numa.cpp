@@ -3,9 +3,11 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -30,40 +32,46 @@ class MeminfoNuma final : public Collector {
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
     if (auto listed = nodes_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [name, node] : nodes_.items()) {
       std::string_view number = name;
       if (!take_prefix(number, "node") || !parse_u64(number)) continue;
-      if (auto done = collect_meminfo(node, out); !done) return done;
-      if (auto done = collect_numastat(node, number, out); !done) return done;
+      left_out.add(collect_meminfo(node, number, out));
+      left_out.add(collect_numastat(node, number, out));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
-  // "Node 0 Active(anon):     885252 kB"; without a unit it is a count
-  Result<> collect_meminfo(Node& node, BatchWriter& out) {
+  // "Node 0 Active(anon):     885252 kB"; without a unit it is a count. The number is padded to eight places: there may
+  // be no blank before one of eight digits.
+  Result<> collect_meminfo(Node& node, std::string_view number, BatchWriter& out) {
     const auto text = node.meminfo.read();
     if (!text) return fail(text.error());
+    LeftOut left_out;
     std::string_view rest = *text;
     for (std::size_t row = 0; !rest.empty();) {
       const auto line = take_line(rest);
       if (trim(line).empty()) continue;
       std::string_view words = line;
-      take_word(words);
-      const auto number = take_word(words);
-      auto key = take_word(words);
+      const bool node_line = take_word(words) == "Node" && take_word(words) == number;
+      const auto key = trim(take_until(words, ':'));
       const auto n = take_u64(words);
       const auto unit = take_word(words);
-      if (!n || (!unit.empty() && unit != "kB")) return malformed(node.meminfo.path(), line, "a number, maybe of kB");
-      const auto* desc = node.meminfo_families.at(row++, key, [&] { return &family(take_until(key, ':')); });
+      if (!node_line || key.empty() || !n || (!unit.empty() && unit != "kB")) {
+        left_out.add(malformed(node.meminfo.path(), line, "'Node N NAME:' and a number, maybe of kB"));
+        continue;
+      }
+      const auto* desc = node.meminfo_families.at(row++, key, [&] { return &family(key); });
       out.set(*desc, static_cast<double>(*n) * (unit.empty() ? 1 : 1024), number);
     }
-    return {};
+    return left_out.outcome();
   }
   // "Active(anon)" becomes Active_anon
   const MetricDesc& family(std::string_view key) {
     std::string name(take_until(key, '('));
     if (!key.empty()) name.append("_").append(take_until(key, ')')).append(key);
+    name = metric_name(name);
     return pool_->get("node_memory_numa_" + name, gauge, "Memory information field " + name + ".", "node");
   }
 
@@ -71,6 +79,7 @@ class MeminfoNuma final : public Collector {
   Result<> collect_numastat(Node& node, std::string_view number, BatchWriter& out) {
     const auto text = node.numastat.read();
     if (!text) return fail(text.error());
+    LeftOut left_out;
     std::string_view rest = *text;
     for (std::size_t row = 0; !rest.empty();) {
       const auto line = take_line(rest);
@@ -78,14 +87,17 @@ class MeminfoNuma final : public Collector {
       std::string_view words = line;
       const auto key = take_word(words);
       const auto n = take_u64(words);
-      if (!n) return malformed(node.numastat.path(), line, "a name and a number");
+      if (!n) {
+        left_out.add(malformed(node.numastat.path(), line, "a name and a number"));
+        continue;
+      }
       const auto* desc = node.numastat_families.at(row++, key, [&] {
-        const std::string name = std::string(key) + "_total";
+        const auto name = metric_name(key) + "_total";
         return &pool_->get("node_memory_numa_" + name, counter, "Memory information field " + name + ".", "node");
       });
       out.set(*desc, static_cast<double>(*n), number);
     }
-    return {};
+    return left_out.outcome();
   }
 
   KernelItems<Node> nodes_;

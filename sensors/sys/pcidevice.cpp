@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <array>
 #include <string>
 #include <vector>
@@ -7,6 +9,8 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
+#include "sensors/read/power_state.h"
 #include "sensors/sys/pci_ids.h"
 
 namespace vitald {
@@ -85,10 +89,11 @@ constexpr std::size_t kLocationLabels = 4, kMostLabels = 19;
 
 // What a device is does not change: its labels are made when it appears.
 struct Device {
-  explicit Device(const std::string& path) : folder(path) {
+  explicit Device(const std::string& path) : folder(path), power(path) {
     for (const auto f : kFiles) files.emplace_back(path + "/" + std::string(f));
   }
   std::string folder;
+  PowerState power;
   std::vector<Attribute> files;
   std::vector<std::string> info;  // label values of the info family; the first four are the location
 };
@@ -110,12 +115,17 @@ class Pcidevice final : public Collector {
   Result<> collect(BatchWriter& out) override {
     if (auto listed = devices_.refresh(); !listed) return absent_when_gone(listed.error());
     PciIds ids;
+    LeftOut left_out;
     for (auto& [name, device] : devices_.items()) {
-      if (device.info.empty())
-        if (auto described = describe(name, device, ids); !described) return described;
+      if (device.info.empty()) {
+        if (auto described = describe(name, device, ids); !described) {
+          if (::access(device.folder.c_str(), F_OK) == 0) left_out.add(described);  // else unplugged since
+          continue;
+        }
+      }
       emit(device, out);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -149,7 +159,10 @@ class Pcidevice final : public Collector {
     std::array<std::string_view, kMostLabels> labels;
     for (std::size_t i = 0; i < info.size(); ++i) labels[i] = info[i];
     out.set_values(names_ ? kInfoWithNames : kMetrics[kInfo], 1, std::span(labels).first(info.size()));
+    // The link's state is read from the device itself, which newer kernels resume for that (drivers/pci/pci-sysfs.c).
+    const bool asleep = device.power.asleep();
     for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {
+      if (asleep) break;
       // "8.0 GT/s PCIe", "4"; "Unknown" and what is no PCIe link are -1
       auto text = device.files[family].text().value_or("");
       const auto n = parse_double(take_word(text)).value_or(-1);
@@ -157,8 +170,8 @@ class Pcidevice final : public Collector {
       out.set(kMetrics[family], speed && n >= 0 ? n * kTransfersPerGiga : n, info[0], info[1], info[2], info[3]);
     }
     for (const auto family : {kD3cold, kAutoprobe, kNumvfs, kTotalvfs, kMsix})
-      out.set(kMetrics[family], static_cast<double>(device.files[family].u64().value_or(0)), info[0], info[1], info[2],
-              info[3]);
+      if (const auto n = device.files[family].u64())
+        out.set(kMetrics[family], static_cast<double>(*n), info[0], info[1], info[2], info[3]);
     if (const auto state = device.files[kPowerState].text(); state && !state->empty())
       for (const auto name : kPowerStates)
         out.set(kMetrics[kPowerState], *state == name, info[0], info[1], info[2], info[3], name);

@@ -4,6 +4,7 @@
 
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -17,6 +18,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_selinux_config_mode", gauge, "Configured SELinux enforcement mode", "", "", "/etc/selinux/config"},
     {"node_selinux_current_mode", gauge, "Current SELinux enforcement mode", "", "", "/sys/fs/selinux/enforce"},
 };
+constexpr const MetricDesc &kEnabled = kMetrics[0], &kConfigMode = kMetrics[1], &kCurrentMode = kMetrics[2];
 enum Mode { kDisabled = -1, kPermissive = 0, kEnforcing = 1 };
 
 // "SELINUX=enforcing"
@@ -34,18 +36,17 @@ Mode configured_mode(const std::string& path) {
 
 class Selinux final : public Collector {
  public:
-  explicit Selinux(const Host& host)
-      : host_(host), config_(host.rootfs("etc/selinux/config")), enforce_(host.sysfs("fs/selinux/enforce")) {}
+  explicit Selinux(const Host& host) : host_(host), enforce_(host.sysfs("fs/selinux/enforce")) {}
 
   // /sys/fs/selinux/enforce: "1"
   Result<> collect(BatchWriter& out) override {
     const auto now_ns = host_.clock().boot_ns();
     if (now_ns < look_again_ns_) {
-      out.set(kMetrics[0], 0);
+      out.set(kEnabled, 0);
       return {};
     }
     const auto text = enforce_.read();
-    out.set(kMetrics[0], text.has_value());
+    out.set(kEnabled, text.has_value());
     if (!text) {
       if (text.error().kind != Errc::gone) return fail(text.error());
       look_again_ns_ = now_ns + kLookAgainNs;
@@ -53,8 +54,8 @@ class Selinux final : public Collector {
     }
     const auto enforcing = parse_u64(trim(*text));
     if (!enforcing) return malformed(enforce_.path(), *text, "0 or 1");
-    out.set(kMetrics[1], configured_mode(config_));
-    out.set(kMetrics[2], *enforcing == 1 ? kEnforcing : kPermissive);
+    out.set(kConfigMode, configured_mode(path_below_root(host_.roots().root, "/etc/selinux/config")));
+    out.set(kCurrentMode, *enforcing == 1 ? kEnforcing : kPermissive);
     return {};
   }
 
@@ -62,7 +63,6 @@ class Selinux final : public Collector {
   // A kernel gets SELinux when it boots: that there is none is not looked for in every scrape.
   static constexpr std::int64_t kLookAgainNs = 5'000'000'000;
   const Host& host_;
-  std::string config_;
   KernelFile enforce_;
   std::int64_t look_again_ns_ = 0;
 };

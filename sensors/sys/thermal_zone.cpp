@@ -10,6 +10,7 @@
 #include "core/text/scan.h"
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/paced_read.h"
 
 namespace vitald {
@@ -27,6 +28,7 @@ constexpr auto& kTemp = kMetrics[0];
 constexpr auto& kCurState = kMetrics[1];
 constexpr auto& kMaxState = kMetrics[2];
 
+constexpr double kPerDegree = 1000;
 constexpr std::int64_t kRereadNs = 60 * kSecond;
 
 constexpr std::string_view kZone = "thermal_zone", kDevice = "cooling_device";
@@ -99,8 +101,11 @@ class ThermalZone final : public Collector {
       const auto* values = item.value.read.values();
       if (item.value.read.waiting_ns(now) > PacedRound::kPatienceNs)
         out.problem({Errc::timeout, 0, fmt::format("{}/{}: a read does not return", items_.path(), item.name)});
-      if (const auto zone = number_of(item.name, kZone); zone && values && values->temp)
-        out.set(kTemp, static_cast<double>(*values->temp) / 1000.0, *zone, item.value.type());
+      const auto zone = number_of(item.name, kZone);
+      if (!zone || !values || !values->temp) continue;
+      const double celsius = static_cast<double>(*values->temp) / kPerDegree;
+      if (!is_no_reading(Quantity::celsius, celsius, kPerDegree, false))
+        out.set(kTemp, celsius, *zone, item.value.type());
     }
     for (auto& item : items_.items()) {
       const auto device = number_of(item.name, kDevice);

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <optional>
+
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -122,19 +126,22 @@ class Xfs final : public Collector {
   // No XFS here is no error: nothing is emitted.
   Result<> collect(BatchWriter& out) override {
     if (auto listed = filesystems_.refresh(); !listed && listed.error().kind != Errc::gone) return listed;
+    LeftOut left_out;
     for (auto& [device, filesystem] : filesystems_.items()) {
       if (device == "stats" || device == "debug") continue;  // sums of all, and switches; no devices
       const auto text = filesystem.stats.read();
-      if (!text) continue;  // unmounted since
-      if (auto done = emit(*text, filesystem.stats.path(), device, out); !done) return done;
+      if (text) left_out.add(emit(*text, filesystem.stats.path(), device, out));
+      else if (text.error().kind != Errc::gone) left_out.add(text.error());  // else unmounted since
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   // "extent_alloc 92447 97589 92448 93751"
   static Result<> emit(std::string_view rest, const std::string& path, std::string_view device, BatchWriter& out) {
-    double values[std::size(kMetrics)] = {};
+    if (is_blank(rest)) return malformed(path, "", "lines of numbers");
+    std::array<std::optional<double>, std::size(kMetrics)> values;
+    LeftOut left_out;
     while (!rest.empty()) {
       const auto line = take_line(rest);
       std::string_view words = line;
@@ -143,13 +150,17 @@ class Xfs final : public Collector {
         if (known.word != word) continue;
         for (std::size_t i = 0; i < known.count; ++i) {
           const auto n = take_u64(words);
-          if (!n) return malformed(path, line, "more numbers");
+          if (!n) {
+            left_out.add(malformed(path, line, "more numbers"));
+            break;
+          }
           values[known.first + i] = static_cast<double>(*n);
         }
       }
     }
-    for (std::size_t i = 0; i < std::size(kMetrics); ++i) out.set(kMetrics[i], values[i], device);
-    return {};
+    for (std::size_t i = 0; i < std::size(kMetrics); ++i)
+      if (values[i]) out.set(kMetrics[i], *values[i], device);
+    return left_out.outcome();
   }
 
   KernelItems<Filesystem> filesystems_;

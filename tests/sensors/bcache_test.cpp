@@ -29,22 +29,9 @@ TEST(Bcache, Cases) {
              "Average:\t14347\n"},
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
-           "node_bcache_btree_cache_size_bytes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_available_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_congested{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_root_usage_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_tree_depth{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_active_journal_entries{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_nodes{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
-           "node_bcache_cache_read_races_total{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_bypassed_bytes_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
-           "node_bcache_cache_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_miss_collisions_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
            "node_bcache_dirty_target_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 33915142144\n"
            "node_bcache_writeback_rate{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 2813952\n"
@@ -52,7 +39,6 @@ TEST(Bcache, Cases) {
            "node_bcache_writeback_rate_integral_term{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 670720\n"
            "node_bcache_writeback_change{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 121532\n"
            "node_bcache_io_errors{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3\n"
-           "node_bcache_metadata_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3640655872\n",
            ""},
           {"priority",
@@ -77,22 +63,9 @@ TEST(Bcache, Cases) {
              "Average:\t14347\n"},
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
-           "node_bcache_btree_cache_size_bytes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_available_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_congested{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_root_usage_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_tree_depth{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_active_journal_entries{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_nodes{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
-           "node_bcache_cache_read_races_total{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_bypassed_bytes_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
-           "node_bcache_cache_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_miss_collisions_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
            "node_bcache_dirty_target_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 33915142144\n"
            "node_bcache_writeback_rate{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 2813952\n"
@@ -100,7 +73,6 @@ TEST(Bcache, Cases) {
            "node_bcache_writeback_rate_integral_term{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 670720\n"
            "node_bcache_writeback_change{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 121532\n"
            "node_bcache_io_errors{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3\n"
-           "node_bcache_metadata_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3640655872\n"
            "node_bcache_priority_stats_unused_percent{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 93\n"
            "node_bcache_priority_stats_metadata_percent{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 1\n",
@@ -129,8 +101,17 @@ TEST(Bcache, Cases) {
             {"sys/fs/bcache/register", ""},
             {"sys/fs/bcache/3f1c9a2e-77b0/congested", "x\n"}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
-           "node_bcache_btree_cache_size_bytes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_available_percent{uuid=\"3f1c9a2e-77b0\"} 0\n",
+           "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
+           "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
+           "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
+           "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
+           "node_bcache_dirty_target_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 33915142144\n"
+           "node_bcache_writeback_rate{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 2813952\n"
+           "node_bcache_writeback_rate_proportional_term{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} -241964\n"
+           "node_bcache_writeback_rate_integral_term{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 670720\n"
+           "node_bcache_writeback_change{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 121532\n"
+           "node_bcache_io_errors{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3\n"
+           "node_bcache_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3640655872\n",
            "malformed: /sys/fs/bcache/3f1c9a2e-77b0/congested: 'x': a number, maybe with a unit expected"},
           {"torn debug",
            {{"sys/fs/bcache/3f1c9a2e-77b0/average_key_size", "9.3k\n"},
@@ -147,44 +128,16 @@ TEST(Bcache, Cases) {
              "Average:\t14347\n"},
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
-           "node_bcache_btree_cache_size_bytes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_available_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_congested{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_root_usage_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_tree_depth{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_active_journal_entries{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_nodes{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
-           "node_bcache_cache_read_races_total{uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_bypassed_bytes_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
-           "node_bcache_cache_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_miss_collisions_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
-           "node_bcache_dirty_target_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n",
+           "node_bcache_io_errors{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3\n"
+           "node_bcache_written_bytes_total{cache_device=\"cache0\",uuid=\"3f1c9a2e-77b0\"} 3640655872\n",
            "malformed: /sys/fs/bcache/3f1c9a2e-77b0/bdev0/writeback_rate_debug: 'rate:': a number expected"},
           {"no debug",
            {{"sys/fs/bcache/3f1c9a2e-77b0/bdev0/dirty_data", "0\n"}},
-           "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_cache_size_bytes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_available_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_congested{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_root_usage_percent{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_tree_depth{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_active_journal_entries{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_nodes{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_read_races_total{uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_bypassed_bytes_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_bypass_misses_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
-           "node_bcache_cache_miss_collisions_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n",
+           "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n",
            "gone: /sys/fs/bcache/3f1c9a2e-77b0/bdev0/writeback_rate_debug: No such file or directory (ENOENT)"},
           {"no bcache", {}, "", ""},
       });

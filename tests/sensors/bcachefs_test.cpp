@@ -49,7 +49,6 @@ TEST(Bcachefs, Cases) {
            "node_bcachefs_device_info{device=\"0\",label=\"disk-0\",state=\"[rw] ro\",uuid=\"52c6e0d1-9b3f\"} 1\n"
            "node_bcachefs_device_bucket_size_bytes{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 262144\n"
            "node_bcachefs_device_buckets{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 1187\n"
-           "node_bcachefs_device_durability{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 0\n"
            "node_bcachefs_device_io_done_bytes_total{data_type=\"sb\",device=\"0\",operation=\"read\",uuid=\"52c6e0d1-"
            "9b3f\"} 33541\n"
            "node_bcachefs_device_io_done_bytes_total{data_type=\"user\",device=\"0\",operation=\"write\",uuid="
@@ -96,7 +95,6 @@ TEST(Bcachefs, Cases) {
            "node_bcachefs_device_info{device=\"0\",label=\"disk-0\",state=\"[rw] ro\",uuid=\"52c6e0d1-9b3f\"} 1\n"
            "node_bcachefs_device_bucket_size_bytes{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 262144\n"
            "node_bcachefs_device_buckets{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 1187\n"
-           "node_bcachefs_device_durability{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 0\n"
            "node_bcachefs_device_io_done_bytes_total{data_type=\"sb\",device=\"0\",operation=\"read\",uuid=\"52c6e0d1-"
            "9b3f\"} 33541\n"
            "node_bcachefs_device_io_done_bytes_total{data_type=\"user\",device=\"0\",operation=\"write\",uuid="
@@ -133,23 +131,34 @@ TEST(Bcachefs, Cases) {
              "  checksum:5\n"
              "IO errors since 3 y ago\n"
              "  read:    1\n"}},
-           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
+           "node_bcachefs_compression_compressed_bytes{algorithm=\"lz4_old\",uuid=\"52c6e0d1-9b3f\"} 0\n"
+           "node_bcachefs_compression_uncompressed_bytes{algorithm=\"lz4_old\",uuid=\"52c6e0d1-9b3f\"} 0\n"
+           "node_bcachefs_compression_compressed_bytes{algorithm=\"lz4\",uuid=\"52c6e0d1-9b3f\"} 29527900160\n"
+           "node_bcachefs_compression_uncompressed_bytes{algorithm=\"lz4\",uuid=\"52c6e0d1-9b3f\"} 43593918054\n"
+           "node_bcachefs_errors_total{error_type=\"btree_node_data_missing\",uuid=\"52c6e0d1-9b3f\"} 2\n"
+           "node_bcachefs_fsync_total{uuid=\"52c6e0d1-9b3f\"} 1572864\n"
+           "node_bcachefs_btree_writes_total{type=\"initial\",uuid=\"52c6e0d1-9b3f\"} 9562213\n"
+           "node_bcachefs_btree_write_average_size_bytes{type=\"initial\",uuid=\"52c6e0d1-9b3f\"} 73728\n"
+           "node_bcachefs_device_info{device=\"0\",label=\"disk-0\",state=\"[rw] ro\",uuid=\"52c6e0d1-9b3f\"} 1\n"
+           "node_bcachefs_device_bucket_size_bytes{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 262144\n"
+           "node_bcachefs_device_buckets{device=\"0\",uuid=\"52c6e0d1-9b3f\"} 1187\n"
+           "node_bcachefs_device_io_done_bytes_total{data_type=\"sb\",device=\"0\",operation=\"read\",uuid=\"52c6e0d1-"
+           "9b3f\"} 33541\n"
+           "node_bcachefs_device_io_done_bytes_total{data_type=\"user\",device=\"0\",operation=\"write\",uuid="
+           "\"52c6e0d1-9b3f\"} 5\n"
+           "node_bcachefs_device_io_errors_total{device=\"0\",type=\"read\",uuid=\"52c6e0d1-9b3f\"} 174\n"
+           "node_bcachefs_device_io_errors_total{device=\"0\",type=\"checksum\",uuid=\"52c6e0d1-9b3f\"} 5\n",
            "malformed: /sys/fs/bcachefs/52c6e0d1-9b3f/btree_cache_size: 'big': a size expected"},
           {"torn errors",
            {{"sys/fs/bcachefs/52c6e0d1-9b3f/errors", "x y\n"}},
-           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
-           "node_bcachefs_btree_cache_size_bytes{uuid=\"52c6e0d1-9b3f\"} 0\n",
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",
            "malformed: /sys/fs/bcachefs/52c6e0d1-9b3f/errors: 'x y': a name and a count expected"},
           {"nothing known",
            {{"sys/fs/bcachefs/52c6e0d1-9b3f/x", ""}},
-           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
-           "node_bcachefs_btree_cache_size_bytes{uuid=\"52c6e0d1-9b3f\"} 0\n",
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",
            ""},
-          {"none mounted",
-           {{"sys/fs/bcachefs/.keep/x", ""}},
-           "node_bcachefs_info{uuid=\".keep\"} 1\n"
-           "node_bcachefs_btree_cache_size_bytes{uuid=\".keep\"} 0\n",
-           ""},
+          {"none mounted", {{"sys/fs/bcachefs/.keep/x", ""}}, "node_bcachefs_info{uuid=\".keep\"} 1\n", ""},
           {"no bcachefs", {}, "", "absent: /sys/fs/bcachefs: No such file or directory (ENOENT)"},
       });
 }

@@ -25,7 +25,8 @@ TEST(Bonding, Cases) {
             {"sys/class/net/bond0/slave_eth1/bonding_slave/mii_status", "down\n"},
             {"sys/class/net/bond1/bonding/slaves", "eth9\n"}},
            "node_bonding_slaves{master=\"bond0\"} 2\n"
-           "node_bonding_active{master=\"bond0\"} 1\n",
+           "node_bonding_active{master=\"bond0\"} 1\n"
+           "node_bonding_slaves{master=\"bond1\"} 1\n",
            "gone: /sys/class/net/bond1/slave_eth9/bonding_slave/mii_status: No such file or directory (ENOENT)"},
           {"no bonds", {{"sys/class/net/bonding_masters", "\n"}}, "", ""},
           {"module not loaded", {}, "", "absent: /sys/class/net/bonding_masters: No such file or directory (ENOENT)"},

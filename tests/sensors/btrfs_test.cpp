@@ -32,8 +32,6 @@ TEST(Btrfs, Cases) {
                    "node_btrfs_used_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 50\n"
                    "node_btrfs_size_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 100\n"
                    "node_btrfs_allocation_ratio{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 1.5\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"metadata\",uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"system\",uuid=\"c41e7d60-2f85\"} 0\n"
                    "node_btrfs_device_size_bytes{device=\"sda\",uuid=\"c41e7d60-2f85\"} 2048\n"
                    "node_btrfs_device_size_bytes{device=\"sdb\",uuid=\"c41e7d60-2f85\"} 2048\n"
                    "node_btrfs_device_size_bytes{device=\"sdc\",uuid=\"c41e7d60-2f85\"} 2048\n",
@@ -41,19 +39,14 @@ TEST(Btrfs, Cases) {
                   {"before 6.0",
                    {{"sys/fs/btrfs/c41e7d60-2f85/label", "\n"}},
                    "node_btrfs_info{label=\"\",uuid=\"c41e7d60-2f85\"} 1\n"
-                   "node_btrfs_global_rsv_size_bytes{uuid=\"c41e7d60-2f85\"} 0\n"
                    "node_btrfs_commits_total{uuid=\"c41e7d60-2f85\"} 0\n"
                    "node_btrfs_last_commit_seconds{uuid=\"c41e7d60-2f85\"} 0\n"
                    "node_btrfs_max_commit_seconds{uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_commit_seconds_total{uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"data\",uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"metadata\",uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"system\",uuid=\"c41e7d60-2f85\"} 0\n",
+                   "node_btrfs_commit_seconds_total{uuid=\"c41e7d60-2f85\"} 0\n",
                    ""},
                   {"torn commit_stats",
                    {{"sys/fs/btrfs/c41e7d60-2f85/commit_stats", "commits"}},
-                   "node_btrfs_info{label=\"\",uuid=\"c41e7d60-2f85\"} 1\n"
-                   "node_btrfs_global_rsv_size_bytes{uuid=\"c41e7d60-2f85\"} 0\n",
+                   "node_btrfs_info{label=\"\",uuid=\"c41e7d60-2f85\"} 1\n",
                    "malformed: /sys/fs/btrfs/c41e7d60-2f85/commit_stats: 'commits': a name and a number expected"},
                   {"mounted where it is not to be seen",
                    {{"sys/fs/btrfs/c41e7d60-2f85/label", "archive\n"},
@@ -82,8 +75,6 @@ TEST(Btrfs, Cases) {
                    "node_btrfs_used_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 50\n"
                    "node_btrfs_size_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 100\n"
                    "node_btrfs_allocation_ratio{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 1.5\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"metadata\",uuid=\"c41e7d60-2f85\"} 0\n"
-                   "node_btrfs_reserved_bytes{block_group_type=\"system\",uuid=\"c41e7d60-2f85\"} 0\n"
                    "node_btrfs_device_size_bytes{device=\"sda\",uuid=\"c41e7d60-2f85\"} 2048\n"
                    "node_btrfs_device_size_bytes{device=\"sdb\",uuid=\"c41e7d60-2f85\"} 2048\n"
                    "node_btrfs_device_size_bytes{device=\"sdc\",uuid=\"c41e7d60-2f85\"} 2048\n",

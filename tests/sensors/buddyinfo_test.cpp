@@ -20,7 +20,10 @@ TEST(Buddyinfo, Cases) {
                    {{"proc/buddyinfo", "Node 0, zone DMA 1 x\n"}},
                    "node_buddyinfo_blocks{node=\"0\",size=\"0\",zone=\"DMA\"} 1\n",
                    "malformed: /proc/buddyinfo: 'Node 0, zone DMA 1 x': 'Node N, zone NAME' and numbers expected"},
-                  {"empty", {{"proc/buddyinfo", ""}}, "", ""},
+                  {"empty",
+                   {{"proc/buddyinfo", ""}},
+                   "",
+                   "malformed: /proc/buddyinfo: '': 'Node N, zone NAME' and numbers expected"},
                   {"no file", {}, "", "gone: /proc/buddyinfo: No such file or directory (ENOENT)"},
               });
 }

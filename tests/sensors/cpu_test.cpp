@@ -36,10 +36,10 @@ TEST(Cpu, Columns) {
        ""},
       {"a torn number and a name without one", "cpu0 1x\ncpux 5\ncpu1 700\n",
        "node_cpu_seconds_total{cpu=\"1\",mode=\"user\"} 7\n",
-       "malformed: /proc/stat: 'cpu0 1x': 'cpuN' and up to 10 numbers expected"},
+       "malformed: /proc/stat: 'cpu0 1x': 'cpuN' and up to 10 numbers expected (and 1 more)"},
       {"too large", "cpu0 18446744073709551616\n", "",
        "malformed: /proc/stat: 'cpu0 18446744073709551616': 'cpuN' and up to 10 numbers expected"},
-      {"empty", "", "", ""},
+      {"empty", "", "", "malformed: /proc/stat: '': lines 'cpuN' and numbers expected"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -153,10 +153,12 @@ TEST(Cpu, OnlineAndIsolated) {
   f.write(kCpus + "online", "0-2\n");
   EXPECT_EQ(lines_with(f.run().text, "online{cpu=\"1\"}"), "node_cpu_online{cpu=\"1\"} 1\n");
 
-  tree.erase(kCpus + "cpu0/online");  // most x86 machines
+  tree.erase(kCpus + "cpu0/online");  // x86 since Linux 6.5: it cannot be taken out
+  tree[kCpus + "present"] = "0-2\n";
   tree[kCpus + "cpu0/topology/core_id"] = "0\n";
   tree[kCpus + "isolated"] = "\n";
-  EXPECT_EQ(run_collector("cpu", tree).text, "");
+  EXPECT_EQ(run_collector("cpu", tree).text,
+            "node_cpu_online{cpu=\"0\"} 1\nnode_cpu_online{cpu=\"1\"} 0\nnode_cpu_online{cpu=\"2\"} 1\n");
   for (const std::string bad : {"3-1", "18446744073709551615", "18446744073709551614-18446744073709551615"}) {
     tree[kCpus + "isolated"] = bad + "\n";
     EXPECT_EQ(run_collector("cpu", tree).problems,
@@ -232,7 +234,7 @@ TEST(Cpu, Info) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    CollectorFixture f("cpu", {{"proc/stat", ""}, {"proc/cpuinfo", c.file}}, c.flags);
+    CollectorFixture f("cpu", {{"proc/stat", "cpu 1\n"}, {"proc/cpuinfo", c.file}}, c.flags);
     for (int run = 0; run < 2; ++run) {
       const auto got = f.run();
       EXPECT_EQ(got.text, c.text);

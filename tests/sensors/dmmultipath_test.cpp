@@ -29,7 +29,6 @@ TEST(Dmmultipath, Cases) {
                    {{"sys/block/dm-5/dm/uuid", "mpath-3600\n"}, {"sys/block/dm-5/dm/suspended", "1\n"}},
                    "node_dmmultipath_device_info{device=\"\",sysfs_name=\"dm-5\",uuid=\"mpath-3600\"} 1\n"
                    "node_dmmultipath_device_active{device=\"\",sysfs_name=\"dm-5\"} 0\n"
-                   "node_dmmultipath_device_size_bytes{device=\"\",sysfs_name=\"dm-5\"} 0\n"
                    "node_dmmultipath_device_paths{device=\"\",sysfs_name=\"dm-5\"} 0\n"
                    "node_dmmultipath_device_paths_active{device=\"\",sysfs_name=\"dm-5\"} 0\n"
                    "node_dmmultipath_device_paths_failed{device=\"\",sysfs_name=\"dm-5\"} 0\n",

@@ -118,7 +118,13 @@ TEST(Filesystem, Tables) {
        {},
        "srv:/x /n nfs4 'no such file or directory' 0\n",
        ""},
-      {"empty table", "", {}, "", ""},
+      {"empty table", "", {}, "", "malformed: mountinfo: empty, at least '/' expected"},
+      {"one bad line costs itself",
+       "1 0 0:6 / /a rw - tmpfs t rw\n2 0 0:7 / /b rw\n3 0 0:8 / /c rw - tmpfs t rw\n",
+       {},
+       "t /a tmpfs 'no such file or directory' 0\nt /c tmpfs 'no such file or directory' 0\n",
+       "malformed: mountinfo: '2 0 0:7 / /b rw': 'id parent major:minor root mountpoint options ... - type source "
+       "options' expected"},
       {"bytes that are not text",
        "1 0 0:6 / /\xff rw - tmpfs t rw\n",
        {},
@@ -235,9 +241,8 @@ TEST(Filesystem, AHangingMountCostsOnlyItself) {
   std::filesystem::create_directories(point);
   HelloServer server(point);
   ASSERT_TRUE(server.up());
-  f.write("proc/1/mountinfo",
-          fmt::format("1 0 {} / / rw - ext4 /dev/sda1 rw\n2 1 0:99 / /mnt rw - fuse.hello hello rw\n",
-                      device_of(f.root())));
+  f.write("proc/1/mountinfo", fmt::format("1 0 {} / / rw - ext4 /dev/sda1 rw\n2 1 {} / /mnt rw - fuse.hello hello rw\n",
+                                          device_of(f.root()), device_of(point)));
   const std::string good = "device=\"hello\",device_error=\"\",fstype=\"fuse.hello\",mountpoint=\"/mnt\"";
   const std::string stuck =
       "device=\"hello\",device_error=\"mountpoint timeout\",fstype=\"fuse.hello\",mountpoint=\"/mnt\"";
@@ -265,6 +270,23 @@ TEST(Filesystem, AHangingMountCostsOnlyItself) {
   server.signal(SIGCONT);
   for (int i = 0; i < 1000 && f.run().text.find(good) == std::string::npos; ++i) usleep(1000);
   EXPECT_THAT(f.run().text, HasSubstr(line("node_filesystem_size_bytes", good, "4096000")));
+}
+
+// What the path leads to is another file system: its numbers are not this one's.
+TEST(Filesystem, HiddenByAnotherMount) {
+  CollectorFixture f("filesystem");
+  std::filesystem::create_directories(f.root() + "/root/home");
+  f.write("proc/1/mountinfo", fmt::format("1 0 {} / / rw - ext4 /dev/sda1 rw\n2 1 0:99 / /home rw - ext4 /dev/sdb1 rw\n"
+                                          "3 1 0:98 / /home rw - nfs4 srv:/x rw\n",
+                                          device_of(f.root())));
+  const auto text = f.run().text;
+  for (const std::string device : {"device=\"/dev/sdb1\"", "device=\"srv:/x\""}) {
+    EXPECT_EQ(lines_with(lines_with(text, device), "bytes"), "");
+    EXPECT_THAT(lines_with(text, device), HasSubstr("node_filesystem_device_error{" + device +
+                                                    ",device_error=\"another "
+                                                    "file system is mounted there\""));
+  }
+  EXPECT_THAT(text, HasSubstr("node_filesystem_size_bytes{device=\"/dev/sda1\""));
 }
 
 // The kernel's own mount table, which is read again only when the kernel announces a change.

@@ -43,6 +43,18 @@ TEST(Interrupts, Cases) {
                    "node_interrupts_total{cpu=\"1\",devices=\"i8042\",info=\"IR-IO-APIC-edge\",type=\"1\"} 0\n",
                    "",
                    {{"collector.interrupts.name-include", ";i8042$"}}},
+                  {"CPUs that are off have no column",
+                   {{"proc/interrupts",
+                     "           CPU0       CPU2       CPU5\n"
+                     "NMI:         10         20         50   Non-maskable interrupts\n"}},
+                   "node_interrupts_total{cpu=\"0\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 10\n"
+                   "node_interrupts_total{cpu=\"2\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 20\n"
+                   "node_interrupts_total{cpu=\"5\",devices=\"\",info=\"Non-maskable interrupts\",type=\"NMI\"} 50\n",
+                   ""},
+                  {"no header",
+                   {{"proc/interrupts", "NMI: 10 20 Non-maskable interrupts\n"}},
+                   "",
+                   "malformed: /proc/interrupts: 'NMI: 10 20 Non-maskable interrupts': a line of CPUs expected"},
                   {"torn",
                    {{"proc/interrupts",
                      "  CPU0 CPU1\n"

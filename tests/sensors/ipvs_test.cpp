@@ -159,7 +159,8 @@ TEST(Ipvs, Cases) {
              "   Conns  Packets  Packets            Bytes            Bytes\n"
              " 24B91E5"}},
            "",
-           "malformed: /proc/net/ip_vs_stats: ' 24B91E5': five hexadecimal numbers in the third line expected"},
+           "malformed: /proc/net/ip_vs_stats: ' 24B91E5': five hexadecimal numbers in the third line expected (and 1 "
+           "more)"},
           {"module not loaded", {}, "", "absent: /proc/net/ip_vs_stats: No such file or directory (ENOENT)"},
       });
 }

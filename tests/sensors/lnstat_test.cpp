@@ -29,6 +29,14 @@ TEST(Lnstat, Cases) {
                    "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 30\n"
                    "node_lnstat_allocs_total{cpu=\"0\",subsystem=\"arp_cache\"} 0\n",
                    "malformed: /proc/net/stat/arp_cache: '0000001e  0000': a hexadecimal number per column expected"},
+                  {"the rows are those of the possible CPUs, a name that is no metric name",
+                   {{"proc/net/stat/arp_cache", "entries  un-res\n0000000a 00000001\n0000000b 00000002\n"},
+                    {"sys/devices/system/cpu/possible", "0,2\n"}},
+                   "node_lnstat_entries_total{cpu=\"0\",subsystem=\"arp_cache\"} 10\n"
+                   "node_lnstat_un_res_total{cpu=\"0\",subsystem=\"arp_cache\"} 1\n"
+                   "node_lnstat_entries_total{cpu=\"2\",subsystem=\"arp_cache\"} 11\n"
+                   "node_lnstat_un_res_total{cpu=\"2\",subsystem=\"arp_cache\"} 2\n",
+                   ""},
                   {"empty", {{"proc/net/stat/arp_cache", ""}}, "", ""},
                   {"no folder", {}, "", ""},
               });

@@ -106,7 +106,16 @@ TEST(Mdadm, Cases) {
              "md0 : active raid1 sda1[0] sdb1[1]\n"
              "      2048 blocks [2/2] [UU]\n"
              "      [=>...]  recovery =\n"}},
-           "",
+           "node_md_disks_required{device=\"md0\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"active\"} 2\n"
+           "node_md_disks{device=\"md0\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md0\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"recovering\"} 1\n"
+           "node_md_state{device=\"md0\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md0\"} 2048\n",
            "malformed: /proc/mdstat: '      [=>...]  recovery =': (done/all) blocks expected"},
           {"no arrays",
            {{"proc/mdstat",

@@ -3,6 +3,17 @@
 
 namespace vitald {
 
+TEST(MeminfoNuma, NoBlankBeforeEightDigits) {
+  const std::string node = "sys/devices/system/node/node0/";
+  const auto got = run_collector(
+      "meminfo_numa",
+      {{node + "meminfo", "Node 0 ShadowCallStack:10373888 kB\nNode 0 A-b: 1\n"}, {node + "numastat", "numa_hit 6\n"}});
+  EXPECT_EQ(got.text,
+            "node_memory_numa_ShadowCallStack{node=\"0\"} 10622861312\nnode_memory_numa_A_b{node=\"0\"} 1\n"
+            "node_memory_numa_numa_hit_total{node=\"0\"} 6\n");
+  EXPECT_EQ(got.error, "");
+}
+
 TEST(MeminfoNuma, Cases) {
   check_cases(
       "meminfo_numa",
@@ -26,12 +37,13 @@ TEST(MeminfoNuma, Cases) {
           {"unknown unit",
            {{"sys/devices/system/node/node0/meminfo", "Node 0 MemTotal: 1 MB\n"}},
            "",
-           "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal: 1 MB': a number, maybe of kB "
-           "expected"},
+           "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal: 1 MB': 'Node N NAME:' and a number, "
+           "maybe of kB expected (and 1 more)"},
           {"torn",
            {{"sys/devices/system/node/node0/meminfo", "Node 0 MemTotal:"}},
            "",
-           "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal:': a number, maybe of kB expected"},
+           "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal:': 'Node N NAME:' and a number, maybe "
+           "of kB expected (and 1 more)"},
           {"torn numastat",
            {{"sys/devices/system/node/node0/meminfo", ""}, {"sys/devices/system/node/node0/numastat", "numa_hit"}},
            "",

@@ -24,9 +24,8 @@ TEST(Meminfo, Cases) {
        "malformed: /proc/meminfo: 'MemTotal: 1 MB': 'Name: number' or 'Name: number kB' expected"},
       {"too large", "MemTotal: 18446744073709551616 kB\n", "",
        "malformed: /proc/meminfo: 'MemTotal: 18446744073709551616 kB': 'Name: number' or 'Name: number kB' expected"},
-      {"not text", "Mem\x80Total: 5 kB\n", "",
-       "malformed: /proc/meminfo: 'Mem\x80Total: 5 kB': 'Name: number' or 'Name: number kB' expected"},
-      {"empty", "", "", ""},
+      {"not text", "Mem\x80Total: 5 kB\n", "node_memory_Mem_Total_bytes 5120\n", ""},
+      {"empty", "", "", "malformed: /proc/meminfo: '': 'Name: number' or 'Name: number kB' expected"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -283,12 +283,60 @@ TEST(Mountstats, Cases) {
              "\tper-op statistics\n"
              "\t        READ: 1151 1151 0 230360 1529627349 6 74295 25735\n"
              "\n"}},
-           "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/"
-           "mnt/nfs\",protocol=\"tcp\"} 1\n"
-           "node_mountstats_nfs_age_seconds_total{export=\"10.0.0.1:/"
-           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 15105\n",
-           "malformed: /proc/self/mountstats: '\tevents:\t0 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 "
-           "24 25 26': 27 numbers expected"},
+           "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/mnt/"
+           "nfs\",protocol=\"tcp\"} 1\n"
+           "node_mountstats_nfs_age_seconds_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} "
+           "15105\n"
+           "node_mountstats_nfs_read_bytes_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 1\n"
+           "node_mountstats_nfs_write_bytes_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 2\n"
+           "node_mountstats_nfs_direct_read_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 3\n"
+           "node_mountstats_nfs_direct_write_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 4\n"
+           "node_mountstats_nfs_total_read_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 5\n"
+           "node_mountstats_nfs_total_write_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 6\n"
+           "node_mountstats_nfs_read_pages_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 7\n"
+           "node_mountstats_nfs_write_pages_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 8\n"
+           "node_mountstats_nfs_transport_bind_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 0\n"
+           "node_mountstats_nfs_transport_connect_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 1\n"
+           "node_mountstats_nfs_transport_idle_time_seconds{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 11\n"
+           "node_mountstats_nfs_transport_sends_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9062\n"
+           "node_mountstats_nfs_transport_receives_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9062\n"
+           "node_mountstats_nfs_transport_bad_transaction_ids_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 7\n"
+           "node_mountstats_nfs_transport_backlog_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 0\n"
+           "node_mountstats_nfs_transport_maximum_rpc_slots{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 24\n"
+           "node_mountstats_nfs_transport_sending_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 26\n"
+           "node_mountstats_nfs_transport_pending_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9041\n"
+           "node_mountstats_nfs_operations_requests_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 1151\n"
+           "node_mountstats_nfs_operations_transmissions_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 1151\n"
+           "node_mountstats_nfs_operations_major_timeouts_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 0\n"
+           "node_mountstats_nfs_operations_sent_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 230360\n"
+           "node_mountstats_nfs_operations_received_bytes_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 1529627349\n"
+           "node_mountstats_nfs_operations_queue_time_seconds_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 0.006\n"
+           "node_mountstats_nfs_operations_response_time_seconds_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 74.295\n"
+           "node_mountstats_nfs_operations_request_time_seconds_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 25.735\n",
+           "malformed: /proc/self/mountstats: 'events:\t0 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 "
+           "25 26': 27 numbers expected"},
           {"torn operation",
            {{"proc/self/mountinfo", ""},
             {"proc/self/mountstats",
@@ -381,7 +429,7 @@ TEST(Mountstats, Cases) {
            "srv\",mountaddr=\"\",protocol=\"tcp\",transport=\"0\"} 26\n"
            "node_mountstats_nfs_transport_pending_queue_total{export=\"10.0.0.1:/"
            "srv\",mountaddr=\"\",protocol=\"tcp\",transport=\"0\"} 9041\n",
-           "malformed: /proc/self/mountstats: '\tREAD: 1 2 3': eight numbers expected"},
+           "malformed: /proc/self/mountstats: 'READ: 1 2 3': eight numbers expected"},
           {"torn device",
            {{"proc/self/mountinfo", ""}, {"proc/self/mountstats", "device x mounted on\n"}},
            "",

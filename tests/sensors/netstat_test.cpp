@@ -57,12 +57,13 @@ TEST(Netstat, Cases) {
                      "Ip: 1 64\n"
                      "Udp: InDatagrams NoPorts\n"
                      "Udp: 10466 133\n"}},
-                   "",
+                   "node_netstat_Ip_Forwarding 1\n"
+                   "node_netstat_Udp_InDatagrams 10466\n",
                    "malformed: /proc/net/netstat: 'TcpExt: ListenOverflows ListenDrops': as many numbers below as "
                    "names expected",
                    {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
                   {"empty", {{"proc/net/netstat", ""}, {"proc/net/snmp", ""}}, "", ""},
-                  {"no file", {}, "", "gone: /proc/net/netstat: No such file or directory (ENOENT)"},
+                  {"no file", {}, "", "gone: /proc/net/netstat: No such file or directory (ENOENT) (and 1 more)"},
                   {"bad pattern", {}, "", "malformed: pattern '(': missing ): (", {{"collector.netstat.fields", "("}}},
               });
 }

@@ -39,11 +39,6 @@ TEST(Pcidevice, Cases) {
            "node_pcidevice_current_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
            "-1\n"
            "node_pcidevice_current_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
-           "node_pcidevice_d3cold_allowed{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_drivers_autoprobe{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_numvfs{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_totalvfs{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_vf_total_msix{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D0\"} 1\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D1\"} 0\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D2\"} 0\n"
@@ -60,10 +55,7 @@ TEST(Pcidevice, Cases) {
            "-1\n"
            "node_pcidevice_current_link_width{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
            "node_pcidevice_d3cold_allowed{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 1\n"
-           "node_pcidevice_sriov_drivers_autoprobe{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 0\n"
            "node_pcidevice_sriov_numvfs{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 4\n"
-           "node_pcidevice_sriov_totalvfs{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_vf_total_msix{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 0\n"
            "node_pcidevice_numa_node{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 1\n",
            ""},
           {"names without a file",
@@ -83,12 +75,7 @@ TEST(Pcidevice, Cases) {
            "node_pcidevice_max_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
            "node_pcidevice_current_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
            "-1\n"
-           "node_pcidevice_current_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
-           "node_pcidevice_d3cold_allowed{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_drivers_autoprobe{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_numvfs{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_totalvfs{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n"
-           "node_pcidevice_sriov_vf_total_msix{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 0\n",
+           "node_pcidevice_current_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n",
            "",
            {{"collector.pcidevice.names", "true"}, {"collector.pcidevice.idsfile", "/nonexistent"}}},
           {"not hexadecimal",

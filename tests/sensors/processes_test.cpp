@@ -39,12 +39,15 @@ TEST(Processes, Cases) {
                    ""},
                   {"no limits",
                    {{"proc/1/stat", "1 (init) I 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 36 1 2 3\n"}},
-                   "node_processes_threads 1\n",
-                   "gone: /proc/sys/kernel/threads-max: No such file or directory (ENOENT)"},
+                   "node_processes_threads 1\n"
+                   "node_processes_state{state=\"I\"} 1\n"
+                   "node_processes_pids 1\n",
+                   "gone: /proc/sys/kernel/threads-max: No such file or directory (ENOENT) (and 1 more)"},
                   {"not a number",
                    {{"proc/sys/kernel/threads-max", "x"}},
-                   "node_processes_threads 0\n",
-                   "malformed: /proc/sys/kernel/threads-max: 'x': a number expected"},
+                   "node_processes_threads 0\n"
+                   "node_processes_pids 0\n",
+                   "malformed: /proc/sys/kernel/threads-max: 'x': a number expected (and 1 more)"},
               });
 }
 

@@ -21,7 +21,7 @@ TEST(Schedstat, Cases) {
                    {{"proc/schedstat", "cpu0 1 2 3 4 5 6 7 8"}},
                    "",
                    "malformed: /proc/schedstat: 'cpu0 1 2 3 4 5 6 7 8': nine numbers expected"},
-                  {"empty", {{"proc/schedstat", ""}}, "", ""},
+                  {"empty", {{"proc/schedstat", ""}}, "", "malformed: /proc/schedstat: '': lines of CPUs expected"},
                   {"not text",
                    {{"proc/schedstat", "cpu0 a b c\n"}},
                    "",

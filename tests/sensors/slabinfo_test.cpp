@@ -40,10 +40,22 @@ TEST(Slabinfo, Cases) {
                    {{"collector.slabinfo.slabs-exclude", "^kmalloc"}}},
                   {"torn",
                    {{"proc/slabinfo", "tw_sock_TCP          498    932"}},
-                   "node_slabinfo_active_objects{slab=\"tw_sock_TCP\"} 498\n"
-                   "node_slabinfo_objects{slab=\"tw_sock_TCP\"} 932\n",
+                   "",
                    "malformed: /proc/slabinfo: 'tw_sock_TCP          498    932': a name and five numbers expected"},
-                  {"empty", {{"proc/slabinfo", ""}}, "", ""},
+                  {"two caches of one name",
+                   {{"proc/slabinfo",
+                     "slabinfo - version: 2.1\nnic_ftes 44 44 736 44 8 :\ndentry 9 10 192 21 1 :\nnic_ftes 396 400 736 "
+                     "44 8 :\n"}},
+                   "node_slabinfo_active_objects{slab=\"nic_ftes\"} 440\nnode_slabinfo_objects{slab=\"nic_ftes\"} 444\n"
+                   "node_slabinfo_object_size_bytes{slab=\"nic_ftes\"} 736\n"
+                   "node_slabinfo_objects_per_slab{slab=\"nic_ftes\"} 44\n"
+                   "node_slabinfo_pages_per_slab{slab=\"nic_ftes\"} 8\n"
+                   "node_slabinfo_active_objects{slab=\"dentry\"} 9\nnode_slabinfo_objects{slab=\"dentry\"} 10\n"
+                   "node_slabinfo_object_size_bytes{slab=\"dentry\"} 192\n"
+                   "node_slabinfo_objects_per_slab{slab=\"dentry\"} 21\n"
+                   "node_slabinfo_pages_per_slab{slab=\"dentry\"} 1\n",
+                   ""},
+                  {"empty", {{"proc/slabinfo", ""}}, "", "malformed: /proc/slabinfo: '': lines of caches expected"},
                   {"no file", {}, "", "gone: /proc/slabinfo: No such file or directory (ENOENT)"},
               });
 }

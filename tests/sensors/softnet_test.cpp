@@ -58,7 +58,10 @@ TEST(Softnet, Cases) {
                    {{"proc/net/softnet_stat", "100000000 0 0 0 0 0 0 0 0\n"}},
                    "",
                    "malformed: /proc/net/softnet_stat: '100000000 0 0 0 0 0 0 0 0': hexadecimal numbers expected"},
-                  {"empty", {{"proc/net/softnet_stat", ""}}, "", ""},
+                  {"empty",
+                   {{"proc/net/softnet_stat", ""}},
+                   "",
+                   "malformed: /proc/net/softnet_stat: '': a line per CPU expected"},
                   {"no file", {}, "", "gone: /proc/net/softnet_stat: No such file or directory (ENOENT)"},
               });
 }

@@ -27,7 +27,7 @@ TEST(Stat, Cases) {
       {"largest number", "ctxt 18446744073709551615\n", "node_context_switches_total 1.8446744073709552e+19\n", ""},
       {"too large", "ctxt 18446744073709551616\nprocesses 1\n", "node_forks_total 1\n",
        "malformed: /proc/stat: 'ctxt 18446744073709551616': a number expected"},
-      {"empty", "", "", ""},
+      {"empty", "", "", "malformed: /proc/stat: '': lines of counters expected"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -24,7 +24,7 @@ TEST(Swap, Cases) {
                              "/dev/zram0 partition 83"}},
                            "",
                            "malformed: /proc/swaps: '/dev/zram0 partition 83': two words and three numbers expected"},
-                          {"empty", {{"proc/swaps", ""}}, "", ""},
+                          {"empty", {{"proc/swaps", ""}}, "", "malformed: /proc/swaps: '': a line of names expected"},
                           {"no file", {}, "", "gone: /proc/swaps: No such file or directory (ENOENT)"},
                       });
 }

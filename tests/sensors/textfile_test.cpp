@@ -116,9 +116,9 @@ TEST(Textfile, Cases) {
        "e{f=\"a\"} 1\n" + mtime("a.prom") + mtime("b.prom") + kBad,
        "e untyped One.",
        "malformed: DIR/b.prom: e: help text 'Two.' differs from 'One.' in DIR/a.prom"},
-      {"same family, other type: no scrape error in node_exporter either",
+      {"same family, other type",
        {{"a.prom", "# TYPE e counter\ne 1\n"}, {"b.prom", "# TYPE e gauge\ne{f=\"b\"} 2\n"}},
-       "e 1\n" + mtime("a.prom") + mtime("b.prom") + kOk,
+       "e 1\n" + mtime("a.prom") + mtime("b.prom") + kBad,
        "",
        "malformed: DIR/b.prom: e is a gauge but was a counter in DIR/a.prom"},
       {"a name inside the braces",
@@ -213,17 +213,28 @@ TEST(Textfile, FollowsChanges) {
   EXPECT_EQ(f.run().text, kOk);
 }
 
-TEST(Textfile, AnUnchangedFileIsNotReadAgain) {
+TEST(Textfile, RewrittenInPlaceWithItsOldSizeAndTime) {
   const Directory dir(Files{{"a.prom", "a 1\n"}});
   CollectorFixture f("textfile", {}, {{"collector.textfile.directory", dir.path}});
   f.run();
   struct stat before {};
   ASSERT_EQ(stat((dir.path + "/a.prom").c_str(), &before), 0);
-  // The same size, inode and times with other content: only somebody who reads it could tell.
+  // As rsync -t --inplace and curl -R do: only the time of the last change tells.
   std::ofstream(dir.path + "/a.prom") << "a 7\n";
   const timespec times[] = {before.st_atim, before.st_mtim};
   ASSERT_EQ(utimensat(AT_FDCWD, (dir.path + "/a.prom").c_str(), times, 0), 0);
-  EXPECT_EQ(dir.plain(f.run().text), "a 1\n" + mtime("a.prom") + kOk);
+  EXPECT_EQ(dir.plain(f.run().text), "a 7\n" + mtime("a.prom") + kOk);
+}
+
+TEST(Textfile, OneSeriesTwice) {
+  const Directory dir(
+      Files{{"a.prom", "a{x=\"1\",y=\"\"} 1\na{x=\"2\"} 2\na{x=\"1\"} 3\n"}, {"b.prom", "a{x=\"2\"} 4\nb 5\n"}});
+  const auto got = run_collector("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  EXPECT_EQ(dir.plain(got.text),
+            "a{x=\"1\",y=\"\"} 1\na{x=\"2\",y=\"\"} 2\nb 5\n" + mtime("a.prom") + mtime("b.prom") + kBad);
+  ASSERT_EQ(got.problems.size(), 2U);
+  EXPECT_EQ(dir.plain(got.problems[0]), "malformed: DIR/a.prom: a{x=\"1\"} is there twice, the first one is kept\n");
+  EXPECT_EQ(dir.plain(got.problems[1]), "malformed: DIR/b.prom: a{x=\"2\"} is there twice, the first one is kept\n");
 }
 
 TEST(Textfile, NumbersAsGoPrintsThem) {

@@ -47,8 +47,8 @@ TEST(ThermalZone, Cases) {
        "",
        "absent: /sys/class/thermal: this machine has no thermal zone and no cooling device"},
       {"a type that is not text",
-       {{"thermal_zone0/type", "\xff"}, {"thermal_zone0/temp", "99999999999999"}},
-       "node_thermal_zone_temp{type=\"\xef\xbf\xbd\",zone=\"0\"} 99999999999.999\n",
+       {{"thermal_zone0/type", "\xff"}, {"thermal_zone0/temp", "99999"}},
+       "node_thermal_zone_temp{type=\"\xef\xbf\xbd\",zone=\"0\"} 99.999\n",
        ""},
       {"nothing", {}, "", "absent: /sys/class/thermal: this machine has no thermal zone and no cooling device"},
   };

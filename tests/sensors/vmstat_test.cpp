@@ -21,7 +21,9 @@ TEST(Vmstat, Cases) {
        "malformed: /proc/vmstat: 'pgpgout': 'name number' expected"},
       {"what nobody asked for may be odd", kDefault, "nr_x -1\nnr_y\n\npgpgin 3\n", "node_vmstat_pgpgin 3\n", ""},
       {"more columns", kDefault, "pgpgin 1 2\n", "", "malformed: /proc/vmstat: 'pgpgin 1 2': 'name number' expected"},
-      {"empty", kDefault, "", "", ""},
+      {"empty", kDefault, "", "", "malformed: /proc/vmstat: '': lines 'name number' expected"},
+      {"a name that is no metric name", "^pg.*", "pgfault-huge 3\npgpgin 5\npg  7\n",
+       "node_vmstat_pgfault_huge 3\nnode_vmstat_pgpgin 5\nnode_vmstat_pg 7\n", ""},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -59,50 +59,13 @@ TEST(Xfs, Cases) {
                           ""},
                          {"torn",
                           {{"sys/fs/xfs/sda1/stats/stats", "extent_alloc 92447 97589"}},
-                          "",
+                          "node_xfs_extent_allocation_extents_allocated_total{device=\"sda1\"} 92447\n"
+                          "node_xfs_extent_allocation_blocks_allocated_total{device=\"sda1\"} 97589\n",
                           "malformed: /sys/fs/xfs/sda1/stats/stats: 'extent_alloc 92447 97589': more numbers expected"},
                          {"empty",
                           {{"sys/fs/xfs/sda1/stats/stats", ""}},
-                          "node_xfs_extent_allocation_extents_allocated_total{device=\"sda1\"} 0\n"
-                          "node_xfs_extent_allocation_blocks_allocated_total{device=\"sda1\"} 0\n"
-                          "node_xfs_extent_allocation_extents_freed_total{device=\"sda1\"} 0\n"
-                          "node_xfs_extent_allocation_blocks_freed_total{device=\"sda1\"} 0\n"
-                          "node_xfs_allocation_btree_lookups_total{device=\"sda1\"} 0\n"
-                          "node_xfs_allocation_btree_compares_total{device=\"sda1\"} 0\n"
-                          "node_xfs_allocation_btree_records_inserted_total{device=\"sda1\"} 0\n"
-                          "node_xfs_allocation_btree_records_deleted_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_reads_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_writes_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_unmaps_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_extent_list_insertions_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_extent_list_deletions_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_extent_list_lookups_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_mapping_extent_list_compares_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_map_btree_lookups_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_map_btree_compares_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_map_btree_records_inserted_total{device=\"sda1\"} 0\n"
-                          "node_xfs_block_map_btree_records_deleted_total{device=\"sda1\"} 0\n"
-                          "node_xfs_directory_operation_lookup_total{device=\"sda1\"} 0\n"
-                          "node_xfs_directory_operation_create_total{device=\"sda1\"} 0\n"
-                          "node_xfs_directory_operation_remove_total{device=\"sda1\"} 0\n"
-                          "node_xfs_directory_operation_getdents_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_attempts_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_found_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_recycled_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_missed_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_duplicates_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_reclaims_total{device=\"sda1\"} 0\n"
-                          "node_xfs_inode_operation_attribute_changes_total{device=\"sda1\"} 0\n"
-                          "node_xfs_write_calls_total{device=\"sda1\"} 0\n"
-                          "node_xfs_read_calls_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_active_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_allocate_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_get_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_hold_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_release_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_reclaim_total{device=\"sda1\"} 0\n"
-                          "node_xfs_vnode_remove_total{device=\"sda1\"} 0\n",
-                          ""},
+                          "",
+                          "malformed: /sys/fs/xfs/sda1/stats/stats: '': lines of numbers expected"},
                          {"no XFS", {}, "", ""},
                      });
 }

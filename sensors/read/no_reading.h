@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drivers and firmware have numbers that say "none" or "not set" where there is no other way to say it. They are no
+// readings, and as limits nobody has set they judge nothing.
+#pragma once
+
+#include <cstdint>
+
+namespace vitald {
+
+enum class Quantity : std::uint8_t { celsius, rpm, other };
+
+// `v` in the quantity's unit, `units` of the kernel's in one of those (1000 for millidegrees). `limit`: a limit or
+// another setting, of which -1 is none; a voltage or a current may well read -1.
+constexpr bool is_no_reading(Quantity quantity, double v, double units, bool limit) {
+  // Nothing in a computer is that cold or hot, thermocouples of ovens included. The cold: cros_ec's -273150 and ACPI's
+  // 0 K. The hot: NVMe's 65535 K (65261850), garbled registers (3,892,313 degrees).
+  constexpr double kColdest = -272.9, kHottest = 2000;
+  constexpr double kNeverCameRound = 65535;  // a fan's 16-bit counter
+  if (v != v) return true;
+  const double raw = v * units;
+  const auto is = [&](double n) { return raw > n - 0.5 && raw < n + 0.5; };
+  if (is(4294967295.0) || is(2147483647.0) || is(-2147483648.0)) return true;
+  if (is(-1) && (limit || quantity != Quantity::other)) return true;
+  switch (quantity) {
+    case Quantity::celsius: return v <= kColdest || v >= kHottest;
+    case Quantity::rpm: return v >= kNeverCameRound;
+    case Quantity::other: return false;
+  }
+  return false;
+}
+
+}  // namespace vitald
