@@ -12,13 +12,14 @@ constexpr MetricDesc kMetrics[] = {
     {"node_uname_info", MetricType::gauge, "Labeled system information as provided by the uname system call.",
      "sysname,release,version,machine,nodename,domainname", "", "uname(2)"},
 };
+constexpr const MetricDesc& kInfo = kMetrics[0];
 
 class Uname final : public Collector {
  public:
   Result<> collect(BatchWriter& out) override {
     utsname u{};
     if (uname(&u) != 0) return fail(from_errno("uname", errno));
-    out.set(kMetrics[0], 1, u.sysname, u.release, u.version, u.machine, u.nodename, u.domainname);
+    out.set(kInfo, 1, u.sysname, u.release, u.version, u.machine, u.nodename, u.domainname);
     return {};
   }
 };

@@ -21,6 +21,7 @@ using enum MetricType;
 constexpr MetricDesc kMetrics[] = {
     {"node_arp_entries", gauge, "ARP entries by device", "device", "", "rtnetlink, /proc/net/arp"},
 };
+constexpr const MetricDesc& kEntries = kMetrics[0];
 constexpr FlagSpec kFlags[] = {
     {"collector.arp.device-include", FlagType::pattern, "",
      "Regexp of arp devices to include (mutually exclusive to device-exclude)."},
@@ -39,7 +40,7 @@ class Arp final : public Collector {
     if (auto done = netlink_ ? ask_kernel() : read_file(); !done) return done;
     std::erase_if(devices_, [](const Device& d) { return d.entries == 0; });
     for (const auto& device : devices_)
-      if (!filter_.ignored(device.name)) out.set(kMetrics[0], device.entries, device.name);
+      if (!filter_.ignored(device.name)) out.set(kEntries, device.entries, device.name);
     return {};
   }
 

@@ -75,6 +75,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_network_speed_bytes", gauge, "Network device property: speed_bytes", "device", "bytes",
      "/sys/class/net/*/speed"},
 };
+constexpr const MetricDesc &kOperUp = kMetrics[0], &kInfo = kMetrics[1], &kSpeed = kMetrics[2];
 constexpr auto kFamilies = families_of(kMetrics, kRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.netclass.ignored-devices", FlagType::pattern, "^$",
@@ -285,13 +286,13 @@ class Netclass final : public Collector {
   }
 
   void emit(const Device& d, BatchWriter& out) const {
-    out.set(kMetrics[0], d.operstate == "up", d.name);
-    out.set(kMetrics[1], 1, d.name, d.address, d.broadcast, d.duplex, d.operstate, d.admin, d.ifalias);
+    out.set(kOperUp, d.operstate == "up", d.name);
+    out.set(kInfo, 1, d.name, d.address, d.broadcast, d.duplex, d.operstate, d.admin, d.ifalias);
     for (std::size_t i = 0; i < std::size(kRows); ++i)
       if (d.numbers[i]) out.set(kRows[i].desc, *d.numbers[i], d.name);
     // A link that is down has -1, or cannot be read.
     if (d.speed_megabits && (*d.speed_megabits >= 0 || !valid_speed_only_))
-      out.set(kMetrics[2], static_cast<double>(*d.speed_megabits * kBytesPerMegabit), d.name);
+      out.set(kSpeed, static_cast<double>(*d.speed_megabits * kBytesPerMegabit), d.name);
   }
 
   const Host& host_;

@@ -21,6 +21,7 @@ constexpr MetricDesc kMetrics[] = {
      "", "rtnetlink RTM_GETROUTE"},
     {"node_network_routes", gauge, "network routes by interface", "device", "", "rtnetlink RTM_GETROUTE"},
 };
+constexpr const MetricDesc &kRouteInfo = kMetrics[0], &kRoutes = kMetrics[1];
 
 struct Protocol {
   unsigned char number;
@@ -58,7 +59,7 @@ class NetworkRoute final : public Collector {
     std::ranges::sort(devices_);
     for (std::size_t i = 0; i < devices_.size();) {
       const auto same = std::ranges::upper_bound(devices_, devices_[i]) - devices_.begin();
-      out.set(kMetrics[1], static_cast<double>(static_cast<std::size_t>(same) - i), devices_[i]);
+      out.set(kRoutes, static_cast<double>(static_cast<std::size_t>(same) - i), devices_[i]);
       i = static_cast<std::size_t>(same);
     }
     return {};
@@ -85,7 +86,7 @@ class NetworkRoute final : public Collector {
     const auto emit = [&](int index, std::string_view via, std::string_view weight) {
       char buf[16];
       std::string device(rtnetlink_.interface_name(index, buf));
-      out.set(kMetrics[0], 1, device, address_text(source), to, address_text(via), Decimal(priority),
+      out.set(kRouteInfo, 1, device, address_text(source), to, address_text(via), Decimal(priority),
               protocol_name(route->rtm_protocol), weight);
       devices_.push_back(std::move(device));
     };

@@ -19,6 +19,7 @@ using enum MetricType;
 constexpr MetricDesc kMetrics[] = {
     {"node_tcp_connection_states", gauge, "Number of connection states.", "state", "", "sock_diag"},
 };
+constexpr const MetricDesc& kConnectionStates = kMetrics[0];
 // TCP_ESTABLISHED is 1 (include/net/tcp_states.h).
 constexpr std::string_view kStates[] = {"",          "established", "syn_sent",   "syn_recv", "fin_wait1", "fin_wait2",
                                         "time_wait", "close",       "close_wait", "last_ack", "listen",    "closing"};
@@ -37,10 +38,10 @@ class Tcpstat final : public Collector {
     // A state without a connection is left out, as node_exporter does.
     for (std::size_t i = 0; i < counts_.size(); ++i)
       if (counts_[i] != 0)
-        out.set(kMetrics[0], static_cast<double>(counts_[i]), i < std::size(kStates) ? kStates[i] : "unknown");
+        out.set(kConnectionStates, static_cast<double>(counts_[i]), i < std::size(kStates) ? kStates[i] : "unknown");
     if (any()) {
-      out.set(kMetrics[0], static_cast<double>(rx_bytes_), "rx_queued_bytes");
-      out.set(kMetrics[0], static_cast<double>(tx_bytes_), "tx_queued_bytes");
+      out.set(kConnectionStates, static_cast<double>(rx_bytes_), "rx_queued_bytes");
+      out.set(kConnectionStates, static_cast<double>(tx_bytes_), "tx_queued_bytes");
     }
     return {};
   }

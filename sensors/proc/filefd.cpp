@@ -13,6 +13,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_filefd_allocated", gauge, "File descriptor statistics: allocated.", "", "", "/proc/sys/fs/file-nr"},
     {"node_filefd_maximum", gauge, "File descriptor statistics: maximum.", "", "", "/proc/sys/fs/file-nr"},
 };
+constexpr const MetricDesc &kAllocated = kMetrics[0], &kMaximum = kMetrics[1];
 
 class Filefd final : public Collector {
  public:
@@ -27,8 +28,8 @@ class Filefd final : public Collector {
     take_word(rest);
     const auto maximum = parse_double(take_word(rest));
     if (!allocated || !maximum) return malformed(file_.path(), trim(*text), "three numbers");
-    out.set(kMetrics[0], *allocated);
-    out.set(kMetrics[1], *maximum);
+    out.set(kAllocated, *allocated);
+    out.set(kMaximum, *maximum);
     return {};
   }
 

@@ -14,6 +14,7 @@ constexpr MetricDesc kMetrics[] = {
      "Total number of tasks that have been detected as hung since the system booted.", "", "",
      "/proc/sys/kernel/hung_task_detect_count"},
 };
+constexpr const MetricDesc& kHungTasks = kMetrics[0];
 
 class KernelHung final : public Collector {
  public:
@@ -26,7 +27,7 @@ class KernelHung final : public Collector {
     if (!text) return absent_when_gone(text.error());
     const auto n = parse_u64(trim(*text));
     if (!n) return malformed(file_.path(), trim(*text), "a number");
-    out.set(kMetrics[0], static_cast<double>(*n));
+    out.set(kHungTasks, static_cast<double>(*n));
     return {};
   }
 

@@ -49,6 +49,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cpu_scaling_governor", gauge, "Current enabled CPU frequency governor.", "cpu,governor", "",
      "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"},
 };
+constexpr const MetricDesc& kGovernor = kMetrics[0];
 constexpr auto kFamilies = families_of(kRows, kMetrics);
 
 // What the hardware can does not change by itself (turbo switched off moves the maximum): 3 of up to 9 files
@@ -103,7 +104,7 @@ class Cpufreq final : public Collector {
       // Another driver's, or a module's that was loaded since.
       const std::string now(governor);
       if (std::ranges::find(cpu.governors, now) == cpu.governors.end()) cpu.read_limits();
-      for (const auto& g : cpu.governors) out.set(kMetrics[0], g == now, number, g);
+      for (const auto& g : cpu.governors) out.set(kGovernor, g == now, number, g);
     }
     return {};
   }

@@ -20,6 +20,7 @@ constexpr MetricDesc kMetrics[] = {
      "product_version, system_vendor if provided by DMI.",
      "", "", "/sys/class/dmi/id"},
 };
+constexpr const MetricDesc& kInfo = kMetrics[0];
 constexpr std::string_view kFiles[] = {"bios_date",       "bios_release",      "bios_vendor",     "bios_version",
                                        "board_asset_tag", "board_name",        "board_serial",    "board_vendor",
                                        "board_version",   "chassis_asset_tag", "chassis_serial",  "chassis_vendor",
@@ -40,7 +41,7 @@ class Dmi final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     if (labels_.empty()) return fail(Errc::absent, "/sys/class/dmi/id: nothing to read; this machine has no DMI");
-    out.set_labels(kMetrics[0], 1, labels_);
+    out.set_labels(kInfo, 1, labels_);
     return {};
   }
 

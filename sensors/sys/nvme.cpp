@@ -30,6 +30,8 @@ constexpr MetricDesc kMetrics[] = {
      "/sys/class/nvme/<device>/<namespace>/queue/logical_block_size",
      "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/queue/logical_block_size"},
 };
+constexpr const MetricDesc &kInfo = kMetrics[0], &kNamespaceInfo = kMetrics[1], &kCapacity = kMetrics[2],
+                           &kSize = kMetrics[3], &kUsed = kMetrics[4], &kBlockSize = kMetrics[5];
 constexpr std::string_view kTexts[] = {"firmware_rev", "model", "serial", "state", "cntlid"};
 
 // What a controller has below it; only namespaces are read.
@@ -67,7 +69,7 @@ class Nvme final : public Collector {
       std::string_view labels[1 + std::size(kTexts)] = {name};
       for (std::size_t i = 0; i < std::size(kTexts); ++i)
         labels[1 + i] = texts_[i].assign(device.texts[i].text().value_or(""));
-      out.set_values(kMetrics[0], 1, labels);
+      out.set_values(kInfo, 1, labels);
       if (auto listed = device.children.refresh(); !listed) continue;  // unplugged since
       for (auto& [child, files] : device.children.items())
         if (const auto id = namespace_id(child); !id.empty()) emit(name, id, files, out);
@@ -80,14 +82,14 @@ class Nvme final : public Collector {
   // is there since 6.8; without it node_exporter 1.12 says nothing about any NVMe device.
   static void emit(std::string_view device, std::string_view id, Namespace& files, BatchWriter& out) {
     const auto block = files.block.number(), size = files.size.number(), used = files.used.number();
-    out.set(kMetrics[1], 1, device, id, files.ana_state.text().value_or("unknown"));
+    out.set(kNamespaceInfo, 1, device, id, files.ana_state.text().value_or("unknown"));
     if (!block) return;
     if (size) {
-      out.set(kMetrics[2], *size * *block, device, id);
-      out.set(kMetrics[3], *size * *block, device, id);
+      out.set(kCapacity, *size * *block, device, id);
+      out.set(kSize, *size * *block, device, id);
     }
-    if (used) out.set(kMetrics[4], *used * *block, device, id);
-    out.set(kMetrics[5], *block, device, id);
+    if (used) out.set(kUsed, *used * *block, device, id);
+    out.set(kBlockSize, *block, device, id);
   }
 
   KernelItems<Device> devices_;

@@ -25,6 +25,8 @@ constexpr MetricDesc kMetrics[] = {
      "Current NVMe controller path state (1 for the current state, 0 for all others).",
      "subsystem,controller,transport,state", "", kSource},
 };
+constexpr const MetricDesc &kInfo = kMetrics[0], &kNamespaceInfo = kMetrics[1], &kPaths = kMetrics[2],
+                           &kPathsLive = kMetrics[3], &kPathState = kMetrics[4];
 constexpr std::string_view kTexts[] = {"subsysnqn", "model", "serial", "iopolicy"};
 constexpr std::string_view kStates[] = {"connecting", "dead", "deleting", "live", "new", "resetting", "unknown"};
 
@@ -57,17 +59,17 @@ class Nvmesubsystem final : public Collector {
       std::string_view labels[1 + std::size(kTexts)] = {name};
       for (std::size_t i = 0; i < std::size(kTexts); ++i)
         labels[1 + i] = texts_[i].assign(subsystem.texts[i].text().value_or(""));
-      out.set_values(kMetrics[0], 1, labels);
+      out.set_values(kInfo, 1, labels);
       if (auto listed = subsystem.members.refresh(); !listed) continue;  // gone since
       unsigned paths = 0, live = 0;
       for (auto& [member, files] : subsystem.members.items()) {
-        if (is_namespace(member)) out.set(kMetrics[1], 1, name, member);
+        if (is_namespace(member)) out.set(kNamespaceInfo, 1, name, member);
         if (!is_controller(member)) continue;
         ++paths;
         if (emit_state(name, member, files, out) == "live") ++live;
       }
-      out.set(kMetrics[2], paths, name);
-      out.set(kMetrics[3], live, name);
+      out.set(kPaths, paths, name);
+      out.set(kPathsLive, live, name);
     }
     return {};
   }
@@ -82,7 +84,7 @@ class Nvmesubsystem final : public Collector {
     for (const auto known : kStates)
       if (known == text) state = known;
     const auto transport = files.transport.text().value_or("");
-    for (const auto known : kStates) out.set(kMetrics[4], known == state, subsystem, controller, transport, known);
+    for (const auto known : kStates) out.set(kPathState, known == state, subsystem, controller, transport, known);
     return state;
   }
 

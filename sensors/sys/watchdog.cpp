@@ -39,6 +39,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_watchdog_info", gauge, "Info of /sys/class/watchdog/<watchdog>",
      "name,options,identity,state,status,pretimeout_governor", "", "/sys/class/watchdog/*"},
 };
+constexpr const MetricDesc& kInfo = kMetrics[0];
 constexpr std::string_view kTexts[] = {"options", "identity", "state", "status", "pretimeout_governor"};
 constexpr auto kFamilies = families_of(kMetrics, kRows);
 
@@ -61,7 +62,7 @@ class Watchdog final : public Collector {
       std::string_view labels[1 + std::size(kTexts)] = {name};
       for (std::size_t i = 0; i < std::size(kTexts); ++i)
         labels[1 + i] = texts_[i].assign(timer.texts[i].text().value_or(""));
-      out.set_values(kMetrics[0], 1, labels);
+      out.set_values(kInfo, 1, labels);
     }
     return {};
   }
