@@ -83,8 +83,9 @@ void Connection::loop() {
       opening_ = true;
       since_ = steady_clock::now();
     }
-    const Handle handle(lib_.virConnectOpenReadOnly(uri_.c_str()), [this](virConnectPtr c) {
-      if (c) lib_.virConnectClose(c);
+    // Somebody may hold it for longer than this object lives; the library stays.
+    const Handle handle(lib_.virConnectOpenReadOnly(uri_.c_str()), [&lib = lib_](virConnectPtr c) {
+      if (c) lib.virConnectClose(c);
     });
     if (handle) {
       pause_ms = kMinPause;

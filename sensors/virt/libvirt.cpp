@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <map>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "core/collector.h"
@@ -292,13 +294,19 @@ class GuestEmitter {
 class Libvirt final : public Collector {
  public:
   Libvirt(const Host& host, Settings settings) : host_(host), clock_(host.clock()), settings_(std::move(settings)) {}
+  ~Libvirt() override {
+    connection_.reset();
+    let_go();
+  }
 
   Result<> collect(BatchWriter& out) override {
     const auto read = update();
+    if (!lib_) return read;  // without the library nobody has asked libvirt whether it is up
     out.set(kUp, read ? 1 : 0);
     if (connection_ && connection_->opened() > 0) out.set(kReconnects, static_cast<double>(connection_->opened() - 1));
     if (!read) return read;
-    out.set(kVersions, 1, versions_[0], versions_[1], versions_[2]);
+    if (versions_ && versions_->known.load(std::memory_order_acquire))
+      out.set(kVersions, 1, versions_->hypervisor, versions_->daemon, versions_->mine);
     out.set(kCallDuration, call_s_);
     const auto running = std::ranges::count_if(guests_, [](const auto& g) { return g.second.active; });
     if (settings_.inovex) out.set(kDomains, static_cast<double>(running));
@@ -331,7 +339,8 @@ class Libvirt final : public Collector {
       guests_.clear();
       return fail(std::move(handle.error()));
     }
-    if (connection_->opened() != generation_) greet(*handle);
+    const bool opened = connection_->opened() != generation_;
+    if (opened) forget();
     const auto now = clock_.boot_ns();
     for (const auto& uuid : connection_->take_changed()) {
       inactive_ns_ = 0;
@@ -357,6 +366,7 @@ class Libvirt final : public Collector {
       if (auto read = bulk(*handle, VIR_DOMAIN_STATS_STATE, false); !read) return read;
       inactive_ns_ = now;
     }
+    if (opened) ask_versions(*handle);
     return {};
   }
 
@@ -366,18 +376,39 @@ class Libvirt final : public Collector {
   }
 
   // After a new connection: nothing that was known needs to be true.
-  void greet(const Connection::Handle& handle) {
+  void forget() {
     generation_ = connection_->opened();
     guests_.clear();
     slow_ns_ = vcpus_ns_ = inactive_ns_ = 0;
-    const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22
-      return fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
-    };
-    unsigned long hypervisor = 0, daemon = 0, mine = 0;
-    lib_->virConnectGetVersion(handle.get(), &hypervisor);
-    lib_->virConnectGetLibVersion(handle.get(), &daemon);
-    lib_->virGetVersion(&mine, nullptr, nullptr);
-    versions_ = {text(hypervisor), text(daemon), text(mine)};
+    let_go();
+    versions_.reset();
+  }
+
+  // One that still waits for an answer (a libvirtd that hangs) is not waited for: what it uses is its own.
+  void let_go() {
+    if (!asking_.joinable()) return;
+    if (versions_ && versions_->known.load(std::memory_order_acquire)) asking_.join();
+    else asking_.detach();
+  }
+
+  // After the guests have been read, and by a thread of its own: where QEMU's capabilities are not cached, libvirtd
+  // starts every emulator there is to tell its version, which takes 4 s, and nobody waits for that.
+  void ask_versions(const Connection::Handle& handle) {
+    let_go();
+    versions_ = std::make_shared<Versions>();
+    asking_ = std::thread([lib = lib_, handle, versions = versions_] {
+      const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22
+        return fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
+      };
+      unsigned long hypervisor = 0, daemon = 0, mine = 0;
+      lib->virGetVersion(&mine, nullptr, nullptr);
+      lib->virConnectGetLibVersion(handle.get(), &daemon);
+      lib->virConnectGetVersion(handle.get(), &hypervisor);
+      versions->hypervisor = text(hypervisor);
+      versions->daemon = text(daemon);
+      versions->mine = text(mine);
+      versions->known.store(true, std::memory_order_release);
+    });
   }
 
   // One call for all guests that run, or for all that do not.
@@ -458,7 +489,13 @@ class Libvirt final : public Collector {
   std::unique_ptr<Connection> connection_;
   std::uint64_t generation_ = 0;         // of the connection that the rest was learnt from
   std::map<std::string, Known> guests_;  // by uuid
-  std::array<std::string, 3> versions_;
+  // Written by asking_ until `known`.
+  struct Versions {
+    std::string hypervisor, daemon, mine;
+    std::atomic<bool> known{false};
+  };
+  std::shared_ptr<Versions> versions_;
+  std::thread asking_;
   std::int64_t slow_ns_ = 0, vcpus_ns_ = 0, inactive_ns_ = 0, xml_budget_from_ns_ = 0;
   double call_s_ = 0;
 };
