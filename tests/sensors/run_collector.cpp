@@ -29,6 +29,13 @@ std::string without(std::string text, const std::string& root) {
   return text;
 }
 
+// "@ROOT@/text": below the tree, wherever that is.
+std::string with_root(std::string text, const std::string& root) {
+  constexpr std::string_view kRoot = "@ROOT@";
+  if (const auto at = text.find(kRoot); at != std::string::npos) text.replace(at, kRoot.size(), root);
+  return text;
+}
+
 // Of all collectors; one collector may ask for another's.
 constexpr FlagSpec kSwitches[] = {{"collector.disable-defaults", FlagType::boolean, "false"},
                                   {"collector.cpufreq", FlagType::boolean, "true"}};
@@ -53,9 +60,9 @@ std::string exposition(const Batch& batch) {
 
 CollectorFixture::CollectorFixture(std::string_view collector, const Tree& tree, const FlagValues& flags)
     : writer_(std::string(collector)) {
-  char name[] = "/tmp/vitald-test-XXXXXX";
-  if (!mkdtemp(name)) throw std::runtime_error("mkdtemp");
-  root_ = name;
+  const char* folder = getenv("TMPDIR");
+  root_ = std::string(folder ? folder : "/tmp") + "/vitald-test-XXXXXX";
+  if (!mkdtemp(root_.data())) throw std::runtime_error("mkdtemp");
   for (const auto* dir : {"proc", "sys", "root", "udev"}) fs::create_directories(root_ + "/" + dir);
   for (const auto& [path, content] : tree) write(path, content);
   host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock);
@@ -65,8 +72,8 @@ CollectorFixture::CollectorFixture(std::string_view collector, const Tree& tree,
   for (const auto& [flag, value] : flags) {
     const auto* spec = options_.spec(flag);
     if (!spec) throw std::runtime_error("no such flag: " + flag);
-    if (spec->type == FlagType::list) options_.append(flag, value);
-    else options_.set(flag, value);
+    if (spec->type == FlagType::list) options_.append(flag, with_root(value, root_));
+    else options_.set(flag, with_root(value, root_));
   }
   auto made = info.make(*host_, options_);
   if (made) collector_ = std::move(*made);
@@ -83,7 +90,7 @@ void CollectorFixture::write(const std::string& path, std::string_view content) 
   fs::create_directories(fs::path(full).parent_path());
   if (content.starts_with("->")) {
     fs::remove(full);
-    fs::create_symlink(content.substr(2), full);
+    fs::create_symlink(with_root(std::string(content.substr(2)), root_), full);
   } else {
     std::ofstream(full, std::ios::binary | std::ios::trunc) << content;
   }
