@@ -173,7 +173,7 @@ def main():
             os.mkdir(f"{root}/run")
             os.symlink("/run/libvirt", f"{root}/run/libvirt")
             with vitald(*flags, f"--path.rootfs={root}") as (_, url):
-                wait_for("libvirt_up 1 through another root", 20, lambda: one(metrics(url)[1], "libvirt_up") == 1)
+                wait_for("libvirt_up 1 through another root", 20, lambda: series(metrics(url)[1], "libvirt_up") == [1])
 
 
 def worker_rss(agent):
