@@ -42,7 +42,7 @@ struct Stat {
 // "10 (my (odd) name) S 1 10 10 0 -1 4194560 ... 1 0 ...": the name may hold anything, so from its last ')';
 // the state is the third field, num_threads the twentieth
 std::optional<Stat> read_stat(int folder, const char* path) {
-  const Fd fd{::openat(folder, path, O_RDONLY | O_CLOEXEC)};
+  const Fd fd{::openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!fd) return std::nullopt;  // ended since it was listed
   char buf[1024];
   const ssize_t n = ::read(fd.get(), buf, sizeof buf);
