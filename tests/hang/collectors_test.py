@@ -5,7 +5,6 @@ number moves at each scrape, the three are named, and all comes back by itself. 
 
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "virt"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from frozen import timed_scrape  # noqa: E402
+from frozen import FREEZE, THAW, timed_scrape  # noqa: E402
 from guests import enter_namespace, libvirtd  # noqa: E402
 from harness import VITALD, skip, vitald, wait_for  # noqa: E402
 
@@ -60,10 +59,15 @@ def check(sysfs, texts, servers, daemon):
     flags = ["--web.max-age=0", f"--path.sysfs={sysfs}", "--collector.drm", "--collector.libvirt",
              f"--collector.textfile.directory={texts}"]
 
-    def freeze(number):
+    def freeze():
         for server in servers:
-            server.send_signal(number)
-        daemon.process.send_signal(number)
+            server.send_signal(FREEZE)
+        daemon.freeze()
+
+    def thaw():
+        for server in servers:
+            server.send_signal(THAW)
+        daemon.thaw()
 
     with vitald(*flags) as (agent, url):
         def all_work():
@@ -72,7 +76,7 @@ def check(sysfs, texts, servers, daemon):
 
         before = wait_for("all three", 30, all_work)
         said = len(agent.output())
-        freeze(signal.SIGSTOP)
+        freeze()
         took, last = [], {}
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
@@ -96,7 +100,7 @@ def check(sysfs, texts, servers, daemon):
         for collector in ("drm", "textfile"):
             lines = [line for line in text.splitlines() if f"collector={collector} " in line and "hangs" in line]
             assert len(lines) == 1, lines
-        freeze(signal.SIGCONT)
+        thaw()
 
         def again():
             if not daemon.alive():  # see libvirtd_test.py
@@ -105,7 +109,7 @@ def check(sysfs, texts, servers, daemon):
 
         wait_for("all three again", 60, again)
 
-        freeze(signal.SIGSTOP)
+        freeze()
         wait_for("them to hang again", 20, lambda: not all_work())
         ended = agent.stop()
         print(f"SIGTERM while they hang: {ended * 1000:.0f} ms")
@@ -123,7 +127,7 @@ def check(sysfs, texts, servers, daemon):
     print(f"--once while they hang: {time.monotonic() - began:.1f} s")
     assert once.returncode == 0 and "\nnode_load1 " in once.stdout, once.stderr
     assert 'node_scrape_collector_success{collector="drm"} 0\n' in once.stdout
-    freeze(signal.SIGCONT)
+    thaw()
 
 
 main()

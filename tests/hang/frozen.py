@@ -2,11 +2,14 @@
 """What every test here asks: does a scrape still come in time while something hangs?"""
 
 import pathlib
+import signal
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import metrics  # noqa: E402
+
+FREEZE, THAW = signal.SIGUSR1, signal.SIGUSR2  # for fuse_server.py
 
 # A bound on failure, not a measurement: Prometheus gives up after 10 s, node_exporter would never answer.
 DEADLINE_S = 3.0

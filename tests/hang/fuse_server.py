@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file system over the kernel's own protocol (include/uapi/linux/fuse.h): something that can be frozen with SIGSTOP.
-Run as: fuse_server.py FOLDER [NAME TEXT]. It is one folder, empty or with one file in it; nothing of it is cached, so
-each stat, each read asks."""
+"""A file system over the kernel's own protocol (include/uapi/linux/fuse.h): something that SIGUSR1 freezes
+and SIGUSR2 thaws, between two requests: whoever waits for a request that was read already can't even be killed, and a
+server stopped by SIGSTOP may be anywhere. Run as: fuse_server.py FOLDER [NAME TEXT]. It is one folder, empty or with
+one file in it; nothing of it is cached, so each stat, each read asks."""
 
 import os
+import select
+import signal
 import stat
 import struct
 import subprocess
@@ -44,12 +47,24 @@ def answer(opcode, node, body, name, text):
 
 
 def main(folder, name="", text=""):
-    device = os.open("/dev/fuse", os.O_RDWR)
+    device = os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK)
     subprocess.run(["mount", "-i", "-t", "fuse.frozen", "-o", f"fd={device},rootmode=40000,user_id=0,group_id=0",
                     "frozen", folder], pass_fds=[device], check=True)
+    signals, woken = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(woken)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
     print("mounted", flush=True)
+    frozen = False
     while True:
-        request = os.read(device, 1 << 17)
+        ready = select.select([signals] if frozen else [signals, device], [], [])[0]
+        if signals in ready:
+            frozen = os.read(signals, 100)[-1] == signal.SIGUSR1
+            continue
+        try:
+            request = os.read(device, 1 << 17)
+        except BlockingIOError:
+            continue  # whoever asked was killed
         _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
         if opcode == DESTROY:
             return

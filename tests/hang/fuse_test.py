@@ -12,7 +12,7 @@ import tempfile
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from frozen import scrapes_in_time  # noqa: E402
+from frozen import FREEZE, THAW, scrapes_in_time  # noqa: E402
 from harness import need, skip, vitald, wait_for  # noqa: E402
 
 
@@ -52,13 +52,13 @@ def check(server, folder):
         with vitald(*flags, f"--path.procfs={proc}") as (_, url):
             slowest, samples = scrapes_in_time(url, 1)
             assert one(samples, "node_filesystem_size_bytes") == 4096 * 1000, samples
-            server.send_signal(signal.SIGSTOP)
+            server.send_signal(FREEZE)
             slowest, samples = scrapes_in_time(url, 10, lambda s: one(s, "node_filesystem_device_error") == 1)
             assert one(samples, "node_filesystem_device_error") == 1
             assert one(samples, "node_filesystem_size_bytes") is None
             slower, _ = scrapes_in_time(url, 2)
             print(f"frozen: slowest scrape {slowest * 1000:.0f} ms, then {slower * 1000:.0f} ms")
-            server.send_signal(signal.SIGCONT)
+            server.send_signal(THAW)
             wait_for("the file system again", 20,
                      lambda: one(scrapes_in_time(url, 0.01)[1], "node_filesystem_size_bytes") == 4096 * 1000)
 
@@ -70,21 +70,21 @@ def reload(server, folder):
         with vitald(f"--config.file={config}", "--collector.disable-defaults", "--collector.loadavg") as (process, url):
             config.unlink()
             config.symlink_to(f"{folder}/vitald.yaml")
-            server.send_signal(signal.SIGSTOP)
+            server.send_signal(FREEZE)
             asked = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
             asked.request("POST", "/-/reload")
             os.kill(process.pid, signal.SIGHUP)
             slowest, _ = scrapes_in_time(url, 1)
-            server.send_signal(signal.SIGCONT)  # there is no such file
+            server.send_signal(THAW)  # there is no such file
             answer = asked.getresponse()
             assert answer.status == 500 and b"vitald.yaml: " in answer.read(), answer.status
-            server.send_signal(signal.SIGSTOP)
+            server.send_signal(FREEZE)
             os.kill(process.pid, signal.SIGHUP)
             scrapes_in_time(url, 1)
             took = process.stop()
             assert took < 2, took
             print(f"reload of a frozen file: slowest scrape {slowest * 1000:.0f} ms, SIGTERM {took * 1000:.0f} ms")
-            server.send_signal(signal.SIGCONT)
+            server.send_signal(THAW)
 
 
 def web_config(server, folder):
@@ -93,22 +93,22 @@ def web_config(server, folder):
         config = pathlib.Path(mine, "web.yaml")
         config.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
         with vitald(f"--web.config.file={config}", "--collector.disable-defaults", "--collector.loadavg") as (process, url):
-            server.send_signal(signal.SIGSTOP)
+            server.send_signal(FREEZE)
             config.with_suffix(".new").symlink_to(f"{folder}/web.yaml")
             config.with_suffix(".new").rename(config)
             slowest, _ = scrapes_in_time(url, 3)
             with urllib.request.urlopen(url + "/-/healthy", timeout=5) as answer:
                 assert answer.headers["X-Frame-Options"] == "deny", answer.headers
             assert waits(process.pid), "nobody looks at the file"
-            server.send_signal(signal.SIGCONT)  # there is no such file
+            server.send_signal(THAW)  # there is no such file
             wait_for("a word about it", 10, lambda: "web.yaml: " in process.output())
-            server.send_signal(signal.SIGSTOP)
+            server.send_signal(FREEZE)
             scrapes_in_time(url, 2)
             took = process.stop()
             assert took < 2, took
             print(f"web configuration on a frozen server: slowest scrape {slowest * 1000:.0f} ms, "
                   f"SIGTERM {took * 1000:.0f} ms")
-            server.send_signal(signal.SIGCONT)
+            server.send_signal(THAW)
 
 
 def waits(pid):
