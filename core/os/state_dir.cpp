@@ -55,6 +55,18 @@ Result<> write_all(int fd, std::string_view bytes, std::string_view what) {
   return {};
 }
 
+Result<std::size_t> read_at(int fd, std::size_t at, char* to, std::size_t count, std::string_view what) {
+  std::size_t have = 0;
+  while (have < count) {
+    const auto n = pread(fd, to + have, count - have, static_cast<off_t>(at + have));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(from_errno(what, errno));
+    if (n == 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  return have;
+}
+
 Result<> sync_folder(const std::string& path) {
   const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || fsync(folder.get()) != 0) return fail(from_errno(path, errno));
@@ -98,11 +110,15 @@ Result<std::unique_ptr<StateDir>> StateDir::open(const std::string& path) {
 std::string StateDir::at(std::string_view name) const { return fmt::format("{}/{}", path_, name); }
 
 Result<> StateDir::write(const std::string& name, std::string_view content) const {
+  return write(name, [content](const Append& append) { return append(content); });
+}
+
+Result<> StateDir::write(const std::string& name, const std::function<Result<>(const Append& append)>& fill) const {
   // The same name each time: what a crash left is overwritten.
   const auto fresh = name + ".new";
   Fd file(openat(folder_.get(), fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, kFile));
   if (!file) return fail(from_errno(at(fresh), errno));
-  auto written = write_all(file.get(), content, at(fresh));
+  auto written = fill([&](std::string_view bytes) { return write_all(file.get(), bytes, at(fresh)); });
   // Without fsync() the rename may reach the disk before the bytes do: an empty file after a power cut.
   if (written && fsync(file.get()) != 0) written = fail(from_errno(at(fresh), errno));
   if (written && renameat(folder_.get(), fresh.c_str(), folder_.get(), name.c_str()) != 0)
@@ -114,26 +130,35 @@ Result<> StateDir::write(const std::string& name, std::string_view content) cons
   return sync_folder(std::filesystem::path(at(name)).parent_path().string());
 }
 
-Result<std::optional<std::string>> StateDir::read(const std::string& name, std::size_t most_bytes) const {
-  const Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file && errno == ENOENT) return std::optional<std::string>();
+Result<std::optional<StateDir::Reading>> StateDir::open_to_read(const std::string& name) const {
+  Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file && errno == ENOENT) return std::optional<Reading>();
   if (!file) return fail(from_errno(at(name), errno));
   struct stat st {};
   if (fstat(file.get(), &st) != 0) return fail(from_errno(at(name), errno));
   if (!S_ISREG(st.st_mode)) return fail(Errc::malformed, fmt::format("{} is no file, expected one of ours", at(name)));
-  if (static_cast<std::size_t>(st.st_size) > most_bytes)
-    return fail(Errc::malformed, fmt::format("{} has {} bytes, expected at most {}", at(name), st.st_size, most_bytes));
-  std::string text(static_cast<std::size_t>(st.st_size), '\0');
-  std::size_t have = 0;
-  while (have < text.size()) {
-    const auto n = pread(file.get(), text.data() + have, text.size() - have, static_cast<off_t>(have));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(from_errno(at(name), errno));
-    if (n == 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  text.resize(have);
+  return std::optional(Reading{std::move(file), static_cast<std::size_t>(st.st_size)});
+}
+
+Result<std::optional<std::string>> StateDir::read(const std::string& name, std::size_t most_bytes) const {
+  const auto found = open_to_read(name);
+  if (!found) return fail(found.error());
+  if (!*found) return std::optional<std::string>();
+  const auto& [file, bytes] = **found;
+  if (bytes > most_bytes)
+    return fail(Errc::malformed, fmt::format("{} has {} bytes, expected at most {}", at(name), bytes, most_bytes));
+  std::string text(bytes, '\0');
+  const auto have = read_at(file.get(), 0, text.data(), bytes, at(name));
+  if (!have) return fail(have.error());
+  text.resize(*have);
   return std::optional(std::move(text));
+}
+
+Result<std::string> StateDir::set_aside(const std::string& name) const {
+  auto aside = name + ".damaged";
+  if (renameat(folder_.get(), name.c_str(), folder_.get(), aside.c_str()) != 0)
+    return fail(from_errno(at(name), errno));
+  return at(aside);
 }
 
 Result<> StateDir::folder(const std::string& name) const {

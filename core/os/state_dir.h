@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,8 +31,20 @@ class StateDir {
   // All of it or nothing, also when the machine dies meanwhile: a new file is written, brought to disk, and takes the
   // old one's place. After an error (disk full) the old one is as it was.
   Result<> write(const std::string& name, std::string_view content) const;
+  // The same, piece by piece.
+  using Append = std::function<Result<>(std::string_view bytes)>;
+  Result<> write(const std::string& name, const std::function<Result<>(const Append& append)>& fill) const;
   // Nothing when there is no such file. An error when it is larger than `most_bytes`, or a link.
   Result<std::optional<std::string>> read(const std::string& name, std::size_t most_bytes) const;
+  // The file to read from. Nothing when there is none; an error when it is a link or no file.
+  struct Reading {
+    Fd file;
+    std::size_t bytes = 0;
+  };
+  Result<std::optional<Reading>> open_to_read(const std::string& name) const;
+  // What cannot be used makes room and is kept for whoever wants to look: as NAME.damaged, which it gives back, in
+  // place of one that was there.
+  Result<std::string> set_aside(const std::string& name) const;
   // Makes it (0700) with those above it, unless it is there.
   Result<> folder(const std::string& name) const;
 
@@ -48,5 +61,7 @@ Result<> sync_folder(const std::string& path);
 
 // All bytes, also where the kernel takes them piece by piece.
 Result<> write_all(int fd, std::string_view bytes, std::string_view what);
+// As many as there are of `count` bytes at `at`.
+Result<std::size_t> read_at(int fd, std::size_t at, char* to, std::size_t count, std::string_view what);
 
 }  // namespace vitald

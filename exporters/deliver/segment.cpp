@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporters/deliver/segment.h"
 
-#include <isa-l/crc.h>
-
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <optional>
+
+#include "core/text/bytes.h"
+#include "core/text/sections.h"
 
 namespace vitald {
 namespace {
@@ -22,33 +21,8 @@ constexpr std::string_view kMark = "\xfeREC";
 constexpr std::size_t kFrame = 12;
 constexpr char kItem = 1, kDone = 2;
 
-static_assert(std::endian::native == std::endian::little, "numbers are copied as they are");
-
-template <class T>
-void put(std::string& out, T number) {
-  char bytes[sizeof number];
-  std::memcpy(bytes, &number, sizeof number);
-  out.append(bytes, sizeof number);
-}
-
-template <class T>
-std::optional<T> take(std::string_view& in) {
-  if (in.size() < sizeof(T)) return std::nullopt;
-  T number;
-  std::memcpy(&number, in.data(), sizeof number);
-  in.remove_prefix(sizeof number);
-  return number;
-}
-
 // Over the length too: a changed one would make the record end elsewhere.
-std::uint32_t checksum(std::string_view length, std::string_view payload) {
-  const auto crc = [](std::string_view bytes, std::uint32_t before) {
-    // isa-l only reads; it was declared without const.
-    auto* data = reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data()));
-    return crc32_iscsi(data, static_cast<int>(bytes.size()), before);
-  };
-  return crc(payload, crc(length, 0xffffffff));
-}
+std::uint32_t checksum(std::string_view length, std::string_view payload) { return crc32c(payload, crc32c(length)); }
 
 // The payload of the record at the front of `in`; nothing where there is no whole and good one. `patience` bounds the
 // bytes that are summed in vain: a body may be full of what looks like a record.
@@ -56,8 +30,8 @@ std::optional<std::string_view> whole_record(std::string_view in, std::size_t& p
   if (!in.starts_with(kMark)) return std::nullopt;
   in.remove_prefix(kMark.size());
   const auto length_bytes = in.substr(0, 4);
-  const auto length = take<std::uint32_t>(in);
-  const auto crc = take<std::uint32_t>(in);
+  const auto length = take_number<std::uint32_t>(in);
+  const auto crc = take_number<std::uint32_t>(in);
   if (!length || !crc || *length == 0 || *length > kMostRecord || *length > in.size()) return std::nullopt;
   const auto payload = in.substr(0, *length);
   if (*length > patience) return std::nullopt;
@@ -70,15 +44,15 @@ std::optional<std::string_view> whole_record(std::string_view in, std::size_t& p
 bool understood(std::string_view payload, SegmentContent& out) {
   const auto type = payload.front();
   payload.remove_prefix(1);
-  const auto id = take<std::uint64_t>(payload);
+  const auto id = take_number<std::uint64_t>(payload);
   if (!id) return false;
   if (type == kDone) {
     out.done = std::max(out.done, *id);
     return true;
   }
-  const auto wall_ms = take<std::int64_t>(payload);
-  const auto records = take<std::uint32_t>(payload);
-  const auto key_bytes = take<std::uint32_t>(payload);
+  const auto wall_ms = take_number<std::int64_t>(payload);
+  const auto records = take_number<std::uint32_t>(payload);
+  const auto key_bytes = take_number<std::uint32_t>(payload);
   if (type != kItem || !wall_ms || !records || !key_bytes || *key_bytes > payload.size()) return false;
   out.items.push_back(
       {*id, std::string(payload.substr(0, *key_bytes)), std::string(payload.substr(*key_bytes)), *wall_ms, *records});
@@ -88,8 +62,8 @@ bool understood(std::string_view payload, SegmentContent& out) {
 void append_record(std::string& out, std::string_view payload) {
   out += kMark;
   const auto at = out.size();
-  put(out, static_cast<std::uint32_t>(payload.size()));
-  put(out, checksum(std::string_view(out).substr(at, 4), payload));
+  put_number(out, static_cast<std::uint32_t>(payload.size()));
+  put_number(out, checksum(std::string_view(out).substr(at, 4), payload));
   out += payload;
 }
 
@@ -97,10 +71,10 @@ void append_record(std::string& out, std::string_view payload) {
 
 void append_item_record(std::string& out, const Item& item) {
   std::string payload(1, kItem);
-  put(payload, item.id);
-  put(payload, item.wall_ms);
-  put(payload, item.records);
-  put(payload, static_cast<std::uint32_t>(item.key.size()));
+  put_number(payload, item.id);
+  put_number(payload, item.wall_ms);
+  put_number(payload, item.records);
+  put_number(payload, static_cast<std::uint32_t>(item.key.size()));
   payload += item.key;
   payload += item.body;
   append_record(out, payload);
@@ -108,7 +82,7 @@ void append_item_record(std::string& out, const Item& item) {
 
 void append_done_record(std::string& out, std::uint64_t id) {
   std::string payload(1, kDone);
-  put(payload, id);
+  put_number(payload, id);
   append_record(out, payload);
 }
 
