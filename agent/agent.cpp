@@ -34,6 +34,7 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 // A reload is in force when the pipeline has made its collectors, and judged their first numbers.
 constexpr std::int64_t kInForceNs = 10 * kSecond;
 constexpr std::int64_t kOnceNs = 20 * kSecond;
+constexpr std::int64_t kSaveNs = 5 * kSecond;  // at the end; systemd waits ninety
 
 HostRoots roots_of(const Options& options) {
   return {std::string(options.text("path.procfs")), std::string(options.text("path.sysfs")),
@@ -158,6 +159,9 @@ class Daemon {
     state_ = open_state(config_.options, problems);
     auto start = pipeline_config(config_, problems);
     start.state = state_.dir;
+    if (state_.dir) keeper_ = std::make_shared<Keeper>(state_.dir, host_);
+    start.keeper = keeper_;
+    keep_so_often(config_.options);
     auto listeners = open_listeners(config_.options, problems);
     auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
@@ -228,12 +232,17 @@ class Daemon {
   }
 
  private:
+  void keep_so_often(const Options& options) const {
+    if (keeper_) keeper_->set_interval(options.duration_ns("history.save-interval"));
+  }
+
   std::vector<std::string> reload() {
     std::vector<std::string> problems, warnings;
     auto next = load_config(arguments_, problems, warnings);
     PipelineConfig pipeline;
     if (problems.empty()) pipeline = pipeline_config(next, problems);
     pipeline.state = state_.dir;
+    pipeline.keeper = keeper_;
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
     {
@@ -241,6 +250,7 @@ class Daemon {
       warn_of_fixed(config_.options, next.options);
       metrics_->set_max_age(next.options.duration_ns("web.max-age"));
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
+      keep_so_often(next.options);
       log_rule_warnings(pipeline);
       config_ = std::move(next);
     }
@@ -282,9 +292,11 @@ class Daemon {
   int end(int number) {
     notify_service("STOPPING=1");
     log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
-    // A collector that hangs cannot be joined; everything worth keeping is with the kernel already.
+    // A collector that hangs cannot be joined; everything worth keeping is with the kernel then.
     const bool server_ended = server_->stop(kSecond / 2);
-    if (pipeline_.stop(kSecond / 2) && server_ended && reloader_.idle(0)) return 0;
+    const bool pipeline_ended = pipeline_.stop(kSecond / 2);
+    if (keeper_ && !keeper_->save(kSaveNs)) log::warn("ending before the history is saved: the disk takes very long");
+    if (pipeline_ended && server_ended && reloader_.idle(0)) return 0;
     log::flush(kLastWordsNs);
     _exit(0);
   }
@@ -293,6 +305,7 @@ class Daemon {
   std::vector<std::string> arguments_;
   Host host_;
   StateFolder state_;
+  std::shared_ptr<Keeper> keeper_;  // null: nothing is kept
   SnapshotHub hub_;
   std::shared_ptr<Freshness> freshness_ = std::make_shared<Freshness>(host_.clock().boot_ns());
   std::shared_ptr<MetricsHandler> metrics_;

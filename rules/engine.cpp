@@ -235,6 +235,12 @@ void RuleEngine::adopt(RuleEngine& old) {
     for (auto& r : g.rules) r->alerts.clear(to.now, to.transitions);
 }
 
+bool RuleEngine::restore(history::Saved saved) {
+  if (!impl_->history->restore(std::move(saved))) return false;
+  impl_->live.attach(*impl_->history);
+  return true;
+}
+
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   auto& impl = *impl_;
   impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};

@@ -18,6 +18,9 @@
 namespace vitald {
 
 class History;
+namespace history {
+struct Saved;
+}
 
 // What the API shows: a copy, so that nobody who looks at it waits for an evaluation.
 struct RuleView {
@@ -68,6 +71,9 @@ class RuleEngine {
 
   // Takes over alert state and history of the rules that stayed the same (after a reload).
   void adopt(RuleEngine& old);
+
+  // The history that an earlier run saved, before the first evaluation. False: it is of other series_labels.
+  bool restore(history::Saved saved);
 
   // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
   // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".

@@ -45,6 +45,10 @@ constexpr FlagSpec kAgentFlags[] = {
      "longer."},
     {"history.memory", number, "16",
      "MiB that the history may take. Beyond it the oldest samples go first; a metric, the log and the rules say so."},
+    {"history.save-interval", duration, "5m",
+     "How often the history is written to --state.directory, beside the end: what a crash may lose of it. 0: at the "
+     "end "
+     "only."},
     {"state.directory", text, "/var/lib/vitald",
      "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
      "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},

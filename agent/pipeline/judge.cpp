@@ -41,8 +41,13 @@ Judge::~Judge() {
 }
 
 void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
-                      std::shared_ptr<const StateDir> state) {
+                      std::shared_ptr<const StateDir> state, std::shared_ptr<Keeper> keeper) {
   if (rules_ && rules) rules->adopt(*rules_);
+  keeper_ = std::move(keeper);
+  if (keeper_ && rules && !rules->empty()) {
+    if (!std::exchange(restored_, true)) keeper_->restore(*rules);
+    keeper_->keep(rules->history());
+  }
   // One that stays the same keeps its queue and the command that runs: no transition is told twice.
   auto old_hooks = std::move(hooks_);
   for (const auto& old : old_hooks)

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/pipeline/keeper.h"
 #include "core/snapshot.h"
 #include "exporters/deliver/command.h"
 #include "rules/engine.h"
@@ -23,9 +24,9 @@ class Judge {
 
   // These by one thread, the pipeline's (or where there is none, the caller's).
   // Alerts and history go over to the new rules; a hook of the same name goes on with what waits; `state` is
-  // where that is kept, if anywhere.
+  // where that is kept, if anywhere. The first rules go on with what the keeper has of an earlier run.
   void configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
-                 std::shared_ptr<const StateDir> state = nullptr);
+                 std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr);
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
   // No rules: nobody needs a timer.
@@ -47,6 +48,8 @@ class Judge {
   void tell(const std::vector<AlertTransition>& transitions);
   void failed(std::string_view at, std::string_view what);
 
+  std::shared_ptr<Keeper> keeper_;
+  bool restored_ = false;  // from it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<CommandHook>> hooks_;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it

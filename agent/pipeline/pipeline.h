@@ -33,6 +33,7 @@ struct PipelineConfig {
   std::unique_ptr<RuleEngine> rules;
   std::vector<CommandHookSettings> hooks;
   std::shared_ptr<const StateDir> state = {};  // where hooks keep what waits; null: nowhere
+  std::shared_ptr<Keeper> keeper = {};         // of what the rules know; null: nothing is kept
 };
 
 class Pipeline {

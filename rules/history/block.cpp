@@ -195,32 +195,35 @@ class Numbers {
 const std::uint8_t* unpack_whole(const std::uint8_t* at, std::size_t count, double* values) {
   const auto head = *at++;
   const double scale = kScales[head & 0x0f];
-  auto n = get_varint(at);
+  // Sums are unsigned: those of a file may overflow.
+  const auto take = [&at] { return static_cast<std::uint64_t>(get_varint(at)); };
+  const auto number = [](std::uint64_t v) { return static_cast<double>(static_cast<std::int64_t>(v)); };
+  auto n = take();
   const unsigned order = head >> 4;
-  values[0] = static_cast<double>(n) / scale;
+  values[0] = number(n) / scale;
   if (order == 0) {
     std::fill_n(values + 1, count - 1, values[0]);
     return at;
   }
-  std::int64_t step = order == 2 ? get_varint(at) : 0;
+  std::uint64_t step = order == 2 ? take() : 0;
   const unsigned shift = *at++, width = *at++;
-  const auto least = get_varint(at);
-  if (order == 2) values[1] = static_cast<double>(n += step);
+  const auto least = take();
+  if (order == 2) values[1] = number(n += step);
   const std::size_t packed = count - order;
-  std::int64_t deltas[kBlock];
+  std::uint64_t deltas[kBlock];
   if (width == 0) {
     std::fill_n(deltas, packed, least);
   } else if (width <= 56) {
     const Numbers numbers(at, width);
-    for (std::size_t i = 0; i < packed; ++i) deltas[i] = least + static_cast<std::int64_t>(numbers.get(i) << shift);
+    for (std::size_t i = 0; i < packed; ++i) deltas[i] = least + (numbers.get(i) << shift);
   } else {
     BitReader r(at);
-    for (std::size_t i = 0; i < packed; ++i) deltas[i] = least + static_cast<std::int64_t>(r.get(width) << shift);
+    for (std::size_t i = 0; i < packed; ++i) deltas[i] = least + (r.get(width) << shift);
   }
   at += (packed * width + 7) / 8;
   if (order == 2)
     for (std::size_t i = 0; i < packed; ++i) deltas[i] = step += deltas[i];
-  for (std::size_t i = 0; i < packed; ++i) values[order + i] = static_cast<double>(n += deltas[i]);
+  for (std::size_t i = 0; i < packed; ++i) values[order + i] = number(n += deltas[i]);
   if (head % 16 != 0)
     for (std::size_t i = 1; i < count; ++i) values[i] /= scale;
   return at;
@@ -316,6 +319,102 @@ const std::uint8_t* unpack(const std::uint8_t* at, std::size_t count, double* va
   for (auto left = none; left != 0; left &= left - 1) values[std::countr_zero(left)] = none_marker();
   for (auto left = stale; left != 0; left &= left - 1) values[std::countr_zero(left)] = promql::stale_marker();
   return at;
+}
+
+namespace {
+
+// Steps over a block as unpack() does, and looks where the bytes end.
+class BlockCheck {
+ public:
+  BlockCheck(const std::uint8_t* at, const std::uint8_t* end, std::size_t count) : at_(at), end_(end), count_(count) {}
+
+  const std::uint8_t* operator()() {
+    const auto head = byte();
+    std::uint64_t none = head & kHasNone ? raw() : 0, stale = head & kHasStale ? raw() : 0;
+    const auto beyond = count_ == kBlock ? 0 : ~std::uint64_t{0} << count_;
+    good_ = good_ && (head & ~(kKindMask | kHasNone | kHasStale)) == 0 && (none & stale) == 0 &&
+            ((none | stale) & beyond) == 0;
+    switch (head & kKindMask) {
+      case whole: check_whole(); break;
+      case changed: check_changed(); break;
+      case plain: skip(count_ * sizeof(double)); break;
+      default: good_ = false;
+    }
+    return good_ ? at_ : nullptr;
+  }
+
+ private:
+  bool skip(std::size_t bytes) {
+    if (!good_ || bytes > static_cast<std::size_t>(end_ - at_)) return good_ = false;
+    at_ += bytes;
+    return true;
+  }
+  std::uint8_t byte() { return skip(1) ? at_[-1] : std::uint8_t{0}; }
+  std::uint64_t raw() {
+    if (!skip(sizeof(std::uint64_t))) return 0;
+    const auto* from = at_ - sizeof(std::uint64_t);
+    return get_raw(from);
+  }
+  void varint() {
+    for (int i = 0; i < 9; ++i)
+      if (byte() < 0x80) return;
+    good_ = byte() <= 1 && good_;  // ten bytes are 70 bits
+  }
+
+  void check_whole() {
+    const auto head = byte();
+    const std::size_t order = head >> 4;
+    varint();
+    good_ = good_ && (head & 0x0f) < std::size(kScales) && order <= 2 && (order == 0 || order < count_);
+    if (!good_ || order == 0) return;
+    if (order == 2) varint();
+    const unsigned shift = byte(), width = byte();
+    varint();
+    good_ = good_ && shift < 64 && width + shift <= 64;
+    skip(((count_ - order) * width + 7) / 8);
+  }
+
+  void check_changed() {
+    raw();
+    unsigned leading = 0, size = 0;
+    for (std::size_t i = 1; i < count_ && good_; ++i) {
+      if (take_bits(1) == 0) continue;
+      if (take_bits(1) != 0) {
+        leading = take_bits(6);
+        size = take_bits(6) + 1;
+      }
+      if (size == 0 || leading + size > 64) good_ = false;
+      for (unsigned left = size; left > 0 && good_;) {
+        const auto n = std::min(left, 32U);
+        take_bits(n);
+        left -= n;
+      }
+    }
+  }
+  unsigned take_bits(unsigned count) {
+    std::uint64_t v = 0;
+    for (unsigned i = 0; i < count; ++i) {
+      if (left_ == 0) {
+        byte_ = byte();
+        left_ = 8;
+      }
+      v |= std::uint64_t{byte_ & 1U} << i;
+      byte_ >>= 1;
+      --left_;
+    }
+    return static_cast<unsigned>(v);
+  }
+
+  const std::uint8_t *at_, *end_;
+  std::size_t count_;
+  bool good_ = true;
+  unsigned byte_ = 0, left_ = 0;
+};
+
+}  // namespace
+
+const std::uint8_t* end_of_block(const std::uint8_t* at, const std::uint8_t* end, std::size_t count) {
+  return BlockCheck(at, end, count)();
 }
 
 bool has_holes(const std::uint8_t* at) { return (*at & (kHasNone | kHasStale)) != 0; }

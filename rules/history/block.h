@@ -31,6 +31,10 @@ void pack(const double* values, std::size_t count, std::vector<std::uint8_t>& ou
 // It may look at the 8 bytes behind the block.
 const std::uint8_t* unpack(const std::uint8_t* at, std::size_t count, double* values);
 
+// Where the block of `count` values ends that somebody else wrote; null unless it is one that unpack() may be given,
+// and lies before `end`.
+const std::uint8_t* end_of_block(const std::uint8_t* at, const std::uint8_t* end, std::size_t count);
+
 // Whether some of the block's values are holes.
 bool has_holes(const std::uint8_t* at);
 

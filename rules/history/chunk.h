@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "rules/history/block.h"
@@ -42,6 +43,19 @@ class Chunk {
     if (kept.size() == chunk->series_) return chunk;
     return chunk->with(std::move(kept));
   }
+  // What somebody else wrote: `present` says of each slot whether it has a block, `blocks` begin with the one of the
+  // times, which lie between the two given. Null when it cannot be what seal() made.
+  static std::shared_ptr<const Chunk> of(std::shared_ptr<const Ids> ids, const std::vector<bool>& present,
+                                         std::string_view blocks, std::size_t count, std::int64_t first_ms,
+                                         std::int64_t last_ms, bool thinned);
+  // Its rows up to `t_ms`; null when there are none, the same object when these are all.
+  static std::shared_ptr<const Chunk> until(const std::shared_ptr<const Chunk>& chunk, std::int64_t t_ms);
+  // The packed times, and the block of a slot that has one: what of() takes.
+  [[nodiscard]] std::string_view time_block() const { return block(0); }
+  [[nodiscard]] std::string_view block_of(std::uint32_t slot) const { return block(offsets_[slot]); }
+  [[nodiscard]] bool has(std::uint32_t slot) const { return offsets_[slot] != kNobody; }
+  [[nodiscard]] const std::shared_ptr<const Ids>& ids() const { return ids_; }
+
   // Its slot here: `hint` if that is right. kNobody: it has no sample here.
   [[nodiscard]] std::uint32_t find(std::uint32_t id, std::uint32_t hint) const;
 
@@ -63,6 +77,7 @@ class Chunk {
 
  private:
   [[nodiscard]] std::shared_ptr<const Chunk> with(Ids ids) const;
+  [[nodiscard]] std::string_view block(std::size_t offset) const;
   void close();
 
   std::shared_ptr<const Ids> ids_;

@@ -118,7 +118,6 @@ void LiveHistory::prune() {
   std::vector<std::uint32_t> gone;
   for (const auto& [id, handles] : handles_of_id_) {
     const auto ended = history_->ended_ms(id);
-    if (ended == INT64_MAX) continue;
     std::int64_t past_ms = 0;
     for (const auto handle : handles) past_ms = std::max(past_ms, bounds_[handle].past_ms);
     if (ended < history_->now_ms() - past_ms) gone.push_back(id);

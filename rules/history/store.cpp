@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_set>
 #include <utility>
+
+#include "core/check.h"
 
 namespace vitald {
 
@@ -18,7 +21,10 @@ constexpr std::string_view kRulesBatch = "rules";  // the rules' own output, whi
 constexpr std::uint32_t kRecorded = 0;             // its feed
 constexpr std::size_t kSpareSlots = 16;            // of a row that is still written to
 constexpr std::uint64_t kSweepRounds = 32;
-constexpr std::int64_t kAlive = INT64_MAX;
+// In place of when a series ended: it lives; it is of an earlier run, and this one has not seen it yet.
+constexpr std::int64_t kAlive = INT64_MAX, kReturning = kAlive - 1;
+bool has_not_ended(std::int64_t ended_ms) { return ended_ms >= kReturning; }
+constexpr std::int64_t kReturnMs = 60'000;  // for collectors after a restart
 // How many series that are gone are passed over before a series is looked for by its labels.
 constexpr std::size_t kLookAhead = 8;
 
@@ -26,15 +32,18 @@ std::size_t bytes_of(const history::Row& row) { return row.count * sizeof(double
 
 }  // namespace
 
-History::History(Settings settings) : settings_(std::move(settings)) {
-  feeds_.push_back(std::make_unique<Feed>());
-  auto& f = *feeds_.back();
-  f.collector = kRulesBatch;
+History::History(Settings settings) : settings_(std::move(settings)) { add_feed({std::string(kRulesBatch)}); }
+History::~History() = default;
+
+History::Feed& History::add_feed(history::FeedName name) {
+  auto& f = *feeds_.emplace_back(std::make_unique<Feed>());
+  f.name = std::move(name);
   f.head = std::make_shared<history::Head>();
   f.ids = std::make_shared<history::Ids>();
   f.now = {std::make_shared<const history::Chunks>(), f.head, 0, f.ids};
+  names_.reset();
+  return f;
 }
-History::~History() = default;
 
 Labels History::labels_of(const Layout& layout, const Sample& s) const {
   std::vector<std::pair<std::string, std::string>> pairs;
@@ -56,6 +65,7 @@ void History::begin(const Snapshot& snapshot) {
   if (++rounds_ % kSweepRounds == 0)
     for (std::uint32_t number = 0; number < feeds_.size(); ++number) expire(number);
   match_feeds(snapshot);
+  if (now_ms_ - restored_ms_ >= kReturnMs) end_what_did_not_come();
   std::size_t next = 0;
   for (const auto& batch : snapshot.batches)
     if (batch->collector != kRulesBatch) take(order_[next++], *batch);
@@ -70,13 +80,19 @@ void History::end() {
   if (users_forgotten_) {
     users_forgotten_ = false;
     for (std::uint32_t id = 0; id < places_.size(); ++id)
-      if (index_.at(id).labels && is_recorded(id) && ended_[id] == kAlive && users_[id] == 0) ends_recorded(id);
+      if (index_.at(id).labels && is_recorded(id) && has_not_ended(ended_[id]) && users_[id] == 0) ends_recorded(id);
   }
   enforce_limit();
   auto round = std::make_shared<history::Round>();
   round->now_ms = now_ms_;
   round->offset_ms = offset_ms_;
   round->table = index_.publish();
+  if (!names_) {
+    auto names = std::make_shared<std::vector<history::FeedName>>();
+    for (const auto& feed : feeds_) names->push_back(feed->name);
+    names_ = std::move(names);
+  }
+  round->names = names_;
   round->feeds.reserve(feeds_.size());
   for (const auto& feed : feeds_) {
     round->feeds.push_back(feed->now);
@@ -94,24 +110,19 @@ void History::match_feeds(const Snapshot& snapshot) {
   bool same = true;
   for (const auto& batch : snapshot.batches) {
     if (batch->collector == kRulesBatch) continue;
-    same = same && next < order_.size() && feeds_[order_[next]]->collector == batch->collector;
+    same = same && next < order_.size() && feeds_[order_[next]]->name.collector == batch->collector;
     ++next;
   }
   if (same && next == order_.size()) return;
   const auto old = std::exchange(order_, {});
   for (const auto& batch : snapshot.batches) {
     if (batch->collector == kRulesBatch) continue;
-    const auto is_its = [&](std::uint32_t n) { return feeds_[n]->collector == batch->collector; };
+    const auto is_its = [&](std::uint32_t n) { return feeds_[n]->name.collector == batch->collector; };
     const auto ordinal = static_cast<std::size_t>(std::ranges::count_if(order_, is_its));
     std::uint32_t number = 1;
-    while (number < feeds_.size() && !(is_its(number) && feeds_[number]->ordinal == ordinal)) ++number;
+    while (number < feeds_.size() && !(is_its(number) && feeds_[number]->name.ordinal == ordinal)) ++number;
     if (number == feeds_.size()) {
-      auto& f = *feeds_.emplace_back(std::make_unique<Feed>());
-      f.collector = batch->collector;
-      f.ordinal = ordinal;
-      f.head = std::make_shared<history::Head>();
-      f.ids = std::make_shared<history::Ids>();
-      f.now = {std::make_shared<const history::Chunks>(), f.head, 0, f.ids};
+      auto& f = add_feed({batch->collector, ordinal});
       f.seal_at = kBlock - number * 13 % (kBlock / 2);  // not all in one round
     }
     order_.push_back(number);
@@ -145,7 +156,7 @@ void History::take(std::uint32_t number, const Batch& batch) {
 void History::lose(std::uint32_t number) {
   auto& f = *feeds_[number];
   for (const auto id : *f.ids)
-    if (id != kNobody && ended_[id] == kAlive) ends(id);
+    if (id != kNobody && has_not_ended(ended_[id])) ends(id);
   f.layout.reset();
   f.slot_of.clear();
   f.mapped = 0;
@@ -224,6 +235,10 @@ void History::resolve(std::uint32_t number, const Batch& batch) {
   f.straight = f.straight && f.mapped == f.slot_of.size();
   for (const auto slot : old_slots)
     if (slot != kNobody && !stays[slot]) ends((*f.ids)[slot]);
+  if (before) return;
+  // After a restart: what the run before had and this one has not.
+  for (std::size_t slot = 0; slot < stays.size(); ++slot)
+    if (const auto id = (*f.ids)[slot]; id != kNobody && !stays[slot] && ended_[id] == kReturning) ends(id);
 }
 
 // kNobody: another feed has a living series of these labels.
@@ -232,6 +247,7 @@ std::uint32_t History::slot_for(std::uint32_t number, Labels labels) {
   auto& f = *feeds_[number];
   if (const auto id = index_.find(labels); id != kNobody) {
     if (places_[id].feed == number) {
+      if (ended_[id] == kReturning) ended_[id] = kAlive;
       if (ended_[id] != kAlive) revive(number, id);
       return places_[id].slot;
     }
@@ -308,6 +324,68 @@ void History::ends(std::uint32_t id) {
 void History::forget(std::uint32_t id) {
   index_.remove(id);
   changes_.removed.push_back(id);
+}
+
+// ---- after a restart
+
+bool History::restore(history::Saved saved) {
+  check(index_.size() == 0 && rounds_ == 0, "a history is restored before it begins");
+  const auto is_named = [&](const auto& f, std::string_view collector, std::size_t ordinal) {
+    return f.collector == collector && f.ordinal == ordinal;
+  };
+  if (saved.series_labels != settings_.series_labels || saved.feeds.empty() ||
+      !is_named(saved.feeds[kRecorded], kRulesBatch, 0))
+    return false;
+  for (std::size_t i = 0; i < saved.feeds.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (is_named(saved.feeds[j], saved.feeds[i].collector, saved.feeds[i].ordinal)) return false;
+  std::unordered_set<promql::Labels, Labels::Hash> all;
+  for (const auto& s : saved.series)
+    if (s.labels.empty() || !all.insert(s.labels).second) return false;
+  all.clear();
+
+  for (auto& s : saved.series) index_.add(std::move(s.labels), s.feed, s.slot);
+  const auto count = saved.series.size();
+  places_.resize(count);
+  ended_.assign(count, INT64_MIN);
+  keep_.resize(count);
+  users_.resize(count);
+  for (std::uint32_t number = 0; number < saved.feeds.size(); ++number) {
+    auto& from = saved.feeds[number];
+    auto& f = number == kRecorded ? *feeds_[kRecorded] : add_feed({std::move(from.collector), from.ordinal});
+    f.seal_at = kBlock - number * 13 % (kBlock / 2);
+    *f.ids = std::move(from.ids);
+    for (const auto& chunk : from.chunks) {
+      bytes_ += chunk->bytes();
+      samples_ += chunk->samples();
+      f.rows += chunk->count();
+      f.last_ms = chunk->last_ms();
+      const auto& ids = *chunk->ids();
+      for (std::uint32_t slot = 0; slot < ids.size(); ++slot)
+        if (chunk->has(slot)) ended_[ids[slot]] = chunk->last_ms();
+    }
+    f.now.chunks = std::make_shared<const history::Chunks>(std::move(from.chunks));
+    for (std::uint32_t slot = 0; slot < f.ids->size(); ++slot)
+      if ((*f.ids)[slot] == kNobody) f.free_slots.push_back(slot);
+  }
+  for (std::uint32_t id = 0; id < count; ++id) {
+    const auto& s = index_.at(id);
+    places_[id] = {s.feed, s.slot};
+    if (s.slot != kNobody) ended_[id] = kReturning;
+    else feeds_[s.feed]->dead.push_back(id);
+  }
+  evicted_ += saved.too_many;
+  evicted_until_ms_ = saved.too_many_until_ms;
+  restored_ms_ = saved.now_ms;
+  forget_users();
+  return true;
+}
+
+// Of collectors that are off now, or whose worker does not start.
+void History::end_what_did_not_come() {
+  restored_ms_ = INT64_MAX;
+  for (std::uint32_t number = kRecorded + 1; number < feeds_.size(); ++number)
+    if (!feeds_[number]->layout && std::ranges::find(order_, number) == order_.end()) lose(number);
 }
 
 // ---- what the rules record

@@ -18,6 +18,7 @@
 #include "core/snapshot.h"
 #include "rules/history/columns.h"
 #include "rules/history/index.h"
+#include "rules/history/saved.h"
 #include "rules/history/view.h"
 
 namespace vitald {
@@ -47,6 +48,11 @@ class History {
   void begin(const Snapshot& snapshot);
   void end();
 
+  // What an earlier run had, before the first round. False, and nothing is changed: its series are called by other
+  // labels, or it is not of a history of this kind. Series that do not come back end with the next batch of their
+  // collector, or when it has brought none for a minute; before that they have the age they have.
+  bool restore(history::Saved saved);
+
   // For what the rules write. The id of the series; give it back with release(): with its last user it ends.
   // record() is at the time of the last begin().
   std::uint32_t acquire(const promql::Labels& labels);
@@ -73,7 +79,7 @@ class History {
   [[nodiscard]] std::size_t feed_count() const { return feeds_.size(); }
   // The rules' own feed is written to within a round.
   [[nodiscard]] bool is_recorded(std::uint32_t id) const { return places_[id].feed == 0; }
-  // When it ended, in boot time; INT64_MAX: it has not.
+  // When it ended, in boot time; about INT64_MAX: it has not.
   [[nodiscard]] std::int64_t ended_ms(std::uint32_t id) const { return ended_[id]; }
   // Ids since the last call: such that are no more; then new ones, or ones that came back. An id that is in both was
   // another series before.
@@ -106,8 +112,7 @@ class History {
   static constexpr std::size_t kBlock = history::kBlock;
 
   struct Feed {
-    std::string collector;
-    std::size_t ordinal = 0;  // a collector may have several batches
+    history::FeedName name;
     std::shared_ptr<const Layout> layout;
     history::Ids slot_of;   // by index in Batch::values; kNobody: another feed has that series
     bool straight = false;  // slot_of is 0, 1, 2, ... and that is all
@@ -128,7 +133,9 @@ class History {
     std::vector<std::uint32_t> dead;  // ids whose past is still here
   };
 
+  Feed& add_feed(history::FeedName name);
   void match_feeds(const Snapshot& snapshot);
+  void end_what_did_not_come();
   void take(std::uint32_t number, const Batch& batch);
   void lose(std::uint32_t number);
   void resolve(std::uint32_t number, const Batch& batch);
@@ -153,9 +160,11 @@ class History {
   [[nodiscard]] promql::Labels labels_of(const Layout& layout, const Sample& s) const;
 
   Settings settings_;
+  std::int64_t restored_ms_ = INT64_MAX;  // until what did not come back has ended
   history::Index index_;
-  std::vector<std::unique_ptr<Feed>> feeds_;  // the first is the rules' own
-  std::vector<std::uint32_t> order_;          // feeds of the last snapshot's batches
+  std::vector<std::unique_ptr<Feed>> feeds_;                     // the first is the rules' own
+  std::shared_ptr<const std::vector<history::FeedName>> names_;  // of feeds_, for readers
+  std::vector<std::uint32_t> order_;                             // feeds of the last snapshot's batches
   // By id.
   std::vector<Place> places_;
   std::vector<std::int64_t> ended_, keep_;

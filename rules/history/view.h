@@ -7,7 +7,9 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "rules/history/columns.h"
 #include "rules/history/index.h"
@@ -17,11 +19,17 @@ namespace vitald {
 
 namespace history {
 
+struct FeedName {
+  std::string collector;
+  std::size_t ordinal = 0;  // a collector may have several batches
+};
+
 // What the writer publishes after each round.
 struct Round {
   std::int64_t now_ms = 0, offset_ms = 0;  // boot time of the round; wall = boot + offset
   Index::Table table;
   std::vector<FeedState> feeds;
+  std::shared_ptr<const std::vector<FeedName>> names;  // beside feeds; null before the first round
 };
 
 }  // namespace history
@@ -30,6 +38,8 @@ class HistoryView final : public promql::SeriesSource {
  public:
   explicit HistoryView(std::shared_ptr<const history::Round> round) : round_(std::move(round)) {}
 
+  // For who writes it down.
+  [[nodiscard]] const history::Round& round() const { return *round_; }
   // When the last round was: a query without a time is for this one.
   [[nodiscard]] std::int64_t now_wall_ms() const { return round_->now_ms + round_->offset_ms; }
   // Of all series that have samples or had some until lately: visit(const promql::Labels&).
