@@ -133,9 +133,17 @@ void History::match_feeds(const Snapshot& snapshot) {
 
 void History::take(std::uint32_t number, const Batch& batch) {
   auto& f = *feeds_[number];
-  if (f.layout && f.collected_ns == batch.collected_boot_ns) return;
   const auto t = std::min(batch.collected_boot_ns / 1'000'000, now_ms_);
-  if (f.rows > 0 && t <= f.last_ms) return;
+  const bool seen = f.layout && f.collected_ns == batch.collected_boot_ns;
+  if (seen || (f.rows > 0 && t <= f.last_ms)) {
+    // No new samples. But what a worker or a collector that hangs said last is not shown for ever: then an empty batch
+    // of that time takes its place.
+    if (f.layout == batch.layout) return;
+    if (!f.layout && batch.layout->value_count() == 0) return;  // a worker that is only being started
+    resolve(number, batch);
+    write_end_row(number);
+    return;
+  }
   if (f.layout != batch.layout) resolve(number, batch);
   f.collected_ns = batch.collected_boot_ns;
   auto& row = add_row(number, t);
@@ -160,6 +168,12 @@ void History::lose(std::uint32_t number) {
   f.layout.reset();
   f.slot_of.clear();
   f.mapped = 0;
+  write_end_row(number);
+}
+
+// A row of its own for series that end now.
+void History::write_end_row(std::uint32_t number) {
+  auto& f = *feeds_[number];
   if (f.ended.empty()) return;
   auto& row = add_row(number, std::max(now_ms_, f.last_ms + 1));
   std::fill_n(row.values.get(), row.count, none_marker());
@@ -208,6 +222,10 @@ void History::resolve(std::uint32_t number, const Batch& batch) {
   f.straight = true;
   f.mapped = 0;
   for (const auto& s : batch.layout->samples()) {
+    if (s.family->shown == Shown::inside) {
+      f.straight = false;
+      continue;
+    }
     auto slot = kNobody;
     for (auto i = next; i < std::min(next + kLookAhead, old.size()); ++i) {
       if (before->prefix(old[i]) != batch.layout->prefix(s)) continue;
@@ -381,11 +399,11 @@ bool History::restore(history::Saved saved) {
   return true;
 }
 
-// Of collectors that are off now, or whose worker does not start.
+// Of collectors that are off now, or whose worker does not answer.
 void History::end_what_did_not_come() {
   restored_ms_ = INT64_MAX;
   for (std::uint32_t number = kRecorded + 1; number < feeds_.size(); ++number)
-    if (!feeds_[number]->layout && std::ranges::find(order_, number) == order_.end()) lose(number);
+    if (!feeds_[number]->layout) lose(number);
 }
 
 // ---- what the rules record

@@ -148,6 +148,7 @@ class History {
   void forget(std::uint32_t id);
   history::Row& add_row(std::uint32_t number, std::int64_t t_ms, std::size_t spare = 0);
   void write_ends(Feed& feed, history::Row& row);
+  void write_end_row(std::uint32_t number);
   void count_samples(Feed& feed, std::size_t n);
   void seal(std::uint32_t number);
   void expire(std::uint32_t number);

@@ -167,6 +167,44 @@ TEST(History, ABatchThatWasSeenBringsNoSample) {
   EXPECT_EQ(count.at(m.wall_ms()), "w=14 ");
 }
 
+// What hangs is shown for a while, then not any more: its series end when the scrape's do.
+TEST(History, ABatchThatIsDroppedEndsItsSeries) {
+  for (const bool of_that_time : {true, false}) {
+    Machine m;
+    Query absent("absent(x{device='w'})", m.live), now("x", m.live),
+        count("count_over_time(x{device='w'}[5m])", m.live);
+    for (int i = 0; i < 3; ++i) {
+      m.collect("worker", {{"v", i}, {"w", i}});
+      m.cycle({{"a", 1}});
+    }
+    m.cycle({{"a", 1}});
+    EXPECT_EQ(now.at(m.wall_ms()), "a=1 v=2 w=2 ");
+    for (int i = 0; i < 3; ++i) {
+      m.empty("worker", of_that_time);
+      m.cycle({{"a", 1}});
+      EXPECT_EQ(absent.at(m.wall_ms()), "w=1 ");
+      EXPECT_EQ(now.at(m.wall_ms()), "a=1 ");
+      EXPECT_EQ(ask(m.h, "x", m.wall_ms()), "a=1 ");
+      EXPECT_EQ(ask(m.h, "x", m.wall_ms() - (i + 1) * 5000), "a=1 v=2 w=2 ");
+    }
+    m.collect("worker", {{"w", 7}});
+    m.cycle({{"a", 1}});
+    EXPECT_EQ(now.at(m.wall_ms()), "a=1 w=7 ");
+    EXPECT_EQ(count.at(m.wall_ms()), "w=4 ");
+    EXPECT_EQ(ask(m.h, "count_over_time(x{device='w'}[5m])", m.wall_ms()), "w=4 ");
+  }
+}
+
+TEST(History, WhatIsForDeriversOnlyIsNotInIt) {
+  Machine m;
+  m.inside = true;
+  for (int i = 0; i < 100; ++i) m.cycle({{"a", i}, {"b" + std::to_string(i / 10), i}});
+  EXPECT_EQ(ask(m.h, "x", m.wall_ms()), "a=99 b9=99 ");
+  EXPECT_EQ(ask(m.h, "count_over_time(x{device='a'}[1h])", m.wall_ms()), "a=100 ");
+  EXPECT_EQ(ask(m.h, "{device='a'}", m.wall_ms()), "a=99 ");
+  EXPECT_EQ(ask(m.h, "y", m.wall_ms()), "");
+}
+
 TEST(History, ClockThatIsSetBendsNoRate) {
   Machine m;
   Query rate("rate(x[1m])", m.live), time("timestamp(x)", m.live);

@@ -27,8 +27,18 @@ class Machine {
     auto& c = collectors_[collector];
     if (!c.writer) c.writer = std::make_unique<BatchWriter>(collector);
     c.writer->begin(boot_ms * 1'000'000);
-    for (const auto& [device, value] : rows) c.writer->set(kDesc, value, device);
+    for (const auto& [device, value] : rows) {
+      if (inside) c.writer->set(kInside, value, device);
+      c.writer->set(kDesc, value, device);
+    }
     c.batch = c.writer->finish({}, 0, 0);
+  }
+  // Its last good batch is too old to be shown: an empty one of the same time, or of none.
+  void empty(const std::string& collector, bool of_that_time) {
+    auto& c = collectors_[collector];
+    c.writer = std::make_unique<BatchWriter>(collector);
+    c.writer->begin(of_that_time && c.batch ? c.batch->collected_boot_ns : 0);
+    c.batch = c.writer->finish(fail(Errc::timeout, "away"), 0, 0);
   }
   void drop(const std::string& collector) { collectors_.erase(collector); }
   void begin() {
@@ -49,10 +59,13 @@ class Machine {
 
   History h;
   LiveHistory live;
+  bool inside = false;  // each x has a y that is for derivers only
   std::int64_t boot_ms = 1'000'000, wall_offset_ms = 1'700'000'000'000;
 
  private:
   static constexpr MetricDesc kDesc{"x", MetricType::counter, "help", "device"};
+  static constexpr MetricDesc kInside{
+      .name = "y", .type = MetricType::counter, .help = "help", .labels = "device", .shown = Shown::inside};
   struct Source {
     std::unique_ptr<BatchWriter> writer;
     BatchPtr batch;

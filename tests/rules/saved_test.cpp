@@ -169,6 +169,7 @@ TEST(SavedHistory, AGapIsAGapAndAResetIsAReset) {
 TEST(SavedHistory, WhatDoesNotComeBackEnds) {
   Machine m;
   for (int i = 0; i < 30; ++i) {
+    m.collect("starting", {{"s", 1}});
     m.collect("other", {{"o", 1}});
     m.collect("worker", {{"w", i}, {"v", i}});
     m.cycle({{"a", i}, {"gone", i}});
@@ -177,20 +178,21 @@ TEST(SavedHistory, WhatDoesNotComeBackEnds) {
   again.boot_ms = m.boot_ms;
   restore(again, file_of(m));
   Query now("x", again.live), absent("absent(x{device='gone'})", again.live);
+  again.empty("starting", false);
   again.cycle({{"a", 1}});
-  EXPECT_EQ(now.at(again.wall_ms()), "a=1 o=1 w=29 v=29 ") << "the others may only be late";
+  EXPECT_EQ(now.at(again.wall_ms()), "a=1 o=1 s=1 w=29 v=29 ") << "the others may only be late";
   EXPECT_EQ(absent.at(again.wall_ms()), "gone=1 ");
-  EXPECT_EQ(ask(again.h, "x", again.wall_ms()), "a=1 o=1 w=29 v=29 ");
+  EXPECT_EQ(ask(again.h, "x", again.wall_ms()), "a=1 o=1 s=1 w=29 v=29 ");
   again.collect("worker", {{"w", 2}});
   again.cycle({{"a", 1}});
-  EXPECT_EQ(now.at(again.wall_ms()), "a=1 o=1 w=2 ");
+  EXPECT_EQ(now.at(again.wall_ms()), "a=1 o=1 s=1 w=2 ");
   for (int i = 0; i < 12; ++i) {
     again.collect("worker", {{"w", 3}});
     again.cycle({{"a", 1}});
   }
   EXPECT_EQ(now.at(again.wall_ms()), "a=1 w=3 ") << "a minute without a word";
   // All of it is there until its time is over, and then gone.
-  EXPECT_EQ(ask(again.h, "count_over_time(x[1h])", again.wall_ms()), "a=44 gone=30 o=30 w=43 v=30 ");
+  EXPECT_EQ(ask(again.h, "count_over_time(x[1h])", again.wall_ms()), "a=44 gone=30 o=30 s=30 w=43 v=30 ");
   again.drop("worker");
   for (int i = 0; i < 800; ++i) again.cycle({{"a", 1}});
   EXPECT_EQ(again.h.size().series, 1U);
