@@ -70,10 +70,12 @@ static __noinline int read_path(struct vitald_cgroup_path *path, struct cgroup *
 	struct kernfs_node *node = BPF_CORE_READ(cgroup, kn), *parent;
 	int skip = BPF_CORE_READ(cgroup, level) - VITALD_CGROUP_LEVELS, i;
 	__u64 size = 0;
+	__u32 level = 0;
 	long n;
 
 	path->cut = skip > 0;
 	path->size = 0;
+	__builtin_memset(path->ids, 0, sizeof(path->ids));
 	for (i = 0; i < SKIP_LEVELS; i++) {
 		if (i >= skip)
 			break;
@@ -93,9 +95,11 @@ static __noinline int read_path(struct vitald_cgroup_path *path, struct cgroup *
 	for (i = VITALD_CGROUP_LEVELS - 1; i >= 0; i--) {
 		if (!nodes[i])
 			continue;
+		if (level < VITALD_CGROUP_LEVELS)
+			path->ids[level++] = BPF_CORE_READ(nodes[i], id);
 		if (size > VITALD_PATH_BYTES - VITALD_CGROUP_NAME) {
 			path->cut |= 1;
-			break;
+			continue;
 		}
 		n = bpf_probe_read_kernel_str(path->text + size, VITALD_CGROUP_NAME, BPF_CORE_READ(nodes[i], name));
 		if (n <= 0 || n > VITALD_CGROUP_NAME)

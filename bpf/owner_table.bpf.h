@@ -46,6 +46,14 @@ struct {
 	__type(value, __u32);
 } free_slots SEC(".maps");
 
+/* By the id of a cgroup, of v1 with V1_KEY. Filled and emptied by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* slots */
+	__type(key, __u64);
+	__type(value, struct vitald_territory);
+} territories SEC(".maps");
+
 const volatile __u32 owner_slots = 1;
 
 __u64 turned_away = 0; /* for want of a slot; once per CPU and cgroup */
@@ -53,6 +61,41 @@ __u64 turned_away = 0; /* for want of a slot; once per CPU and cgroup */
 static __always_inline bool is_online(struct cgroup *cgroup)
 {
 	return BPF_CORE_READ(cgroup, self.flags) & 2; /* CSS_ONLINE; rmdir takes it away */
+}
+
+/* Of the cgroup and those above it the first that is one. */
+static __noinline struct vitald_territory *territory_above(struct cgroup *cgroup, __u64 hierarchy)
+{
+	struct kernfs_node *node = BPF_CORE_READ(cgroup, kn);
+	struct vitald_territory *found;
+	__u64 id;
+	int i;
+
+	for (i = 0; i < SKIP_LEVELS + VITALD_CGROUP_LEVELS && node; i++) {
+		id = BPF_CORE_READ(node, id) | hierarchy;
+		found = bpf_map_lookup_elem(&territories, &id);
+		if (found)
+			return found;
+		node = parent_of(node);
+	}
+	return NULL;
+}
+
+/*
+ * The slot of the territory a task is in, 0 when it is in none or when that can't be said here: outside of the known
+ * one the other hierarchy's path may say more, which only user space can tell.
+ */
+static __noinline __u32 territory_slot(struct cgroup *v2, struct cgroup *v1)
+{
+	struct vitald_territory *a = territory_above(v2, 0), *b = v1 ? territory_above(v1, V1_KEY) : NULL;
+
+	if (a && b)
+		return b->rank > a->rank ? b->slot : a->slot;
+	if (a && (a->rank >= VITALD_RANK_MOST || !v1 || !BPF_CORE_READ(v1, level)))
+		return a->slot;
+	if (b && !BPF_CORE_READ(v2, level))
+		return b->slot;
+	return 0;
 }
 
 /* 0 when all slots are taken. Rare: once per cgroup and CPU, and again when the cache entry was taken over. */
@@ -65,6 +108,9 @@ static __noinline __u32 find_slot(struct vitald_cgroup_key *key, struct cgroup *
 	known = bpf_map_lookup_elem(&slot_of, key);
 	if (known)
 		return *known;
+	slot = territory_slot(v2, v1);
+	if (slot)
+		return slot;
 	if (bpf_map_pop_elem(&free_slots, &slot)) {
 		__sync_fetch_and_add(&turned_away, 1);
 		return 0;

@@ -34,8 +34,10 @@ std::string path_text(const vitald_cgroup_path& path) {
 
 Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options& options, std::string_view signal) {
   const auto limit = static_cast<std::uint32_t>(std::clamp<std::int64_t>(options.number("owner.limit"), 1, 65535));
+  const auto new_per_hour = static_cast<std::size_t>(std::max<std::int64_t>(0, options.number("owner.new-per-hour")));
   auto& in_use = host.shared<OwnersInUse>();
   const std::scoped_lock lock(in_use.mutex);
+  host.shared<OwnerTable>().set_limit(limit, new_per_hour);
   if (auto last = in_use.last.lock(); last && last->size() == limit + 1) return last;
 
   const auto v1 = cpu_hierarchy(host);
@@ -50,7 +52,7 @@ Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options
         skel.rodata->v1_hierarchy = v1.id;
         bpf_map__set_max_entries(skel.maps.owner_cpus, cpus);
         bpf_map__set_max_entries(skel.maps.paths, v1.id != 0 ? 2 * slots : slots);
-        for (auto* map : {skel.maps.slots, skel.maps.slot_of, skel.maps.free_slots})
+        for (auto* map : {skel.maps.slots, skel.maps.slot_of, skel.maps.free_slots, skel.maps.territories})
           bpf_map__set_max_entries(map, slots);
         return {};
       },
@@ -62,7 +64,6 @@ Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options
   auto owners = std::make_shared<BpfOwners>(host, std::move(*bpf), v1, slots);
   if (!owners->maps_.cpus) return fail(owners->maps_.cpus.error());
   if (!owners->maps_.slots) return fail(owners->maps_.slots.error());
-  owners->table_.set_limit(limit);
   in_use.last = owners;
   return owners;
 }
@@ -85,7 +86,8 @@ BpfOwners::Maps::Maps(const Host& host, const BpfObject<owners_bpf>& bpf, const 
       has_v1(v1.id != 0),
       count(size),
       cpus(MappedArray<vitald_owner_cpu>::of(skel.maps.owner_cpus)),
-      slots(MappedArray<vitald_slot>::of(skel.maps.slots)) {}
+      slots(MappedArray<vitald_slot>::of(skel.maps.slots)),
+      claimed(size) {}
 
 void BpfOwners::Maps::begin_cycle() {
   std::swap(removed, removed_before);
@@ -99,6 +101,7 @@ void BpfOwners::Maps::begin_cycle() {
 
 bool BpfOwners::Maps::dead(std::uint32_t slot) const {
   const auto& s = (*slots)[slot];
+  if (const auto id = claimed[slot]; id != 0) return removed.contains(id) || removed_before.contains(id);
   if (now_in(s.dead) != 0) return true;
   if (!removed.empty() || !removed_before.empty()) {
     for (const auto id : {s.key.v2, s.key.v1 | kV1Key})
@@ -111,13 +114,36 @@ bool BpfOwners::Maps::dead(std::uint32_t slot) const {
 CgroupPaths BpfOwners::Maps::paths(std::uint32_t slot) const {
   CgroupPaths paths;
   vitald_cgroup_path path{};
-  if (bpf_map_lookup_elem(bpf_map__fd(skel.maps.paths), &slot, &path) == 0) paths.v2 = path_text(path);
+  const auto ids = [&] {
+    if ((path.cut & 2) != 0) return std::vector<std::uint64_t>{};
+    return std::vector<std::uint64_t>(std::begin(path.ids), std::ranges::find(path.ids, __u64{0}));
+  };
+  if (bpf_map_lookup_elem(bpf_map__fd(skel.maps.paths), &slot, &path) == 0) {
+    paths.v2 = path_text(path);
+    paths.v2_ids = ids();
+  }
   const auto v1_slot = slot + count;
-  if (has_v1 && bpf_map_lookup_elem(bpf_map__fd(skel.maps.paths), &v1_slot, &path) == 0) paths.v1 = path_text(path);
+  if (has_v1 && bpf_map_lookup_elem(bpf_map__fd(skel.maps.paths), &v1_slot, &path) == 0) {
+    paths.v1 = path_text(path);
+    paths.v1_ids = ids();
+  }
   return paths;
 }
 
+bool BpfOwners::Maps::claim(std::uint32_t slot, const Territory& territory) {
+  const auto id = territory.id | (territory.v1 ? kV1Key : 0);
+  const vitald_territory value{slot, territory.rank};
+  if (bpf_map_update_elem(bpf_map__fd(skel.maps.territories), &id, &value, BPF_ANY) != 0) return false;
+  claimed[slot] = id;
+  return true;
+}
+
 bool BpfOwners::Maps::removed_unseen(std::uint32_t slot, const CgroupPaths& paths) const {
+  if (const auto id = claimed[slot]; id != 0) {
+    std::string_view path = (id & kV1Key) != 0 ? paths.v1 : paths.v2;
+    if (path.ends_with("/...")) path.remove_suffix(4);  // the place itself is known
+    return ((id & kV1Key) != 0 ? folders.on_v1(path, id & ~kV1Key) : folders.on_v2(path, id)) == false;
+  }
   const auto& key = (*slots)[slot].key;
   return folders.on_v2(paths.v2, key.v2) == false || (has_v1 && folders.on_v1(paths.v1, key.v1) == false);
 }
@@ -126,6 +152,8 @@ void BpfOwners::Maps::forget(std::uint32_t slot) {
   auto& s = (*slots)[slot];
   const vitald_cgroup_key key = s.key;
   bpf_map_delete_elem(bpf_map__fd(skel.maps.slot_of), &key);
+  if (claimed[slot] != 0) bpf_map_delete_elem(bpf_map__fd(skel.maps.territories), &claimed[slot]);
+  claimed[slot] = 0;
   s.used = 0;
 }
 

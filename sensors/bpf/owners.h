@@ -19,6 +19,11 @@ inline constexpr FlagSpec kOwnerLimitFlag{
     "owner.limit", FlagType::number, "1024",
     "How many cgroups and owners BPF probes follow one by one; the rest is summed up as owner=\"other\"."};
 
+inline constexpr FlagSpec kOwnerNewFlag{"owner.new-per-hour", FlagType::number, "500",
+                                        "How many new owners an hour may bring, so that a node whose cgroups come and "
+                                        "go is no flood of series; more wait as "
+                                        "owner=\"other\"."};
+
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);
 
@@ -35,11 +40,10 @@ class BpfOwners {
     skel.rodata->v1_controller = static_cast<__u32>(v1_.controller);
     skel.rodata->v1_hierarchy = v1_.id;
     const auto& mine = bpf_.skel().maps;
-    const std::pair<bpf_map*, const bpf_map*> maps[] = {{skel.maps.owner_cpus, mine.owner_cpus},
-                                                        {skel.maps.slots, mine.slots},
-                                                        {skel.maps.paths, mine.paths},
-                                                        {skel.maps.slot_of, mine.slot_of},
-                                                        {skel.maps.free_slots, mine.free_slots}};
+    const std::pair<bpf_map*, const bpf_map*> maps[] = {
+        {skel.maps.owner_cpus, mine.owner_cpus}, {skel.maps.slots, mine.slots},
+        {skel.maps.paths, mine.paths},           {skel.maps.slot_of, mine.slot_of},
+        {skel.maps.free_slots, mine.free_slots}, {skel.maps.territories, mine.territories}};
     for (const auto& [theirs, ours] : maps)
       if (const int err = bpf_map__reuse_fd(theirs, bpf_map__fd(ours)); err != 0)
         return fail(from_errno(fmt::format("sharing the BPF map {}", bpf_map__name(ours)), -err));
@@ -62,6 +66,7 @@ class BpfOwners {
     [[nodiscard]] bool dead(std::uint32_t slot) const override;
     [[nodiscard]] CgroupPaths paths(std::uint32_t slot) const override;
     [[nodiscard]] bool removed_unseen(std::uint32_t slot, const CgroupPaths& paths) const override;
+    bool claim(std::uint32_t slot, const Territory& territory) override;
     void forget(std::uint32_t slot) override;
     void give_back(const std::vector<std::uint32_t>& done) override;
 
@@ -73,6 +78,8 @@ class BpfOwners {
     Result<MappedArray<vitald_slot>> slots;
     // Removed cgroups of this cycle and the one before: a slot may have been begun after its cgroup's end was told.
     std::unordered_set<std::uint64_t> removed, removed_before;
+    // Ids as in `removed` by slot, 0 where none: such a slot ends with that cgroup, not with the one it was begun for.
+    std::vector<std::uint64_t> claimed;
     std::uint64_t missed = 0;
     bool doubt_all = false;
   };

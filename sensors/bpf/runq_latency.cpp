@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kName = "runq_latency";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
 
 constexpr MetricDesc kLatency{"vitald_sched_runqueue_latency_seconds",
                               MetricType::histogram,
@@ -49,12 +49,29 @@ constexpr MetricDesc kOwners{"vitald_owners",
 constexpr MetricDesc kTurnedAway{
     "vitald_owners_turned_away_total",
     MetricType::counter,
-    "Times that a cgroup or an owner found no room within --owner.limit and was counted as "
+    "Times that a cgroup or an owner found no room within --owner.limit or --owner.new-per-hour and was counted as "
     "owner=\"other\".",
     "",
     "",
     "tp_btf/sched_switch"};
-constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu, kDelay, kSwitches, kOwners, kTurnedAway};
+constexpr MetricDesc kLumped{"vitald_owners_lumped",
+                             MetricType::gauge,
+                             "Cgroups that are counted as owner=\"other\" now: younger than a second, or there is no "
+                             "room within --owner.limit or --owner.new-per-hour.",
+                             "",
+                             "",
+                             "tp_btf/sched_switch"};
+constexpr MetricDesc kCrowded{"vitald_owners_crowded",
+                              MetricType::gauge,
+                              "Units, pods and folders that have more than an eighth of --owner.limit in cgroups of "
+                              "their own making: what is new in them is counted together.",
+                              "",
+                              "",
+                              "tp_btf/sched_switch"};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,    kDelay, kSwitches, kOwners,
+                                   kTurnedAway,          kLumped,  kCrowded};
+// A cgroup with so much CPU time has an owner of its own even if it is gone within a second.
+constexpr std::uint64_t kWorthNs = 100'000'000;
 
 // One row here, one member of vitald_sched_row, one line in bpf/sched.bpf.c: docs/adding-a-number-per-owner.md.
 constexpr OwnerField kFields[] = {
@@ -69,8 +86,10 @@ class RunqLatency final : public Collector {
   RunqLatency(const Host& host, SignalUse<SchedObject> sched)
       : sched_(std::move(sched)),
         report_(kName, sched_->bpf.form()),
-        totals_(sched_->owners->slots(), sched_->owners->table(), sched_->owners->size(),
-                [&object = *sched_](std::uint32_t slot) { return object.row(slot); }) {
+        totals_(
+            sched_->owners->slots(), sched_->owners->table(), sched_->owners->size(),
+            [&object = *sched_](std::uint32_t slot) { return object.row(slot); },
+            [](const vitald_sched_row& grown) { return grown.cpu_ns >= kWorthNs; }) {
     const auto& facts = host.shared<KernelFacts>();
     report_.watch(facts, sched_.signal(), sched_->bpf.skel().obj);
     sched_->owners->watch(facts, report_);
@@ -92,6 +111,8 @@ class RunqLatency final : public Collector {
     const auto stats = sched_->owners->table().stats();
     out.set(kOwners, static_cast<double>(stats.owners));
     out.set(kTurnedAway, static_cast<double>(stats.turned_away + now_in(sched_->bpf.skel().bss->turned_away)));
+    out.set(kLumped, static_cast<double>(sched_->owners->slots().lumped()));
+    out.set(kCrowded, static_cast<double>(sched_->owners->slots().crowded()));
     return {};
   }
   std::string status() const override { return report_.status(); }

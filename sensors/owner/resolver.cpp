@@ -125,6 +125,37 @@ bool is_runtime(std::string_view component) {
   return std::ranges::find(kRuntimes, component) != std::end(kRuntimes);
 }
 
+// Where unrecognized folders beside containers are nobody's in common.
+bool is_container_parent(std::string_view component) {
+  constexpr std::string_view kParents[] = {"docker", "kubepods", "libpod_parent", "lxc", "machine"};
+  return std::ranges::find(kParents, component) != std::end(kParents);
+}
+
+bool all_digits(std::string_view s) {
+  return !s.empty() && std::ranges::all_of(s, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// Units that are numbered by who makes them, and of which a host sees thousands in its life, are one owner:
+// "session-12.scope" of a login, "run-r<32 hex digits>.scope", "run-u12.service", "run-p12-i34.scope", "run-12.scope"
+// of systemd-run. One that a person has named is not.
+std::string folded(std::string_view unit) {
+  const auto dot = unit.rfind('.');
+  auto number = unit.substr(0, dot);
+  const auto suffix = unit.substr(dot);
+  if (suffix == ".scope" && take_prefix(number, "session-")) {
+    if (number.starts_with('c')) number.remove_prefix(1);  // without a number of the audit subsystem's
+    return std::string(all_digits(number) ? "session-*.scope" : unit);
+  }
+  if ((suffix != ".scope" && suffix != ".service") || !take_prefix(number, "run-")) return std::string(unit);
+  const auto of_process = [](std::string_view s) {
+    return take_prefix(s, "p") && all_digits(take_until(s, '-')) && take_prefix(s, "i") && all_digits(s);
+  };
+  const bool numbered = all_digits(number) ||
+                        (number.size() == 33 && number.front() == 'r' && is_hex(number.substr(1))) ||
+                        (number.starts_with('u') && all_digits(number.substr(1))) || of_process(number);
+  return numbered ? "run-*" + std::string(suffix) : std::string(unit);
+}
+
 // "web &amp; db" -> "web & db". A guest's name has no control characters.
 std::string xml_text(std::string_view s) {
   constexpr std::pair<std::string_view, char> kEntities[] = {
@@ -156,7 +187,9 @@ std::vector<Label> owner_labels(const Owner& o) {
   return labels;
 }
 
-Owner owner_from_path(std::string_view path) {
+namespace {
+
+Owner decide(std::string_view path, OwnerPlace& place) {
   const auto parts = split(path);
   Owner owner;
   if (parts.empty()) {
@@ -172,6 +205,7 @@ Owner owner_from_path(std::string_view path) {
       owner.kind = OwnerKind::guest;
       owner.name = owner.guest = std::move(machine->name);
       owner.guest_id = std::move(machine->number);
+      place.owned = i + 1;
       return owner;
     }
     if (auto uid = pod_uid(part); !uid.empty() && container_id(part).empty() && unit.empty()) {
@@ -180,6 +214,7 @@ Owner owner_from_path(std::string_view path) {
       owner.kind = id.empty() ? OwnerKind::pod : OwnerKind::container;
       owner.container_id = id;
       owner.name = id.empty() ? owner.pod_uid : std::string(id.substr(0, kShortId));
+      (id.empty() ? place.responsible : place.owned) = id.empty() ? i + 1 : i + 2;
       return owner;
     }
     if (const auto id = container_id(part); !id.empty()) {
@@ -187,21 +222,27 @@ Owner owner_from_path(std::string_view path) {
       owner.container_id = id;
       owner.name = id.substr(0, kShortId);
       if (unit.empty()) owner.pod_uid = pod_uid(part);
+      place.owned = i + 1;
       return owner;
     }
     if (auto name = named_container(part, i > 0 ? parts[i - 1] : ""); !name.empty()) {
       owner.kind = OwnerKind::container;
       owner.name = std::move(name);
+      place.owned = i + 1;
       return owner;
     }
     // What a service makes below itself belongs to it, also a user's own manager; but a runtime's containers are the
     // host's.
-    if (unit.empty() && is_unit(part) && !is_runtime(part)) unit = part;
+    if (unit.empty() && is_unit(part) && !is_runtime(part)) {
+      unit = part;
+      place.responsible = i + 1;
+    }
   }
   owner.within.clear();
   if (const auto first = std::ranges::find_if(parts, is_unit); first != parts.end()) {
     owner.kind = OwnerKind::unit;
-    owner.name = *first;
+    owner.name = folded(*first);
+    if (!is_runtime(*first)) place.responsible = static_cast<std::size_t>(first - parts.begin()) + 1;
     return owner;
   }
   if (parts.back().ends_with(".slice")) {
@@ -210,26 +251,46 @@ Owner owner_from_path(std::string_view path) {
     return owner;
   }
   for (const auto part : parts) owner.name.append("/").append(part);
+  place.responsible = is_container_parent(parts.front()) ? 2 : 1;
+  if (place.responsible >= parts.size()) place.responsible = 0;
   return owner;
 }
 
-Owner owner_from_paths(std::string_view v2, std::string_view v1) {
-  // How much an owner's kind says.
-  const auto rank = [](const Owner& o) {
-    switch (o.kind) {
-      case OwnerKind::host: return 0;
-      case OwnerKind::unit: return o.name.ends_with(".slice") ? 1 : 3;
-      case OwnerKind::other: return 2;
-      case OwnerKind::pod: return 4;
-      case OwnerKind::container:
-      case OwnerKind::guest: return 5;
-    }
-    return 0;
-  };
-  auto by_v2 = owner_from_path(v2);
-  if (v1.empty()) return by_v2;
-  auto by_v1 = owner_from_path(v1);
-  return rank(by_v1) > rank(by_v2) ? by_v1 : by_v2;
+// How much an owner's kind says.
+std::uint8_t rank_of(const Owner& o) {
+  switch (o.kind) {
+    case OwnerKind::host: return 0;
+    case OwnerKind::unit: return o.name.ends_with(".slice") ? 1 : 3;
+    case OwnerKind::other: return 2;
+    case OwnerKind::pod: return 4;
+    case OwnerKind::container:
+    case OwnerKind::guest: return 5;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Owner owner_from_path(std::string_view path) {
+  OwnerPlace place;
+  return decide(path, place);
+}
+
+Owner owner_from_paths(std::string_view v2, std::string_view v1, OwnerPlace* place) {
+  OwnerPlace on_v2, on_v1;
+  on_v1.v1 = true;
+  auto by_v2 = decide(v2, on_v2), by_v1 = v1.empty() ? Owner{} : decide(v1, on_v1);
+  on_v2.rank = rank_of(by_v2);
+  on_v1.rank = v1.empty() ? 0 : rank_of(by_v1);
+  const bool v1_says_more = on_v1.rank > on_v2.rank;
+  if (place != nullptr) *place = v1_says_more ? on_v1 : on_v2;
+  return v1_says_more ? by_v1 : by_v2;
+}
+
+std::string_view first_names(std::string_view path, std::size_t names) {
+  std::size_t at = 0;
+  for (; names > 0 && at < path.size(); --names) at = std::min(path.find('/', at + 1), path.size());
+  return path.substr(0, at);
 }
 
 namespace {

@@ -25,9 +25,19 @@ inline constexpr std::string_view kOwnerLabels = "owner_kind,owner,namespace,pod
 // A path that was cut ends in "/...".
 Owner owner_from_path(std::string_view path);
 
+// The place that decides it, as numbers of names from the root; 0: there is none.
+struct OwnerPlace {
+  bool v1 = false;              // which of the two paths it is in
+  std::uint8_t rank = 0;        // how much the owner's kind says
+  std::size_t owned = 0;        // all below is the owner's, now and later: a container's, a guest's
+  std::size_t responsible = 0;  // who may make owners below: a unit, a pod, a folder that nobody knows
+};
+
 // Of a task's cgroups on v2 and in a v1 hierarchy the one that says more: `docker exec` leaves a process in
 // docker.service on v2. An empty path says nothing.
-Owner owner_from_paths(std::string_view v2, std::string_view v1);
+Owner owner_from_paths(std::string_view v2, std::string_view v1, OwnerPlace* place = nullptr);
+// "/a/b" of "/a/b/c".
+std::string_view first_names(std::string_view path, std::size_t names);
 
 // What pods, containers and guests are called.
 struct OwnerNames {

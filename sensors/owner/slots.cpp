@@ -8,11 +8,24 @@ namespace {
 
 constexpr std::int64_t kOneCycleNs = 10'000'000;
 constexpr std::int64_t kDoubtNs = 60'000'000'000;
+// Of all slots, what one who may make cgroups may take before he is counted as one.
+constexpr std::size_t kShares = 8, kLeastShare = 4;
+// What is younger has no owner of its own yet; what there was when we began is not young.
+constexpr std::int64_t kLifeNs = 1'000'000'000, kStartNs = 10'000'000'000;
+// How long a territory stays closed at least, though there would be room again.
+constexpr std::int64_t kClosedNs = 10'000'000'000;
+
+// Those of the place itself: what is below may go while it stays. Below a folder that nobody knows each is an owner of
+// its own, so those that are counted together are called as what is cut.
+CgroupPaths paths_of(const CgroupPaths& paths, bool v1, std::size_t names, bool crowded) {
+  const auto place = std::string(first_names(v1 ? paths.v1 : paths.v2, names)) + (crowded ? "/..." : "");
+  return v1 ? CgroupPaths{"/", place} : CgroupPaths{place, {}};
+}
 
 }  // namespace
 
 OwnerSlots::OwnerSlots(const Host& host, OwnerTable& table, SlotMaps& maps)
-    : host_(host), table_(table), maps_(maps), slots_(maps.size()) {}
+    : host_(host), table_(table), maps_(maps), slots_(maps.size()), began_ns_(host.clock().boot_ns()) {}
 
 void OwnerSlots::add(SlotReader& reader) {
   const std::scoped_lock lock(mutex_);
@@ -53,9 +66,10 @@ void OwnerSlots::cycle(std::uint64_t& had) {
     maps_.begin_cycle();
     for (std::uint32_t slot = 1; slot < slots_.size(); ++slot)
       if (slots_[slot].state == Slot::State::free && maps_.used(slot)) take(slot, now_ns);
+    open_again(now_ns);
   }
   table_.cycle(now_ns);  // not under the lock: names may take their time
-  const bool room = table_.has_room();
+  bool room = table_.has_room();
   const std::scoped_lock lock(mutex_);
   const auto changes = table_.changes_since(owners_version_);  // a few, or none
   owners_version_ = changes.version;
@@ -68,13 +82,91 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   given_back_.clear();
 }
 
+std::size_t OwnerSlots::lumped() const {
+  const std::scoped_lock lock(mutex_);
+  return static_cast<std::size_t>(
+      std::ranges::count_if(slots_, [](const Slot& s) { return s.state == Slot::State::used && s.lumped; }));
+}
+
+std::size_t OwnerSlots::crowded() const {
+  const std::scoped_lock lock(mutex_);
+  return static_cast<std::size_t>(std::ranges::count_if(groups_, [](const auto& g) { return g.second.crowded; }));
+}
+
 void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
   auto& s = slots_[slot];
   s.state = Slot::State::used;
-  s.paths = maps_.paths(slot);
-  s.owner = table_.hold(s.paths);
-  s.lumped = s.owner == kOtherOwner;
   s.counted_ns = now_ns;
+  s.paths = maps_.paths(slot);
+  OwnerPlace place;
+  owner_from_paths(s.paths.v2, s.paths.v1, &place);
+  const auto& ids = place.v1 ? s.paths.v1_ids : s.paths.v2_ids;
+  const auto ground = [&](std::size_t names) {
+    return names == 0 || names > ids.size() ? Ground{} : Ground{place.v1, ids[names - 1]};
+  };
+  const auto share = std::max(kLeastShare, slots_.size() / kShares);
+  const auto responsible = ground(place.responsible), owned = ground(place.owned);
+  if (responsible.id != 0) {
+    auto& group = groups_[responsible];
+    if (group.claimed_by == 0 && group.slots >= share) {
+      group.crowded = true;
+      if (!claim(s, slot, place, responsible, now_ns)) group.crowded = false;
+    } else if (group.claimed_by != 0) {  // begun before the kernel knew
+      s.state = Slot::State::dying;
+      s.paths = slots_[group.claimed_by].paths;
+    } else {
+      ++group.slots;
+      s.counted_in = responsible;
+    }
+  }
+  if (owned.id != 0 && s.state == Slot::State::used && s.claimed.id == 0) {
+    if (const auto it = groups_.find(owned); it != groups_.end() && it->second.claimed_by != 0) {
+      s.state = Slot::State::dying;
+      s.paths = slots_[it->second.claimed_by].paths;
+    } else {
+      claim(s, slot, place, owned, now_ns);
+    }
+  }
+  s.paths.v2_ids = s.paths.v1_ids = {};
+  s.begun_ns = now_ns;
+  const bool young = s.state == Slot::State::used && now_ns - began_ns_ >= kStartNs && !table_.knows(s.paths) &&
+                     std::ranges::none_of(readers_, [&](const auto* r) { return r->worth_an_owner(slot); });
+  s.owner = young ? kOtherOwner : table_.hold(s.paths);
+  s.lumped = s.owner == kOtherOwner;
+}
+
+bool OwnerSlots::claim(Slot& s, std::uint32_t slot, const OwnerPlace& place, const Ground& ground,
+                       std::int64_t now_ns) {
+  if (!maps_.claim(slot, {ground.v1, place.rank, ground.id})) return false;
+  auto& group = groups_[ground];
+  s.claimed = ground;
+  group.claimed_by = slot;
+  group.claimed_ns = now_ns;
+  s.paths = paths_of(s.paths, place.v1, group.crowded ? place.responsible : place.owned, group.crowded);
+  return true;
+}
+
+void OwnerSlots::leave(Slot& s) {
+  for (const auto& ground : {s.claimed, s.counted_in}) {
+    const auto it = groups_.find(ground);
+    if (it == groups_.end()) continue;
+    auto& group = it->second;
+    if (ground == s.claimed) group.claimed_by = 0, group.crowded = false;
+    else --group.slots;
+    if (group.slots == 0 && group.claimed_by == 0) groups_.erase(it);
+  }
+  s.claimed = s.counted_in = {};
+}
+
+// Where those that have slots of their own have become few, others may have theirs again.
+void OwnerSlots::open_again(std::int64_t now_ns) {
+  const auto share = std::max(kLeastShare, slots_.size() / kShares);
+  for (const auto& [ground, group] : groups_) {
+    auto& s = slots_[group.claimed_by];
+    if (group.crowded && group.slots < share / 2 && now_ns - group.claimed_ns >= kClosedNs &&
+        s.state == Slot::State::used)
+      s.state = Slot::State::dying;
+  }
 }
 
 bool OwnerSlots::read(std::uint32_t slot) {
@@ -84,31 +176,33 @@ bool OwnerSlots::read(std::uint32_t slot) {
 }
 
 // True when the slot is free again.
-bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool room) {
+bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
   auto& s = slots_[slot];
   switch (s.state) {
     case Slot::State::used:
-      if (s.lumped && room) {  // what was counted so far stays with "other"
-        read(slot);
-        s.owner = table_.hold(s.paths);
-        s.lumped = s.owner == kOtherOwner;
-      }
       if (now_ns - s.counted_ns > kDoubtNs) {
         s.counted_ns = now_ns;
         if (maps_.removed_unseen(slot, s.paths)) s.state = Slot::State::dying;
       }
       if (maps_.dead(slot)) s.state = Slot::State::dying;
+      if (s.state == Slot::State::used && s.lumped && room && now_ns - s.begun_ns >= kLifeNs) {
+        read(slot);  // what was counted so far stays with "other"
+        s.owner = table_.hold(s.paths);
+        room = !(s.lumped = s.owner == kOtherOwner);
+      }
       return false;
     case Slot::State::dying:
       read(slot);
       maps_.forget(slot);
+      leave(s);
       table_.release(s.owner);
-      s.owner = kOtherOwner;
       s.paths = {};
       s.state = Slot::State::given_up;
       return false;
-    case Slot::State::given_up:  // a last slice of a task that was still exiting
+    case Slot::State::given_up:  // a last slice of a task that was still exiting, or that a CPU still knows by this
+                                 // slot
       read(slot);
+      s.owner = kOtherOwner;
       s.state = Slot::State::free;
       return true;
     case Slot::State::free: return false;

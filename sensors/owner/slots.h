@@ -2,10 +2,17 @@
 // The kernel's side of the owners: BPF programs count in rows, and a row's number, the slot, stands for the cgroups of
 // a task. Here a slot gets its owner, and is given back when its cgroup is gone: after everybody who counts has read
 // what it has counted, and one round later, when no CPU can still be charging it.
+//
+// Who may make cgroups of his own must not crowd out others. A container's slot claims all that is or will be below its
+// cgroup. Below a unit, a pod or a folder that nobody knows each cgroup has a slot until they are a share of all slots;
+// then that too is one territory, and what comes new in it is counted together, under the unit's or the pod's name. A
+// cgroup that is gone within a second and did next to nothing is "other": most owners of a build farm would be such.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <vector>
 
@@ -25,7 +32,15 @@ class SlotMaps {
   [[nodiscard]] virtual CgroupPaths paths(std::uint32_t slot) const = 0;
   // The cgroups were removed, though nobody was told. Asked of slots that have not counted for a minute.
   [[nodiscard]] virtual bool removed_unseen(std::uint32_t slot, const CgroupPaths& paths) const = 0;
-  virtual void forget(std::uint32_t slot) = 0;  // no task finds it any more
+  // From now on whoever is new in or below this cgroup gets this slot, which lives as long as that one does.
+  struct Territory {
+    bool v1 = false;
+    std::uint8_t rank = 0;
+    std::uint64_t id = 0;
+  };
+  // False when it could not be done.
+  virtual bool claim(std::uint32_t slot, const Territory& territory) = 0;
+  virtual void forget(std::uint32_t slot) = 0;  // no task finds it any more, nor what it has claimed
   virtual void give_back(const std::vector<std::uint32_t>& slots) = 0;
 };
 
@@ -35,6 +50,8 @@ class SlotReader {
   virtual ~SlotReader() = default;
   // Adds what the slot has counted since it was last read to the owner. True when that was anything.
   virtual bool read(std::uint32_t slot, OwnerId owner) = 0;
+  // What the slot has counted since is worth an owner of its own, however young its cgroup is.
+  [[nodiscard]] virtual bool worth_an_owner(std::uint32_t slot) const = 0;
 };
 
 // Any thread. What is done under the lock never waits, so it may be waited for.
@@ -55,20 +72,42 @@ class OwnerSlots {
     return slot < slots_.size() ? slots_[slot].owner : kOtherOwner;
   }
   [[nodiscard]] std::size_t used() const;
+  // Of these those that count as "other": young, or there is no room in the table.
+  [[nodiscard]] std::size_t lumped() const;
+  // Territories whose owner has made more cgroups than its share, as of now.
+  [[nodiscard]] std::size_t crowded() const;
 
  private:
+  // A cgroup's id, and whether it is one of v1.
+  struct Ground {
+    bool v1 = false;
+    std::uint64_t id = 0;  // 0: none
+    auto operator<=>(const Ground&) const = default;
+  };
   // A slot is used again one round after it was given up.
   struct Slot {
     enum class State : std::uint8_t { free, used, dying, given_up };
     State state = State::free;
-    bool lumped = false;  // "other" for want of room in the table
+    bool lumped = false;  // "other" for want of room in the table, or because it is young
+    std::int64_t begun_ns = 0;
     OwnerId owner = kOtherOwner;
     std::int64_t counted_ns = 0;  // when it last had
     CgroupPaths paths;            // while it is used
+    Ground claimed = {};          // that is all its
+    Ground counted_in = {};       // whose share it takes of
+  };
+  struct Group {
+    std::uint32_t slots = 0;       // that count in it
+    std::uint32_t claimed_by = 0;  // slot; 0: not claimed
+    bool crowded = false;          // claimed because there were too many
+    std::int64_t claimed_ns = 0;
   };
   void take(std::uint32_t slot, std::int64_t now_ns);
+  bool claim(Slot& s, std::uint32_t slot, const OwnerPlace& place, const Ground& ground, std::int64_t now_ns);
+  void leave(Slot& s);
+  void open_again(std::int64_t now_ns);
   bool read(std::uint32_t slot);
-  bool step(std::uint32_t slot, std::int64_t now_ns, bool room);
+  bool step(std::uint32_t slot, std::int64_t now_ns, bool& room);
 
   const Host& host_;
   OwnerTable& table_;
@@ -76,20 +115,26 @@ class OwnerSlots {
   mutable std::mutex mutex_;
   // All guarded by mutex_.
   std::vector<Slot> slots_;
+  std::map<Ground, Group> groups_;
   std::vector<SlotReader*> readers_;
   std::vector<std::uint32_t> given_back_;
+  const std::int64_t began_ns_;
   std::uint64_t owners_version_ = 0;
   std::int64_t cycle_ns_ = 0;
   std::uint64_t cycles_ = 0;
 };
 
-// A reader whose rows are of this type, and its totals per owner. `row` gives a slot's row, all CPUs added up.
+// A reader whose rows are of this type, and its totals per owner. `row` gives a slot's row, all CPUs added up; `worth`
+// says of what a young cgroup has counted whether it is to have an owner at once.
 template <class Row>
 class SlotTotals final : public SlotReader {
  public:
   using RowOf = std::function<Row(std::uint32_t slot)>;
-  SlotTotals(OwnerSlots& slots, OwnerTable& table, std::uint32_t size, RowOf row)
-      : slots_(slots), totals_(table), row_(std::move(row)), before_(size) {
+  using Worth = bool (*)(const Row& grown);
+  SlotTotals(
+      OwnerSlots& slots, OwnerTable& table, std::uint32_t size, RowOf row,
+      Worth worth = [](const Row&) { return false; })
+      : slots_(slots), totals_(table), row_(std::move(row)), worth_(worth), before_(size) {
     slots_.add(*this);
   }
   ~SlotTotals() override { slots_.remove(*this); }
@@ -101,6 +146,9 @@ class SlotTotals final : public SlotReader {
     before_[slot] = now;
     totals_.add(owner, grown);
     return std::bit_cast<typename OwnerTotals<Row>::Counters>(grown) != typename OwnerTotals<Row>::Counters{};
+  }
+  [[nodiscard]] bool worth_an_owner(std::uint32_t slot) const override {
+    return worth_(OwnerTotals<Row>::difference(row_(slot), before_[slot]));
   }
   // `estimate` adds what is running, per slot: add_running(of_slot(slot), row).
   template <class Estimate, class Show>
@@ -118,6 +166,7 @@ class SlotTotals final : public SlotReader {
   OwnerSlots& slots_;
   OwnerTotals<Row> totals_;  // guarded by the slots' lock
   RowOf row_;
+  Worth worth_;
   std::vector<Row> before_;  // guarded by the slots' lock
   std::uint64_t had_ = 0;
 };

@@ -22,6 +22,9 @@ constexpr std::int64_t kOneCycleNs = 10'000'000;
 // Who was told of an owner asks again within this time.
 constexpr std::int64_t kForgetNs = 900'000'000'000;
 
+constexpr std::int64_t kStartNs = 10'000'000'000, kHourNs = 3'600'000'000'000;
+constexpr std::size_t kForgottenKept = 4096;
+
 OwnerPtr named(OwnerId id, Owner owner) {
   auto n = std::make_shared<NamedOwner>();
   n->id = id;
@@ -32,16 +35,31 @@ OwnerPtr named(OwnerId id, Owner owner) {
 
 }  // namespace
 
-OwnerTable::OwnerTable(const Host& host) : host_(host), v1_(cpu_hierarchy(host)) {
+OwnerTable::OwnerTable(const Host& host) : host_(host), v1_(cpu_hierarchy(host)), began_ns_(host.clock().boot_ns()) {
   Owner other;
   other.kind = OwnerKind::other;
   other.name = "other";
   other_ = named(kOtherOwner, std::move(other));
 }
 
-void OwnerTable::set_limit(std::size_t limit) {
+void OwnerTable::set_limit(std::size_t limit, std::size_t new_per_hour) {
   const std::scoped_lock lock(mutex_);
   limit_ = limit;
+  if (new_per_hour_ == new_per_hour) return;
+  new_per_hour_ = new_per_hour;
+  may_come_ = static_cast<double>(new_per_hour);
+  may_come_ns_ = host_.clock().boot_ns();
+}
+
+bool OwnerTable::knows(const CgroupPaths& paths) {
+  const std::scoped_lock lock(mutex_);
+  return called(paths).found != by_name_.end();
+}
+
+double OwnerTable::may_come(std::int64_t now_ns) const {
+  const auto per_hour = static_cast<double>(new_per_hour_);
+  return std::min(per_hour,
+                  may_come_ + per_hour * static_cast<double>(now_ns - may_come_ns_) / static_cast<double>(kHourNs));
 }
 
 OwnerId OwnerTable::of_paths(const CgroupPaths& paths) {
@@ -100,6 +118,7 @@ void OwnerTable::changed(OwnerId id) {
 
 bool OwnerTable::has_room() const {
   const std::scoped_lock lock(mutex_);
+  if (may_come(host_.clock().boot_ns()) < 1) return false;
   return owners_.size() < limit_ || std::ranges::any_of(owners_, [](const auto& o) { return o.second.holders == 0; });
 }
 
@@ -113,33 +132,48 @@ OwnerId OwnerTable::now_of(OwnerId id) const {
   return id;
 }
 
-OwnerId OwnerTable::find_or_make(const CgroupPaths& paths, std::int64_t now_ns) {
-  auto by_path = owner_from_paths(paths.v2, paths.v1);
-  auto owner = by_path;
-  const bool complete = resolver_.name(owner, false);
-  const bool provisional = !complete && owner.kind == OwnerKind::guest;
-  auto found = by_name_.find(key_of(owner, provisional));
+OwnerTable::Called OwnerTable::called(const CgroupPaths& paths) {
+  Called c;
+  c.by_path = owner_from_paths(paths.v2, paths.v1);
+  c.owner = c.by_path;
+  c.complete = resolver_.name(c.owner, false);
+  c.provisional = !c.complete && c.owner.kind == OwnerKind::guest;
+  c.found = by_name_.find(key_of(c.owner, c.provisional));
   // Somebody inside a unit has called a container of his own like one that is not his.
-  if (found != by_name_.end() && owners_.at(found->second).named->owner.within != owner.within) {
-    owner.name += " in " + (owner.within.empty() ? std::string("host") : owner.within);
-    found = by_name_.find({owner.kind, owner.name});
+  if (c.found != by_name_.end() && owners_.at(c.found->second).named->owner.within != c.owner.within) {
+    c.owner.name += " in " + (c.owner.within.empty() ? std::string("host") : c.owner.within);
+    c.found = by_name_.find({c.owner.kind, c.owner.name});
   }
-  if (found != by_name_.end()) {
-    owners_.at(found->second).idle_since_ns = now_ns;
-    return found->second;
+  return c;
+}
+
+OwnerId OwnerTable::find_or_make(const CgroupPaths& paths, std::int64_t now_ns) {
+  auto c = called(paths);
+  if (c.found != by_name_.end()) {
+    owners_.at(c.found->second).idle_since_ns = now_ns;
+    return c.found->second;
   }
+  const auto forgotten = forgotten_.find(key_of(c.owner, c.provisional));
+  const bool at_start = now_ns - began_ns_ < kStartNs && next_ <= limit_;
+  const bool is_new = forgotten == forgotten_.end() && !at_start;
   if (owners_.size() >= limit_) drop_idle(now_ns, 0);
-  if (owners_.size() >= limit_) {
+  const auto may = may_come(now_ns);
+  if (owners_.size() >= limit_ || (is_new && may < 1)) {
     ++turned_away_;
     return kOtherOwner;
   }
+  if (is_new) {
+    may_come_ = may - 1;
+    may_come_ns_ = now_ns;
+  }
+  if (forgotten != forgotten_.end()) forgotten_.erase(forgotten);
   const auto id = next_++;
   auto& entry = owners_[id];
-  entry.by_path = std::move(by_path);
+  entry.by_path = std::move(c.by_path);
   entry.made_ns = entry.idle_since_ns = now_ns;
-  entry.name_may_come = !complete;
-  if (!complete) unnamed_.push_back(id);
-  call(entry, id, std::move(owner), provisional);
+  entry.name_may_come = !c.complete;
+  if (!c.complete) unnamed_.push_back(id);
+  call(entry, id, std::move(c.owner), c.provisional);
   return id;
 }
 
@@ -188,6 +222,7 @@ void OwnerTable::cycle(std::int64_t now_ns) {
   name_unnamed(now_ns);
   drop_idle(now_ns, kKeepNs);
   std::erase_if(gone_, [&](const auto& g) { return now_ns - g.second.since_ns > kForgetNs; });
+  std::erase_if(forgotten_, [&](const auto& f) { return now_ns - f.second > kHourNs; });
 }
 
 void OwnerTable::name_unnamed(std::int64_t now_ns) {
@@ -212,6 +247,8 @@ void OwnerTable::forget(OwnerId id, OwnerId instead, std::int64_t now_ns) {
   if (const auto name = by_name_.find(key_of(entry.named->owner, entry.provisional));
       name != by_name_.end() && name->second == id)
     by_name_.erase(name);
+  if (instead == kOtherOwner && forgotten_.size() < kForgottenKept)
+    forgotten_[key_of(entry.named->owner, entry.provisional)] = now_ns;
   owners_.erase(it);
   gone_[id] = {instead, now_ns};
   changed(id);

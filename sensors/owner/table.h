@@ -26,14 +26,16 @@ namespace vitald {
 // Of one task's cgroup on v2, and where the host has one, in the v1 hierarchy that is looked at.
 struct CgroupPaths {
   std::string v2, v1;
+  std::vector<std::uint64_t> v2_ids = {}, v1_ids = {};  // of each name's cgroup, as far as they are known
 };
 
 class OwnerTable {
  public:
   explicit OwnerTable(const Host& host);
 
-  // How many owners besides "other" there may be at once.
-  void set_limit(std::size_t limit);
+  // How many owners besides "other" there may be at once, and how many more an hour may bring. As many as there may be
+  // at once are not new in the first ten seconds, and those that there were within the hour are not.
+  void set_limit(std::size_t limit, std::size_t new_per_hour = SIZE_MAX);
 
   // The owner by its cgroups, made when new; "other" where there is no room. Kept for some minutes.
   OwnerId of_paths(const CgroupPaths& paths);
@@ -42,6 +44,8 @@ class OwnerTable {
   // The same, and kept until as many release() as hold().
   OwnerId hold(const CgroupPaths& paths);
   void release(OwnerId id);
+  // There is an owner of that name.
+  [[nodiscard]] bool knows(const CgroupPaths& paths);
 
   // As it is called now. One that was dropped is "other", one that became one with another is that one.
   OwnerPtr at(OwnerId id) const;
@@ -57,7 +61,7 @@ class OwnerTable {
   // they are shown: then they have their names from the start.
   void cycle(std::int64_t now_ns);
 
-  // For one more owner, or there is one that nobody holds.
+  // For one more owner, or there is one that nobody holds; and a new one may come.
   [[nodiscard]] bool has_room() const;
 
   struct Stats {
@@ -78,7 +82,15 @@ class OwnerTable {
     bool provisional = false;
   };
   static Key key_of(const Owner& owner, bool provisional);
+  // The owner's name, and the place of one that is called so.
+  struct Called {
+    Owner by_path, owner;
+    bool complete = false, provisional = false;
+    std::map<Key, OwnerId>::iterator found;
+  };
+  Called called(const CgroupPaths& paths);
   OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns);
+  [[nodiscard]] double may_come(std::int64_t now_ns) const;
   OwnerId now_of(OwnerId id) const;
   void call(Entry& entry, OwnerId id, Owner owner, bool provisional);
   void changed(OwnerId id);
@@ -93,7 +105,12 @@ class OwnerTable {
   mutable std::mutex mutex_;
   // All guarded by mutex_.
   OwnerResolver resolver_;
-  std::size_t limit_ = 1024;
+  std::size_t limit_ = 1024, new_per_hour_ = SIZE_MAX;
+  std::int64_t began_ns_;
+  // How many may come, as of then; and names that were forgotten, with when.
+  double may_come_ = 0;
+  std::int64_t may_come_ns_ = 0;
+  std::map<Key, std::int64_t> forgotten_;
   OwnerId next_ = kOtherOwner + 1;
   OwnerPtr other_;
   std::map<OwnerId, Entry> owners_;

@@ -37,7 +37,16 @@ TEST(Owner, FromPath) {
       {"/system.slice/system-getty.slice/getty@tty1.service", unit, "getty@tty1.service", "", ""},
       {"/system.slice/nginx.service/worker", unit, "nginx.service", "", ""},
       {"/system.slice", unit, "system.slice", "", ""},
-      {"/user.slice/user-1000.slice/session-3.scope", unit, "session-3.scope", "", ""},
+      // numbered by who makes them: one owner
+      {"/user.slice/user-1000.slice/session-3.scope", unit, "session-*.scope", "", ""},
+      {"/user.slice/user-1000.slice/session-c12.scope", unit, "session-*.scope", "", ""},
+      {"/user.slice/user-1000.slice/session-x.scope", unit, "session-x.scope", "", ""},
+      {"/system.slice/run-r0123456789abcdef0123456789abcdef.scope", unit, "run-*.scope", "", ""},
+      {"/system.slice/run-u17.service", unit, "run-*.service", "", ""},
+      {"/system.slice/run-p812-i813.service", unit, "run-*.service", "", ""},
+      {"/system.slice/run-4711.scope", unit, "run-*.scope", "", ""},
+      {"/system.slice/run-backup.service", unit, "run-backup.service", "", ""},
+      {"/system.slice/run-u17.mount", unit, "run-u17.mount", "", ""},
       {"/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome.scope", unit, "user@1000.service", "", ""},
       {"/system.slice/dev-hugepages.mount", unit, "dev-hugepages.mount", "", ""},
       // docker, both drivers; containerd's and podman's
@@ -133,7 +142,7 @@ TEST(Owner, OfTheTwoHierarchiesTheOneThatSaysMore) {
       {"no v1", "/system.slice/ssh.service", "", "ssh.service"},
       {"v1 at its root", "/system.slice/ssh.service", "/", "ssh.service"},
       {"both say the same much", "/docker/" + kId, "/docker/" + kOther, kId.substr(0, 12)},
-      {"a unit and a path", "/user.slice/session-1.scope", "/mine", "session-1.scope"},
+      {"a unit and a path", "/system.slice/a.scope", "/mine", "a.scope"},
       {"a slice and a unit", "/system.slice", "/system.slice/ssh.service", "ssh.service"},
       {"a guest of a v1 host", "/machine/qemu-1-web.libvirt-qemu", "/", "web"},
       {"nowhere", "/", "/", "host"},
@@ -141,6 +150,41 @@ TEST(Owner, OfTheTwoHierarchiesTheOneThatSaysMore) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(owner_from_paths(c.v2, c.v1).name, c.owner);
+  }
+}
+
+TEST(Owner, WhatIsDecidedWhere) {
+  struct Case {
+    std::string v2, v1, owned, responsible;  // the paths up to there
+    bool in_v1 = false;
+  };
+  const Case cases[] = {
+      {"/", "", "", ""},
+      {"/system.slice", "", "", ""},
+      {"/system.slice/web.service/a/b", "", "", "/system.slice/web.service"},
+      {"/system.slice/docker.service/x", "", "", ""},
+      {"/docker/" + kId + "/a/b", "", "/docker/" + kId, ""},
+      {"/kubepods/pod" + kUid + "/" + kId + "/a", "", "/kubepods/pod" + kUid + "/" + kId, ""},
+      {"/kubepods/pod" + kUid + "/a", "", "", "/kubepods/pod" + kUid},
+      {"/user.slice/user@1000.service/docker-" + kId + ".scope/x", "",
+       "/user.slice/user@1000.service/docker-" + kId + ".scope", "/user.slice/user@1000.service"},
+      {"/machine/qemu-3-web.libvirt-qemu/vcpu0", "", "/machine/qemu-3-web.libvirt-qemu", ""},
+      {"/lxc/web/init.scope", "", "/lxc/web", ""},
+      {"/mine", "", "", ""},
+      {"/mine/a/b", "", "", "/mine"},
+      {"/docker/buildkit/x", "", "", "/docker/buildkit"},
+      {"/docker/buildkit", "", "", ""},
+      {"/system.slice/docker.service", "/docker/" + kId + "/a", "/docker/" + kId, "", true},
+      {"/", "/mine/a", "", "/mine", true},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.v2 + " " + c.v1);
+    OwnerPlace place;
+    owner_from_paths(c.v2, c.v1, &place);
+    EXPECT_EQ(place.v1, c.in_v1);
+    const auto& path = place.v1 ? c.v1 : c.v2;
+    EXPECT_EQ(first_names(path, place.owned), c.owned);
+    EXPECT_EQ(first_names(path, place.responsible), c.responsible);
   }
 }
 

@@ -360,9 +360,11 @@ TEST_F(Probes, SlotsAreUsedAgain) {
   for (int i = 0; i < 60; ++i) {
     TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-again-{}-{}", getpid(), i));
     ping_pong(cgroup, 10, 0);
-    cgroup.remove();
+    probe.collect();
+    probe.clock.advance_ns(2'000'000'000);  // no longer young
     seen += probe.collect().contains(
         fmt::format("vitald_owner_cpu_seconds_total{{owner=\"{}\",owner_kind=\"other\"}}", cgroup.path()));
+    cgroup.remove();
     probe.clock.advance_ns(400'000'000'000);
     probe.collect(), probe.collect(), probe.collect();
   }

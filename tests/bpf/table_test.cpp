@@ -191,20 +191,42 @@ class FakeKernel final : public SlotMaps {
   }
   void rmdir(const std::string& path, bool told = true) {
     removed_.insert(path);
+    if (told) told_.insert(path);
     const auto it = by_path_.find(path);
     if (it != by_path_.end() && told) slots_[it->second].dead = true;
+  }
+  void mkdir(const std::string& path) {
+    removed_.erase(path);
+    told_.erase(path);
   }
   [[nodiscard]] std::size_t free() const { return free_.size(); }
 
   [[nodiscard]] std::uint32_t size() const override { return static_cast<std::uint32_t>(slots_.size()); }
   [[nodiscard]] bool used(std::uint32_t slot) const override { return slots_[slot].used; }
-  [[nodiscard]] bool dead(std::uint32_t slot) const override { return slots_[slot].dead; }
-  [[nodiscard]] CgroupPaths paths(std::uint32_t slot) const override { return {slots_[slot].path, ""}; }
+  [[nodiscard]] bool dead(std::uint32_t slot) const override {
+    const auto& s = slots_[slot];
+    return s.claimed.empty() ? s.dead : told_.contains(s.claimed);
+  }
+  [[nodiscard]] CgroupPaths paths(std::uint32_t slot) const override {
+    CgroupPaths paths{slots_[slot].path, ""};
+    for (std::size_t at = 0; at != std::string::npos;) {
+      at = paths.v2.find('/', at + 1);
+      paths.v2_ids.push_back(id_of(paths.v2.substr(0, at)));
+    }
+    return paths;
+  }
   [[nodiscard]] bool removed_unseen(std::uint32_t slot, const CgroupPaths&) const override {
-    return removed_.contains(slots_[slot].path);
+    const auto& s = slots_[slot];
+    return removed_.contains(s.claimed.empty() ? s.path : s.claimed);
+  }
+  bool claim(std::uint32_t slot, const Territory& territory) override {
+    slots_[slot].claimed = ids_.at(territory.id - 1);
+    territories_[slots_[slot].claimed] = slot;
+    return true;
   }
   void forget(std::uint32_t slot) override {
     by_path_.erase(slots_[slot].path);
+    if (!slots_[slot].claimed.empty()) territories_.erase(slots_[slot].claimed);
     slots_[slot] = {};
   }
   void give_back(const std::vector<std::uint32_t>& slots) override {
@@ -217,20 +239,29 @@ class FakeKernel final : public SlotMaps {
  private:
   std::uint32_t slot_of(const std::string& path) {
     if (const auto it = by_path_.find(path); it != by_path_.end()) return it->second;
+    for (auto above = path; !above.empty(); above.resize(above.rfind('/')))
+      if (const auto it = territories_.find(above); it != territories_.end()) return it->second;
     if (free_.empty()) return 0;
     const auto slot = free_.back();
     free_.pop_back();
-    slots_[slot] = {true, removed_.contains(path), path};  // a task of a removed cgroup that still exits
+    slots_[slot] = {true, removed_.contains(path), path, ""};  // a task of a removed cgroup that still exits
     return by_path_[path] = slot;
   }
   struct Slot {
     bool used = false, dead = false;
-    std::string path;
+    std::string path, claimed;
   };
+  std::uint64_t id_of(const std::string& path) const {
+    const auto known = static_cast<std::uint64_t>(std::ranges::find(ids_, path) - ids_.begin());
+    if (known == ids_.size()) ids_.push_back(path);
+    return known + 1;
+  }
+  mutable std::vector<std::string> ids_;  // by number, from 1
+  std::map<std::string, std::uint32_t> territories_;
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;
   std::map<std::string, std::uint32_t> by_path_;
-  std::set<std::string> removed_;
+  std::set<std::string> removed_, told_;
 };
 
 class Churn : public OwnerTableTest {
@@ -238,7 +269,9 @@ class Churn : public OwnerTableTest {
   explicit Churn(std::uint32_t size = 17)
       : kernel_(size),
         slots_(host_, table_, kernel_),
-        counted_(slots_, table_, size, [this](std::uint32_t slot) { return kernel_.rows[slot]; }) {
+        counted_(
+            slots_, table_, size, [this](std::uint32_t slot) { return kernel_.rows[slot]; },
+            [](const Row& grown) { return grown.cpu_ns >= 1000; }) {
     table_.set_limit(size - 1);
   }
   std::map<std::string, std::uint64_t> round(std::int64_t later_ns = kSecond) {
@@ -300,6 +333,97 @@ TEST_F(Churn, OwnersComeBack) {
   EXPECT_EQ(shown["other"], 20u);
 }
 
+// After the start: what comes and goes within a second is "other", unless it worked.
+TEST_F(Churn, TheYoungHaveNoOwnerYet) {
+  round(20 * kSecond);
+  kernel_.charge("/system.slice/brief.service", 5);
+  kernel_.charge("/system.slice/stays.service", 7);
+  auto shown = round();
+  EXPECT_EQ(shown, (std::map<std::string, std::uint64_t>{{"other", 12}}));
+  EXPECT_EQ(slots_.lumped(), 2u);
+  kernel_.rmdir("/system.slice/brief.service");
+  kernel_.charge("/system.slice/stays.service", 3);
+  kernel_.charge("/system.slice/works.service", 2000);
+  shown = round();
+  EXPECT_EQ(shown, (std::map<std::string, std::uint64_t>{{"other", 15}, {"stays.service", 0}, {"works.service", 2000}}));
+  EXPECT_EQ(slots_.lumped(), 0u);
+  kernel_.charge("/system.slice/stays.service", 1);
+  EXPECT_EQ(round()["stays.service"], 1u);
+}
+
+// Whoever comes is a new set of series to whoever scrapes.
+TEST_F(Churn, ANumberOfNewOwnersAnHour) {
+  table_.set_limit(16, 4);
+  round(20 * kSecond);
+  std::set<std::string> seen;
+  for (int i = 0; i < 3600; ++i) {
+    const auto path = "/" + std::to_string(i / 3);
+    kernel_.charge(path, 5000);
+    if (i % 3 == 2) kernel_.rmdir(path);
+    for (const auto& [name, ns] : round()) seen.insert(name);
+  }
+  EXPECT_LE(seen.size(), 1u + 4u + 4u) << "at once, and within the hour";
+  EXPECT_GE(seen.size(), 1u + 4u + 3u);
+  EXPECT_EQ(kernel_.free(), 16u - slots_.used());
+}
+
+TEST_F(Churn, WhoWasThereWithinTheHourIsNotNew) {
+  table_.set_limit(16, 1);
+  round(20 * kSecond);
+  for (int i = 0; i < 5; ++i) {
+    kernel_.charge("/a", 5000);
+    EXPECT_GE(round()["/a"], 1u) << i;
+    kernel_.rmdir("/a");
+    for (int k = 0; k < 4; ++k) round();
+    kernel_.mkdir("/a");
+    round(600 * kSecond);  // forgotten
+  }
+}
+
+// What a container makes below itself finds its slot: a thousand cgroups of it are one owner, and one slot.
+TEST_F(Churn, AContainersCgroupsAreOneTerritory) {
+  const auto container = "/kubepods/pod" + kUid + "/" + kId;
+  for (int i = 0; i < 16; ++i) kernel_.charge(container + "/mine/" + std::to_string(i), 10);  // no slot is left
+  kernel_.charge("/system.slice/honest.service", 1);
+  round();
+  round();
+  EXPECT_EQ(kernel_.free(), 15u);
+  kernel_.charge("/system.slice/honest.service", 1);
+  for (int i = 0; i < 1000; ++i) kernel_.charge(container + "/yours/" + std::to_string(i), 1);
+  auto shown = round();
+  EXPECT_EQ(shown["0123456789ab"], 1160u);
+  EXPECT_EQ(shown["honest.service"], 1u);
+  EXPECT_EQ(shown["other"], 1u) << "what it counted while there was no slot";
+  kernel_.rmdir(container + "/mine/0");  // that the slot was begun for
+  for (int i = 0; i < 3; ++i) round();
+  kernel_.charge(container + "/yours/0", 5);
+  EXPECT_EQ(round()["0123456789ab"], 1165u);
+  kernel_.rmdir(container);
+  for (int i = 0; i < 3; ++i) round();
+  EXPECT_EQ(kernel_.free(), 15u) << "gone with the container";
+  EXPECT_EQ(slots_.used(), 1u);
+}
+
+// Below a unit, a pod, a folder that nobody knows: a share each.
+TEST_F(Churn, NobodyCrowdsOutOthers) {
+  const std::string makers[] = {"/system.slice/web.service", "/kubepods/pod" + kUid, "/mine"};
+  const std::string names[] = {"web.service", kUid, "/mine/..."};
+  for (std::size_t m = 0; m < 3; ++m) {
+    SCOPED_TRACE(makers[m]);
+    std::uint64_t crowd = 0;
+    for (int i = 0; i < 12; ++i, round()) kernel_.charge(makers[m] + "/" + std::to_string(i), 1000);
+    EXPECT_EQ(slots_.used(), 5u) << "four, and one for all others";
+    EXPECT_EQ(slots_.crowded(), 1u);
+    for (const auto& [name, ns] : round())
+      if (name == names[m]) crowd = ns;
+    EXPECT_EQ(crowd, m == 2 ? 8000u : 12000u);
+    for (int i = 0; i < 12; ++i) kernel_.rmdir(makers[m] + "/" + std::to_string(i));
+    for (int i = 0; i < 12; ++i) round();
+    EXPECT_EQ(slots_.crowded(), 0u) << "open again";
+    EXPECT_EQ(kernel_.free(), 16u);
+  }
+}
+
 TEST_F(Churn, ASecondReaderMissesNothing) {
   SlotTotals<Row> second(slots_, table_, kernel_.size(), [this](std::uint32_t slot) { return kernel_.rows[slot]; });
   kernel_.charge("/a", 5);
@@ -332,8 +456,10 @@ TEST_F(Churn, SumsAreConserved) {
         case 1: {
           const auto number = std::to_string(seed * 100'000 + made++);
           const auto id = kId.substr(0, 64 - number.size()) + number;
-          alive.push_back(any(2) ? "/kubepods/pod" + kUid + "/" + id
-                                 : "/system.slice/" + std::to_string(any(8)) + ".service/" + number);
+          const std::string makers[] = {
+              "/kubepods/pod" + kUid + "/" + id, "/kubepods/pod" + kUid + "/" + kId + "/" + number,
+              "/system.slice/" + std::to_string(any(8)) + ".service/" + number, "/mine/" + number};
+          alive.push_back(makers[any(4)]);
           break;
         }
         case 2:

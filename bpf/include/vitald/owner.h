@@ -16,8 +16,16 @@
 struct vitald_cgroup_path {
 	__u32 size;	/* of the text: names, each with its NUL. 0 is the root of its hierarchy */
 	__u32 cut;	/* 1: there are more names towards the leaf; 2: the names at the root's end are not known */
+	__u64 ids[VITALD_CGROUP_LEVELS];	/* of each name's cgroup, also of names for which there was no room */
 	char text[VITALD_PATH_BYTES];
 };
+
+/* Whose everything below a cgroup is, however it is called and however many there are: user space says so. */
+struct vitald_territory {
+	__u32 slot;
+	__u32 rank;	/* of two territories, one on v2 and one on v1, the higher one counts; VITALD_RANK_MOST needs no other */
+};
+#define VITALD_RANK_MOST 5
 
 /* A task's cgroups: their ids, which are never used again in a hierarchy. */
 struct vitald_cgroup_key {
