@@ -16,10 +16,13 @@ if len(examples) != 4:
     sys.exit(f"{page}: {len(examples)} examples, expected the member, the line, the family, the row")
 member, line, family, row = examples
 
+unused = int(re.search(r"__u64 unused\[(\d+)\];", (top / "bpf/include/vitald/sched.h").read_text())[1])
 shutil.copytree(top / "bpf", folder / "bpf", dirs_exist_ok=True)
 name = re.search(r"constexpr MetricDesc (\w+)", family)[1]
 edits = {
-    "bpf/include/vitald/sched.h": [("\t__u64 unused[4];\n", textwrap.indent(member, "\t"))],
+    # The page's count is its own moment's: the next one's is one less again.
+    "bpf/include/vitald/sched.h": [(f"\t__u64 unused[{unused}];\n",
+                                    textwrap.indent(re.sub(r"unused\[\d+\]", f"unused[{unused - 1}]", member), "\t"))],
     "bpf/sched.bpf.c": [("\t\trow->delay_ns += delay;\n", "\t\trow->delay_ns += delay;\n" + textwrap.indent(line, "\t"))],
     "sensors/bpf/runq_latency.cpp": [
         ("constexpr MetricDesc kMetrics[] = {", family + "constexpr MetricDesc kMetrics[] = {" + name + ", "),
