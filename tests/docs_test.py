@@ -45,7 +45,7 @@ for family in families:
 flags = set().union(*(expand(f) for f in re.findall(r"^  (--[\[\]\w.-]+)", output(VITALD, "--help"), re.M)))
 prefixes = {f.rsplit(".", 1)[0] for f in flags}
 verbs = set(re.findall(r"^  ([a-z]+)", output("./dev"), re.M))
-other_programs = {"--benchmark_filter", "--test-dir", "--preset", "--rounds", "--cold", "--load", "--quiet"}
+other_programs = {"--benchmark_filter", "--gtest_filter", "--now", "--test-dir", "--preset", "--rounds", "--cold", "--load", "--quiet"}
 # What a page names because it is not there: the example of a new collector, and what node_exporter has and vitald not.
 absent = {
     "CHANGELOG.md": {"vitald_oom_kills_total"},

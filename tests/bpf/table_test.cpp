@@ -345,7 +345,8 @@ TEST_F(Churn, TheYoungHaveNoOwnerYet) {
   kernel_.charge("/system.slice/stays.service", 3);
   kernel_.charge("/system.slice/works.service", 2000);
   shown = round();
-  EXPECT_EQ(shown, (std::map<std::string, std::uint64_t>{{"other", 15}, {"stays.service", 0}, {"works.service", 2000}}));
+  EXPECT_EQ(shown,
+            (std::map<std::string, std::uint64_t>{{"other", 15}, {"stays.service", 0}, {"works.service", 2000}}));
   EXPECT_EQ(slots_.lumped(), 0u);
   kernel_.charge("/system.slice/stays.service", 1);
   EXPECT_EQ(round()["stays.service"], 1u);
