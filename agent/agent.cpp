@@ -371,6 +371,8 @@ int run_check(const Config& config, std::vector<std::string> problems) {
   check_state(config.options, problems);
   std::vector<std::string> warnings;
   check_surroundings(config, problems, warnings);
+  const Host host(roots_of(config.options));
+  check_collectors(config.options, host, problems);
   for (const auto& w : warnings) log::say(fmt::format("warning: {}\n", w));
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
   if (pipeline.rules)

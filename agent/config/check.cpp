@@ -8,7 +8,9 @@
 
 #include <cerrno>
 
+#include "agent/config/flags.h"
 #include "agent/http/listen.h"
+#include "core/collector.h"
 #include "core/os/process.h"
 
 namespace vitald {
@@ -49,11 +51,24 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
       problems.push_back(fmt::format("{}: {}, expected one of this machine", at, user.error().text));
   }
 
-  // A rule file without a wildcard that is not there is a problem already.
+  // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
   for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})
     for (const auto& pattern : options.list(flag))
-      if (!pattern.empty() && matches_nothing(pattern))
+      if (pattern.find_first_of("*?[") != std::string::npos && matches_nothing(pattern))
         warnings.push_back(fmt::format("{}: '{}': nothing is there, so nothing comes of it", flag, pattern));
+}
+
+void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems) {
+  for (const auto& entry : collector_list()) {
+    if (entry.folder == "bpf" || entry.info->make == nullptr) continue;
+    const auto name = switch_name(entry);
+    const bool by_default = entry.state != DefaultState::off && !options.flag("collector.disable-defaults");
+    if (!(options.given(name) ? options.flag(name) : by_default)) continue;
+    const auto made = entry.info->make(host, options);
+    // What else may be wrong is this machine's, and doctor's to tell.
+    if (!made && made.error().kind == Errc::malformed)
+      problems.push_back(fmt::format("{}: {}", entry.name, made.error().text));
+  }
 }
 
 }  // namespace vitald

@@ -6,11 +6,16 @@
 #include <vector>
 
 #include "agent/config/config.h"
+#include "core/host.h"
 
 namespace vitald {
 
 // Problems are what the start or the first alert would trip over; warnings what will never do anything. Opens no port
 // and runs no program.
 void check_surroundings(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings);
+
+// Settings that a collector refuses when it is made: two filters that exclude each other, a server that must be local.
+// Probes are not tried: that would load them.
+void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems);
 
 }  // namespace vitald

@@ -256,6 +256,37 @@ TEST(Check, Surroundings) {
   fs::remove_all(folder);
 }
 
+TEST(Check, WhatCollectorsRefuse) {
+  struct Case {
+    std::string yaml;
+    std::vector<std::string> problems;
+  };
+  const Case cases[] = {
+      {"{}", {}},
+      {"{diskstats: {device_include: sda, device_exclude: sdb}}",
+       {"diskstats: --collector.diskstats.device-exclude and --collector.diskstats.device-include are mutually "
+        "exclusive: give one of them"}},
+      {"{diskstats: {enabled: false, device_include: sda, device_exclude: sdb}}", {}},
+      {"{ntp: {server: 8.8.8.8}}", {}},  // off
+      {"{ntp: {enabled: true, server: 8.8.8.8}, libvirt: {labels: x}}",
+       {"libvirt: --collector.libvirt.labels: 'x': domain or domain,uuid expected",
+        "ntp: --collector.ntp.server: '8.8.8.8' is no loopback address; if the server is yours, say "
+        "--collector.ntp.server-is-local"}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.yaml);
+    const auto path = fs::temp_directory_path() / fmt::format("vitald-refused-{}.yaml", getpid());
+    std::ofstream(path) << "collectors: " << c.yaml << "\n";
+    std::vector<std::string> problems, warnings;
+    const std::vector<std::string> arguments{"--config.file=" + path.string()};
+    const auto config = load_config(arguments, problems, warnings);
+    fs::remove(path);
+    ASSERT_THAT(problems, testing::IsEmpty());
+    check_collectors(config.options, Host(), problems);
+    EXPECT_THAT(problems, testing::UnorderedElementsAreArray(c.problems));
+  }
+}
+
 // The file's name is the mistake; beside it stands everything that vitald says about it.
 TEST(ConfigFile, Museum) {
   std::size_t pieces = 0;
