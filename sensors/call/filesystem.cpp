@@ -136,7 +136,9 @@ void stat_mount(const char* path, Usage& out) {
   const auto block = static_cast<double>(st.f_frsize > 0 ? st.f_frsize : st.f_bsize);
   out.size = static_cast<double>(st.f_blocks) * block;
   out.free = static_cast<double>(st.f_bfree) * block;
-  out.avail = static_cast<double>(st.f_bavail) * block;
+  // Below zero where root has taken of what is kept for it (NFS servers, ZFS): df says so too, and no disk is that
+  // full.
+  out.avail = static_cast<double>(static_cast<std::int64_t>(st.f_bavail)) * block;
   out.files = static_cast<double>(st.f_files);
   out.files_free = static_cast<double>(st.f_ffree);
   out.readonly = (st.f_flags & ST_RDONLY) != 0;

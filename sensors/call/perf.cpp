@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <linux/perf_event.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,7 +14,9 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cpu_list.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -214,29 +217,35 @@ Fd open_counter(std::uint32_t type, std::uint64_t config, int cpu) {
   attributes.type = type;
   attributes.size = sizeof attributes;
   attributes.config = config;
+  attributes.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED;
   return Fd{static_cast<int>(::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC))};
 }
 
 class Perf final : public Collector {
  public:
+  explicit Perf(const Host& host) : online_file_(host.sysfs("devices/system/cpu/online")) {}
+
   Result<> open(const Host& host, const Options& options) {
     auto cpus = parse_cpus(options.text("collector.perf.cpus"));
     if (!cpus) return fail(cpus.error());
-    for (int cpu = 0; options.text("collector.perf.cpus").empty() && cpu < ::sysconf(_SC_NPROCESSORS_ONLN); ++cpu)
-      cpus->push_back(cpu);
-    int err = 0;
+    chosen_cpus_ = std::move(*cpus);
+    all_cpus_ = options.text("collector.perf.cpus").empty();
     for (const auto& kind : kKinds) {
       if (options.flag(kind.disable)) continue;
       const auto chosen = options.list(kind.choose);
       for (const auto& event : kEvents)
         if (event.type == kind.type && (chosen.empty() || std::ranges::find(chosen, event.name) != chosen.end()))
-          add(event.desc, event.type, event.config, *cpus, err);
+          sources_.push_back({&event.desc, event.type, event.config});
       for (const auto& name : chosen)
         if (std::ranges::none_of(kEvents, [&](const Event& e) { return e.type == kind.type && e.name == name; }))
           log::error("no such perf event", {{"flag", kind.choose}, {"value", name}});
     }
-    for (const auto& tracepoint : options.list("collector.perf.tracepoint"))
-      if (auto done = add_tracepoint(host, tracepoint, *cpus, err); !done) return done;
+    LeftOut bad;
+    for (const auto& tracepoint : options.list("collector.perf.tracepoint")) bad.add(add_tracepoint(host, tracepoint));
+    bad_tracepoints_ = bad.outcome();
+    cpus_changed();
+    const int err = open_missing();
+    if (counters_.empty() && !bad_tracepoints_) return bad_tracepoints_;
     // What this CPU or hypervisor cannot count is left out; nothing at all is an error.
     if (counters_.empty() && err != 0)
       return fail(from_errno("perf_event_open (CAP_PERFMON, kernel.perf_event_paranoid)", err));
@@ -245,32 +254,80 @@ class Perf final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     out.use(pool_);
-    for (const auto& c : counters_) {
-      std::uint64_t value;
-      if (::read(c.fd.get(), &value, sizeof value) != static_cast<ssize_t>(sizeof value))
-        return fail(from_errno("perf counter", errno));
-      out.set(*c.desc, static_cast<double>(value), Decimal(c.cpu));
+    LeftOut left_out;
+    left_out.add(bad_tracepoints_);
+    if (cpus_changed()) open_missing();
+    for (auto& c : counters_) {
+      const auto value = read_counter(c);
+      if (value) out.set(*c.source.desc, static_cast<double>(*value), Decimal(c.cpu));
+      else left_out.add(value.error());
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
-  struct Counter {
+  struct Source {
     const MetricDesc* desc;
+    std::uint32_t type;
+    std::uint64_t config;
+  };
+  struct Counter {
+    Source source;
     int cpu;
     Fd fd;
+    std::uint64_t enabled_ns = 0;  // how long it had counted at the last read
   };
 
-  void add(const MetricDesc& desc, std::uint32_t type, std::uint64_t config, const std::vector<int>& cpus, int& err) {
-    for (const int cpu : cpus) {
-      Fd fd = open_counter(type, config, cpu);
-      if (fd) counters_.push_back({&desc, cpu, std::move(fd)});
-      else err = errno;
+  // Reads which CPUs are online, by their numbers: one that is off leaves a gap. True when they are others than before.
+  bool cpus_changed() {
+    const auto text = online_file_.read();
+    const auto now = text ? *text : std::string_view();
+    if (now == online_text_ && !online_.empty()) return false;
+    online_text_ = now;
+    online_.clear();
+    if (const auto listed = parse_cpu_list(trim(now)))
+      for (const auto cpu : *listed) online_.push_back(static_cast<int>(cpu));
+    for (int cpu = 0; online_.empty() && cpu < ::sysconf(_SC_NPROCESSORS_ONLN); ++cpu) online_.push_back(cpu);
+    return true;
+  }
+  // A CPU that was switched off took its counters along, and one that comes has none yet. The last error.
+  int open_missing() {
+    int err = 0;
+    std::vector<Counter> counters;  // by event, then by CPU
+    for (const auto& source : sources_)
+      for (const int cpu : all_cpus_ ? online_ : chosen_cpus_) {
+        const auto known = std::ranges::find_if(
+            counters_, [&](const Counter& c) { return c.fd && c.cpu == cpu && c.source.desc == source.desc; });
+        if (known != counters_.end()) {
+          counters.push_back(std::move(*known));
+          continue;
+        }
+        Fd fd = open_counter(source.type, source.config, cpu);
+        if (fd) counters.push_back({source, cpu, std::move(fd), 0});
+        else err = errno;
+      }
+    counters_ = std::move(counters);
+    return err;
+  }
+  // One whose CPU was off for a moment gives nothing any more, or stands still for ever: it is opened once more.
+  static Result<std::uint64_t> read_counter(Counter& c) {
+    struct {
+      std::uint64_t value, enabled_ns;
+    } got{};
+    int err = 0;
+    for (const bool again : {false, true}) {
+      if (again) c.fd = open_counter(c.source.type, c.source.config, c.cpu), c.enabled_ns = 0;
+      const auto n = c.fd ? ::read(c.fd.get(), &got, sizeof got) : -1;
+      err = n < 0 ? errno : ENODATA;
+      if (n != static_cast<ssize_t>(sizeof got) || got.enabled_ns <= c.enabled_ns) continue;
+      c.enabled_ns = got.enabled_ns;
+      return got.value;
     }
+    return fail(from_errno(fmt::format("perf counter {} of CPU {}", c.source.desc->name, c.cpu), err));
   }
 
   // "sched:sched_process_exec"
-  Result<> add_tracepoint(const Host& host, const std::string& flag, const std::vector<int>& cpus, int& err) {
+  Result<> add_tracepoint(const Host& host, const std::string& flag) {
     std::string_view event = flag;
     const std::string group(take_until(event, ':'));
     if (event.empty()) return malformed("--collector.perf.tracepoint", flag, "group:event");
@@ -280,18 +337,24 @@ class Perf final : public Collector {
     if (!text) return fail(text.error());
     const auto id = parse_u64(trim(*text));
     if (!id) return malformed(below, trim(*text), "a number");
-    add(pool_->get("node_perf_" + metric_name(group + "_" + std::string(event)), counter, "Perf tracepoint " + flag,
-                   "cpu"),
-        PERF_TYPE_TRACEPOINT, *id, cpus, err);
+    const auto& desc = pool_->get("node_perf_" + metric_name(group + "_" + std::string(event)), counter,
+                                  "Perf tracepoint " + flag, "cpu");
+    sources_.push_back({&desc, PERF_TYPE_TRACEPOINT, *id});
     return {};
   }
 
+  KernelFile online_file_;
+  std::string online_text_;
+  std::vector<int> online_, chosen_cpus_;
+  bool all_cpus_ = true;
+  std::vector<Source> sources_;
   std::vector<Counter> counters_;
+  Result<> bad_tracepoints_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  auto perf = std::make_unique<Perf>();
+  auto perf = std::make_unique<Perf>(host);
   if (auto opened = perf->open(host, options); !opened) return fail(opened.error());
   return perf;
 }

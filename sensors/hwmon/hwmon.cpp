@@ -73,12 +73,15 @@ double apply(Op op, double value) {
   return value;
 }
 
+constexpr double units_of(Op op) { return op == Op::milli ? 1e3 : op == Op::micro ? 1e6 : 1; }
+
 // One file and what is made of it.
 struct Element {
   std::string sensor;  // the label
   const MetricDesc* desc = nullptr;
   Op op = Op::raw;
   Quantity quantity = Quantity::other;
+  bool limit = false;  // a limit or another setting
   // An attribute that is in hwmonN and in hwmonN/device: the second one counts while it can be read.
   std::string path, other_path;
 
@@ -101,8 +104,8 @@ class ChipFiles {
   ChipFiles(const std::string& directory, const std::vector<Element>& elements) : power_(directory + "/device") {
     for (const auto& e : elements)
       files_.push_back({KernelFile(e.path),
-                        e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op,
-                        e.quantity});
+                        e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op, e.quantity,
+                        e.limit});
   }
   void read(Values& out) {
     out.assign(files_.size(), std::numeric_limits<double>::quiet_NaN());
@@ -114,8 +117,7 @@ class ChipFiles {
       if (!text) continue;
       while (text->ends_with('\n')) text->remove_suffix(1);
       const auto number = parse_double(*text);
-      if (number && file.quantity != Quantity::other && is_no_reading(file.quantity, apply(file.op, *number), 1, false))
-        continue;
+      if (number && is_no_reading(file.quantity, apply(file.op, *number), units_of(file.op), file.limit)) continue;
       if (number) out[i] = apply(file.op, *number);
       else if (file.op == Op::is_one) out[i] = 0;
     }
@@ -127,6 +129,7 @@ class ChipFiles {
     std::optional<KernelFile> other;
     Op op;
     Quantity quantity;
+    bool limit;
   };
   std::vector<File> files_;
   PowerState power_;
@@ -247,12 +250,19 @@ class Hwmon final : public Collector {
         e.sensor = sensor;
         e.path = paths.path;
         e.other_path = paths.other;
+        e.limit = is_limit(property);
         if (name_element(e, types[sensor], property, files.contains(""), label)) out.elements.push_back(std::move(e));
       }
     }
     return out;
   }
 
+  static bool is_limit(std::string_view property) {
+    constexpr std::string_view kLimits[] = {"min",        "max",       "lcrit",         "crit",     "emergency",
+                                            "cap",        "cap_min",   "cap_max",       "min_hyst", "max_hyst",
+                                            "lcrit_hyst", "crit_hyst", "emergency_hyst"};
+    return std::ranges::find(kLimits, property) != std::end(kLimits);
+  }
   static std::string trim_newlines(std::string_view text) {
     while (text.starts_with('\n')) text.remove_prefix(1);
     while (text.ends_with('\n')) text.remove_suffix(1);

@@ -10,6 +10,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/netlink.h"
 
@@ -37,11 +38,12 @@ class Arp final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     for (auto& device : devices_) device.entries = 0;
-    if (auto done = netlink_ ? ask_kernel() : read_file(); !done) return done;
+    LeftOut left_out;
+    if (auto done = netlink_ ? ask_kernel() : read_file(left_out); !done) return done;
     std::erase_if(devices_, [](const Device& d) { return d.entries == 0; });
     for (const auto& device : devices_)
       if (!filter_.ignored(device.name)) out.set(kEntries, device.entries, device.name);
-    return {};
+    return left_out.outcome();
   }
 
  private:
@@ -84,9 +86,10 @@ class Arp final : public Collector {
   }
 
   // "10.0.0.1    0x1         0x2         02:00:5e:10:20:30     *        eth0"
-  Result<> read_file() {
+  Result<> read_file(LeftOut& left_out) {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a line of names");
     std::string_view rest = *text;
     take_line(rest);
     while (!rest.empty()) {
@@ -94,8 +97,8 @@ class Arp final : public Collector {
       std::string_view words = line;
       for (int skipped = 0; skipped < 5; ++skipped) take_word(words);
       const auto device = take_word(words);
-      if (device.empty()) return malformed(file_.path(), line, "six columns");
-      add(device, 1);
+      if (device.empty()) left_out.add(malformed(file_.path(), line, "six columns"));
+      else add(device, 1);
     }
     return {};
   }

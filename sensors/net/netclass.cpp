@@ -290,8 +290,10 @@ class Netclass final : public Collector {
     out.set(kInfo, 1, d.name, d.address, d.broadcast, d.duplex, d.operstate, d.admin, d.ifalias);
     for (std::size_t i = 0; i < std::size(kRows); ++i)
       if (d.numbers[i]) out.set(kRows[i].desc, *d.numbers[i], d.name);
-    // A link that is down has -1, or cannot be read.
-    if (d.speed_megabits && (*d.speed_megabits >= 0 || !valid_speed_only_))
+    // A link that is down has -1, or cannot be read. All ones, of 16 or 32 bits, are a driver's word for "unknown" too.
+    constexpr std::int64_t kUnknown16 = 65535, kUnknown32 = 4294967295;
+    if (!d.speed_megabits || *d.speed_megabits == kUnknown16 || *d.speed_megabits == kUnknown32) return;
+    if (*d.speed_megabits >= 0 || !valid_speed_only_)
       out.set(kSpeed, static_cast<double>(*d.speed_megabits * kBytesPerMegabit), d.name);
   }
 

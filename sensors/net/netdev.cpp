@@ -237,6 +237,8 @@ class Netdev final : public Collector {
   Result<> collect_file(BatchWriter& out) {
     const auto text = file_.read();
     if (!text) return fail(text.error());
+    if (trim(*text).empty())
+      return fail(Errc::malformed, fmt::format("{}: '': two lines of headings expected", file_.path()));
     std::string_view rest = *text;
     std::string copy;  // reading the aliases uses the same buffer
     if (with_alias_) rest = copy = *text;

@@ -3,6 +3,7 @@
 #include <linux/genetlink.h>
 #include <linux/nl80211.h>
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "core/text/scan.h"
 #include "sensors/read/fixture_json.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/netlink.h"
 
 namespace vitald {
@@ -76,7 +78,7 @@ constexpr double kBitsPerRateUnit = 100'000;  // nl80211 counts rates in 100 kbi
 
 struct Station {
   std::string mac;
-  std::array<double, kValues> values{};
+  std::array<std::optional<double>, kValues> values{};  // a driver tells some of them
 };
 
 std::string mac_text(std::string_view bytes) {
@@ -92,7 +94,8 @@ std::string_view mode_of(std::uint64_t status) {
 }
 
 void emit(std::string_view device, const Station& station, BatchWriter& out) {
-  for (std::size_t i = 0; i < kValues; ++i) out.set(kMetrics[i], station.values[i], device, station.mac);
+  for (std::size_t i = 0; i < kValues; ++i)
+    if (station.values[i]) out.set(kMetrics[i], *station.values[i], device, station.mac);
 }
 
 // Asks the kernel over generic netlink.
@@ -103,21 +106,26 @@ class Nl80211 {
       if (auto found = find_family(); !found) return found;
     interfaces_.clear();
     auto listed = ask(NL80211_CMD_GET_INTERFACE, 0, [this](std::string_view attributes) { add_interface(attributes); });
-    if (!listed) return listed;
+    if (!listed) {
+      family_ = 0;  // the module may have been loaded again, with another number
+      return listed;
+    }
+    LeftOut left_out;
     for (const auto& i : interfaces_) {
       if (i.name.empty()) continue;  // a P2P device
-      out.set(kMetrics[kFrequency], i.megahertz * kHertzPerMegahertz, i.name);
-      if (auto done = per_interface(NL80211_CMD_GET_SCAN, i, out); !done) return done;
-      if (auto done = per_interface(NL80211_CMD_GET_STATION, i, out); !done) return done;
+      // None: it is on no channel now.
+      if (i.megahertz) out.set(kMetrics[kFrequency], *i.megahertz * kHertzPerMegahertz, i.name);
+      left_out.add(per_interface(NL80211_CMD_GET_SCAN, i, out));
+      left_out.add(per_interface(NL80211_CMD_GET_STATION, i, out));
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   struct Interface {
     std::string name;
     std::uint32_t index = 0;
-    double megahertz = 0;
+    std::optional<double> megahertz;
   };
 
   Result<> find_family() {
@@ -206,7 +214,7 @@ class Nl80211 {
     }
     emit(device, station, out);
   }
-  static void take_value(const NetlinkAttribute& a, std::array<double, kValues>& v) {
+  static void take_value(const NetlinkAttribute& a, std::array<std::optional<double>, kValues>& v) {
     const auto n = static_cast<double>(a.number());
     switch (a.type) {
       case NL80211_STA_INFO_CONNECTED_TIME: v[kConnected] = n; break;
@@ -248,35 +256,42 @@ class Fixtures {
   [[nodiscard]] bool given() const { return !folder_.empty(); }
 
   Result<> collect(BatchWriter& out) const {
-    std::vector<std::pair<std::string, double>> interfaces;
+    std::vector<std::pair<std::string, std::optional<double>>> interfaces;
     auto listed = each_fixture(folder_ + "/interfaces.json", [&](const FixtureItem& item) {
-      interfaces.emplace_back(item.text("name"), item.number("frequency"));
+      interfaces.emplace_back(item.text("name"), item.known_number("frequency"));
     });
     if (!listed) return absent_when_gone(listed.error());
+    LeftOut left_out;
     for (const auto& interface : interfaces) {
       const auto& device = interface.first;
       if (device.empty()) continue;
-      out.set(kMetrics[kFrequency], interface.second * kHertzPerMegahertz, device);
+      if (interface.second) out.set(kMetrics[kFrequency], *interface.second * kHertzPerMegahertz, device);
       auto bss = each_fixture(folder_ + "/" + device + "/bss.json", [&](const FixtureItem& item) {
         out.set(kMetrics[kInfo], 1, device, mac_text(decode(item.text("bssid"))), item.text("ssid"),
                 mode_of(static_cast<std::uint64_t>(item.number("status"))));
       });
-      if (!bss && bss.error().kind != Errc::gone) return bss;
+      if (!bss && bss.error().kind != Errc::gone) left_out.add(bss);
       auto stations = each_fixture(folder_ + "/" + device + "/stationinfo.json",
                                    [&](const FixtureItem& item) { emit(device, station_of(item), out); });
-      if (!stations && stations.error().kind != Errc::gone) return stations;
+      if (!stations && stations.error().kind != Errc::gone) left_out.add(stations);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:
   static Station station_of(const FixtureItem& item) {
-    return {mac_text(decode(item.text("hardwareaddr"))),
-            {item.number("connected") / kNanosecondsPerSecond, item.number("inactive") / kNanosecondsPerSecond,
-             item.number("receivebitrate"), item.number("transmitbitrate"), item.number("receivedbytes"),
-             item.number("transmittedbytes"), item.number("signal"), item.number("transmitretries"),
-             item.number("transmitfailed"), item.number("beaconloss"), item.number("transmittedpackets"),
-             item.number("receivedpackets")}};
+    // In the order of Value.
+    constexpr std::string_view kKeys[kValues] = {
+        "connected", "inactive",        "receivebitrate", "transmitbitrate", "receivedbytes",      "transmittedbytes",
+        "signal",    "transmitretries", "transmitfailed", "beaconloss",      "transmittedpackets", "receivedpackets"};
+    Station station{mac_text(decode(item.text("hardwareaddr"))), {}};
+    for (std::size_t i = 0; i < kValues; ++i) {
+      // Counters that are left out are 0, as Go reads such files; a signal of 0 dBm would be a very good one.
+      const bool counter = i != kConnected && i != kInactive && i != kRxRate && i != kTxRate && i != kSignal;
+      station.values[i] = counter ? item.number(kKeys[i]) : item.known_number(kKeys[i]);
+      if (station.values[i] && (i == kConnected || i == kInactive)) *station.values[i] /= kNanosecondsPerSecond;
+    }
+    return station;
   }
   // Base64
   static std::string decode(std::string_view text) {

@@ -111,11 +111,13 @@ constexpr FlagSpec kFlags[] = {
 // 65535 minutes is a smart battery's word for "unknown" (SBS 1.1, 5.1.12).
 constexpr double kUnknownSeconds = 65535 * 60;
 
-// What the supply's firmware says instead of "not known". Only what has no sign may not be -1.
+// What the supply's firmware says instead of "not known". Only a current that flows out, and the power it carries, may
+// be -1.
 bool is_known(const Row& row, double v) {
   if (row.file.starts_with("temp")) return !is_no_reading(Quantity::celsius, v, row.divisor, false);
   if (row.file.starts_with("time_to_") && v >= kUnknownSeconds) return false;
-  return !is_no_reading(Quantity::other, v, row.divisor, row.divisor == 1);
+  const bool has_sign = row.file.starts_with("current_") || row.file == "power_now" || row.file == "charge_counter";
+  return !is_no_reading(Quantity::other, v, row.divisor, !has_sign);
 }
 
 struct Reading {

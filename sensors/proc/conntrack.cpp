@@ -70,6 +70,8 @@ class Conntrack final : public Collector {
     std::uint64_t sums[kColumnsMost] = {};
     std::string_view rest = *text;
     take_line(rest);
+    // A sum without one CPU's row would look as if counters had started again.
+    if (is_blank(rest)) return malformed(stats_.path(), trim(*text), "a line of names and a row per CPU");
     while (!rest.empty()) {
       const auto line = take_line(rest);
       std::string_view words = line;

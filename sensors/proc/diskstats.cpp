@@ -8,6 +8,7 @@
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/row_memo.h"
 
@@ -60,8 +61,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_disk_ata_rotation_rate_rpm", MetricType::gauge, "ATA disk rotation rate in RPMs (0 for SSDs).", "device", "",
      kUdev},
 };
-constexpr std::size_t kColumns = 17;       // 11 before Linux 4.18, 15 before 5.5
-constexpr std::size_t kLeastColumns = 11;  // partitions had 4 before 2.6.25: passed over
+constexpr std::size_t kColumns = 17;  // 11 before Linux 4.18, 15 before 5.5
+constexpr std::size_t kLeastColumns = 11, kInFlight = 8;
+constexpr std::size_t kPartitionColumns = 4;  // before 2.6.25: passed over
 constexpr const MetricDesc &kInfo = kMetrics[17], &kFilesystem = kMetrics[18], &kMapper = kMetrics[19];
 
 // Sectors are 512 bytes whatever the disk says (Documentation/block/stat.rst), times are milliseconds.
@@ -155,7 +157,7 @@ class Diskstats final : public Collector {
     const auto text = file_.read();
     if (!text) return fail(text.error());
     disks_.start();
-    Result<> outcome;
+    LeftOut left_out;
     std::string_view rest = *text;
     std::string copy;  // made when a disk is new: its facts are read into the same buffer
     if (udev_moved) rest = copy = *text;
@@ -173,16 +175,16 @@ class Diskstats final : public Collector {
         }
         auto found = disk_of(numbers);
         if (!found) {
-          if (outcome) outcome = malformed(line);
+          left_out.add(malformed(line));
           continue;
         }
         disk = disks_.insert(line.substr(0, line.size() - numbers.size()), std::move(*found));
       } else if (udev_moved && !disk->ignored && (old || disk->udev.changed(udev_file(*disk), host_.clock()))) {
         if (auto again = line; auto found = disk_of(again)) *disk = std::move(*found);
       }
-      if (!disk->ignored && !emit(out, *disk, numbers) && outcome) outcome = malformed(line);
+      if (!disk->ignored && !emit(out, *disk, numbers)) left_out.add(malformed(line));
     }
-    return outcome;
+    return left_out.outcome();
   }
 
  private:
@@ -234,7 +236,7 @@ class Diskstats final : public Collector {
     }
     const bool whole_word = numbers.empty() || is_space(numbers.front());
     if (!whole_word || (count < kColumns && !trim(numbers).empty())) return false;
-    if (count < kLeastColumns) return true;
+    if (count < kLeastColumns) return count == kPartitionColumns;
 
     const auto& p = disk.property;
     // The serial printed on the disk's label, else what the bus said, else (virtio) the made-up one.
@@ -243,7 +245,10 @@ class Diskstats final : public Collector {
                                                     : p[kSerial];
     out.set(kInfo, 1, disk.name, disk.major, disk.minor, p[kPath], p[kWwn], p[kModel], serial, p[kRevision],
             disk.rotational ? "1" : "0");
-    for (std::size_t i = 0; i < count; ++i) out.set(kMetrics[i], values[i], disk.name);
+    // In flight is a difference of counters of all CPUs: -1 while they are read one after the other.
+    constexpr double kMinusOne = 4294967295;
+    for (std::size_t i = 0; i < count; ++i)
+      if (i != kInFlight || values[i] != kMinusOne) out.set(kMetrics[i], values[i], disk.name);
     if (!p[kFsType].empty()) out.set(kFilesystem, 1, disk.name, p[kFsType], p[kFsUsage], p[kFsUuid], p[kFsVersion]);
     if (!p[kDmName].empty())
       out.set(kMapper, 1, disk.name, p[kDmName], p[kDmUuid], p[kDmVgName], p[kDmLvName], p[kDmLvLayer]);

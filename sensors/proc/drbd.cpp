@@ -97,10 +97,32 @@ class Drbd final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return absent_when_gone(text.error());
+    if (is_blank(*text)) return malformed(file_.path(), "", "a line 'version: ...'");
     device_ = "unknown";
     LeftOut left_out;
     std::string_view rest = *text;
-    for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
+    while (!rest.empty()) {
+      const auto line = take_line(rest);
+      std::string_view words = line;
+      // A device begins here, whatever it is called: what follows is not the one's before.
+      if (line.find(" cs:") != line.npos) {
+        auto number = take_word(words);
+        if (number.ends_with(':')) number.remove_suffix(1);
+        if (parse_u64(number)) {
+          device_.assign("drbd").append(number);
+        } else {
+          device_.clear();
+          left_out.add(malformed(file_.path(), line, "'number: cs:state'"));
+        }
+      }
+      if (!device_.empty()) collect_line(words, left_out, out);
+    }
+    return left_out.outcome();
+  }
+
+ private:
+  void collect_line(std::string_view words, LeftOut& left_out, BatchWriter& out) {
+    for (auto word = take_word(words); !word.empty(); word = take_word(words)) {
       if (word.find(':') == word.npos || word.find(':') != word.rfind(':')) continue;
       std::string_view value = word;
       const auto key = take_until(value, ':');
@@ -108,10 +130,7 @@ class Drbd final : public Collector {
       else if (key == "cs") out.set(kConnected, value == "Connected", device_);
       else if (!emit(key, value, out)) left_out.add(malformed(file_.path(), word, "a number"));
     }
-    return left_out.outcome();
   }
-
- private:
   // False: it should have been a number.
   bool emit(std::string_view key, std::string_view value, BatchWriter& out) {
     for (const auto& number : kNumbers) {
@@ -129,7 +148,7 @@ class Drbd final : public Collector {
   }
 
   KernelFile file_;
-  std::string device_;  // at hand; kept for its memory
+  std::string device_;  // at hand; empty: one whose number cannot be read
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Drbd>(host); }

@@ -7,6 +7,7 @@
 #include "core/text/scan.h"
 #include "sensors/read/cpu_header.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
 
 namespace vitald {
@@ -43,8 +44,11 @@ class Interrupts final : public Collector {
     const auto names = header_.cpus();
     const std::size_t cpus = names.size();
     counts_.resize(cpus);
+    LeftOut left_out;
     for (std::size_t row = 0; !rest.empty();) {
-      std::string_view line = take_line(rest);
+      const auto whole = take_line(rest);
+      if (trim(whole).empty()) continue;
+      std::string_view line = whole;
       const auto name = trim(take_until(line, ':'));
       std::size_t n = 0;
       for (; n < cpus; ++n) {
@@ -52,15 +56,21 @@ class Interrupts final : public Collector {
         if (!count) break;
         counts_[n] = *count;
       }
+      const bool torn = !line.empty() && !is_blank(line.front());
       line = trim(line);
-      if (n < cpus || line.empty()) continue;
+      // A number more than CPUs: nobody knows whose they are.
+      const auto behind = line.substr(0, line.find_first_of(" \t"));
+      if (n < cpus || torn || line.empty() || parse_u64(behind)) {
+        if (n != 1 || !line.empty()) left_out.add(malformed(file_.path(), whole, "a number per CPU and what it is"));
+        continue;
+      }
       const Source& source = source_of(row++, name, line);
       if (source.ignored) continue;
       for (std::size_t cpu = 0; cpu < cpus; ++cpu)
         if (zeros_ || counts_[cpu] != 0)
           out.set(kInterrupts, static_cast<double>(counts_[cpu]), names[cpu], source.name, source.info, source.devices);
     }
-    return {};
+    return left_out.outcome();
   }
 
  private:

@@ -105,14 +105,17 @@ class Ipvs final : public Collector {
     take_line(rest);
     const auto line = take_line(rest);
     std::string_view words = line;
-    std::uint64_t totals[kTotals];
-    for (auto& total : totals) {
-      const auto n = parse_int<std::uint64_t>(take_word(words), 16);
-      if (!n) return malformed(stats_.path(), line, "five hexadecimal numbers in the third line");
-      total = *n;
+    LeftOut left_out;
+    std::string_view numbers[kTotals];
+    for (auto& number : numbers) number = take_word(words);
+    // With one more or less nobody knows which is which.
+    if (numbers[kTotals - 1].empty() || !trim(words).empty())
+      return malformed(stats_.path(), line, "five hexadecimal numbers in the third line");
+    for (std::size_t i = 0; i < kTotals; ++i) {
+      if (const auto n = parse_int<std::uint64_t>(numbers[i], 16)) out.set(kMetrics[i], static_cast<double>(*n));
+      else left_out.add(malformed(stats_.path(), line, "five hexadecimal numbers in the third line"));
     }
-    for (std::size_t i = 0; i < kTotals; ++i) out.set(kMetrics[i], static_cast<double>(totals[i]));
-    return {};
+    return left_out.outcome();
   }
 
   // "TCP  0A010207:1F90 wlc", "FWM  10002000 wlc", and below each
@@ -145,6 +148,10 @@ class Ipvs final : public Collector {
         const auto weight = take_u64(words), active = take_u64(words), inactive = take_u64(words);
         good = weight && active && inactive && parse_endpoint(second, now[kRemoteAddress], now[kRemotePort]);
         if (good && inside) add(now, *weight, *active, *inactive);
+      } else if (!line.empty() && !is_blank(line.front())) {
+        // A service that is none of these, or one of the two lines of headings. What follows is not the one's before.
+        inside = false;
+        good = first == "IP" || first == "Prot";
       }
       if (!good) left_out.add(malformed(backends_file_.path(), line, "a service or a backend"));
     }

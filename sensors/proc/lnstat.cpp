@@ -43,6 +43,10 @@ class Lnstat final : public Collector {
         if (text.error().kind != Errc::gone) left_out.add(text.error());
         continue;
       }
+      if (is_blank(*text)) {
+        left_out.add(malformed(table.file.path(), "", "a line of names and a row per CPU"));
+        continue;
+      }
       std::string_view rest = *text;
       const auto header = take_line(rest);
       for (std::size_t row = 0; !rest.empty(); ++row) {

@@ -47,17 +47,21 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
   array.name = take_word(words);
   if (take_word(words) != ":") return std::nullopt;
   array.activity = take_word(words);
+  // "active (auto-read-only) raid1": what it is called, and its disks, may have such words in them.
+  auto level = take_word(words);
+  while (level.starts_with('(')) level = take_word(words);
   array.failed = static_cast<std::int64_t>(count(device, "(F)"));
   array.spare = static_cast<std::int64_t>(count(device, "(S)"));
   const auto blocks = parse_i64(take_word(status));
   if (!blocks || array.activity.empty()) return std::nullopt;
   array.blocks = *blocks;
   array.synced = *blocks;
-  if (contains(device, "raid0") || contains(device, "linear")) {  // no redundancy: all or none
+  const bool inactive = array.activity == "inactive";          // then there is no level
+  if (!inactive && (level == "raid0" || level == "linear")) {  // no redundancy: all or none
     array.active = array.required = static_cast<std::int64_t>(count(device, "["));
     return array;
   }
-  if (contains(device, "inactive")) return array;
+  if (inactive) return array;
   // The last "[8/8]" before "[UUUUUUUU]".
   for (auto at = status.rfind('['); at != status.npos && at > 0; at = status.rfind('[', at - 1)) {
     std::string_view inner = status.substr(at + 1);

@@ -167,7 +167,7 @@ constexpr std::size_t kCongestionWait = 18;  // always 0 since 2.6.27, not expor
 static_assert(kEvents + kEventCount - 1 == std::size(kMetrics));
 // Numbers of an "xprt: tcp" line (xs_tcp_print_stats, net/sunrpc/xprtsock.c) that are exported.
 constexpr std::size_t kTransportColumns[] = {1, 2, 4, 5, 6, 7, 9, 10, 11, 12};
-constexpr std::size_t kTcpNumbers = 13;
+constexpr std::size_t kLeastNumbers = 10;  // of TCP; statvers 1.1 (Linux 3.5) has three more
 static_assert(kTransport + std::size(kTransportColumns) == kOperation);
 constexpr std::size_t kFirstMilliseconds = 5;  // of an operation's numbers: queue, response, request
 
@@ -198,10 +198,11 @@ class Mountstats final : public Collector {
   // "device 10.0.0.1:/export/a mounted on /mnt/a with fstype nfs4 statvers=1.1", the lines of that
   // mount, and an empty line
   Result<> collect(BatchWriter& out) override {
-    if (auto read = read_addresses(); !read) return read;
+    LeftOut left_out;
+    left_out.add(read_addresses());  // without them the label is empty, as for a mount that came since
     const auto text = stats_.read();
     if (!text) return fail(text.error());
-    LeftOut left_out;
+    if (is_blank(*text)) left_out.add(malformed(stats_.path(), "", "lines of mounts"));
     seen_.clear();
     std::string_view rest = *text;
     while (!rest.empty()) {
@@ -228,9 +229,9 @@ class Mountstats final : public Collector {
   // "158 21 0:42 / /mnt/a rw shared:138 - nfs4 10.0.0.1:/export/a rw,...,addr=10.0.0.1"
   // What is mounted where finds it again: a mount that came between the two reads moves all places behind it.
   Result<> read_addresses() {
+    addresses_.clear();
     const auto text = info_.read();
     if (!text) return fail(text.error());
-    addresses_.clear();
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = take_line(rest);
       const auto dash = line.find(" - nfs");
@@ -328,19 +329,21 @@ class Mountstats final : public Collector {
         const auto name = take_word(words);
         const auto count = take_numbers(words, n);
         ++transport;
-        if (!count) {
-          bad(line, "numbers");
+        if (!count || *count < (name == "udp" ? kLeastNumbers - 3 : kLeastNumbers)) {
+          bad(line, "more numbers");
           continue;
         }
         // UDP has no connection: its third number is tcp's sixth. RDMA has other ones from the eleventh on.
+        std::size_t known = *count;
         if (name == "udp") {
           std::copy_backward(n.begin() + 2, n.end() - 3, n.end());
           std::fill_n(n.begin() + 2, 3, 0);
+          known += 3;
         } else if (name == "rdma") {
-          std::fill_n(n.begin() + 10, kTcpNumbers - 10, 0);
+          known = kLeastNumbers;
         }
         n[kIdleSeconds] %= kExact;
-        for (std::size_t i = 0; i < std::size(kTransportColumns); ++i)
+        for (std::size_t i = 0; i < std::size(kTransportColumns) && kTransportColumns[i] < known; ++i)
           out.set(kMetrics[kTransport + i], static_cast<double>(n[kTransportColumns[i]]), m.device, protocol, m.address,
                   Decimal(transport - 1));
       }

@@ -77,6 +77,7 @@ class Netstat final : public Collector {
   Result<> collect_table(Table& table, BatchWriter& out) {
     const auto text = table.file.read();
     if (!text) return fail(text.error());
+    if (vitald::is_blank(*text)) return malformed(table.file.path(), "", "lines of names and numbers");
     std::string_view rest = *text;
     LeftOut left_out;
     for (std::size_t row = 0; !rest.empty(); ++row) {

@@ -119,6 +119,7 @@ class Os final : public Collector {
       known_ = nullptr;
       const auto text = read_kernel_file(file.path);
       if (!text) return fail(text.error());
+      if (is_blank(*text)) return malformed(file.path, "", "lines KEY=value");
       parse(*text);
       known_ = &file;
       return {};

@@ -62,6 +62,7 @@ class Sockstat final : public Collector {
   Result<> collect(SharedFile& file, BatchWriter& out) {
     const auto text = file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
+    if (is_blank(*text)) return malformed(file.path(), "", "lines of sockets");
     LeftOut left_out;
     std::string_view rest = *text;
     while (!rest.empty()) {

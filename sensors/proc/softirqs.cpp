@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <string_view>
+#include <vector>
+
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -32,20 +35,23 @@ class Softirqs final : public Collector {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto type = trim(take_until(words, ':'));
-      for (std::size_t i = 0; !trim(words).empty(); ++i) {
-        const auto n = take_u64(words);
-        if (!n || i >= names.size()) {
-          left_out.add(malformed(file_.path(), line, "a number per CPU"));
-          break;
-        }
-        out.set(kSoftirqs, static_cast<double>(*n), names[i], type);
+      words_.clear();
+      for (auto word = take_word(words); !word.empty(); word = take_word(words)) words_.push_back(word);
+      // With one more or less nobody knows whose they are.
+      bool good = words_.size() == names.size() && !type.empty();
+      for (std::size_t i = 0; i < names.size() && words_.size() == names.size() && !type.empty(); ++i) {
+        const auto n = parse_u64(words_[i]);
+        if (n) out.set(kSoftirqs, static_cast<double>(*n), names[i], type);
+        good = good && n;
       }
+      if (!good) left_out.add(malformed(file_.path(), line, "a number per CPU"));
     }
     return left_out.outcome();
   }
 
  private:
   CpuHeader header_;
+  std::vector<std::string_view> words_;  // of the row at hand; kept for its memory
   KernelFile file_;
 };
 

@@ -69,7 +69,8 @@ class Softnet final : public Collector {
       // Since 5.14 the row names its CPU; before, rows of offline CPUs are simply missing (softnet_get_online).
       const std::uint64_t place = row < online.size() ? online[row] : row;
       const Decimal cpu(count > kCpuColumn ? columns[kCpuColumn] : place);
-      for (const auto& column : kColumns) out.set(kMetrics[column.family], columns[column.at], cpu);
+      for (const auto& column : kColumns)
+        if (column.at < count || column.at == kBacklogColumn) out.set(kMetrics[column.family], columns[column.at], cpu);
     }
     return left_out.outcome();
   }

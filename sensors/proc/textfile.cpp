@@ -107,6 +107,7 @@ class Textfile final : public Collector {
         for (const auto& name : *names) {
           if (!name.ends_with(".prom")) continue;
           auto path = (std::filesystem::path(directory) / name).lexically_normal().string();
+          if (std::ranges::find(order, path) != order.end()) continue;  // a folder that two patterns match
           changed |= refresh(path);
           order.push_back(std::move(path));
         }

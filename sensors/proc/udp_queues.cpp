@@ -64,6 +64,7 @@ class UdpQueues final : public Collector {
     const auto text = file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     any = true;
+    if (is_blank(*text)) return malformed(file.path(), "", "a line of names");
     std::uint64_t tx_bytes = 0, rx_bytes = 0;
     std::string_view rest = *text;
     take_line(rest);

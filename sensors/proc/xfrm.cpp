@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <optional>
+
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -89,20 +91,19 @@ constexpr Row kRows[] = {
      {"node_xfrm_acquire_error_packets_total", counter, "State hasn’t been fully acquired before use", "", "",
       "/proc/net/xfrm_stat"}},
 };
-constexpr double kUnread = -1;  // of a row that is there and has no number
 constexpr auto kFamilies = families_of(kRows);
 
 class Xfrm final : public Collector {
  public:
   explicit Xfrm(const Host& host) : file_(host.procfs("net/xfrm_stat")) {}
 
-  // "XfrmInError             	1": net/xfrm/xfrm_proc.c; a row this kernel does not have counts as 0
+  // "XfrmInError             	1": net/xfrm/xfrm_proc.c
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
     if (is_blank(*text)) return malformed(file_.path(), "", "a name and a number");
     LeftOut left_out;
-    double values[std::size(kRows)] = {};
+    std::optional<double> values[std::size(kRows)];  // older kernels lack some
     std::string_view rest = *text;
     std::size_t next = 0;  // the rows come in our order, apart from those that newer kernels added
     while (!rest.empty()) {
@@ -112,8 +113,6 @@ class Xfrm final : public Collector {
       const auto n = take_u64(words);
       if (key.empty() || !n) {
         left_out.add(malformed(file_.path(), line, "a name and a number"));
-        for (std::size_t i = 0; i < std::size(kRows); ++i)
-          if (kRows[i].key == key) values[i] = kUnread;
         continue;
       }
       for (std::size_t i = 0; i < std::size(kRows); ++i) {
@@ -125,7 +124,7 @@ class Xfrm final : public Collector {
       }
     }
     for (std::size_t i = 0; i < std::size(kRows); ++i)
-      if (values[i] != kUnread) out.set(kRows[i].desc, values[i]);
+      if (values[i]) out.set(kRows[i].desc, *values[i]);
     return left_out.outcome();
   }
 

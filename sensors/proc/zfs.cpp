@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
 #include <string>
 #include <vector>
 
@@ -68,11 +69,14 @@ class Zfs final : public Collector {
       left_out.add(collect_misc(kFiles[i].subsystem, kFiles[i].file, files_[i], out));
     for (auto& [name, pool] : pools_.items()) {
       // Files lie beside the pools' folders; a pool that is exported takes its files away.
-      if (auto listed = pool.objsets.refresh(); !listed) continue;
+      if (auto listed = pool.objsets.refresh(); !listed) {
+        if (listed.error().err != ENOTDIR && listed.error().kind != Errc::gone) left_out.add(listed);
+        continue;
+      }
       left_out.add(collect_io(name, pool.io, out));
       for (auto& [file, objset] : pool.objsets.items())
         if (file.starts_with("objset-")) left_out.add(collect_objset(name, objset, out));
-      collect_state(name, pool.state, out);
+      left_out.add(collect_state(name, pool.state, out));
     }
     return left_out.outcome();
   }
@@ -89,7 +93,8 @@ class Zfs final : public Collector {
   // "name                            type data", then "hits                            4    7565574"
   Result<> collect_misc(std::string_view subsystem, std::string_view group, Kstat& kstat, BatchWriter& out) {
     const auto text = kstat.file.read();
-    if (!text) return {};  // which of them there are depends on the version of ZFS
+    // Which of them there are depends on the version of ZFS.
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text;
     if (!skip_header(rest)) return malformed(kstat.file.path(), first_line(*text), "a line 'name type data'");
     LeftOut left_out;
@@ -121,7 +126,8 @@ class Zfs final : public Collector {
   // "nread    nwritten reads    writes   wtime ...", below it as many numbers
   Result<> collect_io(std::string_view pool, Kstat& io, BatchWriter& out) {
     const auto text = io.file.read();
-    if (!text) return {};  // gone since OpenZFS 2.1
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());  // gone since OpenZFS 2.1
+    LeftOut left_out;
     std::string_view rest = *text, names;
     while (!rest.empty()) {
       auto line = take_line(rest);
@@ -134,18 +140,21 @@ class Zfs final : public Collector {
       std::size_t row = 0;
       for (auto field = take_word(left); !field.empty(); field = take_word(left)) {
         const auto value = take_u64(line);
-        if (!value) return malformed(io.file.path(), names, "as many numbers below as names");
+        if (!value) {
+          left_out.add(malformed(io.file.path(), names, "as many numbers below as names"));
+          break;
+        }
         const auto* desc = io.families.at(row++, field, [&] { return family("node_zfs_zpool", "io", field, "zpool"); });
         if (desc) out.set(*desc, static_cast<double>(*value), pool);
       }
     }
-    return {};
+    return left_out.outcome();
   }
 
   // "dataset_name                    7    pool/dataset with blanks", "writes  4  0", ...
   Result<> collect_objset(std::string_view pool, Kstat& objset, BatchWriter& out) {
     const auto text = objset.file.read();
-    if (!text) return {};
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text, dataset;
     if (!skip_header(rest)) return malformed(objset.file.path(), first_line(*text), "a line 'name type data'");
     LeftOut left_out;
@@ -160,6 +169,11 @@ class Zfs final : public Collector {
         continue;
       }
       if (type != "4") continue;
+      // Without its name it would pass for another dataset that has lost its own.
+      if (dataset.empty()) {
+        left_out.add(malformed(objset.file.path(), line, "a line 'dataset_name' before it"));
+        break;
+      }
       const auto value = take_u64(words);
       if (!value) {
         left_out.add(malformed(objset.file.path(), line, "a number"));
@@ -173,14 +187,16 @@ class Zfs final : public Collector {
   }
 
   // "ONLINE"
-  static void collect_state(std::string_view pool, KernelFile& file, BatchWriter& out) {
+  static Result<> collect_state(std::string_view pool, KernelFile& file, BatchWriter& out) {
     const auto text = file.read();
-    if (!text) return;
+    if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());
     std::string_view rest = *text;
-    std::string state(take_line(rest));
+    std::string state(trim(take_line(rest)));
+    if (state.empty()) return malformed(file.path(), "", "a state");
     for (auto& c : state)
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     for (const auto name : kStates) out.set(kState, name == state, pool, name);
+    return {};
   }
 
   std::vector<Kstat> files_;

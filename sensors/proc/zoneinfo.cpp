@@ -129,7 +129,7 @@ class Zoneinfo final : public Collector {
       std::string_view words = line;
       const auto key = take_word(words);
       if (line.starts_with("Node ")) {
-        if (!node.empty()) emit(node, zone, values, protection, out);
+        if (!node.empty()) left_out.add(emit(node, zone, values, protection, out));
         values = {};
         protection = {};
         auto number = take_word(words);
@@ -147,7 +147,7 @@ class Zoneinfo final : public Collector {
         else left_out.add(malformed(file_.path(), line, "a number"));
       }
     }
-    if (!node.empty()) emit(node, zone, values, protection, out);
+    if (!node.empty()) left_out.add(emit(node, zone, values, protection, out));
     return left_out.outcome();
   }
 
@@ -161,9 +161,10 @@ class Zoneinfo final : public Collector {
     return std::size(kRows);
   }
 
-  void emit(std::string_view node, std::string_view zone,
-            std::span<const std::optional<std::int64_t>, std::size(kRows)> values, std::string_view protection,
-            BatchWriter& out) {
+  Result<> emit(std::string_view node, std::string_view zone,
+                std::span<const std::optional<std::int64_t>, std::size(kRows)> values, std::string_view protection,
+                BatchWriter& out) {
+    const auto all = protection;
     for (std::size_t i = 0; i < std::size(kRows); ++i)
       if (values[i]) out.set(kRows[i].desc, static_cast<double>(*values[i]), node, zone);
     take_prefix(protection, "(");
@@ -171,7 +172,7 @@ class Zoneinfo final : public Collector {
       auto item = trim(take_until(protection, ','));
       if (item.ends_with(')')) item.remove_suffix(1);
       const auto n = parse_i64(item);
-      if (!n) return;
+      if (!n) return malformed(file_.path(), all, "protection: and numbers");
       if (i == protections_.size()) {
         const auto number = std::to_string(i);
         protections_.push_back(&pool_->get("node_zoneinfo_protection_" + number, gauge,
@@ -179,6 +180,7 @@ class Zoneinfo final : public Collector {
       }
       out.set(*protections_[i], static_cast<double>(*n), node, zone);
     }
+    return {};
   }
 
   KernelFile file_;

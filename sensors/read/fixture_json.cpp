@@ -10,9 +10,9 @@
 
 namespace vitald {
 
-double FixtureItem::number(std::string_view key) const {
+std::optional<double> FixtureItem::known_number(std::string_view key) const {
   const auto at = fields.find(key);
-  return at == fields.end() ? 0 : parse_double(at->second).value_or(0);
+  return at == fields.end() ? std::nullopt : parse_double(at->second);
 }
 
 std::string FixtureItem::text(std::string_view key) const {

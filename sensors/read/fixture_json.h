@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,8 +16,9 @@ namespace vitald {
 class FixtureItem {
  public:
   // 0 and empty when it is not there.
-  [[nodiscard]] double number(std::string_view key) const;
+  [[nodiscard]] double number(std::string_view key) const { return known_number(key).value_or(0); }
   [[nodiscard]] std::string text(std::string_view key) const;
+  [[nodiscard]] std::optional<double> known_number(std::string_view key) const;
 
   std::map<std::string, std::string, std::less<>> fields;
 };

@@ -21,7 +21,8 @@
 namespace vitald {
 namespace {
 
-// struct linux_dirent64 (include/linux/dirent.h), which glibc knows as dirent64.
+// struct linux_dirent64 (include/linux/dirent.h), which glibc knows as dirent64. Each name with its inode's number
+// before it: one that went and came between two looks has another.
 Result<> append_names(int fd, std::string& names) {
   alignas(dirent64) char buf[8192];
   for (;;) {
@@ -33,7 +34,10 @@ Result<> append_names(int fd, std::string& names) {
       unsigned short size;
       std::memcpy(&size, entry + offsetof(dirent64, d_reclen), sizeof size);
       const std::string_view name = entry + offsetof(dirent64, d_name);
-      if (name != "." && name != "..") names.append(name).push_back('\0');
+      if (name != "." && name != "..") {
+        names.append(entry + offsetof(dirent64, d_ino), sizeof(dirent64::d_ino));
+        names.append(name).push_back('\0');
+      }
       at += size;
     }
   }
@@ -125,6 +129,7 @@ Result<bool> KernelDir::refresh() {
   } else {
     error_ = changed.error();
     names_.clear();
+    inodes_.clear();
     listing_.clear();
   }
   return changed;
@@ -150,9 +155,25 @@ Result<bool> KernelDir::list() {
   }
   if (now == listing_) return false;
   listing_ = now;
+  struct Found {
+    std::string_view name;
+    std::uint64_t inode;
+  };
+  std::vector<Found> found;
+  for (std::string_view rest = listing_; !rest.empty();) {
+    std::uint64_t inode;
+    static_assert(sizeof inode == sizeof(dirent64::d_ino));
+    std::memcpy(&inode, rest.data(), sizeof inode);
+    rest.remove_prefix(sizeof inode);
+    found.push_back({take_until(rest, '\0'), inode});
+  }
+  std::ranges::sort(found, {}, &Found::name);
   names_.clear();
-  for (std::string_view rest = listing_; !rest.empty();) names_.emplace_back(take_until(rest, '\0'));
-  std::ranges::sort(names_);
+  inodes_.clear();
+  for (const auto& entry : found) {
+    names_.emplace_back(entry.name);
+    inodes_.push_back(entry.inode);
+  }
   return true;
 }
 
@@ -180,14 +201,28 @@ std::optional<std::uint64_t> Attribute::u64() {
 }
 
 std::optional<double> Attribute::number() {
-  auto rest = text();
-  if (!rest) return std::nullopt;
-  if (rest->starts_with('-')) {
-    const auto n = parse_i64(*rest);
-    return n ? std::optional(static_cast<double>(*n)) : std::nullopt;
+  bad_.reset();
+  const auto found = text();
+  if (!found) return std::nullopt;
+  auto rest = *found;
+  std::optional<double> number;
+  if (rest.starts_with('-')) {
+    if (const auto n = parse_i64(rest)) number = static_cast<double>(*n);
+  } else {
+    const auto n = take_prefix(rest, "0x") ? parse_int<std::uint64_t>(rest, 16) : parse_u64(rest);
+    if (n) number = static_cast<double>(*n);
   }
-  const auto n = take_prefix(*rest, "0x") ? parse_int<std::uint64_t>(*rest, 16) : parse_u64(*rest);
-  return n ? std::optional(static_cast<double>(*n)) : std::nullopt;
+  if (!number && !found->starts_with("N/A")) bad_.emplace(*found);
+  return number;
+}
+
+std::optional<Error> Attribute::no_number() const {
+  if (bad_) return malformed(path(), *bad_, "a number").value();
+  if (!error_) return std::nullopt;
+  constexpr int kNotSupported = 524;  // ENOTSUPP, the kernel's own
+  for (const int none : {EINVAL, ENODATA, EOPNOTSUPP, ENODEV, ENXIO, EAGAIN, EBUSY, ENETDOWN, kNotSupported})
+    if (error_->err == none) return std::nullopt;
+  return error_;
 }
 
 std::optional<std::int64_t> Attribute::i64() {

@@ -61,10 +61,12 @@ class KernelDir {
  public:
   explicit KernelDir(std::string path) : path_(std::move(path)), watch_(path_) {}
 
-  // True when the names are others than last time. Errors: gone (there is no such folder; names() is empty),
-  // denied, io.
+  // True when the names are others than last time, or one of them is another folder or link. Errors: gone (there is no
+  // such folder; names() is empty), denied, io.
   Result<bool> refresh();
   [[nodiscard]] std::span<const std::string> names() const { return names_; }  // sorted bytewise
+  // Of each name. A device that was plugged out and in is another one, though it is called the same.
+  [[nodiscard]] std::span<const std::uint64_t> inodes() const { return inodes_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string file(std::string_view name) const;
 
@@ -75,8 +77,9 @@ class KernelDir {
   std::optional<Error> error_;  // of the last listing
   Fd fd_;
   MountsSince mounts_;
-  std::string listing_;  // the names as the kernel gave them, each with its NUL
+  std::string listing_;  // the names as the kernel gave them, each with its inode's number before it and a NUL behind
   std::vector<std::string> names_;
+  std::vector<std::uint64_t> inodes_;
 };
 
 // The items of a folder, each with what its collector keeps for it (`T(const std::string& path)`). With a prefix
@@ -92,18 +95,26 @@ class KernelItems {
     changed_ = changed.value_or(true);
     if (!changed) {
       items_.clear();
+      inodes_.clear();
       return fail(changed.error());
     }
     if (!*changed) return {};
     std::vector<Item> now;
+    std::vector<std::uint64_t> inodes;
     auto old = items_.begin();  // both are sorted
-    for (const auto& name : dir_.names()) {
+    for (std::size_t i = 0; i < dir_.names().size(); ++i) {
+      const auto& name = dir_.names()[i];
+      const auto inode = dir_.inodes()[i];
       if (!name.starts_with(prefix_)) continue;
       while (old != items_.end() && old->name < name) ++old;
-      if (old != items_.end() && old->name == name) now.push_back(std::move(*old++));
+      const bool same =
+          old != items_.end() && old->name == name && inodes_[static_cast<std::size_t>(old - items_.begin())] == inode;
+      if (same) now.push_back(std::move(*old++));
       else now.push_back({name, T(dir_.file(name))});
+      inodes.push_back(inode);
     }
     items_ = std::move(now);
+    inodes_ = std::move(inodes);
     return {};
   }
   // Whether an item came or went in the last refresh().
@@ -120,6 +131,7 @@ class KernelItems {
   KernelDir dir_;
   std::string_view prefix_;
   std::vector<Item> items_;
+  std::vector<std::uint64_t> inodes_;  // beside items_
   bool changed_ = false;
 };
 
@@ -139,12 +151,16 @@ class Attribute {
   // Why the last of these gave nothing, where the file is there: it cannot be read (EINVAL, EACCES). Null: there is no
   // such file, or it could be read.
   [[nodiscard]] const Error* unreadable() const { return error_ ? &*error_ : nullptr; }
+  // The same where somebody should know: not of a device that has no such thing, or not now (EINVAL, ENODATA), but of
+  // what may not be read, and of a text that should have been a number.
+  [[nodiscard]] std::optional<Error> no_number() const;
   [[nodiscard]] const std::string& path() const { return file_.path(); }
 
  private:
   KernelFile file_;
   std::int64_t missing_until_ns_ = 0;
   std::optional<Error> error_;
+  std::optional<std::string> bad_;  // the text of the last number(), when it was none
 };
 
 // One number of a device and the family it becomes.
@@ -154,8 +170,8 @@ struct AttributeRow {
   double factor = 1;  // base units per unit of the file
 };
 
-// The numbers of one device, in the order of the rows. What the device lacks, or what is no number
-// ("N/A (no PMA)"), is not emitted.
+// The numbers of one device, in the order of the rows. What the device lacks, or says to be none ("N/A (no PMA)"), is
+// not emitted; what cannot be read or is no number is a problem too.
 class AttributeTable {
  public:
   AttributeTable(const std::string& folder, std::span<const AttributeRow> rows) : rows_(rows) {

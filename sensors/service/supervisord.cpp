@@ -10,12 +10,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "core/clock.h"
 #include "core/collector.h"
 #include "core/os/fd.h"
 #include "core/text/scan.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -206,7 +208,7 @@ std::string unescape(std::string_view text) {
 
 struct Process {
   std::string name, group;
-  std::int64_t state = 0, exit_status = 0, start = 0;
+  std::optional<std::int64_t> state, exit_status, start;
 };
 
 // <member><name>state</name><value><int>20</int></value></member> within a <struct> per process. Calls
@@ -231,7 +233,7 @@ bool parse_processes(std::string_view xml, const std::function<void(const Proces
       value = unescape(text);
     } else if (tag == "/value") {
       if (value.empty() && !trim(text).empty()) value = unescape(text);  // a string may go without <string>
-      const auto number = parse_i64(trim(value)).value_or(0);
+      const auto number = parse_i64(trim(value));
       if (member == "name") process.name = value;
       else if (member == "group") process.group = value;
       else if (member == "state") process.state = number;
@@ -256,17 +258,22 @@ class Supervisord final : public Collector {
     const auto answer = Connection(endpoint_).post(
         "<?xml version=\"1.0\"?><methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>");
     if (!answer) return fail(answer.error());
+    LeftOut left_out;
     const bool whole = parse_processes(*answer, [&](const Process& p) {
       enum { kStarting = 10, kRunning = 20, kStopping = 40 };  // the states with a process
+      if (p.name.empty() || !p.state) {
+        left_out.add({Errc::malformed, 0, fmt::format("{}: '{}': a name and a state expected", endpoint_.url, p.name)});
+        return;
+      }
       const bool up = p.state == kStarting || p.state == kRunning || p.state == kStopping;
-      out.set(kState, static_cast<double>(p.state), p.name, p.group);
-      out.set(kExit, static_cast<double>(p.exit_status), p.name, p.group);
+      out.set(kState, static_cast<double>(*p.state), p.name, p.group);
+      if (p.exit_status) out.set(kExit, static_cast<double>(*p.exit_status), p.name, p.group);
       out.set(kUp, up ? 1 : 0, p.name, p.group);
-      if (up) out.set(kStart, static_cast<double>(p.start), p.name, p.group);
+      if (up && p.start) out.set(kStart, static_cast<double>(*p.start), p.name, p.group);
     });
     if (!whole)
       return fail(Errc::malformed, fmt::format("{}: no list of processes: '{:.200}'", endpoint_.url, *answer));
-    return {};
+    return left_out.outcome();
   }
 
  private:

@@ -153,7 +153,7 @@ class Systemd final : public Collector {
     const auto version = bus_.text(kPath, kManager, "Version");
     std::string number;
     const bool known = version && RE2::PartialMatch(*version, number_, &number);
-    out.set(kMetrics[kVersion], known ? parse_double(number).value_or(0) : 0, known ? std::string_view(*version) : "");
+    if (const auto n = known ? parse_double(number) : std::nullopt) out.set(kMetrics[kVersion], *n, *version);
     const auto virtualization = bus_.text(kPath, kManager, "Virtualization");
     out.set(kMetrics[kVirtualization], 1,
             !virtualization           ? "unknown"

@@ -112,7 +112,7 @@ struct Filesystem {
 struct MountedDevice {
   std::string name, uuid;
   double size = 0, used = 0;
-  std::array<double, std::size(kErrors)> errors{};
+  std::optional<std::array<double, std::size(kErrors)>> errors;  // none of a device that is missing
 };
 struct Mounted {
   std::string uuid;
@@ -141,14 +141,15 @@ std::optional<Mounted> ask(const std::string& path) {
     btrfs_ioctl_get_dev_stats stats{};
     stats.devid = id;
     stats.nr_items = BTRFS_DEV_STAT_VALUES_MAX;
-    if (::ioctl(fd.get(), BTRFS_IOC_GET_DEV_STATS, &stats) != 0) return std::nullopt;
+    const bool counted = ::ioctl(fd.get(), BTRFS_IOC_GET_DEV_STATS, &stats) == 0;
     const std::string_view file(reinterpret_cast<const char*>(device.path));
     MountedDevice d;
     d.name = file.substr(file.rfind('/') == file.npos ? 0 : file.rfind('/') + 1);
     d.uuid = uuid_text(device.uuid);
     d.size = static_cast<double>(device.total_bytes);
     d.used = static_cast<double>(device.bytes_used);
-    for (std::size_t i = 0; i < d.errors.size(); ++i) d.errors[i] = static_cast<double>(stats.values[i]);
+    if (counted) d.errors.emplace();
+    for (std::size_t i = 0; counted && i < d.errors->size(); ++i) (*d.errors)[i] = static_cast<double>(stats.values[i]);
     mounted.devices.push_back(std::move(d));
   }
   return mounted;
@@ -188,7 +189,10 @@ class Btrfs final : public Collector {
       if (name.find('-') == name.npos) continue;  // "features"
       if (!any) ask_mounted();
       any = true;
-      uuid_ = fs.uuid.text().value_or(name);
+      // The folder's name is the one in the superblock; metadata_uuid is one that was set later (btrfstune -m).
+      uuid_ = fs.uuid.text().value_or("");
+      if (uuid_.empty()) uuid_ = name;
+      fsid_ = name;
       left_out.add(collect_filesystem(fs, out));
     }
     return left_out.outcome();
@@ -199,20 +203,28 @@ class Btrfs final : public Collector {
   void ask_mounted() {
     const auto text = mounts_.read();
     if (!text) return;  // not ours to read (hidepid): sysfs still has most
-    std::vector<std::string> points, sources;
+    struct Point {
+      std::string source, path;
+    };
+    std::vector<Point> points;
     for (std::string_view rest = *text; !rest.empty();) {
       std::string_view line = take_line(rest);
       const auto dash = line.find(" - btrfs ");
       if (dash == line.npos) continue;
       std::string_view source = line.substr(dash + 9);
       source = take_word(source);
-      if (std::ranges::find(sources, source) != sources.end()) continue;  // subvolumes of the same one
-      sources.emplace_back(source);
       for (int skipped = 0; skipped < 4; ++skipped) take_word(line);
-      points.push_back(unescape(take_word(line)));
+      points.push_back({std::string(source), unescape(take_word(line))});
     }
-    for (const auto& point : points)
-      if (auto mounted = ask(path_below_root(host_.roots().root, point))) mounted_.push_back(std::move(*mounted));
+    std::vector<std::string_view> answered;
+    for (const auto& [source, path] : points) {
+      // Subvolumes of the same one: the next is asked only where this one's mount is hidden from us.
+      if (std::ranges::find(answered, source) != answered.end()) continue;
+      auto mounted = ask(path_below_root(host_.roots().root, path));
+      if (!mounted) continue;
+      answered.push_back(source);
+      mounted_.push_back(std::move(*mounted));
+    }
   }
 
   Result<> collect_filesystem(Filesystem& fs, BatchWriter& out) {
@@ -221,8 +233,9 @@ class Btrfs final : public Collector {
     out.set(kMetrics[kInfo], 1, uuid_, fs.label.text().value_or(""));
     if (const auto n = fs.reserve.u64()) out.set(kMetrics[kReserve], static_cast<double>(*n), uuid_);
     left_out.add(collect_commits(fs, out));
-    for (std::size_t i = 0; i < std::size(kGroups); ++i) collect_group(kGroups[i], fs, fs.groups[i], out);
-    const auto mounted = std::ranges::find(mounted_, uuid_, &Mounted::uuid);
+    for (std::size_t i = 0; i < std::size(kGroups); ++i) collect_group(kGroups[i], fs, fs.groups[i], left_out, out);
+    auto mounted = std::ranges::find(mounted_, fsid_, &Mounted::uuid);
+    if (mounted == mounted_.end()) mounted = std::ranges::find(mounted_, uuid_, &Mounted::uuid);
     if (mounted != mounted_.end()) emit_devices(*mounted, out);
     else
       for (auto& [name, disk] : fs.disks.items()) {
@@ -241,6 +254,7 @@ class Btrfs final : public Collector {
     const auto text = fs.commits.read();
     if (!text && text.error().kind == Errc::gone) values.fill(0);  // so node_exporter has it before 6.0
     if (!text && text.error().kind != Errc::gone) return fail(text.error());
+    if (text && is_blank(*text)) return malformed(fs.commits.path(), "", "a name and a number");
     for (std::string_view rest = text ? *text : std::string_view(); !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
@@ -258,11 +272,17 @@ class Btrfs final : public Collector {
     return left_out.outcome();
   }
 
-  void collect_group(std::string_view type, Filesystem& fs, Group& group, BatchWriter& out) {
+  void collect_group(std::string_view type, Filesystem& fs, Group& group, LeftOut& left_out, BatchWriter& out) {
     if (const auto n = group.reserved.u64()) out.set(kMetrics[kReserved], static_cast<double>(*n), uuid_, type);
-    if (auto listed = group.profiles.refresh(); !listed) return;
+    else if (const auto* why = group.reserved.unreadable()) left_out.add(*why);
+    if (auto listed = group.profiles.refresh(); !listed) {
+      if (listed.error().kind != Errc::gone) left_out.add(listed);
+      return;
+    }
     for (auto& [mode, profile] : group.profiles.items()) {
       const auto total = profile.total.u64(), used = profile.used.u64();
+      for (const auto* file : {&profile.total, &profile.used})
+        if (const auto* why = file->unreadable()) left_out.add(*why);
       if (!total || !used) continue;
       out.set(kMetrics[kUsed], static_cast<double>(*used), uuid_, type, mode);
       out.set(kMetrics[kSize], static_cast<double>(*total), uuid_, type, mode);
@@ -276,8 +296,8 @@ class Btrfs final : public Collector {
       const Label labels[] = {{"uuid", uuid_}, {"device", d.name}, {"btrfs_dev_uuid", d.uuid}};
       out.set_labels(kMetrics[kDeviceSize], d.size, labels);
       out.set(kMetrics[kDeviceUnused], d.size - d.used, uuid_, d.name, d.uuid);
-      for (std::size_t i = 0; i < d.errors.size(); ++i)
-        out.set(kMetrics[kDeviceErrors], d.errors[i], uuid_, kErrors[i], d.name, d.uuid);
+      for (std::size_t i = 0; d.errors && i < d.errors->size(); ++i)
+        out.set(kMetrics[kDeviceErrors], (*d.errors)[i], uuid_, kErrors[i], d.name, d.uuid);
     }
   }
 
@@ -285,7 +305,7 @@ class Btrfs final : public Collector {
   KernelItems<Filesystem> filesystems_;
   KernelFile mounts_;
   std::vector<Mounted> mounted_;
-  std::string uuid_;  // of the filesystem at hand; kept for its memory
+  std::string uuid_, fsid_;  // of the filesystem at hand; kept for their memory
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Btrfs>(host); }

@@ -47,6 +47,10 @@ class CpuVulnerabilities final : public Collector {
         left_out.add(why ? *why : Error{Errc::io, 0, file.attribute.path() + ": cannot be read"});
         continue;
       }
+      if (text->empty()) {
+        left_out.add(malformed(file.attribute.path(), "", "a state"));
+        continue;
+      }
       std::string_view state = "unknown";
       std::string_view words = *text;
       for (const std::string_view known : {"not affected", "vulnerable", "mitigation", "unknown"}) {

@@ -27,25 +27,39 @@ constexpr std::string_view kFiles[] = {"bios_date",       "bios_release",      "
                                        "chassis_version", "product_family",    "product_name",    "product_serial",
                                        "product_sku",     "product_uuid",      "product_version", "sys_vendor"};
 
-// The firmware's tables do not change while the kernel runs: read once.
+// The firmware's tables do not change while the kernel runs, but who may read them does, and a container's /sys may be
+// mounted late: read once a minute.
 class Dmi final : public Collector {
  public:
-  explicit Dmi(const Host& host) {
-    for (const auto file : kFiles) {
-      const auto text = read_kernel_file(host.sysfs("class/dmi/id/" + std::string(file)));
-      // Serial numbers are for root alone; other files depend on the firmware.
-      if (text) texts_.emplace_back(file == "sys_vendor" ? "system_vendor" : file, trim(*text));
-    }
-    for (const auto& [name, value] : texts_) labels_.push_back({name, value});
-  }
+  explicit Dmi(const Host& host) : host_(host) {}
 
   Result<> collect(BatchWriter& out) override {
+    const auto now_ns = host_.clock().boot_ns();
+    if (labels_.empty() || now_ns - read_ns_ > kRereadNs) {
+      read_ns_ = now_ns;
+      read();
+    }
     if (labels_.empty()) return fail(Errc::absent, "/sys/class/dmi/id: nothing to read; this machine has no DMI");
     out.set_labels(kInfo, 1, labels_);
     return {};
   }
 
  private:
+  static constexpr std::int64_t kRereadNs = 60'000'000'000;
+
+  void read() {
+    texts_.clear();
+    labels_.clear();
+    for (const auto file : kFiles) {
+      const auto text = read_kernel_file(host_.sysfs("class/dmi/id/" + std::string(file)));
+      // Serial numbers are for root alone; other files depend on the firmware.
+      if (text) texts_.emplace_back(file == "sys_vendor" ? "system_vendor" : file, trim(*text));
+    }
+    for (const auto& [name, value] : texts_) labels_.push_back({name, value});
+  }
+
+  const Host& host_;
+  std::int64_t read_ns_ = 0;
   std::vector<std::pair<std::string, std::string>> texts_;
   std::vector<Label> labels_;
 };

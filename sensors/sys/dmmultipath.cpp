@@ -75,7 +75,10 @@ class Dmmultipath final : public Collector {
       out.set(kMetrics[kSize], static_cast<double>(*sectors) * kSectorBytes, name_, device);
     unsigned paths = 0, active = 0;
     // No folder: no paths.
-    if (auto listed = files.slaves.refresh(); listed)
+    if (auto listed = files.slaves.refresh(); !listed && listed.error().kind != Errc::gone) {
+      out.problem(listed.error());
+      return;
+    } else if (listed) {
       for (auto& [path, file] : files.slaves.items()) {
         const auto state = file.state.text();
         if (!state) {
@@ -86,6 +89,7 @@ class Dmmultipath final : public Collector {
         if (*state == "running" || *state == "live") ++active;
         out.set(kMetrics[kPathState], 1, name_, path, *state);
       }
+    }
     out.set(kMetrics[kPaths], paths, name_, device);
     out.set(kMetrics[kPathsActive], active, name_, device);
     out.set(kMetrics[kPathsFailed], paths - active, name_, device);

@@ -33,7 +33,8 @@ constexpr MetricDesc kMetrics[] = {
 enum Family { kChannelCe, kChannelUe, kCe, kCsrowCe, kCsrowUe, kUe, kDimmCe, kDimmUe };
 
 struct Channel {
-  std::string number, dimm;
+  std::string number;
+  Attribute dimm;  // set while the system runs: ras-mc-ctl --register-labels
   Attribute ce, ue;
 };
 // A csrow, or since Linux 3.6 a DIMM or rank, which newer drivers (skx, i10nm, ghes) have instead.
@@ -66,8 +67,7 @@ std::string_view number_after(std::string_view name, std::string_view prefix) {
 }
 
 // "CPU_SrcID#0_Ha#0_Chan#0_DIMM#0" -> "CPU_SrcID0_Ha0_Chan0_DIMM0"
-std::string dimm_label(const std::string& path) {
-  Attribute file(path);
+std::string dimm_label(Attribute& file) {
   const auto text = file.text();
   if (!text) return "unknown";
   std::string label;
@@ -138,8 +138,9 @@ class Edac final : public Collector {
     }
     if (*changed) find_channels(csrow);
     for (auto& c : csrow.channels) {
-      left_out.add(emit(c.ce, kChannelCe, out, mc, row, c.number, c.dimm));
-      if (const auto n = c.ue.u64()) out.set(kMetrics[kChannelUe], static_cast<double>(*n), mc, row, c.number, c.dimm);
+      const auto dimm = dimm_label(c.dimm);
+      left_out.add(emit(c.ce, kChannelCe, out, mc, row, c.number, dimm));
+      if (const auto n = c.ue.u64()) out.set(kMetrics[kChannelUe], static_cast<double>(*n), mc, row, c.number, dimm);
     }
   }
 
@@ -153,7 +154,7 @@ class Edac final : public Collector {
       if (!parse_u64(number) || rest != "ce_count") continue;
       const auto path = csrow.dir.file("ch" + number);
       csrow.channels.push_back(
-          {number, dimm_label(path + "_dimm_label"), Attribute(path + "_ce_count"), Attribute(path + "_ue_count")});
+          {number, Attribute(path + "_dimm_label"), Attribute(path + "_ce_count"), Attribute(path + "_ue_count")});
     }
   }
 

@@ -101,7 +101,7 @@ class Fibrechannel final : public Collector {
     for (std::size_t i = 0; i < std::size(kStatistics); ++i) {
       const auto n = down ? 0 : port.statistics[i].u64();
       // All ones: the driver does not count it (fc_host_statistics, include/scsi/scsi_transport_fc.h).
-      if (n && *n != UINT64_MAX) out.set(kMetrics[1 + i], static_cast<double>(*n), name);
+      if (n && *n != UINT64_MAX && *n != UINT32_MAX) out.set(kMetrics[1 + i], static_cast<double>(*n), name);
     }
   }
 

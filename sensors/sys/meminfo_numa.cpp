@@ -48,6 +48,7 @@ class MeminfoNuma final : public Collector {
   Result<> collect_meminfo(Node& node, std::string_view number, BatchWriter& out) {
     const auto text = node.meminfo.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(node.meminfo.path(), "", "'Node N NAME:' and a number, maybe of kB");
     LeftOut left_out;
     std::string_view rest = *text;
     for (std::size_t row = 0; !rest.empty();) {
@@ -79,6 +80,7 @@ class MeminfoNuma final : public Collector {
   Result<> collect_numastat(Node& node, std::string_view number, BatchWriter& out) {
     const auto text = node.numastat.read();
     if (!text) return fail(text.error());
+    if (is_blank(*text)) return malformed(node.numastat.path(), "", "a name and a number");
     LeftOut left_out;
     std::string_view rest = *text;
     for (std::size_t row = 0; !rest.empty();) {

@@ -5,6 +5,7 @@
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -44,10 +45,11 @@ struct Namespace {
   Attribute used, size, block, ana_state;
 };
 struct Device {
-  explicit Device(const std::string& path) : children(path) {
+  explicit Device(const std::string& path) : power(path + "/device"), children(path) {
     for (const auto f : kTexts) texts.emplace_back(path + "/" + std::string(f));
   }
   std::vector<Attribute> texts;
+  PowerState power;
   KernelItems<Namespace> children;
 };
 
@@ -72,7 +74,7 @@ class Nvme final : public Collector {
       out.set_values(kInfo, 1, labels);
       if (auto listed = device.children.refresh(); !listed) continue;  // unplugged since
       for (auto& [child, files] : device.children.items())
-        if (const auto id = namespace_id(child); !id.empty()) emit(name, id, files, out);
+        if (const auto id = namespace_id(child); !id.empty()) emit(name, id, files, device.power.asleep(), out);
     }
     return {};
   }
@@ -80,8 +82,10 @@ class Nvme final : public Collector {
  private:
   // Both sizes are in logical blocks for node_exporter, and so here; the kernel's `size` is in 512 bytes. `nuse`
   // is there since 6.8; without it node_exporter 1.12 says nothing about any NVMe device.
-  static void emit(std::string_view device, std::string_view id, Namespace& files, BatchWriter& out) {
-    const auto block = files.block.number(), size = files.size.number(), used = files.used.number();
+  // Reading that one asks the drive (nvme_ns_head_update_nuse, drivers/nvme/host/sysfs.c).
+  static void emit(std::string_view device, std::string_view id, Namespace& files, bool asleep, BatchWriter& out) {
+    const auto block = files.block.number(), size = files.size.number();
+    const auto used = asleep ? std::nullopt : files.used.number();
     out.set(kNamespaceInfo, 1, device, id, files.ana_state.text().value_or("unknown"));
     if (!block) return;
     if (size) {

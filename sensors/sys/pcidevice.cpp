@@ -163,11 +163,12 @@ class Pcidevice final : public Collector {
     const bool asleep = device.power.asleep();
     for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {
       if (asleep) break;
-      // "8.0 GT/s PCIe", "4"; "Unknown" and what is no PCIe link are -1
+      // "8.0 GT/s PCIe", "4"; "Unknown", and what is no PCIe link, have no number.
       auto text = device.files[family].text().value_or("");
-      const auto n = parse_double(take_word(text)).value_or(-1);
+      const auto number = parse_double(take_word(text));
+      if (!number) continue;
       const bool speed = family == kMaxSpeed || family == kSpeed;
-      out.set(kMetrics[family], speed && n >= 0 ? n * kTransfersPerGiga : n, info[0], info[1], info[2], info[3]);
+      out.set(kMetrics[family], speed ? *number * kTransfersPerGiga : *number, info[0], info[1], info[2], info[3]);
     }
     for (const auto family : {kD3cold, kAutoprobe, kNumvfs, kTotalvfs, kMsix})
       if (const auto n = device.files[family].u64())

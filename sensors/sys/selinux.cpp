@@ -7,6 +7,7 @@
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
+#include "sensors/read/left_out.h"
 
 namespace vitald {
 namespace {
@@ -21,9 +22,10 @@ constexpr MetricDesc kMetrics[] = {
 constexpr const MetricDesc &kEnabled = kMetrics[0], &kConfigMode = kMetrics[1], &kCurrentMode = kMetrics[2];
 enum Mode { kDisabled = -1, kPermissive = 0, kEnforcing = 1 };
 
-// "SELINUX=enforcing"
-Mode configured_mode(const std::string& path) {
+// "SELINUX=enforcing"; without the file it is disabled
+Result<Mode> configured_mode(const std::string& path) {
   const auto text = read_kernel_file(path);
+  if (!text && text.error().kind != Errc::gone) return fail(text.error());
   if (!text) return kDisabled;
   for (std::string_view rest = *text; !rest.empty();) {
     auto line = trim(take_line(rest));
@@ -46,17 +48,21 @@ class Selinux final : public Collector {
       return {};
     }
     const auto text = enforce_.read();
-    out.set(kEnabled, text.has_value());
-    if (!text) {
-      if (text.error().kind != Errc::gone) return fail(text.error());
+    const bool there = text || text.error().kind != Errc::gone;
+    out.set(kEnabled, there);
+    if (!there) {
       look_again_ns_ = now_ns + kLookAgainNs;
       return {};
     }
-    const auto enforcing = parse_u64(trim(*text));
-    if (!enforcing) return malformed(enforce_.path(), *text, "0 or 1");
-    out.set(kConfigMode, configured_mode(path_below_root(host_.roots().root, "/etc/selinux/config")));
-    out.set(kCurrentMode, *enforcing == 1 ? kEnforcing : kPermissive);
-    return {};
+    LeftOut left_out;
+    const auto enforcing = text ? parse_u64(trim(*text)) : std::nullopt;
+    if (!text) left_out.add(text.error());
+    else if (!enforcing || *enforcing > 1) left_out.add(malformed(enforce_.path(), trim(*text), "0 or 1"));
+    const auto configured = configured_mode(path_below_root(host_.roots().root, "/etc/selinux/config"));
+    if (configured) out.set(kConfigMode, *configured);
+    else left_out.add(configured.error());
+    if (enforcing && *enforcing <= 1) out.set(kCurrentMode, *enforcing == 1 ? kEnforcing : kPermissive);
+    return left_out.outcome();
   }
 
  private:

@@ -14,7 +14,6 @@ TEST(CpuVulnerabilities, Cases) {
             {"sys/devices/system/cpu/vulnerabilities/srbds", "Unknown: Dependent on hypervisor status\n"},
             {"sys/devices/system/cpu/vulnerabilities/tsx", "KVM: Mitigation: VMX disabled"},
             {"sys/devices/system/cpu/vulnerabilities/empty", ""}},
-           "node_cpu_vulnerabilities_info{codename=\"empty\",mitigation=\"\",state=\"unknown\"} 1\n"
            "node_cpu_vulnerabilities_info{codename=\"itlb_multihit\",mitigation=\"\",state=\"not affected\"} 1\n"
            "node_cpu_vulnerabilities_info{codename=\"mds\",mitigation=\"Clear CPU buffers attempted, no "
            "microcode\",state=\"vulnerable\"} 1\n"
@@ -24,7 +23,7 @@ TEST(CpuVulnerabilities, Cases) {
            "status\",state=\"unknown\"} 1\n"
            "node_cpu_vulnerabilities_info{codename=\"tsx\",mitigation=\"KVM: Mitigation: VMX "
            "disabled\",state=\"unknown\"} 1\n",
-           ""},
+           "malformed: /sys/devices/system/cpu/vulnerabilities/empty: '': a state expected"},
           {"no folder", {}, "", ""},
       });
 }

@@ -31,7 +31,7 @@ TEST(Drbd, Cases) {
                    "node_drbd_node_role_is_primary{device=\"drbd0\",node=\"remote\"} 0\n",
                    ""},
                   {"torn", {{"proc/drbd", " 1: ns:17x"}}, "", "malformed: /proc/drbd: 'ns:17x': a number expected"},
-                  {"empty", {{"proc/drbd", ""}}, "", ""},
+                  {"empty", {{"proc/drbd", ""}}, "", "malformed: /proc/drbd: '': a line 'version: ...' expected"},
                   {"module not loaded", {}, "", "absent: /proc/drbd: No such file or directory (ENOENT)"},
               });
 }

@@ -37,7 +37,10 @@ TEST(Lnstat, Cases) {
                    "node_lnstat_entries_total{cpu=\"2\",subsystem=\"arp_cache\"} 11\n"
                    "node_lnstat_un_res_total{cpu=\"2\",subsystem=\"arp_cache\"} 2\n",
                    ""},
-                  {"empty", {{"proc/net/stat/arp_cache", ""}}, "", ""},
+                  {"empty",
+                   {{"proc/net/stat/arp_cache", ""}},
+                   "",
+                   "malformed: /proc/net/stat/arp_cache: '': a line of names and a row per CPU expected"},
                   {"no folder", {}, "", ""},
               });
 }

@@ -45,12 +45,13 @@ TEST(MeminfoNuma, Cases) {
            "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal:': 'Node N NAME:' and a number, maybe "
            "of kB expected (and 1 more)"},
           {"torn numastat",
-           {{"sys/devices/system/node/node0/meminfo", ""}, {"sys/devices/system/node/node0/numastat", "numa_hit"}},
-           "",
+           {{"sys/devices/system/node/node0/meminfo", "Node 0 HugePages_Free: 1\n"},
+            {"sys/devices/system/node/node0/numastat", "numa_hit"}},
+           "node_memory_numa_HugePages_Free{node=\"0\"} 1\n",
            "malformed: /sys/devices/system/node/node0/numastat: 'numa_hit': a name and a number expected"},
           {"no numastat",
-           {{"sys/devices/system/node/node0/meminfo", ""}},
-           "",
+           {{"sys/devices/system/node/node0/meminfo", "Node 0 HugePages_Free: 1\n"}},
+           "node_memory_numa_HugePages_Free{node=\"0\"} 1\n",
            "gone: /sys/devices/system/node/node0/numastat: No such file or directory (ENOENT)"},
           {"no nodes", {}, "", ""},
       });

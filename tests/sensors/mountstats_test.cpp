@@ -438,7 +438,7 @@ TEST(Mountstats, Cases) {
            {{"proc/self/mountinfo", ""}},
            "",
            "gone: /proc/self/mountstats: No such file or directory (ENOENT)"},
-          {"no files", {}, "", "gone: /proc/self/mountinfo: No such file or directory (ENOENT)"},
+          {"no files", {}, "", "gone: /proc/self/mountstats: No such file or directory (ENOENT)"},
       });
 }
 

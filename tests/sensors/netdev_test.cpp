@@ -72,7 +72,7 @@ TEST(Netdev, File) {
        "malformed: /proc/net/dev: 'lo: 18446744073709551616 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16': 'name:' and 16 "
        "numbers expected"},
       {"heading only", kHeading, "", ""},
-      {"empty", "", "", ""},
+      {"empty", "", "", "malformed: /proc/net/dev: '': two lines of headings expected"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -44,8 +44,9 @@ TEST(Netstat, Cases) {
                    {{"proc/net/netstat",
                      "TcpExt: ListenDrops\n"
                      "TcpExt: -1 5\n"},
-                    {"proc/net/snmp", ""}},
-                   "node_netstat_TcpExt_ListenDrops -1\n",
+                    {"proc/net/snmp", "Ip: Forwarding\nIp: 1\n"}},
+                   "node_netstat_TcpExt_ListenDrops -1\n"
+                   "node_netstat_Ip_Forwarding 1\n",
                    "",
                    {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
                   {"torn",
@@ -62,7 +63,10 @@ TEST(Netstat, Cases) {
                    "malformed: /proc/net/netstat: 'TcpExt: ListenOverflows ListenDrops': as many numbers below as "
                    "names expected",
                    {{"collector.netstat.fields", "^(Ip_Forwarding|Udp6?_InDatagrams|TcpExt_ListenDrops)$"}}},
-                  {"empty", {{"proc/net/netstat", ""}, {"proc/net/snmp", ""}}, "", ""},
+                  {"empty",
+                   {{"proc/net/netstat", ""}, {"proc/net/snmp", ""}},
+                   "",
+                   "malformed: /proc/net/netstat: '': lines of names and numbers expected (and 1 more)"},
                   {"no file", {}, "", "gone: /proc/net/netstat: No such file or directory (ENOENT) (and 1 more)"},
                   {"bad pattern", {}, "", "malformed: pattern '(': missing ): (", {{"collector.netstat.fields", "("}}},
               });

@@ -40,11 +40,7 @@ TEST(Os, Cases) {
            "node_os_info{build_id=\"\",id=\"\",id_like=\"\",image_id=\"\",image_version=\"\",name=\"a\\\"b$c\",pretty_"
            "name=\"\",variant=\"\",variant_id=\"\",version=\"\",version_codename=\"\",version_id=\"\"} 1\n",
            ""},
-          {"empty",
-           {{"root/etc/os-release", ""}},
-           "node_os_info{build_id=\"\",id=\"\",id_like=\"\",image_id=\"\",image_version=\"\",name=\"\",pretty_name="
-           "\"\",variant=\"\",variant_id=\"\",version=\"\",version_codename=\"\",version_id=\"\"} 1\n",
-           ""},
+          {"empty", {{"root/etc/os-release", ""}}, "", "malformed: /root/etc/os-release: '': lines KEY=value expected"},
           {"no file", {}, "", "absent: /root/usr/lib/os-release: No such file or directory (ENOENT)"},
       });
 }

@@ -36,9 +36,6 @@ TEST(Pcidevice, Cases) {
            "node_pcidevice_max_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
            "8000000000\n"
            "node_pcidevice_max_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} 8\n"
-           "node_pcidevice_current_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
-           "-1\n"
-           "node_pcidevice_current_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D0\"} 1\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D1\"} 0\n"
            "node_pcidevice_power_state{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\",state=\"D2\"} 0\n"
@@ -49,11 +46,6 @@ TEST(Pcidevice, Cases) {
            "node_pcidevice_info{bus=\"01\",class_id=\"0x060400\",device=\"00\",device_id=\"0x1483\",function=\"0\","
            "parent_bus=\"00\",parent_device=\"02\",parent_function=\"1\",parent_segment=\"0000\",revision=\"0x01\","
            "segment=\"0000\",subsystem_device_id=\"0x5000\",subsystem_vendor_id=\"0x1458\",vendor_id=\"0x1022\"} 1\n"
-           "node_pcidevice_max_link_transfers_per_second{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
-           "node_pcidevice_max_link_width{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
-           "node_pcidevice_current_link_transfers_per_second{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} "
-           "-1\n"
-           "node_pcidevice_current_link_width{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} -1\n"
            "node_pcidevice_d3cold_allowed{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 1\n"
            "node_pcidevice_sriov_numvfs{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 4\n"
            "node_pcidevice_numa_node{bus=\"01\",device=\"00\",function=\"0\",segment=\"0000\"} 1\n",
@@ -70,12 +62,7 @@ TEST(Pcidevice, Cases) {
            "(060400)\",device=\"02\",device_id=\"0x1483\",device_name=\"1483\",function=\"1\",parent_bus=\"*\",parent_"
            "device=\"*\",parent_function=\"*\",parent_segment=\"*\",revision=\"0x01\",segment=\"0000\",subsystem_"
            "device_id=\"0x5000\",subsystem_device_name=\"5000\",subsystem_vendor_id=\"0x1458\",subsystem_vendor_name="
-           "\"1458\",vendor_id=\"0x1022\",vendor_name=\"1022\"} 1\n"
-           "node_pcidevice_max_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
-           "node_pcidevice_max_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n"
-           "node_pcidevice_current_link_transfers_per_second{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} "
-           "-1\n"
-           "node_pcidevice_current_link_width{bus=\"00\",device=\"02\",function=\"1\",segment=\"0000\"} -1\n",
+           "\"1458\",vendor_id=\"0x1022\",vendor_name=\"1022\"} 1\n",
            "",
            {{"collector.pcidevice.names", "true"}, {"collector.pcidevice.idsfile", "/nonexistent"}}},
           {"not hexadecimal",

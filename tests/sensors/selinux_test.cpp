@@ -24,7 +24,8 @@ TEST(Selinux, Cases) {
                               ""},
                              {"torn",
                               {{"sys/fs/selinux/enforce", ""}},
-                              "node_selinux_enabled 1\n",
+                              "node_selinux_enabled 1\n"
+                              "node_selinux_config_mode -1\n",
                               "malformed: /sys/fs/selinux/enforce: '': 0 or 1 expected"},
                          });
 }

@@ -34,8 +34,6 @@ TEST(Softnet, Cases) {
                    "node_softnet_dropped_total{cpu=\"0\"} 0\n"
                    "node_softnet_times_squeezed_total{cpu=\"0\"} 0\n"
                    "node_softnet_cpu_collision_total{cpu=\"0\"} 2\n"
-                   "node_softnet_received_rps_total{cpu=\"0\"} 0\n"
-                   "node_softnet_flow_limit_count_total{cpu=\"0\"} 0\n"
                    "node_softnet_backlog_len{cpu=\"0\"} 0\n",
                    ""},
                   {"a backlog only beside the CPU's number",

@@ -41,11 +41,7 @@ TEST(UdpQueues, Cases) {
            "",
            "malformed: /proc/net/udp: '   0: 00000000:0016 00000000:0000 0A 000': tx_queue:rx_queue in the fifth "
            "column expected"},
-          {"empty",
-           {{"proc/net/udp", ""}},
-           "node_udp_queues{ip=\"v4\",queue=\"tx\"} 0\n"
-           "node_udp_queues{ip=\"v4\",queue=\"rx\"} 0\n",
-           ""},
+          {"empty", {{"proc/net/udp", ""}}, "", "malformed: /proc/net/udp: '': a line of names expected"},
           {"no files", {}, "", "absent: /proc/net/udp, /proc/net/udp6: neither is there"},
       });
 }
