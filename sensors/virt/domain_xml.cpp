@@ -3,7 +3,10 @@
 // not ends with an error, never with a wrong answer.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/text/scan.h"
 #include "sensors/virt/guest.h"
@@ -61,6 +64,17 @@ class Attributes {
  public:
   explicit Attributes(std::string_view text) : text_(text) {}
   [[nodiscard]] std::string operator[](std::string_view name) const {
+    std::string found;
+    each([&](std::string_view key, std::string_view value) {
+      if (key != name) return true;
+      found = unescape(value);
+      return false;
+    });
+    return found;
+  }
+  // Until `found(key, value as it is written)` is false.
+  template <class Found>
+  void each(Found&& found) const {
     auto rest = text_;
     while (!(rest = trim(rest)).empty()) {
       const auto key = trim(take_until(rest, '='));
@@ -68,10 +82,8 @@ class Attributes {
       if (rest.empty()) break;
       const char quote = rest.front();
       rest.remove_prefix(1);
-      const auto value = take_until(rest, quote);
-      if (key == name) return unescape(value);
+      if (!found(key, take_until(rest, quote))) break;
     }
-    return {};
   }
 
  private:
@@ -101,11 +113,48 @@ bool skip_to(std::string_view& rest, std::string_view end) {
   return true;
 }
 
+// Which namespace an element is in. libvirt's own elements are in none; what users put into <metadata>, and drivers'
+// own (<qemu:commandline>), are in others and may be called the same.
+class Namespaces {
+ public:
+  enum class Of : std::uint8_t { libvirt, nova, others };
+
+  void open(const Attributes& attributes) {
+    opened_.push_back(known_.size());
+    attributes.each([&](std::string_view key, std::string_view value) {
+      if (key == "xmlns") known_.push_back({"", unescape(value)});
+      else if (take_prefix(key, "xmlns:")) known_.push_back({std::string(key), unescape(value)});
+      return true;
+    });
+  }
+  void close() {
+    known_.resize(opened_.back());
+    opened_.pop_back();
+  }
+  // By its prefix, which means what the innermost declaration says; empty: that of the elements without one.
+  [[nodiscard]] Of of(std::string_view prefix) const {
+    const auto at = std::find_if(known_.rbegin(), known_.rend(), [&](const auto& k) { return k.prefix == prefix; });
+    if (at == known_.rend()) return prefix.empty() ? Of::libvirt : Of::others;
+    if (at->uri.empty()) return Of::libvirt;
+    // The version behind it grows when nova adds something.
+    return at->uri.starts_with("http://openstack.org/xmlns/libvirt/nova/") ? Of::nova : Of::others;
+  }
+
+ private:
+  struct Known {
+    std::string prefix, uri;
+  };
+  std::vector<Known> known_;
+  std::vector<std::size_t> opened_;  // how many were known before each open element
+};
+
 // Calls open(path, attributes), text(path, text) and nothing at the end of an element.
-// A path is "/domain/devices/disk": names without their namespace prefix.
+// A path is "/domain/devices/disk"; a name of OpenStack's nova has "nova:" before it, whatever prefix it is written
+// with, and one of anybody else ":".
 template <class Open, class Text>
 bool walk(std::string_view rest, Open&& open, Text&& text) {
   std::string path;
+  Namespaces namespaces;
   while (!rest.empty()) {
     if (rest.front() != '<') {
       const auto between = rest.substr(0, rest.find('<'));
@@ -133,18 +182,24 @@ bool walk(std::string_view rest, Open&& open, Text&& text) {
     if (tag.front() == '/') {
       if (path.empty()) return false;
       path.resize(path.rfind('/'));
+      namespaces.close();
       continue;
     }
     const bool closed = tag.back() == '/';
     if (closed) tag.remove_suffix(1);
     auto name = take_word(tag);
-    if (const auto colon = name.find(':'); colon != std::string_view::npos) name.remove_prefix(colon + 1);
+    const auto prefix = name.find(':') == std::string_view::npos ? std::string_view() : take_until(name, ':');
     if (name.find('/') != std::string_view::npos) return false;  // no name of XML; the path would lie
+    const Attributes attributes(tag);
+    namespaces.open(attributes);
+    const auto of = namespaces.of(prefix);
     const auto length = path.size();
-    path += '/';
+    path += of == Namespaces::Of::nova ? "/nova:" : of == Namespaces::Of::others ? "/:" : "/";
     path += name;
-    open(path, Attributes(tag));
-    if (closed) path.resize(length);
+    open(path, attributes);
+    if (!closed) continue;
+    path.resize(length);
+    namespaces.close();
   }
   return path.empty();
 }
@@ -199,14 +254,14 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
       g.machine = a["machine"];
     } else if (path == "/memory") {
       memory_unit = a["unit"];
-    } else if (take_prefix(path, "/metadata/instance/")) {  // nova:instance
-      if (path == "flavor") {
+    } else if (take_prefix(path, "/metadata/nova:instance/")) {
+      if (path == "nova:flavor") {
         g.flavor = a["name"];
-      } else if (path == "owner/user") {
+      } else if (path == "nova:owner/nova:user") {
         g.user_uuid = a["uuid"];
-      } else if (path == "owner/project") {
+      } else if (path == "nova:owner/nova:project") {
         g.project_uuid = a["uuid"];
-      } else if (path == "root") {
+      } else if (path == "nova:root") {
         g.root_type = a["type"];
         g.root_uuid = a["uuid"];
       }
@@ -218,9 +273,9 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
     else if (path == "/vcpu") g.vcpus = parse_double(content).value_or(kNone);
     else if (path == "/os/type") g.os_type = std::move(content);
     else if (path == "/devices/disk/serial") g.disks.back().serial = std::move(content);
-    else if (path == "/metadata/instance/name") g.nova_name = std::move(content);
-    else if (path == "/metadata/instance/owner/user") g.user = std::move(content);
-    else if (path == "/metadata/instance/owner/project") g.project = std::move(content);
+    else if (path == "/metadata/nova:instance/nova:name") g.nova_name = std::move(content);
+    else if (path == "/metadata/nova:instance/nova:owner/nova:user") g.user = std::move(content);
+    else if (path == "/metadata/nova:instance/nova:owner/nova:project") g.project = std::move(content);
   };
   if (!walk(xml, open, text)) return fail(Errc::malformed, "libvirt: a domain's XML ends within an element");
   return g;

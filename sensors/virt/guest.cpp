@@ -12,6 +12,7 @@ namespace {
 
 // What is beyond is no index of a vCPU, disk or interface.
 constexpr std::size_t kMaxItems = kMaxVcpus;
+constexpr double kAllOnes = 18446744073709551615.0, kAllOnesInKiB = kAllOnes / 1024;
 
 template <const auto& Rows>
 void store(Numbers<Rows>& numbers, std::string_view key, double value) {
@@ -52,6 +53,8 @@ void Guest::forget(unsigned groups) {
 
 // Keys are those of virDomainListGetStats, src/libvirt-domain.c.
 void Guest::take(std::string_view key, double value) {
+  // -1 and all ones: the hypervisor does not tell.
+  if (value < 0 || value >= kAllOnes) return;
   auto rest = key;
   if (take_prefix(rest, "vcpu.")) {
     if (auto* vcpu = item(vcpus, rest)) store(vcpu->numbers, rest, value);
@@ -65,6 +68,8 @@ void Guest::take(std::string_view key, double value) {
   } else {
     // Never told is not 1970.
     if (key == "balloon.last-update" && value == 0) return;
+    // QEMU's word for what the guest does not tell is all ones, in bytes; libvirt has them in KiB.
+    if (key.starts_with("balloon.") && value >= kAllOnesInKiB) return;
     store(numbers, key, value);
   }
 }

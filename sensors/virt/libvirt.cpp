@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -312,6 +313,7 @@ class Libvirt final : public Collector {
     if (settings_.inovex) out.set(kDomains, static_cast<double>(running));
     if (settings_.kumina) out.set(kDomainsNumber, static_cast<double>(running));
     for (const auto& [uuid, known] : guests_) GuestEmitter(out, settings_, known.guest).emit();
+    for (auto& problem : std::exchange(problems_, {})) out.problem(std::move(problem));
     return {};
   }
 
@@ -397,8 +399,8 @@ class Libvirt final : public Collector {
     let_go();
     versions_ = std::make_shared<Versions>();
     asking_ = std::thread([lib = lib_, handle, versions = versions_] {
-      const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22
-        return fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
+      const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22; none when it could not be asked
+        return v == 0 ? std::string() : fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
       };
       unsigned long hypervisor = 0, daemon = 0, mine = 0;
       lib->virGetVersion(&mine, nullptr, nullptr);
@@ -473,7 +475,10 @@ class Libvirt final : public Collector {
     const std::unique_ptr<char, Call<&std::free>> xml(lib_->virDomainGetXMLDesc(domain, 0));
     if (!xml) return;  // it went away: the next bulk call shows it
     auto info = parse_domain_xml(xml.get());
-    if (!info) return;
+    if (!info) {
+      problems_.push_back({info.error().kind, 0, fmt::format("{} ({})", info.error().text, known.guest.name)});
+      return;
+    }
     known.guest.info = std::move(*info);
     known.xml_ns = now;
     if (!known.active) {
@@ -498,6 +503,7 @@ class Libvirt final : public Collector {
   std::thread asking_;
   std::int64_t slow_ns_ = 0, vcpus_ns_ = 0, inactive_ns_ = 0, xml_budget_from_ns_ = 0;
   double call_s_ = 0;
+  std::vector<Error> problems_;  // of the guests in this cycle
 };
 
 // The sockets of the one libvirtd, and of the daemons per hypervisor that replace it.
