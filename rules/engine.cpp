@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/os/kernel_file.h"
 #include "rules/alerts.h"
 #include "rules/history/live.h"
@@ -62,6 +64,7 @@ struct RuleEngine::Impl {
     // Of a recording rule: what its results are called, for the shape `in` of its expression.
     promql::ShapePtr in, out;
     bool collides = false;
+    bool shares_name = false;                  // another rule records this family too
     std::vector<std::uint32_t> ids;            // in the history
     std::vector<std::vector<Label>> exported;  // without name and series_labels; views into `out`
     std::vector<promql::Sample> last;          // newest result
@@ -92,6 +95,12 @@ struct RuleEngine::Impl {
   Result<> record(RuleState& r, const RuleGroup& g, const promql::Vector& result);
   void name_results(RuleState& r, const promql::ShapePtr& in);
   void forget_results(RuleState& r);
+  [[nodiscard]] std::vector<promql::Sample> without_others(RuleState& r, const promql::Vector& result,
+                                                           std::string& why);
+  void let_go(const RuleState& r, const promql::Sample& s) {
+    if (const auto at = recorders.find(r.ids[s.series]); at != recorders.end() && at->second == &r) recorders.erase(at);
+  }
+  void tell(RuleState& r, const RuleGroup& g, std::string error);
   void record_server_series(const Snapshot& snapshot);
   void record_alerts();
   void write_alerts(const AlertRule& alerts);
@@ -117,7 +126,8 @@ struct RuleEngine::Impl {
   std::vector<AlertTransition> transitions;
   AlertRule::Now now;
   std::unordered_map<std::string, Asked> queries;
-  std::vector<std::uint32_t> server_ids;  // of server_series(), in the history
+  std::vector<std::uint32_t> server_ids;                          // of server_series(), in the history
+  std::unordered_map<std::uint32_t, const RuleState*> recorders;  // of series that more than one rule might record
   BatchWriter writer{"rules"};
   std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
@@ -207,6 +217,12 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     }
     impl->states.push_back(std::move(g));
   }
+  std::unordered_map<std::string_view, std::size_t> recorded;
+  for (const auto& g : impl->states)
+    for (const auto& r : g.rules)
+      if (!r->rule->alert) ++recorded[r->rule->name];
+  for (auto& g : impl->states)
+    for (auto& r : g.rules) r->shares_name = !r->rule->alert && recorded[r->rule->name] > 1;
   auto engine = std::unique_ptr<RuleEngine>(new RuleEngine);
   engine->impl_ = std::move(impl);
   return engine;
@@ -281,7 +297,7 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
   r.wall_ms = at.wall_ms;
   auto value = r.evaluator.eval(at.wall_ms - g.query_offset_ms);
   if (!value) {  // alerts stay as they are: not knowing is no reason to resolve
-    r.error = value.error().text;
+    tell(r, g, value.error().text);
     if (!r.rule->alert) forget_results(r);
     return;
   }
@@ -305,8 +321,17 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
   data.query = [&](const std::string& expression) { return ask(expression, at.wall_ms - g.query_offset_ms); };
   const auto done = r.rule->alert ? r.alerts.update(*value->vector, at, g.limit, data, measure, transitions)
                                   : record(r, g, *value->vector);
-  if (done) r.error.clear();
-  else r.error = done.error().text;
+  tell(r, g, done ? std::string() : done.error().text);
+}
+
+// For the API, and for the log when it begins and when it is over: what stands in it, counts for one, may change at
+// every round.
+void RuleEngine::Impl::tell(RuleState& r, const RuleGroup& g, std::string error) {
+  if (r.error.empty() != error.empty()) {
+    if (error.empty()) log::info("a rule works again", {{"rule", r.rule->name}, {"group", g.name}});
+    else log::warn("a rule fails", {{"rule", r.rule->name}, {"group", g.name}, {"err", log::one_line(error)}});
+  }
+  r.error = std::move(error);
 }
 
 RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression) {
@@ -356,12 +381,36 @@ Result<> RuleEngine::Impl::record(RuleState& r, const RuleGroup& g, const promql
       return fail(Errc::malformed, "two results make the same series after the rule's labels");
     }
   }
+  std::string twice;
+  std::optional<std::vector<promql::Sample>> own;
+  if (r.shares_name) own = without_others(r, result, twice);
+  const auto& samples = own ? *own : result.samples;
   // Series of the last result that are not in this one end here.
-  if (!std::ranges::equal(r.last, result.samples, {}, &promql::Sample::series, &promql::Sample::series))
+  if (!std::ranges::equal(r.last, samples, {}, &promql::Sample::series, &promql::Sample::series))
     for (const auto& s : r.last) history->record(r.ids[s.series], promql::stale_marker());
-  r.last = result.samples;
+  r.last = samples;
   for (const auto& s : r.last) history->record(r.ids[s.series], s.value);
+  if (!twice.empty()) return fail(Errc::malformed, std::move(twice));
   return {};
+}
+
+// A series belongs to the rule that recorded it first, until that one has it no more.
+std::vector<promql::Sample> RuleEngine::Impl::without_others(RuleState& r, const promql::Vector& result,
+                                                             std::string& why) {
+  std::vector<promql::Sample> own;
+  for (const auto& s : result.samples) {
+    const auto [at, first] = recorders.try_emplace(r.ids[s.series], &r);
+    if (at->second == &r) {
+      own.push_back(s);
+      continue;
+    }
+    if (why.empty())
+      why = fmt::format("{}: another rule of this name ({}) records the series already, and it stays",
+                        r.out->series[s.series].text(), at->second->query);
+  }
+  for (const auto& s : r.last)
+    if (std::ranges::find(own, s.series, &promql::Sample::series) == own.end()) let_go(r, s);
+  return own;
 }
 
 void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
@@ -375,6 +424,7 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
   // The new ones first: a series that is in both goes on without an end.
   std::vector<std::uint32_t> ids;
   for (const auto& l : out->series) ids.push_back(history->acquire(l));
+  for (const auto& s : r.last) let_go(r, s);
   for (const auto id : r.ids) history->release(id);
   r.ids = std::move(ids);
   r.last.clear();
@@ -393,7 +443,10 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
 }
 
 void RuleEngine::Impl::forget_results(RuleState& r) {
-  for (const auto& s : r.last) history->record(r.ids[s.series], promql::stale_marker());
+  for (const auto& s : r.last) {
+    history->record(r.ids[s.series], promql::stale_marker());
+    let_go(r, s);
+  }
   r.last.clear();
 }
 

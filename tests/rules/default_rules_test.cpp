@@ -4,6 +4,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <set>
 
 #include "core/clock.h"
@@ -113,87 +117,132 @@ TEST(DefaultRules, HealthyHostIsSilent) {
   EXPECT_EQ(fmt::format("{}", fmt::join(out.active, " ")), "Watchdog");
 }
 
+struct Case {
+  const char *fires, *series;  // the alerts but for Watchdog, and what is not as on a healthy host
+};
+const Case kCases[] = {
+    {"HostCpuSaturated", R"(node_cpu_seconds_total{cpu="0",mode="user"} 100+29x400
+                            node_pressure_cpu_waiting_seconds_total 10+20x400)"},
+    {"HostCpuStolen", R"(node_cpu_seconds_total{cpu="0",mode="steal"} 0+6x400)"},
+    {"HostRunQueueSlow", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
+                            node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
+                            vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+                            vitald_sched_runqueue_latency_seconds_bucket{le="0.256"} 0+999x400
+                            vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+    // A container with a small quota waits, and the CPUs are idle.
+    {"", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+            vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
+            vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+    {"HostRunQueueSlow HostRunQueueStalled", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
+                            node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
+                            vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
+                            vitald_sched_runqueue_latency_seconds_bucket{le="1.024"} 0+901x400
+                            vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
+                            vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+    {"HostMemoryLow", "node_memory_MemAvailable_bytes 7e8x400"},
+    {"HostMemoryExhausted HostMemoryLow", "node_memory_MemAvailable_bytes 1e8x400"},
+    {"HostMemoryStalled", "node_pressure_memory_stalled_seconds_total 0+6x400"},
+    {"HostOomKill", "node_vmstat_oom_kill 3x200 4x200"},
+    {"HostOomKill", R"(vitald_owner_oom_kills_total{owner_kind="unit",owner="new.service",scope="memcg"} _x200 1x200)"},
+    {"HostFilesystemAlmostFull",
+     R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 4e9x400)"},
+    {"HostFilesystemAlmostFull HostFilesystemFull",
+     R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e9x400)"},
+    {"HostFilesystemFillsUp",
+     R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 15e9-2.4e7x400)"},
+    {"HostInodesLow", R"(node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e4x400)"},
+    {"HostFilesystemTurnedReadOnly",
+     R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x200 1x200)"},
+    {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400)"},
+    {"HostTemperatureCritical HostTemperatureHigh", R"(node_thermal_zone_temp{zone="0",type="cpu"} 81x400)"},
+    // The chip's own limits go before ours, and what nobody set is no limit.
+    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 85x400
+            node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 95x400
+            node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 105x400)"},
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 46x400
+                               node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 45x400
+                               node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 60x400)"},
+    {"HostTemperatureCritical HostTemperatureHigh",
+     R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 101x400
+        node_hwmon_temp_celsius{chip="c",sensor="temp1"} 101x400
+        node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 100x400)"},
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
+                               node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 65261.85x400
+                               node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 0x400)"},
+    {"HostTemperatureCritical",
+     R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 60x400
+        vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400)"},
+    // The kernel's raw value does not count where libsensors has one.
+    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
+            vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
+    {"HostTemperatureHigh", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 71x400)"},
+    {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="critical"} 1x400
+                           vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
+    {"HostBatteryLow", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
+                          node_power_supply_info{power_supply="BAT0",type="Battery",status="Discharging"} 1x400)"},
+    {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
+            node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
+    {"HostClockWrong", "node_timex_sync_status 1x400\nnode_timex_offset_seconds 0.2x400"},
+    {"HostClockUnsynchronised", "node_timex_sync_status 1x200 0x200"},
+    {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"} 1x200 0x200)"},
+    {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"} 1x200 0x200)"},
+    {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
+    {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
+};
+
 TEST(DefaultRules, EachFiresForItsCause) {
-  struct Case {
-    const char *fires, *series;
-  };
-  const Case cases[] = {
-      {"HostCpuSaturated", R"(node_cpu_seconds_total{cpu="0",mode="user"} 100+29x400
-                              node_pressure_cpu_waiting_seconds_total 10+20x400)"},
-      {"HostCpuStolen", R"(node_cpu_seconds_total{cpu="0",mode="steal"} 0+6x400)"},
-      {"HostRunQueueSlow", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
-                              node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
-                              vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
-                              vitald_sched_runqueue_latency_seconds_bucket{le="0.256"} 0+999x400
-                              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
-      // A container with a small quota waits, and the CPUs are idle.
-      {"", R"(vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
-              vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
-              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
-      {"HostRunQueueSlow HostRunQueueStalled", R"(node_cpu_seconds_total{cpu="0",mode="idle"} 1000+6x400
-                              node_cpu_seconds_total{cpu="0",mode="user"} 100+24x400
-                              vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+900x400
-                              vitald_sched_runqueue_latency_seconds_bucket{le="1.024"} 0+901x400
-                              vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
-                              vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
-      {"HostMemoryLow", "node_memory_MemAvailable_bytes 7e8x400"},
-      {"HostMemoryExhausted HostMemoryLow", "node_memory_MemAvailable_bytes 1e8x400"},
-      {"HostMemoryStalled", "node_pressure_memory_stalled_seconds_total 0+6x400"},
-      {"HostOomKill", "node_vmstat_oom_kill 3x200 4x200"},
-      {"HostOomKill",
-       R"(vitald_owner_oom_kills_total{owner_kind="unit",owner="new.service",scope="memcg"} _x200 1x200)"},
-      {"HostFilesystemAlmostFull",
-       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 4e9x400)"},
-      {"HostFilesystemAlmostFull HostFilesystemFull",
-       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e9x400)"},
-      {"HostFilesystemFillsUp",
-       R"(node_filesystem_avail_bytes{device="/dev/vda",fstype="ext4",mountpoint="/"} 15e9-2.4e7x400)"},
-      {"HostInodesLow", R"(node_filesystem_files_free{device="/dev/vda",fstype="ext4",mountpoint="/"} 1e4x400)"},
-      {"HostFilesystemTurnedReadOnly",
-       R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x200 1x200)"},
-      {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
-      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400)"},
-      {"HostTemperatureCritical HostTemperatureHigh", R"(node_thermal_zone_temp{zone="0",type="cpu"} 81x400)"},
-      // The chip's own limits go before ours, and what nobody set is no limit.
-      {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 85x400
-              node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 95x400
-              node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 105x400)"},
-      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 46x400
-                                 node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 45x400
-                                 node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 60x400)"},
-      {"HostTemperatureCritical HostTemperatureHigh",
-       R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 101x400
-          node_hwmon_temp_celsius{chip="c",sensor="temp1"} 101x400
-          node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 100x400)"},
-      {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
-                                 node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 65261.85x400
-                                 node_hwmon_temp_crit_celsius{chip="c",sensor="temp1"} 0x400)"},
-      {"HostTemperatureCritical",
-       R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 60x400
-          vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400)"},
-      // The kernel's raw value does not count where libsensors has one.
-      {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
-              vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
-      {"HostTemperatureHigh", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 71x400)"},
-      {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="critical"} 1x400
-                             vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
-      {"HostBatteryLow", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
-                            node_power_supply_info{power_supply="BAT0",type="Battery",status="Discharging"} 1x400)"},
-      {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
-              node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
-      {"HostClockWrong", "node_timex_sync_status 1x400\nnode_timex_offset_seconds 0.2x400"},
-      {"HostClockUnsynchronised", "node_timex_sync_status 1x200 0x200"},
-      {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"} 1x200 0x200)"},
-      {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"} 1x200 0x200)"},
-      {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
-      {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
-  };
-  for (const auto& c : cases) {
+  for (const auto& c : kCases) {
     SCOPED_TRACE(c.series);
     auto fired = run(kHealthy, c.series).fired;
     EXPECT_EQ(fired.erase("Watchdog"), 1u);
     EXPECT_EQ(fmt::format("{}", fmt::join(fired, " ")), c.fires);
   }
+}
+
+// Prometheus itself, with the same rules: what fires here fires there, and nothing else. Each case is a host of a
+// fleet, since a server has them all at once.
+TEST(DefaultRules, PrometheusFiresTheSame) {
+  if (access("/usr/bin/promtool", X_OK) != 0) GTEST_SKIP() << "no /usr/bin/promtool (Debian package prometheus)";
+  const auto file = testing::TempDir() + fmt::format("/default-rules-{}.test.yaml", getpid());
+  std::ofstream out(file);
+  out << "rule_files: ['" << kRules << "']\nevaluation_interval: 30s\ntests:\n- interval: 30s\n  input_series:\n";
+  std::string expected = "    - {labels: '{alertname=\"Watchdog\"}', value: 1}\n";
+  const auto add = [&](std::string_view host, std::string_view fires, std::string_view changed) {
+    std::map<std::string, std::string> rows;
+    for (auto text : {std::string_view(kHealthy), changed})
+      while (!text.empty()) {
+        const auto line = trim(take_line(text));
+        if (line.empty()) continue;
+        const auto s = promql::split_series(line);
+        promql::LabelsBuilder labels(s->first);
+        labels.set("instance", host);
+        rows[labels.labels().text()] = s->second;
+      }
+    for (const auto& [series, points] : rows) {
+      // "7e8x400" is "7e8+0x400" to Debian's promtool.
+      std::string values;
+      for (std::string_view rest = points; !rest.empty();) {
+        std::string word(take_word(rest));
+        const auto times = word.find('x'), sign = word.find_first_of("+-", 1);
+        const bool has_step = sign < times && word[sign - 1] != 'e';
+        if (times != word.npos && !word.starts_with('_') && !has_step) word.insert(times, "+0");
+        values.append(values.empty() ? "" : " ").append(word);
+      }
+      out << "  - {series: '" << series << "', values: '" << values << "'}\n";
+    }
+    for (auto name = take_word(fires); !name.empty(); name = take_word(fires))
+      expected += fmt::format("    - {{labels: '{{alertname=\"{}\",instance=\"{}\"}}', value: 1}}\n", name, host);
+  };
+  add("healthy", "", "");
+  for (std::size_t i = 0; i < std::size(kCases); ++i) add(std::to_string(i), kCases[i].fires, kCases[i].series);
+  out << "  promql_expr_test:\n"
+         "  - expr: group by (alertname, instance) (max_over_time(ALERTS{alertstate=\"firing\"}[200m]))\n"
+         "    eval_time: 199m\n    exp_samples:\n"
+      << expected;
+  out.close();
+  EXPECT_EQ(std::system(("/usr/bin/promtool test rules " + file).c_str()), 0);
+  if (!HasFailure()) std::filesystem::remove(file);
 }
 
 TEST(DefaultRules, PromtoolAccepts) {

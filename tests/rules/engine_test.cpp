@@ -391,6 +391,37 @@ groups:
 }
 
 // What somebody may ask of the past: the collectors' series, the rules' own, and alerts; over a reload too.
+// Groups may have intervals of their own: the series is the first one's for as long as that has it.
+TEST(Engine, OneSeriesOfTwoRules) {
+  Machine m(R"(
+groups:
+  - name: first
+    interval: 10s
+    rules:
+      - {record: "level:x", expr: "temp{device='a'}"}
+  - name: second
+    rules:
+      - {record: "level:x", expr: temp * 2}
+      - {record: sees, expr: 'sum(level:x)'}
+)");
+  const auto second = [&] { return m.engine->view()->groups.at(1).rules.at(0); };
+  EXPECT_EQ(m.cycle({{"temp", "a", 1}, {"temp", "b", 5}}),
+            "level:x{device=\"a\"} 1\nlevel:x{device=\"b\"} 10\nsees 11");
+  EXPECT_EQ(second().health, "err");
+  EXPECT_EQ(second().last_error,
+            "level:x{device=\"a\"}: another rule of this name (temp{device=\"a\"}) records the series already, and it "
+            "stays");
+  // Not due, but its series still is there.
+  EXPECT_EQ(m.cycle({{"temp", "a", 2}, {"temp", "b", 6}}),
+            "level:x{device=\"a\"} 1\nlevel:x{device=\"b\"} 12\nsees 13");
+  EXPECT_EQ(m.cycle({{"temp", "b", 7}}), "level:x{device=\"b\"} 14\nsees 14");
+  EXPECT_EQ(second().health, "ok");
+  EXPECT_EQ(m.cycle({{"temp", "a", 3}}), "level:x{device=\"a\"} 6\nsees 6");
+  EXPECT_EQ(m.engine->view()->groups.at(0).rules.at(0).health, "ok");
+  EXPECT_EQ(m.cycle({{"temp", "a", 4}}), "level:x{device=\"a\"} 8\nsees 8");
+  EXPECT_EQ(m.engine->view()->groups.at(0).rules.at(0).health, "err");
+}
+
 TEST(Engine, HistoryHasEverySeries) {
   const std::string rules = "groups: [{name: g, rules: [{alert: A, expr: x > 0}";
   Machine m(rules + ", {record: twice, expr: x * 2}]}]");
