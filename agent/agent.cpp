@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +25,7 @@
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/descriptors.h"
+#include "core/os/host_name.h"
 
 namespace vitald {
 namespace {
@@ -68,11 +68,9 @@ std::string external_url(const Options& options) {
     while (url.ends_with('/')) url.pop_back();
     return url;
   }
-  utsname kernel{};
-  uname(&kernel);
   const auto& addresses = options.list("web.listen-address");
   const auto colon = addresses.empty() ? std::string::npos : addresses.front().rfind(':');
-  return fmt::format("http://{}{}", kernel.nodename,
+  return fmt::format("http://{}{}", host_name(),
                      colon == std::string::npos ? ":9100" : addresses.front().substr(colon));
 }
 

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/os/host_name.h"
 #include "rules/history/store.h"
 
 namespace vitald {
@@ -121,6 +122,7 @@ void Judge::tell(const std::vector<AlertTransition>& transitions) {
     const auto at = map.find(name);
     return at == map.end() ? std::string_view() : std::string_view(at->second);
   };
+  const auto host = transitions.empty() ? std::string() : host_name();
   for (const auto& t : transitions) {
     std::string labels;  // all but the two that have fields of their own
     for (const auto& [name, value] : t.alert.labels)
@@ -129,6 +131,7 @@ void Judge::tell(const std::vector<AlertTransition>& transitions) {
     log::info(t.firing ? "alert fires" : "alert resolved",
               {{"alertname", of(t.alert.labels, "alertname")},
                {"severity", of(t.alert.labels, "severity")},
+               {"host", host},
                {"labels", log::one_line(labels)},
                {"value", fmt::format("{}", t.alert.value)},
                {"summary", log::one_line(of(t.alert.annotations, "summary"))}});

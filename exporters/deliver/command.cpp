@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -17,6 +16,7 @@
 #include "core/clock.h"
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/os/host_name.h"
 #include "core/os/process.h"
 #include "core/text/json.h"
 #include "core/text/scan.h"
@@ -97,12 +97,10 @@ std::vector<std::string> variables_of(const AlertTransition& t, const CommandHoo
 }
 
 std::vector<std::string> environment_with(std::span<const std::string_view> variables) {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
   const char* lang = std::getenv("LANG");
   std::vector<std::string> out = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                                   fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
-                                  fmt::format("HOSTNAME={}", host.data())};
+                                  fmt::format("HOSTNAME={}", host_name())};
   out.insert(out.end(), variables.begin(), variables.end());
   return out;
 }
@@ -153,6 +151,8 @@ std::string webhook_json(const AlertTransition& t, const CommandHookSettings& se
 
   std::string out = "{\"receiver\":";
   append_json_string(out, settings.name);
+  out += ",\"host\":";  // not Alertmanager's: it knows a host by labels, which need not say it
+  append_json_string(out, host_name());
   out += fmt::format(R"(,"status":"{}","alerts":[{{"status":"{}","labels":)", status_of(t), status_of(t));
   append_map(out, labels);
   out += ",\"annotations\":";

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "core/instruments.h"
+#include "core/os/host_name.h"
 #include "core/os/process.h"
 
 namespace vitald {
@@ -106,6 +107,7 @@ TEST_F(HookTest, JsonIsAlertmanagersWebhook) {
     EXPECT_EQ(j["version"], "4");
     EXPECT_EQ(j["status"], firing ? "firing" : "resolved");
     EXPECT_EQ(j["receiver"], settings_.name);
+    EXPECT_EQ(j["host"], host_name());
     EXPECT_EQ(j["externalURL"], "http://host:9100");
     EXPECT_EQ(j["truncatedAlerts"], 0);
     ASSERT_EQ(j["alerts"].size(), 1U);
