@@ -86,6 +86,8 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.families = all_families();
   rules.history_retention_ms = config.options.duration_ns("history.retention") / 1'000'000;
   rules.history_limit_bytes = static_cast<std::size_t>(config.options.number("history.memory")) << 20;
+  rules.outage_tolerance_ms = config.options.duration_ns("rules.alert.for-outage-tolerance") / 1'000'000;
+  rules.outage_grace_ms = config.options.duration_ns("rules.alert.for-grace-period") / 1'000'000;
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
   out.hooks = config.hooks;
@@ -293,7 +295,8 @@ class Daemon {
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel then.
     const bool server_ended = server_->stop(kSecond / 2);
     const bool pipeline_ended = pipeline_.stop(kSecond / 2);
-    if (keeper_ && !keeper_->save(kSaveNs)) log::warn("ending before the history is saved: the disk takes very long");
+    if (keeper_ && !keeper_->save(kSaveNs))
+      log::warn("ending before history and alerts are saved: the disk takes very long");
     if (pipeline_ended && server_ended && reloader_.idle(0)) return 0;
     log::flush(kLastWordsNs);
     _exit(0);

@@ -23,4 +23,10 @@ struct Moment {
 
 Moment moment_of(const Host& host);
 
+// Of a number in a file: far from where sums overflow, and exact as a double.
+inline bool is_time_ms(std::int64_t ms) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 52;
+  return ms > -kMost && ms < kMost;
+}
+
 }  // namespace vitald

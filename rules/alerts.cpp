@@ -100,9 +100,14 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     else if (alerts_[o].labels < found[i].labels) ++o;
     else ++i;
   }
+  const auto is_held = [&](const ActiveAlert& a) {
+    return a.alert.state != AlertState::inactive && now.boot_ms < a.hold_boot_ms;
+  };
   const auto keeps = [&](const ActiveAlert& a) {
+    if (is_held(a)) return true;
     return a.alert.state == AlertState::firing && rule_->keep_firing_for_ms > 0 &&
-           now.boot_ms - (a.absent_boot_ms < 0 ? now.boot_ms : a.absent_boot_ms) < rule_->keep_firing_for_ms;
+           now.boot_ms - (a.absent_boot_ms == ActiveAlert::kPresent ? now.boot_ms : a.absent_boot_ms) <
+               rule_->keep_firing_for_ms;
   };
 
   // A limit is checked before anything changes.
@@ -141,8 +146,10 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
   };
   const auto ended = [&](ActiveAlert& a) {
-    if (a.alert.state == AlertState::firing) {
-      if (a.absent_boot_ms < 0) a.absent_boot_ms = now.boot_ms;
+    if (is_held(a)) {
+      next.push_back(std::move(a));
+    } else if (a.alert.state == AlertState::firing) {
+      if (a.absent_boot_ms == ActiveAlert::kPresent) a.absent_boot_ms = now.boot_ms;
       if (!keeps(a)) {
         resolve(a, now);
         a.absent_boot_ms = now.boot_ms;
@@ -169,7 +176,8 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
       a = std::move(before);
       a.alert.value = value;
       a.alert.annotations = std::move(annotations);
-      a.absent_boot_ms = -1;
+      a.absent_boot_ms = ActiveAlert::kPresent;
+      a.hold_boot_ms = INT64_MIN;
     }
     if (a.alert.state == AlertState::pending && now.boot_ms - a.active_boot_ms >= rule_->for_ms) {
       a.alert.state = AlertState::firing;
@@ -229,6 +237,29 @@ void AlertRule::adopt(AlertRule& old) {
   if (before == after) return;
   for (const auto* side : {&before, &after})
     for (const auto& [name, text] : *side) edited_.insert(name);
+}
+
+void AlertRule::set_alerts(std::vector<ActiveAlert> alerts) {
+  alerts_ = std::move(alerts);
+  std::ranges::sort(alerts_, {}, &ActiveAlert::labels);
+  const auto same = [](const ActiveAlert& a, const ActiveAlert& b) { return a.labels == b.labels; };
+  alerts_.erase(std::unique(alerts_.begin(), alerts_.end(), same), alerts_.end());
+}
+
+// As Prometheus does it with ALERTS_FOR_STATE: the time it was down does not count, and what is about to fire is given
+// some time to be seen to be over. Other than there one with a short `for` does not begin again, and what fired fires
+// on.
+void AlertRule::restore(AlertRule& old, Now now, const Outage& outage) {
+  adopt(old);
+  for (auto& a : alerts_) {
+    if (a.absent_boot_ms == ActiveAlert::kPresent) a.hold_boot_ms = now.boot_ms + outage.hold_ms;
+    if (a.alert.state != AlertState::pending) continue;
+    auto left_ms = rule_->for_ms - (outage.down_boot_ms - a.active_boot_ms);
+    if (left_ms <= 0) continue;
+    if (rule_->for_ms >= outage.grace_ms) left_ms = std::max(left_ms, outage.grace_ms);
+    a.active_boot_ms = now.boot_ms + left_ms - rule_->for_ms;
+    a.alert.active_at_ms = now.wall_ms + left_ms - rule_->for_ms;
+  }
 }
 
 void AlertRule::clear(Now now, std::vector<AlertTransition>& transitions) {

@@ -16,9 +16,19 @@ namespace vitald {
 
 struct ActiveAlert {
   Alert alert;
-  promql::Labels labels;             // the same as alert.labels, as the series have them
-  std::int64_t active_boot_ms = 0;   // durations are measured on CLOCK_BOOTTIME
-  std::int64_t absent_boot_ms = -1;  // firing, but the expression gives it no more; -1: it does
+  promql::Labels labels;                   // the same as alert.labels, as the series have them
+  std::int64_t active_boot_ms = 0;         // durations are measured on CLOCK_BOOTTIME
+  std::int64_t absent_boot_ms = kPresent;  // firing, but the expression gives it no more
+  // After a restart the expression may give nothing because samples are missing: until then that ends nothing.
+  std::int64_t hold_boot_ms = INT64_MIN;
+  static constexpr std::int64_t kPresent = INT64_MIN;
+};
+
+// What a restart cost, and what it must not cost.
+struct Outage {
+  std::int64_t down_boot_ms = 0;  // the last evaluation before it
+  std::int64_t grace_ms = 0;      // a pending alert with a `for` of this or more fires so long after it at the earliest
+  std::int64_t hold_ms = 0;       // how long the expression may give nothing yet
 };
 
 class AlertRule {
@@ -44,6 +54,11 @@ class AlertRule {
   void clear(Now now, std::vector<AlertTransition>& transitions);
   // Goes on with the alerts of the rule that this one was before a reload.
   void adopt(AlertRule& old);
+
+  // After a restart: goes on with the alerts of the rule that this one was in the run before, whose times are of this
+  // boot already. What is pending has waited as long as before the outage.
+  void restore(AlertRule& old, Now now, const Outage& outage);
+  void set_alerts(std::vector<ActiveAlert> alerts);  // in any order
 
   // Sorted by labels; those that are resolved too, as inactive.
   [[nodiscard]] const std::vector<ActiveAlert>& alerts() const { return alerts_; }

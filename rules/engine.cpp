@@ -20,6 +20,7 @@
 #include "rules/promql/matching.h"
 #include "rules/promql/parser.h"
 #include "rules/reach.h"
+#include "rules/saved_alerts.h"
 #include "rules/template/value.h"
 
 namespace vitald {
@@ -27,6 +28,10 @@ namespace vitald {
 namespace {
 
 constexpr std::size_t kRuleFileBytes = 4 << 20;  // some ten thousand rules; yaml-cpp takes a second for it
+
+// How long after a restart an alert goes on though its expression gives nothing: as long as it looks back, since it may
+// lack samples; some seconds at least, since workers are only being started.
+constexpr std::int64_t kLeastHoldMs = 15'000, kMostHoldMs = 300'000;
 
 constexpr MetricDesc kMetrics[] = {
     {.name = "ALERTS", .type = MetricType::gauge, .help = "Pending and firing alerts of this host's rules, always 1."},
@@ -138,8 +143,9 @@ namespace {
 
 // An alert is the same one by its name and labels, so its rule is too: whatever else was edited, and wherever in the
 // files it stands now. Of several rules that could be the one before, the one that differs least.
-template <class States>
-void adopt_alerts(States& now, States& before) {
+// `take(now, before)` is called for each that was found.
+template <class Now, class Before>
+void match_alerts(Now& now, Before& before, const auto& take) {
   constexpr bool kHere = true, kAnywhere = false;
   struct Same {
     bool place, labels, query;
@@ -171,7 +177,7 @@ void adopt_alerts(States& now, States& before) {
         if (at == old.end() || at->second.empty()) continue;
         // With labels and expression both edited only where there is nothing to confuse it with.
         if (!level.labels && !level.query && at->second.size() > 1) continue;
-        r->alerts.adopt(*at->second.front());
+        take(*r, *at->second.front());
         done.insert({&r->alerts, at->second.front()});
         at->second.pop_front();
       }
@@ -245,7 +251,7 @@ void RuleEngine::adopt(RuleEngine& old) {
         from.states, [&](const auto& o) { return o.group->file == g.group->file && o.group->name == g.group->name; });
     if (was != from.states.end() && was->interval_ms == g.interval_ms) g.next_boot_ms = was->next_boot_ms;
   }
-  adopt_alerts(to.states, from.states);
+  match_alerts(to.states, from.states, [](auto& r, AlertRule& before) { r.alerts.adopt(before); });
   // What fired by a rule that is gone is over.
   for (auto& g : from.states)
     for (auto& r : g.rules) r->alerts.clear(to.now, to.transitions);
@@ -255,6 +261,98 @@ bool RuleEngine::restore(history::Saved saved) {
   if (!impl_->history->restore(std::move(saved))) return false;
   impl_->live.attach(*impl_->history);
   return true;
+}
+
+namespace {
+
+// Rules of an earlier run, as far as their alerts are known by them.
+struct PastRule {
+  PastRule(const SavedAlerts::Rule& from) : query(from.query) {
+    rule->alert = true;
+    rule->name = from.name;
+    for (const auto& [name, text] : from.labels) rule->labels.emplace_back(name, Template::parse(text));
+  }
+  std::unique_ptr<Rule> rule = std::make_unique<Rule>();
+  std::string query;
+  AlertRule alerts{*rule};
+};
+struct PastGroup {
+  std::unique_ptr<RuleGroup> group = std::make_unique<RuleGroup>();
+  std::vector<std::unique_ptr<PastRule>> rules;
+};
+
+}  // namespace
+
+void RuleEngine::restore(LoadedAlerts saved, const Moment& now) {
+  auto& impl = *impl_;
+  const auto shift_ms = now.shift_from(saved.last);
+  const auto down_boot_ms = saved.last.boot_ms + shift_ms;
+  const AlertRule::Now at{now.boot_ms, now.wall_ms};
+  impl.transitions = std::move(saved.alerts.untold);
+  std::vector<PastGroup> past;
+  for (const auto& r : saved.alerts.rules) {
+    auto& g = past.emplace_back();
+    g.group->file = r.file;
+    g.group->name = r.group;
+    auto& rule = *g.rules.emplace_back(std::make_unique<PastRule>(r));
+    std::vector<ActiveAlert> alerts;
+    for (const auto& a : r.alerts) {
+      auto& to = alerts.emplace_back();
+      to.alert = a.alert;
+      to.labels = promql::Labels({a.alert.labels.begin(), a.alert.labels.end()});
+      to.active_boot_ms = a.active_boot_ms + shift_ms;
+      if (a.absent) to.absent_boot_ms = a.absent_boot_ms + shift_ms;
+    }
+    rule.alerts.set_alerts(std::move(alerts));
+  }
+  if (now.boot_ms - down_boot_ms <= impl.settings.outage_tolerance_ms) {
+    std::unordered_map<const AlertRule*, std::int64_t> hold_ms;
+    for (const auto& g : impl.states)
+      for (const auto& r : g.rules) hold_ms[&r->alerts] = std::clamp(r->past_ms, kLeastHoldMs, kMostHoldMs);
+    match_alerts(impl.states, past, [&](auto& r, AlertRule& before) {
+      r.alerts.restore(before, at, {down_boot_ms, impl.settings.outage_grace_ms, hold_ms[&r.alerts]});
+    });
+  }
+  // Of rules that are no more, or of too long ago: whoever was told that it fires hears that it is over.
+  for (auto& g : past)
+    for (auto& r : g.rules) r->alerts.clear(at, impl.transitions);
+}
+
+SavedAlerts RuleEngine::alerts_to_save(std::vector<AlertTransition> untold) const {
+  SavedAlerts out;
+  out.untold = std::move(untold);
+  for (const auto& g : impl_->states)
+    for (const auto& r : g.rules) {
+      SavedAlerts::Rule rule;
+      for (const auto& a : r->alerts.alerts()) {
+        if (a.alert.state == AlertState::inactive) continue;
+        const bool absent = a.absent_boot_ms != ActiveAlert::kPresent;
+        rule.alerts.push_back({a.alert, a.active_boot_ms, absent, absent ? a.absent_boot_ms : 0});
+      }
+      if (rule.alerts.empty()) continue;
+      rule.file = g.group->file;
+      rule.group = g.group->name;
+      rule.name = r->rule->name;
+      rule.query = r->query;
+      rule.labels = texts(r->rule->labels);
+      out.rules.push_back(std::move(rule));
+    }
+  return out;
+}
+
+std::uint64_t RuleEngine::alerts_version() const {
+  std::uint64_t version = 0;
+  const auto add = [&version](std::uint64_t n) { version = (version ^ n) * 0x9e3779b97f4a7c15; };
+  for (const auto& g : impl_->states)
+    for (const auto& r : g.rules)
+      for (const auto& a : r->alerts.alerts()) {
+        if (a.alert.state == AlertState::inactive) continue;
+        add(a.alert.fingerprint);
+        add(static_cast<std::uint64_t>(a.alert.state));
+        add(static_cast<std::uint64_t>(a.active_boot_ms));
+        add(static_cast<std::uint64_t>(a.absent_boot_ms));
+      }
+  return version;
 }
 
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {

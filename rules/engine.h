@@ -18,6 +18,9 @@
 namespace vitald {
 
 class History;
+struct LoadedAlerts;
+struct Moment;
+struct SavedAlerts;
 namespace history {
 struct Saved;
 }
@@ -58,6 +61,8 @@ struct RuleSettings {
   std::vector<std::string_view> families = {};
   std::int64_t history_retention_ms = 3'600'000;
   std::size_t history_limit_bytes = std::size_t{16} << 20;
+  std::int64_t outage_tolerance_ms = 3'600'000;  // after a longer one alerts begin anew
+  std::int64_t outage_grace_ms = 600'000;        // see Outage in rules/alerts.h
 };
 
 // By one thread (the pipeline's): what others may look at is handed out as view().
@@ -74,6 +79,14 @@ class RuleEngine {
 
   // The history that an earlier run saved, before the first evaluation. False: it is of other series_labels.
   bool restore(history::Saved saved);
+
+  // The alerts of an earlier run, before the first evaluation. What receivers may not have heard of is told (again).
+  // After an outage of more than the tolerance everything begins anew: what fired is told as resolved.
+  void restore(LoadedAlerts saved, const Moment& now);
+  // The alerts as they are, for another run. `untold`: what receivers hear of only now.
+  [[nodiscard]] SavedAlerts alerts_to_save(std::vector<AlertTransition> untold) const;
+  // Another number when there is something else to save.
+  [[nodiscard]] std::uint64_t alerts_version() const;
 
   // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
   // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".

@@ -45,6 +45,10 @@ constexpr FlagSpec kAgentFlags[] = {
      "longer."},
     {"history.memory", number, "16",
      "MiB that the history may take. Beyond it the oldest samples go first; a metric, the log and the rules say so."},
+    {"rules.alert.for-outage-tolerance", duration, "1h",
+     "After a longer outage alerts begin anew: what was pending waits again, what fired is told as resolved."},
+    {"rules.alert.for-grace-period", duration, "10m",
+     "After a restart a pending alert whose `for` is this or longer fires so long after it at the earliest."},
     {"history.save-interval", duration, "5m",
      "How often the history is written to --state.directory, beside the end: what a crash may lose of it. 0: at the "
      "end "

@@ -12,8 +12,15 @@
 #include "core/log.h"
 #include "core/os/host_name.h"
 #include "rules/history/store.h"
+#include "rules/saved_alerts.h"
 
 namespace vitald {
+
+namespace {
+
+constexpr std::int64_t kDiskPatience = 1'000'000'000;
+
+}  // namespace
 
 struct Judge::Instruments {
   prometheus::Counter& rounds =
@@ -89,7 +96,7 @@ void Judge::judge(const Snapshot& published) {
     instruments_->seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin_ns) / 1e9);
   }
   // Without any rule left too: what fired until the last reload is over.
-  tell(rules_->take_transitions());
+  tell(rules_->take_transitions(), published);
 }
 
 void Judge::show(BatchPtr batch) {
@@ -117,7 +124,25 @@ void Judge::watch_history() {
              {"oldest_seconds", fmt::format("{}", size.oldest_ms / 1000)}});
 }
 
-void Judge::tell(const std::vector<AlertTransition>& transitions) {
+// A crash at any point of this loses nothing and tells nothing that is new: the next run finds the alerts as they were
+// before or are now, and in the second case what to tell of it, with the same times.
+void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
+  log_transitions(transitions);
+  const auto version = rules_->alerts_version();
+  const bool changed = !transitions.empty() || version != alerts_kept_;
+  if (keeper_ && !transitions.empty() && !hooks_.empty())
+    keeper_->keep(rules_->alerts_to_save(transitions), published, kDiskPatience);
+  for (const auto& hook : hooks_) {
+    if (!transitions.empty()) hook->notify(transitions);  // all at once: the journal goes to disk once
+    hook->measure();
+  }
+  if (!keeper_) return;
+  if (changed) keeper_->keep(rules_->alerts_to_save({}), published, 0);
+  else keeper_->still(published);
+  alerts_kept_ = version;
+}
+
+void Judge::log_transitions(const std::vector<AlertTransition>& transitions) {
   const auto of = [](const LabelMap& map, const std::string& name) {
     const auto at = map.find(name);
     return at == map.end() ? std::string_view() : std::string_view(at->second);
@@ -135,10 +160,6 @@ void Judge::tell(const std::vector<AlertTransition>& transitions) {
                {"labels", log::one_line(labels)},
                {"value", fmt::format("{}", t.alert.value)},
                {"summary", log::one_line(of(t.alert.annotations, "summary"))}});
-  }
-  for (const auto& hook : hooks_) {
-    if (!transitions.empty()) hook->notify(transitions);  // all at once: the journal goes to disk once
-    hook->measure();
   }
 }
 

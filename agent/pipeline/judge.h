@@ -45,11 +45,13 @@ class Judge {
 
   void show(BatchPtr batch);
   void watch_history();
-  void tell(const std::vector<AlertTransition>& transitions);
+  void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
+  void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string_view at, std::string_view what);
 
   std::shared_ptr<Keeper> keeper_;
-  bool restored_ = false;  // from it
+  bool restored_ = false;          // from it
+  std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<CommandHook>> hooks_;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it

@@ -8,7 +8,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <functional>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -18,6 +21,7 @@
 #include "core/moment.h"
 #include "rules/engine.h"
 #include "rules/history/store.h"
+#include "rules/saved_alerts.h"
 
 namespace vitald {
 namespace {
@@ -26,165 +30,278 @@ using std::chrono::nanoseconds;
 
 constexpr std::int64_t kEndPatience = 2'000'000'000;
 
-}  // namespace
+// One file and the thread that writes it: when it is asked to, and every so often.
+class Lane {
+ public:
+  // `what` it is called in the log.
+  Lane(const char* what, prometheus::Gauge& saved_at, prometheus::Counter& failures,
+       std::function<Result<bool>(std::int64_t& wall_ms)> write)
+      : what_(what), saved_at_(saved_at), failures_(failures), write_(std::move(write)) {}
 
-struct Keeper::Impl {
-  Impl(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h), now(moment_of(h)) {}
-
-  // This moment; the boot is the one it was when this began.
-  [[nodiscard]] Moment moment() const {
-    return {now.boot_id, host.clock().boot_ns() / 1'000'000, host.clock().wall_ns() / 1'000'000};
+  // `self`: what this is in.
+  std::uint64_t ask(const std::shared_ptr<void>& self) {
+    const std::lock_guard lock(mutex_);
+    start(self);
+    wake_.notify_all();
+    return ++asked_;
+  }
+  bool wait(std::uint64_t number, std::int64_t patience_ns) {
+    std::unique_lock lock(mutex_);
+    return done_now_.wait_for(lock, nanoseconds(patience_ns), [&] { return done_ >= number || ended_; }) &&
+           done_ >= number;
+  }
+  void set_interval(std::int64_t ns, const std::shared_ptr<void>& self) {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(interval_ns_, ns) == ns) return;
+    if (ns > 0) start(self);
+    wake_.notify_all();
+  }
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
+  }
+  void wait_for_end(std::int64_t patience_ns) {
+    std::unique_lock lock(mutex_);
+    done_now_.wait_for(lock, nanoseconds(patience_ns), [this] { return ended_; });
   }
 
-  // --- with the lock
-
-  void start(const std::shared_ptr<Impl>& self) {
-    if (!ended || stopping) return;
+ private:
+  // With the lock.
+  void start(const std::shared_ptr<void>& self) {
+    if (!ended_ || stopping_) return;
     try {
-      std::thread([self] {
+      std::thread([this, self] {
         pthread_setname_np(pthread_self(), "keeper");
         sigset_t all;  // signals are the main thread's
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, nullptr);
-        self->run();
+        run();
       }).detach();
-      ended = no_threads = false;
+      ended_ = no_threads_ = false;
     } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
-      if (!std::exchange(no_threads, true))
-        log::error("history: no thread to be had, it is not saved", {{"err", e.what()}});
+      if (!std::exchange(no_threads_, true))
+        log::error(fmt::format("{}: no thread to be had, a restart would lose the newest", what_), {{"err", e.what()}});
     }
   }
-
-  // --- the thread
 
   void run() {
-    std::unique_lock lock(mutex);
+    std::unique_lock lock(mutex_);
     auto last = std::chrono::steady_clock::now();
     while (true) {
-      const auto due = last + nanoseconds(interval_ns);
-      const bool asked = asked_saves > done_saves;
-      const bool late = interval_ns > 0 && std::chrono::steady_clock::now() >= due;
-      if (asked || late) {
-        const auto upto = asked_saves;
+      const auto due = last + nanoseconds(interval_ns_);
+      const bool late = interval_ns_ > 0 && std::chrono::steady_clock::now() >= due;
+      if (asked_ > done_ || late) {
+        const auto upto = asked_;
         last = std::chrono::steady_clock::now();
-        const auto what = history;
-        const auto labels = series_labels;
         lock.unlock();
-        if (what) write(*what, labels);
+        write();
         lock.lock();
-        done_saves = upto;
-        done.notify_all();
-      } else if (stopping) {
+        done_ = upto;
+        done_now_.notify_all();
+      } else if (stopping_) {
         break;
-      } else if (interval_ns > 0) {
-        wake.wait_until(lock, due);
+      } else if (interval_ns_ > 0) {
+        wake_.wait_until(lock, due);
       } else {
-        wake.wait(lock);
+        wake_.wait(lock);
       }
     }
-    ended = true;
-    done.notify_all();
+    ended_ = true;
+    done_now_.notify_all();
   }
 
-  void write(const History& what, const history::SeriesLabels& labels) {
-    const auto at = moment();
-    std::size_t bytes = 0;
-    Result<> written;
+  void write() {
+    std::int64_t wall_ms = 0;
+    Result<bool> written = false;
     try {
-      const auto view = what.view();
-      if (!view->round().names) return;  // nothing was judged yet: what an earlier run left is still worth more
-      written = state->write(kHistoryFile, [&](const StateDir::Append& append) {
-        return history::save(view->round(), labels, at, [&](std::string_view piece) {
-          bytes += piece.size();
-          return append(piece);
-        });
-      });
+      written = write_(wall_ms);
     } catch (const std::exception& e) {  // no memory, most likely
       written = fail(Errc::io, fmt::format("exception '{}'", e.what()));
     }
-    if (written) {
-      saved_at.Set(static_cast<double>(at.wall_ms) / 1e3);
-      saved_bytes.Set(static_cast<double>(bytes));
-      if (std::exchange(failing, false)) log::info("history: it is saved again");
-      return;
+    if (!written) {
+      failures_.Increment();
+      if (!std::exchange(failing_, true))
+        log::warn(fmt::format("{}: not saved, a restart would lose the newest", what_),
+                  {{"err", written.error().text}});
+    } else if (*written) {
+      saved_at_.Set(static_cast<double>(wall_ms) / 1e3);
+      if (std::exchange(failing_, false)) log::info(fmt::format("{}: saved again", what_));
     }
-    failures.Increment();
-    if (!std::exchange(failing, true))
-      log::warn("history: it is not saved, a restart would lose the newest of it", {{"err", written.error().text}});
+  }
+
+  const char* const what_;
+  prometheus::Gauge& saved_at_;
+  prometheus::Counter& failures_;
+  const std::function<Result<bool>(std::int64_t&)> write_;  // false: there is nothing to write
+  bool failing_ = false;                                    // the thread's
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_now_;
+  // Guarded by mutex_.
+  std::int64_t interval_ns_ = 0;
+  std::uint64_t asked_ = 0, done_ = 0;
+  bool stopping_ = false, ended_ = true, no_threads_ = false;
+};
+
+prometheus::Gauge& gauge(const char* name, const char* help) { return instruments().gauge(name, help); }
+prometheus::Counter& counter(const char* name, const char* help) { return instruments().counter(name, help); }
+
+}  // namespace
+
+struct Keeper::Impl {
+  Impl(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h), begin(moment_of(h)) {}
+
+  // This moment; the boot is the one it was when this began.
+  [[nodiscard]] Moment now() const {
+    return {begin.boot_id, host.clock().boot_ns() / 1'000'000, host.clock().wall_ns() / 1'000'000};
+  }
+  [[nodiscard]] Moment of(const Snapshot& s) const {
+    return {begin.boot_id, s.boot_ns / 1'000'000, s.wall_ns / 1'000'000};
+  }
+
+  Result<bool> write_history(std::int64_t& wall_ms) {
+    std::shared_ptr<const History> what;
+    history::SeriesLabels labels;
+    {
+      const std::lock_guard lock(mutex);
+      what = history;
+      labels = series_labels;
+    }
+    if (!what) return false;
+    const auto view = what->view();
+    if (!view->round().names) return false;  // nothing was judged yet: what an earlier run left is still worth more
+    const auto at = now();
+    std::size_t bytes = 0;
+    const auto written = state->write(kHistoryFile, [&](const StateDir::Append& append) {
+      return history::save(view->round(), labels, at, [&](std::string_view piece) {
+        bytes += piece.size();
+        return append(piece);
+      });
+    });
+    if (!written) return fail(written.error());
+    saved_bytes.Set(static_cast<double>(bytes));
+    wall_ms = at.wall_ms;
+    return true;
+  }
+
+  Result<bool> write_alerts(std::int64_t& wall_ms) {
+    std::shared_ptr<const SavedAlerts> what;
+    Moment last;
+    {
+      const std::lock_guard lock(mutex);
+      what = alerts;
+      last = judged;
+    }
+    if (!what) return false;
+    const auto written =
+        state->write(kAlertsFile, [&](const StateDir::Append& append) { return vitald::save(*what, last, append); });
+    if (!written) return fail(written.error());
+    wall_ms = last.wall_ms;
+    return true;
+  }
+
+  // Nothing: there is none, or none that is of use.
+  template <class Load>
+  [[nodiscard]] auto load(const char* name, const char* what, Load load)
+      -> std::optional<typename decltype(load(SectionReader::Source(), std::size_t{}))::value_type> {
+    const auto path = state->at(name);
+    const auto found = state->open_to_read(name);
+    if (found && !*found) return {};
+    Error error;
+    if (found) {
+      const auto& file = **found;
+      const auto read = [&](std::size_t at, char* to, std::size_t count) {
+        return read_at(file.file.get(), at, to, count, path);
+      };
+      if (auto loaded = load(read, file.bytes)) return std::move(*loaded);
+      else error = loaded.error();
+    } else {
+      error = found.error();
+    }
+    std::string kept = "no";
+    if (error.kind == Errc::malformed)
+      if (const auto aside = state->set_aside(name)) kept = *aside;
+    log::warn(fmt::format("{}: what an earlier run saved cannot be used, it begins anew", what),
+              {{"file", path}, {"err", error.text}, {"kept", kept}});
+    return {};
   }
 
   const std::shared_ptr<const StateDir> state;
   const Host& host;
-  const Moment now;
-  prometheus::Gauge& saved_at = instruments().gauge(
-      "vitald_history_saved_timestamp_seconds",
-      "When the history was written to --state.directory, seconds since the epoch; 0: not in this run.");
-  prometheus::Gauge& saved_bytes =
-      instruments().gauge("vitald_history_saved_bytes", "Size of the history in --state.directory.");
-  prometheus::Counter& failures =
-      instruments().counter("vitald_history_save_failures_total", "Times that the history could not be written.");
-  prometheus::Gauge& restored = instruments().gauge(
-      "vitald_history_restored_samples", "Samples of earlier runs that were in --state.directory at the start.");
-  bool failing = false;  // the thread's
+  const Moment begin;
+  prometheus::Gauge& saved_bytes = gauge("vitald_history_saved_bytes", "Size of the history in --state.directory.");
+  prometheus::Gauge& restored_samples =
+      gauge("vitald_history_restored_samples", "Samples of earlier runs that were in --state.directory at the start.");
+  prometheus::Gauge& restored_alerts =
+      gauge("vitald_alerts_restored",
+            "Pending and firing alerts of an earlier run that were in --state.directory at the start.");
 
   std::mutex mutex;
-  std::condition_variable wake, done;
   // Guarded by mutex.
   std::shared_ptr<const History> history;
   history::SeriesLabels series_labels;  // its
-  std::int64_t interval_ns = 0;
-  std::uint64_t asked_saves = 0, done_saves = 0;
-  bool stopping = false, ended = true, no_threads = false;
+  std::shared_ptr<const SavedAlerts> alerts;
+  Moment judged;  // the last round
+
+  std::uint64_t hung_at = 0;  // the judge's: it waited for this writing of alerts in vain
+
+  Lane history_lane{"history",
+                    gauge("vitald_history_saved_timestamp_seconds",
+                          "When the history was written to --state.directory, seconds since the epoch; 0: not in this "
+                          "run."),
+                    counter("vitald_history_save_failures_total", "Times that the history could not be written."),
+                    [this](std::int64_t& wall_ms) { return write_history(wall_ms); }};
+  Lane alerts_lane{
+      "alerts",
+      gauge("vitald_alerts_saved_timestamp_seconds",
+            "Of which round the alerts in --state.directory are, seconds since the epoch; 0: of none of this "
+            "run."),
+      counter("vitald_alerts_save_failures_total", "Times that the alerts could not be written."),
+      [this](std::int64_t& wall_ms) { return write_alerts(wall_ms); }};
 };
 
 Keeper::Keeper(std::shared_ptr<const StateDir> state, const Host& host)
     : impl_(std::make_shared<Impl>(std::move(state), host)) {}
 
 Keeper::~Keeper() {
-  auto& k = *impl_;
-  std::unique_lock lock(k.mutex);
-  k.stopping = true;
-  k.wake.notify_all();
-  k.done.wait_for(lock, nanoseconds(kEndPatience), [&k] { return k.ended; });
+  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane}) lane->stop();
+  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane}) lane->wait_for_end(kEndPatience);
 }
 
 void Keeper::restore(RuleEngine& rules) {
   auto& k = *impl_;
-  auto found = k.state->open_to_read(kHistoryFile);
-  if (!found) {
-    log::warn("history: what an earlier run saved cannot be read, it begins anew", {{"err", found.error().text}});
-    return;
+  const auto now = k.now();
+  const auto& settings = rules.history()->settings();
+  auto saved = k.load(kHistoryFile, "history", [&](auto source, std::size_t bytes) {
+    return history::load(std::move(source), bytes, now, settings.limit_bytes);
+  });
+  if (saved) {
+    const auto samples = saved->samples;
+    const auto age_ms = now.boot_ms - saved->at.boot_ms;
+    if (saved->in_future > 0)
+      log::warn("history: samples of a later time than now are left out, was the clock set back?",
+                {{"samples", fmt::format("{}", saved->in_future)}});
+    if (rules.restore(std::move(*saved))) {
+      k.restored_samples.Set(static_cast<double>(samples));
+      log::info("history: it goes on where an earlier run ended",
+                {{"samples", fmt::format("{}", samples)}, {"seconds_ago", fmt::format("{}", age_ms / 1000)}});
+    } else {
+      log::info("history: it begins anew, since --rules.series-label was another one");
+    }
   }
-  if (!*found) return;
-  const auto& file = **found;
-  const auto path = k.state->at(kHistoryFile);
-  const auto read = [&](std::size_t at, char* to, std::size_t count) {
-    return read_at(file.file.get(), at, to, count, path);
-  };
-  auto& history = *rules.history();
-  auto saved = history::load(read, file.bytes, k.moment(), history.settings().limit_bytes);
-  if (!saved) {
-    const auto aside = saved.error().kind == Errc::malformed ? k.state->set_aside(kHistoryFile)
-                                                             : Result<std::string>(fail(saved.error()));
-    log::warn("history: what an earlier run saved cannot be used, it begins anew",
-              {{"file", path},
-               {"err", saved.error().text},
-               {"kept", aside ? std::string_view(*aside) : std::string_view("no")}});
-    return;
-  }
-  const auto samples = saved->samples;
-  const auto age_ms = k.moment().boot_ms - saved->at.boot_ms;
-  if (saved->in_future > 0)
-    log::warn("history: samples of a later time than now are left out, was the clock set back?",
-              {{"samples", fmt::format("{}", saved->in_future)}});
-  if (!rules.restore(std::move(*saved))) {
-    log::info("history: it begins anew, since --rules.series-label was another one", {{"file", path}});
-    return;
-  }
-  k.restored.Set(static_cast<double>(samples));
-  log::info("history: it goes on where an earlier run ended", {{"samples", fmt::format("{}", samples)},
-                                                               {"series", fmt::format("{}", history.size().series)},
-                                                               {"seconds_ago", fmt::format("{}", age_ms / 1000)}});
+  auto alerts = k.load(kAlertsFile, "alerts",
+                       [](auto source, std::size_t bytes) { return load_alerts(std::move(source), bytes); });
+  if (!alerts || alerts->alerts.empty()) return;
+  std::size_t count = 0;
+  for (const auto& r : alerts->alerts.rules) count += r.alerts.size();
+  k.restored_alerts.Set(static_cast<double>(count));
+  const auto down_ms = now.boot_ms - alerts->last.boot_ms - now.shift_from(alerts->last);
+  log::info("alerts: they go on where an earlier run ended",
+            {{"alerts", fmt::format("{}", count)},
+             {"told_again", fmt::format("{}", alerts->alerts.untold.size())},
+             {"seconds_ago", fmt::format("{}", down_ms / 1000)}});
+  rules.restore(std::move(*alerts), now);
 }
 
 void Keeper::keep(std::shared_ptr<const History> history) {
@@ -192,23 +309,38 @@ void Keeper::keep(std::shared_ptr<const History> history) {
   const std::lock_guard lock(k.mutex);
   k.series_labels = history->settings().series_labels;
   k.history = std::move(history);
-  k.start(impl_);
 }
 
-void Keeper::set_interval(std::int64_t ns) {
+void Keeper::keep(SavedAlerts alerts, const Snapshot& judged, std::int64_t patience_ns) {
+  auto& k = *impl_;
+  const bool some = !alerts.empty();
+  {
+    const std::lock_guard lock(k.mutex);
+    k.alerts = std::make_shared<const SavedAlerts>(std::move(alerts));
+    k.judged = k.of(judged);
+  }
+  k.alerts_lane.set_interval(some ? kAlertsIntervalNs : 0, impl_);
+  const auto mine = k.alerts_lane.ask(impl_);
+  if (patience_ns == 0) return;
+  if (k.hung_at != 0 && !k.alerts_lane.wait(k.hung_at, 0)) return;
+  k.hung_at = k.alerts_lane.wait(mine, patience_ns) ? 0 : mine;
+  if (k.hung_at != 0) log::warn("alerts: the disk takes longer than a second; nobody waits for it until it answers");
+}
+
+void Keeper::still(const Snapshot& judged) {
   auto& k = *impl_;
   const std::lock_guard lock(k.mutex);
-  k.interval_ns = ns;
-  k.wake.notify_all();
+  k.judged = k.of(judged);
 }
 
+void Keeper::set_interval(std::int64_t ns) { impl_->history_lane.set_interval(ns, impl_); }
+
 bool Keeper::save(std::int64_t patience_ns) {
-  auto& k = *impl_;
-  std::unique_lock lock(k.mutex);
-  k.start(impl_);
-  const auto mine = ++k.asked_saves;
-  k.wake.notify_all();
-  return k.done.wait_for(lock, nanoseconds(patience_ns), [&] { return k.done_saves >= mine; });
+  const auto until = std::chrono::steady_clock::now() + nanoseconds(patience_ns);
+  const auto alerts = impl_->alerts_lane.ask(impl_), history = impl_->history_lane.ask(impl_);
+  const auto left = [&] { return (until - std::chrono::steady_clock::now()) / nanoseconds(1); };
+  const bool kept = impl_->alerts_lane.wait(alerts, left());
+  return impl_->history_lane.wait(history, left()) && kept;
 }
 
 }  // namespace vitald

@@ -20,8 +20,7 @@ namespace {
 //   chunk   feed, which ids, which slots have a block, the blocks; the newest chunk of all feeds first
 constexpr std::string_view kHead = "vitaldh1";
 enum Tag : std::uint32_t { kEnd = kEndSection, kHeadTag, kSeriesTag, kIdsTag, kChunkTag };
-constexpr std::size_t kPiece = 256 << 10;                // of the series in one section
-constexpr std::int64_t kMostMs = std::int64_t{1} << 52;  // of a time; exact as a double, and sums do not overflow
+constexpr std::size_t kPiece = 256 << 10;  // of the series in one section
 
 void put_labels(std::string& out, const auto& labels, std::size_t count) {
   put_number(out, static_cast<std::uint32_t>(count));
@@ -77,8 +76,10 @@ class Writer {
     put_number(bytes, now.boot_ms);
     put_number(bytes, now.wall_ms);
     put_labels(bytes, series_labels, series_labels.size());
-    put_number(bytes, static_cast<std::uint32_t>(round_.names->size()));
-    for (const auto& name : *round_.names) {
+    static const std::vector<FeedName> kNone;
+    const auto& names = round_.names ? *round_.names : kNone;  // before the first round
+    put_number(bytes, static_cast<std::uint32_t>(names.size()));
+    for (const auto& name : names) {
       put_text(bytes, name.collector);
       put_number(bytes, static_cast<std::uint32_t>(name.ordinal));
     }
@@ -212,7 +213,7 @@ class Reader {
       f.ordinal = in.number<std::uint32_t>();
     }
     expected_ = in.number<std::uint32_t>();
-    if (!in.ended() || !is_time(out_.at.boot_ms) || !is_time(out_.at.wall_ms)) return false;
+    if (!in.ended() || !is_time_ms(out_.at.boot_ms) || !is_time_ms(out_.at.wall_ms)) return false;
     out_.now_ms = now_.boot_ms;
     out_.same_boot = now_.same_boot(out_.at);
     shift_ms_ = now_.shift_from(out_.at);
@@ -260,8 +261,8 @@ class Reader {
     const std::size_t count = in.number<std::uint8_t>();
     const auto thinned = in.number<std::uint8_t>();
     const auto first_ms = in.number<std::int64_t>(), last_ms = in.number<std::int64_t>();
-    if (!in.good() || feed >= out_.feeds.size() || list >= ids_.size() || thinned > 1 || !is_time(first_ms) ||
-        !is_time(last_ms) || last_ms >= newest_[feed])
+    if (!in.good() || feed >= out_.feeds.size() || list >= ids_.size() || thinned > 1 || !is_time_ms(first_ms) ||
+        !is_time_ms(last_ms) || last_ms >= newest_[feed])
       return false;
     const auto& ids = ids_[list];
     const auto bits = in.bytes((ids->size() + 7) / 8);
@@ -290,8 +291,6 @@ class Reader {
     out_.feeds[feed].chunks.push_back(std::move(made));
     return true;
   }
-
-  static bool is_time(std::int64_t ms) { return ms > -kMostMs && ms < kMostMs; }
 
   static constexpr std::size_t kMostFreeSlots = 1 << 20;
 
