@@ -211,23 +211,27 @@ class Daemon {
       const timespec step{step_ns / kSecond, step_ns % kSecond};
       const int number =
           settled && watchdog_ns == 0 ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &step);
-      if (ready && watchdog_ns != 0) feed_watchdog(watchdog_ns);
-      // What the first workers, scrapes and cycles needed once.
-      if (number < 0 && ready && !settled && host_.clock().boot_ns() - ready_ns >= 10 * kSecond) {
-        settled = true;
-        give_back_startup_memory();
+      if (number > 0 && number != SIGHUP) return end(number);
+      try {
+        if (ready && watchdog_ns != 0) feed_watchdog(watchdog_ns);
+        // What the first workers, scrapes and cycles needed once.
+        if (number < 0 && ready && !settled && host_.clock().boot_ns() - ready_ns >= 10 * kSecond) {
+          settled = true;
+          give_back_startup_memory();
+        }
+        if (!ready && (hub_.latest() || ++waited == 1000)) {
+          ready = true;
+          ready_ns = host_.clock().boot_ns();
+          print_report();
+          give_back_startup_memory();
+          notify_service("READY=1");
+        }
+        if (number != SIGHUP) continue;  // nothing yet
+        notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
+        reloader_.ask([](const auto&) { notify_service("READY=1"); });
+      } catch (const std::exception& e) {  // no memory for a report or a message
+        log::error("the agent goes on after an exception", {{"err", e.what()}});
       }
-      if (!ready && (hub_.latest() || ++waited == 1000)) {
-        ready = true;
-        ready_ns = host_.clock().boot_ns();
-        print_report();
-        give_back_startup_memory();
-        notify_service("READY=1");
-      }
-      if (number < 0) continue;  // nothing yet
-      if (number != SIGHUP) return end(number);
-      notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
-      reloader_.ask([](const auto&) { notify_service("READY=1"); });
     }
   }
 
@@ -259,6 +263,7 @@ class Daemon {
       log::error(kLate);
       return {std::string(kLate)};
     }
+    give_back_startup_memory();  // of the one before, and of reading this one
     log::info("configuration reloaded");
     return {};
   }

@@ -153,7 +153,12 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
   if (!in_step_) changes_.back().gone = emits_.size() - changes_.back().old;
   else if (next_ < emits_.size()) changes_.push_back({next_, emits_.size() - next_, fresh_.size(), 0, values_.size()});
   if (!layout_ || !changes_.empty() || some_counter_fell()) {
-    LayoutBuilder(*this).build();
+    try {
+      LayoutBuilder(*this).build();
+    } catch (...) {  // no memory: what is half done must not be taken for this run's, so the next one is a first one
+      *this = BatchWriter(std::move(collector_));
+      throw;
+    }
     values_expected_ = values_.size();
   }
   auto batch = std::make_shared<Batch>();

@@ -519,25 +519,27 @@ void RuleEngine::Impl::name_results(RuleState& r, const promql::ShapePtr& in) {
     b.set(promql::kMetricName, r.rule->name);
     out->series.push_back(b.labels());
   }
-  // The new ones first: a series that is in both goes on without an end.
-  std::vector<std::uint32_t> ids;
-  for (const auto& l : out->series) ids.push_back(history->acquire(l));
-  for (const auto& s : r.last) let_go(r, s);
-  for (const auto id : r.ids) history->release(id);
-  r.ids = std::move(ids);
-  r.last.clear();
-  r.in = in;
-  r.out = out;
-  r.collides = promql::index(r.out).collides;
-  r.exported.clear();
-  for (const auto& l : r.out->series) {
-    auto& labels = r.exported.emplace_back();
+  auto exported = decltype(r.exported){};
+  for (const auto& l : out->series) {
+    auto& labels = exported.emplace_back();
     for (const Label x : l) {
       const auto own = settings.series_labels.find(std::string(x.name));
       if (x.name != promql::kMetricName && (own == settings.series_labels.end() || own->second != x.value))
         labels.push_back(x);
     }
   }
+  r.collides = promql::index(out).collides;
+  // The new ones first: a series that is in both goes on without an end.
+  std::vector<std::uint32_t> ids;
+  for (const auto& l : out->series) ids.push_back(history->acquire(l));
+  for (const auto& s : r.last) let_go(r, s);
+  for (const auto id : r.ids) history->release(id);
+  // All or nothing: `in` says that the rest is of it.
+  r.ids = std::move(ids);
+  r.last.clear();
+  r.exported = std::move(exported);
+  r.out = out;
+  r.in = in;
 }
 
 void RuleEngine::Impl::forget_results(RuleState& r) {

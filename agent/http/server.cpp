@@ -19,6 +19,7 @@
 #include "agent/http/shortage.h"
 #include "agent/http/strict.h"
 #include "agent/http/waiting.h"
+#include "agent/os/memory.h"
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/text/scan.h"
@@ -34,6 +35,7 @@ struct Exchange {
   bool keep_body = false;
   std::unique_ptr<Pending> pending;  // until the last byte of its answer was sent
   std::optional<Response> response;  // what it answered while the connection was suspended
+  bool failed = false;               // an exception instead
 };
 
 namespace {
@@ -272,6 +274,7 @@ struct Server::Impl {
 
   MHD_Result answer(Exchange& exchange) {
     if (exchange.response) return reply(exchange, *exchange.response);
+    if (exchange.failed) return reply(exchange, text_response(500, "an exception instead of an answer, see the log\n"));
     if (exchange.body_bytes > exchange.body_limit) return reply(exchange, too_long(exchange));
     if (!exchange.pending) {
       close_slow_readers();
@@ -287,9 +290,11 @@ struct Server::Impl {
     return MHD_YES;
   }
 
-  void resume(std::vector<Waiting::Answered> answered) {
-    for (auto& [exchange, response] : answered) {
-      exchange->response = std::move(response);
+  void resume(std::list<Waiting::Row> answered) {
+    for (auto& row : answered) {
+      auto* exchange = row.exchange;
+      exchange->response = std::move(row.response);
+      exchange->failed = row.failed;
       exchange->peer->suspended = false;
       peers->moved(*exchange->peer, Peer::Rank::busy);
       MHD_resume_connection(exchange->connection);
@@ -318,6 +323,8 @@ struct Server::Impl {
     }
     if (const auto deadline = waiting.deadline_boot_ns())
       earlier(std::max<std::int64_t>(0, (*deadline - clock.boot_ns() + 999'999) / 1'000'000));
+    if (somebody_waits && !waiting.empty())
+      earlier(std::max<std::int64_t>(0, (try_again_boot_ns - clock.boot_ns() + 999'999) / 1'000'000));
     if (crowded) earlier(Peers::kGraceNs / 5 / 1'000'000);
     return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   }
@@ -328,8 +335,9 @@ struct Server::Impl {
     const auto worked = lead.try_work(me, [&] { return collecting.collect(fresh_ns); });
     if (!worked) return false;
     bool done = *worked;
-    if (!done) {              // another thread is at it
+    if (!done) {              // another thread is at it, or it was given up
       somebody_waits = true;  // before the look: what is published after it wakes us
+      try_again_boot_ns = clock.boot_ns() + kSecond;
       done = collecting.has_since(fresh_ns);
       if (done) somebody_waits = false;
     }
@@ -343,6 +351,7 @@ struct Server::Impl {
   // ended. Nothing else may ever wake the loop for that.
   void run_daemons() {
     crowded = false;
+    unsigned all = 0;
     for (const auto& d : daemons) {
       const auto before = connections(*d), most = limits.connections;
       if (before > roomy()) peers->make_room(d.get(), before, roomy(), most - 1, round_boot_ns);
@@ -350,7 +359,9 @@ struct Server::Impl {
       if (before >= most && connections(*d) < most) MHD_run(d.get());
       const auto now = connections(*d);
       crowded = crowded || (now > roomy() && peers->may_close_soon(d.get(), now >= most, round_boot_ns));
+      all += now;
     }
+    crowd.now(all);
   }
 
   // No descriptor is left for a client. MHD accepts again only when a connection ends, and without any connection it
@@ -396,7 +407,9 @@ struct Server::Impl {
       if (!waiting.empty()) resume(waiting.answered(round_boot_ns, fds[0].revents != 0));
       const auto before = progress;
       run_daemons();
-      if (const auto fresh_ns = waiting.wants_snapshot_boot_ns(); fresh_ns > 0 && !somebody_waits) {
+      // What another thread was at may have failed, and nobody would be told.
+      const bool again = round_boot_ns >= try_again_boot_ns;
+      if (const auto fresh_ns = waiting.wants_snapshot_boot_ns(); fresh_ns > 0 && (!somebody_waits || again)) {
         if (!collect_here(me, fresh_ns)) return;
         run_daemons();
       }
@@ -421,6 +434,7 @@ struct Server::Impl {
   Limits limits;
   Lead lead{[this](int me) { serve(me); }};
   std::atomic<bool> somebody_waits{false};  // for a snapshot that another thread makes
+  std::int64_t try_again_boot_ns = 0;       // if it does not come
   // When this round of the loop began: the arrival time of every request it reads, so that those which come together
   // share one collection.
   std::int64_t round_boot_ns = 0;
@@ -428,6 +442,17 @@ struct Server::Impl {
   Shortage shortage;
   std::optional<Peers> peers;
   bool crowded = false;
+  // Many connections at once, of which few are left: what they needed is given back.
+  struct Crowd {
+    static constexpr unsigned kMany = 32;
+    unsigned most = 0;
+    void now(unsigned connections) {
+      most = std::max(most, connections);
+      if (most < kMany || connections > most / 4) return;
+      most = connections;
+      give_back_free_memory();
+    }
+  } crowd;
   int rounds_for_nothing = 0;  // one after the other, without an event before or progress in them
   Waiting waiting;
   std::vector<MhdDaemon> daemons;

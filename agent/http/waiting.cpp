@@ -2,6 +2,9 @@
 #include "agent/http/waiting.h"
 
 #include <algorithm>
+#include <exception>
+
+#include "core/log.h"
 
 namespace vitald {
 
@@ -9,25 +12,19 @@ void Waiting::remove(const Exchange& exchange) {
   list_.remove_if([&](const Row& row) { return row.exchange == &exchange; });
 }
 
-std::vector<Waiting::Answered> Waiting::answered(std::int64_t now_boot_ns, bool woken) {
-  std::vector<Answered> out;
+std::list<Waiting::Row> Waiting::answered(std::int64_t now_boot_ns, bool woken) {
+  std::list<Row> out;
   for (auto it = list_.begin(); it != list_.end();) {
-    std::optional<Response> response;
-    if (woken || it->pending->deadline_boot_ns() <= now_boot_ns) response = it->pending->poll(now_boot_ns);
-    if (!response) {
-      ++it;
-      continue;
+    const auto row = it++;
+    if (!woken && row->pending->deadline_boot_ns() > now_boot_ns) continue;
+    try {
+      row->response = row->pending->poll(now_boot_ns);
+    } catch (const std::exception& e) {  // out of memory, or a bug: the others are not to wait for it
+      row->failed = true;
+      log::error("an exception instead of an answer", {{"err", e.what()}});
     }
-    out.push_back({it->exchange, std::move(response)});
-    it = list_.erase(it);
+    if (row->response || row->failed) out.splice(out.end(), list_, row);
   }
-  return out;
-}
-
-std::vector<Waiting::Answered> Waiting::all() {
-  std::vector<Answered> out;
-  for (const auto& row : list_) out.push_back({row.exchange, std::nullopt});
-  list_.clear();
   return out;
 }
 

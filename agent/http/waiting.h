@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <list>
 #include <optional>
-#include <vector>
+#include <utility>
 
 #include "agent/http/pending.h"
 
@@ -18,13 +18,16 @@ class Waiting {
   void add(Exchange& exchange, Pending& pending) { list_.push_back({&exchange, &pending}); }
   void remove(const Exchange& exchange);
 
-  struct Answered {
+  struct Row {
     Exchange* exchange;
-    std::optional<Response> response;  // none: `all` were wanted, whether they have an answer or not
+    Pending* pending;
+    std::optional<Response> response = {};  // none: `all` were wanted, whether they have an answer or not
+    bool failed = false;                    // an exception instead of an answer
   };
-  // Takes out those that have an answer now. `woken`: asks each, otherwise only those whose deadline has come.
-  std::vector<Answered> answered(std::int64_t now_boot_ns, bool woken);
-  std::vector<Answered> all();
+  // Takes out those that have an answer now, or never will. `woken`: asks each, otherwise only those whose deadline has
+  // come. Rows are moved: once one has an answer nothing can fail any more.
+  std::list<Row> answered(std::int64_t now_boot_ns, bool woken);
+  std::list<Row> all() { return std::exchange(list_, {}); }
 
   [[nodiscard]] bool empty() const { return list_.empty(); }
   // The greatest that is wanted; 0: nobody waits for a snapshot.
@@ -32,10 +35,6 @@ class Waiting {
   [[nodiscard]] std::optional<std::int64_t> deadline_boot_ns() const;
 
  private:
-  struct Row {
-    Exchange* exchange;
-    Pending* pending;
-  };
   std::list<Row> list_;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -47,9 +48,14 @@ void drop_constant_pages() {
 
 }  // namespace
 
+void give_back_free_memory() { malloc_trim(0); }
+
 void give_back_startup_memory() {
-  malloc_trim(0);
-  drop_constant_pages();
+  give_back_free_memory();
+  try {
+    drop_constant_pages();
+  } catch (const std::bad_alloc&) {  // there is none to give back
+  }
 }
 
 }  // namespace vitald

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Memory that was needed once and is not any more.
 #pragma once
 
 namespace vitald {
@@ -8,5 +9,8 @@ namespace vitald {
 // unmaps the pages of program text and constants that were touched; those still in use come back from the
 // page cache at their next use, a minor fault each 64 KiB. Call it once the first cycles have run.
 void give_back_startup_memory();
+
+// The free heap, after a crowd or a reload: what it needed is not in use any more, and would be ours for good.
+void give_back_free_memory();
 
 }  // namespace vitald

@@ -50,6 +50,15 @@ Guard::Guard() : instruments_(std::make_unique<Instruments>()) {}
 Guard::~Guard() = default;
 
 void Guard::check(std::vector<BatchPtr>& batches) {
+  try {
+    look(batches);
+  } catch (...) {  // no memory: half a verdict must not be taken for one
+    known_.clear();
+    throw;
+  }
+}
+
+void Guard::look(std::vector<BatchPtr>& batches) {
   bool other = !same_families(batches), other_series = false, other_layouts = other;
   if (other) {
     decide_families(batches);

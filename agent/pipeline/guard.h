@@ -25,6 +25,7 @@ class Guard {
   void check(std::vector<BatchPtr>& batches);
 
  private:
+  void look(std::vector<BatchPtr>& batches);
   struct Instruments;
   // What is known of the batch at this place.
   struct Known {

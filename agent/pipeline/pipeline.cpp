@@ -210,6 +210,7 @@ bool Pipeline::collect(std::int64_t boot_ns) {
       begin_cycle(Collectors::kPatienceNs, false);
       if (!go_on()) return false;
       done = last_begin_ns_ >= boot_ns;
+      if (!done) want(boot_ns);  // given up
       if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
     }
   } catch (const std::exception& e) {
@@ -226,7 +227,7 @@ void Pipeline::given_up(const std::exception& e) {
   instruments_->failed.Increment();
   next_.reset();
   last_begin_ns_ = -1;
-  configuring_ = retrying_ = false;
+  retrying_ = false;  // a configuration goes on with the next collector
 }
 
 Result<> Pipeline::start(PipelineConfig config, std::int64_t first_patience_ns) {

@@ -495,13 +495,19 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
 
   auto plan = std::ranges::find_if(plans_, [&](const auto& p) { return p->is_for(batches); });
   if (plan == plans_.end()) {
+    auto made = std::make_unique<Plan>();
     if (plans_.size() < kMaxPlans) plans_.push_back(nullptr);
     plan = plans_.end() - 1;
-    *plan = std::make_unique<Plan>();
+    *plan = std::move(made);
   }
   std::rotate(plans_.begin(), plan, plan + 1);
   Plan& current = *plans_.front();
-  if (!current.is_current(batches) && !current.update(batches, *orders_)) current.build(batches, *orders_);
+  try {
+    if (!current.is_current(batches) && !current.update(batches, *orders_)) current.build(batches, *orders_);
+  } catch (...) {  // no memory: what is half done must not be taken for current
+    plans_.erase(plans_.begin());
+    throw;
+  }
 
   // kValueRoom a line: the most it can become. What a longer text left in `out` is not zeroed again.
   out.resize(current.text_in_use);

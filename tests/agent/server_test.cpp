@@ -36,7 +36,8 @@ std::mutex g_gate;
 std::condition_variable g_moved;
 bool g_shut = false;
 int g_inside = 0;
-std::atomic<int> g_runs = 0;  // a scrape may be answered while one goes on
+std::atomic<bool> g_given_up = false;  // the next collection ends in an exception, and nobody else is at it
+std::atomic<int> g_runs = 0;           // a scrape may be answered while one goes on
 
 struct Gated final : Collector {
   Result<> collect(BatchWriter& out) override {
@@ -83,7 +84,7 @@ class ServerTest : public testing::Test {
                     [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
     server_ = std::make_unique<Server>(
         std::move(*listeners), Routes(std::move(rows)),
-        Collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
+        Collecting{[this](std::int64_t t) { return !g_given_up.exchange(false) && pipeline_.collect(t); },
                    [this](std::int64_t t) { return metrics_->has_since(t); }, [this] { return metrics_->full(); }},
         host_.clock(), wake);
     EXPECT_TRUE(server_->start());
@@ -244,6 +245,12 @@ TEST_F(ServerTest, ListensAgainWhenOneOfTheMostConnectionsEnds) {
   ASSERT_EQ(write(waits.get(), kRequest.data(), kRequest.size()), static_cast<ssize_t>(kRequest.size()));
   all.pop_back();
   EXPECT_GT(read(waits.get(), answer, sizeof answer), 0);
+}
+
+TEST_F(ServerTest, ACollectionThatWasGivenUpIsTriedAgain) {
+  g_given_up = true;
+  EXPECT_THAT(get("/metrics"), HasSubstr("test_runs "));
+  EXPECT_FALSE(g_given_up);
 }
 
 TEST_F(ServerTest, AReloadThatHangsDelaysNobody) {
