@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each owner has counted, as rows of named counters. Nothing is lost and nothing counts twice: what an owner
-// counted moves with it when it becomes one with another, and to "other" when it is dropped.
+// What each owner has counted, as rows of named counters. Nothing is lost and nothing counts twice in a rate: what an
+// owner counted goes on under its new name; when it becomes one with another or is dropped, what was shown under its own
+// name ends with that series, and only what was not shown yet is the other's.
 #pragma once
 
 #include <algorithm>
@@ -107,7 +108,7 @@ class OwnerTotals {
       const Entry gone = e;
       entries_.erase(at);
       auto& into = entry(now->id);
-      into.total = sum(into.total, gone.total);
+      into.total = sum(into.total, combine(gone.total, gone.shown, [](auto x, auto y) { return x - std::min(x, y); }));
       into.running = sum(into.running, gone.running);
     }
   }
