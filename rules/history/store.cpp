@@ -69,6 +69,8 @@ void History::begin(const Snapshot& snapshot) {
   std::size_t next = 0;
   for (const auto& batch : snapshot.batches)
     if (batch->collector != kRulesBatch) take(order_[next++], *batch);
+  if (std::exchange(some_ended_, false))
+    for (const auto& feed : feeds_) feed->look_again = feed->wants_others;
   auto& own = *feeds_[kRecorded];
   open_ = own.rows == 0 || now_ms_ > own.last_ms;
   if (!open_) return;
@@ -144,7 +146,7 @@ void History::take(std::uint32_t number, const Batch& batch) {
     write_end_row(number);
     return;
   }
-  if (f.layout != batch.layout) resolve(number, batch);
+  if (f.layout != batch.layout || f.look_again) resolve(number, batch);
   f.collected_ns = batch.collected_boot_ns;
   auto& row = add_row(number, t);
   const auto count = f.slot_of.size();
@@ -221,6 +223,7 @@ void History::resolve(std::uint32_t number, const Batch& batch) {
   std::size_t next = 0;
   f.straight = true;
   f.mapped = 0;
+  f.wants_others = f.look_again = false;
   for (const auto& s : batch.layout->samples()) {
     if (s.family->shown == Shown::inside) {
       f.straight = false;
@@ -246,7 +249,10 @@ void History::resolve(std::uint32_t number, const Batch& batch) {
     }
     f.slot_of[s.value] = slot;
     f.straight = f.straight && slot == s.value;
-    if (slot == kNobody) continue;
+    if (slot == kNobody) {
+      f.wants_others = true;
+      continue;
+    }
     ++f.mapped;
     if (slot < stays.size()) stays[slot] = true;
   }
@@ -335,6 +341,7 @@ void History::revive(std::uint32_t number, std::uint32_t id) {
 void History::ends(std::uint32_t id) {
   auto& f = *feeds_[places_[id].feed];
   ended_[id] = now_ms_;
+  some_ended_ = true;
   f.ended.push_back(id);
   f.dead.push_back(id);
 }

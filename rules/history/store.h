@@ -116,6 +116,8 @@ class History {
     std::shared_ptr<const Layout> layout;
     history::Ids slot_of;   // by index in Batch::values; kNobody: another feed has that series
     bool straight = false;  // slot_of is 0, 1, 2, ... and that is all
+    // A series of it is another feed's: it may become this one's when that one's ends, though no layout changes then.
+    bool wants_others = false, look_again = false;
     std::int64_t collected_ns = INT64_MIN;
 
     history::FeedState now;
@@ -173,6 +175,7 @@ class History {
   Changes changes_;
   std::uint64_t looked_up_ = 0;
   bool users_forgotten_ = false;
+  bool some_ended_ = false;  // since feeds that want others' series looked for them
   bool open_ = false;  // the newest row of the rules' feed is this round's and is still written to
 
   std::int64_t now_ms_ = 0, offset_ms_ = 0;

@@ -195,6 +195,28 @@ TEST(History, ABatchThatIsDroppedEndsItsSeries) {
   }
 }
 
+// Of two collectors with one series the first has it; when it has it no more, it is the other's, whose layout has not
+// changed.
+TEST(History, ASeriesThatMovesToAnotherCollector) {
+  for (const std::string other : {"after", "zzz"}) {  // taken before "host", or after it
+    SCOPED_TRACE(other);
+    Machine m;
+    Query now("x{device='w'}", m.live);
+    m.cycle({{"a", 1}, {"w", 5}});
+    for (int i = 0; i < 3; ++i) {
+      m.collect(other, {{"b", 1}, {"w", 7}});
+      m.cycle({{"a", 1}, {"w", 5}});
+    }
+    EXPECT_EQ(now.at(m.wall_ms()), "w=5 ");
+    for (int i = 0; i < 3; ++i) {
+      m.collect(other, {{"b", 1}, {"w", 7}});
+      m.cycle({{"a", 1}});
+    }
+    EXPECT_EQ(now.at(m.wall_ms()), "w=7 ");
+    EXPECT_EQ(ask(m.h, "x{device='w'}", m.wall_ms()), "w=7 ");
+  }
+}
+
 TEST(History, WhatIsForDeriversOnlyIsNotInIt) {
   Machine m;
   m.inside = true;
