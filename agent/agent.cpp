@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <iostream>
 #include <iterator>
-#include <mutex>
 
 #include "agent/api/endpoints.h"
 #include "agent/config/check.h"
@@ -24,6 +23,7 @@
 #include "agent/report.h"
 #include "core/log.h"
 #include "core/log_output.h"
+#include "core/mutex.h"
 #include "core/os/descriptors.h"
 #include "core/os/host_name.h"
 
@@ -155,28 +155,29 @@ class Daemon {
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // every thread inherits it; this one waits for them
     signal(SIGPIPE, SIG_IGN);
 
+    const auto& config = config_at_start();
     std::vector<std::string> problems;
-    state_ = open_state(config_.options, problems);
-    auto start = pipeline_config(config_, problems);
+    state_ = open_state(config.options, problems);
+    auto start = pipeline_config(config, problems);
     start.state = state_.dir;
     if (state_.dir) keeper_ = std::make_shared<Keeper>(state_.dir, host_);
     start.keeper = keeper_;
-    keep_so_often(config_.options);
-    auto listeners = open_listeners(config_.options, problems);
-    auto gate = Gate::load(std::string(config_.options.text("web.config.file")), problems);
+    keep_so_often(config.options);
+    auto listeners = open_listeners(config.options, problems);
+    auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
     if (print_problems(problems)) return 1;
     log_rule_warnings(start);
 
-    const auto path = std::string(config_.options.text("web.telemetry-path"));
+    const auto path = std::string(config.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
       urls_.push_back(l.address.starts_with("vsock://")
                           ? l.address + path
                           : fmt::format("{}://{}{}", gate && gate->tls() ? "https" : "http", l.address, path));
     const auto wake = std::make_shared<const Wake>();
-    freshness_->set_interval(config_.options.duration_ns("pipeline.interval"));
+    freshness_->set_interval(config.options.duration_ns("pipeline.interval"));
     metrics_ = std::make_shared<MetricsHandler>(
-        metrics_settings(config_.options),
+        metrics_settings(config.options),
         MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, freshness_);
     AgentView view;
     view.latest = [this] { return hub_.latest(); };
@@ -239,6 +240,8 @@ class Daemon {
   void keep_so_often(const Options& options) const {
     if (keeper_) keeper_->set_interval(options.duration_ns("history.save-interval"));
   }
+  // Before the reloader may run.
+  [[nodiscard]] const Config& config_at_start() const UNCHECKED_LOCKS { return config_; }
 
   std::vector<std::string> reload() {
     std::vector<std::string> problems, warnings;
@@ -250,7 +253,7 @@ class Daemon {
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
     {
-      const std::lock_guard lock(config_mutex_);
+      const MutexLock lock(config_mutex_);
       warn_of_fixed(config_.options, next.options);
       metrics_->set_max_age(next.options.duration_ns("web.max-age"));
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
@@ -278,7 +281,7 @@ class Daemon {
   }
 
   void print_report() {
-    const std::lock_guard lock(config_mutex_);
+    const MutexLock lock(config_mutex_);
     const auto snapshot = hub_.latest();
     const auto collectors = pipeline_.status();
     const auto rules = pipeline_.rules();
@@ -307,7 +310,7 @@ class Daemon {
     _exit(0);
   }
 
-  Config config_;
+  Config config_ GUARDED_BY(config_mutex_);
   std::vector<std::string> arguments_;
   Host host_;
   StateFolder state_;
@@ -318,7 +321,7 @@ class Daemon {
   std::unique_ptr<Server> server_;
   Pipeline pipeline_;
   std::vector<std::string> urls_;
-  std::mutex config_mutex_;  // guards config_ once the reloader may run
+  Mutex config_mutex_;
   Reloader reloader_{[this] { return reload(); }};
 };
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
-#include <chrono>
 #include <exception>
 #include <system_error>
 #include <thread>
@@ -15,7 +14,7 @@
 namespace vitald {
 
 void Reloader::ask(Done done) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (asked_.size() >= kMostAsked) {
     lock.unlock();
     return done({fmt::format("{} others wait for a reload already", kMostAsked)});
@@ -33,13 +32,13 @@ void Reloader::ask(Done done) {
 }
 
 bool Reloader::idle(std::int64_t patience_ns) {
-  std::unique_lock lock(mutex_);
-  return ended_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [this] { return !running_; });
+  MutexLock lock(mutex_);
+  return ended_.wait_for_ns(lock, patience_ns, [this]() REQUIRES(mutex_) { return !running_; });
 }
 
 void Reloader::run() {
   pthread_setname_np(pthread_self(), "reload");
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!asked_.empty()) {
     const auto asked = std::exchange(asked_, {});
     lock.unlock();

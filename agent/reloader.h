@@ -3,12 +3,12 @@
 // neither scrapes nor SIGTERM wait for that.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <vector>
+
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -32,11 +32,10 @@ class Reloader {
   void run();
 
   std::function<Problems()> reload_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  // Guarded by mutex_.
-  std::vector<Done> asked_;
-  bool running_ = false;
+  Mutex mutex_;
+  CondVar ended_;
+  std::vector<Done> asked_ GUARDED_BY(mutex_);
+  bool running_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace vitald

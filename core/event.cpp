@@ -8,7 +8,7 @@
 namespace vitald {
 
 void EventLog::append(const Snapshot& snapshot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& batch : snapshot.batches) {
     if (batch->events.empty() && batch->events_left_out == 0) continue;
     // A worker's last good batch stays in the snapshots that follow. Two batches of one collector (the agent's own
@@ -25,19 +25,19 @@ void EventLog::append(const Snapshot& snapshot) {
 }
 
 std::vector<EventLog::Entry> EventLog::since(std::uint64_t after, std::size_t most) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto first = std::ranges::upper_bound(entries_, after, {}, &Entry::sequence);
   const auto count = std::min<std::size_t>(most, static_cast<std::size_t>(entries_.end() - first));
   return {first, first + static_cast<std::ptrdiff_t>(count)};
 }
 
 std::uint64_t EventLog::newest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return newest_;
 }
 
 std::uint64_t EventLog::left_out() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return left_out_;
 }
 

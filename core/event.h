@@ -7,10 +7,11 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -46,11 +47,11 @@ class EventLog {
 
  private:
   const std::size_t most_;
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  std::deque<Entry> entries_;
-  std::map<std::string, std::int64_t, std::less<>> seen_boot_ns_;  // by collector: of its last batch
-  std::uint64_t newest_ = 0, left_out_ = 0;
+  mutable Mutex mutex_;
+  std::deque<Entry> entries_ GUARDED_BY(mutex_);
+  // By collector: of its last batch.
+  std::map<std::string, std::int64_t, std::less<>> seen_boot_ns_ GUARDED_BY(mutex_);
+  std::uint64_t newest_ GUARDED_BY(mutex_) = 0, left_out_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace vitald

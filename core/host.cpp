@@ -43,13 +43,13 @@ Host::~Host() {
 void* Host::shared_by(std::type_index type, MakeShared make) const {
   Shared* found;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     found = &shared_[type];
   }
   // Not under mutex_: a T may ask for what it is made of. One that throws is made by the next who asks.
   std::call_once(found->once, [&] {
     found->object = make(*this);
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     in_order_of_making_.push_back(&found->object);
   });
   return found->object.get();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -72,9 +73,9 @@ class Host {
   const Clock* clock_;
   double ticks_;
   long page_size_;
-  mutable std::mutex mutex_;
-  mutable std::map<std::type_index, Shared> shared_;                // guarded by mutex_; each object by its once_flag
-  mutable std::vector<std::shared_ptr<void>*> in_order_of_making_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  mutable std::map<std::type_index, Shared> shared_ GUARDED_BY(mutex_);  // each object by its once_flag
+  mutable std::vector<std::shared_ptr<void>*> in_order_of_making_ GUARDED_BY(mutex_);
 };
 
 }  // namespace vitald

@@ -16,7 +16,7 @@ Kind& Instruments::get(MetricType type, std::string_view family, std::string_vie
                        Args&&... args) {
   std::string label_names;
   for (const auto& label : labels) label_names.append(label_names.empty() ? "" : ",").append(label.first);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto at = std::ranges::find(families_, family, &Family::name);
   if (at == families_.end()) {
     auto& made = families_.emplace_back();

@@ -9,7 +9,6 @@
 #include <prometheus/histogram.h>
 
 #include <deque>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "core/metric.h"
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -43,7 +43,7 @@ class Instruments {
   // as the program.
   template <class Visit>
   void each(Visit&& visit) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& family : families_)
       for (const auto& instrument : family.instruments) visit(family.desc, instrument);
   }
@@ -57,8 +57,8 @@ class Instruments {
   template <class Kind, class... Args>
   Kind& get(MetricType type, std::string_view family, std::string_view help, const Labels& labels, Args&&... args);
 
-  mutable std::mutex mutex_;
-  std::deque<Family> families_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::deque<Family> families_ GUARDED_BY(mutex_);
 };
 
 Instruments& instruments();

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <climits>
 #include <csignal>
 #include <new>
@@ -36,19 +35,19 @@ LogQueue::LogQueue(int fd, std::string (*dropped)(std::uint64_t), std::function<
     : fd_(fd), dropped_(dropped), count_(std::move(count)) {}
 
 LogQueue::~LogQueue() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stop_ = true;
   came_.notify_all();
-  went_.wait(lock, [this] { return !running_; });
+  went_.wait(lock, [this]() REQUIRES(mutex_) { return !running_; });
 }
 
 void LogQueue::start() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   threaded_ = true;
 }
 
 void LogQueue::push(std::string_view lines) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   try {
     accept_all(lines);
   } catch (const std::bad_alloc&) {
@@ -59,7 +58,6 @@ void LogQueue::push(std::string_view lines) {
   else write_here();
 }
 
-// With the lock held, as all below but run().
 void LogQueue::accept_all(std::string_view lines) {
   while (!lines.empty()) {
     const auto end = lines.find('\n');
@@ -131,7 +129,7 @@ bool LogQueue::spawn() {
 }
 
 void LogQueue::run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     if (lines_.empty() && lost_ != 0) {
       lines_.push_back(dropped_(std::exchange(lost_, 0)));
@@ -154,18 +152,18 @@ void LogQueue::run() {
     if (!refused_) continue;
     went_.notify_all();
     if (stop_) break;
-    came_.wait_for(lock, std::chrono::nanoseconds(kRetryNs), [this] { return stop_; });
+    came_.wait_for_ns(lock, kRetryNs, [this]() REQUIRES(mutex_) { return stop_; });
   }
   running_ = false;
   went_.notify_all();
 }
 
 bool LogQueue::flush(std::int64_t patience_ns) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (!running_) write_here();
   else
-    went_.wait_for(lock, std::chrono::nanoseconds(patience_ns),
-                   [this] { return (lines_.empty() && lost_ == 0) || refused_ || !running_; });
+    went_.wait_for_ns(lock, patience_ns,
+                      [this]() REQUIRES(mutex_) { return (lines_.empty() && lost_ == 0) || refused_ || !running_; });
   return lines_.empty() && lost_ == 0;
 }
 

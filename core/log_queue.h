@@ -2,14 +2,14 @@
 // Lines for a descriptor that may not take them: a bounded queue and a thread that writes. Whoever pushes never waits.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <string_view>
+
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -35,26 +35,27 @@ class LogQueue {
   bool flush(std::int64_t patience_ns);
 
  private:
-  void accept_all(std::string_view lines);
-  void accept(std::string_view line);
-  void write_here();
-  bool write_front(std::string_view line);
-  void took(std::size_t bytes);
-  bool spawn();
+  void accept_all(std::string_view lines) REQUIRES(mutex_);
+  void accept(std::string_view line) REQUIRES(mutex_);
+  void write_here() REQUIRES(mutex_);
+  bool write_front(std::string_view line) REQUIRES(mutex_);
+  void took(std::size_t bytes) REQUIRES(mutex_);
+  bool spawn() REQUIRES(mutex_);
   void run();
 
   const int fd_;
   std::string (*const dropped_)(std::uint64_t);
   const std::function<void(std::uint64_t)> count_;
 
-  std::mutex mutex_;
-  std::condition_variable came_, went_;
-  // Guarded by mutex_.
-  std::deque<std::string> lines_;  // the first one is being written
-  std::size_t bytes_ = 0;          // of them
-  std::uint64_t lost_ = 0;         // since the last line that told of it
-  bool threaded_ = false, running_ = false, stop_ = false;
-  bool refused_ = false;  // the last write did not work
+  Mutex mutex_;
+  CondVar came_, went_;
+  std::deque<std::string> lines_ GUARDED_BY(mutex_);  // the first one is being written
+  std::size_t bytes_ GUARDED_BY(mutex_) = 0;          // of them
+  std::uint64_t lost_ GUARDED_BY(mutex_) = 0;         // since the last line that told of it
+  bool threaded_ GUARDED_BY(mutex_) = false;
+  bool running_ GUARDED_BY(mutex_) = false;
+  bool stop_ GUARDED_BY(mutex_) = false;
+  bool refused_ GUARDED_BY(mutex_) = false;  // the last write did not work
 };
 
 }  // namespace vitald

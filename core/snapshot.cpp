@@ -12,12 +12,12 @@ std::size_t Snapshot::series_count() const {
 }
 
 void SnapshotHub::publish(SnapshotPtr snapshot) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   latest_.swap(snapshot);  // the old one is released after the lock
 }
 
 SnapshotPtr SnapshotHub::latest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return latest_;
 }
 

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "core/batch.h"
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -30,8 +30,8 @@ class SnapshotHub {
   [[nodiscard]] SnapshotPtr latest() const;
 
  private:
-  mutable std::mutex mutex_;
-  SnapshotPtr latest_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  SnapshotPtr latest_ GUARDED_BY(mutex_);
 };
 
 }  // namespace vitald

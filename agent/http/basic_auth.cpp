@@ -9,15 +9,14 @@
 #include <strings.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <system_error>
 #include <thread>
 
 #include "agent/http/guesses.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/mutex.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -78,9 +77,10 @@ std::optional<int> bcrypt_cost(std::string_view hash) {
 struct BasicAuth::State {
   void run() {
     pthread_setname_np(pthread_self(), "bcrypt");
-    for (std::unique_lock lock(mutex);;) {
+    MutexLock lock(mutex);
+    for (;;) {
       std::optional<Guesses::Job> job;
-      more.wait(lock, [&] { return stopping || (job = guesses.take()); });
+      more.wait(lock, [&]() REQUIRES(mutex) { return stopping || (job = guesses.take()); });
       if (stopping) return;
       lock.unlock();
       bool good = false;
@@ -98,10 +98,10 @@ struct BasicAuth::State {
 
   std::shared_ptr<const Wake> wake;
   Digest key{};  // of this process: what is kept says nothing about a password to anybody else
-  std::mutex mutex;
-  std::condition_variable more;
-  Guesses guesses;  // guarded by mutex, as all below
-  bool stopping = false;
+  Mutex mutex;
+  CondVar more;
+  Guesses guesses GUARDED_BY(mutex);
+  bool stopping GUARDED_BY(mutex) = false;
 };
 
 BasicAuth::BasicAuth(std::shared_ptr<const Wake> wake) : state_(std::make_shared<State>()) {
@@ -109,7 +109,7 @@ BasicAuth::BasicAuth(std::shared_ptr<const Wake> wake) : state_(std::make_shared
 }
 
 BasicAuth::~BasicAuth() {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->stopping = true;
   state_->more.notify_all();
 }
@@ -146,7 +146,7 @@ BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authori
   if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, s.key.data(), s.key.size(), text.data(), text.size(), digest.data()) != 0)
     return {refused, {}, 0};
 
-  const std::lock_guard lock(s.mutex);
+  const MutexLock lock(s.mutex);
   std::int64_t until_boot_ns = 0;
   switch (s.guesses.known(digest, until_boot_ns)) {
     case Guesses::Known::good: return {admitted, given->user, 0};

@@ -6,15 +6,13 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <exception>
-#include <mutex>
 #include <system_error>
 #include <thread>
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/mutex.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -43,7 +41,7 @@ struct GateFile::Shared {
     files.back().stamp.changed(file, clock);  // before it is read: what changes meanwhile is read again the next time
   }
   std::shared_ptr<const GateState> in_force() {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     return state;
   }
   void read(std::vector<std::string>& problems);
@@ -57,11 +55,10 @@ struct GateFile::Shared {
   Fingerprint fingerprint{};  // of all that was read into what is in force
   std::vector<std::string> said;
 
-  std::mutex mutex;
-  std::condition_variable ending;
-  // Guarded by mutex.
-  std::shared_ptr<const GateState> state;  // null: nothing was read without a problem yet
-  bool stop = false;
+  Mutex mutex;
+  CondVar ending;
+  std::shared_ptr<const GateState> state GUARDED_BY(mutex);  // null: nothing was read without a problem yet
+  bool stop GUARDED_BY(mutex) = false;
   std::atomic<std::int64_t> looked_boot_ns{0};
   std::atomic<bool> good{true};
 };
@@ -102,7 +99,7 @@ void GateFile::Shared::read(std::vector<std::string>& problems) {
     log::warn("TLS is switched on only with a restart");
     next->credentials = nullptr;
   }
-  const std::lock_guard lock(mutex);
+  const MutexLock lock(mutex);
   state = std::move(next);
 }
 
@@ -126,8 +123,9 @@ void GateFile::Shared::look() {
 
 void GateFile::Shared::run(std::int64_t every_ns) {
   pthread_setname_np(pthread_self(), "web-config");
-  for (std::unique_lock lock(mutex);;) {
-    if (ending.wait_for(lock, std::chrono::nanoseconds(every_ns), [this] { return stop; })) return;
+  MutexLock lock(mutex);
+  for (;;) {
+    if (ending.wait_for_ns(lock, every_ns, [this]() REQUIRES(mutex) { return stop; })) return;
     lock.unlock();
     look();
     looked_boot_ns = clock.boot_ns();
@@ -153,7 +151,7 @@ void GateFile::watch(std::int64_t every_ns) try {
 }
 
 GateFile::~GateFile() {
-  const std::lock_guard lock(shared_->mutex);
+  const MutexLock lock(shared_->mutex);
   shared_->stop = true;
   shared_->ending.notify_all();
 }

@@ -68,7 +68,7 @@ void Lead::alarm(std::int64_t after_ns) const {  // 0: none
 
 std::optional<bool> Lead::try_work(int me, const std::function<bool()>& work) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     working_ = true;
     alarm(kOverdueNs);
   }
@@ -78,7 +78,7 @@ std::optional<bool> Lead::try_work(int me, const std::function<bool()>& work) {
   } catch (const std::exception& e) {
     log::error("an exception ended a collection", {{"err", e.what()}});
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (leader_ != me) return std::nullopt;
   working_ = false;
   alarm(0);
@@ -89,7 +89,7 @@ std::optional<bool> Lead::try_work(int me, const std::function<bool()>& work) {
 void Lead::guard(int me) {
   pollfd fds[] = {{overdue_.get(), POLLIN, 0}, {ending_.get(), POLLIN, 0}};
   poll(fds, 2, -1);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   // Under the lock: the alarm may have been taken back, or set anew for the next collection, meanwhile.
   std::uint64_t n;
   if (stopping_ || !working_ || read(overdue_.get(), &n, sizeof n) < 0) return;
@@ -99,7 +99,7 @@ void Lead::guard(int me) {
 }
 
 bool Lead::leads(int me) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return leader_ == me;
 }
 

@@ -8,9 +8,9 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 
+#include "core/mutex.h"
 #include "core/os/fd.h"
 #include "core/result.h"
 
@@ -48,9 +48,9 @@ class Lead {
   std::function<void(int)> serve_;
   Fd overdue_;  // timerfd
   Fd ending_;   // eventfd; stays readable
-  std::mutex mutex_;
-  int leader_ = 0;        // guarded by mutex_: which of the two runs the loop
-  bool working_ = false;  // guarded by mutex_: it is inside try_work()
+  Mutex mutex_;
+  int leader_ GUARDED_BY(mutex_) = 0;        // which of the two runs the loop
+  bool working_ GUARDED_BY(mutex_) = false;  // it is inside try_work()
   std::atomic<bool> stopping_{false};
   std::optional<pthread_t> threads_[2];
 };

@@ -2,10 +2,9 @@
 // Threads that are away with something of the pipeline's and cannot be called back: how many, and waiting for them.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
+
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -15,23 +14,23 @@ class Away {
   void went() { add(1); }
   void came_back() { add(-1); }  // it may be counted before its went()
   [[nodiscard]] int count() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return count_;
   }
   bool wait_for_none(std::int64_t patience_ns) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [this] { return count_ == 0; });
+    MutexLock lock(mutex_);
+    return changed_.wait_for_ns(lock, patience_ns, [this]() REQUIRES(mutex_) { return count_ == 0; });
   }
 
  private:
   void add(int n) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     count_ += n;
     changed_.notify_all();
   }
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  int count_ = 0;  // guarded by mutex_
+  mutable Mutex mutex_;
+  CondVar changed_;
+  int count_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace vitald

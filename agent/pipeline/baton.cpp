@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <utility>
 
 #include "core/check.h"
@@ -13,7 +12,7 @@
 namespace vitald {
 namespace {
 
-constexpr auto kLook = std::chrono::milliseconds(20);
+constexpr std::int64_t kLookNs = 20'000'000;
 
 // "12 (http-0) S 1 ...": S and D wait for something, R would go on if it had a CPU. The agent's own /proc, wherever
 // the collectors look.
@@ -27,7 +26,7 @@ bool runs(pid_t tid) {
 }  // namespace
 
 bool Baton::try_take() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return !std::exchange(held_, true);
 }
 
@@ -35,13 +34,13 @@ bool Baton::take() {
   for (;;) {
     if (try_take()) return false;
     if (take_over()) return true;
-    std::unique_lock lock(mutex_);
-    if (held_) given_.wait_for(lock, kLook);
+    MutexLock lock(mutex_);
+    if (held_) given_.wait_for_ns(lock, kLookNs);
   }
 }
 
 void Baton::give() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   check(held_ && step_.load(std::memory_order_relaxed) % 2 == 0, "the baton is given by who holds it, between steps");
   held_ = false;
   given_.notify_one();

@@ -7,11 +7,10 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 
 #include "core/clock.h"
+#include "core/mutex.h"
 
 namespace vitald {
 
@@ -41,9 +40,9 @@ class Baton {
   std::atomic<std::uint64_t> step_{0};  // odd: the holder is in it; whoever makes it even goes on as the holder
   std::atomic<std::int64_t> begin_ns_{0}, limit_ns_{0};
   std::atomic<pid_t> tid_{0};
-  std::mutex mutex_;
-  std::condition_variable given_;
-  bool held_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar given_;
+  bool held_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace vitald

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
-#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -14,7 +13,7 @@ namespace vitald {
 namespace {
 
 // How often somebody looks whether a busy leader is overdue.
-constexpr auto kLook = std::chrono::milliseconds(50);
+constexpr std::int64_t kLookNs = 50'000'000;
 
 }  // namespace
 
@@ -23,7 +22,7 @@ Crew::Crew(std::function<void(bool)> lead, std::function<bool()> take_over)
 
 Crew::~Crew() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     changed_.notify_all();
   }
@@ -31,13 +30,13 @@ Crew::~Crew() {
 }
 
 Result<> Crew::start() {
-  std::unique_lock lock(mutex_);
-  if (!hire(lock)) return fail(Errc::io, "no thread to collect with: TasksMax= of the unit or ulimit -u is too low");
-  hire(lock);  // without it everything works that does not hang
+  MutexLock lock(mutex_);
+  if (!hire()) return fail(Errc::io, "no thread to collect with: TasksMax= of the unit or ulimit -u is too low");
+  hire();  // without it everything works that does not hang
   return {};
 }
 
-bool Crew::hire(std::unique_lock<std::mutex>&) {
+bool Crew::hire() {
   if (stopping_) return false;
   try {
     threads_.emplace_back([this] { run(); });
@@ -53,17 +52,17 @@ bool Crew::hire(std::unique_lock<std::mutex>&) {
 
 void Crew::run() {
   pthread_setname_np(pthread_self(), "pipeline");
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stopping_) {
     bool taken_over = false;
     if (!std::exchange(leaderless_, false)) {
-      if (busy_) changed_.wait_for(lock, kLook);
+      if (busy_) changed_.wait_for_ns(lock, kLookNs);
       else changed_.wait(lock);
       if (stopping_ || !busy_ || !take_over_()) continue;
       taken_over = true;
     }
     --spare_;
-    if (taken_over && spare_ == 0) hire(lock);
+    if (taken_over && spare_ == 0) hire();
     lock.unlock();
     lead_(taken_over);
     lock.lock();
@@ -74,25 +73,25 @@ void Crew::run() {
 }
 
 void Crew::set_busy(bool busy) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   busy_ = busy;
-  if (busy && spare_ == 0) hire(lock);
+  if (busy && spare_ == 0) hire();
   if (busy) changed_.notify_one();
 }
 
 bool Crew::stopping() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return stopping_;
 }
 
 bool Crew::stop(const std::function<void()>& wake, std::int64_t patience_ns) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   stopping_ = true;
   changed_.notify_all();
   lock.unlock();
   wake();
   lock.lock();
-  if (!ended_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [this] { return alive_ == 0; })) return false;
+  if (!ended_.wait_for_ns(lock, patience_ns, [this]() REQUIRES(mutex_) { return alive_ == 0; })) return false;
   auto threads = std::exchange(threads_, {});
   lock.unlock();
   for (auto& thread : threads) thread.join();

@@ -4,13 +4,12 @@
 // stop(), because a worker process ends with the thread that started it.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "core/mutex.h"
 #include "core/result.h"
 
 namespace vitald {
@@ -33,16 +32,19 @@ class Crew {
 
  private:
   void run();
-  bool hire(std::unique_lock<std::mutex>& lock);
+  bool hire() REQUIRES(mutex_);
 
   const std::function<void(bool)> lead_;
   const std::function<bool()> take_over_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_, ended_;
-  // Guarded by mutex_.
-  std::vector<std::thread> threads_;
-  std::size_t alive_ = 0, spare_ = 0;  // spare: neither leads nor hangs
-  bool leaderless_ = true, busy_ = false, stopping_ = false, told_ = false;
+  mutable Mutex mutex_;
+  CondVar changed_, ended_;
+  std::vector<std::thread> threads_ GUARDED_BY(mutex_);
+  std::size_t alive_ GUARDED_BY(mutex_) = 0;
+  std::size_t spare_ GUARDED_BY(mutex_) = 0;  // neither leads nor hangs
+  bool leaderless_ GUARDED_BY(mutex_) = true;
+  bool busy_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool told_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace vitald

@@ -72,7 +72,7 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHook
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
   short_history_said_ = false;
   auto view = rules_ ? rules_->view() : nullptr;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   view_ = std::move(view);
   history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
@@ -101,7 +101,7 @@ void Judge::judge(const Snapshot& published) {
 
 void Judge::show(BatchPtr batch) {
   auto view = rules_->view();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   batch_ = std::move(batch);
   view_ = std::move(view);
 }
@@ -167,7 +167,7 @@ void Judge::log_transitions(const std::vector<AlertTransition>& transitions) {
 void Judge::failed(std::string_view at, std::string_view what) {
   instruments_->failures.Increment();
   if (!last_failure_.empty()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     batch_.reset();
   }
   auto text = fmt::format("{}: exception '{}'", at, what);
@@ -177,7 +177,7 @@ void Judge::failed(std::string_view at, std::string_view what) {
 
 void Judge::add_results(Snapshot& snapshot) const {
   auto batch = [this] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return batch_;
   }();
   if (!batch) return;
@@ -187,12 +187,12 @@ void Judge::add_results(Snapshot& snapshot) const {
 }
 
 std::shared_ptr<const History> Judge::history() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return history_;
 }
 
 std::shared_ptr<const RulesView> Judge::view() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return view_;
 }
 

@@ -5,12 +5,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "agent/pipeline/keeper.h"
+#include "core/mutex.h"
 #include "core/snapshot.h"
 #include "exporters/deliver/command.h"
 #include "rules/engine.h"
@@ -59,11 +59,11 @@ class Judge {
   std::uint64_t evicted_ = 0;                 // of the history, as counted so far
   bool short_history_said_ = false;           // since the last configure()
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_; what they point to never changes.
-  BatchPtr batch_;
-  std::shared_ptr<const RulesView> view_;
-  std::shared_ptr<const History> history_;
+  mutable Mutex mutex_;
+  // What they point to never changes.
+  BatchPtr batch_ GUARDED_BY(mutex_);
+  std::shared_ptr<const RulesView> view_ GUARDED_BY(mutex_);
+  std::shared_ptr<const History> history_ GUARDED_BY(mutex_);
 };
 
 }  // namespace vitald

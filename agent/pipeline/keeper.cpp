@@ -6,10 +6,8 @@
 #include <signal.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <exception>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -19,6 +17,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/moment.h"
+#include "core/mutex.h"
 #include "rules/engine.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
@@ -40,35 +39,34 @@ class Lane {
 
   // `self`: what this is in.
   std::uint64_t ask(const std::shared_ptr<void>& self) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     start(self);
     wake_.notify_all();
     return ++asked_;
   }
   bool wait(std::uint64_t number, std::int64_t patience_ns) {
-    std::unique_lock lock(mutex_);
-    return done_now_.wait_for(lock, nanoseconds(patience_ns), [&] { return done_ >= number || ended_; }) &&
-           done_ >= number;
+    MutexLock lock(mutex_);
+    const auto done = [&]() REQUIRES(mutex_) { return done_ >= number || ended_; };
+    return done_now_.wait_for_ns(lock, patience_ns, done) && done_ >= number;
   }
   void set_interval(std::int64_t ns, const std::shared_ptr<void>& self) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (std::exchange(interval_ns_, ns) == ns) return;
     if (ns > 0) start(self);
     wake_.notify_all();
   }
   void stop() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     wake_.notify_all();
   }
   void wait_for_end(std::int64_t patience_ns) {
-    std::unique_lock lock(mutex_);
-    done_now_.wait_for(lock, nanoseconds(patience_ns), [this] { return ended_; });
+    MutexLock lock(mutex_);
+    done_now_.wait_for_ns(lock, patience_ns, [this]() REQUIRES(mutex_) { return ended_; });
   }
 
  private:
-  // With the lock.
-  void start(const std::shared_ptr<void>& self) {
+  void start(const std::shared_ptr<void>& self) REQUIRES(mutex_) {
     if (!ended_ || stopping_) return;
     try {
       std::thread([this, self] {
@@ -86,7 +84,7 @@ class Lane {
   }
 
   void run() {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     auto last = std::chrono::steady_clock::now();
     while (true) {
       const auto due = last + nanoseconds(interval_ns_);
@@ -102,7 +100,7 @@ class Lane {
       } else if (stopping_) {
         break;
       } else if (interval_ns_ > 0) {
-        wake_.wait_until(lock, due);
+        wake_.wait_for_ns(lock, nanoseconds(due - std::chrono::steady_clock::now()).count());
       } else {
         wake_.wait(lock);
       }
@@ -136,12 +134,12 @@ class Lane {
   const std::function<Result<bool>(std::int64_t&)> write_;  // false: there is nothing to write
   bool failing_ = false;                                    // the thread's
 
-  std::mutex mutex_;
-  std::condition_variable wake_, done_now_;
-  // Guarded by mutex_.
-  std::int64_t interval_ns_ = 0;
-  std::uint64_t asked_ = 0, done_ = 0;
-  bool stopping_ = false, ended_ = true, no_threads_ = false;
+  Mutex mutex_;
+  CondVar wake_, done_now_;
+  std::int64_t interval_ns_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t asked_ GUARDED_BY(mutex_) = 0, done_ GUARDED_BY(mutex_) = 0;
+  bool stopping_ GUARDED_BY(mutex_) = false, ended_ GUARDED_BY(mutex_) = true;
+  bool no_threads_ GUARDED_BY(mutex_) = false;
 };
 
 prometheus::Gauge& gauge(const char* name, const char* help) { return instruments().gauge(name, help); }
@@ -164,7 +162,7 @@ struct Keeper::Impl {
     std::shared_ptr<const History> what;
     history::SeriesLabels labels;
     {
-      const std::lock_guard lock(mutex);
+      const MutexLock lock(mutex);
       what = history;
       labels = series_labels;
     }
@@ -189,7 +187,7 @@ struct Keeper::Impl {
     std::shared_ptr<const SavedAlerts> what;
     Moment last;
     {
-      const std::lock_guard lock(mutex);
+      const MutexLock lock(mutex);
       what = alerts;
       last = judged;
     }
@@ -237,12 +235,11 @@ struct Keeper::Impl {
       gauge("vitald_alerts_restored",
             "Pending and firing alerts of an earlier run that were in --state.directory at the start.");
 
-  std::mutex mutex;
-  // Guarded by mutex.
-  std::shared_ptr<const History> history;
-  history::SeriesLabels series_labels;  // its
-  std::shared_ptr<const SavedAlerts> alerts;
-  Moment judged;  // the last round
+  Mutex mutex;
+  std::shared_ptr<const History> history GUARDED_BY(mutex);
+  history::SeriesLabels series_labels GUARDED_BY(mutex);  // its
+  std::shared_ptr<const SavedAlerts> alerts GUARDED_BY(mutex);
+  Moment judged GUARDED_BY(mutex);  // the last round
 
   std::uint64_t hung_at = 0;  // the judge's: it waited for this writing of alerts in vain
 
@@ -306,7 +303,7 @@ void Keeper::restore(RuleEngine& rules) {
 
 void Keeper::keep(std::shared_ptr<const History> history) {
   auto& k = *impl_;
-  const std::lock_guard lock(k.mutex);
+  const MutexLock lock(k.mutex);
   k.series_labels = history->settings().series_labels;
   k.history = std::move(history);
 }
@@ -315,7 +312,7 @@ void Keeper::keep(SavedAlerts alerts, const Snapshot& judged, std::int64_t patie
   auto& k = *impl_;
   const bool some = !alerts.empty();
   {
-    const std::lock_guard lock(k.mutex);
+    const MutexLock lock(k.mutex);
     k.alerts = std::make_shared<const SavedAlerts>(std::move(alerts));
     k.judged = k.of(judged);
   }
@@ -329,7 +326,7 @@ void Keeper::keep(SavedAlerts alerts, const Snapshot& judged, std::int64_t patie
 
 void Keeper::still(const Snapshot& judged) {
   auto& k = *impl_;
-  const std::lock_guard lock(k.mutex);
+  const MutexLock lock(k.mutex);
   k.judged = k.of(judged);
 }
 

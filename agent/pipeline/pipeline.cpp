@@ -189,7 +189,7 @@ void Pipeline::publish() {
 
 void Pipeline::show_status() {
   auto status = collectors_.status();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   status_.swap(status);
 }
 
@@ -233,14 +233,17 @@ void Pipeline::given_up(const std::exception& e) {
 Result<> Pipeline::start(PipelineConfig config, std::int64_t first_patience_ns) {
   if (!wake_) return fail(from_errno("pipeline: eventfd", errno));
   first_patience_ns_ = first_patience_ns;
-  next_config_ = std::move(config);
-  asked_configs_ = 1;
+  {
+    const MutexLock lock(mutex_);
+    next_config_ = std::move(config);
+    asked_configs_ = 1;
+  }
   return crew_.start();
 }
 
 bool Pipeline::stop(std::int64_t patience_ns) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopped_ = true;
     configured_now_.notify_all();
   }
@@ -251,7 +254,7 @@ bool Pipeline::stop(std::int64_t patience_ns) {
 
 bool Pipeline::reload(PipelineConfig config, std::int64_t patience_ns) {
   const auto mine = [&] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     next_config_ = std::move(config);
     return ++asked_configs_;
   }();
@@ -265,10 +268,9 @@ void Pipeline::want(std::int64_t boot_ns) {
 }
 
 bool Pipeline::wait_for_configurations(std::uint64_t n, std::int64_t patience_ns) const {
-  std::unique_lock lock(mutex_);
-  return configured_now_.wait_for(lock, std::chrono::nanoseconds(patience_ns), [&] {
-    return stopped_ || done_configs_ >= n;
-  }) && done_configs_ >= n;
+  MutexLock lock(mutex_);
+  const auto done = [&]() REQUIRES(mutex_) { return stopped_ || done_configs_ >= n; };
+  return configured_now_.wait_for_ns(lock, patience_ns, done) && done_configs_ >= n;
 }
 
 void Pipeline::wake() const {
@@ -277,7 +279,7 @@ void Pipeline::wake() const {
 }
 
 CollectorStatuses Pipeline::status() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return status_;
 }
 
@@ -331,7 +333,7 @@ bool Pipeline::judge_newest() {
   if (const auto newest = hub_.latest()) judge_.judge(*newest);
   if (config_judged_ != config_in_force_) {
     config_judged_ = config_in_force_;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     done_configs_ = config_number_;
     configured_now_.notify_all();
   }
@@ -342,7 +344,7 @@ bool Pipeline::judge_newest() {
 bool Pipeline::handle_requests() {
   std::optional<PipelineConfig> config;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     config.swap(next_config_);
     if (config) config_number_ = asked_configs_;
   }

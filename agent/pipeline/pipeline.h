@@ -6,12 +6,10 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +20,7 @@
 #include "agent/pipeline/crew.h"
 #include "agent/pipeline/guard.h"
 #include "agent/pipeline/judge.h"
+#include "core/mutex.h"
 #include "core/os/fd.h"
 #include "core/snapshot.h"
 
@@ -136,13 +135,12 @@ class Pipeline {
   std::atomic<std::int64_t> wanted_boot_ns_{0};
   std::atomic<bool> retry_wanted_{false};
   Fd wake_;  // eventfd
-  mutable std::mutex mutex_;
-  mutable std::condition_variable configured_now_;
-  // Guarded by mutex_.
-  std::optional<PipelineConfig> next_config_;
-  std::uint64_t asked_configs_ = 0, done_configs_ = 0;
-  bool stopped_ = false;
-  CollectorStatuses status_;
+  mutable Mutex mutex_;
+  mutable CondVar configured_now_;
+  std::optional<PipelineConfig> next_config_ GUARDED_BY(mutex_);
+  std::uint64_t asked_configs_ GUARDED_BY(mutex_) = 0, done_configs_ GUARDED_BY(mutex_) = 0;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+  CollectorStatuses status_ GUARDED_BY(mutex_);
   Crew crew_;  // last: its threads use all of it
 };
 

@@ -5,9 +5,9 @@
 #include <poll.h>
 
 #include <atomic>
-#include <mutex>
 
 #include "core/clock.h"
+#include "core/mutex.h"
 #include "core/os/fd.h"
 
 namespace vitald {
@@ -21,7 +21,7 @@ class MountWatch {
   std::uint64_t changes() {
     const auto now_ns = SystemClock::read(CLOCK_MONOTONIC_COARSE);
     if (looked_ns_.load(std::memory_order_relaxed) == now_ns) return changes_.load(std::memory_order_acquire);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     looked_ns_.store(now_ns, std::memory_order_relaxed);
     pollfd p{fd_.get(), POLLPRI, 0};  // mounts_poll, fs/proc_namespace.c
     if (fd_ && ::poll(&p, 1, 0) > 0) changes_.fetch_add(1, std::memory_order_release);
@@ -29,7 +29,7 @@ class MountWatch {
   }
 
  private:
-  std::mutex mutex_;  // of the poll, which answers each change once
+  Mutex mutex_;  // of the poll, which answers each change once
   const Fd fd_;
   std::atomic<std::int64_t> looked_ns_{0};
   std::atomic<std::uint64_t> changes_{1};

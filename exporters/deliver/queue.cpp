@@ -9,16 +9,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <exception>
-#include <mutex>
 #include <optional>
 #include <system_error>
 #include <thread>
 
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/mutex.h"
 #include "core/os/fd.h"
 #include "exporters/deliver/backoff.h"
 #include "exporters/deliver/journal.h"
@@ -50,7 +49,6 @@ struct Queue::Impl {
         backoff(
             settings.first_wait_ns, settings.most_wait_ns,
             std::hash<std::string>()(settings.name) ^ static_cast<std::uint64_t>(SystemClock::read(CLOCK_REALTIME))),
-        stop_fd(eventfd(0, EFD_CLOEXEC)),
         recovered(state == nullptr),
         has_writer(state != nullptr) {
     if (state) journal = std::make_unique<Journal>(std::move(state), settings.name);
@@ -75,7 +73,7 @@ struct Queue::Impl {
     prometheus::Counter& counter;
     std::string_view why;
   };
-  void drop(const Item& item, const Drop& reason) {
+  void drop(const Item& item, const Drop& reason) REQUIRES(mutex) {
     if (&reason == &full) ++full_count;
     reason.counter.Increment();
     log::warn("delivery: an item is dropped",
@@ -84,15 +82,17 @@ struct Queue::Impl {
 
   // --- with the lock
 
-  [[nodiscard]] std::size_t waiting() const { return memory.size() - in_flight + on_disk_only + unwritten_only; }
+  [[nodiscard]] std::size_t waiting() const REQUIRES(mutex) {
+    return memory.size() - in_flight + on_disk_only + unwritten_only;
+  }
 
-  void changed() {
+  void changed() REQUIRES(mutex) {
     queued.Set(static_cast<double>(waiting() + in_flight));
     disk.Set(static_cast<double>(disk_bytes));
     if (settings.on_change) settings.on_change(stats());
   }
 
-  [[nodiscard]] QueueStats stats() const {
+  [[nodiscard]] QueueStats stats() const REQUIRES(mutex) {
     const auto oldest = !memory.empty()      ? memory.front()->wall_ms
                         : on_disk_only > 0   ? oldest_on_disk_ms
                         : !unwritten.empty() ? unwritten.front().item->wall_ms
@@ -101,7 +101,7 @@ struct Queue::Impl {
   }
 
   // The oldest that is still wanted; what comes before it is done with.
-  [[nodiscard]] std::uint64_t done_id() const {
+  [[nodiscard]] std::uint64_t done_id() const REQUIRES(mutex) {
     if (!memory.empty()) return memory.front()->id - 1;
     if (on_disk_only > 0) return loaded_id;
     if (unwritten_only > 0)
@@ -110,7 +110,7 @@ struct Queue::Impl {
     return next_id - 1;
   }
 
-  void add(Item item) {
+  void add(Item item) REQUIRES(mutex) {
     if (size_of(item) > kMostItem) return drop(item, too_large);
     item.id = next_id++;
     const auto shared = std::make_shared<const Item>(std::move(item));
@@ -135,7 +135,7 @@ struct Queue::Impl {
     }
   }
 
-  bool drop_oldest() {
+  bool drop_oldest() REQUIRES(mutex) {
     if (memory.size() > in_flight) {
       const auto at = memory.begin() + static_cast<std::ptrdiff_t>(in_flight);
       memory_bytes -= size_of(**at);
@@ -155,9 +155,9 @@ struct Queue::Impl {
     return drop_unwritten();
   }
 
-  bool drop_unwritten() {
-    const auto at =
-        std::ranges::find_if(unwritten, [this](const Unwritten& u) { return !u.in_memory && u.item->id > writing_id; });
+  bool drop_unwritten() REQUIRES(mutex) {
+    const auto at = std::ranges::find_if(
+        unwritten, [this](const Unwritten& u) REQUIRES(mutex) { return !u.in_memory && u.item->id > writing_id; });
     if (at == unwritten.end()) return false;
     --unwritten_only;
     unwritten_only_bytes -= size_of(*at->item);
@@ -166,7 +166,7 @@ struct Queue::Impl {
     return true;
   }
 
-  void forget_front(std::size_t count) {
+  void forget_front(std::size_t count) REQUIRES(mutex) {
     for (std::size_t i = 0; i < count && !memory.empty(); ++i) {
       memory_bytes -= size_of(*memory.front());
       memory.pop_front();
@@ -179,7 +179,7 @@ struct Queue::Impl {
 
   // In journal mode what is sent is on disk first: who is killed while it sends finds it again. Unless the disk does
   // not take it.
-  [[nodiscard]] bool may_send(const Item& item) const {
+  [[nodiscard]] bool may_send(const Item& item) const REQUIRES(mutex) {
     return !settings.journal || !journal || writer_ended || !journal_usable || write_failed || slow ||
            item.id <= written_id;
   }
@@ -187,7 +187,7 @@ struct Queue::Impl {
   // --- the sending thread
 
   void send_loop() {
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     std::int64_t not_before_ns = 0;
     in_flight = 0;
     while (!stopping) {
@@ -197,7 +197,7 @@ struct Queue::Impl {
         continue;
       }
       if (const auto left_ns = not_before_ns - clock.boot_ns(); left_ns > 0) {
-        wake_sender.wait_for(lock, nanoseconds(std::min(left_ns, kSecond)));
+        wake_sender.wait_for_ns(lock, std::min(left_ns, kSecond));
         continue;
       }
       std::vector<Item> batch;
@@ -241,7 +241,7 @@ struct Queue::Impl {
   }
 
   // Once per change of state, not once per attempt.
-  void note(const Result<Sent>& sent, bool all) {
+  void note(const Result<Sent>& sent, bool all) REQUIRES(mutex) {
     if (all) {
       if (failing) log::info("delivery: it is taken again", {{"destination", settings.name}});
       failing = false;
@@ -256,7 +256,7 @@ struct Queue::Impl {
   }
 
   // What could not be written moves up when nothing older is left.
-  void refill() {
+  void refill() REQUIRES(mutex) {
     if (on_disk_only > 0) return wake_writer.notify_one();
     for (auto& u : unwritten) {
       if (u.in_memory) continue;
@@ -274,7 +274,7 @@ struct Queue::Impl {
 
   void write_loop() {
     recover();
-    std::unique_lock lock(mutex);
+    MutexLock lock(mutex);
     std::int64_t write_not_before_ns = 0, read_not_before_ns = 0, end_ns = 0;
     std::uint64_t marked = 0;
     for (;;) {
@@ -284,9 +284,9 @@ struct Queue::Impl {
       const bool to_read = on_disk_only > 0 && memory.size() <= in_flight && !stopping && read_not_before_ns <= now_ns;
       const bool to_mark = journal_usable && done_id() > marked;
       if (to_write) {
-        if (!write_some(lock)) write_not_before_ns = clock.boot_ns() + kWriteAgain;
+        if (!write_some()) write_not_before_ns = clock.boot_ns() + kWriteAgain;
       } else if (to_read) {
-        if (!read_some(lock)) read_not_before_ns = clock.boot_ns() + kWriteAgain;
+        if (!read_some()) read_not_before_ns = clock.boot_ns() + kWriteAgain;
       } else if (to_mark) {
         marked = done_id();
         lock.unlock();
@@ -295,9 +295,9 @@ struct Queue::Impl {
         disk_bytes = journal->bytes();
         changed();
       } else if (stopping && (sender_ended || now_ns >= end_ns)) {
-        return finish(lock);
+        return finish();
       } else if (stopping || !unwritten.empty() || on_disk_only > 0) {
-        wake_writer.wait_for(lock, nanoseconds(stopping ? kSecond / 50 : kSecond));
+        wake_writer.wait_for_ns(lock, stopping ? kSecond / 50 : kSecond);
       } else {
         wake_writer.wait(lock);
       }
@@ -305,9 +305,12 @@ struct Queue::Impl {
   }
 
   void recover() {
-    if (recovered) return;  // this thread is there for a second time
+    {
+      const MutexLock lock(mutex);
+      if (recovered) return;  // this thread is there for a second time
+    }
     auto found = journal->open();
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     journal_usable = found.has_value();
     if (!found) {
       log::warn("delivery: what waits is not kept over a restart",
@@ -333,20 +336,20 @@ struct Queue::Impl {
   }
 
   // False: the disk does not take it now.
-  bool write_some(std::unique_lock<std::mutex>& lock) {
+  bool write_some() REQUIRES(mutex) {
     std::vector<ItemPtr> items;
     for (const auto& u : unwritten) items.push_back(u.item);
     std::size_t coming = 0;
     for (const auto& item : items) coming += size_of(*item);
-    while (disk_bytes + coming > settings.most_disk_bytes && drop_segment(lock)) {
+    while (disk_bytes + coming > settings.most_disk_bytes && drop_segment()) {
     }
     writing_id = items.back()->id;
-    lock.unlock();
-    const auto written = journal->append(items, settings.journal);
-    const auto bytes = journal->bytes();
-    lock.lock();
+    const auto written = [&]() REQUIRES(mutex) {
+      const MutexUnlock meanwhile(mutex);
+      return journal->append(items, settings.journal);
+    }();
     writing_id = 0;
-    disk_bytes = bytes;
+    disk_bytes = journal->bytes();
     if (!written) {
       if (!write_failed) {
         log::warn("delivery: the disk does not take what waits: it stays in memory, a restart would lose it",
@@ -380,14 +383,16 @@ struct Queue::Impl {
   }
 
   // The files are too large: the oldest one goes, with all that waits in it. False: it cannot, or there is none.
-  bool drop_segment(std::unique_lock<std::mutex>& lock) {
+  bool drop_segment() REQUIRES(mutex) {
     const auto after = loaded_id;
-    lock.unlock();
-    const auto ends = journal->oldest_segment_ends();
+    std::uint64_t ends = 0;
     std::size_t on_disk = 0;
-    if (ends > after)
-      if (const auto items = journal->load(after)) on_disk = items->size();
-    lock.lock();
+    {
+      const MutexUnlock meanwhile(mutex);
+      ends = journal->oldest_segment_ends();
+      if (ends > after)
+        if (const auto items = journal->load(after)) on_disk = items->size();
+    }
     if (ends == 0 || (in_flight > 0 && memory[in_flight - 1]->id <= ends)) return false;
     std::size_t count = 0;
     for (; memory.size() > in_flight && memory[in_flight]->id <= ends; ++count) {
@@ -407,21 +412,21 @@ struct Queue::Impl {
     log::warn("delivery: the oldest items are dropped, there is no more room for them on disk",
               {{"destination", settings.name}, {"items", fmt::format("{}", count)}});
     const auto done = done_id();
-    lock.unlock();
     const auto before = journal->bytes();
-    journal->done(done);
-    const auto now = journal->bytes();
-    lock.lock();
-    disk_bytes = now;
-    return now < before;
+    {
+      const MutexUnlock meanwhile(mutex);
+      journal->done(done);
+    }
+    disk_bytes = journal->bytes();
+    return disk_bytes < before;
   }
 
   // False: not now.
-  bool read_some(std::unique_lock<std::mutex>& lock) {
-    const auto after = loaded_id;
-    lock.unlock();
-    auto items = journal->load(after);
-    lock.lock();
+  bool read_some() REQUIRES(mutex) {
+    auto items = [&, after = loaded_id]() REQUIRES(mutex) {
+      const MutexUnlock meanwhile(mutex);
+      return journal->load(after);
+    }();
     if (!items) {
       if (!read_failed)
         log::warn("delivery: what waits on disk cannot be read, it is tried again",
@@ -455,26 +460,25 @@ struct Queue::Impl {
   }
 
   // The end: what is only in memory goes to disk too.
-  void finish(std::unique_lock<std::mutex>& lock) {
+  void finish() REQUIRES(mutex) {
     if (!journal_usable) return;
     std::vector<ItemPtr> items;
     if (!settings.journal) items.assign(memory.begin(), memory.end());  // else they are there already
     const auto done = done_id();
     const bool empty = memory.empty() && on_disk_only == 0 && unwritten_only == 0;
-    lock.unlock();
+    const MutexUnlock meanwhile(mutex);
     if (!items.empty())
       if (const auto written = journal->append(items, true); !written)
         log::warn("delivery: what waits cannot be kept",
                   {{"destination", settings.name}, {"err", written.error().text}});
     journal->done(done);
     if (empty) journal->remove_all();
-    lock.lock();
   }
 
   // --- threads
 
   template <class F>
-  bool start(const std::shared_ptr<Impl>& self, const char* name, bool& ended, F loop) {
+  bool start(const std::shared_ptr<Impl>& self, const char* name, bool& ended, F loop) REQUIRES(mutex) {
     try {
       std::thread([self, name, &ended, loop] {
         pthread_setname_np(pthread_self(), name);
@@ -487,7 +491,7 @@ struct Queue::Impl {
           log::error("bug, please report: a thread that delivers ended",
                      {{"destination", self->settings.name}, {"err", e.what()}});
         }
-        const std::lock_guard lock(self->mutex);
+        const MutexLock lock(self->mutex);
         // The folder is free for the next queue before anyone hears of the end; this thread may keep `self` longer.
         if (self->stopping && &ended == &self->writer_ended) self->journal.reset();
         ended = true;
@@ -498,29 +502,36 @@ struct Queue::Impl {
       }).detach();
       return true;
     } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
-      if (!no_threads)
-        log::error("delivery: no thread to be had, it is tried again with the next item",
-                   {{"destination", settings.name}, {"err", e.what()}});
-      no_threads = true;
+      cannot_start(e.what());
       return false;
     }
   }
+  void cannot_start(std::string_view why) REQUIRES(mutex) {
+    if (std::exchange(no_threads, true)) return;
+    log::error("delivery: no thread to be had, it is tried again with the next item",
+               {{"destination", settings.name}, {"err", why}});
+  }
 
-  // With the lock.
-  void start_threads(const std::shared_ptr<Impl>& self) {
+  void start_threads(const std::shared_ptr<Impl>& self) REQUIRES(mutex) {
     if (stopping) return;
+    // Without it the sending thread could not be called back from what it waits for.
+    if (!stop_fd) stop_fd.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!stop_fd) return cannot_start(from_errno("eventfd", errno).text);
     if (has_writer && writer_ended && start(self, "journal", writer_ended, &Impl::write_loop)) writer_ended = false;
     if (sender_ended && start(self, "deliver", sender_ended, &Impl::send_loop)) sender_ended = false;
   }
 
   // push() waits for the writing thread, but not for a disk that says no, and only once for one that says nothing.
   template <class F>
-  void wait_for_disk(std::unique_lock<std::mutex>& lock, F&& done) {
+  void wait_for_disk(MutexLock& lock, F done) REQUIRES(mutex) {
     if (!journal || writer_ended || slow) return;
-    const auto answered = [&] { return done() || write_failed || (recovered && !journal_usable) || writer_ended; };
+    // Unchecked: done() says that it requires the lock of the queue that the caller has.
+    const auto answered = [&]() UNCHECKED_LOCKS {
+      return done() || write_failed || (recovered && !journal_usable) || writer_ended;
+    };
     if (answered()) return;
     wake_writer.notify_one();
-    if (wrote.wait_for(lock, nanoseconds(kPushPatience), answered)) return;
+    if (wrote.wait_for_ns(lock, kPushPatience, answered)) return;
     slow = true;
     wake_sender.notify_one();
     log::warn("delivery: the disk takes longer than a second; nobody waits for it until it answers",
@@ -537,7 +548,7 @@ struct Queue::Impl {
   std::unique_ptr<Journal> journal;                // the writing thread's
   const Clock& clock;
   Backoff backoff;  // the sending thread's
-  const Fd stop_fd;
+  Fd stop_fd;       // readable from stop() on; there before the sending thread is
 
   prometheus::Gauge& queued = gauge("vitald_delivery_queued", "Items that are not delivered yet.");
   prometheus::Gauge& age = gauge("vitald_delivery_oldest_age_seconds",
@@ -553,33 +564,36 @@ struct Queue::Impl {
   const Drop too_large{drops("too_large"), "it is larger than 4 MiB"};
   const Drop lost{drops("lost"), "lost"};
 
-  mutable std::mutex mutex;
-  std::condition_variable wake_sender, wake_writer, wrote, ended_changed;
-  // All guarded by mutex.
-  std::deque<ItemPtr> memory;
-  std::size_t memory_bytes = 0, in_flight = 0;
-  std::size_t on_disk_only = 0, skip_on_disk = 0, disk_bytes = 0;
-  std::int64_t oldest_on_disk_ms = 0;
-  std::deque<Unwritten> unwritten;
-  std::size_t unwritten_only = 0, unwritten_only_bytes = 0;  // of those that are not in memory
-  std::vector<Item> early;                                   // came before the journal was read; they have no id yet
-  std::uint64_t next_id = 1;
-  std::uint64_t loaded_id = 0;   // up to here they are or were in memory
-  std::uint64_t written_id = 0;  // up to here they are or were on disk
-  std::uint64_t writing_id = 0;  // up to here they are being written; 0: none is
-  std::uint64_t delivered = 0, full_count = 0;
-  bool recovered, journal_usable = false, write_failed = false, read_failed = false, failing = false;
-  bool slow = false;  // push() waited for the disk in vain: the next ones do not
+  mutable Mutex mutex;
+  CondVar wake_sender, wake_writer, wrote, ended_changed;
+  std::deque<ItemPtr> memory GUARDED_BY(mutex);
+  std::size_t memory_bytes GUARDED_BY(mutex) = 0, in_flight GUARDED_BY(mutex) = 0;
+  std::size_t on_disk_only GUARDED_BY(mutex) = 0, skip_on_disk GUARDED_BY(mutex) = 0;
+  std::size_t disk_bytes GUARDED_BY(mutex) = 0;
+  std::int64_t oldest_on_disk_ms GUARDED_BY(mutex) = 0;
+  std::deque<Unwritten> unwritten GUARDED_BY(mutex);
+  // Of those that are not in memory.
+  std::size_t unwritten_only GUARDED_BY(mutex) = 0, unwritten_only_bytes GUARDED_BY(mutex) = 0;
+  std::vector<Item> early GUARDED_BY(mutex);  // came before the journal was read; they have no id yet
+  std::uint64_t next_id GUARDED_BY(mutex) = 1;
+  std::uint64_t loaded_id GUARDED_BY(mutex) = 0;   // up to here they are or were in memory
+  std::uint64_t written_id GUARDED_BY(mutex) = 0;  // up to here they are or were on disk
+  std::uint64_t writing_id GUARDED_BY(mutex) = 0;  // up to here they are being written; 0: none is
+  std::uint64_t delivered GUARDED_BY(mutex) = 0, full_count GUARDED_BY(mutex) = 0;
+  bool recovered GUARDED_BY(mutex), journal_usable GUARDED_BY(mutex) = false;
+  bool write_failed GUARDED_BY(mutex) = false, read_failed GUARDED_BY(mutex) = false;
+  bool failing GUARDED_BY(mutex) = false;
+  bool slow GUARDED_BY(mutex) = false;  // push() waited for the disk in vain: the next ones do not
   const bool has_writer;
-  bool stopping = false, no_threads = false;
-  std::chrono::steady_clock::time_point stopped_at;
-  bool sender_ended = true, writer_ended = true;
+  bool stopping GUARDED_BY(mutex) = false, no_threads GUARDED_BY(mutex) = false;
+  std::chrono::steady_clock::time_point stopped_at GUARDED_BY(mutex);
+  bool sender_ended GUARDED_BY(mutex) = true, writer_ended GUARDED_BY(mutex) = true;
 };
 
 Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, std::shared_ptr<const StateDir> state,
              const Clock& clock)
     : impl_(std::make_shared<Impl>(std::move(settings), std::move(destination), std::move(state), clock)) {
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(impl_->mutex);
   impl_->changed();
   impl_->start_threads(impl_);
 }
@@ -587,7 +601,7 @@ Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, s
 void Queue::stop() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto n = ::write(impl_->stop_fd.get(), &one, sizeof one);
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(impl_->mutex);
   if (!impl_->stopping) impl_->stopped_at = std::chrono::steady_clock::now();
   impl_->stopping = true;
   impl_->wake_sender.notify_all();
@@ -597,10 +611,11 @@ void Queue::stop() {
 std::vector<Item> Queue::end() {
   stop();
   auto& q = *impl_;
-  std::unique_lock lock(q.mutex);
+  MutexLock lock(q.mutex);
   // From when it was asked to: of several that hang, all are waited for at the same time.
-  q.ended_changed.wait_until(lock, q.stopped_at + nanoseconds(q.settings.end_patience_ns),
-                             [&q] { return q.sender_ended && q.writer_ended; });
+  const auto left = q.stopped_at + nanoseconds(q.settings.end_patience_ns) - std::chrono::steady_clock::now();
+  q.ended_changed.wait_for_ns(lock, nanoseconds(left).count(),
+                              [&q]() REQUIRES(q.mutex) { return q.sender_ended && q.writer_ended; });
   q.in_flight = 0;
   const auto kept = q.journal_usable && !q.write_failed && q.writer_ended;
   if (q.waiting() + q.early.size() == 0) return {};
@@ -629,7 +644,7 @@ Queue::~Queue() {
     log::warn("delivery: what waits is lost; --state.directory would keep it",
               {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
   }
-  const std::lock_guard lock(q.mutex);
+  const MutexLock lock(q.mutex);
   q.queued.Set(0);
   q.age.Set(0);
   if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0});
@@ -644,11 +659,12 @@ void Queue::push(Item item) {
 void Queue::push(std::vector<Item> items) {
   if (items.empty()) return;
   auto& q = *impl_;
-  std::unique_lock lock(q.mutex);
+  MutexLock lock(q.mutex);
   q.start_threads(impl_);
-  if (!q.recovered) q.wait_for_disk(lock, [&q] { return q.recovered; });
+  if (!q.recovered) q.wait_for_disk(lock, [&q]() REQUIRES(q.mutex) { return q.recovered; });
   // Faster than the disk: better to wait a little than to drop.
-  q.wait_for_disk(lock, [&q] { return q.unwritten_only_bytes <= q.settings.most_memory_bytes / 2; });
+  q.wait_for_disk(lock,
+                  [&q]() REQUIRES(q.mutex) { return q.unwritten_only_bytes <= q.settings.most_memory_bytes / 2; });
   for (auto& item : items) {
     if (q.recovered) {
       q.add(std::move(item));
@@ -664,11 +680,11 @@ void Queue::push(std::vector<Item> items) {
   q.wake_writer.notify_one();
   if (!q.settings.journal || !q.recovered) return;
   const auto last = q.next_id - 1;
-  q.wait_for_disk(lock, [&q, last] { return q.written_id >= last || q.unwritten.empty(); });
+  q.wait_for_disk(lock, [&q, last]() REQUIRES(q.mutex) { return q.written_id >= last || q.unwritten.empty(); });
 }
 
 void Queue::measure() {
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(impl_->mutex);
   impl_->start_threads(impl_);
   const auto oldest = impl_->stats().oldest_wall_ms;
   const auto age_ms = oldest == 0 ? 0 : impl_->clock.wall_ns() / 1'000'000 - oldest;
@@ -676,7 +692,7 @@ void Queue::measure() {
 }
 
 QueueStats Queue::stats() const {
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(impl_->mutex);
   return impl_->stats();
 }
 

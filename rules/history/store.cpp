@@ -102,7 +102,7 @@ void History::end() {
   }
   open_ = false;
   std::shared_ptr<const history::Round> shown = std::move(round);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   round_.swap(shown);  // `shown` is the one before: let go after the lock
 }
 
@@ -580,7 +580,7 @@ History::Size History::size() const {
 
 std::unique_ptr<HistoryView> History::view() const {
   auto round = [this] {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return round_;
   }();
   return std::make_unique<HistoryView>(round ? std::move(round) : std::make_shared<const history::Round>());

@@ -10,11 +10,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/mutex.h"
 #include "core/snapshot.h"
 #include "rules/history/columns.h"
 #include "rules/history/index.h"
@@ -185,8 +185,8 @@ class History {
   std::uint64_t evicted_ = 0;
   std::int64_t evicted_until_ms_ = INT64_MIN;
 
-  mutable std::mutex mutex_;
-  std::shared_ptr<const history::Round> round_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  std::shared_ptr<const history::Round> round_ GUARDED_BY(mutex_);
 };
 
 }  // namespace vitald

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "core/host.h"
+#include "core/mutex.h"
 #include "core/options.h"
 #include "core/os/fd.h"
 #include "core/result.h"
@@ -171,8 +171,8 @@ class SignalUse {
 
 template <class Object>
 struct ObjectsInUse {
-  std::mutex mutex;
-  std::vector<std::weak_ptr<Object>> objects;  // guarded by mutex
+  Mutex mutex;
+  std::vector<std::weak_ptr<Object>> objects GUARDED_BY(mutex);
 };
 
 // The signal `signals[which]` of an object that is loaded already for others, or of a new one, loaded for all signals
@@ -182,7 +182,7 @@ Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, s
                                      std::size_t which, Load&& load) {
   const auto& signal = signals[which];
   auto& shared = host.shared<ObjectsInUse<Object>>();
-  const std::scoped_lock lock(shared.mutex);
+  const MutexLock lock(shared.mutex);
   std::erase_if(shared.objects, [](const auto& o) { return o.expired(); });
   for (const auto& weak : shared.objects) {
     auto object = weak.lock();

@@ -28,17 +28,17 @@ OwnerSlots::OwnerSlots(const Host& host, OwnerTable& table, SlotMaps& maps)
     : host_(host), table_(table), maps_(maps), slots_(maps.size()), began_ns_(host.clock().boot_ns()) {}
 
 void OwnerSlots::add(SlotReader& reader) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   readers_.push_back(&reader);
 }
 
 void OwnerSlots::remove(SlotReader& reader) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   std::erase(readers_, &reader);
 }
 
 void OwnerSlots::read_all(SlotReader& reader, const std::function<void()>& then) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto now_ns = host_.clock().boot_ns();
   reader.read(0, kOtherOwner);
   for (std::uint32_t slot = 1; slot < slots_.size(); ++slot) {
@@ -49,7 +49,7 @@ void OwnerSlots::read_all(SlotReader& reader, const std::function<void()>& then)
 }
 
 std::size_t OwnerSlots::used() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return static_cast<std::size_t>(
       std::ranges::count_if(slots_, [](const Slot& s) { return s.state != Slot::State::free; }));
 }
@@ -57,7 +57,7 @@ std::size_t OwnerSlots::used() const {
 void OwnerSlots::cycle(std::uint64_t& had) {
   const auto now_ns = host_.clock().boot_ns();
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     const bool again = had == cycles_ || now_ns < cycle_ns_ || now_ns - cycle_ns_ >= kOneCycleNs;
     if (again) ++cycles_;
     had = cycles_;
@@ -70,7 +70,7 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   }
   table_.cycle(now_ns);  // not under the lock: names may take their time
   bool room = table_.has_room();
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto changes = table_.changes_since(owners_version_);  // a few, or none
   owners_version_ = changes.version;
   for (auto& s : slots_)
@@ -83,13 +83,13 @@ void OwnerSlots::cycle(std::uint64_t& had) {
 }
 
 std::size_t OwnerSlots::lumped() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return static_cast<std::size_t>(
       std::ranges::count_if(slots_, [](const Slot& s) { return s.state == Slot::State::used && s.lumped; }));
 }
 
 std::size_t OwnerSlots::crowded() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return static_cast<std::size_t>(std::ranges::count_if(groups_, [](const auto& g) { return g.second.crowded; }));
 }
 

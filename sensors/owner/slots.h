@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <vector>
 
+#include "core/mutex.h"
 #include "sensors/owner/table.h"
 #include "sensors/owner/totals.h"
 
@@ -68,7 +68,7 @@ class OwnerSlots {
   // Reads all slots for one reader; `then` sees its totals before anybody changes them.
   void read_all(SlotReader& reader, const std::function<void()>& then);
   // Under the lock that the readers are called with.
-  [[nodiscard]] OwnerId of_slot(std::uint32_t slot) const {
+  [[nodiscard]] OwnerId of_slot(std::uint32_t slot) const UNCHECKED_LOCKS {
     return slot < slots_.size() ? slots_[slot].owner : kOtherOwner;
   }
   [[nodiscard]] std::size_t used() const;
@@ -102,26 +102,26 @@ class OwnerSlots {
     bool crowded = false;          // claimed because there were too many
     std::int64_t claimed_ns = 0;
   };
-  void take(std::uint32_t slot, std::int64_t now_ns);
-  bool claim(Slot& s, std::uint32_t slot, const OwnerPlace& place, const Ground& ground, std::int64_t now_ns);
-  void leave(Slot& s);
-  void open_again(std::int64_t now_ns);
-  bool read(std::uint32_t slot);
-  bool step(std::uint32_t slot, std::int64_t now_ns, bool& room);
+  void take(std::uint32_t slot, std::int64_t now_ns) REQUIRES(mutex_);
+  bool claim(Slot& s, std::uint32_t slot, const OwnerPlace& place, const Ground& ground, std::int64_t now_ns)
+      REQUIRES(mutex_);
+  void leave(Slot& s) REQUIRES(mutex_);
+  void open_again(std::int64_t now_ns) REQUIRES(mutex_);
+  bool read(std::uint32_t slot) REQUIRES(mutex_);
+  bool step(std::uint32_t slot, std::int64_t now_ns, bool& room) REQUIRES(mutex_);
 
   const Host& host_;
   OwnerTable& table_;
   SlotMaps& maps_;
-  mutable std::mutex mutex_;
-  // All guarded by mutex_.
-  std::vector<Slot> slots_;
-  std::map<Ground, Group> groups_;
-  std::vector<SlotReader*> readers_;
-  std::vector<std::uint32_t> given_back_;
+  mutable Mutex mutex_;
+  std::vector<Slot> slots_ GUARDED_BY(mutex_);
+  std::map<Ground, Group> groups_ GUARDED_BY(mutex_);
+  std::vector<SlotReader*> readers_ GUARDED_BY(mutex_);
+  std::vector<std::uint32_t> given_back_ GUARDED_BY(mutex_);
   const std::int64_t began_ns_;
-  std::uint64_t owners_version_ = 0;
-  std::int64_t cycle_ns_ = 0;
-  std::uint64_t cycles_ = 0;
+  std::uint64_t owners_version_ GUARDED_BY(mutex_) = 0;
+  std::int64_t cycle_ns_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t cycles_ GUARDED_BY(mutex_) = 0;
 };
 
 // A reader whose rows are of this type, and its totals per owner. `row` gives a slot's row, all CPUs added up; `worth`

@@ -43,7 +43,7 @@ OwnerTable::OwnerTable(const Host& host) : host_(host), v1_(cpu_hierarchy(host))
 }
 
 void OwnerTable::set_limit(std::size_t limit, std::size_t new_per_hour) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   limit_ = limit;
   if (new_per_hour_ == new_per_hour) return;
   new_per_hour_ = new_per_hour;
@@ -52,7 +52,7 @@ void OwnerTable::set_limit(std::size_t limit, std::size_t new_per_hour) {
 }
 
 bool OwnerTable::knows(const CgroupPaths& paths) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return called(paths).found != by_name_.end();
 }
 
@@ -63,19 +63,19 @@ double OwnerTable::may_come(std::int64_t now_ns) const {
 }
 
 OwnerId OwnerTable::of_paths(const CgroupPaths& paths) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return find_or_make(paths, host_.clock().boot_ns());
 }
 
 OwnerId OwnerTable::hold(const CgroupPaths& paths) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto id = find_or_make(paths, host_.clock().boot_ns());
   if (id != kOtherOwner) ++owners_.at(id).holders;
   return id;
 }
 
 void OwnerTable::release(OwnerId id) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = owners_.find(now_of(id));
   if (it == owners_.end() || it->second.holders == 0) return;
   if (--it->second.holders == 0) it->second.idle_since_ns = host_.clock().boot_ns();
@@ -98,13 +98,13 @@ OwnerId OwnerTable::of_pid(pid_t pid) {
 }
 
 OwnerPtr OwnerTable::at(OwnerId id) const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto it = owners_.find(now_of(id));
   return it == owners_.end() ? other_ : it->second.named;
 }
 
 OwnerTable::Changes OwnerTable::changes_since(std::uint64_t version) const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Changes c{version_, version == 0 || version_ - version > changes_.size(), {}};
   if (!c.all) c.ids.assign(changes_.end() - static_cast<std::ptrdiff_t>(version_ - version), changes_.end());
   return c;
@@ -117,13 +117,13 @@ void OwnerTable::changed(OwnerId id) {
 }
 
 bool OwnerTable::has_room() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (may_come(host_.clock().boot_ns()) < 1) return false;
   return owners_.size() < limit_ || std::ranges::any_of(owners_, [](const auto& o) { return o.second.holders == 0; });
 }
 
 OwnerTable::Stats OwnerTable::stats() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   return {owners_.size(), turned_away_};
 }
 
@@ -204,19 +204,20 @@ void OwnerTable::name_again(OwnerId id, std::int64_t now_ns) {
 }
 
 void OwnerTable::cycle(std::int64_t now_ns) {
-  if (const std::unique_lock alone(reading_, std::try_to_lock); alone) {
+  if (reading_.try_lock()) {
+    const MutexLock alone(reading_, std::adopt_lock);
     const auto wanted = [&] {
-      const std::scoped_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       return resolver_.wanted(now_ns);
     }();
     if (!wanted.nothing()) {
       auto names = OwnerResolver::read(host_, wanted);
-      const std::scoped_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       resolver_.take(std::move(names), wanted);
       name_unnamed(now_ns);
     }
   }
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (cycle_ns_ != 0 && now_ns >= cycle_ns_ && now_ns - cycle_ns_ < kOneCycleNs) return;
   cycle_ns_ = now_ns;
   name_unnamed(now_ns);
@@ -226,7 +227,7 @@ void OwnerTable::cycle(std::int64_t now_ns) {
 }
 
 void OwnerTable::name_unnamed(std::int64_t now_ns) {
-  std::erase_if(unnamed_, [&](OwnerId id) {
+  std::erase_if(unnamed_, [&](OwnerId id) REQUIRES(mutex_) {
     if (!owners_.contains(id)) return true;
     name_again(id, now_ns);
     const auto it = owners_.find(id);

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "core/host.h"
+#include "core/mutex.h"
 #include "sensors/owner/hierarchy.h"
 #include "sensors/owner/resolver.h"
 
@@ -88,42 +88,43 @@ class OwnerTable {
     bool complete = false, provisional = false;
     std::map<Key, OwnerId>::iterator found;
   };
-  Called called(const CgroupPaths& paths);
-  OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns);
-  [[nodiscard]] double may_come(std::int64_t now_ns) const;
-  OwnerId now_of(OwnerId id) const;
-  void call(Entry& entry, OwnerId id, Owner owner, bool provisional);
-  void changed(OwnerId id);
-  void name_unnamed(std::int64_t now_ns);
-  void name_again(OwnerId id, std::int64_t now_ns);
-  void drop_idle(std::int64_t now_ns, std::int64_t keep_ns);
-  void forget(OwnerId id, OwnerId instead, std::int64_t now_ns);
+  Called called(const CgroupPaths& paths) REQUIRES(mutex_);
+  OwnerId find_or_make(const CgroupPaths& paths, std::int64_t now_ns) REQUIRES(mutex_);
+  [[nodiscard]] double may_come(std::int64_t now_ns) const REQUIRES(mutex_);
+  OwnerId now_of(OwnerId id) const REQUIRES(mutex_);
+  void call(Entry& entry, OwnerId id, Owner owner, bool provisional) REQUIRES(mutex_);
+  void changed(OwnerId id) REQUIRES(mutex_);
+  void name_unnamed(std::int64_t now_ns) REQUIRES(mutex_);
+  void name_again(OwnerId id, std::int64_t now_ns) REQUIRES(mutex_);
+  void drop_idle(std::int64_t now_ns, std::int64_t keep_ns) REQUIRES(mutex_);
+  void forget(OwnerId id, OwnerId instead, std::int64_t now_ns) REQUIRES(mutex_);
 
   const Host& host_;
   const V1Hierarchy v1_;
-  std::mutex reading_;  // taken before mutex_, and never waited for
-  mutable std::mutex mutex_;
-  // All guarded by mutex_.
-  OwnerResolver resolver_;
-  std::size_t limit_ = 1024, new_per_hour_ = SIZE_MAX;
-  std::int64_t began_ns_;
+  Mutex reading_;  // taken before mutex_, and never waited for
+  mutable Mutex mutex_;
+  OwnerResolver resolver_ GUARDED_BY(mutex_);
+  std::size_t limit_ GUARDED_BY(mutex_) = 1024;
+  std::size_t new_per_hour_ GUARDED_BY(mutex_) = SIZE_MAX;
+  std::int64_t began_ns_ GUARDED_BY(mutex_);
   // How many may come, as of then; and names that were forgotten, with when.
-  double may_come_ = 0;
-  std::int64_t may_come_ns_ = 0;
-  std::map<Key, std::int64_t> forgotten_;
-  OwnerId next_ = kOtherOwner + 1;
-  OwnerPtr other_;
-  std::map<OwnerId, Entry> owners_;
-  std::map<Key, OwnerId> by_name_;
+  double may_come_ GUARDED_BY(mutex_) = 0;
+  std::int64_t may_come_ns_ GUARDED_BY(mutex_) = 0;
+  std::map<Key, std::int64_t> forgotten_ GUARDED_BY(mutex_);
+  OwnerId next_ GUARDED_BY(mutex_) = kOtherOwner + 1;
+  OwnerPtr other_ GUARDED_BY(mutex_);
+  std::map<OwnerId, Entry> owners_ GUARDED_BY(mutex_);
+  std::map<Key, OwnerId> by_name_ GUARDED_BY(mutex_);
   struct Gone {
     OwnerId instead;
     std::int64_t since_ns;
   };
-  std::unordered_map<OwnerId, Gone> gone_;
-  std::vector<OwnerId> unnamed_;
-  std::deque<OwnerId> changes_;  // the last of them; the newest made version_
-  std::uint64_t version_ = 1, turned_away_ = 0;
-  std::int64_t cycle_ns_ = 0;
+  std::unordered_map<OwnerId, Gone> gone_ GUARDED_BY(mutex_);
+  std::vector<OwnerId> unnamed_ GUARDED_BY(mutex_);
+  std::deque<OwnerId> changes_ GUARDED_BY(mutex_);  // the last of them; the newest made version_
+  std::uint64_t version_ GUARDED_BY(mutex_) = 1;
+  std::uint64_t turned_away_ GUARDED_BY(mutex_) = 0;
+  std::int64_t cycle_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace vitald

@@ -4,12 +4,12 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <chrono>
 #include <climits>
-#include <condition_variable>
 #include <csignal>
 #include <deque>
-#include <mutex>
+
+#include "core/clock.h"
+#include "core/mutex.h"
 
 namespace vitald {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kStackBytes = 64 * 1024;
 // A call that waits this long for a thread gets a new one: those that exist are busy with slow calls. Not all
 // at once: hundreds of quick calls may wait behind one that is slow.
-constexpr auto kPatience = std::chrono::milliseconds(10);
+constexpr std::int64_t kPatienceNs = 10'000'000;
 constexpr std::size_t kMostAtOnce = 16;
 
 }  // namespace
@@ -28,14 +28,17 @@ struct HelperPool::Shared {
     CallPtr call;
     std::function<void()> work;
   };
-  std::mutex mutex;  // guards all of this
-  std::condition_variable work_came, call_done, thread_left;
-  std::deque<Job> queue;
-  std::size_t keep = 0, threads = 0, idle = 0;
-  bool stop = false;
+  explicit Shared(std::size_t k) : keep(k) {}
 
-  // With `mutex` held. False when the kernel gives no thread: the job stays queued for the next try.
-  static bool spawn(const std::shared_ptr<Shared>& self);
+  const std::size_t keep;
+  Mutex mutex;
+  CondVar work_came, call_done, thread_left;
+  std::deque<Job> queue GUARDED_BY(mutex);
+  std::size_t threads GUARDED_BY(mutex) = 0, idle GUARDED_BY(mutex) = 0;
+  bool stop GUARDED_BY(mutex) = false;
+
+  // False when the kernel gives no thread: the job stays queued for the next try.
+  static bool spawn(const std::shared_ptr<Shared>& self) REQUIRES(self->mutex);
   static void run(const std::shared_ptr<Shared>& self);
 };
 
@@ -71,12 +74,12 @@ bool HelperPool::Shared::spawn(const std::shared_ptr<Shared>& self) {
 }
 
 void HelperPool::Shared::run(const std::shared_ptr<Shared>& self) {
-  std::unique_lock lock(self->mutex);
+  MutexLock lock(self->mutex);
   for (;;) {
     if (self->queue.empty()) {
       if (self->stop || self->idle >= self->keep) break;
       ++self->idle;
-      self->work_came.wait(lock, [&] { return self->stop || !self->queue.empty(); });
+      self->work_came.wait(lock, [&]() REQUIRES(self->mutex) { return self->stop || !self->queue.empty(); });
       --self->idle;
       continue;
     }
@@ -93,21 +96,20 @@ void HelperPool::Shared::run(const std::shared_ptr<Shared>& self) {
   self->thread_left.notify_all();
 }
 
-HelperPool::HelperPool(std::size_t keep) : shared_(std::make_shared<Shared>()) {
-  shared_->keep = std::max<std::size_t>(keep, 1);
-}
+HelperPool::HelperPool(std::size_t keep) : shared_(std::make_shared<Shared>(std::max<std::size_t>(keep, 1))) {}
 
 HelperPool::~HelperPool() {
-  std::unique_lock lock(shared_->mutex);
-  shared_->stop = true;
-  shared_->queue.clear();
-  shared_->work_came.notify_all();
-  shared_->thread_left.wait(lock, [&] { return shared_->idle == 0; });
+  auto& s = *shared_;
+  MutexLock lock(s.mutex);
+  s.stop = true;
+  s.queue.clear();
+  s.work_came.notify_all();
+  s.thread_left.wait(lock, [&]() REQUIRES(s.mutex) { return s.idle == 0; });
 }
 
 HelperPool::CallPtr HelperPool::submit(std::function<void()> work) {
   auto call = std::make_shared<Call>();
-  const std::lock_guard lock(shared_->mutex);
+  const MutexLock lock(shared_->mutex);
   shared_->queue.push_back({call, std::move(work)});
   if (shared_->idle >= shared_->queue.size()) shared_->work_came.notify_one();
   else if (shared_->threads < shared_->keep) Shared::spawn(shared_);
@@ -115,20 +117,20 @@ HelperPool::CallPtr HelperPool::submit(std::function<void()> work) {
 }
 
 void HelperPool::wait(std::span<const CallPtr> calls, std::int64_t budget_ns) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(budget_ns);
-  std::unique_lock lock(shared_->mutex);
+  const auto until_ns = SystemClock::read(CLOCK_MONOTONIC) + budget_ns;
+  MutexLock lock(shared_->mutex);
   const auto finished = [&] { return std::ranges::all_of(calls, [](const auto& call) { return call->done(); }); };
   while (!finished()) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now >= until) return;
-    if (shared_->call_done.wait_until(lock, std::min(until, now + kPatience)) == std::cv_status::no_timeout) continue;
+    const auto left_ns = until_ns - SystemClock::read(CLOCK_MONOTONIC);
+    if (left_ns <= 0) return;
+    if (shared_->call_done.wait_for_ns(lock, std::min(left_ns, kPatienceNs))) continue;
     for (auto n = std::min(shared_->queue.size(), shared_->idle + kMostAtOnce); n > shared_->idle; --n)
       if (!Shared::spawn(shared_)) break;
   }
 }
 
 std::size_t HelperPool::threads() const {
-  const std::lock_guard lock(shared_->mutex);
+  const MutexLock lock(shared_->mutex);
   return shared_->threads;
 }
 

@@ -14,8 +14,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <mutex>
 
+#include "core/mutex.h"
 #include "core/os/descriptors.h"
 
 namespace vitald {
@@ -58,7 +58,7 @@ class DeviceAnnouncements {
   }
   // Another number than before when there were any. The folders of one cycle share one look.
   std::uint64_t count(std::int64_t now_ns) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!fd_) return ++count_;
     if (now_ns >= looked_ns_ && now_ns - looked_ns_ < kOneCycleNs) return count_;
     looked_ns_ = now_ns;
@@ -75,10 +75,10 @@ class DeviceAnnouncements {
 
  private:
   static constexpr std::int64_t kOneCycleNs = 1'000'000;
-  std::mutex mutex_;
-  Fd fd_;                       // guarded by mutex_
-  std::uint64_t count_ = 1;     // guarded by mutex_
-  std::int64_t looked_ns_ = 0;  // guarded by mutex_
+  Mutex mutex_;
+  Fd fd_ GUARDED_BY(mutex_);
+  std::uint64_t count_ GUARDED_BY(mutex_) = 1;
+  std::int64_t looked_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 // Of a tree that was mounted in its place the kernel announces nothing.

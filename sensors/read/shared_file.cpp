@@ -12,7 +12,7 @@ constexpr std::int64_t kFreshNs = 10'000'000;
 
 std::shared_ptr<SharedFile::Text> SharedFile::text_of(const Host& host, const std::string& path) {
   auto& texts = host.shared<Texts>();
-  const std::scoped_lock lock(texts.mutex);
+  const MutexLock lock(texts.mutex);
   std::erase_if(texts.by_path, [](const auto& entry) { return entry.second.expired(); });
   auto& known = texts.by_path[path];
   if (auto text = known.lock()) return text;
@@ -23,12 +23,14 @@ std::shared_ptr<SharedFile::Text> SharedFile::text_of(const Host& host, const st
 
 SharedFile::SharedFile(const Host& host, std::string path)
     : host_(host), path_(std::move(path)), shared_(text_of(host, path_)) {
-  if (const std::unique_lock lock(shared_->mutex, std::try_to_lock); lock) had_ = shared_->generation;
+  if (!shared_->mutex.try_lock()) return;
+  const MutexLock lock(shared_->mutex, std::adopt_lock);
+  had_ = shared_->generation;
 }
 
 Result<std::string_view> SharedFile::read() {
-  const std::unique_lock lock(shared_->mutex, std::try_to_lock);
-  if (!lock) return read_kernel_file(path_);
+  if (!shared_->mutex.try_lock()) return read_kernel_file(path_);
+  const MutexLock lock(shared_->mutex, std::adopt_lock);
   const auto now_ns = host_.clock().boot_ns();
   if (had_ == shared_->generation || now_ns - shared_->read_boot_ns > kFreshNs) {
     const auto text = shared_->file.read();

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "core/host.h"
+#include "core/mutex.h"
 #include "core/os/kernel_file.h"
 #include "core/result.h"
 
@@ -30,16 +30,15 @@ class SharedFile {
  private:
   struct Text {
     explicit Text(std::string path) : file(std::move(path)) {}
-    std::mutex mutex;  // held during the read, so never waited for
-    // Guarded by mutex.
-    KernelFile file;
-    std::string text;
-    std::uint64_t generation = 0;
-    std::int64_t read_boot_ns = 0;
+    Mutex mutex;  // held during the read, so never waited for
+    KernelFile file GUARDED_BY(mutex);
+    std::string text GUARDED_BY(mutex);
+    std::uint64_t generation GUARDED_BY(mutex) = 0;
+    std::int64_t read_boot_ns GUARDED_BY(mutex) = 0;
   };
   struct Texts {
-    std::mutex mutex;
-    std::map<std::string, std::weak_ptr<Text>, std::less<>> by_path;  // guarded by mutex
+    Mutex mutex;
+    std::map<std::string, std::weak_ptr<Text>, std::less<>> by_path GUARDED_BY(mutex);
   };
   static std::shared_ptr<Text> text_of(const Host& host, const std::string& path);
 

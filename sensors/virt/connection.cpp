@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <random>
 #include <utility>
@@ -28,16 +29,20 @@ void drain(int, int fd, int, void*) {
 
 }  // namespace
 
-Connection::Connection(const Library& lib, std::string uri)
-    : lib_(lib),
-      uri_(std::move(uri)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      since_(steady_clock::now()),
-      thread_([this] { loop(); }) {}
+Result<std::unique_ptr<Connection>> Connection::make(const Library& lib, std::string uri) {
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return fail(from_errno("libvirt: eventfd", errno));  // its thread could not be ended without
+  return std::unique_ptr<Connection>(new Connection(lib, std::move(uri), std::move(wake)));
+}
+
+Connection::Connection(const Library& lib, std::string uri, Fd wake)
+    : lib_(lib), uri_(std::move(uri)), wake_(std::move(wake)), since_(steady_clock::now()), thread_([this] {
+        loop();
+      }) {}
 
 Connection::~Connection() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   lost("ending");
@@ -45,8 +50,9 @@ Connection::~Connection() {
 }
 
 Result<Connection::Handle> Connection::get(milliseconds patience) {
-  std::unique_lock lock(mutex_);
-  state_changed_.wait_for(lock, patience, [&] { return handle_ || !opening_; });
+  MutexLock lock(mutex_);
+  state_changed_.wait_for_ns(lock, std::chrono::nanoseconds(patience).count(),
+                             [&]() REQUIRES(mutex_) { return handle_ || !opening_; });
   if (handle_) return handle_;
   if (!opening_) return fail(Errc::io, fmt::format("libvirt: {}: {}", uri_, error_));
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(steady_clock::now() - since_).count();
@@ -60,12 +66,12 @@ bool Connection::check(const Handle& handle) {
 }
 
 std::set<std::string> Connection::take_changed() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return std::exchange(changed_, {});
 }
 
 std::uint64_t Connection::opened() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return opened_;
 }
 
@@ -78,7 +84,7 @@ void Connection::loop() {
   const int watch = lib_.virEventAddHandle(wake_.get(), VIR_EVENT_HANDLE_READABLE, drain, nullptr, nullptr);
   for (;;) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (stop_) break;
       opening_ = true;
       since_ = steady_clock::now();
@@ -92,7 +98,7 @@ void Connection::loop() {
       serve(handle);
     } else {
       auto why = last_error(lib_);
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       opening_ = false;
       error_ = std::move(why);
       state_changed_.notify_all();
@@ -120,7 +126,7 @@ void Connection::serve(const Handle& handle) {
   listen(VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, on_metadata);
   listen(VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, on_block_job);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!stop_) handle_ = handle;
     opening_ = false;
     changed_.clear();
@@ -129,7 +135,7 @@ void Connection::serve(const Handle& handle) {
   }
   for (;;) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (!handle_) break;
     }
     if (lib_.virEventRunDefaultImpl() != 0) lost("libvirt's event loop: " + last_error(lib_));
@@ -142,7 +148,7 @@ void Connection::serve(const Handle& handle) {
 
 void Connection::lost(std::string why) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (handle_) error_ = std::move(why);
     handle_.reset();
     state_changed_.notify_all();
@@ -152,14 +158,15 @@ void Connection::lost(std::string why) {
 }
 
 bool Connection::pause(milliseconds duration) {
-  std::unique_lock lock(mutex_);
-  return !state_changed_.wait_for(lock, duration, [&] { return stop_; });
+  MutexLock lock(mutex_);
+  return !state_changed_.wait_for_ns(lock, std::chrono::nanoseconds(duration).count(),
+                                     [&]() REQUIRES(mutex_) { return stop_; });
 }
 
 void Connection::changed(virDomainPtr domain) {
   char uuid[VIR_UUID_STRING_BUFLEN];
   if (lib_.virDomainGetUUIDString(domain, uuid) != 0) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   changed_.emplace(uuid);
 }
 

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
 
+#include "core/mutex.h"
 #include "core/os/fd.h"
 #include "core/result.h"
 #include "sensors/virt/library.h"
@@ -20,7 +19,7 @@ namespace vitald::virt {
 
 class Connection {
  public:
-  Connection(const Library& lib, std::string uri);
+  static Result<std::unique_ptr<Connection>> make(const Library& lib, std::string uri);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -37,6 +36,7 @@ class Connection {
   [[nodiscard]] std::uint64_t opened() const;
 
  private:
+  Connection(const Library& lib, std::string uri, Fd wake);
   void loop();
   void serve(const Handle& handle);
   void lost(std::string why);
@@ -53,15 +53,14 @@ class Connection {
   const std::string uri_;
   const Fd wake_;  // an eventfd that ends a round of the event loop
 
-  mutable std::mutex mutex_;
-  std::condition_variable state_changed_;
-  // guarded by mutex_
-  Handle handle_;  // null: being opened, or waiting to be
-  bool stop_ = false, opening_ = true;
-  std::string error_;  // why there is none
-  std::chrono::steady_clock::time_point since_;
-  std::set<std::string> changed_;
-  std::uint64_t opened_ = 0;
+  mutable Mutex mutex_;
+  CondVar state_changed_;
+  Handle handle_ GUARDED_BY(mutex_);  // null: being opened, or waiting to be
+  bool stop_ GUARDED_BY(mutex_) = false, opening_ GUARDED_BY(mutex_) = true;
+  std::string error_ GUARDED_BY(mutex_);  // why there is none
+  std::chrono::steady_clock::time_point since_ GUARDED_BY(mutex_);
+  std::set<std::string> changed_ GUARDED_BY(mutex_);
+  std::uint64_t opened_ GUARDED_BY(mutex_) = 0;
 
   std::thread thread_;  // last: it uses the rest
 };

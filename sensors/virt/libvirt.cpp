@@ -334,7 +334,11 @@ class Libvirt final : public Collector {
       auto lib = library();
       if (!lib) return fail(std::move(lib.error()));
       lib_ = *lib;
-      connection_ = std::make_unique<Connection>(*lib_, settings_.uri);
+    }
+    if (!connection_) {
+      auto connection = Connection::make(*lib_, settings_.uri);
+      if (!connection) return fail(std::move(connection.error()));
+      connection_ = std::move(*connection);
     }
     auto handle = connection_->get(kPatience);
     if (!handle) {
