@@ -96,4 +96,9 @@ std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
   return total;
 }
 
+std::string duration_text(std::int64_t ns) {
+  constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000'000'000;
+  return ns % kSecond == 0 ? std::to_string(ns / kSecond) + "s" : std::to_string(ns / kMs) + "ms";
+}
+
 }  // namespace vitald

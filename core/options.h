@@ -21,6 +21,7 @@ enum class FlagType : std::uint8_t {
   duration,  // 500ms, 15s, 5m
   number,    // signed integer
   list,      // may be given several times
+  words,     // some of `choices`, with commas between
 };
 
 struct FlagSpec {
@@ -29,6 +30,10 @@ struct FlagSpec {
   std::string_view fallback = {};  // the default, as one would write it
   std::string_view help = {};
   std::string_view replaces = {};  // an older spelling, accepted with a warning
+  // What a value may be beyond its type. It is checked where flags are read, and told by --help and the docs.
+  std::int64_t least = INT64_MIN, most = INT64_MAX;  // of a number; of a duration in nanoseconds
+  std::span<const std::string_view> choices = {};    // the only ones there are
+  std::string_view begins_with = {};
 };
 
 // The values in force. Every name that is asked for must have been declared; asking for another is a bug
@@ -60,5 +65,8 @@ class Options {
 
 // Go's and Prometheus' notation: 500ms, 1.5s, 1h30m, 2d, 0. Nothing else.
 std::optional<std::int64_t> parse_duration_ns(std::string_view text);
+
+// "1500ms", "10s".
+std::string duration_text(std::int64_t ns);
 
 }  // namespace vitald

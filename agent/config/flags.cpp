@@ -7,13 +7,16 @@
 #include <algorithm>
 #include <deque>
 
-#include "agent/config/notify.h"
 #include "core/text/scan.h"
 
 namespace vitald {
 namespace {
 
 using enum FlagType;
+
+constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000 * kMs;
+constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
+constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
 
 // node_exporter's names and texts where it has the same flag.
 constexpr FlagSpec kAgentFlags[] = {
@@ -23,14 +26,26 @@ constexpr FlagSpec kAgentFlags[] = {
     {"path.rootfs", text, "/", "rootfs mountpoint."},
     {"path.udev.data", text, "/run/udev/data", "udev data path."},
     {"web.listen-address", list, ":9100", "Addresses on which to expose metrics and web interface. Repeatable."},
-    {"web.telemetry-path", text, "/metrics", "Path under which to expose metrics."},
-    {"web.max-requests", number, "40", "Maximum number of parallel scrape requests. Use 0 to disable."},
+    {.name = "web.telemetry-path",
+     .fallback = "/metrics",
+     .help = "Path under which to expose metrics.",
+     .begins_with = "/"},
+    {.name = "web.max-requests",
+     .type = number,
+     .fallback = "40",
+     .help = "Maximum number of parallel scrape requests. Use 0 to disable.",
+     .least = 0,
+     .most = 1'000'000},
     {"web.config.file", text, "",
      "Path to configuration file that can enable TLS or authentication, in exporter-toolkit's format."},
     {"web.systemd-socket", boolean, "false", "Use systemd socket activation listeners instead of port listeners."},
     {"runtime.gomaxprocs", number, "1", "Accepted for node_exporter's sake, without effect: there is no Go runtime."},
     {"web.max-age", duration, "1s", "A scrape is answered with numbers up to this age; 0: always fresh ones."},
-    {"pipeline.interval", duration, "5s", "How often rules are evaluated; without rules nothing runs between scrapes."},
+    {.name = "pipeline.interval",
+     .type = duration,
+     .fallback = "5s",
+     .help = "How often rules are evaluated; without rules nothing runs between scrapes.",
+     .least = 100 * kMs},
     {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
     {"rules.series-label", list, "",
      "NAME=VALUE that rules see on every series, as a Prometheus server would add it: job=node. Repeatable."},
@@ -40,27 +55,36 @@ constexpr FlagSpec kAgentFlags[] = {
     {"web.external-url", text, "",
      "URL under which others reach this server: externalURL in templates, and in what receivers get. Empty: http:// "
      "with this host's name and the port of the first listen address."},
-    {"history.retention", duration, "1h",
-     "How long the samples of all series are kept where there are rules; those that a rule looks back at longer, "
-     "longer."},
-    {"history.memory", number, "16",
-     "MiB that the history may take. Beyond it the oldest samples go first; a metric, the log and the rules say so."},
+    {.name = "history.retention",
+     .type = duration,
+     .fallback = "1h",
+     .help = "How long the samples of all series are kept where there are rules; those that a rule looks back at "
+             "longer, longer.",
+     .least = 60 * kSecond},
+    {.name = "history.memory",
+     .type = number,
+     .fallback = "16",
+     .help = "MiB that the history may take. Beyond it the oldest samples go first; a metric, the log and the rules "
+             "say so.",
+     .least = 1,
+     .most = 1'048'576},
     {"rules.alert.for-outage-tolerance", duration, "1h",
      "After a longer outage alerts begin anew: what was pending waits again, what fired is told as resolved."},
     {"rules.alert.for-grace-period", duration, "10m",
      "After a restart a pending alert whose `for` is this or longer fires so long after it at the earliest."},
     {"history.save-interval", duration, "5m",
      "How often the history is written to --state.directory, beside the end: what a crash may lose of it. 0: at the "
-     "end "
-     "only."},
+     "end only."},
     {"state.directory", text, "/var/lib/vitald",
      "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
      "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},
     {"config.file", text, "", "YAML file with any of these settings; flags win over it."},
     {"config.check", boolean, "false", "Check configuration and rule files, print every problem, and exit."},
-    {"log.level", text, "info",
-     "Only log messages with the given severity or above. One of: debug, info, warn, error."},
-    {"log.format", text, "logfmt", "Output format of log messages. One of: logfmt, json."},
+    {.name = "log.level",
+     .fallback = "info",
+     .help = "Only log messages with the given severity or above.",
+     .choices = kLogLevels},
+    {.name = "log.format", .fallback = "logfmt", .help = "Output format of log messages.", .choices = kLogFormats},
     {"once", boolean, "false", "Collect once, print the metrics to standard output, and exit."},
     {"dump-metrics-docs", boolean, "false", "Print docs/metrics.md and exit."},
     {"dump-config-docs", boolean, "false", "Print docs/config.md and exit."},
@@ -99,12 +123,6 @@ std::string with_underscores(std::string_view text) {
   std::ranges::replace_if(
       out, [](char c) { return c == '-' || c == '.'; }, '_');
   return out;
-}
-
-std::string written(const FlagSpec& flag) {
-  if (flag.type == boolean) return fmt::format("--[no-]{}", flag.name);
-  if (flag.fallback.empty()) return fmt::format("--{}={}", flag.name, flag.type == list ? "... ..." : "...");
-  return fmt::format("--{}=\"{}\"{}", flag.name, flag.fallback, flag.type == list ? " ..." : "");
 }
 
 }  // namespace
@@ -146,39 +164,38 @@ std::string switch_name(const CollectorEntry& entry) {
 
 namespace {
 
-constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
-constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
+std::string bound_text(const FlagSpec& flag, std::int64_t bound) {
+  return flag.type == duration ? duration_text(bound) : fmt::format("{}", bound);
+}
 
-// What a flag takes beyond its type.
-struct Limit {
-  std::string_view flag;
-  std::string_view shortest = {};  // of a duration
-  std::int64_t least = INT64_MIN, most = INT64_MAX;
-  std::string_view word = {};  // what one of the choices is called
-  std::span<const std::string_view> choices = {};
-  std::string_view begins_with = {};  // then `word` says what it is
-};
-constexpr Limit kLimits[] = {
-    {.flag = "pipeline.interval", .shortest = "100ms"},
-    {.flag = "history.retention", .shortest = "1m"},
-    {.flag = "history.memory", .least = 1, .most = 1'048'576},
-    {.flag = "web.max-requests", .least = 0, .most = 1'000'000},
-    {.flag = "log.level", .word = "log level", .choices = kLogLevels},
-    {.flag = "log.format", .word = "log format", .choices = kLogFormats},
-    {.flag = "web.telemetry-path", .word = "path", .begins_with = "/"},
-};
+// "debug, info, warn or error"
+std::string any_of(std::span<const std::string_view> choices) {
+  return fmt::format("{} or {}", fmt::join(choices.first(choices.size() - 1), ", "), choices.back());
+}
 
-std::string limit_problem(const Limit& limit, std::string_view value) {
-  if (!limit.shortest.empty() && *parse_duration_ns(value) < *parse_duration_ns(limit.shortest))
-    return fmt::format("{} is too short, expected {} or more", value, limit.shortest);
-  if (limit.least != INT64_MIN || limit.most != INT64_MAX)
-    if (const auto n = *parse_i64(value); n < limit.least || n > limit.most)
-      return fmt::format("{} is outside {}..{}", n, limit.least, limit.most);
-  if (!limit.choices.empty() && std::ranges::find(limit.choices, value) == limit.choices.end())
-    return fmt::format("'{}' is no {}, expected {} or {}", value, limit.word,
-                       fmt::join(limit.choices.first(limit.choices.size() - 1), ", "), limit.choices.back());
-  if (!value.starts_with(limit.begins_with))
-    return fmt::format("'{}' is not a {}, expected one that starts with '{}'", value, limit.word, limit.begins_with);
+std::string choice_problem(const FlagSpec& flag, std::string_view value) {
+  if (std::ranges::find(flag.choices, value) != flag.choices.end()) return {};
+  return fmt::format("'{}' is not known, expected {}", value, any_of(flag.choices));
+}
+
+std::string limit_problem(const FlagSpec& flag, std::string_view value) {
+  if (flag.type == number || flag.type == duration) {
+    const auto n = flag.type == number ? *parse_i64(value) : *parse_duration_ns(value);
+    if (n < flag.least && flag.most == INT64_MAX)
+      return fmt::format("{} is too {}, expected {} or more", value, flag.type == number ? "small" : "short",
+                         bound_text(flag, flag.least));
+    if (n < flag.least || n > flag.most)
+      return fmt::format("{} is outside {}..{}", value, bound_text(flag, flag.least), bound_text(flag, flag.most));
+  } else if (flag.type == words) {
+    for (auto rest = value; !rest.empty();) {
+      const auto word = trim(take_until(rest, ','));
+      if (auto problem = word.empty() ? "" : choice_problem(flag, word); !problem.empty()) return problem;
+    }
+  } else if (!flag.choices.empty()) {
+    return choice_problem(flag, value);
+  }
+  if (!value.starts_with(flag.begins_with))
+    return fmt::format("'{}' found, expected something that begins with '{}'", value, flag.begins_with);
   return {};
 }
 
@@ -201,83 +218,21 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
       break;
     }
     case text:
-    case list: break;
+    case list:
+    case words: break;
   }
-  const auto* limit = std::ranges::find(kLimits, flag.name, &Limit::flag);
-  return limit == std::end(kLimits) ? std::string() : limit_problem(*limit, value);
+  return limit_problem(flag, value);
 }
 
-std::string help_text() {
-  std::string out =
-      "usage: vitald [<flags>]\n"
-      "       vitald doctor [<flags>]        what this machine can and cannot do, and what to change\n"
-      "       vitald worker NAME [<flags>]   one collector as a process of its own; started by the agent\n\n"
-      "Flags:\n";
-  for (const auto& flag : all_flags()) {
-    const auto left = written(flag);
-    if (left.size() < 30) out += fmt::format("  {:<30}", left);
-    else out += fmt::format("  {}\n  {:<30}", left, "");
-    out += fmt::format("{}\n", flag.help);
-  }
-  return out;
-}
-
-namespace {
-
-std::string escaped(std::string_view text) {
-  std::string s;
-  for (const char c : text) {
-    if (c == '|') s += '\\';
-    s += c;
-  }
-  return s;
-}
-
-}  // namespace
-
-std::string flags_markdown() {
-  std::string out =
-      "# Flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`. Flags win over the file.\n\n"
-      "| flag | in vitald.yaml | default | what it does |\n|---|---|---|---|\n";
-  for (const auto& flag : all_flags()) {
-    const auto path = yaml_path(flag);
-    std::string old = flag.replaces.empty() ? "" : fmt::format(" Formerly `--{}`.", flag.replaces);
-    out += fmt::format(
-        "| `--{}` | {} | {} | {}{} |\n", flag.name, path.empty() ? "" : fmt::format("`{}`", fmt::join(path, ".")),
-        flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), escaped(flag.help), old);
-  }
-  return out;
-}
-
-// A section for each first word, in the order of the flags' names; collectors and probes are sections of their own.
-std::string config_markdown() {
-  static constexpr std::string_view kTypes[] = {"true or false", "text",   "regular expression",
-                                                "duration",      "number", "list of texts"};
-  std::string out =
-      "# vitald.yaml\n\nWritten by `vitald --dump-config-docs`: every key there is. The file is given by "
-      "`--config.file`, flags win over it, and `--config.check` tells every mistake with its line. Durations are "
-      "written `500ms`, `15s`, `5m`. `collectors: {netdev: false}` is short for `{netdev: {enabled: false}}`. Merge "
-      "keys "
-      "(`<<: *base`) work as in Prometheus' files.\n";
-  std::vector<std::string> section;
-  std::vector<std::pair<std::vector<std::string>, const FlagSpec*>> rows;
-  for (const auto& flag : all_flags())
-    if (auto path = yaml_path(flag); !path.empty()) rows.emplace_back(std::move(path), &flag);
-  const auto above = [](const auto& row) { return std::vector(row.first.begin(), row.first.end() - 1); };
-  std::ranges::stable_sort(rows, {}, above);
-  for (const auto& row : rows) {
-    if (auto now = above(row); now != section) {
-      section = std::move(now);
-      out += fmt::format("\n## {}\n\n| key | type | default | what it does |\n|---|---|---|---|\n",
-                         fmt::join(section, "."));
-    }
-    const auto& flag = *row.second;
-    out += fmt::format("| `{}` | {} | {} | {} |\n", row.first.back(), kTypes[static_cast<std::size_t>(flag.type)],
-                       flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), escaped(flag.help));
-  }
-  out += "\n## notify.commands\n\nA list; each item is a command that is run for alerts.\n\n";
-  out += fields_markdown<CommandHookSettings>(kCommandFields);
-  return out;
+std::string allowed_text(const FlagSpec& flag) {
+  const bool from = flag.least != INT64_MIN, to = flag.most != INT64_MAX;
+  if (from && to) return fmt::format("{} to {}", bound_text(flag, flag.least), bound_text(flag, flag.most));
+  if (from) return fmt::format("{} or more", bound_text(flag, flag.least));
+  if (to) return fmt::format("{} or less", bound_text(flag, flag.most));
+  if (!flag.choices.empty())
+    return fmt::format("{} of: {}", flag.type == words ? "some" : "one", fmt::join(flag.choices, ", "));
+  if (!flag.begins_with.empty()) return fmt::format("begins with {}", flag.begins_with);
+  return {};
 }
 
 }  // namespace vitald

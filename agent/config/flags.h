@@ -27,6 +27,8 @@ std::string switch_name(const CollectorEntry& entry);
 
 // What is wrong with `value` as a value of this flag, as "what, expected what"; empty when nothing is.
 std::string value_problem(const FlagSpec& flag, std::string_view value);
+// What a value may be beyond its type, for the docs: "100ms or more", "one of: logfmt, json"; empty: anything.
+std::string allowed_text(const FlagSpec& flag);
 
 std::string help_text();
 std::string flags_markdown();

@@ -79,8 +79,13 @@ class Reader : public YamlReader {
     scalar(node, flag, path);
   }
   void scalar(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
-    static constexpr std::string_view kWanted[] = {"true or false", "text",           "a regular expression",
-                                                   "a duration",    "a whole number", "a list of texts"};
+    static constexpr std::string_view kWanted[] = {"true or false",
+                                                   "text",
+                                                   "a regular expression",
+                                                   "a duration",
+                                                   "a whole number",
+                                                   "a list of texts",
+                                                   "words with commas between"};
     if (!node.IsScalar())
       return say(node.Mark(), path,
                  fmt::format("{} found, expected {}", kind_of(node), kWanted[static_cast<std::size_t>(flag.type)]));

@@ -31,12 +31,6 @@ struct Field {
   std::int64_t least = 0, most = INT64_MAX;
 };
 
-// "1500ms", "10s".
-inline std::string duration_text(std::int64_t ns) {
-  constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000'000'000;
-  return ns % kSecond == 0 ? fmt::format("{}s", ns / kSecond) : fmt::format("{}ms", ns / kMs);
-}
-
 template <class S>
 class FieldReader {
  public:
@@ -118,10 +112,10 @@ class FieldReader {
   std::span<const Field<S>> fields_;
 };
 
-// Rows of a Markdown table: key, type, default, bounds, help. The defaults are those of a new S.
+// Rows of a Markdown table: key, type, default, what is allowed, help. The defaults are those of a new S.
 template <class S>
 std::string fields_markdown(std::span<const Field<S>> fields) {
-  std::string out = "| key | type | default | from, to | what it does |\n|---|---|---|---|---|\n";
+  std::string out = "| key | type | default | allowed | what it does |\n|---|---|---|---|---|\n";
   const S fresh{};
   for (const auto& f : fields) {
     std::string type, fallback, bounds;
@@ -135,9 +129,9 @@ std::string fields_markdown(std::span<const Field<S>> fields) {
             type = "list of texts";
           } else if constexpr (std::is_same_v<T, std::int64_t>) {
             type = "duration", fallback = duration_text(value);
-            bounds = fmt::format("{}, {}", duration_text(f.least), duration_text(f.most));
+            bounds = fmt::format("{} to {}", duration_text(f.least), duration_text(f.most));
           } else {
-            type = "number", fallback = fmt::format("{}", value), bounds = fmt::format("{}, {}", f.least, f.most);
+            type = "number", fallback = fmt::format("{}", value), bounds = fmt::format("{} to {}", f.least, f.most);
           }
         },
         f.at);

@@ -13,6 +13,7 @@
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
 #include "core/yaml/reader.h"
+#include "rules/load/keys.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
 
@@ -22,11 +23,10 @@ namespace {
 
 using promql::Problem;
 
-constexpr std::string_view kTop[] = {"groups", "thresholds"};
-constexpr std::string_view kGroup[] = {"name", "interval", "limit", "query_offset", "labels", "rules"};
-constexpr std::string_view kRule[] = {"alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"};
-constexpr std::string_view kThreshold[] = {"metric", "op",    "value",   "severity",    "for",    "keep_firing_for",
-                                           "name",   "match", "summary", "description", "labels", "annotations"};
+constexpr auto kTop = names_of(kTopKeys);
+constexpr auto kGroup = names_of(kGroupKeys);
+constexpr auto kRule = names_of(kRuleKeys);
+constexpr auto kThreshold = names_of(kThresholdKeys);
 constexpr std::string_view kThresholdGroup = "thresholds";
 constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has some dozens
 
@@ -267,11 +267,10 @@ class Loader : public YamlReader {
     if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
     const auto before = problem_count();
     const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
-    static constexpr std::string_view kOps[] = {">", ">=", "<", "<=", "==", "!="};
     if (!metric.empty() && !promql::valid_metric_name(metric))
       say(n["metric"], fmt::format("metric: '{}' is not a metric name, expected letters, digits, _ and :", metric));
-    if (!op.empty() && std::ranges::find(kOps, op) == std::end(kOps))
-      say(n["op"], fmt::format("op: '{}' is no comparison, expected one of {}", op, fmt::join(kOps, " ")));
+    if (!op.empty() && std::ranges::find(kThresholdOps, op) == std::end(kThresholdOps))
+      say(n["op"], fmt::format("op: '{}' is no comparison, expected one of {}", op, fmt::join(kThresholdOps, " ")));
     if (!value.empty() && !parse_double(value))
       say(n["value"], fmt::format("value: '{}' is not a number, expected e.g. 80 or 0.9", value));
     Rule r;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/mutex.h"
 #include "sensors/bpf/report.h"
 
 namespace vitald {
@@ -13,8 +14,8 @@ constexpr std::uint64_t kV1Key = std::uint64_t{1} << 63;  // V1_KEY in bpf/cgrou
 constexpr ProbeHook kHooks[] = {{"on_rmdir", "cgroup_rmdir"}};
 
 struct OwnersInUse {
-  std::mutex mutex;
-  std::weak_ptr<BpfOwners> last;  // guarded by mutex
+  Mutex mutex;
+  std::weak_ptr<BpfOwners> last GUARDED_BY(mutex);
 };
 
 }  // namespace
@@ -33,11 +34,10 @@ std::string path_text(const vitald_cgroup_path& path) {
 }
 
 Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options& options, std::string_view signal) {
-  const auto limit = static_cast<std::uint32_t>(std::clamp<std::int64_t>(options.number("owner.limit"), 1, 65535));
-  const auto new_per_hour = static_cast<std::size_t>(std::max<std::int64_t>(0, options.number("owner.new-per-hour")));
+  const auto limit = static_cast<std::uint32_t>(options.number("owner.limit"));
   auto& in_use = host.shared<OwnersInUse>();
-  const std::scoped_lock lock(in_use.mutex);
-  host.shared<OwnerTable>().set_limit(limit, new_per_hour);
+  const MutexLock lock(in_use.mutex);
+  host.shared<OwnerTable>().set_limit(limit, static_cast<std::size_t>(options.number("owner.new-per-hour")));
   if (auto last = in_use.last.lock(); last && last->size() == limit + 1) return last;
 
   const auto v1 = cpu_hierarchy(host);

@@ -16,13 +16,22 @@
 namespace vitald {
 
 inline constexpr FlagSpec kOwnerLimitFlag{
-    "owner.limit", FlagType::number, "1024",
-    "How many cgroups and owners BPF probes follow one by one; the rest is summed up as owner=\"other\"."};
+    .name = "owner.limit",
+    .type = FlagType::number,
+    .fallback = "1024",
+    .help = "How many cgroups and owners BPF probes follow one by one; the rest is summed up as owner=\"other\".",
+    .least = 1,
+    .most = 65535};
 
-inline constexpr FlagSpec kOwnerNewFlag{"owner.new-per-hour", FlagType::number, "500",
-                                        "How many new owners an hour may bring, so that a node whose cgroups come and "
-                                        "go is no flood of series; more wait as "
-                                        "owner=\"other\"."};
+inline constexpr FlagSpec kOwnerNewFlag{
+    .name = "owner.new-per-hour",
+    .type = FlagType::number,
+    .fallback = "500",
+    .help =
+        "How many new owners an hour may bring, so that a node whose cgroups come and go is no flood of series; more "
+        "wait as owner=\"other\".",
+    .least = 0,
+    .most = 1'000'000};
 
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);

@@ -66,8 +66,12 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of filesystem types to include for filesystem collector. (mutually exclusive to fs-types-exclude)"},
     {"collector.filesystem.mount-timeout", FlagType::duration, "5s",
      "how long to wait for a mount to respond before marking it as stale"},
-    {"collector.filesystem.stat-workers", FlagType::number, "4",
-     "how many threads to keep for mounts that can block; local file systems need none"},
+    {.name = "collector.filesystem.stat-workers",
+     .type = FlagType::number,
+     .fallback = "4",
+     .help = "how many threads to keep for mounts that can block; local file systems need none; 0 is 1",
+     .least = 0,
+     .most = 1024},
 };
 
 // statfs of these answers from memory. Everything else (network, FUSE, cluster file systems, and what we do

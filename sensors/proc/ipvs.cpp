@@ -30,13 +30,15 @@ constexpr MetricDesc kMetrics[] = {
     {"node_ipvs_backend_*", gauge, "*", "", "", "/proc/net/ip_vs"},
 };
 constexpr std::size_t kTotals = 5;
-constexpr FlagSpec kFlags[] = {
-    {"collector.ipvs.backend-labels", FlagType::text,
-     "local_address,local_port,remote_address,remote_port,proto,local_mark",
-     "Comma separated list for IPVS backend stats labels."},
-};
 constexpr std::array<std::string_view, 6> kLabels = {"local_address", "local_port", "remote_address",
                                                      "remote_port",   "proto",      "local_mark"};
+constexpr FlagSpec kFlags[] = {
+    {.name = "collector.ipvs.backend-labels",
+     .type = FlagType::words,
+     .fallback = "local_address,local_port,remote_address,remote_port,proto,local_mark",
+     .help = "Comma separated list for IPVS backend stats labels.",
+     .choices = kLabels},
+};
 enum Field { kLocalAddress, kLocalPort, kRemoteAddress, kRemotePort, kProto, kLocalMark };
 using Fields = std::array<std::string, kLabels.size()>;
 
@@ -197,12 +199,8 @@ class Ipvs final : public Collector {
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   std::array<bool, kLabels.size()> wanted{};
   for (auto rest = options.text("collector.ipvs.backend-labels"); !rest.empty();) {
-    const auto name = take_until(rest, ',');
-    const auto at = std::ranges::find(kLabels, name);
+    const auto at = std::ranges::find(kLabels, trim(take_until(rest, ',')));
     if (at != kLabels.end()) wanted[static_cast<std::size_t>(at - kLabels.begin())] = true;
-    else if (!name.empty())
-      return fail(Errc::malformed, fmt::format("--collector.ipvs.backend-labels: '{}': one of {} expected", name,
-                                               fmt::join(kLabels, ", ")));
   }
   std::vector<std::size_t> labels;
   for (std::size_t i = 0; i < wanted.size(); ++i)

@@ -38,11 +38,26 @@ constexpr MetricDesc kMetrics[] = {
 enum Metric { kStratum, kLeap, kRtt, kOffset, kReference, kRootDelay, kRootDispersion, kSanity };
 constexpr FlagSpec kFlags[] = {
     {"collector.ntp.server", FlagType::text, "127.0.0.1", "NTP server to use for ntp collector"},
-    {"collector.ntp.server-port", FlagType::number, "123", "UDP port number to connect to on NTP server"},
-    {"collector.ntp.protocol-version", FlagType::number, "4", "NTP protocol version"},
+    {.name = "collector.ntp.server-port",
+     .type = FlagType::number,
+     .fallback = "123",
+     .help = "UDP port number to connect to on NTP server",
+     .least = 1,
+     .most = 65535},
+    {.name = "collector.ntp.protocol-version",
+     .type = FlagType::number,
+     .fallback = "4",
+     .help = "NTP protocol version",
+     .least = 2,
+     .most = 4},
     {"collector.ntp.server-is-local", FlagType::boolean, "false",
      "Certify that collector.ntp.server address is not a public ntp server"},
-    {"collector.ntp.ip-ttl", FlagType::number, "1", "IP TTL to use while sending NTP query"},
+    {.name = "collector.ntp.ip-ttl",
+     .type = FlagType::number,
+     .fallback = "1",
+     .help = "IP TTL to use while sending NTP query",
+     .least = 1,
+     .most = 255},
     {"collector.ntp.max-distance", FlagType::duration, "3.46608s", "Max accumulated distance to the root"},
     {"collector.ntp.local-offset-tolerance", FlagType::duration, "1ms",
      "Offset between local clock and local ntpd time to tolerate"},
@@ -215,22 +230,16 @@ bool is_loopback(const std::string& address) {
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   const std::string server(options.text("collector.ntp.server"));
-  const auto port = options.number("collector.ntp.server-port");
-  const auto version = options.number("collector.ntp.protocol-version");
-  const auto tolerance = options.duration_ns("collector.ntp.local-offset-tolerance");
-  const auto wrong = [](std::string text) { return fail(Errc::malformed, std::move(text)); };
   if (!options.flag("collector.ntp.server-is-local") && !is_loopback(server))
-    return wrong(
-        fmt::format("--collector.ntp.server: '{}' is no loopback address; if the server is yours, say "
-                    "--collector.ntp.server-is-local",
-                    server));
-  if (version < 2 || version > 4)
-    return wrong(fmt::format("--collector.ntp.protocol-version: {}: 2 to 4 expected", version));
-  if (port < 1 || port > 65535) return wrong(fmt::format("--collector.ntp.server-port: {}: 1 to 65535 expected", port));
-  if (tolerance < 0) return wrong("--collector.ntp.local-offset-tolerance: it must not be negative");
-  return std::make_unique<Ntp>(host, Settings{server, std::to_string(port), static_cast<unsigned>(version),
+    return fail(Errc::malformed,
+                fmt::format("--collector.ntp.server: '{}' is no loopback address; if the server is yours, say "
+                            "--collector.ntp.server-is-local",
+                            server));
+  return std::make_unique<Ntp>(host, Settings{server, std::string(options.text("collector.ntp.server-port")),
+                                              static_cast<unsigned>(options.number("collector.ntp.protocol-version")),
                                               static_cast<int>(options.number("collector.ntp.ip-ttl")),
-                                              options.duration_ns("collector.ntp.max-distance"), tolerance});
+                                              options.duration_ns("collector.ntp.max-distance"),
+                                              options.duration_ns("collector.ntp.local-offset-tolerance")});
 }
 
 }  // namespace

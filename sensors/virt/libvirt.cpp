@@ -143,14 +143,21 @@ constexpr auto all_metrics() {
 }
 constexpr auto kMetrics = all_metrics();
 
+constexpr std::string_view kLabelSets[] = {"domain,uuid", "domain"};
+constexpr std::string_view kExporters[] = {"tinkoff", "inovex", "kumina"};
 constexpr FlagSpec kFlags[] = {
     {"collector.libvirt.uri", FlagType::text, "qemu:///system", "libvirt: connection URI, opened read-only."},
     {"collector.libvirt.slow-interval", FlagType::duration, "15s",
      "libvirt: how often to ask for what costs a round trip to every guest (CPU, vCPU, memory, disks)."},
-    {"collector.libvirt.labels", FlagType::text, "domain,uuid",
-     "libvirt: labels of a guest on every series: domain,uuid or domain (as the exporters that know no uuid)."},
-    {"collector.libvirt.compat", FlagType::text, "tinkoff",
-     "libvirt: exporters whose info and state series to add, comma-separated: tinkoff, inovex, kumina."},
+    {.name = "collector.libvirt.labels",
+     .fallback = "domain,uuid",
+     .help = "libvirt: labels of a guest on every series; domain alone is as the exporters that know no uuid.",
+     .choices = kLabelSets},
+    {.name = "collector.libvirt.compat",
+     .type = FlagType::words,
+     .fallback = "tinkoff",
+     .help = "libvirt: exporters whose info and state series to add, comma-separated.",
+     .choices = kExporters},
 };
 
 struct Settings {
@@ -517,20 +524,12 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   Settings s;
   s.uri = options.text("collector.libvirt.uri");
   s.slow_interval_ns = options.duration_ns("collector.libvirt.slow-interval");
-  const auto labels = options.text("collector.libvirt.labels");
-  if (labels != "domain" && labels != "domain,uuid")
-    return fail(Errc::malformed,
-                fmt::format("--collector.libvirt.labels: '{}': domain or domain,uuid expected", labels));
-  s.with_uuid = labels == "domain,uuid";
-  auto compat = options.text("collector.libvirt.compat");
-  while (!compat.empty()) {
+  s.with_uuid = options.text("collector.libvirt.labels") == "domain,uuid";
+  for (auto compat = options.text("collector.libvirt.compat"); !compat.empty();) {
     const auto name = trim(take_until(compat, ','));
-    if (name == "tinkoff") s.tinkoff = true;
-    else if (name == "inovex") s.inovex = true;
-    else if (name == "kumina") s.kumina = true;
-    else
-      return fail(Errc::malformed,
-                  fmt::format("--collector.libvirt.compat: '{}': tinkoff, inovex or kumina expected", name));
+    s.tinkoff |= name == "tinkoff";
+    s.inovex |= name == "inovex";
+    s.kumina |= name == "kumina";
   }
   if (!options.given("collector.libvirt.uri")) {
     const auto folder = host.rootfs("run/libvirt");

@@ -114,12 +114,6 @@ TEST(Ipvs, Cases) {
            "node_ipvs_backend_weight 125\n",
            "",
            {{"collector.ipvs.backend-labels", ""}}},
-          {"unknown label",
-           {},
-           "",
-           "malformed: --collector.ipvs.backend-labels: 'weight': one of local_address, local_port, "
-           "remote_address, remote_port, proto, local_mark expected",
-           {{"collector.ipvs.backend-labels", "proto,weight"}}},
           {"no services",
            {{"proc/net/ip_vs_stats",
              "   Total Incoming Outgoing         Incoming         Outgoing\n"

@@ -204,12 +204,6 @@ TEST(Libvirt, AbsentWithoutASocket) {
             "absent: /root/run/libvirt: no socket of libvirt there; is libvirtd installed?");
 }
 
-TEST(Libvirt, BadFlags) {
-  EXPECT_THAT(run_collector("libvirt", {}, {{"collector.libvirt.compat", "tinkoff,foo"}}).error,
-              HasSubstr("'foo': tinkoff, inovex or kumina expected"));
-  EXPECT_THAT(run_collector("libvirt", {}, {{"collector.libvirt.labels", "name"}}).error, HasSubstr("'name'"));
-}
-
 // Answers state only, but through all of connecting, the bulk call and the XML.
 TEST(Libvirt, TestDriver) {
   CollectorFixture fixture("libvirt", {},
