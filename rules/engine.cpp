@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "rules/alerts.h"
 #include "rules/history/live.h"
@@ -39,8 +40,8 @@ constexpr MetricDesc kMetrics[] = {
      .type = MetricType::gauge,
      .help = "When a pending or firing alert became active, seconds since the epoch."},
 };
-constexpr const MetricDesc& kAlerts = kMetrics[0];
-constexpr const MetricDesc& kAlertsForState = kMetrics[1];
+constexpr const MetricDesc& kAlerts = row(kMetrics, "ALERTS");
+constexpr const MetricDesc& kAlertsForState = row(kMetrics, "ALERTS_FOR_STATE");
 
 LabelMap texts(const TemplateMap& map) {
   LabelMap out;

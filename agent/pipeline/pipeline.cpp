@@ -17,6 +17,7 @@
 #include "core/check.h"
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/metric_row.h"
 
 namespace vitald {
 namespace {
@@ -169,9 +170,10 @@ void Pipeline::publish() {
   auto snapshot = std::exchange(next_, nullptr);
   const auto begin_ns = snapshot->boot_ns;
   writer_.begin(begin_ns, snapshot->wall_ns);
-  writer_.set(kMetrics[0], 1, VITALD_VERSION, kCompiler);
-  writer_.set(kMetrics[1], static_cast<double>(snapshot->wall_ns) / 1e9);
-  writer_.set(kMetrics[2], 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION, "unknown", kNodeExporter);
+  writer_.set(row(kMetrics, "vitald_build_info"), 1, VITALD_VERSION, kCompiler);
+  writer_.set(row(kMetrics, "vitald_snapshot_timestamp_seconds"), static_cast<double>(snapshot->wall_ns) / 1e9);
+  writer_.set(row(kMetrics, "node_exporter_build_info"), 1, "vitald", kGoArch, "linux", kCompiler, VITALD_VERSION,
+              "unknown", kNodeExporter);
   insert_batch(*snapshot, writer_.finish({}, 0, 0));
   collectors_.finish_round(*snapshot);
   judge_.add_results(*snapshot);

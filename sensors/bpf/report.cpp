@@ -7,15 +7,16 @@
 #include <cstddef>
 
 #include "core/log.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 
 namespace vitald {
 namespace {
 
-constexpr const auto& kUp = kProbeMetrics[0];
-constexpr const auto& kRunSeconds = kProbeMetrics[1];
-constexpr const auto& kRuns = kProbeMetrics[2];
-constexpr const auto& kMissed = kProbeMetrics[3];
+constexpr const auto& kUp = row(kProbeMetrics, "vitald_probe_up");
+constexpr const auto& kRunSeconds = row(kProbeMetrics, "vitald_bpf_program_run_seconds_total");
+constexpr const auto& kRuns = row(kProbeMetrics, "vitald_bpf_program_runs_total");
+constexpr const auto& kMissed = row(kProbeMetrics, "vitald_bpf_program_missed_runs_total");
 
 class OffProbe final : public Collector {
  public:

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 
@@ -23,8 +24,10 @@ constexpr MetricDesc kMetrics[] = {
      "Current clocksource read from '/sys/devices/system/clocksource'.", "device,clocksource", "",
      "/sys/devices/system/clocksource"},
 };
-constexpr const MetricDesc &kNow = kMetrics[0], &kZone = kMetrics[1], &kAvailable = kMetrics[2],
-                           &kCurrent = kMetrics[3];
+constexpr const MetricDesc& kNow = row(kMetrics, "node_time_seconds");
+constexpr const MetricDesc& kZone = row(kMetrics, "node_time_zone_offset_seconds");
+constexpr const MetricDesc& kAvailable = row(kMetrics, "node_time_clocksource_available_info");
+constexpr const MetricDesc& kCurrent = row(kMetrics, "node_time_clocksource_current_info");
 
 struct Clocksource {
   std::string device;

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 
 namespace vitald {
 namespace {
@@ -12,7 +13,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_uname_info", MetricType::gauge, "Labeled system information as provided by the uname system call.",
      "sysname,release,version,machine,nodename,domainname", "", "uname(2)"},
 };
-constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_uname_info");
 
 class Uname final : public Collector {
  public:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/hwmon/chips.h"
@@ -37,9 +38,9 @@ constexpr MetricDesc kMetrics[] = {
      "seconds", "CLOCK_BOOTTIME"},
     {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
 };
-constexpr auto& kChipNames = kMetrics[0];
-constexpr auto& kSensorLabel = kMetrics[1];
-constexpr auto& kReadSeconds = kMetrics[2];
+constexpr auto& kChipNames = row(kMetrics, "node_hwmon_chip_names");
+constexpr auto& kSensorLabel = row(kMetrics, "node_hwmon_sensor_label");
+constexpr auto& kReadSeconds = row(kMetrics, "vitald_hwmon_read_seconds");
 
 constexpr FlagSpec kFlags[] = {
     {"collector.hwmon.chip-include", FlagType::pattern, "",

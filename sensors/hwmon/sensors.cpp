@@ -21,6 +21,7 @@
 #include "core/clock.h"
 #include "core/collector.h"
 #include "core/log.h"
+#include "core/metric_row.h"
 #include "core/os/fd.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -59,9 +60,9 @@ constexpr MetricDesc kMetrics[] = {
      "Time the last read of a chip through libsensors took; above 0.05 it is read every 10 s, above 1 every 60 s.",
      "chip", "seconds", "CLOCK_BOOTTIME"},
 };
-constexpr auto& kState = kMetrics[7];
-constexpr auto& kInfo = kMetrics[8];
-constexpr auto& kReadSeconds = kMetrics[9];
+constexpr auto& kState = row(kMetrics, "vitald_sensor_state");
+constexpr auto& kInfo = row(kMetrics, "vitald_sensor_info");
+constexpr auto& kReadSeconds = row(kMetrics, "vitald_sensor_read_seconds");
 
 constexpr FlagSpec kFlags[] = {
     {"collector.sensors.config-file", FlagType::text, "",
@@ -83,14 +84,15 @@ struct Kind {
   double scale;
 };
 constexpr Kind kKinds[] = {
-    {SENSORS_FEATURE_IN, "in", &kMetrics[0], 1e3, 1},
-    {SENSORS_FEATURE_FAN, "fan", &kMetrics[1], 1, 1},
-    {SENSORS_FEATURE_TEMP, "temp", &kMetrics[2], 1e3, 1},
-    {SENSORS_FEATURE_POWER, "power", &kMetrics[3], 1e6, 1},
-    {SENSORS_FEATURE_ENERGY, "energy", &kMetrics[4], 1e6, 1},
-    {SENSORS_FEATURE_CURR, "curr", &kMetrics[5], 1e3, 1},
-    {SENSORS_FEATURE_HUMIDITY, "humidity", &kMetrics[6], 1e3, 0.01},  // libsensors counts percent
-    {SENSORS_FEATURE_VID, "cpu", &kMetrics[0], 1e3, 1},
+    {SENSORS_FEATURE_IN, "in", &row(kMetrics, "vitald_sensor_voltage_volts"), 1e3, 1},
+    {SENSORS_FEATURE_FAN, "fan", &row(kMetrics, "vitald_sensor_fan_rpm"), 1, 1},
+    {SENSORS_FEATURE_TEMP, "temp", &row(kMetrics, "vitald_sensor_temperature_celsius"), 1e3, 1},
+    {SENSORS_FEATURE_POWER, "power", &row(kMetrics, "vitald_sensor_power_watts"), 1e6, 1},
+    {SENSORS_FEATURE_ENERGY, "energy", &row(kMetrics, "vitald_sensor_energy_joules_total"), 1e6, 1},
+    {SENSORS_FEATURE_CURR, "curr", &row(kMetrics, "vitald_sensor_current_amperes"), 1e3, 1},
+    {SENSORS_FEATURE_HUMIDITY, "humidity", &row(kMetrics, "vitald_sensor_humidity_ratio"), 1e3,
+     0.01},  // libsensors counts percent
+    {SENSORS_FEATURE_VID, "cpu", &row(kMetrics, "vitald_sensor_voltage_volts"), 1e3, 1},
     {SENSORS_FEATURE_INTRUSION, "intrusion", nullptr, 1, 1},
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -22,7 +23,7 @@ using enum MetricType;
 constexpr MetricDesc kMetrics[] = {
     {"node_arp_entries", gauge, "ARP entries by device", "device", "", "rtnetlink, /proc/net/arp"},
 };
-constexpr const MetricDesc& kEntries = kMetrics[0];
+constexpr const MetricDesc& kEntries = row(kMetrics, "node_arp_entries");
 constexpr FlagSpec kFlags[] = {
     {"collector.arp.device-include", FlagType::pattern, "",
      "Regexp of arp devices to include (mutually exclusive to device-exclude)."},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/net/netclass_links.h"
@@ -75,7 +76,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_network_speed_bytes", gauge, "Network device property: speed_bytes", "device", "bytes",
      "/sys/class/net/*/speed"},
 };
-constexpr const MetricDesc &kOperUp = kMetrics[0], &kInfo = kMetrics[1], &kSpeed = kMetrics[2];
+constexpr const MetricDesc& kOperUp = row(kMetrics, "node_network_up");
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_network_info");
+constexpr const MetricDesc& kSpeed = row(kMetrics, "node_network_speed_bytes");
 constexpr auto kFamilies = families_of(kMetrics, kRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.netclass.ignored-devices", FlagType::pattern, "^$",

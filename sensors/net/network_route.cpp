@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/netlink.h"
@@ -21,7 +22,8 @@ constexpr MetricDesc kMetrics[] = {
      "", "rtnetlink RTM_GETROUTE"},
     {"node_network_routes", gauge, "network routes by interface", "device", "", "rtnetlink RTM_GETROUTE"},
 };
-constexpr const MetricDesc &kRouteInfo = kMetrics[0], &kRoutes = kMetrics[1];
+constexpr const MetricDesc& kRouteInfo = row(kMetrics, "node_network_route_info");
+constexpr const MetricDesc& kRoutes = row(kMetrics, "node_network_routes");
 
 struct Protocol {
   unsigned char number;

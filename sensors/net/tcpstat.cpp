@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/netlink.h"
@@ -19,7 +20,7 @@ using enum MetricType;
 constexpr MetricDesc kMetrics[] = {
     {"node_tcp_connection_states", gauge, "Number of connection states.", "state", "", "sock_diag"},
 };
-constexpr const MetricDesc& kConnectionStates = kMetrics[0];
+constexpr const MetricDesc& kConnectionStates = row(kMetrics, "node_tcp_connection_states");
 // TCP_ESTABLISHED is 1 (include/net/tcp_states.h).
 constexpr std::string_view kStates[] = {"",          "established", "syn_sent",   "syn_recv", "fin_wait1", "fin_wait2",
                                         "time_wait", "close",       "close_wait", "last_ack", "listen",    "closing"};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
@@ -19,7 +20,7 @@ constexpr MetricDesc kMetrics[] = {
      "/sys/class/powercap/*/energy_uj"},
     {"node_rapl_*_joules_total", MetricType::counter, "*", "index,path", "joules", "/sys/class/powercap/*/energy_uj"},
 };
-constexpr auto& kZoneLabel = kMetrics[0];
+constexpr auto& kZoneLabel = row(kMetrics, "node_rapl_joules_total");
 
 constexpr FlagSpec kFlags[] = {
     // node_exporter's help text talks of systemd units; it was copied there.

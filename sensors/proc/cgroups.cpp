@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -16,7 +17,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cgroups_enabled", gauge, "Current cgroup number of the subsystem.", "subsys_name", "", "/proc/cgroups"},
 };
 
-constexpr const MetricDesc &kCgroups = kMetrics[0], &kEnabled = kMetrics[1];
+constexpr const MetricDesc& kCgroups = row(kMetrics, "node_cgroups_cgroups");
+constexpr const MetricDesc& kEnabled = row(kMetrics, "node_cgroups_enabled");
 
 class Cgroups final : public Collector {
  public:

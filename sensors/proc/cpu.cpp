@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/proc/cpuinfo.h"
@@ -43,10 +44,16 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cpu_online", MetricType::gauge, "CPUs that are online and being scheduled.", "cpu", "",
      "/sys/devices/system/cpu/cpu*/online"},
 };
-constexpr const MetricDesc &kSeconds = kMetrics[0], &kGuest = kMetrics[1], &kInfo = kMetrics[2],
-                           &kFrequency = kMetrics[3], &kFlagInfo = kMetrics[4], &kBugInfo = kMetrics[5],
-                           &kCoreThrottles = kMetrics[6], &kPackageThrottles = kMetrics[7], &kIsolated = kMetrics[8],
-                           &kOnline = kMetrics[9];
+constexpr const MetricDesc& kSeconds = row(kMetrics, "node_cpu_seconds_total");
+constexpr const MetricDesc& kGuest = row(kMetrics, "node_cpu_guest_seconds_total");
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_cpu_info");
+constexpr const MetricDesc& kFrequency = row(kMetrics, "node_cpu_frequency_hertz");
+constexpr const MetricDesc& kFlagInfo = row(kMetrics, "node_cpu_flag_info");
+constexpr const MetricDesc& kBugInfo = row(kMetrics, "node_cpu_bug_info");
+constexpr const MetricDesc& kCoreThrottles = row(kMetrics, "node_cpu_core_throttles_total");
+constexpr const MetricDesc& kPackageThrottles = row(kMetrics, "node_cpu_package_throttles_total");
+constexpr const MetricDesc& kIsolated = row(kMetrics, "node_cpu_isolated");
+constexpr const MetricDesc& kOnline = row(kMetrics, "node_cpu_online");
 
 constexpr std::string_view kFlagsFlag = "collector.cpu.info.flags-include",
                            kBugsFlag = "collector.cpu.info.bugs-include";

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -64,7 +65,9 @@ constexpr MetricDesc kMetrics[] = {
 constexpr std::size_t kColumns = 17;  // 11 before Linux 4.18, 15 before 5.5
 constexpr std::size_t kLeastColumns = 11, kInFlight = 8;
 constexpr std::size_t kPartitionColumns = 4;  // before 2.6.25: passed over
-constexpr const MetricDesc &kInfo = kMetrics[17], &kFilesystem = kMetrics[18], &kMapper = kMetrics[19];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_disk_info");
+constexpr const MetricDesc& kFilesystem = row(kMetrics, "node_disk_filesystem_info");
+constexpr const MetricDesc& kMapper = row(kMetrics, "node_disk_device_mapper_info");
 
 // Sectors are 512 bytes whatever the disk says (Documentation/block/stat.rst), times are milliseconds.
 constexpr double kSector = 512, kMillisecond = 1.0 / 1000.0;
@@ -129,8 +132,9 @@ struct AtaValue {
   Property property;
   const MetricDesc& desc;
 };
-constexpr AtaValue kAtaValues[] = {
-    {kAtaWriteCache, kMetrics[20]}, {kAtaWriteCacheEnabled, kMetrics[21]}, {kAtaRotationRate, kMetrics[22]}};
+constexpr AtaValue kAtaValues[] = {{kAtaWriteCache, row(kMetrics, "node_disk_ata_write_cache")},
+                                   {kAtaWriteCacheEnabled, row(kMetrics, "node_disk_ata_write_cache_enabled")},
+                                   {kAtaRotationRate, row(kMetrics, "node_disk_ata_rotation_rate_rpm")}};
 
 struct Disk {
   bool ignored = false;

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -85,7 +86,7 @@ constexpr Pair kPairs[] = {
 constexpr MetricDesc kMetrics[] = {
     {"node_drbd_connected", gauge, "Whether DRBD is connected to the peer.", "device", "", "/proc/drbd"},
 };
-constexpr const MetricDesc& kConnected = kMetrics[0];
+constexpr const MetricDesc& kConnected = row(kMetrics, "node_drbd_connected");
 constexpr auto kFamilies = families_of(kMetrics, kNumbers, kPairs);
 
 class Drbd final : public Collector {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -13,7 +14,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_filefd_allocated", gauge, "File descriptor statistics: allocated.", "", "", "/proc/sys/fs/file-nr"},
     {"node_filefd_maximum", gauge, "File descriptor statistics: maximum.", "", "", "/proc/sys/fs/file-nr"},
 };
-constexpr const MetricDesc &kAllocated = kMetrics[0], &kMaximum = kMetrics[1];
+constexpr const MetricDesc& kAllocated = row(kMetrics, "node_filefd_allocated");
+constexpr const MetricDesc& kMaximum = row(kMetrics, "node_filefd_maximum");
 
 class Filefd final : public Collector {
  public:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -14,7 +15,7 @@ constexpr MetricDesc kMetrics[] = {
      "Total number of tasks that have been detected as hung since the system booted.", "", "",
      "/proc/sys/kernel/hung_task_detect_count"},
 };
-constexpr const MetricDesc& kHungTasks = kMetrics[0];
+constexpr const MetricDesc& kHungTasks = row(kMetrics, "node_kernel_hung_tasks_total");
 
 class KernelHung final : public Collector {
  public:

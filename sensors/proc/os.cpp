@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
@@ -29,7 +30,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_os_support_end_timestamp_seconds", gauge, "Metric containing the end-of-life date timestamp of the OS.", "",
      "seconds", "/etc/os-release"},
 };
-constexpr const MetricDesc &kInfo = kMetrics[0], &kOsVersion = kMetrics[1], &kOsSupportEnd = kMetrics[2];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_os_info");
+constexpr const MetricDesc& kOsVersion = row(kMetrics, "node_os_version");
+constexpr const MetricDesc& kOsSupportEnd = row(kMetrics, "node_os_support_end_timestamp_seconds");
 enum Key {
   kBuildId,
   kId,

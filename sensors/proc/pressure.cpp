@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/left_out.h"
@@ -26,8 +27,12 @@ constexpr MetricDesc kMetrics[] = {
     {"node_pressure_irq_stalled_seconds_total", MetricType::counter,
      "Total time in seconds no process could make progress due to IRQ congestion", "", "seconds", "/proc/pressure/irq"},
 };
-constexpr const MetricDesc &kCpuWaiting = kMetrics[0], &kIoWaiting = kMetrics[1], &kIoStalled = kMetrics[2],
-                           &kMemoryWaiting = kMetrics[3], &kMemoryStalled = kMetrics[4], &kIrqStalled = kMetrics[5];
+constexpr const MetricDesc& kCpuWaiting = row(kMetrics, "node_pressure_cpu_waiting_seconds_total");
+constexpr const MetricDesc& kIoWaiting = row(kMetrics, "node_pressure_io_waiting_seconds_total");
+constexpr const MetricDesc& kIoStalled = row(kMetrics, "node_pressure_io_stalled_seconds_total");
+constexpr const MetricDesc& kMemoryWaiting = row(kMetrics, "node_pressure_memory_waiting_seconds_total");
+constexpr const MetricDesc& kMemoryStalled = row(kMetrics, "node_pressure_memory_stalled_seconds_total");
+constexpr const MetricDesc& kIrqStalled = row(kMetrics, "node_pressure_irq_stalled_seconds_total");
 
 // What a file promises: all of it must be there. The system's cpu has a meaningless "full" line since 5.13
 // (psi_show, kernel/sched/psi.c), irq (since 6.1) has no "some".

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/fd.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -29,8 +30,12 @@ constexpr MetricDesc kMetrics[] = {
     {"node_processes_max_processes", gauge, "Number of max PIDs limit", "", "", "/proc/sys/kernel/pid_max"},
 };
 
-constexpr const MetricDesc &kThreads = kMetrics[0], &kMaxThreads = kMetrics[1], &kProcessStates = kMetrics[2],
-                           &kThreadStates = kMetrics[3], &kPids = kMetrics[4], &kMaxProcesses = kMetrics[5];
+constexpr const MetricDesc& kThreads = row(kMetrics, "node_processes_threads");
+constexpr const MetricDesc& kMaxThreads = row(kMetrics, "node_processes_max_threads");
+constexpr const MetricDesc& kProcessStates = row(kMetrics, "node_processes_state");
+constexpr const MetricDesc& kThreadStates = row(kMetrics, "node_processes_threads_state");
+constexpr const MetricDesc& kPids = row(kMetrics, "node_processes_pids");
+constexpr const MetricDesc& kMaxProcesses = row(kMetrics, "node_processes_max_processes");
 
 using States = std::array<std::uint32_t, 128>;  // by the letter
 

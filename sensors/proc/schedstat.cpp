@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -17,7 +18,9 @@ constexpr MetricDesc kMetrics[] = {
      "cpu", "seconds", "/proc/schedstat"},
     {"node_schedstat_timeslices_total", counter, "Number of timeslices executed by CPU.", "cpu", "", "/proc/schedstat"},
 };
-constexpr const MetricDesc &kRunning = kMetrics[0], &kWaiting = kMetrics[1], &kTimeslices = kMetrics[2];
+constexpr const MetricDesc& kRunning = row(kMetrics, "node_schedstat_running_seconds_total");
+constexpr const MetricDesc& kWaiting = row(kMetrics, "node_schedstat_waiting_seconds_total");
+constexpr const MetricDesc& kTimeslices = row(kMetrics, "node_schedstat_timeslices_total");
 constexpr double kNsPerSecond = 1e9;
 
 class Schedstat final : public Collector {

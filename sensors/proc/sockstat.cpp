@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -19,7 +20,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_sockstat_sockets_used", gauge, "Number of IPv4 sockets in use.", "", "", "/proc/net/sockstat"},
     {"node_sockstat_*", gauge, "*", "", "", "/proc/net/sockstat, sockstat6"},
 };
-constexpr const MetricDesc& kUsed = kMetrics[0];
+constexpr const MetricDesc& kUsed = row(kMetrics, "node_sockstat_sockets_used");
 constexpr std::string_view kStates[] = {"inuse", "orphan", "tw", "alloc", "mem", "memory", "mem_bytes"};
 constexpr std::size_t kMem = 4, kMemBytes = 6;
 

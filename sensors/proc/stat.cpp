@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
@@ -21,15 +22,19 @@ constexpr MetricDesc kMetrics[] = {
      kSource},
     {"node_softirqs_total", MetricType::counter, "Number of softirq calls.", "vector", "", kSource},
 };
-constexpr const MetricDesc& kSoftirqs = kMetrics[6];
+constexpr const MetricDesc& kSoftirqs = row(kMetrics, "node_softirqs_total");
 
 struct Row {
   std::string_view key;
   const MetricDesc& desc;
 };
 constexpr Row kRows[] = {
-    {"intr", kMetrics[0]},  {"ctxt", kMetrics[1]},          {"processes", kMetrics[2]},
-    {"btime", kMetrics[3]}, {"procs_running", kMetrics[4]}, {"procs_blocked", kMetrics[5]},
+    {"intr", row(kMetrics, "node_intr_total")},
+    {"ctxt", row(kMetrics, "node_context_switches_total")},
+    {"processes", row(kMetrics, "node_forks_total")},
+    {"btime", row(kMetrics, "node_boot_time_seconds")},
+    {"procs_running", row(kMetrics, "node_procs_running")},
+    {"procs_blocked", row(kMetrics, "node_procs_blocked")},
 };
 // In the kernel's order (softirq_to_name, kernel/softirq.c), with node_exporter's words.
 constexpr std::string_view kVectors[] = {"hi",           "timer",   "net_tx", "net_rx",  "block",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -16,7 +17,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_swap_priority", gauge, "Swap device priority.", "device,swap_type", "", "/proc/swaps"},
 };
 
-constexpr const MetricDesc &kSize = kMetrics[0], &kUsed = kMetrics[1], &kPriority = kMetrics[2];
+constexpr const MetricDesc& kSize = row(kMetrics, "node_swap_size_bytes");
+constexpr const MetricDesc& kUsed = row(kMetrics, "node_swap_used_bytes");
+constexpr const MetricDesc& kPriority = row(kMetrics, "node_swap_priority");
 
 class Swap final : public Collector {
  public:

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
@@ -19,7 +20,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_sysctl_info", gauge, "sysctl info", "name,value,index", "", "/proc/sys"},
     {"node_sysctl_*", untyped, "*", "", "", "/proc/sys"},
 };
-constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_sysctl_info");
 constexpr FlagSpec kFlags[] = {
     {"collector.sysctl.include", FlagType::list, "", "Select sysctl metrics to include"},
     {"collector.sysctl.include-info", FlagType::list, "", "Select sysctl metrics to include as info metrics"},

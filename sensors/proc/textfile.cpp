@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "sensors/read/exposition.h"
@@ -27,8 +28,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_textfile_scrape_error", MetricType::gauge, "1 if there was an error opening or reading a file, 0 otherwise",
      "", "", "*.prom"},
 };
-constexpr auto& kMtime = kMetrics[0];
-constexpr auto& kScrapeError = kMetrics[1];
+constexpr auto& kMtime = row(kMetrics, "node_textfile_mtime_seconds");
+constexpr auto& kScrapeError = row(kMetrics, "node_textfile_scrape_error");
 
 constexpr FlagSpec kFlags[] = {
     {"collector.textfile.directory", FlagType::list, "",

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
@@ -22,7 +23,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_zfs_zpool_dataset_*", untyped, "*", "zpool,dataset", "", "/proc/spl/kstat/zfs/*/objset-*"},
     {"node_zfs_zpool_state", gauge, "kstat.zfs.misc.state", "zpool,state", "", "/proc/spl/kstat/zfs/*/state"},
 };
-constexpr const MetricDesc& kState = kMetrics[3];
+constexpr const MetricDesc& kState = row(kMetrics, "node_zfs_zpool_state");
 constexpr std::string_view kStates[] = {"online", "degraded", "faulted", "offline", "removed", "unavail", "suspended"};
 
 constexpr struct {

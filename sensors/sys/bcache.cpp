@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -112,7 +113,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_bcache_cache_readaheads_total", counter, "Count of times readahead occurred.", "uuid,backing_device", "",
      kSource},
 };
-constexpr const MetricDesc& kReadaheads = kMetrics[0];
+constexpr const MetricDesc& kReadaheads = row(kMetrics, "node_bcache_cache_readaheads_total");
 constexpr auto kFamilies = families_of(kSetRows, kBackingRows, kMetrics, kDebugRows, kCacheRows, kPriorityRows);
 constexpr FlagSpec kFlags[] = {
     {"collector.bcache.priorityStats", FlagType::boolean, "false", "Expose expensive priority stats."},

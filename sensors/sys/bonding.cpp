@@ -2,6 +2,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -19,7 +20,8 @@ constexpr MetricDesc kMetrics[] = {
      "/sys/class/net/*/lower_*/bonding_slave/mii_status"},
 };
 
-constexpr const MetricDesc &kSlaves = kMetrics[0], &kActive = kMetrics[1];
+constexpr const MetricDesc& kSlaves = row(kMetrics, "node_bonding_slaves");
+constexpr const MetricDesc& kActive = row(kMetrics, "node_bonding_active");
 
 class Bonding final : public Collector {
  public:

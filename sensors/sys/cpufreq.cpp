@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -49,7 +50,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cpu_scaling_governor", gauge, "Current enabled CPU frequency governor.", "cpu,governor", "",
      "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"},
 };
-constexpr const MetricDesc& kGovernor = kMetrics[0];
+constexpr const MetricDesc& kGovernor = row(kMetrics, "node_cpu_scaling_governor");
 constexpr auto kFamilies = families_of(kRows, kMetrics);
 
 // What the hardware can does not change by itself (turbo switched off moves the maximum): 3 of up to 9 files

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
@@ -20,7 +21,7 @@ constexpr MetricDesc kMetrics[] = {
      "product_version, system_vendor if provided by DMI.",
      "", "", "/sys/class/dmi/id"},
 };
-constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_dmi_info");
 constexpr std::string_view kFiles[] = {"bios_date",       "bios_release",      "bios_vendor",     "bios_version",
                                        "board_asset_tag", "board_name",        "board_serial",    "board_vendor",
                                        "board_version",   "chassis_asset_tag", "chassis_serial",  "chassis_vendor",

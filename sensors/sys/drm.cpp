@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/power_state.h"
@@ -35,7 +36,7 @@ constexpr std::string_view kNumbers[] = {"gpu_busy_percent",      "mem_info_gtt_
                                          "mem_info_vram_total",   "mem_info_vram_used", "mem_info_vis_vram_total",
                                          "mem_info_vis_vram_used"};
 static_assert(std::size(kNumbers) == std::size(kNumberMetrics));
-constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_drm_card_info");
 constexpr auto kFamilies = families_of(kMetrics, kNumberMetrics);
 // In the order of the info family's labels after card.
 constexpr std::string_view kTexts[] = {"mem_info_vram_vendor", "power_dpm_force_performance_level", "unique_id"};

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -95,7 +96,7 @@ class Fibrechannel final : public Collector {
       if (i >= kPortId && i <= kFabricName && text.size() > 2) text.remove_prefix(2);  // "0x"
       labels[1 + i] = texts_[i].assign(text);
     }
-    out.set_values(kMetrics[0], 1, labels);
+    out.set_values(row(kMetrics, "node_fibrechannel_info"), 1, labels);
     // The firmware of a port without a link gives no numbers worth anything.
     const bool down = labels[1 + kPortState].empty() || labels[1 + kPortState] == "Unknown";
     for (std::size_t i = 0; i < std::size(kStatistics); ++i) {

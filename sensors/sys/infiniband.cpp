@@ -2,6 +2,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
@@ -283,8 +284,11 @@ constexpr FlagSpec kFlags[] = {
     {"collector.infiniband.device-exclude", FlagType::pattern, "",
      "Regexp of infiniband devices to exclude (mutually exclusive to device-include)."},
 };
-constexpr const MetricDesc &kInfo = kMetrics[0], &kState = kMetrics[1], &kPhysicalState = kMetrics[2],
-                           &kRate = kMetrics[3], &kLifespan = kMetrics[4];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_infiniband_info");
+constexpr const MetricDesc& kState = row(kMetrics, "node_infiniband_state_id");
+constexpr const MetricDesc& kPhysicalState = row(kMetrics, "node_infiniband_physical_state_id");
+constexpr const MetricDesc& kRate = row(kMetrics, "node_infiniband_rate_bytes_per_second");
+constexpr const MetricDesc& kLifespan = row(kMetrics, "node_infiniband_lifespan_seconds");
 constexpr double kBytesPerGigabit = 125'000'000;
 
 struct Port {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/power_state.h"
@@ -31,8 +32,12 @@ constexpr MetricDesc kMetrics[] = {
      "/sys/class/nvme/<device>/<namespace>/queue/logical_block_size",
      "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/queue/logical_block_size"},
 };
-constexpr const MetricDesc &kInfo = kMetrics[0], &kNamespaceInfo = kMetrics[1], &kCapacity = kMetrics[2],
-                           &kSize = kMetrics[3], &kUsed = kMetrics[4], &kBlockSize = kMetrics[5];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_nvme_info");
+constexpr const MetricDesc& kNamespaceInfo = row(kMetrics, "node_nvme_namespace_info");
+constexpr const MetricDesc& kCapacity = row(kMetrics, "node_nvme_namespace_capacity_bytes");
+constexpr const MetricDesc& kSize = row(kMetrics, "node_nvme_namespace_size_bytes");
+constexpr const MetricDesc& kUsed = row(kMetrics, "node_nvme_namespace_used_bytes");
+constexpr const MetricDesc& kBlockSize = row(kMetrics, "node_nvme_namespace_logical_block_size_bytes");
 constexpr std::string_view kTexts[] = {"firmware_rev", "model", "serial", "state", "cntlid"};
 
 // What a controller has below it; only namespaces are read.

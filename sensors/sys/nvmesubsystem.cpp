@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -25,8 +26,11 @@ constexpr MetricDesc kMetrics[] = {
      "Current NVMe controller path state (1 for the current state, 0 for all others).",
      "subsystem,controller,transport,state", "", kSource},
 };
-constexpr const MetricDesc &kInfo = kMetrics[0], &kNamespaceInfo = kMetrics[1], &kPaths = kMetrics[2],
-                           &kPathsLive = kMetrics[3], &kPathState = kMetrics[4];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_nvmesubsystem_info");
+constexpr const MetricDesc& kNamespaceInfo = row(kMetrics, "node_nvmesubsystem_namespace_info");
+constexpr const MetricDesc& kPaths = row(kMetrics, "node_nvmesubsystem_paths");
+constexpr const MetricDesc& kPathsLive = row(kMetrics, "node_nvmesubsystem_paths_live");
+constexpr const MetricDesc& kPathState = row(kMetrics, "node_nvmesubsystem_path_state");
 constexpr std::string_view kTexts[] = {"subsysnqn", "model", "serial", "iopolicy"};
 constexpr std::string_view kStates[] = {"connecting", "dead", "deleting", "live", "new", "resetting", "unknown"};
 

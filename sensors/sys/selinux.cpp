@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
@@ -19,7 +20,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_selinux_config_mode", gauge, "Configured SELinux enforcement mode", "", "", "/etc/selinux/config"},
     {"node_selinux_current_mode", gauge, "Current SELinux enforcement mode", "", "", "/sys/fs/selinux/enforce"},
 };
-constexpr const MetricDesc &kEnabled = kMetrics[0], &kConfigMode = kMetrics[1], &kCurrentMode = kMetrics[2];
+constexpr const MetricDesc& kEnabled = row(kMetrics, "node_selinux_enabled");
+constexpr const MetricDesc& kConfigMode = row(kMetrics, "node_selinux_config_mode");
+constexpr const MetricDesc& kCurrentMode = row(kMetrics, "node_selinux_current_mode");
 enum Mode { kDisabled = -1, kPermissive = 0, kEnforcing = 1 };
 
 // "SELINUX=enforcing"; without the file it is disabled

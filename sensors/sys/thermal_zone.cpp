@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/read/helper_pool.h"
@@ -24,9 +25,9 @@ constexpr MetricDesc kMetrics[] = {
     {"node_cooling_device_max_state", MetricType::gauge, "Maximum throttle state of the cooling device", "name,type",
      "", "/sys/class/thermal/cooling_device*/max_state"},
 };
-constexpr auto& kTemp = kMetrics[0];
-constexpr auto& kCurState = kMetrics[1];
-constexpr auto& kMaxState = kMetrics[2];
+constexpr auto& kTemp = row(kMetrics, "node_thermal_zone_temp");
+constexpr auto& kCurState = row(kMetrics, "node_cooling_device_cur_state");
+constexpr auto& kMaxState = row(kMetrics, "node_cooling_device_max_state");
 
 constexpr double kPerDegree = 1000;
 constexpr std::int64_t kRereadNs = 60 * kSecond;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/metric_row.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -39,7 +40,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_watchdog_info", gauge, "Info of /sys/class/watchdog/<watchdog>",
      "name,options,identity,state,status,pretimeout_governor", "", "/sys/class/watchdog/*"},
 };
-constexpr const MetricDesc& kInfo = kMetrics[0];
+constexpr const MetricDesc& kInfo = row(kMetrics, "node_watchdog_info");
 constexpr std::string_view kTexts[] = {"options", "identity", "state", "status", "pretimeout_governor"};
 constexpr auto kFamilies = families_of(kMetrics, kRows);
 
