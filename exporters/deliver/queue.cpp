@@ -279,7 +279,10 @@ struct Queue::Impl {
     std::uint64_t marked = 0;
     for (;;) {
       const auto now_ns = clock.boot_ns();
-      if (stopping && end_ns == 0) end_ns = now_ns + settings.end_patience_ns / 2;
+      if (stopping && end_ns == 0) {
+        end_ns = now_ns + settings.end_patience_ns / 2;
+        write_not_before_ns = now_ns;  // a last try: the disk may have room again
+      }
       const bool to_write = !unwritten.empty() && journal_usable && write_not_before_ns <= now_ns;
       const bool to_read = on_disk_only > 0 && memory.size() <= in_flight && !stopping && read_not_before_ns <= now_ns;
       const bool to_mark = journal_usable && done_id() > marked;
@@ -466,13 +469,19 @@ struct Queue::Impl {
     if (!settings.journal) items.assign(memory.begin(), memory.end());  // else they are there already
     const auto done = done_id();
     const bool empty = memory.empty() && on_disk_only == 0 && unwritten_only == 0;
-    const MutexUnlock meanwhile(mutex);
-    if (!items.empty())
-      if (const auto written = journal->append(items, true); !written)
+    bool kept = true;
+    {
+      const MutexUnlock meanwhile(mutex);
+      const auto written = items.empty() ? Result<>() : journal->append(items, true);
+      kept = written.has_value();
+      if (!kept)
         log::warn("delivery: what waits cannot be kept",
                   {{"destination", settings.name}, {"err", written.error().text}});
-    journal->done(done);
-    if (empty) journal->remove_all();
+      journal->done(done);
+      if (empty) journal->remove_all();
+    }
+    if (!kept) write_failed = true;
+    else if (!items.empty()) written_id = items.back()->id;
   }
 
   // --- threads
@@ -599,11 +608,11 @@ Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, s
 }
 
 void Queue::stop() {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto n = ::write(impl_->stop_fd.get(), &one, sizeof one);
   const MutexLock lock(impl_->mutex);
   if (!impl_->stopping) impl_->stopped_at = std::chrono::steady_clock::now();
-  impl_->stopping = true;
+  impl_->stopping = true;  // before the destination is told: what it does not take for that is no failure
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = ::write(impl_->stop_fd.get(), &one, sizeof one);
   impl_->wake_sender.notify_all();
   impl_->wake_writer.notify_all();
 }
@@ -617,18 +626,24 @@ std::vector<Item> Queue::end() {
   q.ended_changed.wait_for_ns(lock, nanoseconds(left).count(),
                               [&q]() REQUIRES(q.mutex) { return q.sender_ended && q.writer_ended; });
   q.in_flight = 0;
-  const auto kept = q.journal_usable && !q.write_failed && q.writer_ended;
   if (q.waiting() + q.early.size() == 0) return {};
-  if (kept) {
-    log::info("delivery: what waits is kept for the next start",
-              {{"destination", q.settings.name}, {"items", fmt::format("{}", q.waiting())}});
-    return {};
-  }
   std::vector<Item> rest;
-  for (const auto& item : q.memory) rest.push_back(*item);
-  for (const auto& u : q.unwritten)
-    if (!u.in_memory) rest.push_back(*u.item);
+  // What is on disk is there for whoever comes next, if the folder is free.
+  const auto kept_until = q.journal_usable && q.writer_ended ? (q.write_failed ? q.written_id : UINT64_MAX) : 0;
+  std::size_t kept = kept_until > 0 ? q.on_disk_only : 0;
+  for (const auto& item : q.memory) {
+    if (item->id <= kept_until) ++kept;
+    else rest.push_back(*item);
+  }
+  for (const auto& u : q.unwritten) {
+    if (u.in_memory) continue;
+    if (u.item->id <= kept_until) ++kept;
+    else rest.push_back(*u.item);
+  }
   for (auto& item : q.early) rest.push_back(std::move(item));
+  if (kept > 0)
+    log::info("delivery: what waits is kept for the next start",
+              {{"destination", q.settings.name}, {"items", fmt::format("{}", kept)}});
   q.memory.clear();
   q.unwritten.clear();
   q.early.clear();
@@ -641,7 +656,8 @@ Queue::~Queue() {
   auto& q = *impl_;
   if (!rest.empty()) {
     q.lost.counter.Increment(static_cast<double>(rest.size()));
-    log::warn("delivery: what waits is lost; --state.directory would keep it",
+    log::warn(q.has_writer ? "delivery: what waits is lost: the disk does not take it"
+                           : "delivery: what waits is lost; --state.directory would keep it",
               {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
   }
   const MutexLock lock(q.mutex);

@@ -474,32 +474,84 @@ TEST_F(QueueTest, KilledWhileDelivering) {
   EXPECT_EQ(have, numbers(first, 101));
 }
 
-// In a mount namespace of a child, on a tmpfs of 64 KiB.
-TEST_F(QueueTest, FullDiskGoesOnInMemory) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can mount a small tmpfs";
-  settings_.journal = true;
-  const auto pid = fork();
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
-    mkdir((top_ + "/state").c_str(), 0700);
-    if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        mount("tmpfs", (top_ + "/state").c_str(), "tmpfs", 0, "size=64k,mode=0700") != 0)
-      _exit(77);
-    open_state();
+// In a mount namespace of a child, on a tmpfs of 64 KiB. `work` says what is wrong; 0: nothing.
+class SmallDisk : public QueueTest {
+ protected:
+  void on_a_small_disk(const std::function<int()>& work) {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can mount a small tmpfs";
+    settings_.journal = true;
+    const auto pid = fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      mkdir((top_ + "/state").c_str(), 0700);
+      if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+          mount("tmpfs", (top_ + "/state").c_str(), "tmpfs", 0, "size=64k,mode=0700") != 0)
+        _exit(77);
+      open_state();
+      _exit(work());
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "no mount namespace to be had here";
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << WEXITSTATUS(status);
+  }
+  void fill() const {
+    const Fd file(open((top_ + "/state/filler").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    const std::string block(4096, 'f');
+    while (write(file.get(), block.data(), block.size()) > 0) {
+    }
+  }
+  [[nodiscard]] bool disk_fails() const { return metric("vitald_delivery_disk_failing", settings_.name) == 1; }
+};
+
+TEST_F(SmallDisk, GoesOnInMemory) {
+  on_a_small_disk([this] {
     receiver_.mode = Receiver::Mode::fails;
     const auto q = queue();
     for (int i = 1; i <= 300; ++i) q->push(item(i, 1000));
-    if (metric("vitald_delivery_disk_failing", settings_.name) != 1) _exit(1);
-    if (q->stats().waiting + q->stats().in_flight != 300) _exit(2);
+    if (!disk_fails()) return 1;
+    if (q->stats().waiting + q->stats().in_flight != 300) return 2;
     receiver_.set(Receiver::Mode::takes);
-    if (!receiver_.has(300)) _exit(3);
-    if (got() != numbers(1, 300)) _exit(4);
-    _exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(pid, &status, 0), pid);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "no mount namespace to be had here";
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << WEXITSTATUS(status);
+    if (!receiver_.has(300)) return 3;
+    return got() == numbers(1, 300) ? 0 : 4;
+  });
+}
+
+TEST_F(SmallDisk, IsTriedOnceMoreAtTheEnd) {
+  on_a_small_disk([this] {
+    receiver_.mode = Receiver::Mode::fails;
+    auto q = queue();
+    for (int i = 1; i <= 3; ++i) q->push(item(i, 1000));
+    fill();
+    for (int i = 4; i <= 9; ++i) q->push(item(i, 4000));
+    if (!disk_fails()) return 1;
+    fs::remove(top_ + "/state/filler");
+    q.reset();  // sooner than the disk would be tried again
+    receiver_.set(Receiver::Mode::takes);
+    q = queue();
+    if (!receiver_.has(9)) return 2;
+    return got() == numbers(1, 9) ? 0 : 3;
+  });
+}
+
+// Whoever takes over gets what is not on disk; what is there it finds itself.
+TEST_F(SmallDisk, WhatIsOnDiskIsNotHandedOverToo) {
+  on_a_small_disk([this] {
+    receiver_.mode = Receiver::Mode::fails;
+    auto q = queue();
+    for (int i = 1; i <= 3; ++i) q->push(item(i, 1000));
+    fill();
+    for (int i = 4; i <= 9; ++i) q->push(item(i, 4000));
+    if (!disk_fails()) return 1;
+    auto rest = q->end();
+    if (rest.size() != 6) return 2;
+    q.reset();
+    receiver_.set(Receiver::Mode::takes);
+    q = queue();
+    q->push(std::move(rest));
+    if (!receiver_.has(9)) return 3;
+    return got() == numbers(1, 9) ? 0 : 4;
+  });
 }
 
 TEST_F(QueueTest, EndWaitsNotForEver) {
