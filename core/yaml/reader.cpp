@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/log.h"
+#include "core/text/scan.h"
 #include "core/text/suggest.h"
 #include "core/yaml/merge.h"
 #include "core/yaml/text.h"
@@ -25,6 +26,17 @@ std::string kind_of(const YAML::Node& node) {
   }
   return "nothing";
 }
+
+namespace {
+
+// The parser calls it an illegal map value, or something else.
+bool indented_by_tab(std::string_view text, int line) {
+  for (; line > 0; --line) take_line(text);
+  const auto indent = text.substr(0, text.find_first_not_of(" \t"));
+  return indent.find('\t') != std::string_view::npos;
+}
+
+}  // namespace
 
 std::string one_of(std::string_view key, std::span<const std::string_view> known) {
   auto hint = did_you_mean(key, known);
@@ -48,7 +60,8 @@ void YamlReader::read(const std::string& text, std::vector<std::string>& problem
   } catch (const YAML::DeepRecursion& e) {
     say(e.mark, "", "nested too deep");
   } catch (const YAML::ParserException& e) {
-    say(e.mark, "", e.msg + ", expected YAML");
+    if (indented_by_tab(text, e.mark.line)) say(e.mark, "", "a tab, expected blanks: YAML indents with nothing else");
+    else say(e.mark, "", e.msg + ", expected YAML");
   } catch (const YAML::Exception& e) {  // visitors ask for types before they read: this is a bug of ours
     say(e.mark, "", std::string("bug, please report: ") + e.what());
   }
