@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <glob.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +19,7 @@
 
 #include "core/collector.h"
 #include "core/metric_row.h"
+#include "core/os/fd.h"
 #include "core/os/file_stamp.h"
 #include "core/os/kernel_file.h"
 #include "sensors/read/exposition.h"
@@ -42,9 +47,36 @@ struct File {
   bool seen = false;
 };
 
-Result<Exposition> read_exposition(const std::string& path) {
-  const auto text = read_kernel_file(path);
-  if (!text) return fail(text.error());
+// Whoever may write to the directory must not have the agent, which may read all, read what is elsewhere; and where
+// everybody may, not what is nobody's of its keepers. Looked at once it is open: names may change meanwhile.
+Result<Fd> open_inside(const std::string& path, const std::string& directory, const std::string& name) {
+  const Fd folder(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return fail(from_errno(directory, errno));
+  open_how how{};
+  how.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH;
+  Fd file(static_cast<int>(syscall(SYS_openat2, folder.get(), name.c_str(), &how, sizeof how)));
+  if (!file && (errno == ENOSYS || errno == EPERM))  // before Linux 5.6, or a filter of system calls
+    file.reset(openat(folder.get(), name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && (errno == EXDEV || errno == ELOOP))
+    return fail(Errc::denied, path + ": a link out of its directory is not read: copy the file there");
+  if (!file) return fail(from_errno(path, errno));
+  struct stat keeper {
+  }, st{};
+  if (fstat(folder.get(), &keeper) != 0 || fstat(file.get(), &st) != 0) return fail(from_errno(path, errno));
+  if (!S_ISREG(st.st_mode)) return fail(Errc::io, path + ": not a regular file");
+  if ((keeper.st_mode & S_IWOTH) != 0 && st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != keeper.st_uid)
+    return fail(Errc::denied, path +
+                                  ": everybody may write to its directory, and it belongs to none of root, the "
+                                  "directory's owner and vitald");
+  return file;
+}
+
+Result<Exposition> read_exposition(const std::string& path, const std::string& directory, const std::string& name) {
+  const auto file = open_inside(path, directory, name);
+  if (!file) return fail(file.error());
+  const auto text = read_kernel_file(fmt::format("/proc/self/fd/{}", file->get()));
+  if (!text) return fail({text.error().kind, text.error().err, path + ": " + text.error().text});
   auto parsed = parse_exposition(*text);
   if (!parsed) return fail(Errc::malformed, path + ": " + parsed.error().text);
   if (parsed->timestamps)
@@ -109,7 +141,7 @@ class Textfile final : public Collector {
           if (!name.ends_with(".prom")) continue;
           auto path = (std::filesystem::path(directory) / name).lexically_normal().string();
           if (std::ranges::find(order, path) != order.end()) continue;  // a folder that two patterns match
-          changed |= refresh(path);
+          changed |= refresh(path, directory, name);
           order.push_back(std::move(path));
         }
       }
@@ -119,7 +151,7 @@ class Textfile final : public Collector {
     return changed;
   }
 
-  bool refresh(const std::string& path) {
+  bool refresh(const std::string& path, const std::string& directory, const std::string& name) {
     auto [it, added] = files_.try_emplace(path);
     auto& file = it->second;
     file.seen = true;
@@ -132,7 +164,7 @@ class Textfile final : public Collector {
     const bool unread = !file.content && file.content.error().kind != Errc::malformed;
     if (!added && !changed && !unread) return false;
     // A directory or a pipe with that name would block or give nothing.
-    if (S_ISREG(file.stamp.status().st_mode)) file.content = read_exposition(path);
+    if (S_ISREG(file.stamp.status().st_mode)) file.content = read_exposition(path, directory, name);
     else file.content = fail(Errc::io, path + ": not a regular file");
     return true;
   }

@@ -80,15 +80,14 @@ class Parser {
     if (rest.empty()) return {};
     auto& family = out_.families[family_];
     if (keyword == "HELP") {
-      if (family.help) return error(fmt::format("second HELP line for metric name '{}'", family.name));
+      if (family.help) return error("a second HELP line for the metric");
       auto help = unescape(rest);
       if (!help) return fail(help.error());
       family.help = std::move(*help);
       return {};
     }
     auto& state = states_[family_];
-    if (state.has_type)
-      return error(fmt::format("second TYPE line for metric name '{}', or TYPE reported after samples", family.name));
+    if (state.has_type) return error("a second TYPE line for the metric, or one after its samples");
     std::string type(rest);
     for (auto& c : type)
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -99,7 +98,7 @@ class Parser {
       state.has_type = true;
       return {};
     }
-    return error(fmt::format("unknown metric type '{}'", rest));
+    return error("unknown metric type");
   }
 
   // http_requests_total{code="204",method="put"} 37
@@ -125,20 +124,19 @@ class Parser {
     auto& family = out_.families[family_];
     const auto token = take_token(rest);
     const auto value = parse_double(token);
-    if (!value) return error(fmt::format("expected float as value, got '{}'", token));
+    if (!value) return error("expected float as value");
     auto& series = find_series();
     if (family.type != MetricType::histogram && family.type != MetricType::summary) series.value = *value;
     else if (role_ == Role::sum) series.sum = *value;
-    else if (family.type == MetricType::histogram && *value < 0)
-      return error(fmt::format("negative count for histogram '{}'", family.name));
+    else if (family.type == MetricType::histogram && *value < 0) return error("negative count of a histogram");
     else if (role_ == Role::count) series.count = *value;
     else if (point_) series.points[*point_] = *value;
 
     if (rest.empty()) return {};
     skip_blanks(rest);
     const auto timestamp = take_token(rest);
-    if (!parse_i64(timestamp)) return error(fmt::format("expected integer as timestamp, got '{}'", timestamp));
-    if (!rest.empty()) return error(fmt::format("spurious string after timestamp: '{}'", rest));
+    if (!parse_i64(timestamp)) return error("expected integer as timestamp");
+    if (!rest.empty()) return error("spurious string after timestamp");
     out_.timestamps = true;
     return {};
   }
@@ -162,21 +160,18 @@ class Parser {
         take_prefix(rest, ",");
         continue;
       }
-      if (name->empty()) return error("invalid label name for metric '" + out_.families[family_].name + "'");
-      if (!take_prefix(rest, "="))
-        return error(fmt::format("expected '=' after label name, found '{}'", rest.substr(0, 1)));
-      if (*name == "__name__" || !is_name(*name, false)) return error(fmt::format("invalid label name '{}'", *name));
+      if (name->empty()) return error("invalid label name");
+      if (!take_prefix(rest, "=")) return error("expected '=' after label name");
+      if (*name == "__name__" || !is_name(*name, false)) return error("invalid label name");
       skip_blanks(rest);
-      if (!take_prefix(rest, "\""))
-        return error(fmt::format("expected '\"' at start of label value, found '{}'", rest.substr(0, 1)));
+      if (!take_prefix(rest, "\"")) return error("expected '\"' at start of label value");
       auto value = take_quoted(rest);
       if (!value) return fail(value.error());
-      if (!is_valid_utf8(*value)) return error(fmt::format("invalid label value '{}'", valid_utf8(*value)));
+      if (!is_valid_utf8(*value)) return error("invalid label value: no UTF-8");
       if (auto kept = keep_label(std::move(*name), std::move(*value)); !kept) return kept;
       skip_blanks(rest);
       if (take_prefix(rest, ",")) continue;
-      if (!rest.starts_with("}"))
-        return error(fmt::format("unexpected end of label value '{}'", labels_.empty() ? "" : labels_.back().second));
+      if (!rest.starts_with("}")) return error("unexpected end of label value");
     }
   }
 
@@ -185,19 +180,19 @@ class Parser {
     const auto type = out_.families[family_].type;
     if ((type == MetricType::summary && name == "quantile") || (type == MetricType::histogram && name == "le")) {
       point_ = parse_double(value);
-      if (!point_) return error(fmt::format("expected float as value for '{}' label, got '{}'", name, value));
+      if (!point_) return error(fmt::format("expected float as value for '{}' label", name));
       if (std::isnan(*point_)) point_.reset();
       return {};
     }
     if (std::ranges::any_of(labels_, [&](const auto& label) { return label.first == name; }))
-      return error(fmt::format("duplicate label names for metric '{}'", out_.families[family_].name));
+      return error("duplicate label names");
     labels_.emplace_back(std::move(name), std::move(value));
     return {};
   }
 
   // Sums, counts and buckets belong to the family that was declared a summary or histogram before.
   Result<> select(const std::string& name) {
-    if (!is_name(name, true)) return error(fmt::format("invalid metric name '{}'", name));
+    if (!is_name(name, true)) return error("invalid metric name");
     role_ = Role::value;
     if (const auto it = by_name_.find(name); it != by_name_.end()) {
       family_ = it->second;
@@ -252,7 +247,7 @@ class Parser {
   Result<std::string> take_quoted(std::string_view& rest) {
     std::size_t n = 0;
     while (n < rest.size() && rest[n] != '"') n += rest[n] == '\\' ? 2 : 1;
-    if (n >= rest.size()) return error(fmt::format("label value '{}' contains unescaped new-line", valid_utf8(rest)));
+    if (n >= rest.size()) return error("label value contains unescaped new-line");
     const auto inside = rest.substr(0, n);
     rest.remove_prefix(n + 1);
     return unescape(inside);
