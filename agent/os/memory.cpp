@@ -15,17 +15,19 @@
 namespace vitald {
 namespace {
 
+constexpr std::size_t kMostBytes = 4 << 20;  // some 700 bytes a mapping
+
 // What nothing ever wrote to: pages of a file, not writable now, none of them a copy (relocations before RELRO, a
 // debugger's breakpoint). The page cache has every byte. From /proc/self/smaps:
 //   "7f12a000-7f12c000 r--p 00000000 fe:00 1234  /usr/lib/x86_64-linux-gnu/libc.so.6"
 //   "Anonymous:             0 kB"
 void drop_constant_pages() {
-  const auto text = read_kernel_file("/proc/self/smaps", KernelFile::Read::records);
+  // Into memory of its own: what KernelFile reads with stays as large as this is.
+  const auto text = read_text_file("/proc/self/smaps", kMostBytes);
   if (!text) return;
   std::uintptr_t begin = 0, end = 0;
   bool constant = false;
-  const std::string copy(*text);
-  std::string_view rest = copy;
+  std::string_view rest = *text;
   while (!rest.empty()) {
     auto line = take_line(rest);
     if (take_prefix(line, "Anonymous:")) {

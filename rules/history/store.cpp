@@ -2,7 +2,6 @@
 #include "rules/history/store.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_set>
 #include <utility>
 
@@ -151,7 +150,7 @@ void History::take(std::uint32_t number, const Batch& batch) {
   auto& row = add_row(number, t);
   const auto count = f.slot_of.size();
   if (f.straight) {
-    std::memcpy(row.values.get(), batch.values.data(), count * sizeof(double));
+    std::copy_n(batch.values.begin(), count, row.values.get());
     std::fill(row.values.get() + count, row.values.get() + row.count, none_marker());
   } else {
     std::fill_n(row.values.get(), row.count, none_marker());

@@ -7,6 +7,10 @@ namespace vitald::promql {
 
 Labels::Labels(std::vector<std::pair<std::string, std::string>> pairs) {
   std::ranges::sort(pairs);
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : pairs)
+    if (!value.empty()) bytes += kHeader + name.size() + value.size();
+  packed_.reserve(bytes);  // the history keeps one for each series
   for (const auto& [name, value] : pairs)
     if (!value.empty()) append(name, value);
 }
