@@ -90,10 +90,11 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.outage_grace_ms = config.options.duration_ns("rules.alert.for-grace-period") / 1'000'000;
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
-  out.hooks = config.hooks;
-  for (auto& hook : out.hooks) {
-    hook.external_labels = rules.external_labels;
-    hook.external_url = rules.external_url;
+  for (const auto& receiver : config.receivers) {
+    auto own = receiver->copy();
+    own->external_labels = rules.external_labels;
+    own->external_url = rules.external_url;
+    out.receivers.push_back(std::move(own));
   }
   return out;
 }
@@ -291,7 +292,7 @@ class Daemon {
                             snapshot ? snapshot->series_count() : 0,
                             rules.get(),
                             config_.options.list("rules.file"),
-                            config_.hooks,
+                            {config_.receivers.begin(), config_.receivers.end()},
                             descriptors_are_short(),
                             state_.text};
     log::say(report(input));

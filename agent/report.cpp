@@ -86,8 +86,7 @@ std::string report(const ReportInput& in) {
            ? std::string("none; give --rules.file")
            : fmt::format("{} in {} groups from {}", rules, in.rules->groups.size(), fmt::join(in.rule_files, " ")));
   std::string alerts = "log, /api/v1/alerts, ALERTS in /metrics";
-  for (const auto& hook : in.hooks)
-    alerts += fmt::format(", command '{}' ({})", hook.name, fmt::join(hook.command, " "));
+  for (const auto& receiver : in.receivers) alerts += ", " + receiver->text();
   line(out, "alerts", alerts);
   if (!in.state.empty()) line(out, "state", in.state);
   line(out, "series", fmt::format("{}", in.series));

@@ -7,7 +7,7 @@
 
 #include "agent/os/state.h"
 #include "agent/pipeline/collectors.h"
-#include "exporters/deliver/command.h"
+#include "exporters/deliver/receiver.h"
 #include "rules/engine.h"
 
 namespace vitald {
@@ -18,7 +18,7 @@ struct ReportInput {
   std::size_t series = 0;
   const RulesView* rules = nullptr;
   std::vector<std::string> rule_files;
-  std::vector<CommandHookSettings> hooks;
+  std::vector<ReceiverPtr> receivers;
   bool descriptors_are_short = false;
   std::string state = {};  // the folder, or why nothing is kept
 };

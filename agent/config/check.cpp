@@ -17,16 +17,6 @@ namespace vitald {
 namespace {
 
 // Empty when it can be run.
-std::string program_problem(const std::string& path) {
-  struct stat st {};
-  if (stat(path.c_str(), &st) != 0) return from_errno(path, errno).text + ", expected a program";
-  if (!S_ISREG(st.st_mode)) return fmt::format("{} is no file, expected a program", path);
-  if (access(path.c_str(), X_OK) != 0)
-    return fmt::format("{} is not executable (mode {:04o}), expected a program: chmod +x {}", path, st.st_mode & 07777,
-                       path);
-  return {};
-}
-
 bool matches_nothing(const std::string& pattern) {
   glob_t found{};
   const int rc = glob(pattern.c_str(), 0, nullptr, &found);
@@ -42,14 +32,7 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     for (const auto& address : options.list("web.listen-address"))
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
-  for (const auto& hook : config.hooks) {
-    const auto at = fmt::format("notify.commands '{}'", hook.name);
-    if (const auto problem = program_problem(hook.command.at(0)); !problem.empty())
-      problems.push_back(fmt::format("{}: {}", at, problem));
-    if (hook.user.empty() && geteuid() != 0) continue;
-    if (const auto user = find_user(hook.user.empty() ? "nobody" : hook.user); !user)
-      problems.push_back(fmt::format("{}: {}, expected one of this machine", at, user.error().text));
-  }
+  for (const auto& receiver : config.receivers) receiver->check(problems);
 
   // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
   for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})

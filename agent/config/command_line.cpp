@@ -98,7 +98,7 @@ Config load_config(std::span<const std::string> arguments, std::vector<std::stri
   for (const auto& s : config.command_line.settings) on_line.push_back(s.flag->name);
   for (const auto& s : file.settings)
     if (std::ranges::find(on_line, s.flag->name) == on_line.end()) apply(s);
-  config.hooks = std::move(file.hooks);
+  config.receivers = std::move(file.receivers);
   return config;
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/options.h"
-#include "exporters/deliver/command.h"
+#include "exporters/deliver/receiver.h"
 
 namespace vitald {
 
@@ -27,13 +27,13 @@ struct CommandLine {
 
 struct ConfigFile {
   std::vector<Setting> settings;
-  std::vector<CommandHookSettings> hooks;
+  std::vector<std::shared_ptr<ReceiverSettings>> receivers;
 };
 
 struct Config {
   CommandLine command_line;
   Options options;
-  std::vector<CommandHookSettings> hooks;
+  std::vector<std::shared_ptr<ReceiverSettings>> receivers;
 };
 
 // Each appends its problems, one line each; the result is meaningful only when there were none.

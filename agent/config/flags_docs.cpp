@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "agent/config/flags.h"
-#include "agent/config/notify.h"
+#include "exporters/deliver/receiver.h"
 #include "rules/load/keys.h"
 
 namespace vitald {
@@ -105,8 +105,8 @@ std::string config_markdown() {
                        flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), allowed_text(flag),
                        escaped(flag.help));
   }
-  out += "\n## notify.commands\n\nA list; each item is a command that is run for alerts.\n\n";
-  out += fields_markdown<CommandHookSettings>(kCommandFields);
+  for (const auto* kind : receiver_kinds())
+    out += fmt::format("\n## notify.{}\n\nA list; each item is {}.\n\n{}", kind->key, kind->about, kind->markdown());
   out += "\n# Rule files\n\nThe files of `rules.files` and `--rules.file` are YAML, too, with these keys on top:\n\n";
   out += keys_markdown(kTopKeys);
   out += "\n## thresholds\n\n";

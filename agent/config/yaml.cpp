@@ -2,6 +2,7 @@
 // vitald.yaml. Which keys there are comes from the flags; only `notify` has a shape of its own.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -10,10 +11,10 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
-#include "agent/config/notify.h"
 #include "core/log.h"
 #include "core/os/kernel_file.h"
 #include "core/yaml/reader.h"
+#include "exporters/deliver/receiver.h"
 
 namespace vitald {
 namespace {
@@ -98,19 +99,21 @@ class Reader : public YamlReader {
   }
 
   void notify(const YAML::Node& node) {
-    static constexpr std::string_view kKeys[] = {"commands"};
-    each(node, "notify", kKeys, [&](const std::string& at, const std::string&, const YAML::Node& list) {
+    std::vector<std::string_view> keys;
+    for (const auto* kind : receiver_kinds()) keys.push_back(kind->key);
+    each(node, "notify", keys, [&](const std::string& at, const std::string& key, const YAML::Node& list) {
       if (!list.IsSequence()) return say(list.Mark(), at, fmt::format("{} found, expected a list", kind_of(list)));
+      const auto& kind = **std::ranges::find(receiver_kinds(), key, &ReceiverKind::key);
       std::size_t i = 0;
-      for (const auto& item : items(list)) command_hook(item, fmt::format("{}[{}]", at, i++));
+      for (const auto& item : items(list)) receiver(kind, item, fmt::format("{}[{}]", at, i++));
     });
   }
-  void command_hook(const YAML::Node& node, const std::string& path) {
-    CommandHookSettings hook;
-    if (!FieldReader<CommandHookSettings>(*this, kCommandFields).read(node, path, hook)) return;
-    if (!names_.insert(hook.name).second)
-      return say(node.Mark(), path, fmt::format("a second '{}', expected another name", hook.name));
-    file_.hooks.push_back(std::move(hook));
+  void receiver(const ReceiverKind& kind, const YAML::Node& node, const std::string& path) {
+    auto settings = kind.read(*this, node, path);
+    if (!settings) return;
+    if (!names_.insert(settings->name).second)
+      return say(node.Mark(), path, fmt::format("a second '{}', expected another name", settings->name));
+    file_.receivers.push_back(std::move(settings));
   }
 
   ConfigFile file_;

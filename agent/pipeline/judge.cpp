@@ -11,6 +11,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/os/host_name.h"
+#include "exporters/deliver/journal.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
 
@@ -19,6 +20,7 @@ namespace vitald {
 namespace {
 
 constexpr std::int64_t kDiskPatience = 1'000'000'000;
+constexpr std::int64_t kKeepLeftBehindMs = std::int64_t{7} * 24 * 3'600'000;
 
 }  // namespace
 
@@ -45,10 +47,10 @@ struct Judge::Instruments {
 
 Judge::Judge() = default;
 Judge::~Judge() {
-  for (const auto& hook : hooks_) hook->stop();  // then all end at the same time
+  for (const auto& r : receivers_) r->stop();  // then all end at the same time
 }
 
-void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
+void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,
                       std::shared_ptr<const StateDir> state, std::shared_ptr<Keeper> keeper) {
   if (rules_ && rules) rules->adopt(*rules_);
   keeper_ = std::move(keeper);
@@ -56,18 +58,20 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHook
     if (!std::exchange(restored_, true)) keeper_->restore(*rules);
     keeper_->keep(rules->history());
   }
-  // One that stays the same keeps its queue and the command that runs: no transition is told twice.
-  auto old_hooks = std::move(hooks_);
-  for (const auto& old : old_hooks)
-    if (std::ranges::find(hooks, old->settings()) == hooks.end()) old->stop();  // then all end at the same time
-  hooks_.clear();
-  for (auto& hook : hooks) {
+  // One that stays the same keeps its queue and what it is at: no transition is told twice.
+  auto old = std::move(receivers_);
+  for (const auto& r : old)
+    if (std::ranges::none_of(receivers, [&](const auto& now) { return now->same(r->settings()); }))
+      r->stop();  // then all end at the same time
+  receivers_.clear();
+  for (auto& settings : receivers) {
     const auto same =
-        std::ranges::find_if(old_hooks, [&](const auto& h) { return h && h->settings().name == hook.name; });
-    auto before = same == old_hooks.end() ? nullptr : std::move(*same);
-    if (before && before->settings() == hook) hooks_.push_back(std::move(before));
-    else hooks_.push_back(std::make_unique<CommandHook>(std::move(hook), state, std::move(before)));
+        std::ranges::find_if(old, [&](const auto& r) { return r && r->settings().name == settings->name; });
+    auto before = same == old.end() ? nullptr : std::move(*same);
+    if (before && settings->same(before->settings())) receivers_.push_back(std::move(before));
+    else receivers_.push_back(std::make_unique<Receiver>(std::move(settings), state, std::move(before)));
   }
+  if (state) look_for_left_behind(*state);
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
   short_history_said_ = false;
@@ -97,6 +101,20 @@ void Judge::judge(const Snapshot& published) {
   }
   // Without any rule left too: what fired until the last reload is over.
   tell(rules_->take_transitions(), published);
+}
+
+// Of receivers that were taken out of the configuration: maybe by mistake, so what waits for them is kept for a while.
+void Judge::look_for_left_behind(const StateDir& state) {
+  std::vector<std::string> names;
+  for (const auto& r : receivers_) names.push_back(r->settings().name);
+  const auto now_ms = SystemClock::read(CLOCK_REALTIME) / 1'000'000;
+  for (const auto& left : left_behind(state, names, now_ms, kKeepLeftBehindMs)) {
+    if (left.items == 0 || (!left.removed && !left_behind_said_.insert(left.path).second)) continue;
+    log::warn(left.removed ? "what waited for a receiver that is not configured any more was too old and is gone"
+                           : "alerts wait for a receiver that is not configured any more; a week after the newest of "
+                             "them they go",
+              {{"folder", left.path}, {"items", fmt::format("{}", left.items)}});
+  }
 }
 
 void Judge::show(BatchPtr batch) {
@@ -130,11 +148,11 @@ void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot
   log_transitions(transitions);
   const auto version = rules_->alerts_version();
   const bool changed = !transitions.empty() || version != alerts_kept_;
-  if (keeper_ && !transitions.empty() && !hooks_.empty())
+  if (keeper_ && !transitions.empty() && !receivers_.empty())
     keeper_->keep(rules_->alerts_to_save(transitions), published, kDiskPatience);
-  for (const auto& hook : hooks_) {
-    if (!transitions.empty()) hook->notify(transitions);  // all at once: the journal goes to disk once
-    hook->measure();
+  for (const auto& r : receivers_) {
+    if (!transitions.empty()) r->notify(transitions);  // all at once: the journal goes to disk once
+    r->measure();
   }
   if (!keeper_) return;
   if (changed) keeper_->keep(rules_->alerts_to_save({}), published, 0);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,7 @@
 #include "agent/pipeline/keeper.h"
 #include "core/mutex.h"
 #include "core/snapshot.h"
-#include "exporters/deliver/command.h"
+#include "exporters/deliver/receiver.h"
 #include "rules/engine.h"
 
 namespace vitald {
@@ -23,9 +24,9 @@ class Judge {
   ~Judge();
 
   // These by one thread, the pipeline's (or where there is none, the caller's).
-  // Alerts and history go over to the new rules; a hook of the same name goes on with what waits; `state` is
+  // Alerts and history go over to the new rules; a receiver of the same name goes on with what waits; `state` is
   // where that is kept, if anywhere. The first rules go on with what the keeper has of an earlier run.
-  void configure(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks,
+  void configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,
                  std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr);
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
@@ -45,6 +46,7 @@ class Judge {
 
   void show(BatchPtr batch);
   void watch_history();
+  void look_for_left_behind(const StateDir& state);
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
   void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string_view at, std::string_view what);
@@ -53,11 +55,12 @@ class Judge {
   bool restored_ = false;          // from it
   std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
   std::unique_ptr<RuleEngine> rules_;
-  std::vector<std::unique_ptr<CommandHook>> hooks_;
+  std::vector<std::unique_ptr<Receiver>> receivers_;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it
   std::string last_failure_;                  // of the last round; logged when it is another one
   std::uint64_t evicted_ = 0;                 // of the history, as counted so far
   bool short_history_said_ = false;           // since the last configure()
+  std::set<std::string> left_behind_said_;
 
   mutable Mutex mutex_;
   // What they point to never changes.

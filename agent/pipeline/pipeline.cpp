@@ -83,10 +83,10 @@ Pipeline::~Pipeline() {
 void Pipeline::configure_judge(PipelineConfig& config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
   try {
-    judge_.configure(std::move(config.rules), std::move(config.hooks), std::move(config.state),
+    judge_.configure(std::move(config.rules), std::move(config.receivers), std::move(config.state),
                      std::move(config.keeper));
   } catch (const std::exception& e) {  // no thread for a hook, no memory
-    log::error("not all rules and hooks of this configuration are in force", {{"err", e.what()}});
+    log::error("not all rules and receivers of this configuration are in force", {{"err", e.what()}});
     instruments_->failed.Increment();
   }
 }

@@ -30,8 +30,8 @@ namespace vitald {
 struct PipelineConfig {
   std::shared_ptr<const Options> options;
   std::unique_ptr<RuleEngine> rules;
-  std::vector<CommandHookSettings> hooks;
-  std::shared_ptr<const StateDir> state = {};  // where hooks keep what waits; null: nowhere
+  std::vector<ReceiverPtr> receivers;
+  std::shared_ptr<const StateDir> state = {};  // where receivers keep what waits; null: nowhere
   std::shared_ptr<Keeper> keeper = {};         // of what the rules know; null: nothing is kept
 };
 

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,7 +22,7 @@
 #include "core/os/process.h"
 #include "core/text/json.h"
 #include "core/text/scan.h"
-#include "exporters/deliver/queue.h"
+#include "exporters/deliver/alert_message.h"
 
 namespace vitald {
 namespace {
@@ -30,66 +32,19 @@ constexpr std::size_t kMaxOutput = 4096;
 // The kernel takes 128 KiB per string of the environment (MAX_ARG_STRLEN) and fails exec beyond.
 constexpr std::size_t kMaxVariable = 100 * 1024;
 
-std::string rfc3339(std::int64_t epoch_ms) {
-  const std::time_t seconds = epoch_ms / 1000;
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                     utc.tm_hour, utc.tm_min, utc.tm_sec, epoch_ms % 1000);
-}
-
-std::string value_text(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  return fmt::format("{}", value);
-}
-
-const char* status_of(const AlertTransition& t) { return t.firing ? "firing" : "resolved"; }
-// Since when it fires, as Prometheus tells Alertmanager: not since when it is pending.
-std::int64_t starts_at_ms(const Alert& a) { return a.fired_at_ms != 0 ? a.fired_at_ms : a.active_at_ms; }
-
-LabelMap labels_of(const AlertTransition& t, const CommandHookSettings& settings) {
-  LabelMap labels = t.alert.labels;
-  labels.insert(settings.external_labels.begin(), settings.external_labels.end());  // the alert's own win
-  return labels;
-}
-
-std::string get(const LabelMap& map, const std::string& key) {
-  const auto it = map.find(key);
-  return it == map.end() ? std::string() : it->second;
-}
-
-void append_map(std::string& out, const LabelMap& map) {
-  char separator = '{';
-  for (const auto& [name, value] : map) {
-    out += separator;
-    append_json_string(out, name);
-    out += ':';
-    append_json_string(out, value);
-    separator = ',';
-  }
-  out += map.empty() ? "{}" : "}";
-}
-
-std::string map_json(const LabelMap& map) {
-  std::string out;
-  append_map(out, map);
-  return out;
-}
-
 // What the alert adds to the environment.
-std::vector<std::string> variables_of(const AlertTransition& t, const CommandHookSettings& settings) {
+std::vector<std::string> variables_of(const AlertTransition& t, const CommandReceiver& settings) {
   const auto labels = labels_of(t, settings);
   const auto& alert = t.alert;
   std::vector<std::string> out = {
-      fmt::format("VITALD_ALERT_NAME={}", get(labels, "alertname")),
+      fmt::format("VITALD_ALERT_NAME={}", label_of(labels, "alertname")),
       fmt::format("VITALD_ALERT_STATUS={}", status_of(t)),
-      fmt::format("VITALD_ALERT_SEVERITY={}", get(labels, "severity")),
+      fmt::format("VITALD_ALERT_SEVERITY={}", label_of(labels, "severity")),
       fmt::format("VITALD_ALERT_FINGERPRINT={:016x}", alert.fingerprint),
       fmt::format("VITALD_ALERT_STARTS_AT={}", rfc3339(starts_at_ms(alert))),
       fmt::format("VITALD_ALERT_ENDS_AT={}", t.firing ? "" : rfc3339(alert.resolved_at_ms)),
       fmt::format("VITALD_ALERT_VALUE={}", value_text(alert.value)),
-      fmt::format("VITALD_ALERT_SUMMARY={}", get(alert.annotations, "summary")),
+      fmt::format("VITALD_ALERT_SUMMARY={}", label_of(alert.annotations, "summary")),
       fmt::format("VITALD_ALERT_LABELS={}", map_json(labels)),
   };
   std::erase_if(out, [](const std::string& variable) { return variable.size() > kMaxVariable; });
@@ -112,18 +67,6 @@ void append_part(std::string& body, std::string_view text) {
   body += text;
 }
 
-Item item_of(const AlertTransition& t, const CommandHookSettings& settings) {
-  Item item;
-  const auto& a = t.alert;
-  // What the receiver can tell a second delivery by is in the payload too: fingerprint, status and times.
-  item.key = fmt::format("{} {:016x} {} {}", status_of(t), a.fingerprint,
-                         rfc3339(t.firing ? starts_at_ms(a) : a.resolved_at_ms), get(a.labels, "alertname"));
-  item.wall_ms = t.firing ? starts_at_ms(a) : a.resolved_at_ms;
-  append_part(item.body, webhook_json(t, settings));
-  for (const auto& variable : variables_of(t, settings)) append_part(item.body, variable);
-  return item;
-}
-
 struct Pipe {
   Fd read, write;
 };
@@ -136,45 +79,6 @@ Result<Pipe> make_pipe() {
 bool set_nonblocking(const Fd& fd) { return fcntl(fd.get(), F_SETFL, O_NONBLOCK) == 0; }
 
 }  // namespace
-
-std::string webhook_json(const AlertTransition& t, const CommandHookSettings& settings) {
-  const auto labels = labels_of(t, settings);
-  const auto& alert = t.alert;
-  // One alert per message is what Alertmanager sends with group_by: ['...'], where the group is all labels.
-  std::string key = "{}:{";
-  for (const auto& [name, value] : labels) {
-    if (key.back() != '{') key += ", ";
-    key += name + '=';
-    append_json_string(key, value);
-  }
-  key += '}';
-
-  std::string out = "{\"receiver\":";
-  append_json_string(out, settings.name);
-  out += ",\"host\":";  // not Alertmanager's: it knows a host by labels, which need not say it
-  append_json_string(out, host_name());
-  out += fmt::format(R"(,"status":"{}","alerts":[{{"status":"{}","labels":)", status_of(t), status_of(t));
-  append_map(out, labels);
-  out += ",\"annotations\":";
-  append_map(out, alert.annotations);
-  // The zero time of Go is what Alertmanager sends for "not yet".
-  out += fmt::format(R"(,"startsAt":"{}","endsAt":"{}","generatorURL":)", rfc3339(starts_at_ms(alert)),
-                     t.firing ? "0001-01-01T00:00:00Z" : rfc3339(alert.resolved_at_ms));
-  append_json_string(out, settings.external_url);
-  out += fmt::format(R"(,"fingerprint":"{:016x}","value":"{}"}}],"groupLabels":)", alert.fingerprint,
-                     value_text(alert.value));
-  append_map(out, labels);
-  out += ",\"commonLabels\":";
-  append_map(out, labels);
-  out += ",\"commonAnnotations\":";
-  append_map(out, alert.annotations);
-  out += ",\"externalURL\":";
-  append_json_string(out, settings.external_url);
-  out += R"(,"version":"4","groupKey":)";
-  append_json_string(out, key);
-  out += ",\"truncatedAlerts\":0}";
-  return out;
-}
 
 std::optional<std::vector<std::string_view>> parts_of(std::string_view body) {
   std::vector<std::string_view> parts;
@@ -197,7 +101,7 @@ namespace {
 // Runs the command, one at a time.
 class CommandDestination final : public Destination {
  public:
-  explicit CommandDestination(const CommandHookSettings& settings)
+  explicit CommandDestination(const CommandReceiver& settings)
       : settings_(settings),
         ok_(runs("ok")),
         failed_(runs("failed")),
@@ -347,53 +251,76 @@ class CommandDestination final : public Destination {
     poll(&p, 1, 300);
   }
 
-  const CommandHookSettings settings_;
+  const CommandReceiver settings_;
   prometheus::Counter &ok_, &failed_, &timeout_, &not_started_;
   prometheus::Histogram& duration_;
 };
 
-QueueSettings queue_settings(const CommandHookSettings& settings) {
-  QueueSettings q;
-  q.name = settings.name;
-  q.journal = true;
-  q.most_items = settings.queue_limit;
-  q.attempt_ns = settings.timeout_ns;
-  auto& length = instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.",
-                                     {{"hook", settings.name}});
-  auto& dropped = instruments().counter(
-      "vitald_hook_dropped_total", "Alert transitions dropped because the queue was full.", {{"hook", settings.name}});
+std::string program_problem(const std::string& path) {
+  struct stat st {};
+  if (stat(path.c_str(), &st) != 0) return from_errno(path, errno).text + ", expected a program";
+  if (!S_ISREG(st.st_mode)) return fmt::format("{} is no file, expected a program", path);
+  if (access(path.c_str(), X_OK) != 0)
+    return fmt::format("{} is not executable (mode {:04o}), expected a program: chmod +x {}", path, st.st_mode & 07777,
+                       path);
+  return {};
+}
+
+constexpr Field<CommandReceiver> kFields[] = {
+    kNameField<CommandReceiver>,
+    {.key = "command",
+     .at = &CommandReceiver::command,
+     .help = "The program by its absolute path, and its arguments; no shell. The alert is on its standard input and in "
+             "`VITALD_ALERT_*`.",
+     .required = "a list: program and arguments",
+     .expected = "a list: program and arguments (no shell)",
+     .absolute = true},
+    timeout_field<CommandReceiver>("A command that runs longer is ended, with all that it started."),
+    {.key = "user",
+     .at = &CommandReceiver::user,
+     .help = "Whom it runs as; without one as `nobody` where vitald is root, else as vitald."},
+    kQueueLimitField<CommandReceiver>,
+};
+
+}  // namespace
+
+extern const ReceiverKind command_receiver;
+constinit const ReceiverKind command_receiver =
+    receiver_kind<CommandReceiver, kFields>("commands", "a command that is run for alerts");
+
+std::string CommandReceiver::text() const { return fmt::format("command '{}' ({})", name, fmt::join(command, " ")); }
+
+std::string CommandReceiver::body(const AlertTransition& t) const {
+  std::string out;
+  append_part(out, webhook_json(t, *this));
+  for (const auto& variable : variables_of(t, *this)) append_part(out, variable);
+  return out;
+}
+
+std::unique_ptr<Destination> CommandReceiver::destination() const {
+  return std::make_unique<CommandDestination>(*this);
+}
+
+void CommandReceiver::check(std::vector<std::string>& problems) const {
+  const auto say = [&](std::string_view what) {
+    problems.push_back(fmt::format("notify.commands '{}': {}", name, what));
+  };
+  if (const auto problem = program_problem(command.at(0)); !problem.empty()) say(problem);
+  if (user.empty() && geteuid() != 0) return;
+  if (const auto found = find_user(user.empty() ? "nobody" : user); !found)
+    say(fmt::format("{}, expected one of this machine", found.error().text));
+}
+
+void CommandReceiver::adjust(QueueSettings& q) const {
+  auto& length =
+      instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.", {{"hook", name}});
+  auto& dropped = instruments().counter("vitald_hook_dropped_total",
+                                        "Alert transitions dropped because the queue was full.", {{"hook", name}});
   q.on_change = [&length, &dropped, told = std::uint64_t{0}](const QueueStats& now) mutable {
     length.Set(static_cast<double>(now.waiting));
     dropped.Increment(static_cast<double>(now.full - told));
     told = now.full;
   };
-  return q;
 }
-
-const Clock& clock() {
-  static const SystemClock system;
-  return system;
-}
-
-}  // namespace
-
-CommandHook::CommandHook(CommandHookSettings settings, std::shared_ptr<const StateDir> state,
-                         std::unique_ptr<CommandHook> before)
-    : settings_(std::move(settings)) {
-  auto rest = before ? before->queue_->end() : std::vector<Item>();
-  before.reset();  // its folder is free for this one
-  queue_ = std::make_unique<Queue>(queue_settings(settings_), std::make_unique<CommandDestination>(settings_),
-                                   std::move(state), clock());
-  queue_->push(std::move(rest));
-}
-CommandHook::~CommandHook() = default;
-
-void CommandHook::notify(std::span<const AlertTransition> transitions) {
-  std::vector<Item> items;
-  for (const auto& t : transitions) items.push_back(item_of(t, settings_));
-  queue_->push(std::move(items));
-}
-void CommandHook::stop() { queue_->stop(); }
-void CommandHook::measure() { queue_->measure(); }
 
 }  // namespace vitald

@@ -262,4 +262,42 @@ void Journal::remove(const Segment& segment) const {
     log::warn("a file of the queue cannot be removed", {{"err", from_errno(file, errno).text}});
 }
 
+std::vector<LeftBehind> left_behind(const StateDir& state, std::span<const std::string> names, std::int64_t now_wall_ms,
+                                    std::int64_t keep_ms) {
+  std::vector<LeftBehind> out;
+  std::error_code error;  // no folder, or none that can be read: nothing that could be said of it
+  for (const auto& folder : std::filesystem::directory_iterator(state.at("queue"), error)) {
+    const auto name = folder.path().filename().string();
+    if (!folder.is_directory(error) || std::ranges::find(names, name, folder_name) != names.end()) continue;
+    LeftBehind left{folder.path().string(), 0, false};
+    const Fd lock(::open((left.path + "/lock").c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    std::uint64_t done = 0;
+    bool foreign = false;
+    std::vector<std::pair<std::uint64_t, std::int64_t>> items;  // id, time
+    std::vector<std::string> ours;
+    for (const auto& file : std::filesystem::directory_iterator(folder.path(), error)) {
+      const auto base = file.path().filename().string();
+      const bool segment = first_id_of(base).has_value();
+      if (segment || base == "lock" || base.ends_with(".damaged") || base.ends_with(".new")) ours.push_back(base);
+      else foreign = true;
+      if (!segment) continue;
+      const auto bytes = state.read(fmt::format("queue/{}/{}", name, base), kMostFile);
+      if (!bytes || !*bytes) continue;
+      const auto content = read_segment(**bytes);
+      done = std::max(done, content.done);
+      for (const auto& item : content.items) items.emplace_back(item.id, item.wall_ms);
+    }
+    std::int64_t newest_ms = 0;
+    for (const auto& [id, wall_ms] : items)
+      if (id > done) ++left.items, newest_ms = std::max(newest_ms, wall_ms);
+    if (!foreign && (left.items == 0 || now_wall_ms - newest_ms > keep_ms)) {
+      for (const auto& file : ours) unlink(fmt::format("{}/{}", left.path, file).c_str());
+      left.removed = rmdir(left.path.c_str()) == 0;
+    }
+    out.push_back(std::move(left));
+  }
+  return out;
+}
+
 }  // namespace vitald

@@ -72,4 +72,14 @@ class Journal {
   std::uint64_t done_ = 0, last_id_ = 0;
 };
 
+// The folder of a queue that no receiver of this configuration has.
+struct LeftBehind {
+  std::string path;
+  std::size_t items = 0;  // that wait in it
+  bool removed = false;   // the newest of them is older than `keep_ms`, or there is none, and all files are ours
+};
+// All of them, but for those that a queue of before a reload is still ending with. `names`: of the receivers there are.
+std::vector<LeftBehind> left_behind(const StateDir& state, std::span<const std::string> names, std::int64_t now_wall_ms,
+                                    std::int64_t keep_ms);
+
 }  // namespace vitald

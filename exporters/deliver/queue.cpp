@@ -166,6 +166,12 @@ struct Queue::Impl {
     return true;
   }
 
+  void measure() REQUIRES(mutex) {
+    const auto oldest = stats().oldest_wall_ms;
+    const auto age_ms = oldest == 0 ? 0 : clock.wall_ns() / 1'000'000 - oldest;
+    age.Set(static_cast<double>(std::max<std::int64_t>(age_ms, 0)) / 1000);
+  }
+
   void forget_front(std::size_t count) REQUIRES(mutex) {
     for (std::size_t i = 0; i < count && !memory.empty(); ++i) {
       memory_bytes -= size_of(*memory.front());
@@ -192,8 +198,10 @@ struct Queue::Impl {
     in_flight = 0;
     while (!stopping) {
       if (memory.empty()) refill();
+      measure();  // also where no rules run and nobody else does
       if (memory.empty() || !may_send(*memory.front())) {
-        wake_sender.wait(lock);
+        if (stats().oldest_wall_ms == 0) wake_sender.wait(lock);
+        else wake_sender.wait_for_ns(lock, kSecond);
         continue;
       }
       if (const auto left_ns = not_before_ns - clock.boot_ns(); left_ns > 0) {
@@ -702,9 +710,7 @@ void Queue::push(std::vector<Item> items) {
 void Queue::measure() {
   const MutexLock lock(impl_->mutex);
   impl_->start_threads(impl_);
-  const auto oldest = impl_->stats().oldest_wall_ms;
-  const auto age_ms = oldest == 0 ? 0 : impl_->clock.wall_ns() / 1'000'000 - oldest;
-  impl_->age.Set(static_cast<double>(std::max<std::int64_t>(age_ms, 0)) / 1000);
+  impl_->measure();
 }
 
 QueueStats Queue::stats() const {

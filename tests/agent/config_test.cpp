@@ -11,6 +11,7 @@
 #include "agent/config/check.h"
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "exporters/deliver/command.h"
 
 namespace vitald {
 namespace {
@@ -164,14 +165,16 @@ log:
                                         "web.max-age=2s", "collector.disable-defaults=true", "collector.loadavg=true",
                                         "collector.filesystem.mount-points-exclude=^/x",
                                         "rules.file=/etc/vitald/rules/*.yaml", "rules.file=a/rules/*.yaml"));
-  ASSERT_EQ(file.hooks.size(), 2U);
-  EXPECT_EQ(file.hooks[1].name, "mail");
-  EXPECT_EQ(file.hooks[1].command, file.hooks[0].command);
-  EXPECT_EQ(file.hooks[0].name, "pager");
-  EXPECT_EQ(file.hooks[0].command, (std::vector<std::string>{"/usr/bin/page", "--now"}));
-  EXPECT_EQ(file.hooks[0].timeout_ns, 3'000'000'000);
-  EXPECT_EQ(file.hooks[0].user, "nobody");
-  EXPECT_EQ(file.hooks[0].queue_limit, 7U);
+  ASSERT_EQ(file.receivers.size(), 2U);
+  const auto& pager = dynamic_cast<const CommandReceiver&>(*file.receivers[0]);
+  const auto& mail = dynamic_cast<const CommandReceiver&>(*file.receivers[1]);
+  EXPECT_EQ(mail.name, "mail");
+  EXPECT_EQ(mail.command, pager.command);
+  EXPECT_EQ(pager.name, "pager");
+  EXPECT_EQ(pager.command, (std::vector<std::string>{"/usr/bin/page", "--now"}));
+  EXPECT_EQ(pager.timeout_ns, 3'000'000'000);
+  EXPECT_EQ(pager.user, "nobody");
+  EXPECT_EQ(pager.queue_limit, 7U);
 }
 
 TEST(ConfigFile, EmptyIsGood) {

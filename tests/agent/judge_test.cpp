@@ -17,6 +17,7 @@
 #include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
 #include "core/instruments.h"
+#include "exporters/deliver/command.h"
 #include "rules/history/store.h"
 #include "tests/agent/snapshot_text.h"
 
@@ -178,10 +179,10 @@ TEST(Judge, HistoryThatIsFullIsSaidOnce) {
 
 // With the pipeline around it: its thread, and scrapes beside it.
 struct JudgeInPipeline : testing::Test {
-  PipelineConfig config(std::unique_ptr<RuleEngine> rules, std::vector<CommandHookSettings> hooks = {}) {
+  PipelineConfig config(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers = {}) {
     auto options = std::make_shared<Options>();
     options->declare(all_flags());
-    return {std::move(options), std::move(rules), std::move(hooks)};
+    return {std::move(options), std::move(rules), std::move(receivers)};
   }
   void published() {
     if (on_publish) on_publish();
@@ -229,7 +230,7 @@ TEST_F(JudgeInPipeline, TheFirstRoundFollowsTheFirstCycleAtOnce) {
 TEST_F(JudgeInPipeline, PublishedThenTold) {
   const auto told = fmt::format("{}/judge_test_told_{}", testing::TempDir(), getpid());
   std::filesystem::remove(told);
-  CommandHookSettings hook;
+  CommandReceiver hook;
   hook.name = "test", hook.command = {"/bin/sh", "-c", "cat > " + told + ".new; mv " + told + ".new " + told};
   hook.user = "root";
   if (getuid() != 0) hook.user.clear();
@@ -239,7 +240,8 @@ TEST_F(JudgeInPipeline, PublishedThenTold) {
     const auto view = pipeline.rules();
     if (++cycles == 1) early = view->groups[0].rules[0].state != AlertState::inactive || std::filesystem::exists(told);
   };
-  ASSERT_TRUE(pipeline.start(config(engine_of("groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]"), {hook})));
+  ASSERT_TRUE(
+      pipeline.start(config(engine_of("groups: [{name: g, rules: [{alert: A, expr: vector(1)}]}]"), {hook.copy()})));
   for (int i = 0; i < 500 && !std::filesystem::exists(told); ++i) usleep(10'000);
   EXPECT_TRUE(std::filesystem::exists(told));
   EXPECT_FALSE(early) << "nothing was judged before it was published";

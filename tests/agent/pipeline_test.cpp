@@ -14,6 +14,7 @@
 #include "agent/config/flags.h"
 #include "agent/report.h"
 #include "core/deriver.h"
+#include "exporters/deliver/command.h"
 #include "tests/agent/snapshot_text.h"
 
 namespace vitald {
@@ -326,14 +327,14 @@ TEST(Report, Reads) {
                                                 {"swap", "proc", false, off, "off by default"}};
   RulesView rules;
   rules.groups.emplace_back().rules.resize(3);
-  CommandHookSettings hook;
+  CommandReceiver hook;
   hook.name = "pager", hook.command = {"/usr/bin/page", "--now"};
   const auto text = report({{"http://a:1/metrics", "http://b:2/metrics"},
                             collectors,
                             500,
                             &rules,
                             {"x.yaml"},
-                            {hook},
+                            {hook.copy()},
                             false,
                             "/var/lib/vitald"});
   EXPECT_EQ(text.substr(text.find('\n') + 1),

@@ -19,6 +19,7 @@
 #include "core/instruments.h"
 #include "core/os/host_name.h"
 #include "core/os/process.h"
+#include "exporters/deliver/alert_message.h"
 
 namespace vitald {
 namespace {
@@ -98,7 +99,7 @@ class HookTest : public testing::Test {
   }
 
   std::string dir_;
-  CommandHookSettings settings_;
+  CommandReceiver settings_;
 };
 
 TEST_F(HookTest, JsonIsAlertmanagersWebhook) {
@@ -139,7 +140,7 @@ TEST_F(HookTest, CommandGetsAlertOnInputAndInEnvironment) {
   settings_.command.push_back("an argument; with $shell `things`");
   std::ofstream(settings_.command[0], std::ios::app) << "printf %s \"$1\" > $dir/arg; echo said >/dev/stderr\n";
   {
-    CommandHook hook(settings_);
+    Receiver hook(settings_.copy());
     hook.notify(transition());
     ASSERT_TRUE(eventually([&] { return runs("ok") + runs("failed") > 0; }));
   }
@@ -187,7 +188,7 @@ TEST_F(HookTest, Outcomes) {
     script(c.body);
     testing::internal::CaptureStderr();
     {
-      CommandHook hook(settings_);
+      Receiver hook(settings_.copy());
       auto t = transition();
       t.alert.annotations["big"] = std::string(1 << 20, 'x');  // more than a pipe holds
       hook.notify(t);
@@ -205,7 +206,7 @@ TEST_F(HookTest, NotStarted) {
   settings_.command = {"/nonexistent/hook"};
   testing::internal::CaptureStderr();
   {
-    CommandHook hook(settings_);
+    Receiver hook(settings_.copy());
     hook.notify(transition());
     ASSERT_TRUE(eventually([&] { return runs("not_started") > 0; }));
   }
@@ -213,7 +214,7 @@ TEST_F(HookTest, NotStarted) {
 
   settings_.name += " user";
   settings_.user = "no-such-user";
-  CommandHook hook(settings_);
+  Receiver hook(settings_.copy());
   hook.notify(transition());
   EXPECT_TRUE(eventually([&] { return runs("not_started") > 0; }));
 }
@@ -222,7 +223,7 @@ TEST_F(HookTest, TimeoutEndsTheGroup) {
   // The shell ends at SIGTERM, its child does not.
   script("(trap '' TERM; echo started; while :; do sleep 1000; done) & echo $! > $dir/pid; wait");
   settings_.timeout_ns = 100'000'000;
-  CommandHook hook(settings_);
+  Receiver hook(settings_.copy());
   hook.notify(transition());
   ASSERT_TRUE(eventually([&] { return runs("timeout") > 0; }));
   const int pid = std::atoi(file("pid").c_str());
@@ -239,7 +240,7 @@ TEST_F(HookTest, QueueDropsTheOldest) {
   chmod((dir_ + "/gate").c_str(), 0666);
   script("read line < $dir/gate; echo $VITALD_ALERT_NAME >> $dir/ran");
   settings_.queue_limit = 2;
-  CommandHook hook(settings_);
+  Receiver hook(settings_.copy());
   hook.notify(transition("A"));
   ASSERT_TRUE(eventually([&] { return metric("vitald_hook_queue_length", settings_.name) == 0; }));  // A runs
   for (const auto* name : {"B", "C", "D", "E"}) hook.notify(transition(name));
@@ -256,7 +257,7 @@ TEST_F(HookTest, DestructorEndsARunningCommandAndDropsTheQueue) {
   script("trap '' TERM; echo $$ > $dir/pid.tmp; mv $dir/pid.tmp $dir/pid; while :; do sleep 1000; done");
   const auto pid = [&] { return std::atoi(file("pid").c_str()); };
   {
-    CommandHook hook(settings_);
+    Receiver hook(settings_.copy());
     hook.notify(transition());
     hook.notify(transition());
     ASSERT_TRUE(eventually([&] { return pid() > 0; }));

@@ -581,5 +581,66 @@ TEST_F(QueueTest, AgeOfTheOldest) {
   EXPECT_NEAR(metric("vitald_delivery_oldest_age_seconds", settings_.name), 90, 5);
 }
 
+// No rules run, so nobody measures: the queue itself does while something waits.
+TEST_F(QueueTest, AgeOfTheOldestMovesByItself) {
+  receiver_.mode = Receiver::Mode::fails;
+  const auto q = queue();
+  auto old = item(1);
+  old.wall_ms -= 90'000;
+  q->push(old);
+  double before = 0;
+  for (int i = 0; i < 20'000 && before == 0; ++i) {
+    before = metric("vitald_delivery_oldest_age_seconds", settings_.name);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_NEAR(before, 90, 5);
+  double after = before;
+  for (int i = 0; i < 20'000 && after == before; ++i) {
+    after = metric("vitald_delivery_oldest_age_seconds", settings_.name);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_GT(after, before);
+}
+
+TEST_F(QueueTest, WhatIsLeftBehind) {
+  receiver_.mode = Receiver::Mode::fails;
+  const auto now_ms = item(1).wall_ms;
+  const auto look = [&](std::vector<std::string> names, std::int64_t age_ms) {
+    return left_behind(*state_, names, now_ms + age_ms, 1000);
+  };
+  open_state();
+  EXPECT_TRUE(look({}, 0).empty());
+  {
+    const auto q = queue();
+    q->push({item(1), item(2), item(3)});
+    EXPECT_TRUE(look({}, 0).empty()) << "a reload took it away, and it is still ending";
+  }
+  EXPECT_TRUE(look({settings_.name}, 10'000).empty()) << "it is configured";
+  for (int i = 0; i < 2; ++i) {
+    const auto left = look({"another"}, 500);
+    ASSERT_EQ(left.size(), 1U);
+    EXPECT_EQ(left[0].items, 3U);
+    EXPECT_FALSE(left[0].removed);
+    EXPECT_TRUE(fs::is_directory(left[0].path)) << left[0].path;
+  }
+  // One that is configured again gets it.
+  receiver_.set(Receiver::Mode::takes);
+  {
+    const auto q = queue();
+    EXPECT_TRUE(receiver_.has(3));
+    receiver_.set(Receiver::Mode::fails);
+    q->push(item(4));
+  }
+  std::ofstream(folder() + "/notes") << "a person's";
+  EXPECT_FALSE(look({}, 20'000).at(0).removed) << "something there is not ours";
+  fs::remove(folder() + "/notes");
+  const auto gone = look({}, 20'000);
+  ASSERT_EQ(gone.size(), 1U);
+  EXPECT_EQ(gone[0].items, 1U);
+  EXPECT_TRUE(gone[0].removed);
+  EXPECT_FALSE(fs::exists(folder()));
+  EXPECT_TRUE(look({}, 20'000).empty());
+}
+
 }  // namespace
 }  // namespace vitald

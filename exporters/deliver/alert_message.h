@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// A change of an alert as receivers are told it: texts for messages, and the item that carries one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/alert.h"
+#include "exporters/deliver/destination.h"
+#include "exporters/deliver/receiver.h"
+
+namespace vitald {
+
+const char* status_of(const AlertTransition& t);  // firing, resolved
+// Since when it fires, as Prometheus tells Alertmanager: not since when it is pending.
+std::int64_t starts_at_ms(const Alert& a);
+// The alert's, with the external ones.
+LabelMap labels_of(const AlertTransition& t, const ReceiverSettings& settings);
+std::string label_of(const LabelMap& labels, const std::string& name);  // empty: it has none
+
+std::string rfc3339(std::int64_t epoch_ms);
+std::string value_text(double value);
+std::string map_json(const LabelMap& map);
+
+// One transition as the JSON an Alertmanager webhook (version "4") would carry.
+std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings);
+
+// With the key by which a receiver knows one that it gets a second time.
+Item item_of(const AlertTransition& t, std::string body);
+
+}  // namespace vitald
