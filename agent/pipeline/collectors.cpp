@@ -403,6 +403,12 @@ void Collectors::add_worker_fds(std::vector<int>& fds) const {
     if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());
 }
 
+void Collectors::add_news_fds(std::vector<int>& fds) const {
+  for (const auto& slot : slots_)
+    if (slot->runner)
+      if (const int fd = slot->runner->news_fd(); fd >= 0) fds.push_back(fd);
+}
+
 bool Collectors::take_changed() {
   for (const auto& slot : slots_)
     if (slot->runner && slot->runner->take_changed()) changed_ = true;

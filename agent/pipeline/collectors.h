@@ -74,6 +74,8 @@ class Collectors {
 
   // Descriptors of workers that owe an answer, to be polled between rounds; watch() reads what came.
   void add_worker_fds(std::vector<int>& fds) const;
+  // Descriptors of collectors that are readable when they have news (Collector::news_fd).
+  void add_news_fds(std::vector<int>& fds) const;
   [[nodiscard]] bool owed() const;  // there is one
   void watch();
 

@@ -33,6 +33,9 @@ constexpr MetricDesc kMetrics[] = {
      "branch,goarch,goos,goversion,revision,tags,version", "", "vitald"},
 };
 
+// Between two cycles for news: a collector that does not read them would be asked again and again.
+constexpr std::int64_t kNewsPauseNs = 100'000'000;
+
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
 
 // Dashboards and alerts of node_exporter join on its version: here it is the one whose metrics and flags vitald has.
@@ -364,16 +367,28 @@ bool Pipeline::handle_requests() {
 // Until there is something to do: woken, a worker answered, or the time has come. False when another thread leads now.
 bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
-  std::vector<int> workers;
-  if (!with_baton([&] { return collectors_.add_worker_fds(workers), true; })) return false;
+  std::vector<int> workers, news;
+  std::int64_t pause_ns = 0;
+  if (!with_baton([&] {
+        collectors_.add_worker_fds(workers);
+        collectors_.add_news_fds(news);
+        pause_ns = last_begin_ns_ + kNewsPauseNs - host_.clock().boot_ns();
+        return true;
+      }))
+    return false;
   for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
   std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
+  const auto first_of_news = fds.size();
+  if (!news.empty() && pause_ns > 0) left_ns = std::min(left_ns, pause_ns);
+  else
+    for (const int fd : news) fds.push_back({fd, POLLIN, 0});
   if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
   const timespec timeout{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
   if (ppoll(fds.data(), fds.size(), left_ns == INT64_MAX ? nullptr : &timeout, nullptr) > 0 && fds[0].revents) {
     std::uint64_t n;
     [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
   }
+  for (auto i = first_of_news; i < fds.size(); ++i) news_ = news_ || fds[i].revents != 0;
   return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }
 
@@ -397,6 +412,10 @@ bool Pipeline::lead_once() {
   if (timer && !had_timer_) tick_ns_ = now_ns + interval_ns_;  // the configuration brought a cycle of its own
   had_timer_ = timer;
   if (!serve_wanted()) return false;
+  if (std::exchange(news_, false)) {
+    if (!with_baton([&] { return begin_cycle(Collectors::kPatienceNs, true), go_on(); })) return false;
+    if (timer && !judge_newest()) return false;
+  }
   if (timer && now_ns >= tick_ns_) {
     if (!with_baton([&] { return begin_cycle(Collectors::kPatienceNs, true), go_on(); }) || !judge_newest())
       return false;

@@ -262,6 +262,47 @@ TEST_F(PipelineTest, EventsGoIntoTheLogOnce) {
   EXPECT_EQ(events[1].collector, "counting");
 }
 
+struct Newsy final : Collector {
+  Newsy() { made = this; }
+  Result<> collect(BatchWriter& out) override {
+    eventfd_t n;
+    if (reads) eventfd_read(event.get(), &n);
+    out.set(kCalls[0], ++calls);
+    return {};
+  }
+  int news_fd() const override { return event.get(); }
+
+  static inline std::atomic<Newsy*> made = nullptr;
+  Fd event{eventfd(0, EFD_NONBLOCK)};
+  std::atomic<bool> reads = true;
+  std::atomic<int> calls = 0;
+};
+constexpr CollectorEntry kNewsy[] = {{"counting", "proc", DefaultState::on, Runs::here, &kPlain<Newsy>}};
+
+// There are no rules, so no timer: what is collected is for the news.
+TEST_F(PipelineTest, NewsDoNotWait) {
+  const Host now;
+  Pipeline with{now, kNewsy, [](std::string_view) { return nullptr; }, hub};
+  ASSERT_TRUE(with.start(config()));
+  const auto reach = [](int calls) {
+    for (int i = 0; i < 10'000 && (!Newsy::made || Newsy::made.load()->calls < calls); ++i) usleep(1000);
+    return Newsy::made ? Newsy::made.load()->calls.load() : 0;
+  };
+  ASSERT_EQ(reach(1), 1);
+  auto& newsy = *Newsy::made;
+  for (int i = 2; i < 6; ++i) {
+    eventfd_write(newsy.event.get(), 1);
+    EXPECT_EQ(reach(i), i);
+  }
+  // One that does not read them is asked again, but not all the time.
+  newsy.reads = false;
+  const auto begin_ns = now.clock().boot_ns();
+  eventfd_write(newsy.event.get(), 1);
+  EXPECT_GE(reach(8), 8);
+  EXPECT_GE(now.clock().boot_ns() - begin_ns, 2 * 100'000'000);
+  EXPECT_TRUE(with.stop(5'000'000'000));
+}
+
 TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
   pipeline.configure(config({{"collector.throwing", "false"}}));
   const auto log_of = [&] {
