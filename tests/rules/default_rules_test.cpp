@@ -55,6 +55,8 @@ vitald_probe_up{probe="block_latency"} 0x400
 node_power_supply_capacity{power_supply="hid-mouse"} 5x400
 node_power_supply_info{power_supply="hid-mouse",type="Battery",status="Discharging",scope="Device"} 1x400
 vitald_hook_dropped_total{hook="h"} 0x400
+vitald_history_save_failures_total 0x400
+vitald_alerts_save_failures_total 0x400
 vitald_hook_runs_total{hook="h",result="ok"} 5x400
 )";
 
@@ -189,6 +191,7 @@ const Case kCases[] = {
     {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"} 1x200 0x200)"},
     {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
     {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
+    {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 
 TEST(DefaultRules, EachFiresForItsCause) {
