@@ -47,7 +47,7 @@ class Judge {
   void watch_history();
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
   void log_transitions(const std::vector<AlertTransition>& transitions);
-  void failed(std::string_view at, std::string_view what);
+  void failed(std::string what);
 
   std::shared_ptr<Keeper> keeper_;
   bool restored_ = false;          // from it
