@@ -35,9 +35,11 @@ Result<> Runner::collect() {
 }
 
 void Runner::call(Outcome& outcome) noexcept {
+  outcome.broken = true;
   try {
     try {
       outcome.result = collect();
+      outcome.broken = false;
     } catch (const std::bad_alloc&) {
       throw;
     } catch (const std::exception& e) {
@@ -166,6 +168,10 @@ void Runner::settle(const Outcome& outcome, double cpu_ns) {
     retry_ns_ = outcome.begin_ns + kRetryNs;
   }
   try {
+    if (outcome.broken) {  // also in the midst of a series
+      writer_ = BatchWriter(name_);
+      writer_.begin(outcome.begin_ns);
+    }
     batch_ = writer_.finish(outcome.result, outcome.end_ns - outcome.begin_ns, static_cast<std::int64_t>(cpu_ns));
   } catch (const std::bad_alloc&) {
     writer_ = BatchWriter(name_);

@@ -68,7 +68,8 @@ class Runner {
     Result<> result;
     bool bug = false;
     std::int64_t begin_ns = 0, end_ns = 0;
-    double cpu_ns = 0;  // of one that was away
+    double cpu_ns = 0;    // of one that was away
+    bool broken = false;  // by an exception
   };
   void call(Outcome& outcome) noexcept;
   Result<> collect();

@@ -65,6 +65,10 @@ int worker_main(Collector& collector, const std::string& name) {
         outcome = fail(Errc::io, std::string("bug, please report: exception: ") + e.what());
         spoiled = true;
       }
+      if (spoiled) {  // also in the midst of a series
+        writer = BatchWriter(name);
+        writer.begin(start, SystemClock::read(CLOCK_REALTIME));
+      }
       const auto cpu = SystemClock::read(CLOCK_PROCESS_CPUTIME_ID);
       const auto batch = writer.finish(outcome, SystemClock::read(CLOCK_BOOTTIME) - start, cpu - cpu_before);
       cpu_before = cpu;
