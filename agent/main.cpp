@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <execinfo.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -58,6 +59,10 @@ int main(int argc, char** argv) {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
       const int same = open("/dev/null", O_RDWR);  // the lowest free
+  // glibc opens libgcc_s with the first of these, which an exception that meets one of its own frames needs as well:
+  // then there may be no memory for that, and glibc would end the process.
+  void* frame;
+  backtrace(&frame, 1);
   int status = 1;
   try {
     status = vitald::run({argv + 1, argv + argc});

@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include <exception>
-#include <system_error>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -24,7 +24,7 @@ void Reloader::ask(Done done) {
   try {
     std::thread([this] { run(); }).detach();  // there is one only while there is something to do
     running_ = true;
-  } catch (const std::system_error& e) {  // no thread to be had: TasksMax=, ulimit -u
+  } catch (const std::exception& e) {  // no thread to be had: TasksMax=, ulimit -u, no memory
     const auto asked = std::exchange(asked_, {});
     lock.unlock();
     for (const auto& each : asked) each({fmt::format("no thread to reload with: {}; try again", e.what())});
@@ -43,15 +43,19 @@ void Reloader::run() {
     const auto asked = std::exchange(asked_, {});
     lock.unlock();
     Problems problems;
+    const auto* told = &problems;
     try {
       problems = reload_();
+    } catch (const std::bad_alloc&) {
+      told = &no_memory_;
     } catch (const std::exception& e) {
-      problems = {fmt::format("bug, please report: exception '{}'", e.what())};
+      told = &bug_;
+      log::error("bug, please report: exception in a reload", {{"err", e.what()}});
     }
     for (const auto& done : asked) try {
-        done(problems);
+        done(*told);
       } catch (const std::exception& e) {
-        log::error("bug, please report: exception after a reload", {{"err", e.what()}});
+        log::error("a reload's end could not be told", {{"err", e.what()}});
       }
     lock.lock();
   }

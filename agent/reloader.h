@@ -32,6 +32,9 @@ class Reloader {
   void run();
 
   std::function<Problems()> reload_;
+  // Made while there is memory.
+  const Problems no_memory_{"out of memory; what was in force before may be so only in part, reload again"};
+  const Problems bug_{"bug, please report: an exception, its text is in the log"};
   Mutex mutex_;
   CondVar ended_;
   std::vector<Done> asked_ GUARDED_BY(mutex_);

@@ -128,13 +128,19 @@ bool LogQueue::spawn() {
   return running_;
 }
 
+void LogQueue::tell_of_lost() {
+  try {
+    lines_.push_back(dropped_(lost_));
+    bytes_ += lines_.back().size();
+    lost_ = 0;
+  } catch (const std::bad_alloc&) {  // then with the next line
+  }
+}
+
 void LogQueue::run() {
   MutexLock lock(mutex_);
   for (;;) {
-    if (lines_.empty() && lost_ != 0) {
-      lines_.push_back(dropped_(std::exchange(lost_, 0)));
-      bytes_ += lines_.back().size();
-    }
+    if (lines_.empty() && lost_ != 0) tell_of_lost();
     if (lines_.empty()) {
       went_.notify_all();
       if (stop_) break;

@@ -41,6 +41,7 @@ class LogQueue {
   bool write_front(std::string_view line) REQUIRES(mutex_);
   void took(std::size_t bytes) REQUIRES(mutex_);
   bool spawn() REQUIRES(mutex_);
+  void tell_of_lost() REQUIRES(mutex_);
   void run();
 
   const int fd_;

@@ -5,12 +5,13 @@
 #include <fmt/format.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <poll.h>
 #include <pthread.h>
 #include <strings.h>
 
 #include <algorithm>
 #include <cstring>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #include "agent/http/guesses.h"
@@ -77,23 +78,31 @@ std::optional<int> bcrypt_cost(std::string_view hash) {
 struct BasicAuth::State {
   void run() {
     pthread_setname_np(pthread_self(), "bcrypt");
-    MutexLock lock(mutex);
-    for (;;) {
-      std::optional<Guesses::Job> job;
-      more.wait(lock, [&]() REQUIRES(mutex) { return stopping || (job = guesses.take()); });
-      if (stopping) return;
-      lock.unlock();
-      bool good = false;
-      try {
-        good = matches(job->password, job->hash) && job->exists;
-      } catch (const std::exception& e) {  // out of memory: wrong until it is tried again
+    for (;;) try {
+        if (!compare_next()) return;
+      } catch (const std::exception& e) {  // out of memory: the client gives up, and asks again
         log::error("a password could not be compared", {{"err", e.what()}});
+        poll(nullptr, 0, 100);
       }
-      gnutls_memset(job->password.data(), 0, job->password.size());
-      lock.lock();
-      guesses.decided(*job, good, SystemClock::read(CLOCK_BOOTTIME));
-      wake->signal();
+  }
+  // False at the end.
+  bool compare_next() {
+    MutexLock lock(mutex);
+    std::optional<Guesses::Job> job;
+    more.wait(lock, [&]() REQUIRES(mutex) { return stopping || (job = guesses.take()); });
+    if (stopping) return false;
+    lock.unlock();
+    bool good = false;
+    try {
+      good = matches(job->password, job->hash) && job->exists;
+    } catch (const std::exception& e) {  // out of memory: wrong until it is tried again
+      log::error("a password could not be compared", {{"err", e.what()}});
     }
+    gnutls_memset(job->password.data(), 0, job->password.size());
+    lock.lock();
+    guesses.decided(*job, good, SystemClock::read(CLOCK_BOOTTIME));
+    wake->signal();
+    return true;
   }
 
   std::shared_ptr<const Wake> wake;
@@ -125,7 +134,7 @@ bool BasicAuth::start_threads() {
       // Detached: a comparison at a high cost takes seconds, and nobody waits for it at the end.
       std::thread([state = state_] { state->run(); }).detach();
       started_ = true;
-    } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+    } catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
       log::error("no thread to compare passwords with", {{"err", e.what()}});
     }
   return started_;

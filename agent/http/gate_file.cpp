@@ -7,7 +7,6 @@
 #include <array>
 #include <atomic>
 #include <exception>
-#include <system_error>
 #include <thread>
 
 #include "core/clock.h"
@@ -127,7 +126,12 @@ void GateFile::Shared::run(std::int64_t every_ns) {
   for (;;) {
     if (ending.wait_for_ns(lock, every_ns, [this]() REQUIRES(mutex) { return stop; })) return;
     lock.unlock();
-    look();
+    try {
+      look();
+    } catch (const std::exception& e) {  // not even the text of the problem could be made
+      good = false;
+      log::error("the web configuration in force stays", {{"err", e.what()}});
+    }
     looked_boot_ns = clock.boot_ns();
     lock.lock();
   }
@@ -146,7 +150,7 @@ std::unique_ptr<GateFile> GateFile::load(const std::string& path, std::vector<st
 void GateFile::watch(std::int64_t every_ns) try {
   // Detached: a file on a server that does not answer cannot be given up on, and nobody waits for it at the end.
   std::thread([shared = shared_, every_ns] { shared->run(every_ns); }).detach();
-} catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+} catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
   log::error("no thread to look for a changed web configuration; what is in force stays", {{"err", e.what()}});
 }
 

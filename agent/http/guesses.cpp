@@ -52,9 +52,9 @@ std::optional<Guesses::Job> Guesses::take() {
       next = it;
     }
   }
+  comparing_.push_back(next->digest);
   Job job = std::move(*next);
   jobs_.erase(next);
-  comparing_.push_back(job.digest);
   return job;
 }
 

@@ -89,8 +89,11 @@ Collectors::Collectors(const Host& host, std::span<const CollectorEntry> entries
 Collectors::~Collectors() = default;
 
 void Collectors::begin_configure(std::shared_ptr<const Options> options) {
+  old_.reserve(old_.size() + slots_.size());
+  owed_.reserve(entries_.size());  // and what follows cannot fail half-way
   options_ = std::move(options);
   changed_ = true;
+  owed_.clear();
   std::ranges::move(slots_, std::back_inserter(old_));  // it may be that another one was not finished
   slots_.clear();
   not_on_.clear();
@@ -100,28 +103,12 @@ void Collectors::begin_configure(std::shared_ptr<const Options> options) {
 bool Collectors::configure() {
   while (next_entry_ < entries_.size()) {
     const auto& entry = entries_[next_entry_++];
-    const auto name = switch_name(entry);
-    const bool given = options_->given(name);
-    const bool defaults = !options_->flag("collector.disable-defaults");
-    if (given ? !options_->flag(name) : !defaults || entry.state == DefaultState::off) {
-      not_on(entry).text = given      ? fmt::format("--no-{}", name)
-                           : defaults ? "off by default"
-                                      : "off by --collector.disable-defaults";
-      continue;
+    try {
+      if (!configure(entry)) return false;
+    } catch (const std::bad_alloc&) {
+      owed_.push_back(&entry);
+      log::error("collector is not on", {{"collector", entry.name}, {"err", "out of memory; it is tried again"}});
     }
-    const auto same = std::ranges::find_if(old_, [&, now = signature(entry, *options_)](const auto& s) {
-      return s && s->entry == &entry && s->signature == now;
-    });
-    if (same != old_.end()) {
-      slots_.push_back(std::move(*same));
-      old_.erase(same);
-      continue;
-    }
-    // The one of before must be gone, as must what hangs: one thread each, however often it is configured.
-    for (auto& s : old_)
-      if (s && s->entry == &entry && s->runner && s->runner->away()) orphans_.push_back(std::move(s));
-    std::erase(old_, nullptr);
-    if (!make(entry, false)) return false;
   }
   while (!old_.empty()) {
     auto slot = std::move(old_.back());
@@ -130,6 +117,31 @@ bool Collectors::configure() {
   }
   std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
   return true;
+}
+
+bool Collectors::configure(const CollectorEntry& entry) {
+  const auto name = switch_name(entry);
+  const bool given = options_->given(name);
+  const bool defaults = !options_->flag("collector.disable-defaults");
+  if (given ? !options_->flag(name) : !defaults || entry.state == DefaultState::off) {
+    not_on(entry).text = given      ? fmt::format("--no-{}", name)
+                         : defaults ? "off by default"
+                                    : "off by --collector.disable-defaults";
+    return true;
+  }
+  const auto same = std::ranges::find_if(old_, [&, now = signature(entry, *options_)](const auto& s) {
+    return s && s->entry == &entry && s->signature == now;
+  });
+  if (same != old_.end()) {
+    slots_.push_back(std::move(*same));
+    old_.erase(same);
+    return true;
+  }
+  // The one of before must be gone, as must what hangs: one thread each, however often it is configured.
+  for (auto& s : old_)
+    if (s && s->entry == &entry && s->runner && s->runner->away()) orphans_.push_back(std::move(s));
+  std::erase(old_, nullptr);
+  return make(entry, false);
 }
 
 // Its row among those that are not on, made when there is none.
@@ -187,7 +199,11 @@ void Collectors::adopt(Making& making) {
   slot->signature = signature(entry, *options_);
   slot->options = options_;
   if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
-  else slot->runner = std::make_unique<Runner>(entry.name, std::move(*made), host_.clock(), baton_, away_);
+  else
+    slot->runner = std::make_unique<Runner>(
+        entry.name, std::move(*made),
+        [this, &entry, options = options_] { return DerivedCollector::make(entry, host_, *options, so_far_); },
+        host_.clock(), baton_, away_);
   slots_.insert(std::ranges::upper_bound(slots_, entry.name, {}, [](const auto& s) { return s->entry->name; }),
                 std::move(slot));
   if (std::erase_if(not_on_, [&](const auto& row) { return row.name == entry.name; }) != 0)
@@ -261,6 +277,16 @@ bool Collectors::look_for_returned() {
 }
 
 bool Collectors::retry() {
+  while (!owed_.empty()) {
+    const auto& entry = *owed_.back();
+    owed_.pop_back();
+    try {
+      if (!configure(entry)) return false;
+    } catch (const std::bad_alloc&) {
+      owed_.push_back(&entry);
+      break;
+    }
+  }
   while (next_entry_ < entries_.size()) {
     const auto& entry = entries_[next_entry_++];
     const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
@@ -275,6 +301,7 @@ void Collectors::begin_round(std::int64_t patience_ns) {
   wall_offset_ns_ = host_.clock().wall_ns() - round_begin_ns_;
   patience_ns_ = patience_ns;
   next_slot_ = 0;
+  running_ = nullptr;  // an exception may have ended the round before
   ++round_;
   for (auto& slot : slots_)
     if (slot->worker) {

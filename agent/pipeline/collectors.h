@@ -87,6 +87,7 @@ class Collectors {
   struct Slot;
   struct Making;
   [[nodiscard]] bool make(const CollectorEntry& entry, bool quiet);
+  [[nodiscard]] bool configure(const CollectorEntry& entry);
   void adopt(Making& making);
   [[nodiscard]] bool let_go(std::unique_ptr<Slot> slot);
   [[nodiscard]] bool look_for_returned();
@@ -111,6 +112,7 @@ class Collectors {
 
   // Where a configuration, a retry or a round is.
   std::vector<std::unique_ptr<Slot>> old_;
+  std::vector<const CollectorEntry*> owed_;  // for want of memory
   std::size_t next_entry_ = 0, next_slot_ = 0;
   std::int64_t round_begin_ns_ = 0, round_end_ns_ = 0, patience_ns_ = 0;
   std::int64_t wall_offset_ns_ = 0;   // from boot time to wall time, in this round

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
-#include <system_error>
+#include <exception>
 #include <utility>
 
 #include "core/log.h"
@@ -42,7 +42,7 @@ bool Crew::hire() {
     threads_.emplace_back([this] { run(); });
     ++alive_, ++spare_;
     told_ = false;
-  } catch (const std::system_error& e) {
+  } catch (const std::exception& e) {
     if (!std::exchange(told_, true))
       log::warn("no thread stands by: the next collector that hangs holds up all others", {{"err", e.what()}});
     return false;

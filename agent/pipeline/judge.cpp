@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "core/clock.h"
@@ -91,10 +92,12 @@ void Judge::judge(const Snapshot& published) {
       watch_history();
       if (!last_failure_.empty()) log::info("the rules work again");
       last_failure_.clear();
+    } catch (const std::bad_alloc&) {
+      failed("out of memory");
     } catch (const std::exception& e) {
-      failed("evaluating rules", e.what());
+      failed(fmt::format("bug, please report: exception '{}'", e.what()));
     } catch (...) {
-      failed("evaluating rules", "of unknown type");
+      failed("bug, please report: an exception of unknown type");
     }
     instruments_->rounds.Increment();
     instruments_->seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin_ns) / 1e9);
@@ -145,15 +148,21 @@ void Judge::watch_history() {
 // A crash at any point of this loses nothing and tells nothing that is new: the next run finds the alerts as they were
 // before or are now, and in the second case what to tell of it, with the same times.
 void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
-  log_transitions(transitions);
+  try {
+    log_transitions(transitions);
+  } catch (const std::bad_alloc&) {  // receivers hear of them all the same
+    log::error("out of memory for the log lines of alerts");
+  }
   const auto version = rules_->alerts_version();
   const bool changed = !transitions.empty() || version != alerts_kept_;
   if (keeper_ && !transitions.empty() && !receivers_.empty())
     keeper_->keep(rules_->alerts_to_save(transitions), published, kDiskPatience);
-  for (const auto& r : receivers_) {
-    if (!transitions.empty()) r->notify(transitions);  // all at once: the journal goes to disk once
-    r->measure();
-  }
+  for (const auto& r : receivers_) try {
+      if (!transitions.empty()) r->notify(transitions);  // all at once: the journal goes to disk once
+      r->measure();
+    } catch (const std::exception& e) {  // no memory: the other receivers hear of it
+      log::error("alerts could not be given to a receiver", {{"receiver", r->settings().name}, {"err", e.what()}});
+    }
   if (!keeper_) return;
   if (changed) keeper_->keep(rules_->alerts_to_save({}), published, 0);
   else keeper_->still(published);
@@ -182,15 +191,14 @@ void Judge::log_transitions(const std::vector<AlertTransition>& transitions) {
 }
 
 // The results of the round before stay for one more, as a collector's do; older ones would pass for news.
-void Judge::failed(std::string_view at, std::string_view what) {
+void Judge::failed(std::string what) {
   instruments_->failures.Increment();
   if (!last_failure_.empty()) {
     const MutexLock lock(mutex_);
     batch_.reset();
   }
-  auto text = fmt::format("{}: exception '{}'", at, what);
-  if (text != last_failure_) log::error("bug, please report: this round of the rules is lost", {{"err", text}});
-  last_failure_ = std::move(text);
+  if (what != last_failure_) log::error("this round of the rules is lost", {{"err", what}});
+  last_failure_ = std::move(what);
 }
 
 void Judge::add_results(Snapshot& snapshot) const {

@@ -49,7 +49,7 @@ class Judge {
   void look_for_left_behind(const StateDir& state);
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
   void log_transitions(const std::vector<AlertTransition>& transitions);
-  void failed(std::string_view at, std::string_view what);
+  void failed(std::string what);
 
   std::shared_ptr<Keeper> keeper_;
   bool restored_ = false;          // from it

@@ -2,6 +2,7 @@
 #include "agent/pipeline/keeper.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -10,7 +11,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -74,10 +74,15 @@ class Lane {
         sigset_t all;  // signals are the main thread's
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, nullptr);
-        run();
+        for (;;) try {
+            return run();
+          } catch (const std::exception& e) {  // no memory for as little as a text
+            log::error("saving was given up, it is tried again", {{"what", what_}, {"err", e.what()}});
+            poll(nullptr, 0, 1000);
+          }
       }).detach();
       ended_ = no_threads_ = false;
-    } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+    } catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
       if (!std::exchange(no_threads_, true))
         log::error(fmt::format("{}: no thread to be had, a restart would lose the newest", what_), {{"err", e.what()}});
     }

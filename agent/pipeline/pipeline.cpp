@@ -215,7 +215,7 @@ bool Pipeline::collect(std::int64_t boot_ns) {
       begin_cycle(Collectors::kPatienceNs, false);
       if (!go_on()) return false;
       done = last_begin_ns_ >= boot_ns;
-      if (!done) want(boot_ns);  // given up
+      if (!done) want(boot_ns);        // given up
       if (collectors_.owed()) wake();  // the pipeline's thread waits for the late ones
     }
   } catch (const std::exception& e) {
@@ -393,8 +393,8 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
 }
 
 void Pipeline::lead(bool taken_over) {
-  if (taken_over && !(bring_to_end(true, [] { return true; }) && judge_newest())) return;
   while (!crew_.stopping()) try {
+      if (std::exchange(taken_over, false) && !(bring_to_end(true, [] { return true; }) && judge_newest())) return;
       if (!lead_once()) return;
     } catch (const std::exception& e) {  // no memory for as little as a list of descriptors
       log::error("the pipeline goes on after an exception", {{"err", e.what()}});

@@ -11,20 +11,35 @@
 
 namespace vitald {
 
-Runner::Runner(std::string_view name, std::unique_ptr<Collector> collector, const Clock& clock, Baton& baton,
-               Away& away)
+Runner::Runner(std::string_view name, std::unique_ptr<Collector> collector, Make again, const Clock& clock,
+               Baton& baton, Away& away)
     : name_(name),
       clock_(clock),
       baton_(baton),
       away_(away),
       collector_(std::move(collector)),
+      make_again_(std::move(again)),
       writer_(name_),
       trouble_(name_) {}
 
-void Runner::call(Collector& collector, BatchWriter& writer, Outcome& outcome) noexcept {
+Result<> Runner::collect() {
+  if (!collector_) {
+    auto made = make_again_();
+    if (!made) return fail(std::move(made.error()));
+    collector_ = std::move(*made);
+  }
+  std::unique_ptr<Collector> spoiled = std::move(collector_);  // until it comes back as it should
+  auto result = spoiled->collect(writer_);
+  collector_ = std::move(spoiled);
+  return result;
+}
+
+void Runner::call(Outcome& outcome) noexcept {
+  outcome.broken = true;
   try {
     try {
-      outcome.result = collector.collect(writer);
+      outcome.result = collect();
+      outcome.broken = false;
     } catch (const std::bad_alloc&) {
       throw;
     } catch (const std::exception& e) {
@@ -54,7 +69,7 @@ std::optional<std::int64_t> Runner::run(const Begin& begin) {
   Outcome outcome{{}, false, begin_ns, 0, 0};
   cost_.begin(begin.measure);
   const auto ticket = baton_.enter(begin_ns, kOverdueNs);
-  call(*collector_, writer_, outcome);
+  call(outcome);
   outcome.end_ns = clock_.boot_ns();
   if (!baton_.leave(ticket)) {
     outcome_ = std::move(outcome);
@@ -71,7 +86,7 @@ std::int64_t Runner::run_to_end(const Begin& begin) {
   writer_.begin(begin.boot_ns, begin.boot_ns + begin.wall_offset_ns);
   Outcome outcome{{}, false, begin.boot_ns, 0, 0};
   cost_.begin(begin.measure);
-  call(*collector_, writer_, outcome);
+  call(outcome);
   outcome.end_ns = clock_.boot_ns();
   settle(outcome, cost_.end(static_cast<double>(outcome.end_ns - begin.boot_ns)));
   return outcome.end_ns;
@@ -99,7 +114,7 @@ void Runner::aside(const Begin& begin) {
       pthread_setname_np(pthread_self(), "collector");
       auto& away = away_;
       const auto cpu_ns = SystemClock::read(CLOCK_THREAD_CPUTIME_ID);
-      call(*collector_, writer_, outcome_);
+      call(outcome_);
       outcome_.cpu_ns = static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - cpu_ns);
       outcome_.end_ns = clock_.boot_ns();
       back_.store(true, std::memory_order_release);  // from here on this may be gone
@@ -153,6 +168,10 @@ void Runner::settle(const Outcome& outcome, double cpu_ns) {
     retry_ns_ = outcome.begin_ns + kRetryNs;
   }
   try {
+    if (outcome.broken) {  // also in the midst of a series
+      writer_ = BatchWriter(name_);
+      writer_.begin(outcome.begin_ns);
+    }
     batch_ = writer_.finish(outcome.result, outcome.end_ns - outcome.begin_ns, static_cast<std::int64_t>(cpu_ns));
   } catch (const std::bad_alloc&) {
     writer_ = BatchWriter(name_);
@@ -180,7 +199,7 @@ double Runner::age_s(std::int64_t now_ns) const {
 }
 
 std::string Runner::status() {
-  if (!away_now_) status_ = collector_->status();
+  if (!away_now_ && collector_) status_ = collector_->status();
   return status_;
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,7 +33,10 @@ class Runner {
   // How often something that this machine did not have is looked for again.
   static constexpr std::int64_t kRetryNs = 60'000'000'000;
 
-  Runner(std::string_view name, std::unique_ptr<Collector> collector, const Clock& clock, Baton& baton, Away& away);
+  // `again` makes another one like the collector: nobody knows what one that an exception has left had taken for done.
+  using Make = std::function<Result<std::unique_ptr<Collector>>()>;
+  Runner(std::string_view name, std::unique_ptr<Collector> collector, Make again, const Clock& clock, Baton& baton,
+         Away& away);
 
   // When a run begins; from boot time to wall time; see Cost.
   struct Begin {
@@ -65,9 +69,11 @@ class Runner {
     Result<> result;
     bool bug = false;
     std::int64_t begin_ns = 0, end_ns = 0;
-    double cpu_ns = 0;  // of one that was away
+    double cpu_ns = 0;    // of one that was away
+    bool broken = false;  // by an exception
   };
-  static void call(Collector& collector, BatchWriter& writer, Outcome& outcome) noexcept;
+  void call(Outcome& outcome) noexcept;
+  Result<> collect();
   std::optional<std::int64_t> run_absent(const Begin& begin);
   void aside(const Begin& begin);
   bool take_back();
@@ -77,7 +83,8 @@ class Runner {
   const Clock& clock_;
   Baton& baton_;
   Away& away_;
-  std::unique_ptr<Collector> collector_;
+  std::unique_ptr<Collector> collector_;  // null: it is to be made again
+  const Make make_again_;
   BatchWriter writer_;
   Trouble trouble_;
   Cost cost_;

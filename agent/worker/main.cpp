@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <new>
 #include <string>
 
 #include "agent/worker/client.h"
@@ -54,15 +55,25 @@ int worker_main(Collector& collector, const std::string& name) {
       const auto start = SystemClock::read(CLOCK_BOOTTIME);
       writer.begin(start, SystemClock::read(CLOCK_REALTIME));
       Result<> outcome;
+      bool spoiled = false;
       try {
         outcome = collector.collect(writer);
+      } catch (const std::bad_alloc&) {
+        outcome = fail(Errc::io, "out of memory");
+        spoiled = true;
       } catch (const std::exception& e) {
-        outcome = fail(Errc::io, std::string("exception: ") + e.what());
+        outcome = fail(Errc::io, std::string("bug, please report: exception: ") + e.what());
+        spoiled = true;
+      }
+      if (spoiled) {  // also in the midst of a series
+        writer = BatchWriter(name);
+        writer.begin(start, SystemClock::read(CLOCK_REALTIME));
       }
       const auto cpu = SystemClock::read(CLOCK_PROCESS_CPUTIME_ID);
       const auto batch = writer.finish(outcome, SystemClock::read(CLOCK_BOOTTIME) - start, cpu - cpu_before);
       cpu_before = cpu;
       if (!write_all(answers.write(*sequence, *batch))) return 0;
+      if (spoiled) return 1;  // nobody knows what the collector had taken for done: the agent starts a new one
     }
     if (malformed) {
       log::error("worker: standard input: a request that is none", {{"collector", name}});

@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "core/os/descriptors.h"
+#include "core/os/per_thread.h"
 
 namespace vitald {
 namespace {
@@ -33,8 +34,8 @@ struct Scratch {
   }
 };
 Scratch& scratch() {
-  thread_local Scratch s;
-  return s;
+  static const PerThread<Scratch> all;
+  return all.mine();
 }
 
 constexpr std::size_t kSysctlBytes = 256;

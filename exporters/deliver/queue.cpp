@@ -11,8 +11,8 @@
 #include <chrono>
 #include <deque>
 #include <exception>
+#include <new>
 #include <optional>
-#include <system_error>
 #include <thread>
 
 #include "core/instruments.h"
@@ -243,6 +243,8 @@ struct Queue::Impl {
   Result<Sent> attempt(const std::vector<Item>& batch) {
     try {
       return destination->send(batch, {clock.boot_ns() + settings.attempt_ns, stop_fd.get()});
+    } catch (const std::bad_alloc&) {
+      return fail(Errc::io, "out of memory");
     } catch (const std::exception& e) {
       return fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
     }
@@ -505,7 +507,7 @@ struct Queue::Impl {
         try {
           (*self.*loop)();
         } catch (const std::exception& e) {  // no memory, most likely
-          log::error("bug, please report: a thread that delivers ended",
+          log::error("delivery: a thread ended, another one is started with the next item",
                      {{"destination", self->settings.name}, {"err", e.what()}});
         }
         const MutexLock lock(self->mutex);
@@ -518,7 +520,7 @@ struct Queue::Impl {
         self->wrote.notify_all();
       }).detach();
       return true;
-    } catch (const std::system_error& e) {  // TasksMax=, ulimit -u
+    } catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
       cannot_start(e.what());
       return false;
     }
@@ -660,13 +662,17 @@ std::vector<Item> Queue::end() {
 }
 
 Queue::~Queue() {
-  const auto rest = end();
   auto& q = *impl_;
-  if (!rest.empty()) {
-    q.lost.counter.Increment(static_cast<double>(rest.size()));
-    log::warn(q.has_writer ? "delivery: what waits is lost: the disk does not take it"
-                           : "delivery: what waits is lost; --state.directory would keep it",
-              {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
+  try {
+    const auto rest = end();
+    if (!rest.empty()) {
+      q.lost.counter.Increment(static_cast<double>(rest.size()));
+      log::warn(q.has_writer ? "delivery: what waits is lost: the disk does not take it"
+                             : "delivery: what waits is lost; --state.directory would keep it",
+                {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
+    }
+  } catch (const std::bad_alloc&) {
+    log::error("delivery: out of memory for what waits, it is lost", {{"destination", q.settings.name}});
   }
   const MutexLock lock(q.mutex);
   q.queued.Set(0);

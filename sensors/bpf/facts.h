@@ -10,11 +10,12 @@
 #include <vector>
 
 #include "core/host.h"
+#include "core/result.h"
 
 namespace vitald {
 
-// Parsing the BTF takes 25 ms and 13 MB, so it is done once for all and given back. Tests change it before the first
-// collector is made, so that every rung of the ladder is tried on every kernel; afterwards nobody does.
+// Reading the BTF takes some milliseconds, so it is done once for all. Tests change it before the first collector is
+// made, so that every rung of the ladder is tried on every kernel; afterwards nobody does.
 struct KernelFacts {
   explicit KernelFacts(const Host& host);
 
@@ -25,12 +26,21 @@ struct KernelFacts {
   bool tp_btf = true;                  // false makes every object start at the second rung of the ladder
 
   [[nodiscard]] bool has(std::string_view tracepoint) const { return arguments(tracepoint) >= 0; }
-  [[nodiscard]] int arguments(std::string_view tracepoint) const;  // without the leading void *; -1: not there
+  [[nodiscard]] int arguments(std::string_view tracepoint) const;         // without the leading void *; -1: not there
+  [[nodiscard]] std::uint32_t btf_id(std::string_view tracepoint) const;  // what tp_btf is attached to; 0: not there
   void forget(std::string_view tracepoint);
 
  private:
-  // All that the kernel has, by a hash of the name: some 1500.
-  std::vector<std::pair<std::uint64_t, int>> tracepoints_;
+  struct Tracepoint {
+    std::uint64_t hash = 0;  // of the name
+    std::uint32_t id = 0;    // of its type
+    int arguments = 0;
+  };
+  Result<> read_kernel();
+  [[nodiscard]] const Tracepoint* find(std::string_view tracepoint) const;
+
+  // All that the kernel has: some 1500.
+  std::vector<Tracepoint> tracepoints_;
 };
 
 }  // namespace vitald

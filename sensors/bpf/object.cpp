@@ -2,7 +2,7 @@
 #include "sensors/bpf/object.h"
 
 #include <linux/capability.h>
-#include <malloc.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,13 +14,14 @@
 
 #include "core/log.h"
 #include "core/text/scan.h"
+#include "sensors/bpf/kernel_btf.h"
 
 namespace vitald {
 namespace {
 
 // The last complaint of libbpf on this thread, for the reason text. libbpf writes whole lines; a verifier log
 // comes as one call of many lines, its end says what was wrong.
-thread_local std::string complaint;
+thread_local std::array<char, 300> complaint{};  // ended by a NUL
 
 int print(libbpf_print_level level, const char* format, va_list args) {
   if (level == LIBBPF_DEBUG) return 0;
@@ -33,8 +34,20 @@ int print(libbpf_print_level level, const char* format, va_list args) {
   const auto text =
       trim(std::string_view(line.data(), std::min<std::size_t>(static_cast<std::size_t>(n), line.size() - 1)));
   log::debug(text, {{"from", "libbpf"}});
-  if (level == LIBBPF_WARN) complaint = text.substr(0, 300);
+  if (level == LIBBPF_WARN) complaint[text.copy(complaint.data(), complaint.size() - 1)] = '\0';
   return n;
+}
+
+thread_local const KernelFacts* loading_with = nullptr;
+
+int name_tracepoint(bpf_program* program, bpf_prog_load_opts* options, long) {
+  std::string_view name = bpf_program__section_name(program);
+  take_until(name, '/');
+  const auto id = loading_with ? loading_with->btf_id(name) : 0;
+  if (id == 0) return -ENOENT;
+  options->expected_attach_type = BPF_TRACE_RAW_TP;
+  options->attach_btf_id = id;
+  return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING);
 }
 
 bool has_capability(unsigned capability) {
@@ -55,6 +68,11 @@ std::string program_name(const char* program, HookForm form) {
 void set_up_libbpf() {
   static const bool once = [] {
     libbpf_set_print(print);
+    // libbpf would parse all of the kernel's types to find one tracepoint's. So it takes a tp_btf program for a plain
+    // one, until the moment it is loaded.
+    LIBBPF_OPTS(libbpf_prog_handler_opts, handler);
+    handler.prog_prepare_load_fn = name_tracepoint;
+    libbpf_register_prog_handler("tp_btf+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, &handler);
     // Before 5.11 maps are charged to RLIMIT_MEMLOCK; libbpf asks for infinity itself, without
     // CAP_SYS_RESOURCE only the hard limit is to be had.
     rlimit limit{};
@@ -105,14 +123,14 @@ void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<con
   bpf_object__for_each_program(program, object) {
     bpf_program__set_autoload(program, std::ranges::find(wanted, bpf_program__name(program)) != wanted.end());
   }
-  complaint.clear();
+  complaint[0] = '\0';
 }
 
 Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form) {
   const auto name = program_name(program, form);
   auto* found = bpf_object__find_program_by_name(object, name.c_str());
   if (!found) return fail(Errc::absent, fmt::format("probe {}: no program {}", signal, name));
-  LinkPtr link(bpf_program__attach(found));
+  LinkPtr link(form == HookForm::tp_btf ? bpf_program__attach_trace(found) : bpf_program__attach(found));
   if (!link) return fail(from_errno(fmt::format("probe {}: attach {}", signal, name), errno));
   return link;
 }
@@ -134,14 +152,34 @@ Error load_error(std::string_view signal, int err) {
                       signal, limit.rlim_cur)};
   }
   auto e = from_errno(fmt::format("probe {}: load", signal), err);
-  if (!complaint.empty()) e.text += fmt::format(" [{}]", complaint);
+  if (complaint[0] != '\0') e.text += fmt::format(" [{}]", complaint.data());
   return e;
 }
 
-void give_back_memory() {
-  // libbpf has parsed the kernel's types for the relocations: 13 MB that glibc would keep.
-  malloc_trim(0);
+TypesFile::TypesFile(Fd fd, std::string_view signal)
+    : fd_(std::move(fd)), signal_(signal), path_(fmt::format("/proc/self/fd/{}", fd_.get())) {}
+
+Result<TypesFile> TypesFile::make(std::string_view signal) {
+  Fd fd(memfd_create("kernel types", MFD_CLOEXEC));
+  if (!fd) return fail(from_errno(fmt::format("probe {}: memfd_create", signal), errno));
+  return TypesFile(std::move(fd), signal);
 }
+
+Result<> TypesFile::fill(const bpf_object* object) const {
+  auto kernel = KernelBtf::open();
+  if (!kernel) return fail(kernel.error());
+  const auto types = types_for(bpf_object__btf(object), *kernel);
+  if (!types) return fail(types.error());
+  for (std::string_view rest = *types; !rest.empty();) {
+    const auto n = ::write(fd_.get(), rest.data(), rest.size());
+    if (n < 0) return fail(from_errno(fmt::format("probe {}: types in memory", signal_), errno));
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Loading::Loading(const KernelFacts& facts) { loading_with = &facts; }
+Loading::~Loading() { loading_with = nullptr; }
 
 }  // namespace bpf_detail
 

@@ -66,7 +66,29 @@ Result<> check(const KernelFacts& facts, const Signal& signal);
 void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form);
 Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form);
 Error load_error(std::string_view signal, int err);
-void give_back_memory();
+
+// The kernel's types for the relocations of one object, in memory. The object is opened with the file's path, then
+// tells what it asks for, and reads it when it is loaded.
+class TypesFile {
+ public:
+  static Result<TypesFile> make(std::string_view signal);
+  [[nodiscard]] const char* path() const { return path_.c_str(); }
+  Result<> fill(const bpf_object* object) const;
+
+ private:
+  TypesFile(Fd fd, std::string_view signal);
+  Fd fd_;
+  std::string signal_, path_;
+};
+
+// While one lives, objects that this thread loads find the kernel's tracepoints by these facts.
+class Loading {
+ public:
+  explicit Loading(const KernelFacts& facts);
+  ~Loading();
+  Loading(const Loading&) = delete;
+  Loading& operator=(const Loading&) = delete;
+};
 }  // namespace bpf_detail
 
 template <class Skel>
@@ -84,15 +106,20 @@ class BpfObject {
     for (const auto form : {HookForm::tp_btf, HookForm::raw_tp}) {
       if (form == HookForm::tp_btf && !facts.tp_btf) continue;
       BpfObject o(facts, form);
-      o.skel_.reset(Skel::open(nullptr));
+      auto types = bpf_detail::TypesFile::make(first.name);
+      if (!types) return fail(types.error());
+      LIBBPF_OPTS(bpf_object_open_opts, open_options);
+      open_options.btf_custom_path = types->path();
+      o.skel_.reset(Skel::open(&open_options));
       if (!o.skel_) return fail(from_errno(fmt::format("probe {}: open", first.name), errno));
       for (const auto& signal : signals) o.wanted_ |= signal.bit;
       o.skel_->rodata->wanted = o.wanted_;
       o.skel_->data->enabled = 0;
       if (auto ok = configure(*o.skel_); !ok) return fail(ok.error());
       bpf_detail::choose_programs(facts, o.skel_->obj, signals, form);
+      if (auto ok = types->fill(o.skel_->obj); !ok) return fail(ok.error());
+      const bpf_detail::Loading loading(facts);
       const int err = Skel::load(o.skel_.get());
-      bpf_detail::give_back_memory();
       if (err) {
         if (!why) why = bpf_detail::load_error(first.name, -err);
         if (why->kind == Errc::denied) break;

@@ -89,7 +89,8 @@ static_assert(std::ranges::is_sorted(kLocalTypes));
 constexpr std::int64_t kWaitNs = 100'000'000;
 // The oldest that a table may be of which the kernel announced no change.
 constexpr std::int64_t kTableAgeNs = 5'000'000'000;
-constexpr std::string_view kTimeout = "mountpoint timeout", kHidden = "another file system is mounted there";
+constexpr std::string_view kTimeout = "mountpoint timeout", kHidden = "another file system is mounted there",
+                           kNoMemory = "out of memory";
 
 struct Usage {
   double size = 0, free = 0, avail = 0, files = 0, files_free = 0;
@@ -389,6 +390,7 @@ class Filesystem final : public Collector {
   static void settle(Mount& m) {
     if (!m.call || !m.call->done()) return;
     m.usage = m.remote->usage;
+    if (m.call->failed()) m.usage->error = kNoMemory;
     m.call.reset();
   }
 

@@ -7,8 +7,10 @@
 #include <climits>
 #include <csignal>
 #include <deque>
+#include <exception>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/mutex.h"
 
 namespace vitald {
@@ -86,7 +88,12 @@ void HelperPool::Shared::run(const std::shared_ptr<Shared>& self) {
     Job job = std::move(self->queue.front());
     self->queue.pop_front();
     lock.unlock();
-    job.work();
+    try {
+      job.work();
+    } catch (const std::exception& e) {
+      job.call->failed_ = true;
+      log::error("a helper gave up a call", {{"err", e.what()}});
+    }
     job.work = nullptr;
     job.call->done_.store(true, std::memory_order_release);
     lock.lock();

@@ -19,9 +19,12 @@ class HelperPool {
    public:
     // After this is true, everything the call wrote may be read.
     [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
+    // Then: whether an exception ended it.
+    [[nodiscard]] bool failed() const { return failed_; }
 
    private:
     friend class HelperPool;
+    bool failed_ = false;
     std::atomic<bool> done_{false};
   };
   using CallPtr = std::shared_ptr<Call>;

@@ -17,6 +17,7 @@
 
 #include "core/mutex.h"
 #include "core/os/descriptors.h"
+#include "core/os/per_thread.h"
 
 namespace vitald {
 namespace {
@@ -136,7 +137,8 @@ Result<bool> KernelDir::refresh() {
 }
 
 Result<bool> KernelDir::list() {
-  thread_local std::string now;
+  static const PerThread<std::string> scratch;
+  auto& now = scratch.mine();
   for (;;) {
     const bool kept = static_cast<bool>(fd_);
     if (!kept) fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -57,12 +57,11 @@ Result<> Netlink::request(std::uint16_t type, std::uint16_t flags, std::string_v
   if (!fd_)
     if (auto opened = open(); !opened) return opened;
   interrupted_ = false;
-  thread_local std::string message;
   const nlmsghdr header{static_cast<std::uint32_t>(NLMSG_HDRLEN + body.size()), type,
                         static_cast<std::uint16_t>(NLM_F_REQUEST | flags), ++sequence_, 0};
-  message.assign(reinterpret_cast<const char*>(&header), sizeof header);
-  message.append(body);
-  if (::send(fd_.get(), message.data(), message.size(), 0) < 0) {
+  message_.assign(reinterpret_cast<const char*>(&header), sizeof header);
+  message_.append(body);
+  if (::send(fd_.get(), message_.data(), message_.size(), 0) < 0) {
     const int err = errno;
     fd_.reset();
     return fail(from_errno("netlink request", err));

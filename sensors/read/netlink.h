@@ -66,6 +66,7 @@ class Netlink {
   Result<> receive(std::uint32_t sequence, const Each& each);
   int protocol_;
   Fd fd_;
+  std::string message_;
   std::uint32_t sequence_ = 0;
   bool interrupted_ = false;
 };

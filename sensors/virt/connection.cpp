@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <exception>
+#include <new>
 #include <random>
 #include <utility>
 #include <vector>
@@ -93,10 +95,13 @@ void Connection::loop() {
     const Handle handle(lib_.virConnectOpenReadOnly(uri_.c_str()), [&lib = lib_](virConnectPtr c) {
       if (c) lib.virConnectClose(c);
     });
-    if (handle) {
-      pause_ms = kMinPause;
-      serve(handle);
-    } else {
+    if (handle) try {
+        pause_ms = kMinPause;
+        serve(handle);
+      } catch (const std::exception& e) {
+        lost(e.what());
+      }
+    else {
       auto why = last_error(lib_);
       const MutexLock lock(mutex_);
       opening_ = false;
@@ -167,7 +172,10 @@ void Connection::changed(virDomainPtr domain) {
   char uuid[VIR_UUID_STRING_BUFLEN];
   if (lib_.virDomainGetUUIDString(domain, uuid) != 0) return;
   const MutexLock lock(mutex_);
-  changed_.emplace(uuid);
+  try {
+    changed_.emplace(uuid);
+  } catch (const std::bad_alloc&) {  // libvirt's frames are above: the slow sweep finds it
+  }
 }
 
 void Connection::on_close(virConnectPtr, int reason, void* self) {
