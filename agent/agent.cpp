@@ -293,7 +293,8 @@ class Daemon {
                             config_.options.list("rules.file"),
                             config_.hooks,
                             descriptors_are_short(),
-                            state_.text};
+                            state_.text,
+                            view_rows(host_)};
     log::say(report(input));
   }
 

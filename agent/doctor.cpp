@@ -5,7 +5,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <ostream>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -100,17 +100,25 @@ void hardware(Findings& f, const Host& host) {
           fmt::format("{} is for root only: CAP_DAC_READ_SEARCH, or chmod a+r by a udev rule", zone));
 }
 
-void guests(Findings& f) {
-  if (!exists("/dev/kvm")) f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
+void view(Findings& f, const Host& host) {
+  for (const auto& row : view_rows(host))
+    f.say(row.seen ? Mark::good : Mark::bad, fmt::format("host {}", row.of), row.text);
+}
+
+void guests(Findings& f, const Host& host) {
+  const auto& root = host.roots().root;
+  if (!exists(path_below_root(root, "/dev/kvm")))
+    f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
   else f.say(Mark::good, "KVM", "/dev/kvm");
-  static constexpr std::array kSockets = {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"};
-  for (const auto* socket : kSockets) {
+  for (const auto* name : {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"}) {
+    const auto socket = path_below_root(root, name);
     if (!exists(socket)) continue;
-    const bool may = access(socket, R_OK | W_OK) == 0;
+    const bool may = access(socket.c_str(), R_OK | W_OK) == 0;
     return f.say(may ? Mark::good : Mark::bad, "libvirt",
                  may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
   }
-  f.say(Mark::note, "libvirt", "no socket below /run/libvirt: no libvirtd here");
+  f.say(Mark::note, "libvirt",
+        fmt::format("no socket below {}: no libvirtd here", path_below_root(root, "/run/libvirt")));
 }
 
 }  // namespace
@@ -118,10 +126,11 @@ void guests(Findings& f) {
 std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state) {
   Findings f;
   std::string out = fmt::format("vitald {}\nThis machine\n", VITALD_VERSION);
+  view(f, host);
   privileges(f);
   kernel(f, host);
   hardware(f, host);
-  guests(f);
+  guests(f, host);
   f.say(state.good ? Mark::good : Mark::bad, "state", state.text);
   out += f.take();
   for (const bool probes : {false, true}) {
