@@ -4,7 +4,6 @@
 #include <linux/capability.h>
 #include <malloc.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <cstdio>
 
 #include "core/log.h"
+#include "core/os/privileges.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -35,13 +35,6 @@ int print(libbpf_print_level level, const char* format, va_list args) {
   log::debug(text, {{"from", "libbpf"}});
   if (level == LIBBPF_WARN) complaint = text.substr(0, 300);
   return n;
-}
-
-bool has_capability(unsigned capability) {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  if (syscall(SYS_capget, &header, data) != 0) return false;
-  return (data[capability / 32].effective >> (capability % 32)) & 1u;
 }
 
 bool may_trace() { return has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)); }

@@ -417,7 +417,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   // libsensors reads /sys, whatever --path.sysfs says: in a container that is another mount of the same kernel's.
   struct statfs ours {};
   if (!host.view().kernel || statfs("/sys", &ours) != 0 || ours.f_type != SYSFS_MAGIC)
-    return fail(Errc::absent, "libsensors reads /sys and nothing else, and that is another tree here");
+    return fail(Errc::absent, "libsensors reads /sys and nothing else");
   const auto path = host.sysfs("class/hwmon");
   const auto entries = list_directory(path);
   if (!entries) return absent_when_gone(entries.error());

@@ -61,7 +61,7 @@ std::string address_of(const std::string& path) {
 
 Bus Bus::system(const Host& host, const char* service) {
   const auto& root = host.roots().root;
-  if (root == "/" || std::getenv("DBUS_SYSTEM_BUS_ADDRESS")) return {service, "", true};
+  if (root == "/") return {service, "", true};
   return {service, address_of(path_below_root(root, "/run/dbus/system_bus_socket")), true};
 }
 
@@ -76,14 +76,15 @@ Result<> Bus::begin() {
   if (!loaded) return fail(loaded.error());
   lib_ = *loaded;
   sd_bus* opened = nullptr;
-  int r = address_.empty() ? lib_->sd_bus_open_system(&opened) : lib_->sd_bus_new(&opened);
+  const bool told = address_.empty() || (is_bus_ && std::getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+  int r = told ? lib_->sd_bus_open_system(&opened) : lib_->sd_bus_new(&opened);
   const std::shared_ptr<sd_bus> bus(opened, [lib = lib_](sd_bus* b) { lib->sd_bus_close_unref(b); });
-  if (!address_.empty()) {
+  if (!told) {
     if (r >= 0) r = lib_->sd_bus_set_address(opened, address_.c_str());
     if (r >= 0 && is_bus_) r = lib_->sd_bus_set_bus_client(opened, 1);
     if (r >= 0) r = lib_->sd_bus_start(opened);
   }
-  if (r < 0) return fail(from_errno(address_.empty() ? "the system bus" : address_, -r));
+  if (r < 0) return fail(from_errno(told ? "the system bus" : address_, -r));
   bus_ = bus;
   return {};
 }

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import VITALD, need, parse, skip  # noqa: E402
+from harness import VITALD, free_port, metrics, need, parse, running, skip, which  # noqa: E402
 
 need("unshare", "setpriv", "chroot", "strace")
 if os.geteuid() != 0:
@@ -164,7 +164,67 @@ doctor = own(rights, "doctor").stdout
 for line in ("ok    host kernel", "FIX   host network", "ok    host processes", "ok    host mounts"):
     expect(line in doctor, f"doctor, own network: no line '{line}' in\n{doctor[:900]}")
 
-# 3. Nothing of the host mounted: only what the kernel shows everybody, and it says so.
+# 3. As the image has it: the file's capabilities are permitted, not effective. Kubernetes drops what is not added from the
+# bounding set, and sets no_new_privs unless allowPrivilegeEscalation is true.
+BOUNDED = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+
+
+def status_of(rights, *prefix):
+    """The capability lines of a running `vitald` and of its workers: [(name, permitted, effective, ambient, bounding)]."""
+    with tempfile.TemporaryDirectory(prefix="vitald-daemonset-") as folder:
+        os.chmod(folder, 0o755)
+        program = f"{folder}/vitald"
+        subprocess.run(["cp", VITALD, program], check=True)
+        done = subprocess.run(["setcap", "cap_bpf,cap_perfmon,cap_dac_read_search=p", program], capture_output=True)
+        if done.returncode != 0:
+            return print(f"SKIPPED: file capabilities cannot be set here: {done.stderr.decode().strip()}")
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        with running([*rights, program, f"--web.listen-address=127.0.0.1:{port}", *COMMON, "--collector.ntp"], url + "/-/ready") as process:
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            # Workers may be started by any thread.
+            children += [p.name for p in pathlib.Path("/proc").glob("[0-9]*") if parent_of(p) == process.pid]
+            rows = [capabilities_of(process.pid), *(capabilities_of(c) for c in sorted(set(children)))]
+            _, samples_ = metrics(url)
+        return rows, samples_
+
+
+def parent_of(folder):
+    try:
+        return int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def capabilities_of(pid):
+    words = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return {name: int(words[f"Cap{name}"], 16) for name in ("Prm", "Eff", "Amb", "Bnd")} | {"nnp": words["NoNewPrivs"]}
+
+
+THREE = 1 << 39 | 1 << 38 | 1 << 2
+if which("setcap"):
+    # setpriv keeps its permitted set until the exec, as runc does; a program between loses it.
+    between = ["setpriv", "--no-new-privs"]
+    for what, bounding, extra, expected in (
+            ("added, may escalate", CAPABILITIES, ["env"], THREE),
+            ("added, no_new_privs, permitted before", CAPABILITIES, ["--no-new-privs"], THREE),
+            ("added, no_new_privs, not permitted before", CAPABILITIES, between, 0),
+            ("none, no_new_privs", "-all", between, 0),
+            ("none, may escalate", "-all", ["env"], 0)):
+        found = status_of([*BOUNDED, f"--bounding-set={bounding}", *extra])
+        if not found:
+            break
+        (agent, *workers), here = found
+        expect(agent["Eff"] == agent["Prm"] == expected and agent["Amb"] == 0, f"{what}: vitald has {agent}")
+        expect(workers and all(w["Prm"] == 0 and w["nnp"] == "1" for w in workers), f"{what}: workers have {workers}")
+        up = set(probes(here).values())
+        expect(up == ({1} if expected else {0}), f"{what}: probes {probes(here)}")
+        expect(("process_open_fds", ()) in here, f"{what}: /proc/self/fd cannot be read")
+        print(f"{what}: effective {agent['Eff']:#x}, {len(workers)} workers with none, probes up {up}")
+else:
+    print("SKIPPED: setcap (libcap2-bin) is not installed: capabilities of the program's file were not tried")
+
+# 4. Nothing of the host mounted: only what the kernel shows everybody, and it says so.
 plain = run("unshare", "--mount", "--pid", "--fork", "sh", "-c", "mount -t proc proc /proc && exec \"$@\"", "sh", VITALD,
             "--once", *COMMON)
 expect(view(samples(plain, "own PIDs")) == SEEN | {"processes": 0}, f"own PIDs: {view(parse(plain.stdout)[1])}")
