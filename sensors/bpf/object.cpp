@@ -2,7 +2,9 @@
 #include "sensors/bpf/object.h"
 
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -38,6 +40,17 @@ int print(libbpf_print_level level, const char* format, va_list args) {
 }
 
 bool may_trace() { return has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)); }
+
+bool filtered() { return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER; }
+
+// The default profiles of container runtimes allow bpf(2) with CAP_BPF since 2022 (containerd 1.6.9, Docker 23), with
+// CAP_SYS_ADMIN alone before.
+Error filter_error(std::string_view signal, int err) {
+  return {Errc::denied, err,
+          fmt::format("probe {}: the kernel refused to load it ({}) below a seccomp filter: it must allow bpf and "
+                      "perf_event_open (a pod's seccompProfile, a unit's SystemCallFilter=)",
+                      signal, err == ENOSYS ? "ENOSYS" : "EPERM")};
+}
 
 std::string program_name(const char* program, HookForm form) {
   return form == HookForm::tp_btf ? program : fmt::format("{}_raw", program);
@@ -117,6 +130,7 @@ Error load_error(std::string_view signal, int err) {
               fmt::format("probe {}: the kernel refused to load it (EPERM): CAP_BPF and CAP_PERFMON are needed "
                           "(CAP_SYS_ADMIN before Linux 5.8). Grant both, or turn it off with --no-probe.{}",
                           signal, signal)};
+    if (filtered()) return filter_error(signal, err);
     rlimit limit{};
     getrlimit(RLIMIT_MEMLOCK, &limit);
     if (err == EPERM && limit.rlim_cur != RLIM_INFINITY)
@@ -126,6 +140,7 @@ Error load_error(std::string_view signal, int err) {
                       "kernels before 5.11 count them. Set LimitMEMLOCK=infinity, or lower --owner.limit",
                       signal, limit.rlim_cur)};
   }
+  if (err == ENOSYS && filtered()) return filter_error(signal, err);
   auto e = from_errno(fmt::format("probe {}: load", signal), err);
   if (!complaint.empty()) e.text += fmt::format(" [{}]", complaint);
   return e;
