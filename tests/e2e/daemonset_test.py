@@ -164,6 +164,15 @@ doctor = own(rights, "doctor").stdout
 for line in ("ok    host kernel", "FIX   host network", "ok    host processes", "ok    host mounts"):
     expect(line in doctor, f"doctor, own network: no line '{line}' in\n{doctor[:900]}")
 
+# What is missing is named with the lines that grant it, in the unit and in the DaemonSet.
+doctor = Container()(RIGHTS["nobody"], "doctor").stdout
+for capability in ("BPF", "PERFMON", "DAC_READ_SEARCH"):
+    (line,) = [row for row in doctor.splitlines() if f"CAP_{capability} " in row and row.startswith("  FIX ")] or [""]
+    expect(f"AmbientCapabilities=CAP_{capability};" in line and f"capabilities: {{add: [{capability}]}}" in line,
+           f"doctor, nobody: no line for {capability} in\n{doctor[:1500]}")
+doctor = Container()(RIGHTS["nobody with capabilities"], "doctor").stdout
+expect("FIX   CAP_" not in doctor and "ok    CAP_BPF" in doctor, f"doctor, with capabilities:\n{doctor[:1500]}")
+
 # 3. As the image has it: the file's capabilities are permitted, not effective. Kubernetes drops what is not added from the
 # bounding set, and sets no_new_privs unless allowPrivilegeEscalation is true.
 BOUNDED = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
