@@ -294,7 +294,8 @@ class Daemon {
                             config_.options.list("rules.file"),
                             {config_.receivers.begin(), config_.receivers.end()},
                             descriptors_are_short(),
-                            state_.text};
+                            state_.text,
+                            view_rows(host_)};
     log::say(report(input));
   }
 

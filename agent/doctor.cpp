@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <ostream>
 #include <utility>
@@ -16,6 +16,8 @@
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/kernel_file.h"
+#include "core/os/privileges.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -38,31 +40,33 @@ class Findings {
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 bool readable(const std::string& path) { return access(path.c_str(), R_OK) == 0; }
 
-// "CapEff:	000001ffffffffff"
-std::uint64_t effective_capabilities() {
+// "Seccomp:\t2"
+void seccomp(Findings& f) {
   const auto status = read_kernel_file("/proc/self/status");
-  if (!status) return 0;
+  if (!status) return;
   for (std::string_view rest = *status; !rest.empty();) {
     auto line = take_line(rest);
-    if (take_prefix(line, "CapEff:")) return parse_int<std::uint64_t>(trim(line), 16).value_or(0);
+    if (take_prefix(line, "Seccomp:") && trim(line) != "0")
+      f.say(Mark::note, "seccomp",
+            "a filter is in force; a probe that is refused in spite of its capabilities needs "
+            "bpf and perf_event_open in it");
   }
-  return 0;
 }
 
 void privileges(Findings& f) {
-  struct Capability {
-    int bit;
-    std::string_view name, use;
-  };
-  static constexpr Capability kWanted[] = {{39, "CAP_BPF", "loading probes"},
-                                           {38, "CAP_PERFMON", "attaching probes"},
-                                           {2, "CAP_DAC_READ_SEARCH", "RAPL energy (root only since CVE-2020-8694)"}};
-  const auto have = effective_capabilities();
-  for (const auto& c : kWanted) {
-    const bool yes = have >> c.bit & 1 || (c.bit >= 38 && have >> 21 & 1);  // CAP_SYS_ADMIN stands in for both
-    f.say(yes ? Mark::good : Mark::bad, c.name,
-          yes ? "" : fmt::format("missing, for {}: run as root, or AmbientCapabilities={} in the unit", c.use, c.name));
+  for (const auto& p : vitald::privileges()) {
+    // CAP_SYS_ADMIN stands in for both before Linux 5.8.
+    const bool yes = has_capability(p.capability) || (p.capability >= CAP_PERFMON && has_capability(CAP_SYS_ADMIN));
+    if (yes) {
+      f.say(Mark::good, p.name, p.used);
+    } else if (p.wanted) {
+      f.say(Mark::bad, p.name,
+            fmt::format("missing, for {}. In the unit: AmbientCapabilities={}; in a DaemonSet, with our image: "
+                        "securityContext: {{allowPrivilegeEscalation: true, capabilities: {{add: [{}]}}}}",
+                        p.used, p.name, p.name.substr(4)));
+    }
   }
+  seccomp(f);
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
   f.say(limit.rlim_max >= 4096 ? Mark::good : Mark::bad, "open files",
@@ -97,20 +101,28 @@ void hardware(Findings& f, const Host& host) {
   else if (readable(zone)) f.say(Mark::good, "RAPL", "readable");
   else
     f.say(Mark::bad, "RAPL",
-          fmt::format("{} is for root only: CAP_DAC_READ_SEARCH, or chmod a+r by a udev rule", zone));
+          fmt::format("{} is for root only: CAP_DAC_READ_SEARCH (above), or chmod a+r by a udev rule", zone));
 }
 
-void guests(Findings& f) {
-  if (!exists("/dev/kvm")) f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
+void view(Findings& f, const Host& host) {
+  for (const auto& row : view_rows(host))
+    f.say(row.seen ? Mark::good : Mark::bad, fmt::format("host {}", row.of), row.text);
+}
+
+void guests(Findings& f, const Host& host) {
+  const auto& root = host.roots().root;
+  if (!exists(path_below_root(root, "/dev/kvm")))
+    f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
   else f.say(Mark::good, "KVM", "/dev/kvm");
-  static constexpr std::array kSockets = {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"};
-  for (const auto* socket : kSockets) {
+  for (const auto* name : {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"}) {
+    const auto socket = path_below_root(root, name);
     if (!exists(socket)) continue;
-    const bool may = access(socket, R_OK | W_OK) == 0;
+    const bool may = access(socket.c_str(), R_OK | W_OK) == 0;
     return f.say(may ? Mark::good : Mark::bad, "libvirt",
                  may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
   }
-  f.say(Mark::note, "libvirt", "no socket below /run/libvirt: no libvirtd here");
+  f.say(Mark::note, "libvirt",
+        fmt::format("no socket below {}: no libvirtd here", path_below_root(root, "/run/libvirt")));
 }
 
 }  // namespace
@@ -118,10 +130,11 @@ void guests(Findings& f) {
 std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state) {
   Findings f;
   std::string out = fmt::format("vitald {}\nThis machine\n", VITALD_VERSION);
+  view(f, host);
   privileges(f);
   kernel(f, host);
   hardware(f, host);
-  guests(f);
+  guests(f, host);
   f.say(state.good ? Mark::good : Mark::bad, "state", state.text);
   out += f.take();
   for (const bool probes : {false, true}) {

@@ -14,6 +14,7 @@
 #include "agent/docs.h"
 #include "core/log.h"
 #include "core/log_output.h"
+#include "core/os/privileges.h"
 
 namespace vitald {
 namespace {
@@ -55,6 +56,9 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace vitald
 
 int main(int argc, char** argv) {
+  // First of all, while there is one thread. Without it everything works as well; it fails only below odd filters.
+  if (!vitald::keep_only_used_privileges())
+    vitald::log::say("vitald: warning: capabilities that are not used could not be given up\n");
   // One that is closed would become a socket or a kernel file, and get what is printed.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]

@@ -46,6 +46,12 @@ std::string report(const ReportInput& in) {
   std::string out = fmt::format("vitald {} on {}, Linux {}, {} CPUs{}\n", VITALD_VERSION, kernel.nodename,
                                 kernel.release, sysconf(_SC_NPROCESSORS_ONLN), geteuid() == 0 ? "" : ", not root");
   for (std::size_t i = 0; i < in.urls.size(); ++i) line(out, i ? "" : "listening", in.urls[i]);
+  std::string_view head_of_view = "not seen";
+  for (const auto& row : in.view) {
+    if (row.seen) continue;
+    line(out, head_of_view, fmt::format("{}: {}", row.of, row.text));
+    head_of_view = "";
+  }
 
   std::vector<std::string> on, absent;
   for (const auto& c : in.collectors) {

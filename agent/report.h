@@ -7,6 +7,7 @@
 
 #include "agent/os/state.h"
 #include "agent/pipeline/collectors.h"
+#include "agent/view.h"
 #include "exporters/deliver/receiver.h"
 #include "rules/engine.h"
 
@@ -21,6 +22,7 @@ struct ReportInput {
   std::vector<ReceiverPtr> receivers;
   bool descriptors_are_short = false;
   std::string state = {};  // the folder, or why nothing is kept
+  std::vector<ViewRow> view = {};
 };
 std::string report(const ReportInput& input);
 

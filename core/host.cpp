@@ -31,6 +31,7 @@ Host::Host(Roots roots, const Clock* clock)
   strip_slashes(roots_.sys);
   strip_slashes(roots_.root);
   strip_slashes(roots_.udev);
+  view_ = look_at_host(roots_.proc, roots_.sys, roots_.root);
 }
 
 Host::~Host() {
@@ -55,7 +56,11 @@ void* Host::shared_by(std::type_index type, MakeShared make) const {
   return found->object.get();
 }
 
-std::string Host::procfs(std::string_view relative) const { return join(roots_.proc, relative); }
+std::string Host::procfs(std::string_view relative) const {
+  // "net" is a link to "self/net".
+  if (other_network() && relative.starts_with("net/")) return join(roots_.proc, "1/" + std::string(relative));
+  return join(roots_.proc, relative);
+}
 std::string Host::sysfs(std::string_view relative) const { return join(roots_.sys, relative); }
 std::string Host::rootfs(std::string_view relative) const { return join(roots_.root, relative); }
 std::string Host::udev(std::string_view relative) const { return join(roots_.udev, relative); }

@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "core/mutex.h"
+#include "core/os/host_view.h"
 
 namespace vitald {
 
@@ -33,15 +34,18 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  // procfs("stat") is "/proc/stat", or wherever --path.procfs points.
+  // procfs("stat") is "/proc/stat", or wherever --path.procfs points. procfs("net/dev") is of the network namespace
+  // that sysfs shows: where ours is another one, that of process 1.
   [[nodiscard]] std::string procfs(std::string_view relative) const;
   [[nodiscard]] std::string sysfs(std::string_view relative) const;
   [[nodiscard]] std::string rootfs(std::string_view relative) const;
   [[nodiscard]] std::string udev(std::string_view relative) const;
   [[nodiscard]] const Roots& roots() const { return roots_; }
-  // True when proc and sys are the running kernel's own: only then may netlink, BPF or system calls stand
-  // in for files.
-  [[nodiscard]] bool live() const { return roots_.proc == "/proc" && roots_.sys == "/sys"; }
+  // What of the machine is before us, looked at once. Each asks what it needs: BPF and system calls may stand in for
+  // files where view().kernel, netlink and ioctl where view().network.
+  [[nodiscard]] const HostView& view() const { return view_; }
+  // Netlink and ioctl would answer, and of other interfaces: a container without the host's network.
+  [[nodiscard]] bool other_network() const { return view_.kernel && !view_.network; }
 
   [[nodiscard]] const Clock& clock() const { return *clock_; }
   [[nodiscard]] double clock_ticks_per_second() const { return ticks_; }
@@ -69,6 +73,7 @@ class Host {
   void* shared_by(std::type_index type, MakeShared make) const;
 
   Roots roots_;
+  HostView view_;
   SystemClock system_clock_;
   const Clock* clock_;
   double ticks_;

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,9 +33,14 @@ def skip(reason):
     sys.exit(77)
 
 
+def which(program):
+    """Where a program is, also of those that only root's PATH has; None: not installed."""
+    return shutil.which(program, path=os.pathsep.join(os.get_exec_path() + ["/usr/sbin", "/sbin"]))
+
+
 def need(*programs):
     for program in programs:
-        if not any(os.access(os.path.join(d, program), os.X_OK) for d in os.get_exec_path() + ["/usr/sbin", "/sbin"]):
+        if not which(program):
             skip(f"{program} is not installed; ./dev setup installs it")
 
 

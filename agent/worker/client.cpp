@@ -96,6 +96,8 @@ struct WorkerClient::Impl {
     p.in = p.out = theirs.get();
     p.err = STDERR_FILENO;
     p.parent_death_signal = SIGKILL;
+    // What workers ask answers everybody: files of hwmon, sockets of libvirt and D-Bus. It is libraries that ask.
+    p.privileges = ProcessSettings::Privileges::nothing_for_good;
     auto started = Process::start(p);
     if (!started) return give_up(now, std::move(started.error()));
     process = std::move(*started);

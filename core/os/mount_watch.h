@@ -23,7 +23,9 @@ class MountsSince {
     const auto now = mount_changes();
     if (now == seen_) return false;
     seen_ = now;
-    return !path.starts_with("/sys/") || path.starts_with("/sys/devices/system/");
+    const auto sys = path.find("/sys/");  // also /host/sys, but not /host/proc/sys
+    return sys == path.npos || path.substr(0, sys).ends_with("/proc") ||
+           path.substr(sys).starts_with("/sys/devices/system/");
   }
 
  private:

@@ -20,6 +20,8 @@
 #include <memory>
 #include <new>
 
+#include "core/os/privileges.h"
+
 namespace vitald {
 namespace {
 
@@ -37,6 +39,7 @@ struct Plan {
   int fds[3] = {};
   bool switch_user = false;
   ProcessUser user;
+  ProcessSettings::Privileges privileges = ProcessSettings::Privileges::ours;
   int death_signal = 0;
   pid_t parent = -1;
   sigset_t mask{};
@@ -76,6 +79,9 @@ int child_main(void* argument) {
     for (int fd = 3; fd < 4096; ++fd) close(fd);
   if (plan.directory && chdir(plan.directory) != 0) return refuse(plan, "chdir");
   if (plan.switch_user && become(plan.user) != 0) return refuse(plan, "change of user (CAP_SETUID, CAP_SETGID)");
+  using enum ProcessSettings::Privileges;
+  if (plan.privileges != ours && !give_up_privileges(plan.privileges == nothing_for_good))
+    return refuse(plan, "giving up privileges");
   if (plan.death_signal != 0) {  // after the change of user, which would clear it
     if (prctl(PR_SET_PDEATHSIG, plan.death_signal) != 0) return refuse(plan, "PR_SET_PDEATHSIG");
     if (getppid() != plan.parent) _exit(127);
@@ -128,6 +134,7 @@ Result<Process> Process::start(const ProcessSettings& settings) {
   plan.fds[0] = settings.in, plan.fds[1] = settings.out, plan.fds[2] = settings.err;
   plan.switch_user = settings.user && (settings.user->uid != geteuid() || settings.user->gid != getegid());
   plan.user = settings.user.value_or(ProcessUser{});
+  plan.privileges = settings.privileges;
   plan.death_signal = settings.parent_death_signal;
   plan.parent = getpid();
   const auto stack = std::make_unique<char[]>(kStackBytes);

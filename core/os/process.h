@@ -29,6 +29,9 @@ struct ProcessSettings {
   std::string directory;                 // to run in; empty: ours
   int in = -1, out = -1, err = -1;       // -1: /dev/null
   std::optional<ProcessUser> user;       // with no other groups; empty: as we are
+  // Which of our capabilities the program may use. nothing: none, but set-user-ID programs it starts still get theirs
+  // (sendmail); nothing_for_good: not even those (no_new_privs).
+  enum class Privileges : std::uint8_t { ours, nothing, nothing_for_good } privileges = Privileges::ours;
   // Sent to the child when the *thread* that started it ends (prctl PR_SET_PDEATHSIG); 0: none.
   int parent_death_signal = 0;
 };

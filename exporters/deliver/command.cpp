@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/os/host_name.h"
+#include "core/os/privileges.h"
 #include "core/os/process.h"
 #include "core/text/json.h"
 #include "core/text/scan.h"
@@ -201,7 +203,11 @@ class CommandDestination final : public Destination {
     p.arguments = settings_.command;
     p.environment = environment_with(variables);
     p.directory = "/";
-    if (!settings_.user.empty() || geteuid() == 0) {
+    // Root in a container that may change no user (capabilities: drop ALL) stays the root it is, without a capability.
+    const bool leave_root = geteuid() == 0 && has_capability(CAP_SETUID);
+    using enum ProcessSettings::Privileges;
+    p.privileges = geteuid() == 0 && !leave_root ? nothing_for_good : nothing;
+    if (!settings_.user.empty() || leave_root) {
       auto user = find_user(settings_.user.empty() ? "nobody" : settings_.user);
       if (!user) return fail(std::move(user.error()));
       p.user = *user;

@@ -294,7 +294,7 @@ Result<std::shared_ptr<BlockObject>> load(const Host& host, std::span<const Sign
 }
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.live()) return fail(Errc::absent, "probe block_latency: only on the running system");
+  if (!host.view().kernel) return fail(Errc::absent, "probe block_latency: only on the running system");
   auto block = use_signal<BlockObject>(host, options, kSignals, 0,
                                        [&](std::span<const Signal> signals) { return load(host, signals); });
   if (!block) return probe_off(kName, block.error());

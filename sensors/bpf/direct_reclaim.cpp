@@ -38,7 +38,7 @@ class DirectReclaim final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.live()) return fail(Errc::absent, "probe direct_reclaim: only on the running system");
+  if (!host.view().kernel) return fail(Errc::absent, "probe direct_reclaim: only on the running system");
   auto memory = MemoryObject::use(host, options, kDirectReclaim);
   if (!memory) return probe_off(kName, memory.error());
   return std::make_unique<DirectReclaim>(host, std::move(*memory));

@@ -46,7 +46,7 @@ bool sched_info_is_on() {
 }  // namespace
 
 KernelFacts::KernelFacts(const Host& host) {
-  if (!host.live()) {
+  if (!host.view().kernel) {
     missing = "not the running system";
     return;
   }

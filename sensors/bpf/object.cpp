@@ -2,9 +2,10 @@
 #include "sensors/bpf/object.h"
 
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstdio>
 
 #include "core/log.h"
+#include "core/os/privileges.h"
 #include "core/text/scan.h"
 #include "sensors/bpf/kernel_btf.h"
 
@@ -50,14 +52,18 @@ int name_tracepoint(bpf_program* program, bpf_prog_load_opts* options, long) {
   return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING);
 }
 
-bool has_capability(unsigned capability) {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  if (syscall(SYS_capget, &header, data) != 0) return false;
-  return (data[capability / 32].effective >> (capability % 32)) & 1u;
-}
-
 bool may_trace() { return has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)); }
+
+bool filtered() { return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER; }
+
+// The default profiles of container runtimes allow bpf(2) with CAP_BPF since 2022 (containerd 1.6.9, Docker 23), with
+// CAP_SYS_ADMIN alone before.
+Error filter_error(std::string_view signal, int err) {
+  return {Errc::denied, err,
+          fmt::format("probe {}: the kernel refused to load it ({}) below a seccomp filter: it must allow bpf and "
+                      "perf_event_open (a pod's seccompProfile, a unit's SystemCallFilter=)",
+                      signal, err == ENOSYS ? "ENOSYS" : "EPERM")};
+}
 
 std::string program_name(const char* program, HookForm form) {
   return form == HookForm::tp_btf ? program : fmt::format("{}_raw", program);
@@ -142,6 +148,7 @@ Error load_error(std::string_view signal, int err) {
               fmt::format("probe {}: the kernel refused to load it (EPERM): CAP_BPF and CAP_PERFMON are needed "
                           "(CAP_SYS_ADMIN before Linux 5.8). Grant both, or turn it off with --no-probe.{}",
                           signal, signal)};
+    if (filtered()) return filter_error(signal, err);
     rlimit limit{};
     getrlimit(RLIMIT_MEMLOCK, &limit);
     if (err == EPERM && limit.rlim_cur != RLIM_INFINITY)
@@ -151,6 +158,7 @@ Error load_error(std::string_view signal, int err) {
                       "kernels before 5.11 count them. Set LimitMEMLOCK=infinity, or lower --owner.limit",
                       signal, limit.rlim_cur)};
   }
+  if (err == ENOSYS && filtered()) return filter_error(signal, err);
   auto e = from_errno(fmt::format("probe {}: load", signal), err);
   if (complaint[0] != '\0') e.text += fmt::format(" [{}]", complaint.data());
   return e;

@@ -112,7 +112,7 @@ class OomKills final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.live()) return fail(Errc::absent, "probe oom_kills: only on the running system");
+  if (!host.view().kernel) return fail(Errc::absent, "probe oom_kills: only on the running system");
   auto memory = MemoryObject::use(host, options, kOomKills);
   if (!memory) return probe_off(kName, memory.error());
   return std::make_unique<OomKills>(host, std::move(*memory));

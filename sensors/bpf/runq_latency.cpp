@@ -124,7 +124,7 @@ class RunqLatency final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.live()) return fail(Errc::absent, "probe runq_latency: only on the running system");
+  if (!host.view().kernel) return fail(Errc::absent, "probe runq_latency: only on the running system");
   auto sched = SchedObject::use(host, options, kRunqLatency);
   if (!sched) return probe_off(kName, sched.error());
   return std::make_unique<RunqLatency>(host, std::move(*sched));

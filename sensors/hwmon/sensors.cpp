@@ -3,9 +3,11 @@
 // pins of the chip to the rails of the board (`compute`), without those that measure nothing (`ignore`), and
 // judged against their limits. `chip` and `sensor` are those of node_hwmon_*, which has the raw values.
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sensors/error.h>
 #include <sensors/sensors.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <array>
@@ -294,14 +296,14 @@ class Sensors final : public Collector {
     return {};
   }
 
-  // libsensors names the class folder, or the device's own for old drivers that have their attributes there.
+  // libsensors names the class folder, or the device's own for old drivers that have their attributes there. All mounts
+  // of sysfs number alike (kernfs), also those of another network namespace.
   static bool is_at(const HwmonChip& chip, const char* path) {
     struct stat theirs {
     }, ours{};
     if (stat(path, &theirs) != 0) return false;
     for (const auto& ours_path : {chip.directory, chip.directory + "/device"})
-      if (stat(ours_path.c_str(), &ours) == 0 && ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
-        return true;
+      if (stat(ours_path.c_str(), &ours) == 0 && ours.st_ino == theirs.st_ino) return true;
     return false;
   }
 
@@ -412,7 +414,10 @@ class Sensors final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (host.roots().sys != "/sys") return fail(Errc::absent, "libsensors reads /sys and nothing else");
+  // libsensors reads /sys, whatever --path.sysfs says: in a container that is another mount of the same kernel's.
+  struct statfs ours {};
+  if (!host.view().kernel || statfs("/sys", &ours) != 0 || ours.f_type != SYSFS_MAGIC)
+    return fail(Errc::absent, "libsensors reads /sys and nothing else");
   const auto path = host.sysfs("class/hwmon");
   const auto entries = list_directory(path);
   if (!entries) return absent_when_gone(entries.error());

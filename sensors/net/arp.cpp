@@ -115,7 +115,7 @@ class Arp final : public Collector {
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto filter = NameFilter::exclusive(options, "collector.arp.device-exclude", "collector.arp.device-include");
   if (!filter) return fail(filter.error());
-  return std::make_unique<Arp>(host, std::move(*filter), options.flag("collector.arp.netlink") && host.live());
+  return std::make_unique<Arp>(host, std::move(*filter), options.flag("collector.arp.netlink") && host.view().network);
 }
 
 }  // namespace

@@ -302,6 +302,7 @@ class Ethtool final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (auto same = same_network(host); !same) return fail(same.error());
   auto devices = NameFilter::exclusive(options, "collector.ethtool.device-exclude", "collector.ethtool.device-include");
   if (!devices) return fail(devices.error());
   auto metrics = NameFilter::make("", options.text("collector.ethtool.metrics-include"));

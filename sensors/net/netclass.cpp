@@ -228,7 +228,7 @@ class Netclass final : public Collector {
     // host too, the files themselves must tell.
     const bool too_old = now_ns - read_ns_ > reread_ns() || !read_;
     bool changed;
-    if (host_.live()) {
+    if (host_.view().network) {
       changed = watch_.changed();
     } else {
       changed = !folder_signs_.refresh() || folder_signs_.changed();
@@ -236,7 +236,7 @@ class Netclass final : public Collector {
     if (changed || too_old) {
       if (too_old) read_ns_ = now_ns;
       if (auto done = read_all(too_old); !done) return done;
-    } else if (!host_.live()) {
+    } else if (!host_.view().network) {
       read_changed();
     }
     for (const auto& device : devices_) emit(device, out);
@@ -247,7 +247,7 @@ class Netclass final : public Collector {
   // What nothing tells of, like an alias or the MTU in another tree. Reading an interface whole takes 0.1 ms, so that
   // this stays below 0.2 % of a CPU there, and few interfaces are never older than a second.
   [[nodiscard]] std::int64_t reread_ns() const {
-    if (host_.live()) return kRereadNs;
+    if (host_.view().network) return kRereadNs;
     return std::clamp<std::int64_t>(static_cast<std::int64_t>(devices_.size()) * kRereadNs / 1000, kRereadNs / 60,
                                     kRereadNs);
   }
@@ -266,7 +266,7 @@ class Netclass final : public Collector {
   Result<> read_all(bool too_old) {
     auto before = std::exchange(devices_, {});
     if (!std::exchange(read_, false)) before.clear();
-    if (host_.live()) states_.refresh();  // before the files: what changes now is announced again
+    if (host_.view().network) states_.refresh();  // before the files: what changes now is announced again
     const auto names = list_directory(folder_);
     if (!names) return absent_when_gone(names.error());
     auto known = before.begin();  // both are sorted
@@ -274,7 +274,7 @@ class Netclass final : public Collector {
       // bonding_masters is a file among the devices' folders.
       if (name == "bonding_masters" || filter_.ignored(name)) continue;
       while (known != before.end() && known->name < name) ++known;
-      const auto state = host_.live() ? states_.of(name) : 0;
+      const auto state = host_.view().network ? states_.of(name) : 0;
       // What a fingerprint cannot know of lags by a minute at most.
       if (!too_old && state != 0 && known != before.end() && known->name == name && known->state == state) {
         devices_.push_back(std::move(*known++));
@@ -315,7 +315,7 @@ class Netclass final : public Collector {
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto filter = NameFilter::make(options.text("collector.netclass.ignored-devices"), "");
   if (!filter) return fail(filter.error());
-  if (options.flag("collector.netclass.netlink"))
+  if (options.flag("collector.netclass.netlink") && !host.other_network())
     return make_netclass_links(host, std::move(*filter), options.flag("collector.netclass_rtnl.with-stats"));
   return std::make_unique<Netclass>(host, std::move(*filter), options.flag("collector.netclass.ignore-invalid-speed"));
 }

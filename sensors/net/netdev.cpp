@@ -192,14 +192,16 @@ class Netdev final : public Collector {
         filter_(std::move(filter)),
         address_info_(options.flag("collector.netdev.address-info")),
         detailed_(options.flag("collector.netdev.enable-detailed-metrics")),
-        netlink_(options.flag("collector.netdev.netlink")),
+        netlink_(options.flag("collector.netdev.netlink") && !host.other_network()),
         with_alias_(options.flag("collector.netdev.label-ifalias")),
         file_(host.procfs("net/dev"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     ignored_.start();
     Result<> outcome = netlink_ ? collect_links(out) : collect_file(out);
-    if (address_info_) {
+    if (address_info_ && host_.other_network()) {
+      if (outcome) outcome = same_network(host_);
+    } else if (address_info_) {
       const auto addresses = dump_.addresses();
       if (addresses) {
         for (const auto& a : *addresses)
@@ -212,8 +214,7 @@ class Netdev final : public Collector {
   }
 
  private:
-  // Asks the running kernel even when --path.procfs points elsewhere, as node_exporter does: in a container
-  // with the host's network it is the one that is right.
+  // Asks the running kernel even of a fixture tree, as node_exporter does.
   Result<> collect_links(BatchWriter& out) {
     const auto links = dump_.links();
     if (!links) return fail(links.error());

@@ -114,6 +114,7 @@ class NetworkRoute final : public Collector {
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
+  if (auto same = same_network(host); !same) return fail(same.error());
   return std::make_unique<NetworkRoute>(host);
 }
 

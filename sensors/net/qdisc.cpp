@@ -116,7 +116,9 @@ class Qdisc final : public Collector {
   Netlink rtnetlink_{NETLINK_ROUTE};
 };
 
-Result<std::unique_ptr<Collector>> make(const Host&, const Options& options) {
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (options.text("collector.qdisc.fixtures").empty())
+    if (auto same = same_network(host); !same) return fail(same.error());
   auto filter = NameFilter::exclusive(options, "collector.qdisc.device-exclude", "collector.qdisc.device-include");
   if (!filter) return fail(filter.error());
   return std::make_unique<Qdisc>(std::move(*filter), std::string(options.text("collector.qdisc.fixtures")));

@@ -75,7 +75,10 @@ class Tcpstat final : public Collector {
   std::uint64_t rx_bytes_ = 0, tx_bytes_ = 0;
 };
 
-Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Tcpstat>(host); }
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
+  if (auto same = same_network(host); !same) return fail(same.error());
+  return std::make_unique<Tcpstat>(host);
+}
 
 }  // namespace
 

@@ -325,7 +325,9 @@ class Wifi final : public Collector {
   Nl80211 kernel_;
 };
 
-Result<std::unique_ptr<Collector>> make(const Host&, const Options& options) {
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (options.text("collector.wifi.fixtures").empty())
+    if (auto same = same_network(host); !same) return fail(same.error());
   return std::make_unique<Wifi>(std::string(options.text("collector.wifi.fixtures")));
 }
 

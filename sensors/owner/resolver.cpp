@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -295,9 +296,11 @@ std::string_view first_names(std::string_view path, std::size_t names) {
 
 namespace {
 
+std::string on_host(const Host& host, std::string_view path) { return path_below_root(host.roots().root, path); }
+
 // "<pod>_<namespace>_<container>-<64 hex digits>.log" and "<namespace>_<pod>_<uid>"; neither part can have a '_'.
 void read_kubelet(const Host& host, OwnerNames& names) {
-  if (const auto files = list_directory(host.rootfs("var/log/containers"))) {
+  if (const auto files = list_directory(on_host(host, "/var/log/containers"))) {
     for (std::string_view file : *files) {
       if (!take_suffix(file, ".log") || file.size() < kIdSize + 1) continue;
       const auto id = file.substr(file.size() - kIdSize);
@@ -307,7 +310,7 @@ void read_kubelet(const Host& host, OwnerNames& names) {
         names.containers[std::string(id)] = {std::string(space), std::string(pod), std::string(file)};
     }
   }
-  if (const auto folders = list_directory(host.rootfs("var/log/pods"))) {
+  if (const auto folders = list_directory(on_host(host, "/var/log/pods"))) {
     for (std::string_view folder : *folders) {
       const auto space = take_until(folder, '_'), pod = take_until(folder, '_');
       if (!folder.empty()) names.pods[std::string(folder)] = {std::string(space), std::string(pod)};
@@ -339,7 +342,7 @@ std::optional<Machine> running_domain(std::string_view status) {
 
 // Files of guests that cannot be meant are not opened: there may be hundreds.
 void read_libvirt(const Host& host, std::span<const Owner> guests, OwnerNames& names) {
-  const auto folder = host.rootfs("run/libvirt/qemu");
+  const auto folder = on_host(host, "/run/libvirt/qemu");
   const auto files = list_directory(folder);
   if (!files) return;
   for (std::string_view file : *files) {

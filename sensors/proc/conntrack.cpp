@@ -44,13 +44,15 @@ constexpr std::size_t kColumnsAtLeast = 16, kColumnsMost = 17;  // search_restar
 class Conntrack final : public Collector {
  public:
   explicit Conntrack(const Host& host)
-      : sysctls_{KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_count"), KernelFile::Read::sysctl),
+      : other_network_(host.other_network()),
+        sysctls_{KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_count"), KernelFile::Read::sysctl),
                  KernelFile(host.procfs("sys/net/netfilter/nf_conntrack_max"), KernelFile::Read::sysctl)},
         stats_(host.procfs("net/stat/nf_conntrack"), KernelFile::Read::short_records) {}
 
   Result<> collect(BatchWriter& out) override {
     LeftOut left_out;
-    for (std::size_t i = 0; i < std::size(sysctls_); ++i) {
+    // Whoever reads /proc/sys/net reads of his own network namespace, whatever mount of proc it is.
+    for (std::size_t i = 0; i < std::size(sysctls_) && !other_network_; ++i) {
       const auto text = sysctls_[i].read();
       if (!text && text.error().kind == Errc::gone) return absent_when_gone(text.error());
       const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
@@ -88,6 +90,7 @@ class Conntrack final : public Collector {
     return {};
   }
 
+  bool other_network_;
   KernelFile sysctls_[2];
   KernelFile stats_;
 };

@@ -78,7 +78,8 @@ class Processes final : public Collector {
  public:
   explicit Processes(const Host& host)
       : proc_(host.procfs("")),
-        live_(host.live()),
+        of_kernel_(host.view().kernel),
+        other_pids_(host.view().kernel && !host.view().pids),
         max_threads_(host.procfs("sys/kernel/threads-max"), KernelFile::Read::sysctl),
         max_pids_(host.procfs("sys/kernel/pid_max"), KernelFile::Read::sysctl) {}
 
@@ -103,7 +104,8 @@ class Processes final : public Collector {
     emit(states, kProcessStates, out);
     emit(thread_states, kThreadStates, out);
     out.set(kPids, static_cast<double>(pids));
-    left_out.add(emit(max_pids_, kMaxProcesses, out));
+    // Since Linux 6.14 each PID namespace has its own, and whoever reads it reads that of his.
+    if (!other_pids_) left_out.add(emit(max_pids_, kMaxProcesses, out));
     return left_out.outcome();
   }
 
@@ -119,7 +121,7 @@ class Processes final : public Collector {
 
   void count_threads(int folder, const char* pid, const Stat& process, States& states) const {
     // Of a process with one thread everything is known already.
-    if (live_ && process.threads == 1) {
+    if (of_kernel_ && process.threads == 1) {
       ++states[static_cast<unsigned char>(process.state)];
       return;
     }
@@ -154,7 +156,7 @@ class Processes final : public Collector {
   }
 
   std::string proc_;
-  bool live_;
+  bool of_kernel_, other_pids_;
   KernelFile max_threads_, max_pids_;
 };
 

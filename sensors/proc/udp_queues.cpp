@@ -22,7 +22,7 @@ class UdpQueues final : public Collector {
             SharedFile(host, host.procfs("net/sockstat"))},
         v6_{"v6", "UDP6: inuse ", KernelFile(host.procfs("net/udp6"), KernelFile::Read::short_records),
             SharedFile(host, host.procfs("net/sockstat6"))},
-        live_(host.live()) {}
+        of_kernel_(host.view().kernel) {}
 
   Result<> collect(BatchWriter& out) override {
     bool any = false;
@@ -55,7 +55,7 @@ class UdpQueues final : public Collector {
   // "   0: 00000000:0016 00000000:0000 0A 00000024:00000000 00:00000000 ...": tx_queue:rx_queue in the fifth
   Result<> collect(Family& family, BatchWriter& out, bool& any) {
     auto& file = family.sockets;
-    if (live_ && file.is_open() && none_in_use(family)) {
+    if (of_kernel_ && file.is_open() && none_in_use(family)) {
       any = true;
       out.set(kQueues, 0, "tx", family.ip);
       out.set(kQueues, 0, "rx", family.ip);
@@ -85,7 +85,7 @@ class UdpQueues final : public Collector {
   }
 
   Family v4_, v6_;
-  bool live_;
+  bool of_kernel_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<UdpQueues>(host); }

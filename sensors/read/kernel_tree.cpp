@@ -82,19 +82,28 @@ class DeviceAnnouncements {
   std::int64_t looked_ns_ GUARDED_BY(mutex_) = 0;
 };
 
-// Of a tree that was mounted in its place the kernel announces nothing.
-bool is_of_the_kernel(const std::string& folder) {
+// Of another tree the kernel announces nothing. A folder that is not there belongs to what is above it.
+bool is_of_the_kernel(std::string folder) {
   struct statfs fs {};
-  if (statfs(folder.c_str(), &fs) != 0) return errno == ENOENT;
+  while (statfs(folder.c_str(), &fs) != 0) {
+    const auto above = folder.rfind('/');
+    if (errno != ENOENT || above == 0 || above == std::string::npos) return false;
+    folder.resize(above);
+  }
   return fs.f_type == SYSFS_MAGIC;
 }
 
 constexpr std::int64_t kMissingNs = 60'000'000'000;
 
-bool has_devices(const std::string& folder) {
-  static constexpr std::string_view kFolders[] = {"/sys/block", "/sys/bus/", "/sys/class/", "/sys/devices/",
-                                                  "/sys/fs/bcache"};
-  return std::ranges::any_of(kFolders, [&](auto start) { return folder.starts_with(start); });
+// Wherever sysfs is mounted. Below fs only bcache has devices: the links in /sys/fs/btrfs/UUID/devices come
+// unannounced.
+bool has_devices(std::string_view folder) {
+  static constexpr std::string_view kFolders[] = {"/block", "/bus/", "/class/", "/devices/"};
+  if (const auto fs = folder.find("/fs/"); fs != folder.npos) {
+    auto name = folder.substr(fs + 4);
+    return take_until(name, '/') == "bcache";
+  }
+  return std::ranges::any_of(kFolders, [&](auto part) { return folder.find(part) != folder.npos; });
 }
 
 }  // namespace

@@ -44,6 +44,13 @@ std::optional<NetlinkAttribute> take_attribute(std::string_view& rest) {
   return attribute;
 }
 
+Result<> same_network(const Host& host) {
+  if (!host.other_network()) return {};
+  return fail(Errc::absent,
+              "the kernel would answer of our own network namespace, which is not the host's: share it "
+              "(hostNetwork: true, --network=host)");
+}
+
 Result<> Netlink::open() {
   fd_.reset(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol_));
   if (!fd_) return fail(from_errno("socket(AF_NETLINK)", errno));

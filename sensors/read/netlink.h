@@ -13,6 +13,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "core/host.h"
 #include "core/os/fd.h"
 #include "core/result.h"
 
@@ -41,6 +42,10 @@ struct NetlinkAttribute {
 };
 // The next attribute; nullopt at the end or where the rest is no attribute.
 std::optional<NetlinkAttribute> take_attribute(std::string_view& rest);
+
+// For those whose numbers only netlink or ioctl has. Errors: absent where these would answer of other interfaces than
+// the host's.
+Result<> same_network(const Host& host);
 
 class Netlink {
  public:

@@ -19,7 +19,18 @@
 namespace vitald {
 namespace {
 
-enum Process : std::size_t { cpu, open_fds, max_fds, virtual_bytes, virtual_max, resident, start_time, received, sent };
+enum Process : std::size_t {
+  cpu,
+  open_fds,
+  max_fds,
+  virtual_bytes,
+  virtual_max,
+  resident,
+  start_time,
+  received,
+  sent,
+  host_view
+};
 constexpr MetricDesc kMetrics[] = {
     {"process_cpu_seconds_total", MetricType::counter, "Total user and system CPU time spent in seconds.", "",
      "seconds", "clock_gettime(2)"},
@@ -37,6 +48,12 @@ constexpr MetricDesc kMetrics[] = {
      "Number of bytes received by the process over the network.", "", "bytes", "/proc/net/netstat"},
     {"process_network_transmit_bytes_total", MetricType::counter,
      "Number of bytes sent by the process over the network.", "", "bytes", "/proc/net/netstat"},
+    {"vitald_host_view", MetricType::gauge,
+     "1 where the host itself is seen: kernel (--path.procfs and --path.sysfs are the running kernel's), network (our "
+     "network namespace is theirs), processes (all of the machine), pids (our PID "
+     "namespace is theirs), mounts (--path.rootfs is the root of process 1). "
+     "What is 0 is left out or read in another way; the start-up report says which.",
+     "of", "", "statfs(2), stat(2), /proc/1/mountinfo"},
 };
 
 constexpr FlagSpec kFlags[] = {
@@ -50,10 +67,16 @@ class Self final : public Collector {
       : host_(host),
         exporter_metrics_(exporter_metrics),
         statm_(host.procfs("self/statm")),
-        netstat_(host, host.procfs("net/netstat")) {}
+        netstat_(host, host.procfs(host.other_network() ? "self/net/netstat" : "net/netstat")) {}
 
   Result<> collect(BatchWriter& out) override {
     walk_instruments(out);
+    const auto& view = host_.view();
+    out.set(kMetrics[host_view], view.kernel, "kernel");
+    out.set(kMetrics[host_view], view.network, "network");
+    out.set(kMetrics[host_view], view.processes, "processes");
+    out.set(kMetrics[host_view], view.pids, "pids");
+    out.set(kMetrics[host_view], view.mounts, "mounts");
     return exporter_metrics_ ? process(out) : Result<>{};
   }
 

@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include "core/clock.h"
+#include "core/os/root_path.h"
 
 namespace vitald {
 namespace {
@@ -42,7 +45,29 @@ struct BusError {
   const SdBus& lib_;
 };
 
+// As the D-Bus specification wants it ("Server Addresses"): anything else as %XX.
+std::string address_of(const std::string& path) {
+  std::string out = "unix:path=";
+  for (const char c : path) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                       std::string_view("-_/.*").find(c) != std::string_view::npos;
+    if (plain) out += c;
+    else out += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
 }  // namespace
+
+Bus Bus::system(const Host& host, const char* service) {
+  const auto& root = host.roots().root;
+  if (root == "/") return {service, "", true};
+  return {service, address_of(path_below_root(root, "/run/dbus/system_bus_socket")), true};
+}
+
+Bus Bus::peer(const Host& host, const char* service, std::string_view socket) {
+  return {service, address_of(path_below_root(host.roots().root, socket)), false};
+}
 
 Result<> Bus::begin() {
   deadline_ns_ = SystemClock::read(CLOCK_BOOTTIME) + kPatienceNs;
@@ -51,11 +76,15 @@ Result<> Bus::begin() {
   if (!loaded) return fail(loaded.error());
   lib_ = *loaded;
   sd_bus* opened = nullptr;
-  int r = peer_.empty() ? lib_->sd_bus_open_system(&opened) : lib_->sd_bus_new(&opened);
+  const bool told = address_.empty() || (is_bus_ && std::getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+  int r = told ? lib_->sd_bus_open_system(&opened) : lib_->sd_bus_new(&opened);
   const std::shared_ptr<sd_bus> bus(opened, [lib = lib_](sd_bus* b) { lib->sd_bus_close_unref(b); });
-  if (r >= 0 && !peer_.empty()) r = lib_->sd_bus_set_address(opened, peer_.c_str());
-  if (r >= 0 && !peer_.empty()) r = lib_->sd_bus_start(opened);
-  if (r < 0) return fail(from_errno(peer_.empty() ? "the system bus" : peer_, -r));
+  if (!told) {
+    if (r >= 0) r = lib_->sd_bus_set_address(opened, address_.c_str());
+    if (r >= 0 && is_bus_) r = lib_->sd_bus_set_bus_client(opened, 1);
+    if (r >= 0) r = lib_->sd_bus_start(opened);
+  }
+  if (r < 0) return fail(from_errno(told ? "the system bus" : address_, -r));
   bus_ = bus;
   return {};
 }

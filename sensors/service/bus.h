@@ -8,7 +8,9 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "core/host.h"
 #include "core/result.h"
 
 namespace vitald {
@@ -27,6 +29,7 @@ namespace vitald {
   X(sd_bus_open_system)             \
   X(sd_bus_process)                 \
   X(sd_bus_set_address)             \
+  X(sd_bus_set_bus_client)          \
   X(sd_bus_set_method_call_timeout) \
   X(sd_bus_start)                   \
   X(sd_bus_wait)
@@ -76,8 +79,10 @@ struct BusQuestion {
 // A connection to one service; opened by begin() and again after it was lost.
 class Bus {
  public:
-  // `peer`: the address of a peer that is no bus, or empty for the system bus.
-  Bus(const char* service, std::string peer) : service_(service), peer_(std::move(peer)) {}
+  // On the host's system bus: below --path.rootfs, unless DBUS_SYSTEM_BUS_ADDRESS says another.
+  static Bus system(const Host& host, const char* service);
+  // On a socket of the service's own, a path on the host.
+  static Bus peer(const Host& host, const char* service, std::string_view socket);
 
   // Starts the time that all calls until the next begin() share. Errors: absent (no libsystemd), gone, denied, io.
   Result<> begin();
@@ -93,13 +98,16 @@ class Bus {
   Result<std::string> text(const char* path, const char* interface, const char* property);
 
  private:
+  Bus(const char* service, std::string address, bool is_bus)
+      : service_(service), address_(std::move(address)), is_bus_(is_bus) {}
   struct Round;
   static int on_answer(sd_bus_message* m, void* question_of_round, sd_bus_error*);
   [[nodiscard]] std::uint64_t left_us() const;
   tl::unexpected<Error> lost(const char* what, int err);
 
   const char* service_;
-  std::string peer_;
+  std::string address_;  // empty: libsystemd knows
+  bool is_bus_;
   const SdBus* lib_ = nullptr;
   std::shared_ptr<sd_bus> bus_;
   std::int64_t deadline_ns_ = 0;

@@ -33,6 +33,8 @@ std::string_view known_or_other(std::span<const std::string_view> known, std::st
 
 class Logind final : public Collector {
  public:
+  explicit Logind(const Host& host) : bus_(Bus::system(host, kService)) {}
+
   Result<> collect(BatchWriter& out) override {
     if (auto open = bus_.begin(); !open) return open;
     std::vector<std::string> seats;
@@ -91,10 +93,10 @@ class Logind final : public Collector {
     return {};
   }
 
-  Bus bus_{kService, ""};
+  Bus bus_;
 };
 
-Result<std::unique_ptr<Collector>> make(const Host&, const Options&) { return std::make_unique<Logind>(); }
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Logind>(host); }
 
 }  // namespace
 

@@ -110,9 +110,10 @@ struct Unit {
 
 class Systemd final : public Collector {
  public:
-  Systemd(const Options& options, NameFilter filter)
+  Systemd(const Host& host, const Options& options, NameFilter filter)
       : filter_(std::move(filter)),
-        bus_(kService, options.flag("collector.systemd.private") ? "unix:path=/run/systemd/private" : "") {
+        bus_(options.flag("collector.systemd.private") ? Bus::peer(host, kService, "/run/systemd/private")
+                                                       : Bus::system(host, kService)) {
     const bool on[] = {true, options.flag("collector.systemd.enable-task-metrics"),
                        options.flag("collector.systemd.enable-restarts-metrics"),
                        options.flag("collector.systemd.enable-start-time-metrics")};
@@ -213,11 +214,11 @@ class Systemd final : public Collector {
   RE2 number_{R"(([0-9]{3,}(?:\.[0-9]+)?))"};
 };
 
-Result<std::unique_ptr<Collector>> make(const Host&, const Options& options) {
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   auto filter = NameFilter::make(fmt::format("^(?:{})$", options.text("collector.systemd.unit-exclude")),
                                  fmt::format("^(?:{})$", options.text("collector.systemd.unit-include")));
   if (!filter) return fail(filter.error());
-  return std::make_unique<Systemd>(options, std::move(*filter));
+  return std::make_unique<Systemd>(host, options, std::move(*filter));
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/virt/connection.h"
 #include "sensors/virt/guest.h"
@@ -532,7 +533,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
     s.kumina |= name == "kumina";
   }
   if (!options.given("collector.libvirt.uri")) {
-    const auto folder = host.rootfs("run/libvirt");
+    const auto folder = path_below_root(host.roots().root, "/run/libvirt");
     const auto* socket = std::ranges::find_if(
         kSockets, [&](auto name) { return access(fmt::format("{}/{}", folder, name).c_str(), F_OK) == 0; });
     if (socket == std::end(kSockets))

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/os/kernel_file.h"
+#include "core/os/root_path.h"
 #include "core/text/scan.h"
 
 namespace vitald::virt {
@@ -38,7 +39,8 @@ std::optional<Schedstat> read_schedstat(const std::string& path) {
 
 bool QemuThreads::find(const Host& host, const std::string& guest) {
   files_.clear();
-  const auto pid_text = read_kernel_file(host.rootfs(fmt::format("run/libvirt/qemu/{}.pid", guest)));
+  const auto pid_text =
+      read_kernel_file(path_below_root(host.roots().root, fmt::format("/run/libvirt/qemu/{}.pid", guest)));
   if (!pid_text) return false;
   const auto pid = parse_u64(trim(*pid_text));
   if (!pid) return false;

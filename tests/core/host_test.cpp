@@ -81,5 +81,39 @@ TEST(HostShared, ManyThreadsAskAtOnce) {
   for (const auto* one : seen) EXPECT_EQ(one, seen[0]);
 }
 
+// A fixture tree is never taken for the machine, also where it lies beside a real one. What a container sees is in
+// tests/e2e/daemonset_test.py.
+TEST(HostView, OnlyTheKernelsOwnTrees) {
+  const std::string fixture = testing::TempDir();
+  const struct {
+    const char* name;
+    HostRoots roots;
+    bool kernel;
+  } cases[] = {
+      {"the machine itself", {"/proc", "/sys", "/", "/"}, true},
+      {"a slash more", {"/proc/", "/sys/", "/", "/"}, true},
+      {"by another path", {"/proc/self/root/proc", "/proc/self/root/sys", "/", "/"}, true},
+      {"fixture", {fixture, fixture, fixture, "/"}, false},
+      {"proc is one", {fixture, "/sys", "/", "/"}, false},
+      {"sys is one", {"/proc", fixture, "/", "/"}, false},
+      {"nothing there", {fixture + "/none", fixture + "/none", "/", "/"}, false},
+      {"exchanged", {"/sys", "/proc", "/", "/"}, false},
+  };
+  for (const auto& c : cases) {
+    const Host host(c.roots);
+    EXPECT_EQ(host.view().kernel, c.kernel) << c.name;
+    EXPECT_EQ(host.view().network, c.kernel) << c.name;
+    EXPECT_FALSE(host.other_network()) << c.name;
+    if (!c.kernel) {
+      EXPECT_FALSE(host.view().processes || host.view().mounts) << c.name;
+    }
+  }
+}
+
+TEST(HostView, NetFilesStayWhereNetlinkMeansTheSame) {
+  EXPECT_EQ(Host().procfs("net/dev"), "/proc/net/dev");
+  EXPECT_EQ(Host({"/fixture", "/fixture", "/", "/"}).procfs("net/dev"), "/fixture/net/dev");
+}
+
 }  // namespace
 }  // namespace vitald

@@ -2,6 +2,7 @@
 #include "core/os/process.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -152,6 +153,30 @@ TEST(Process, AsAnotherUser) {
   EXPECT_EQ(run("id -u; id -G; pwd", settings).output,
             std::to_string(nobody->uid) + "\n" + std::to_string(nobody->gid) + "\n/\n");
   EXPECT_EQ(find_user("no-such-user").error().text, "user 'no-such-user': no such user");
+}
+
+// "CapPrm:\t0000000000000000"; NoNewPrivs says that not even a set-user-ID program gives any back.
+TEST(Process, Privileges) {
+  using enum ProcessSettings::Privileges;
+  const auto status = [](ProcessSettings::Privileges privileges) {
+    ProcessSettings settings;
+    settings.privileges = privileges;
+    return run("grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status", settings);
+  };
+  const std::string none =
+      "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+      "CapAmb:\t0000000000000000\n";
+  EXPECT_EQ(status(nothing_for_good).output, none + "NoNewPrivs:\t1\n");
+  if (geteuid() != 0) {
+    EXPECT_THAT(status(nothing).output, testing::StartsWith(none));
+    return;
+  }
+  // Root's exec gives them back without no_new_privs: hooks of root are another user.
+  EXPECT_THAT(status(ours).output, testing::Not(testing::HasSubstr("CapEff:\t0000000000000000")));
+  ProcessSettings settings;
+  settings.privileges = nothing;
+  settings.user = ProcessUser{65534, 65534};
+  EXPECT_THAT(run("cat /proc/self/status", settings).output, testing::HasSubstr("CapEff:\t0000000000000000"));
 }
 
 }  // namespace

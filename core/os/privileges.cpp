@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/os/privileges.h"
+
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace vitald {
+namespace {
+
+constexpr std::array kPrivileges = {
+    Privilege{CAP_BPF, "CAP_BPF", "eBPF probes: loading", true},
+    Privilege{CAP_PERFMON, "CAP_PERFMON", "eBPF probes: attaching; collector perf", true},
+    Privilege{CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH",
+              "files of root: energy (rapl), slabinfo, serial numbers (dmi), mounts in closed folders", true},
+    Privilege{CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "eBPF probes before Linux 5.11: locked memory", false},
+    Privilege{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "root: a state directory of another user", false},
+    Privilege{CAP_CHOWN, "CAP_CHOWN", "root: hooks as another user", false},
+    Privilege{CAP_SETUID, "CAP_SETUID", "root: hooks as another user", false},
+    Privilege{CAP_SETGID, "CAP_SETGID", "root: hooks as another user", false},
+    Privilege{CAP_KILL, "CAP_KILL", "root: ending a hook of another user", false},
+    Privilege{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "a port below 1024", false},
+};
+
+struct Sets {
+  __user_cap_data_struct data[2]{};  // of capabilities 0 to 31 and 32 to 63
+};
+
+bool get(Sets& sets) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  return syscall(SYS_capget, &header, sets.data) == 0;
+}
+bool set(const Sets& sets) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  return syscall(SYS_capset, &header, sets.data) == 0;
+}
+
+}  // namespace
+
+std::span<const Privilege> privileges() { return kPrivileges; }
+
+bool has_capability(unsigned capability) {
+  Sets sets;
+  return get(sets) && (sets.data[capability / 32].effective >> (capability % 32) & 1u) != 0;
+}
+
+bool keep_only_used_privileges() {
+  Sets have, keep;
+  if (!get(have)) return false;
+  const auto take = [&](unsigned capability) {
+    const auto bit = 1u << (capability % 32);
+    keep.data[capability / 32].permitted |= have.data[capability / 32].permitted & bit;
+  };
+  for (const auto& p : kPrivileges) take(p.capability);
+  // Before Linux 5.8 there is no CAP_BPF, and CAP_SYS_ADMIN is what loads programs.
+  if (prctl(PR_CAPBSET_READ, CAP_BPF, 0, 0, 0) < 0) take(CAP_SYS_ADMIN);
+  for (auto& half : keep.data) half.effective = half.permitted;
+  // Inheritable and with it ambient are empty from here on: what systemd gave us is not for our children.
+  if (!set(keep)) return false;
+  // A program file with capabilities makes /proc/self root's.
+  return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
+bool give_up_privileges(bool for_good) {
+  if (for_good && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  Sets have;
+  if (get(have) && (have.data[0].permitted | have.data[1].permitted) == 0)
+    return true;  // below a filter without capset
+  return set(Sets());
+}
+
+}  // namespace vitald

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/k8s and deploy/grafana without a cluster: what is made is current; overlays are what the API knows, with flags,
+endpoints and configuration that this binary has; rules and queries are PromQL, over metrics that there are."""
+
+import fnmatch
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.append("/usr/lib/python3/dist-packages")  # Debian's modules, where another Python is the first
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import TOP, VITALD, skip, which  # noqa: E402
+
+try:
+    import yaml
+except ImportError:
+    skip("python3-yaml is not installed")
+
+OVERLAYS = ("minimal", "default", "hypervisor", "full")
+bad, skipped = [], []
+
+
+def output(*argv):
+    return subprocess.run(list(map(str, argv)), check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+
+def expect(condition, text):
+    if not condition:
+        bad.append(text)
+
+
+# 1. Current.
+made = subprocess.run([sys.executable, TOP / "deploy/generate.py", "check"], capture_output=True, text=True)
+expect(made.returncode == 0, f"run deploy/generate.py: {made.stdout}{made.stderr}")
+
+
+# 2. Overlays.
+def models():
+    try:
+        from kubernetes.client import models as found
+        return found
+    except ImportError:
+        skipped.append("python3-kubernetes is not installed: manifests were not compared with the API's types")
+
+
+def check_type(models_, value, kind, where):
+    """Fields of an object are those of the API's class; nothing is left over, nothing of another type."""
+    if value is None:
+        return
+    if match := re.fullmatch(r"list\[(.*)\]", kind):
+        expect(isinstance(value, list), f"{where}: a list expected")
+        for i, item in enumerate(value if isinstance(value, list) else []):
+            check_type(models_, item, match[1], f"{where}[{i}]")
+    elif match := re.fullmatch(r"dict\(str, (.*)\)", kind):
+        for key, item in value.items():
+            check_type(models_, item, match[1], f"{where}.{key}")
+    elif kind in ("str", "int", "bool", "float"):
+        types = {"str": str, "int": int, "bool": bool, "float": (int, float)}[kind]
+        expect(isinstance(value, types), f"{where}: {value!r} is no {kind}")
+    elif kind == "object":
+        expect(isinstance(value, (str, int, dict)), f"{where}: {value!r}")
+    elif hasattr(models_, kind):
+        model = getattr(models_, kind)
+        fields = {name: attribute for attribute, name in model.attribute_map.items()}
+        for key, item in value.items():
+            if key not in fields:
+                bad.append(f"{where}: the API has no field {key} there")
+            else:
+                check_type(models_, item, model.openapi_types[fields[key]], f"{where}.{key}")
+    else:
+        bad.append(f"{where}: unknown type {kind}")
+
+
+def check_daemonset(overlay, spec, config_maps, flags):
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    where = f"overlay {overlay}"
+    for argument in container["args"]:
+        expect(argument.split("=")[0] in flags, f"{where}: vitald has no flag {argument}")
+    volumes = {v["name"]: v for v in pod["volumes"]}
+    mounts = {m["name"]: m for m in container["volumeMounts"]}
+    expect(set(volumes) == set(mounts), f"{where}: volumes {set(volumes)} are not mounts {set(mounts)}")
+    for argument in container["args"]:
+        path = argument.split("=", 1)[1]
+        expect(any(path == m["mountPath"] or path.startswith(m["mountPath"] + "/") for m in mounts.values()),
+               f"{where}: {argument} is below no mount")
+    for mount in mounts.values():
+        expect(mount.get("readOnly") or "emptyDir" in volumes[mount["name"]], f"{where}: {mount} may be written to")
+    security = {**pod["securityContext"], **container["securityContext"]}
+    expect(security["runAsNonRoot"] and security["readOnlyRootFilesystem"] and not security.get("privileged"),
+           f"{where}: {security}")
+    expect(security["capabilities"]["drop"] == ["ALL"], f"{where}: {security}")
+    added = security["capabilities"].get("add", [])
+    expect(added == ([] if overlay == "minimal" else ["BPF", "PERFMON", "DAC_READ_SEARCH"]), f"{where}: {added}")
+    expect(security["allowPrivilegeEscalation"] == bool(added), f"{where}: escalation without a capability, or without use")
+    expect([p.get("hostPort") for p in container["ports"]] == [9100], f"{where}: ports {container['ports']}")
+    endpoints = re.findall(r"^\| `(/[^`]*)` \|", (TOP / "docs/api.md").read_text(), re.M)
+    for probe in ("livenessProbe", "readinessProbe"):
+        expect(container[probe]["httpGet"]["path"] in endpoints, f"{where}: {container[probe]}")
+    check_configuration(where, container, volumes, config_maps)
+
+
+def check_configuration(where, container, volumes, config_maps):
+    """The files of the pod's ConfigMaps are good for this binary."""
+    with tempfile.TemporaryDirectory() as folder:
+        for mount in container["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            if "configMap" not in volume:
+                continue
+            data = config_maps[volume["configMap"]["name"]]
+            target = pathlib.Path(folder + mount["mountPath"])
+            files = {target: data[mount["subPath"]]} if "subPath" in mount else {target / k: v for k, v in data.items()}
+            for path, text in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text.replace("/etc/vitald/", f"{folder}/etc/vitald/"))
+        done = subprocess.run([VITALD, f"--config.file={folder}/etc/vitald/vitald.yaml", "--config.check"],
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        expect(done.returncode == 0, f"{where}: {done.stdout}{done.stderr}")
+
+
+def check_overlays():
+    kustomize = ["kubectl", "kustomize"] if which("kubectl") else ["kustomize", "build"] if which("kustomize") else None
+    if not kustomize:
+        return skipped.append("neither kubectl nor kustomize is installed: overlays were not built")
+    flags = {f.replace("[no-]", "") for f in re.findall(r"^  (--[\[\]\w.-]+)", output(VITALD, "--help"), re.M)}
+    models_ = models()
+    for overlay in OVERLAYS:
+        documents = list(yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/overlays" / overlay)))
+        config_maps = {d["metadata"]["name"]: d["data"] for d in documents if d["kind"] == "ConfigMap"}
+        expect(sorted(d["kind"] for d in documents) ==
+               ["ConfigMap", "ConfigMap", "DaemonSet", "Namespace", "NetworkPolicy", "ServiceAccount"],
+               f"overlay {overlay}: {[d['kind'] for d in documents]}")
+        for d in documents:
+            if models_:
+                check_type(models_, d, f"V1{d['kind']}", f"overlay {overlay}, {d['kind']}")
+            if d["kind"] == "DaemonSet":
+                check_daemonset(overlay, d["spec"], config_maps, flags)
+        print(f"overlay {overlay}: {len(documents)} objects")
+    kinds = [d["kind"] for d in yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/monitoring"))]
+    expect(sorted(kinds) == ["PodMonitor", "PrometheusRule"], f"monitoring: {kinds}")
+
+
+check_overlays()
+# Each capability has its reason beside it.
+for line in (TOP / "deploy/k8s/overlays/default/capabilities.yaml").read_text().splitlines():
+    expect(not re.match(r"\s+- [A-Z_]+\s*$", line), f"capabilities.yaml: '{line.strip()}' without what needs it")
+
+
+# 3. Rules and queries.
+def promtool(groups, what):
+    if not which("promtool"):
+        return skipped.append(f"promtool is not installed: {what} was not checked")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump({"groups": groups}, file, allow_unicode=True)
+        file.flush()
+        done = subprocess.run(["promtool", "check", "rules", file.name], capture_output=True, text=True)
+        expect(done.returncode == 0, f"{what}: {done.stdout}{done.stderr}")
+        print(f"{what}: {re.search(r'[0-9]+ rules found', done.stdout + done.stderr)[0] if done.returncode == 0 else 'bad'}")
+
+
+def alerts_of(groups):
+    return sorted(r["alert"] for g in groups for r in g["rules"] if "alert" in r)
+
+
+cluster = yaml.safe_load((TOP / "deploy/k8s/monitoring/prometheusrule.yaml").read_text())["spec"]["groups"]
+host = [g for f in sorted((TOP / "deploy/rules").glob("*.yaml")) for g in yaml.safe_load(f.read_text())["groups"]]
+expect(cluster == host, "the PrometheusRule is not deploy/rules")
+promtool(cluster, "PrometheusRule")
+
+dashboard = json.loads((TOP / "deploy/grafana/host.json").read_text())
+queries = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
+promtool([{"name": "panels", "rules": [{"record": f"panel:{i}", "expr": q.replace("$job", "a").replace("$instance", "b")}
+                                       for i, q in enumerate(queries)]}], "dashboard")
+described = re.findall(r"^\| `([^`]+)` \|", (TOP / "docs/metrics.md").read_text(), re.M) + ["ALERTS"]
+for name in {n for q in queries for n in re.findall(r"\b(?:node|vitald|libvirt)_\w+|\bALERTS\b", q)}:
+    plain = re.sub(r"_(bucket|count|sum)$", "", name)
+    expect(any(fnmatch.fnmatchcase(n, d) for d in described for n in (name, plain)), f"dashboard: no metric {name}")
+expect(len({p["id"] for p in dashboard["panels"]}) == len(dashboard["panels"]), "dashboard: ids are not unique")
+
+for text in skipped:
+    print(f"SKIPPED: {text}")
+for text in bad:
+    print(text)
+sys.exit(1 if bad else 0)
