@@ -23,6 +23,23 @@ struct {
 
 __u64 sequence = 0;
 
+/* Wakes who waits for news; what happened stands in the records. Since v5.8. */
+const volatile bool has_news = true;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* a page */
+} news SEC(".maps");
+
+static __always_inline void tell(void)
+{
+	__u32 one = 1;
+
+	/* Full: nobody has read what woke him already. */
+	if (has_news)
+		bpf_ringbuf_output(&news, &one, sizeof(one), BPF_RB_FORCE_WAKEUP);
+}
+
 /* Only where mark_victim has but a pid: killing thread -> the last one it sent SIGKILL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -93,6 +110,7 @@ static __always_inline int marked_task(struct task_struct *task)
 		return 0;
 	describe(record, task);
 	record->sequence = ++sequence;
+	tell();
 	return 0;
 }
 
@@ -114,6 +132,7 @@ static __always_inline int marked_pid(__u32 pid)
 		record->seen = 0;
 	}
 	record->sequence = ++sequence;
+	tell();
 	return 0;
 }
 

@@ -58,6 +58,52 @@ static __always_inline void became_runnable(struct task_struct *task, bool direc
 	bpf_map_update_elem(&runnable_since, &pid, &now, BPF_ANY);
 }
 
+/*
+ * The run queue's clock is not read again between a wake-up that preempts and the switch that follows
+ * (wakeup_preempt sets RQCF_REQ_SKIP, kernel/sched/core.c), and leaving idle counts as preemption: half of all waits, and
+ * nearly all of an idle CPU, are none by that clock. They are timed by the other clock, which costs as much as half a
+ * program, so one in seven of them stands for seven (no pattern of two or four tasks hides from that), but all that leave
+ * idle. How far the two clocks are apart is looked at when the run queue's was just read, at most once a millisecond; one
+ * that was not read for a while makes it look too far, never too near, so the smallest of a tenth of a second counts.
+ */
+#define OFFSET_EVERY_NS 1000000ull
+#define OFFSET_KEPT_NS 100000000ull
+#define OFFSET_OLD_NS 200000000ull  /* they drift apart by some microseconds a second */
+#define HIDDEN_AT_MOST_NS 20000000ull /* the next tick reads the clock */
+#define TIMED_ONE_IN 7
+
+static __always_inline void note_offset(struct vitald_sched_cpu *c, __u64 now)
+{
+	__u64 offset;
+
+	if (now - c->offset_read_ns < OFFSET_EVERY_NS)
+		return;
+	offset = bpf_ktime_get_ns() - now;
+	c->offset_read_ns = now;
+	if (now - c->offset_found_ns < OFFSET_KEPT_NS && (__s64)(offset - c->offset_ns) > 0)
+		return;
+	c->offset_ns = offset;
+	c->offset_found_ns = now;
+}
+
+/* A wait that has not taken any time by the run queue's clock. */
+static __always_inline void add_hidden(struct vitald_sched_cpu *c, __u64 now, __u64 queued, bool from_idle)
+{
+	__u64 wait, count = 1;
+
+	if (!from_idle) {
+		c->untimed++;
+		if (c->untimed < TIMED_ONE_IN)
+			return;
+		c->untimed = 0;
+		count = TIMED_ONE_IN;
+	}
+	wait = bpf_ktime_get_ns() - c->offset_ns - queued;
+	if (now - c->offset_read_ns > OFFSET_OLD_NS || wait > HIDDEN_AT_MOST_NS) /* also one below 0 */
+		wait = 0;
+	vitald_hist_add_many(&c->delay, wait, count);
+}
+
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
 				    bool direct)
 {
@@ -90,8 +136,11 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	}
 	c->since_ns = now;
 	c->running = pid != 0;
-	if (!pid)
+	if (!pid) {
+		if (has_last_queued)
+			note_offset(c, now);
 		return 0;
+	}
 
 	c->slot = owner_switched(o, next, direct);
 	if (has_last_queued) {
@@ -108,7 +157,13 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 		return 0;
 	if (now > queued)
 		delay = now - queued;
-	vitald_hist_add(&c->delay, delay);
+	if (!has_last_queued || delay) {
+		vitald_hist_add(&c->delay, delay);
+		if (has_last_queued)
+			note_offset(c, now);
+	} else {
+		add_hidden(c, now, queued, !FIELD(prev, pid));
+	}
 	index = cpu * owner_slots + c->slot;
 	row = bpf_map_lookup_elem(&rows, &index);
 	if (row)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/bpf/memory.h"
 
+#include <unistd.h>
+
 namespace vitald {
 namespace {
 
@@ -36,6 +38,10 @@ Result<SignalUse<MemoryObject>> MemoryObject::use(const Host& host, const Option
               skel.rodata->v1_controller = static_cast<__u32>(hierarchy.controller);
               skel.rodata->v1_hierarchy = hierarchy.id;
               bpf_map__set_max_entries(skel.maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
+              skel.rodata->has_news = libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr) == 1;
+              if (skel.rodata->has_news)
+                bpf_map__set_max_entries(skel.maps.news, static_cast<__u32>(sysconf(_SC_PAGESIZE)));
+              else bpf_map__set_autocreate(skel.maps.news, false);
               return {};
             },
             [](memory_bpf&) {});

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who was killed for want of memory: counted per owner, and each one logged.
+#include <bpf/libbpf.h>
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <memory>
 
 #include "core/log.h"
+#include "core/os/fd.h"
 #include "sensors/bpf/memory.h"
 #include "sensors/bpf/owners.h"
 #include "sensors/bpf/report.h"
@@ -45,6 +48,8 @@ class OomKills final : public Collector {
         read_(sequence()) {
     report_.watch(host.shared<KernelFacts>(), memory_.signal(), memory_->bpf.skel().obj);
     report_.note(fmt::format("owners by {}", describe(memory_->v1)));
+    if (memory_->bpf.skel().rodata->has_news)
+      news_.reset(ring_buffer__new(bpf_map__fd(memory_->bpf.skel().maps.news), ignore, nullptr, nullptr));
   }
   ~OomKills() override {
     for (const auto owner : held_) table_.release(owner);
@@ -54,6 +59,7 @@ class OomKills final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
+    if (news_) ring_buffer__consume(news_.get());
     for (const auto last = sequence(); read_ < last; ++read_) {
       const vitald_oom_record record = memory_->records[read_ % VITALD_OOM_RECORDS];
       // Overwritten: more were killed at once than there are records.
@@ -67,8 +73,12 @@ class OomKills final : public Collector {
     return {};
   }
   std::string status() const override { return report_.status(); }
+  // So that a kill is logged when it happens and not at the next cycle.
+  int news_fd() const override { return news_ ? ring_buffer__epoll_fd(news_.get()) : -1; }
 
  private:
+  static int ignore(void*, void*, std::size_t) { return 0; }
+
   [[nodiscard]] std::uint64_t sequence() const { return now_in(memory_->bpf.skel().bss->sequence); }
 
   // The victim's owner. It is kept for good: what was killed is asked for long after it is gone.
@@ -109,6 +119,7 @@ class OomKills final : public Collector {
   OwnerTotals<Kills> totals_;
   std::vector<OwnerId> held_;
   std::uint64_t read_;
+  std::unique_ptr<ring_buffer, Call<&ring_buffer__free>> news_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

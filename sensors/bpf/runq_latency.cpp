@@ -14,24 +14,28 @@ constexpr std::string_view kName = "runq_latency";
 
 constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
 
-constexpr MetricDesc kLatency{"vitald_sched_runqueue_latency_seconds",
-                              MetricType::histogram,
-                              "How long tasks that could run waited for a CPU, each time they got one.",
-                              "",
-                              "seconds",
-                              "tp_btf/sched_switch"};
+constexpr MetricDesc kLatency{
+    "vitald_sched_runqueue_latency_seconds",
+    MetricType::histogram,
+    "How long tasks that could run waited for a CPU, each time they got one. Of waits that end in "
+    "the wake-up that began them one in seven is timed and counts as seven.",
+    "",
+    "seconds",
+    "tp_btf/sched_switch"};
 constexpr MetricDesc kCpu{"vitald_owner_cpu_seconds_total",
                           MetricType::counter,
                           "CPU time by owner.",
                           kOwnerLabels,
                           "seconds",
                           "tp_btf/sched_switch"};
-constexpr MetricDesc kDelay{"vitald_owner_runqueue_delay_seconds_total",
-                            MetricType::counter,
-                            "Time that tasks which could run waited for a CPU, by owner.",
-                            kOwnerLabels,
-                            "seconds",
-                            "tp_btf/sched_switch"};
+constexpr MetricDesc kDelay{
+    "vitald_owner_runqueue_delay_seconds_total",
+    MetricType::counter,
+    "Time that tasks which could run waited for a CPU, by owner, as the kernel counts it "
+    "(schedstat's run_delay): without the microseconds of waits that end in a preempting wake-up.",
+    kOwnerLabels,
+    "seconds",
+    "tp_btf/sched_switch"};
 constexpr MetricDesc kSwitches{
     "vitald_owner_context_switches_total",
     MetricType::counter,
