@@ -394,7 +394,8 @@ BatchPtr Collectors::health() {
 void Collectors::answered(Slot& slot, std::int64_t now_ns) {
   const auto batch = slot.worker->batch(now_ns);
   if (!batch) return;
-  if (!batch->health.ok && batch->health.error) changed_ |= slot.trouble.failed(*batch->health.error, false);
+  if (!batch->health.ok && batch->health.error)
+    changed_ |= slot.trouble.failed(*batch->health.error, batch->health.problems, false);
   else changed_ |= slot.trouble.worked(batch->health.problems);
 }
 

@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kMaxSentences = 20;
 
 constexpr std::string_view kSuccess = "node_scrape_collector_success";
+constexpr std::string_view kLeftOut = "vitald_collector_left_out";
 constexpr std::string_view kTextfileError = "node_textfile_scrape_error";
 
 // Who stays where two say the same: 0 a collector, 1 files that anybody writes, 2 rules.
@@ -215,6 +216,10 @@ void Guard::leave_out(Known& known) {
   if (!out.empty()) known.left = known.layout->without(out);
 }
 
+std::size_t Guard::series_left_out(const Known& known) {
+  return known.layout->samples().size() - known.left->samples().size();
+}
+
 // Which numbers say that something is missing, and the log, once for each.
 void Guard::tell(const std::vector<BatchPtr>& batches) {
   std::vector<std::pair<std::string, std::string>> now;
@@ -247,6 +252,11 @@ void Guard::tell(const std::vector<BatchPtr>& batches) {
         const auto labels = Layout::labels(s);
         if (labels.size() == 1 && std::ranges::find(failed, labels[0].value) != failed.end())
           verdicts_.push_back({i, s.value, 0});
+      } else if (s.family->name == kLeftOut) {
+        const auto labels = Layout::labels(s);
+        for (const auto& known : known_)
+          if (labels.size() == 1 && labels[0].value == known.collector && known.left)
+            verdicts_.push_back({i, s.value, static_cast<double>(series_left_out(known)), true});
       } else if (known_[i].collector == "textfile" && known_[i].left && s.family->name == kTextfileError) {
         verdicts_.push_back({i, s.value, 1});
       }
@@ -267,7 +277,10 @@ void Guard::apply(std::vector<BatchPtr>& batches) {
     batch.layout = known_[i].left;
     for (const auto& sentence : known_[i].sentences) batch.health.problems.push_back({Errc::malformed, 0, sentence});
   }
-  for (const auto& v : verdicts_) copy(v.batch).values[v.value] = v.number;
+  for (const auto& v : verdicts_) {
+    auto& value = copy(v.batch).values[v.value];
+    value = v.added ? value + v.number : v.number;
+  }
   for (std::size_t i = 0; i < batches.size(); ++i)
     if (copies[i]) batches[i] = std::move(copies[i]);
 }

@@ -46,6 +46,7 @@ class Guard {
   void decide_families(const std::vector<BatchPtr>& batches);
   void decide_series();
   void leave_out(Known& known);
+  [[nodiscard]] static std::size_t series_left_out(const Known& known);
   void tell(const std::vector<BatchPtr>& batches);
   void apply(std::vector<BatchPtr>& batches);
 
@@ -55,6 +56,7 @@ class Guard {
     std::size_t batch = 0;
     std::uint32_t value = 0;
     double number = 0;
+    bool added = false;  // to what the collector itself had to leave out
   };
   std::vector<Verdict> verdicts_;
   bool clean_ = true;                                      // nothing is left out or mended anywhere

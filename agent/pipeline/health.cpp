@@ -36,6 +36,14 @@ constexpr MetricDesc kErrors{"vitald_collector_errors_total",
                              "collector,kind",
                              "",
                              "vitald"};
+constexpr MetricDesc kLeftOut{
+    "vitald_collector_left_out",
+    MetricType::gauge,
+    "Items (devices, lines of a kernel table, series) that the collector's last run had to leave out; the log says "
+    "which. A failure of the whole counts as one.",
+    "collector",
+    "",
+    "vitald"};
 constexpr MetricDesc kUp{
     "vitald_worker_up", MetricType::gauge, "Whether the collector's worker process runs.", "collector", "", "vitald"};
 constexpr MetricDesc kStarts{"vitald_worker_starts_total",
@@ -66,7 +74,7 @@ constexpr MetricDesc kStuck{"vitald_worker_stuck",
 }  // namespace
 
 std::span<const MetricDesc> HealthWriter::metrics() {
-  static constexpr MetricDesc kAll[] = {kDuration, kSuccess, kCpu,   kAge,     kErrors,
+  static constexpr MetricDesc kAll[] = {kDuration, kSuccess, kCpu,   kAge,     kErrors, kLeftOut,
                                         kUp,       kStarts,  kKills, kCrashes, kStuck};
   return kAll;
 }
@@ -76,6 +84,7 @@ void HealthWriter::on(const Row& row) {
   writer_.set(kSuccess, row.ok ? 1 : 0, row.collector);
   writer_.set(kCpu, row.cpu_s, row.collector);
   writer_.set(kAge, row.age_s, row.collector);
+  writer_.set(kLeftOut, static_cast<double>(row.trouble.left_out()), row.collector);
   const auto errors = row.trouble.errors();
   for (std::size_t i = 0; i < errors.size(); ++i)
     if (errors[i] != 0) writer_.set(kErrors, static_cast<double>(errors[i]), row.collector, Trouble::kind(i));

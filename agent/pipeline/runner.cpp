@@ -156,12 +156,11 @@ void Runner::hangs() {
     copy->health.error = error;
     stale_ = std::move(copy);
   }
-  trouble_.failed(error, false);
+  trouble_.failed(error, {}, false);
   changed_ = true;
 }
 
 void Runner::settle(const Outcome& outcome, double cpu_ns) {
-  if (!outcome.result) changed_ |= trouble_.failed(outcome.result.error(), outcome.bug);
   absent_.reset();
   if (!outcome.result && outcome.result.error().kind == Errc::absent) {
     absent_ = outcome.result.error();
@@ -176,11 +175,11 @@ void Runner::settle(const Outcome& outcome, double cpu_ns) {
   } catch (const std::bad_alloc&) {
     writer_ = BatchWriter(name_);
     batch_.reset();
-    changed_ |= trouble_.failed({Errc::io, 0, "out of memory"}, false);
+    changed_ |= trouble_.failed({Errc::io, 0, "out of memory"}, {}, false);
     return;
   }
-  if (outcome.result && (trouble_.any() || !batch_->health.problems.empty()))
-    changed_ |= trouble_.worked(batch_->health.problems);
+  if (!outcome.result) changed_ |= trouble_.failed(outcome.result.error(), batch_->health.problems, outcome.bug);
+  else if (trouble_.any() || !batch_->health.problems.empty()) changed_ |= trouble_.worked(batch_->health.problems);
 }
 
 BatchPtr Runner::batch(std::int64_t now_ns) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "core/text/items.h"
 
 namespace vitald {
 
@@ -12,8 +13,10 @@ std::string_view Trouble::kind(std::size_t index) {
   return kNames[index];
 }
 
-bool Trouble::failed(const Error& error, bool bug) {
+bool Trouble::failed(const Error& error, std::span<const Error> problems, bool bug) {
   ++errors_[bug ? kErrcCount : static_cast<std::size_t>(error.kind)];
+  left_out_ = error.kind == Errc::absent ? 0 : items_of(error.text);
+  note(problems);
   if (error.text == text_) return false;
   text_ = error.text;
   absent_ = error.kind == Errc::absent;
@@ -27,15 +30,22 @@ bool Trouble::worked(std::span<const Error> problems) {
   if (again) log::info("collector works again", {{"collector", collector_}});
   text_.clear();
   absent_ = false;
+  left_out_ = 0;
+  note(problems);
+  return again;
+}
+
+// Each is in the log once, for as long as it lasts, whether the collector failed beside it or not.
+void Trouble::note(std::span<const Error> problems) {
   std::vector<std::string> now;
   for (const auto& p : problems) {
     ++errors_[static_cast<std::size_t>(p.kind)];
+    left_out_ += items_of(p.text);
     if (std::ranges::find(problems_, p.text) == problems_.end())
       log::warn("collector left something out", {{"collector", collector_}, {"err", p.text}});
     now.push_back(p.text);
   }
   problems_ = std::move(now);
-  return again;
 }
 
 }  // namespace vitald

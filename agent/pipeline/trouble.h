@@ -21,20 +21,25 @@ class Trouble {
   static constexpr std::size_t kKinds = kErrcCount + 1;
   static std::string_view kind(std::size_t index);
 
-  // True when status says something else now.
-  bool failed(const Error& error, bool bug);
+  // One run, with what went wrong with single items of it. True when status says something else now.
+  bool failed(const Error& error, std::span<const Error> problems, bool bug);
   bool worked(std::span<const Error> problems);
 
   [[nodiscard]] std::span<const std::uint64_t> errors() const { return errors_; }
   // Of the last run; empty: it worked.
   [[nodiscard]] const std::string& text() const { return text_; }
+  // Items that the last run had to leave out.
+  [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
   [[nodiscard]] bool absent() const { return absent_; }
   [[nodiscard]] bool any() const { return !text_.empty() || !problems_.empty(); }
 
  private:
+  void note(std::span<const Error> problems);
+
   std::string_view collector_;
   std::array<std::uint64_t, kKinds> errors_{};
   std::string text_;
+  std::uint64_t left_out_ = 0;
   bool absent_ = false;
   std::vector<std::string> problems_;
 };

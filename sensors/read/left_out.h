@@ -4,18 +4,21 @@
 // there are.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "core/result.h"
+#include "core/text/items.h"
 
 namespace vitald {
 
 class LeftOut {
  public:
   void add(Error error) {
-    if (++count_ == 1) first_ = std::move(error);
+    const auto items = items_of(error.text);
+    if (items_ == 0) first_ = std::move(error);
+    items_ += items;
   }
   void add(const tl::unexpected<Error>& error) { add(error.value()); }
   void add(const Result<>& outcome) {
@@ -23,15 +26,13 @@ class LeftOut {
   }
 
   [[nodiscard]] Result<> outcome() const {
-    if (count_ == 0) return {};
-    Error error = first_;
-    if (count_ > 1) error.text += " (and " + std::to_string(count_ - 1) + " more)";
-    return fail(std::move(error));
+    if (items_ == 0) return {};
+    return fail(Error{first_.kind, first_.err, with_items(first_.text, items_)});
   }
 
  private:
   Error first_;
-  std::size_t count_ = 0;
+  std::uint64_t items_ = 0;
 };
 
 }  // namespace vitald

@@ -19,6 +19,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr MetricDesc kSuccess{"node_scrape_collector_success", MetricType::gauge, "Success.", "collector"};
+constexpr MetricDesc kLeftOut{"vitald_collector_left_out", MetricType::gauge, "Left out.", "collector"};
 constexpr MetricDesc kScrapeError{"node_textfile_scrape_error", MetricType::gauge, "Error."};
 constexpr MetricDesc kUname{"node_uname_info", MetricType::gauge, "Uname.", "release"};
 constexpr MetricDesc kUnameFile{"node_uname_info", MetricType::gauge, "From a file.", "release"};
@@ -174,6 +175,22 @@ TEST(Guard, WhatFitsIsNotTouched) {
     for (const auto& b : c.last) EXPECT_EQ(b->layout->samples().size(), b->layout->value_count());
     EXPECT_THAT(c.problems, IsEmpty());
   }
+}
+
+TEST(Guard, WhatIsLeftOutCounts) {
+  Cycles c;
+  const auto uname = [](auto& o) { o.set(kUname, 7, "6.1"); };
+  const auto counts = [](auto& o) { o.set(kLeftOut, 3, "textfile"), o.set(kLeftOut, 0, "uname"); };
+  for (int cycle = 0; cycle < 2; ++cycle) {
+    c.emit("counts", counts);
+    c.emit("uname", uname);
+    c.emit("textfile", [](auto& o) { o.set(kUnameFile, 8, "a"), o.set(kUnameFile, 8, "b"), o.set(kOther, 2, "x"); });
+    EXPECT_THAT(c.text(), HasSubstr("vitald_collector_left_out{collector=\"textfile\"} 5\n"
+                                    "vitald_collector_left_out{collector=\"uname\"} 0\n"));
+  }
+  c.drop("uname");
+  c.emit("counts", counts);
+  EXPECT_THAT(c.text(), HasSubstr("vitald_collector_left_out{collector=\"textfile\"} 3\n"));
 }
 
 TEST(Guard, AConflictThatEndsIsForgotten) {
