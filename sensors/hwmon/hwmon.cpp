@@ -98,9 +98,15 @@ struct Description {
 };
 
 // What a helper reads; NaN where a file cannot be read now or holds no number.
-using Values = std::vector<double>;
+struct Values {
+  std::vector<double> numbers;
+  std::int64_t paced_ns = 0;  // PacedAttribute
+  std::vector<Error> problems;
+};
 
 class ChipFiles {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
  public:
   ChipFiles(const std::string& directory, const std::vector<Element>& elements) : power_(directory + "/device") {
     for (const auto& e : elements)
@@ -109,19 +115,15 @@ class ChipFiles {
                         e.limit});
   }
   void read(Values& out) {
-    out.assign(files_.size(), std::numeric_limits<double>::quiet_NaN());
+    out.numbers.assign(files_.size(), kNone);
+    out.paced_ns = 0;
+    out.problems.clear();
     if (power_.asleep()) return;  // a read would wake it
-    for (std::size_t i = 0; i < files_.size(); ++i) {
-      auto& file = files_[i];
-      auto text = file.file.read();
-      if (!text && file.other) text = file.other->read();
-      if (!text) continue;
-      while (text->ends_with('\n')) text->remove_suffix(1);
-      const auto number = parse_double(*text);
-      if (number && is_no_reading(file.quantity, apply(file.op, *number), units_of(file.op), file.limit)) continue;
-      if (number) out[i] = apply(file.op, *number);
-      else if (file.op == Op::is_one) out[i] = 0;
-    }
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      out.numbers[i] =
+          files_[i].pace.get(PacedRead<Values>::boot_ns, out.paced_ns, [&file = files_[i]] { return read(file); });
+    for (const auto& file : files_)
+      if (file.problem) out.problems.push_back(*file.problem);
   }
 
  private:
@@ -131,7 +133,25 @@ class ChipFiles {
     Op op;
     Quantity quantity;
     bool limit;
+    PacedAttribute<double> pace = {};
+    std::optional<Error> problem = {};  // a text that is no number; what cannot be read now (ENODATA) is no trouble
   };
+  static double read(File& file) {
+    file.problem.reset();
+    auto text = file.file.read();
+    if (!text && file.other) text = file.other->read();
+    if (!text) return kNone;
+    while (text->ends_with('\n')) text->remove_suffix(1);
+    const auto number = parse_double(*text);
+    if (!number && file.op == Op::is_one) return 0;
+    if (!number) {
+      file.problem = malformed(file.file.path(), *text, "a number").value();
+      return kNone;
+    }
+    const auto value = apply(file.op, *number);
+    return is_no_reading(file.quantity, value, units_of(file.op), file.limit) ? kNone : value;
+  }
+
   std::vector<File> files_;
   PowerState power_;
 };
@@ -351,9 +371,10 @@ class Hwmon final : public Collector {
       out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", id.directory, id.chip)});
     const auto* values = chip.read.values();
     if (!values || waiting > kGiveUpNs) return;
-    for (std::size_t i = 0; i < values->size(); ++i)
-      if (!std::isnan((*values)[i]))
-        out.set(*chip.about.elements[i].desc, (*values)[i], id.chip, chip.about.elements[i].sensor);
+    for (const auto& problem : values->problems) out.problem(problem);
+    for (std::size_t i = 0; i < values->numbers.size(); ++i)
+      if (!std::isnan(values->numbers[i]))
+        out.set(*chip.about.elements[i].desc, values->numbers[i], id.chip, chip.about.elements[i].sensor);
     out.set(kReadSeconds, static_cast<double>(chip.read.read_ns()) / 1e9, id.chip);
   }
 

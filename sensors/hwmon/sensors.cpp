@@ -169,6 +169,7 @@ constexpr std::string_view kComputed[] = {"unknown", "false", "true"};
 struct Reading {
   std::vector<double> values;  // NaN: cannot be read
   std::vector<Computed> computed;
+  std::int64_t paced_ns = 0;  // PacedAttribute
 };
 
 // libsensors does not tell whether a `compute` applies. A value that differs from its file, while the file
@@ -203,10 +204,15 @@ class ChipReader {
     out.values.assign(subfeatures_.size(), SensorLimits::kNone);
     out.computed = computed_;
     out.computed.resize(subfeatures_.size(), Computed::unknown);
+    out.paced_ns = 0;
     if (power_.asleep()) return;  // a read would wake it
     const auto before = SystemClock::read(CLOCK_BOOTTIME);
+    paces_.resize(subfeatures_.size());
     for (std::size_t i = 0; i < subfeatures_.size(); ++i)
-      if (double v = 0; sensors_get_value(chip_, subfeatures_[i].number, &v) == 0) out.values[i] = v;
+      out.values[i] = paces_[i].get(PacedRead<Reading>::boot_ns, out.paced_ns, [&] {
+        double v = 0;
+        return sensors_get_value(chip_, subfeatures_[i].number, &v) == 0 ? v : SensorLimits::kNone;
+      });
     const bool quick = pause_after_ns(SystemClock::read(CLOCK_BOOTTIME) - before) == 0;
     if (computed_.empty()) {
       computed_.assign(subfeatures_.size(), Computed::unknown);
@@ -221,6 +227,7 @@ class ChipReader {
   const sensors_chip_name* chip_;
   PowerState power_;
   std::vector<Subfeature> subfeatures_;
+  std::vector<PacedAttribute<double>> paces_;
   std::vector<Computed> computed_;
 };
 

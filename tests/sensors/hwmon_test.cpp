@@ -303,6 +303,34 @@ TEST(PacedRead, SlowOnesAreReadRarely) {
   EXPECT_EQ(device.read_ns(), kMillisecond);
 }
 
+TEST(PacedRead, ASlowAttributeIsPacedAlone) {
+  struct Values {
+    int quick = 0, slow = 0;
+    std::int64_t paced_ns = 0;
+  };
+  HelperPool helpers(1);
+  int quick_reads = 0, slow_reads = 0;
+  PacedAttribute<int> pace;
+  const auto now = [] { return device_ns; };
+  PacedRead<Values> device(
+      [&](Values& out) {
+        out.paced_ns = 0;
+        out.quick = ++quick_reads;
+        out.slow = pace.get(now, out.paced_ns, [&] { return device_ns += 2 * kSecond, ++slow_reads; });
+      },
+      now);
+  for (int at_s = 0; at_s <= 120; ++at_s) {
+    device_ns = at_s * kSecond;
+    PacedRound round(helpers, at_s * kSecond);
+    round.start(device);
+    round.wait();
+    device.settle(at_s * kSecond);
+    ASSERT_NE(device.values(), nullptr);
+    EXPECT_EQ(device.values()->quick, at_s + 1);
+    EXPECT_EQ(device.values()->slow, at_s < 62 ? 1 : 2) << at_s;
+  }
+}
+
 TEST(PacedRead, OneThatHangsHoldsNobodyUp) {
   int gate[2];
   ASSERT_EQ(pipe(gate), 0);
