@@ -100,6 +100,7 @@ struct Device {
   std::string_view admin;
   std::array<std::optional<double>, std::size(kRows)> numbers;
   std::optional<std::int64_t> speed_megabits;
+  std::vector<Error> problems;  // of its files
 };
 
 // Where the kernel announces nothing, four of an interface's 23 files tell whether to read all: speed, duplex and
@@ -129,7 +130,10 @@ class Signs {
 // A bond's speed changes with a member's, and a virtual link's by hand: not with anything that a fingerprint has.
 void read_unannounced(const std::string& folder, Device& d) {
   d.duplex = Attribute(folder + "/duplex").text().value_or("");
-  d.speed_megabits = Attribute(folder + "/speed").i64();
+  Attribute speed(folder + "/speed");
+  d.speed_megabits = speed.i64();
+  std::erase_if(d.problems, [&](const Error& e) { return e.text.starts_with(speed.path()); });
+  if (auto why = speed.no_number()) d.problems.push_back(std::move(*why));
 }
 
 Device read_device(const std::string& folder, const std::string& name) {
@@ -143,7 +147,11 @@ Device read_device(const std::string& folder, const std::string& name) {
   d.ifalias = text("ifalias");
   const auto flags = file("flags").u64();
   d.admin = !flags ? "unknown" : (*flags & kUp) != 0 ? "up" : "down";
-  for (std::size_t i = 0; i < std::size(kRows); ++i) d.numbers[i] = file(kRows[i].file).number();
+  for (std::size_t i = 0; i < std::size(kRows); ++i) {
+    auto attribute = file(kRows[i].file);
+    d.numbers[i] = attribute.number();
+    if (auto why = attribute.no_number()) d.problems.push_back(std::move(*why));
+  }
   read_unannounced(folder, d);
   return d;
 }
@@ -289,6 +297,7 @@ class Netclass final : public Collector {
   }
 
   void emit(const Device& d, BatchWriter& out) const {
+    for (const auto& problem : d.problems) out.problem(problem);
     out.set(kOperUp, d.operstate == "up", d.name);
     out.set(kInfo, 1, d.name, d.address, d.broadcast, d.duplex, d.operstate, d.admin, d.ifalias);
     for (std::size_t i = 0; i < std::size(kRows); ++i)

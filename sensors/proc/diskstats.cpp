@@ -257,8 +257,14 @@ class Diskstats final : public Collector {
     if (!p[kDmName].empty())
       out.set(kMapper, 1, disk.name, p[kDmName], p[kDmUuid], p[kDmVgName], p[kDmLvName], p[kDmLvLayer]);
     if (p[kAta].empty()) return true;
-    for (const auto& ata : kAtaValues)
-      if (const auto value = parse_double(p[ata.property])) out.set(ata.desc, *value, disk.name);
+    for (const auto& ata : kAtaValues) {
+      const auto& text = p[ata.property];
+      if (const auto value = parse_double(text)) out.set(ata.desc, *value, disk.name);
+      else if (!text.empty())
+        out.problem({Errc::malformed, 0,
+                     fmt::format("udev's data of {}: {}: '{}': a number expected", disk.name,
+                                 kPropertyNames[ata.property], text)});
+    }
     return true;
   }
   [[nodiscard]] tl::unexpected<Error> malformed(std::string_view line) const {

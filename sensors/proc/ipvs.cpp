@@ -126,6 +126,7 @@ class Ipvs final : public Collector {
     const auto text = backends_file_.read();
     if (!text) return fail(text.error());
     count_ = 0;
+    if (vitald::is_blank(*text)) return malformed(backends_file_.path(), "", "lines of headings");
     Fields now;
     LeftOut left_out;
     bool inside = false;  // a service whose backends may be counted

@@ -163,8 +163,10 @@ class Mdadm final : public Collector {
       const std::string level(*text);
       // "4", or "5 (4)" while it is reshaped; what has no level of md's own (container, imsm, ddf) has none.
       if (!level.empty() && level != "container" && level != "imsm" && level != "ddf") {
-        auto disks = array.disks.text().value_or(std::string_view{});
-        if (const auto n = take_u64(disks)) out.set(kMetrics[kRaidDisks], static_cast<double>(*n), device);
+        const auto disks = array.disks.text();
+        std::string_view number = disks.value_or("");
+        if (const auto n = take_u64(number)) out.set(kMetrics[kRaidDisks], static_cast<double>(*n), device);
+        else if (disks) left_out.add(malformed(array.disks.path(), *disks, "a number"));
       }
       // Only levels with redundancy have the file; the others cannot be degraded and have 0 in node_exporter.
       const auto degraded = array.degraded.text();

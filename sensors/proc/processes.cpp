@@ -46,20 +46,25 @@ struct Stat {
 
 // "10 (my (odd) name) S 1 10 10 0 -1 4194560 ... 1 0 ...": the name may hold anything, so from its last ')';
 // the state is the third field, num_threads the twentieth
-std::optional<Stat> read_stat(int folder, const char* path) {
+std::optional<Stat> read_stat(int folder, const char* path, LeftOut& left_out) {
   const Fd fd{::openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!fd) return std::nullopt;  // ended since it was listed
   char buf[1024];
   const ssize_t n = ::read(fd.get(), buf, sizeof buf);
-  if (n <= 0) return std::nullopt;
+  if (n < 0) return std::nullopt;
   std::string_view text(buf, static_cast<std::size_t>(n));
   const auto name_end = text.rfind(')');
-  if (name_end == text.npos) return std::nullopt;
+  const auto bad = [&] {
+    left_out.add(malformed(std::string("process ") + path, trim(std::string_view(buf, static_cast<std::size_t>(n))),
+                           "'pid (name) S' and numbers"));
+    return std::nullopt;
+  };
+  if (name_end == text.npos) return bad();
   text.remove_prefix(name_end + 1);
   const auto state = take_word(text);
   for (int skipped = 4; skipped < 20; ++skipped) take_word(text);
   const auto threads = parse_u64(take_word(text));
-  if (state.size() != 1 || static_cast<unsigned char>(state[0]) >= 128 || !threads) return std::nullopt;
+  if (state.size() != 1 || static_cast<unsigned char>(state[0]) >= 128 || !threads) return bad();
   return Stat{state[0], *threads};
 }
 
@@ -86,19 +91,19 @@ class Processes final : public Collector {
   Result<> collect(BatchWriter& out) override {
     std::uint64_t pids = 0, threads = 0;
     States states{}, thread_states{};
+    LeftOut left_out;
     Fd proc{::open(proc_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (!proc) return fail(from_errno(proc_, errno));
     auto listed = each_number(std::move(proc), proc_, [&](int folder, const char* pid) {
       char path[64];
-      const auto stat = read_stat(folder, join(path, pid, "/stat"));
+      const auto stat = read_stat(folder, join(path, pid, "/stat"), left_out);
       if (!stat) return;
       ++pids;
       ++states[static_cast<unsigned char>(stat->state)];
       threads += stat->threads;
-      count_threads(folder, pid, *stat, thread_states);
+      count_threads(folder, pid, *stat, thread_states, left_out);
     });
     if (!listed) return listed;
-    LeftOut left_out;
     out.set(kThreads, static_cast<double>(threads));
     left_out.add(emit(max_threads_, kMaxThreads, out));
     emit(states, kProcessStates, out);
@@ -119,7 +124,7 @@ class Processes final : public Collector {
     return buf;
   }
 
-  void count_threads(int folder, const char* pid, const Stat& process, States& states) const {
+  void count_threads(int folder, const char* pid, const Stat& process, States& states, LeftOut& left_out) const {
     // Of a process with one thread everything is known already.
     if (of_kernel_ && process.threads == 1) {
       ++states[static_cast<unsigned char>(process.state)];
@@ -135,7 +140,7 @@ class Processes final : public Collector {
         return;
       }
       char stat_path[64];
-      if (const auto stat = read_stat(task_folder, join(stat_path, tid, "/stat")))
+      if (const auto stat = read_stat(task_folder, join(stat_path, tid, "/stat"), left_out))
         ++states[static_cast<unsigned char>(stat->state)];
     });
   }

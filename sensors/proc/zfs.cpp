@@ -103,7 +103,11 @@ class Zfs final : public Collector {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto field = take_word(words);
-      if (!is_number(take_word(words))) continue;
+      const auto type = take_word(words);
+      if (!is_number(type)) {  // a text, unless it is no type at all
+        if (!field.empty() && !parse_u64(type)) left_out.add(malformed(kstat.file.path(), line, "'name type data'"));
+        continue;
+      }
       const auto value = parse_double(take_word(words));
       if (!value) {
         left_out.add(malformed(kstat.file.path(), line, "a number"));
@@ -128,6 +132,7 @@ class Zfs final : public Collector {
   Result<> collect_io(std::string_view pool, Kstat& io, BatchWriter& out) {
     const auto text = io.file.read();
     if (!text) return text.error().kind == Errc::gone ? Result<>{} : fail(text.error());  // gone since OpenZFS 2.1
+    if (is_blank(*text)) return malformed(io.file.path(), "", "a line of names and as many numbers below");
     LeftOut left_out;
     std::string_view rest = *text, names;
     while (!rest.empty()) {
@@ -169,7 +174,10 @@ class Zfs final : public Collector {
         dataset = words;
         continue;
       }
-      if (type != "4") continue;
+      if (type != "4") {
+        if (!field.empty() && !parse_u64(type)) left_out.add(malformed(objset.file.path(), line, "'name type data'"));
+        continue;
+      }
       // Without its name it would pass for another dataset that has lost its own.
       if (dataset.empty()) {
         left_out.add(malformed(objset.file.path(), line, "a line 'dataset_name' before it"));

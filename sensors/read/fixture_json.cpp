@@ -23,6 +23,7 @@ std::string FixtureItem::text(std::string_view key) const {
 Result<> each_fixture(const std::string& path, const std::function<void(const FixtureItem&)>& each) {
   const auto text = read_kernel_file(path);
   if (!text) return fail(text.error());
+  if (trim(*text).empty()) return fail(Errc::malformed, path + ": empty, expected JSON");
   std::string json(*text);
   std::ranges::replace(json, '\t', ' ');  // JSON is YAML but for tabs as indentation
   const auto item = [&](const YAML::Node& node) {

@@ -205,10 +205,13 @@ std::optional<std::string_view> Attribute::text() {
 }
 
 std::optional<std::uint64_t> Attribute::u64() {
-  auto rest = text();
-  if (!rest) return std::nullopt;
-  if (take_prefix(*rest, "0x")) return parse_int<std::uint64_t>(*rest, 16);
-  return parse_u64(*rest);
+  bad_.reset();
+  const auto found = text();
+  if (!found) return std::nullopt;
+  auto rest = *found;
+  const auto n = take_prefix(rest, "0x") ? parse_int<std::uint64_t>(rest, 16) : parse_u64(rest);
+  if (!n) bad_.emplace(*found);
+  return n;
 }
 
 std::optional<double> Attribute::number() {
@@ -223,11 +226,13 @@ std::optional<double> Attribute::number() {
     const auto n = take_prefix(rest, "0x") ? parse_int<std::uint64_t>(rest, 16) : parse_u64(rest);
     if (n) number = static_cast<double>(*n);
   }
-  if (!number && !found->starts_with("N/A")) bad_.emplace(*found);
+  if (!number) bad_.emplace(*found);
   return number;
 }
 
 std::optional<Error> Attribute::no_number() const {
+  // "N/A (no PMA)", "<unknown>", "Unknown": words for none.
+  if (bad_ && (bad_->starts_with("N/A") || bad_->starts_with('<') || bad_->starts_with("Unknown"))) return std::nullopt;
   if (bad_) return malformed(path(), *bad_, "a number").value();
   if (!error_) return std::nullopt;
   constexpr int kNotSupported = 524;  // ENOTSUPP, the kernel's own
@@ -237,8 +242,12 @@ std::optional<Error> Attribute::no_number() const {
 }
 
 std::optional<std::int64_t> Attribute::i64() {
-  const auto rest = text();
-  return rest ? parse_i64(*rest) : std::nullopt;
+  bad_.reset();
+  const auto found = text();
+  if (!found) return std::nullopt;
+  const auto n = parse_i64(*found);
+  if (!n) bad_.emplace(*found);
+  return n;
 }
 
 }  // namespace vitald

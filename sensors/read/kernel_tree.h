@@ -160,8 +160,16 @@ class Attribute {
   KernelFile file_;
   std::int64_t missing_until_ns_ = 0;
   std::optional<Error> error_;
-  std::optional<std::string> bad_;  // the text of the last number(), when it was none
+  std::optional<std::string> bad_;  // the last text, when a number was wanted and it was none
 };
+
+// The number; where somebody should know that there is none, also a problem.
+inline std::optional<double> number_of(Attribute& file, BatchWriter& out) {
+  const auto n = file.number();
+  if (!n)
+    if (auto why = file.no_number()) out.problem(std::move(*why));
+  return n;
+}
 
 // One number of a device and the family it becomes.
 struct AttributeRow {
@@ -180,8 +188,8 @@ class AttributeTable {
   }
   template <class... Labels>
   void emit(BatchWriter& out, const Labels&... labels) {
-    for (std::size_t i = 0; i < rows_.size(); ++i)
-      if (const auto n = files_[i].number()) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      if (const auto n = number_of(files_[i], out)) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
   }
 
  private:

@@ -110,8 +110,10 @@ class Self final : public Collector {
     const auto text = netstat_.read();
     if (!text) return;  // a kernel without it
     for (std::string_view lines = *text; !lines.empty();) {
-      auto names = take_line(lines), values = take_line(lines);
-      if (!names.starts_with("IpExt:")) continue;
+      auto names = take_line(lines);
+      // Two lines of one name; where one is missing, the next pair begins a line earlier.
+      if (!names.starts_with("IpExt:") || !lines.starts_with("IpExt:")) continue;
+      auto values = take_line(lines);
       while (!names.empty()) {
         const auto name = take_word(names), value = take_word(values);
         const auto bytes = name == "InOctets" || name == "OutOctets" ? parse_u64(value) : std::nullopt;

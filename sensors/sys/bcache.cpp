@@ -169,6 +169,7 @@ template <class... L>
 Result<> emit_lines(KernelFile& file, std::span<const AttributeRow> rows, BatchWriter& out, const L&... labels) {
   const auto text = file.read();
   if (!text) return fail(text.error());
+  if (is_blank(*text)) return malformed(file.path(), "", "lines 'name: number'");
   LeftOut left_out;
   for (const auto& row : rows) {
     std::optional<double> value;
@@ -240,8 +241,9 @@ class Bcache final : public Collector {
     LeftOut left_out;
     left_out.add(member.backing.emit(out, uuid, name));
     // Gone since 5.18; node_exporter shows it only where it counted.
-    if (const auto n = human(member.readaheads.text().value_or("0")); n && *n != 0)
-      out.set(kReadaheads, *n, uuid, name);
+    const auto text = member.readaheads.text().value_or("0");
+    if (const auto n = human(text); !n) left_out.add(malformed(member.readaheads.path(), text, "a number"));
+    else if (*n != 0) out.set(kReadaheads, *n, uuid, name);
     left_out.add(emit_lines(member.debug, kDebugRows, out, uuid, name));
     return left_out.outcome();
   }

@@ -74,6 +74,7 @@ std::optional<double> human(std::string_view text) {
 Result<std::string_view> read_if_there(KernelFile& file) {
   auto text = file.read();
   if (!text && text.error().kind == Errc::gone) return std::string_view();
+  if (text && is_blank(*text)) return malformed(file.path(), "", "lines of names and numbers");
   return text;
 }
 
@@ -144,7 +145,7 @@ class Bcachefs final : public Collector {
   static void emit_size(Attribute& file, Family family, LeftOut& left_out, BatchWriter& out, const L&... labels) {
     const auto text = file.text();
     if (!text && file.unreadable()) left_out.add(*file.unreadable());
-    if (!text || text->empty()) return;
+    if (!text) return;
     if (const auto bytes = human(*text)) out.set(kMetrics[family], *bytes, labels...);
     else left_out.add(malformed(file.path(), *text, "a size"));
   }

@@ -231,7 +231,7 @@ class Btrfs final : public Collector {
     LeftOut left_out;
     if (auto listed = fs.disks.refresh(); !listed && listed.error().kind != Errc::gone) left_out.add(listed);
     out.set(kMetrics[kInfo], 1, uuid_, fs.label.text().value_or(""));
-    if (const auto n = fs.reserve.u64()) out.set(kMetrics[kReserve], static_cast<double>(*n), uuid_);
+    if (const auto n = number_of(fs.reserve, out)) out.set(kMetrics[kReserve], *n, uuid_);
     left_out.add(collect_commits(fs, out));
     for (std::size_t i = 0; i < std::size(kGroups); ++i) collect_group(kGroups[i], fs, fs.groups[i], left_out, out);
     auto mounted = std::ranges::find(mounted_, fsid_, &Mounted::uuid);
@@ -240,8 +240,8 @@ class Btrfs final : public Collector {
     else
       for (auto& [name, disk] : fs.disks.items()) {
         const Label labels[] = {{"uuid", uuid_}, {"device", name}};
-        if (const auto sectors = disk.size.u64())
-          out.set_labels(kMetrics[kDeviceSize], static_cast<double>(*sectors) * kSectorBytes, labels);
+        if (const auto sectors = number_of(disk.size, out))
+          out.set_labels(kMetrics[kDeviceSize], *sectors * kSectorBytes, labels);
       }
     return left_out.outcome();
   }
@@ -273,19 +273,16 @@ class Btrfs final : public Collector {
   }
 
   void collect_group(std::string_view type, Filesystem& fs, Group& group, LeftOut& left_out, BatchWriter& out) {
-    if (const auto n = group.reserved.u64()) out.set(kMetrics[kReserved], static_cast<double>(*n), uuid_, type);
-    else if (const auto* why = group.reserved.unreadable()) left_out.add(*why);
+    if (const auto n = number_of(group.reserved, out)) out.set(kMetrics[kReserved], *n, uuid_, type);
     if (auto listed = group.profiles.refresh(); !listed) {
       if (listed.error().kind != Errc::gone) left_out.add(listed);
       return;
     }
     for (auto& [mode, profile] : group.profiles.items()) {
-      const auto total = profile.total.u64(), used = profile.used.u64();
-      for (const auto* file : {&profile.total, &profile.used})
-        if (const auto* why = file->unreadable()) left_out.add(*why);
+      const auto total = number_of(profile.total, out), used = number_of(profile.used, out);
       if (!total || !used) continue;
-      out.set(kMetrics[kUsed], static_cast<double>(*used), uuid_, type, mode);
-      out.set(kMetrics[kSize], static_cast<double>(*total), uuid_, type, mode);
+      out.set(kMetrics[kUsed], *used, uuid_, type, mode);
+      out.set(kMetrics[kSize], *total, uuid_, type, mode);
       if (const auto ratio = ratio_of(mode, static_cast<double>(fs.disks.items().size())))
         out.set(kMetrics[kRatio], *ratio, uuid_, type, mode);
     }

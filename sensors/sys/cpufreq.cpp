@@ -67,20 +67,27 @@ struct Cpu {
   void read_limits() {
     limits_read = true;
     for (std::size_t i = 0; i < std::size(kRows); ++i)
-      if (is_limit(kRows[i].file)) limits[i] = Attribute(frequencies[i].path()).number();
+      if (is_limit(kRows[i].file)) {
+        Attribute file(frequencies[i].path());
+        limits[i] = file.number();
+        bad_limits[i] = file.no_number();
+      }
     // "performance powersave"
     auto rest = Attribute(folder + "scaling_available_governors").text().value_or("");
     governors.clear();
     for (auto g = take_word(rest); !g.empty(); g = take_word(rest)) governors.emplace_back(g);
   }
-  std::optional<double> frequency(std::size_t row) {
-    return is_limit(kRows[row].file) ? limits[row] : frequencies[row].number();
+  std::optional<double> frequency(std::size_t row, BatchWriter& out) {
+    if (!is_limit(kRows[row].file)) return number_of(frequencies[row], out);
+    if (bad_limits[row]) out.problem(*bad_limits[row]);
+    return limits[row];
   }
 
   std::string folder;
   std::vector<Attribute> frequencies;
   Attribute governor;
   std::array<std::optional<double>, std::size(kRows)> limits;
+  std::array<std::optional<Error>, std::size(kRows)> bad_limits;
   std::vector<std::string> governors;
   bool limits_read = false;
 };
@@ -99,12 +106,15 @@ class Cpufreq final : public Collector {
       if (!take_prefix(number, "cpu") || !parse_u64(number)) continue;
       if (old || !cpu.limits_read) cpu.read_limits();
       for (std::size_t i = 0; i < std::size(kRows); ++i)
-        if (const auto khz = cpu.frequency(i)) out.set(kRows[i].desc, *khz * kRows[i].factor, number);
-      const auto governor = cpu.governor.text().value_or("");
-      if (governor.empty()) continue;
+        if (const auto khz = cpu.frequency(i, out)) out.set(kRows[i].desc, *khz * kRows[i].factor, number);
+      const auto governor = cpu.governor.text();
+      if (governor && governor->empty()) out.problem(malformed(cpu.governor.path(), "", "a governor").value());
+      if (!governor || governor->empty()) continue;
       // Another driver's, or a module's that was loaded since.
-      const std::string now(governor);
-      if (std::ranges::find(cpu.governors, now) == cpu.governors.end()) cpu.read_limits();
+      const std::string now(*governor);
+      const auto listed = [&] { return std::ranges::find(cpu.governors, now) != cpu.governors.end(); };
+      if (!listed()) cpu.read_limits();
+      if (!listed()) cpu.governors.push_back(now);
       for (const auto& g : cpu.governors) out.set(kGovernor, g == now, number, g);
     }
     return {};

@@ -70,9 +70,10 @@ class Dmmultipath final : public Collector {
  private:
   void emit(std::string_view device, Device& files, BatchWriter& out) {
     out.set(kMetrics[kInfo], 1, name_, device, uuid_);
-    if (const auto suspended = files.suspended.u64()) out.set(kMetrics[kActive], *suspended != 1, name_, device);
-    if (const auto sectors = files.size.u64())
-      out.set(kMetrics[kSize], static_cast<double>(*sectors) * kSectorBytes, name_, device);
+    if (const auto suspended = number_of(files.suspended, out))
+      out.set(kMetrics[kActive], *suspended != 1, name_, device);
+    if (const auto sectors = number_of(files.size, out))
+      out.set(kMetrics[kSize], *sectors * kSectorBytes, name_, device);
     unsigned paths = 0, active = 0;
     // No folder: no paths.
     if (auto listed = files.slaves.refresh(); !listed && listed.error().kind != Errc::gone) {

@@ -73,7 +73,7 @@ class Drm final : public Collector {
       if (asleep) continue;
       // A card that cannot say (an APU, a virtual function) has no number; 0 is a card that is idle.
       for (std::size_t i = 0; i < std::size(kNumbers); ++i)
-        if (const auto n = card.numbers[i].u64()) out.set(kNumberMetrics[i], static_cast<double>(*n), name);
+        if (const auto n = number_of(card.numbers[i], out)) out.set(kNumberMetrics[i], *n, name);
     }
     return {};
   }

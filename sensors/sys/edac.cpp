@@ -140,7 +140,7 @@ class Edac final : public Collector {
     for (auto& c : csrow.channels) {
       const auto dimm = dimm_label(c.dimm);
       left_out.add(emit(c.ce, kChannelCe, out, mc, row, c.number, dimm));
-      if (const auto n = c.ue.u64()) out.set(kMetrics[kChannelUe], static_cast<double>(*n), mc, row, c.number, dimm);
+      if (const auto n = number_of(c.ue, out)) out.set(kMetrics[kChannelUe], *n, mc, row, c.number, dimm);
     }
   }
 

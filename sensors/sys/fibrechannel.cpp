@@ -101,6 +101,8 @@ class Fibrechannel final : public Collector {
     const bool down = labels[1 + kPortState].empty() || labels[1 + kPortState] == "Unknown";
     for (std::size_t i = 0; i < std::size(kStatistics); ++i) {
       const auto n = down ? 0 : port.statistics[i].u64();
+      if (!n)
+        if (auto why = port.statistics[i].no_number()) out.problem(std::move(*why));
       // All ones: the driver does not count it (fc_host_statistics, include/scsi/scsi_transport_fc.h).
       if (n && *n != UINT64_MAX && *n != UINT32_MAX) out.set(kMetrics[1 + i], static_cast<double>(*n), name);
     }

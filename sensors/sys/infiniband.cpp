@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <string>
 
 #include "core/collector.h"
@@ -350,7 +351,7 @@ class Infiniband final : public Collector {
       out.set(kRate, *gigabits * kBytesPerGigabit, device, port);
     else bad(files.rate, text, "a rate in Gb/sec");
     // In ms; whole seconds are what dashboards of node_exporter know.
-    if (const auto ms = files.lifespan.u64()) out.set(kLifespan, static_cast<double>(*ms / 1000), device, port);
+    if (const auto ms = number_of(files.lifespan, out)) out.set(kLifespan, std::floor(*ms / 1000), device, port);
     files.counters.emit(out, device, port);
   }
 

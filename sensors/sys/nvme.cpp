@@ -89,8 +89,8 @@ class Nvme final : public Collector {
   // is there since 6.8; without it node_exporter 1.12 says nothing about any NVMe device.
   // Reading that one asks the drive (nvme_ns_head_update_nuse, drivers/nvme/host/sysfs.c).
   static void emit(std::string_view device, std::string_view id, Namespace& files, bool asleep, BatchWriter& out) {
-    const auto block = files.block.number(), size = files.size.number();
-    const auto used = asleep ? std::nullopt : files.used.number();
+    const auto block = number_of(files.block, out), size = number_of(files.size, out);
+    const auto used = asleep ? std::nullopt : number_of(files.used, out);
     out.set(kNamespaceInfo, 1, device, id, files.ana_state.text().value_or("unknown"));
     if (!block) return;
     if (size) {

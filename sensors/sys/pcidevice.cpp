@@ -164,20 +164,26 @@ class Pcidevice final : public Collector {
     for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {
       if (asleep) break;
       // "8.0 GT/s PCIe", "4"; "Unknown", and what is no PCIe link, have no number.
-      auto text = device.files[family].text().value_or("");
-      const auto number = parse_double(take_word(text));
+      const auto text = device.files[family].text();
+      if (!text) continue;
+      std::string_view words = *text;
+      const auto number = parse_double(take_word(words));
+      if (!number && !text->starts_with("Unknown"))
+        out.problem(malformed(device.files[family].path(), *text, "a number").value());
       if (!number) continue;
       const bool speed = family == kMaxSpeed || family == kSpeed;
       out.set(kMetrics[family], speed ? *number * kTransfersPerGiga : *number, info[0], info[1], info[2], info[3]);
     }
     for (const auto family : {kD3cold, kAutoprobe, kNumvfs, kTotalvfs, kMsix})
-      if (const auto n = device.files[family].u64())
-        out.set(kMetrics[family], static_cast<double>(*n), info[0], info[1], info[2], info[3]);
-    if (const auto state = device.files[kPowerState].text(); state && !state->empty())
+      if (const auto n = number_of(device.files[family], out))
+        out.set(kMetrics[family], *n, info[0], info[1], info[2], info[3]);
+    const auto state = device.files[kPowerState].text();
+    if (state && state->empty()) out.problem(malformed(device.files[kPowerState].path(), "", "a state").value());
+    if (state && !state->empty())
       for (const auto name : kPowerStates)
         out.set(kMetrics[kPowerState], *state == name, info[0], info[1], info[2], info[3], name);
-    if (const auto node = device.files[kNumaNode].i64(); node && *node != -1)
-      out.set(kMetrics[kNumaNode], static_cast<double>(*node), info[0], info[1], info[2], info[3]);
+    if (const auto node = number_of(device.files[kNumaNode], out); node && *node != -1)
+      out.set(kMetrics[kNumaNode], *node, info[0], info[1], info[2], info[3]);
   }
 
   KernelItems<Device> devices_;

@@ -35,13 +35,14 @@ constexpr std::int64_t kRereadNs = 60 * kSecond;
 constexpr std::string_view kZone = "thermal_zone", kDevice = "cooling_device";
 
 // The rest of a name that has at least one digit after the prefix.
-std::optional<std::string_view> number_of(std::string_view name, std::string_view prefix) {
+std::optional<std::string_view> number_after(std::string_view name, std::string_view prefix) {
   if (!take_prefix(name, prefix) || name.empty() || name.front() < '0' || name.front() > '9') return std::nullopt;
   return name;
 }
 
 struct Reading {
   std::optional<std::int64_t> temp, cur_state, max_state;
+  std::vector<Error> problems;
 };
 
 // One folder of class/thermal. Zones and cooling devices may sit behind ACPI methods or a slow bus, so each
@@ -70,10 +71,13 @@ class Item {
         files->read_ns = now_ns;
         files->most = files->max_state.i64();
       }
+      out.problems.clear();
       out.temp = files->temp.i64();
       // -1 is a state too: intel_powerclamp when it is idle.
       out.cur_state = files->cur_state.i64();
       out.max_state = files->most;
+      for (const auto* file : {&files->temp, &files->cur_state, &files->max_state})
+        if (auto why = file->no_number()) out.problems.push_back(std::move(*why));
     };
   }
 
@@ -102,14 +106,16 @@ class ThermalZone final : public Collector {
       const auto* values = item.value.read.values();
       if (item.value.read.waiting_ns(now) > PacedRound::kPatienceNs)
         out.problem({Errc::timeout, 0, fmt::format("{}/{}: a read does not return", items_.path(), item.name)});
-      const auto zone = number_of(item.name, kZone);
+      if (values)
+        for (const auto& problem : values->problems) out.problem(problem);
+      const auto zone = number_after(item.name, kZone);
       if (!zone || !values || !values->temp) continue;
       const double celsius = static_cast<double>(*values->temp) / kPerDegree;
       if (!is_no_reading(Quantity::celsius, celsius, kPerDegree, false))
         out.set(kTemp, celsius, *zone, item.value.type());
     }
     for (auto& item : items_.items()) {
-      const auto device = number_of(item.name, kDevice);
+      const auto device = number_after(item.name, kDevice);
       const auto* values = item.value.read.values();
       if (!device || !values || !values->cur_state || !values->max_state) continue;
       out.set(kCurState, static_cast<double>(*values->cur_state), *device, item.value.type());
@@ -131,7 +137,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
   const auto entries = list_directory(path);
   if (!entries && entries.error().kind != Errc::gone) return fail(entries.error());
   for (const auto& name : entries.value_or(std::vector<std::string>()))
-    if (number_of(name, kZone) || number_of(name, kDevice)) return std::make_unique<ThermalZone>(host);
+    if (number_after(name, kZone) || number_after(name, kDevice)) return std::make_unique<ThermalZone>(host);
   return fail(Errc::absent, path + ": this machine has no thermal zone and no cooling device");
 }
 

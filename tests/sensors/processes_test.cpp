@@ -31,12 +31,12 @@ TEST(Processes, Cases) {
                     {"proc/sys/kernel/pid_max", "146\n"},
                     {"proc/1/stat", "1 (init"},
                     {"proc/2/x", ""},
-                    {"proc/3/stat", ""}},
+                    {"proc/3/comm", ""}},
                    "node_processes_threads 0\n"
                    "node_processes_max_threads 6706\n"
                    "node_processes_pids 0\n"
                    "node_processes_max_processes 146\n",
-                   ""},
+                   "malformed: process 1/stat: '1 (init': 'pid (name) S' and numbers expected"},
                   {"no limits",
                    {{"proc/1/stat", "1 (init) I 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 36 1 2 3\n"}},
                    "node_processes_threads 1\n"
