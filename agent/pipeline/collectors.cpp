@@ -66,7 +66,7 @@ struct Collectors::Making {
   }
   void make(const Host& host, const Snapshot* const& so_far) {
     // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
-    const int free_before = next_descriptor();
+    const int open_before = open_descriptors();
     try {
       made = DerivedCollector::make(*entry, host, *options, so_far);
     } catch (const std::bad_alloc&) {
@@ -77,7 +77,7 @@ struct Collectors::Making {
       made = fail(Errc::io, "bug, please report: an exception of unknown type");
     }
     // What a probe holds it holds for good, and clients would lack it.
-    if (const int free = next_descriptor(); *made && free > free_before && !may_keep(free))
+    if (const int open = open_descriptors(); *made && open > open_before && !may_keep(open))
       made = fail(Errc::io,
                   "the limit of open files is too low for it; set LimitNOFILE=4096 in the unit or raise ulimit -Hn");
   }

@@ -33,6 +33,9 @@ inline constexpr int kMostKept = 4096;
 // The number that the next descriptor gets; INT_MAX when there is none left.
 [[nodiscard]] int next_descriptor();
 
+// How many are open; INT_MAX when there is none left to count with. A listing of /proc/self/fd.
+[[nodiscard]] int open_descriptors();
+
 // Whether something could not be kept.
 [[nodiscard]] bool descriptors_are_short();
 

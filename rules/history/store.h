@@ -176,7 +176,7 @@ class History {
   std::uint64_t looked_up_ = 0;
   bool users_forgotten_ = false;
   bool some_ended_ = false;  // since feeds that want others' series looked for them
-  bool open_ = false;  // the newest row of the rules' feed is this round's and is still written to
+  bool open_ = false;        // the newest row of the rules' feed is this round's and is still written to
 
   std::int64_t now_ms_ = 0, offset_ms_ = 0;
   std::uint64_t rounds_ = 0;

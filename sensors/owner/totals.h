@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each owner has counted, as rows of named counters. Nothing is lost and nothing counts twice in a rate: what an
-// owner counted goes on under its new name; when it becomes one with another or is dropped, what was shown under its own
-// name ends with that series, and only what was not shown yet is the other's.
+// owner counted goes on under its new name; when it becomes one with another or is dropped, what was shown under its
+// own name ends with that series, and only what was not shown yet is the other's.
 #pragma once
 
 #include <algorithm>

@@ -34,8 +34,8 @@ struct Exposition {
   bool timestamps = false;                 // some sample has one
 };
 
-// Errors: malformed, "line N: ...", with nothing of the text in them: they go into the log, and the file may be a link to
-// one that is nobody's to read.
+// Errors: malformed, "line N: ...", with nothing of the text in them: they go into the log, and the file may be a link
+// to one that is nobody's to read.
 Result<Exposition> parse_exposition(std::string_view text);
 
 // A number as Go's strconv prints it ('g', shortest), which is how le and quantile labels are written.

@@ -693,11 +693,16 @@ TEST_F(Probes, DirectReclaim) {
   const std::unique_ptr<memory_bpf, Destroy> skel(memory_bpf::open());
   ASSERT_TRUE(skel);
   bpf_map__set_max_entries(skel->maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
+  // The others are given their tracepoint by BpfObject::load().
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skel->obj) {
+    bpf_program__set_autoload(program, std::string_view(bpf_program__name(program)).ends_with("_raw"));
+  }
   ASSERT_EQ(memory_bpf::load(skel.get()), 0);
-  const auto run = [](bpf_program* program) {
+  const auto run = [](bpf_program* p) {
     __u64 arguments[2] = {};
     LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = arguments, .ctx_size_in = sizeof arguments);
-    return bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+    return bpf_prog_test_run_opts(bpf_program__fd(p), &options);
   };
   ASSERT_EQ(run(skel->progs.on_end_raw), 0) << "an end without a begin counts nothing";
   ASSERT_EQ(run(skel->progs.on_begin_raw), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include "core/text/scan.h"
 #include "tests/sensors/fake_service.h"
 #include "tests/sensors/run_collector.h"
 
@@ -113,9 +114,16 @@ TEST(Systemd, WhatCameBeforeItDiedStays) {
   const FakeService bus("org.freedesktop.systemd1", dying);
   CollectorFixture fixture("systemd");
   const auto got = fixture.run();
-  EXPECT_EQ(got.text, kHead + states("a.service", "notify", "active") + states("b.service", "", "failed") +
-                          states("c.timer", "", "active") + states("d.socket", "", "reloading") +
-                          states("g.target", "", "active"));
+  // Questions are asked at once: of one more an answer may have been under way when it died.
+  std::string_view rest = got.text;
+  EXPECT_TRUE(take_prefix(rest, kHead)) << got.text;
+  int came = 0;
+  for (const auto& unit :
+       {states("a.service", "notify", "active"), states("b.service", "", "failed"), states("c.timer", "", "active"),
+        states("d.socket", "", "reloading"), states("g.target", "", "active")})
+    came += take_prefix(rest, unit);
+  EXPECT_GE(came, 4) << got.text;
+  EXPECT_EQ(rest, "");
   EXPECT_TRUE(got.error.starts_with("timeout: org.freedesktop.systemd1: LastTriggerUSec: ")) << got.error;
 }
 

@@ -242,7 +242,7 @@ TEST(Worker, HealthCrosses) {
   };
   const Case cases[] = {
       {"failing", "no capability", "sdb: vanished", "test_runs_total 1\n", Errc::denied},
-      {"throws", "exception: from a library", "", "", Errc::io},
+      {"throws", "bug, please report: exception: from a library", "", "", Errc::io},
       {"broken-pipe", "", "", "test_runs_total 1\n", Errc::io},
       {"twice", "", "emitted twice, first one kept: test_device_bytes{device=\"sda\",mode=\"r\"}",
        "test_device_bytes{device=\"sda\",mode=\"r\"} 1\ntest_runs_total 1\n", Errc::io},
