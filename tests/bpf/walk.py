@@ -16,7 +16,8 @@ if len(examples) != 4:
     sys.exit(f"{page}: {len(examples)} examples, expected the member, the line, the family, the row")
 member, line, family, row = examples
 
-unused = int(re.search(r"__u64 unused\[(\d+)\];", (top / "bpf/include/vitald/sched.h").read_text())[1])
+row_struct = (top / "bpf/include/vitald/sched.h").read_text().partition("struct vitald_sched_row {")[2]
+unused = int(re.search(r"__u64 unused\[(\d+)\];", row_struct)[1])
 shutil.copytree(top / "bpf", folder / "bpf", dirs_exist_ok=True)
 name = re.search(r"constexpr MetricDesc (\w+)", family)[1]
 edits = {

@@ -12,63 +12,69 @@
 
 #include <linux/types.h>
 
-#define VITALD_HIST_FIRST 9                        /* the octave of the first bound: 2^-20 s = 953.67 ns */
-#define VITALD_HIST_BOUNDS 27                      /* 2^-20 .. 2^6 s */
+#define VITALD_HIST_FIRST 9	/* the octave of the first bound: 2^-20 s = 953.67 ns */
+#define VITALD_HIST_BOUNDS 27	/* 2^-20 .. 2^6 s */
 #define VITALD_HIST_SLOTS (VITALD_HIST_BOUNDS + 1) /* slot i: (2^(i-21), 2^(i-20)] s; the last is up to +Inf */
 
 struct vitald_hist {
-  __u64 slots[VITALD_HIST_SLOTS];
-  __u64 sum_ns;
+	__u64 slots[VITALD_HIST_SLOTS];
+	__u64 sum_ns;
 };
 
 /* floor(log2(v)), 0 for 0. BPF has no count-leading-zeros. */
-static inline __attribute__((always_inline)) __u32 vitald_log2(__u64 v) {
-  __u32 r = 0, w = (__u32)v;
+static inline __attribute__((always_inline)) __u32 vitald_log2(__u64 v)
+{
+	__u32 r = 0, w = (__u32)v;
 
-  if (v >> 32) {
-    w = (__u32)(v >> 32);
-    r = 32;
-  }
-  if (w >> 16) {
-    w >>= 16;
-    r += 16;
-  }
-  if (w >> 8) {
-    w >>= 8;
-    r += 8;
-  }
-  if (w >> 4) {
-    w >>= 4;
-    r += 4;
-  }
-  if (w >> 2) {
-    w >>= 2;
-    r += 2;
-  }
-  return r + (w >> 1);
+	if (v >> 32) {
+		w = (__u32)(v >> 32);
+		r = 32;
+	}
+	if (w >> 16) {
+		w >>= 16;
+		r += 16;
+	}
+	if (w >> 8) {
+		w >>= 8;
+		r += 8;
+	}
+	if (w >> 4) {
+		w >>= 4;
+		r += 4;
+	}
+	if (w >> 2) {
+		w >>= 2;
+		r += 2;
+	}
+	return r + (w >> 1);
 }
 
 /* `le` is inclusive: a value equal to a bound belongs below it. */
-static inline __attribute__((always_inline)) __u32 vitald_hist_slot(__u64 ns) {
-  __u32 octave, slot;
-  __u64 bound;
+static inline __attribute__((always_inline)) __u32 vitald_hist_slot(__u64 ns)
+{
+	__u32 octave, slot;
+	__u64 bound;
 
-  if (ns <= 953) /* most waits for a free CPU; also keeps the subtraction below from wrapping */
-    return 0;
-  octave = vitald_log2(ns);
-  if (octave >= VITALD_HIST_FIRST + VITALD_HIST_BOUNDS) return VITALD_HIST_SLOTS - 1;
-  bound = octave <= 29 ? 1000000000ull >> (29 - octave) : 1000000000ull << (octave - 29);
-  slot = octave - VITALD_HIST_FIRST + (ns > bound);
-  return slot < VITALD_HIST_SLOTS ? slot : VITALD_HIST_SLOTS - 1; /* the second is for the verifier */
+	if (ns <= 953) /* most waits for a free CPU; also keeps the subtraction below from wrapping */
+		return 0;
+	octave = vitald_log2(ns);
+	if (octave >= VITALD_HIST_FIRST + VITALD_HIST_BOUNDS)
+		return VITALD_HIST_SLOTS - 1;
+	bound = octave <= 29 ? 1000000000ull >> (29 - octave) : 1000000000ull << (octave - 29);
+	slot = octave - VITALD_HIST_FIRST + (ns > bound);
+	return slot < VITALD_HIST_SLOTS ? slot : VITALD_HIST_SLOTS - 1; /* the second is for the verifier */
 }
 
 /* One writer at a time (a row per CPU), so no atomics. */
-static inline __attribute__((always_inline)) void vitald_hist_add_many(struct vitald_hist* h, __u64 ns, __u64 count) {
-  h->slots[vitald_hist_slot(ns)] += count;
-  h->sum_ns += ns * count;
+static inline __attribute__((always_inline)) void vitald_hist_add_many(struct vitald_hist *h, __u64 ns, __u64 count)
+{
+	h->slots[vitald_hist_slot(ns)] += count;
+	h->sum_ns += ns * count;
 }
-static inline __attribute__((always_inline)) void vitald_hist_add(struct vitald_hist* h, __u64 ns) {
-  vitald_hist_add_many(h, ns, 1);
+
+static inline __attribute__((always_inline)) void vitald_hist_add(struct vitald_hist *h, __u64 ns)
+{
+	vitald_hist_add_many(h, ns, 1);
 }
 
 #endif
