@@ -308,6 +308,7 @@ class Daemon {
     if (keeper_ && !keeper_->save(kSaveNs))
       log::warn("ending before history and alerts are saved: the disk takes very long");
     if (pipeline_ended && server_ended && reloader_.idle(0)) return 0;
+    pipeline_.end_receivers(kSecond / 4);  // they do not depend on what hangs
     log::flush(kLastWordsNs);
     _exit(0);
   }
@@ -342,6 +343,7 @@ int run_once(Config config, std::ostream& out) {
   std::vector<std::string> problems;
   auto start = pipeline_config(config, problems);
   if (print_problems(problems)) return 1;
+  start.receivers.clear();  // it prints, and pages nobody
   const Host host(roots_of(config.options));
   SnapshotHub hub;
   Pipeline pipeline(host, collector_list(), worker_maker(config.command_line.arguments), hub);

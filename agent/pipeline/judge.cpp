@@ -47,8 +47,11 @@ struct Judge::Instruments {
 };
 
 Judge::Judge() = default;
-Judge::~Judge() {
+Judge::~Judge() { end(); }
+
+void Judge::end() {
   for (const auto& r : receivers_) r->stop();  // then all end at the same time
+  receivers_.clear();
 }
 
 void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,

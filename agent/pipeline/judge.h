@@ -30,6 +30,8 @@ class Judge {
                  std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr);
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
+  // No receiver is told anything any more; what waits for them is kept or told as lost.
+  void end();
   // No rules: nobody needs a timer.
   [[nodiscard]] bool idle() const { return !rules_ || rules_->empty(); }
 

@@ -85,6 +85,7 @@ Pipeline::~Pipeline() {
 
 void Pipeline::configure_judge(PipelineConfig& config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
+  const std::scoped_lock lock(judging_);
   try {
     judge_.configure(std::move(config.rules), std::move(config.receivers), std::move(config.state),
                      std::move(config.keeper));
@@ -257,6 +258,12 @@ bool Pipeline::stop(std::int64_t patience_ns) {
          away_.wait_for_none(std::max<std::int64_t>(0, until_ns - SystemClock::read(CLOCK_MONOTONIC)));
 }
 
+void Pipeline::end_receivers(std::int64_t patience_ns) {
+  const std::unique_lock lock(judging_, std::chrono::nanoseconds(patience_ns));
+  if (lock) judge_.end();
+  else log::warn("ending while rules are evaluated: what waits for receivers is as it was a moment ago");
+}
+
 bool Pipeline::reload(PipelineConfig config, std::int64_t patience_ns) {
   const auto mine = [&] {
     const MutexLock lock(mutex_);
@@ -335,7 +342,10 @@ bool Pipeline::serve_wanted() {
 
 bool Pipeline::judge_newest() {
   if (!serve_wanted()) return false;
-  if (const auto newest = hub_.latest()) judge_.judge(*newest);
+  if (const auto newest = hub_.latest()) {
+    const std::scoped_lock lock(judging_);
+    if (!crew_.stopping()) judge_.judge(*newest);
+  }
   if (config_judged_ != config_in_force_) {
     config_judged_ = config_in_force_;
     const MutexLock lock(mutex_);

@@ -51,8 +51,10 @@ class Pipeline {
 
   // The first cycle follows at once; it waits so long for workers, which are only being started.
   Result<> start(PipelineConfig config, std::int64_t first_patience_ns = Collectors::kPatienceNs);
-  // False when a thread hangs in a collector and cannot be joined: then only _exit() is left.
+  // False when a thread hangs in a collector and cannot be joined: then only _exit() is left, after end_receivers().
   bool stop(std::int64_t patience_ns);
+  // After stop(): what waits for receivers is kept or told as lost, and what they run is ended.
+  void end_receivers(std::int64_t patience_ns);
 
   // From any thread.
   // Waits until the configuration is in force, and has been judged for the first time. False when that took too long:
@@ -126,7 +128,8 @@ class Pipeline {
   std::unique_ptr<Instruments> instruments_;
 
   // By the pipeline's leading thread.
-  Judge judge_;  // a scrape's cycle runs beside an evaluation
+  std::timed_mutex judging_;  // held by it while it judges, for the sake of end_receivers()
+  Judge judge_;               // a scrape's cycle runs beside an evaluation
   std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
   bool had_timer_ = false;
   bool news_ = false;  // a collector has some

@@ -113,7 +113,7 @@ class CommandDestination final : public Destination {
                                           {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}, {{"hook", settings.name}})) {}
 
   // A command that ran is not run again, however it ended: it knows best whether the message went out. One that the
-  // end of vitald cut off is, and one for which the machine had no process or memory.
+  // end of vitald cut off is, and one that could not be started: for want of a process, or while it is being upgraded.
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     const auto& item = items.front();
     const auto parts = parts_of(item.body);
@@ -128,10 +128,7 @@ class CommandDestination final : public Destination {
     auto started = start(std::span(*parts).subspan(1), to, from);
     if (!started) {
       not_started_.Increment();
-      const auto err = started.error().err;
-      if (err == EAGAIN || err == ENOMEM || err == EMFILE || err == ENFILE) return fail(std::move(started.error()));
-      report(item, started.error().text, "");
-      return Sent{1, 0, 0};
+      return fail(std::move(started.error()));
     }
     Process process = std::move(*started);
     bool stopping = false, late = false;
@@ -160,7 +157,7 @@ class CommandDestination final : public Destination {
              output);
       // In D state: never a second one beside it. What comes meanwhile fills the queue.
       if (!exit) wait_for_end(process, attempt.stop_fd);
-      return Sent{1, 0, 0};
+      return Sent{1, 1, 0};
     }
     if (stopping && !(exit && exit->ok())) return Sent{};
     if (exit && exit->ok()) {
@@ -168,6 +165,7 @@ class CommandDestination final : public Destination {
     } else {
       failed_.Increment();
       report(item, exit ? exit->text() : "lost", output);
+      return Sent{1, 1, 0};
     }
     return Sent{1, 0, 0};
   }

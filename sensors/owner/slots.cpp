@@ -97,10 +97,10 @@ void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
   auto& s = slots_[slot];
   s.state = Slot::State::used;
   s.counted_ns = now_ns;
-  s.paths = maps_.paths(slot);
+  s.paths = std::make_unique<CgroupPaths>(maps_.paths(slot));
   OwnerPlace place;
-  owner_from_paths(s.paths.v2, s.paths.v1, &place);
-  const auto& ids = place.v1 ? s.paths.v1_ids : s.paths.v2_ids;
+  owner_from_paths(s.paths->v2, s.paths->v1, &place);
+  const auto& ids = place.v1 ? s.paths->v1_ids : s.paths->v2_ids;
   const auto ground = [&](std::size_t names) {
     return names == 0 || names > ids.size() ? Ground{} : Ground{place.v1, ids[names - 1]};
   };
@@ -113,7 +113,7 @@ void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
       if (!claim(s, slot, place, responsible, now_ns)) group.crowded = false;
     } else if (group.claimed_by != 0) {  // begun before the kernel knew
       s.state = Slot::State::dying;
-      s.paths = slots_[group.claimed_by].paths;
+      *s.paths = *slots_[group.claimed_by].paths;
     } else {
       ++group.slots;
       s.counted_in = responsible;
@@ -122,16 +122,16 @@ void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
   if (owned.id != 0 && s.state == Slot::State::used && s.claimed.id == 0) {
     if (const auto it = groups_.find(owned); it != groups_.end() && it->second.claimed_by != 0) {
       s.state = Slot::State::dying;
-      s.paths = slots_[it->second.claimed_by].paths;
+      *s.paths = *slots_[it->second.claimed_by].paths;
     } else {
       claim(s, slot, place, owned, now_ns);
     }
   }
-  s.paths.v2_ids = s.paths.v1_ids = {};
+  s.paths->v2_ids = s.paths->v1_ids = {};
   s.begun_ns = now_ns;
-  const bool young = s.state == Slot::State::used && now_ns - began_ns_ >= kStartNs && !table_.knows(s.paths) &&
+  const bool young = s.state == Slot::State::used && now_ns - began_ns_ >= kStartNs && !table_.knows(*s.paths) &&
                      std::ranges::none_of(readers_, [&](const auto* r) { return r->worth_an_owner(slot); });
-  s.owner = young ? kOtherOwner : table_.hold(s.paths);
+  s.owner = young ? kOtherOwner : table_.hold(*s.paths);
   s.lumped = s.owner == kOtherOwner;
 }
 
@@ -142,7 +142,7 @@ bool OwnerSlots::claim(Slot& s, std::uint32_t slot, const OwnerPlace& place, con
   s.claimed = ground;
   group.claimed_by = slot;
   group.claimed_ns = now_ns;
-  s.paths = paths_of(s.paths, place.v1, group.crowded ? place.responsible : place.owned, group.crowded);
+  *s.paths = paths_of(*s.paths, place.v1, group.crowded ? place.responsible : place.owned, group.crowded);
   return true;
 }
 
@@ -182,12 +182,12 @@ bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
     case Slot::State::used:
       if (now_ns - s.counted_ns > kDoubtNs) {
         s.counted_ns = now_ns;
-        if (maps_.removed_unseen(slot, s.paths)) s.state = Slot::State::dying;
+        if (maps_.removed_unseen(slot, *s.paths)) s.state = Slot::State::dying;
       }
       if (maps_.dead(slot)) s.state = Slot::State::dying;
       if (s.state == Slot::State::used && s.lumped && room && now_ns - s.begun_ns >= kLifeNs) {
         read(slot);  // what was counted so far stays with "other"
-        s.owner = table_.hold(s.paths);
+        s.owner = table_.hold(*s.paths);
         room = !(s.lumped = s.owner == kOtherOwner);
       }
       return false;
@@ -196,7 +196,7 @@ bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
       maps_.forget(slot);
       leave(s);
       table_.release(s.owner);
-      s.paths = {};
+      s.paths.reset();
       s.state = Slot::State::given_up;
       return false;
     case Slot::State::given_up:  // a last slice of a task that was still exiting, or that a CPU still knows by this

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "core/mutex.h"
@@ -91,10 +92,10 @@ class OwnerSlots {
     bool lumped = false;  // "other" for want of room in the table, or because it is young
     std::int64_t begun_ns = 0;
     OwnerId owner = kOtherOwner;
-    std::int64_t counted_ns = 0;  // when it last had
-    CgroupPaths paths;            // while it is used
-    Ground claimed = {};          // that is all its
-    Ground counted_in = {};       // whose share it takes of
+    std::int64_t counted_ns = 0;         // when it last had
+    std::unique_ptr<CgroupPaths> paths;  // while it is used: there are a thousand slots, and few are
+    Ground claimed = {};                 // that is all its
+    Ground counted_in = {};              // whose share it takes of
   };
   struct Group {
     std::uint32_t slots = 0;       // that count in it

@@ -56,8 +56,15 @@ def main():
 
 
 def check(sysfs, texts, servers, daemon):
+    hook = f"1000{os.getpid()}"  # it sleeps so long, and is found by that
+    config, rules = texts.parent / "vitald.yaml", texts.parent / "rules.yaml"
+    config.write_text(f"notify: {{commands: [{{name: slow, command: [/bin/sleep, '{hook}'], timeout: 1h}}]}}\n")
+    rules.write_text("groups: [{name: g, rules: [{alert: Always, expr: vector(1)}]}]\n")
     flags = ["--web.max-age=0", f"--path.sysfs={sysfs}", "--collector.drm", "--collector.libvirt",
-             f"--collector.textfile.directory={texts}"]
+             f"--collector.textfile.directory={texts}", f"--config.file={config}", f"--rules.file={rules}"]
+
+    def hooks():
+        return subprocess.run(["pgrep", "-f", f"^/bin/sleep {hook}$"], capture_output=True, text=True).stdout.split()
 
     def freeze():
         for server in servers:
@@ -111,9 +118,11 @@ def check(sysfs, texts, servers, daemon):
 
         freeze()
         wait_for("them to hang again", 20, lambda: not all_work())
+        assert len(hooks()) == 1
         ended = agent.stop()
         print(f"SIGTERM while they hang: {ended * 1000:.0f} ms")
         assert ended < 2, ended
+        assert not hooks() and "what waits is lost" in agent.output(), agent.output()[-2000:]
 
     # From the start, too.
     with vitald(*flags) as (agent, url):

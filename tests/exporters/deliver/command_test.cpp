@@ -202,6 +202,18 @@ TEST_F(HookTest, Outcomes) {
   if (const auto pid = std::atoi(file("pid").c_str()); pid > 0) kill(pid, SIGKILL);
 }
 
+// An upgrade takes it away for a moment.
+TEST_F(HookTest, NotStartedIsTriedAgain) {
+  script("cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/names");
+  const auto program = settings_.command.at(0);
+  ASSERT_EQ(rename(program.c_str(), (program + ".away").c_str()), 0);
+  Receiver hook(settings_.copy());
+  hook.notify(transition());
+  ASSERT_TRUE(eventually([&] { return runs("not_started") > 0; }));
+  ASSERT_EQ(rename((program + ".away").c_str(), program.c_str()), 0);
+  EXPECT_TRUE(eventually([&] { return !file("names").empty(); }));
+}
+
 TEST_F(HookTest, NotStarted) {
   settings_.command = {"/nonexistent/hook"};
   testing::internal::CaptureStderr();
