@@ -358,12 +358,7 @@ class Libvirt final : public Collector {
     const auto now = clock_.boot_ns();
     for (const auto& uuid : connection_->take_changed()) {
       inactive_ns_ = 0;
-      const auto it = guests_.find(uuid);
-      if (it == guests_.end()) continue;
-      it->second.xml_ns = 0;
-      // Another process, or a disk more: it is asked for everything now, as one that has just started.
-      it->second.complete = false;
-      it->second.threads = {};
+      if (const auto it = guests_.find(uuid); it != guests_.end()) it->second.xml_ns = 0;
     }
 
     unsigned groups = kCheap;
@@ -377,12 +372,8 @@ class Libvirt final : public Collector {
         groups |= kVcpus;
       }
     }
-    const auto some_incomplete = [&] {
-      return std::ranges::any_of(guests_, [](const auto& g) { return g.second.active && !g.second.complete; });
-    };
-    if (some_incomplete()) groups |= kCostly | kVcpus;
     if (auto read = bulk(*handle, groups, true); !read) return read;
-    if (some_incomplete())
+    if (std::ranges::any_of(guests_, [](const auto& g) { return g.second.active && !g.second.complete; }))
       if (auto read = bulk(*handle, kCheap | kCostly | kVcpus, true); !read) return read;  // one has just started
     for (auto& [uuid, known] : guests_) known.threads.read(known.guest.vcpus);
     if (inactive_ns_ == 0 || now - inactive_ns_ >= kInactiveEveryNs) {
