@@ -11,8 +11,9 @@ std::string Freshness::why(const SnapshotPtr& latest, std::int64_t now_boot_ns) 
   const auto age_s = age_ns(latest, now_boot_ns) / 1'000'000'000;
   const auto what = latest ? fmt::format("the newest numbers are {} s old", age_s)
                            : fmt::format("{} s after the start there are no numbers", age_s);
-  return fmt::format("{}, more than {} s: a collection hangs; the log names what it waits for\n", what,
-                     limit_ns() / 1'000'000'000);
+  return fmt::format(
+      "{}, more than {} s: no collection has ended meanwhile; one hangs or is late, the log names what it waits for\n",
+      what, limit_ns() / 1'000'000'000);
 }
 
 namespace {

@@ -42,7 +42,8 @@ struct Collectors::Slot {
   BatchPtr batch;
   Trouble trouble;
   std::int64_t asked_ns = 0;
-  bool slow = false;  // its last answer took longer than a round waits
+  std::int64_t made_ns = 0;  // one without an answer yet is as old as this, not as the host
+  bool slow = false;         // its last answer took longer than a round waits
 
   explicit Slot(const CollectorEntry& e) : entry(&e), trouble(e.name) {}
 };
@@ -198,6 +199,7 @@ void Collectors::adopt(Making& making) {
   auto slot = std::make_unique<Slot>(entry);
   slot->signature = signature(entry, *options_);
   slot->options = options_;
+  slot->made_ns = host_.clock().boot_ns();
   if (entry.runs == Runs::worker) slot->worker = make_worker_(entry.name);
   else
     slot->runner = std::make_unique<Runner>(
@@ -382,7 +384,8 @@ BatchPtr Collectors::health() {
       const auto stats = slot->worker->stats();
       health_.on({name, batch && batch->health.ok, batch ? static_cast<double>(batch->health.wall_ns) / 1e9 : 0,
                   static_cast<double>(stats.cpu_ns) / 1e9,
-                  batch ? static_cast<double>(now_ns - batch->collected_boot_ns) / 1e9 : 0, slot->trouble});
+                  batch ? static_cast<double>(now_ns - std::max(batch->collected_boot_ns, slot->made_ns)) / 1e9 : 0,
+                  slot->trouble});
       health_.worker(name, stats);
     }
   }

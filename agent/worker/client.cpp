@@ -38,9 +38,11 @@ std::vector<std::string> worker_environment() {
 }  // namespace
 
 struct WorkerClient::Impl {
-  explicit Impl(WorkerSettings s) : settings(std::move(s)), reader(settings.collector) {}
+  explicit Impl(WorkerSettings s)
+      : settings(std::move(s)), up(settings.collector + "_up"), reader(settings.collector) {}
 
   WorkerSettings settings;
+  const std::string up;
   AnswerReader reader;
   Process process;  // running() until it is reaped, so also while it is dying or stuck
   Fd socket;
@@ -65,6 +67,9 @@ struct WorkerClient::Impl {
     auto copy = std::make_shared<Batch>(*good);
     copy->health.ok = false;
     copy->health.error = trouble;
+    // libvirt_up and the like say whether it answers: that is old as soon as it does not.
+    for (const auto& sample : copy->layout->samples())
+      if (sample.family->labels.empty() && sample.family->name == up) copy->values[sample.value] = 0;
     return copy;
   }
 

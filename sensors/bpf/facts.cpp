@@ -51,7 +51,10 @@ KernelFacts::KernelFacts(const Host& host) {
     return;
   }
   set_up_libbpf();
-  if (auto read = read_kernel(); !read) missing = read.error().text;
+  if (auto read = read_kernel(); !read) {
+    missing = read.error().text;
+    missing_kind = read.error().kind == Errc::denied ? Errc::denied : Errc::absent;
+  }
 }
 
 Result<> KernelFacts::read_kernel() {

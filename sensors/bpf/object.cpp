@@ -111,9 +111,10 @@ std::vector<ProbeHook> needed_hooks(const KernelFacts& facts, const Signal& sign
 
 Result<> check(const KernelFacts& facts, const Signal& signal) {
   if (!facts.missing.empty())
-    return fail(Errc::absent, fmt::format("probe {}: no BTF of the running kernel ({}): needs a kernel built with "
-                                          "CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf",
-                                          signal.name, facts.missing));
+    return fail(facts.missing_kind,
+                fmt::format("probe {}: no BTF of the running kernel ({}): needs a kernel built with "
+                            "CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf",
+                            signal.name, facts.missing));
   for (const auto& hook : needed_hooks(facts, signal))
     if (!facts.has(hook.tracepoint))
       return fail(Errc::absent,
@@ -151,12 +152,19 @@ Error load_error(std::string_view signal, int err) {
     if (filtered()) return filter_error(signal, err);
     rlimit limit{};
     getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (err == EPERM && limit.rlim_cur != RLIM_INFINITY)
-      return {
-          Errc::denied, err,
-          fmt::format("probe {}: the kernel refused its maps (EPERM) with RLIMIT_MEMLOCK at {} bytes, against which "
-                      "kernels before 5.11 count them. Set LimitMEMLOCK=infinity, or lower --owner.limit",
-                      signal, limit.rlim_cur)};
+    if (err == EPERM) {
+      auto text = fmt::format(
+          "probe {}: the kernel refused to load it (EPERM) though the capabilities are there: they do not count in a "
+          "user "
+          "namespace, and seccomp or lockdown=confidentiality may forbid it",
+          signal);
+      if (limit.rlim_cur != RLIM_INFINITY)
+        text += fmt::format(
+            "; before Linux 5.11 its maps count against RLIMIT_MEMLOCK, {} bytes here: set "
+            "LimitMEMLOCK=infinity, or lower --owner.limit",
+            limit.rlim_cur);
+      return {Errc::denied, err, std::move(text)};
+    }
   }
   if (err == ENOSYS && filtered()) return filter_error(signal, err);
   auto e = from_errno(fmt::format("probe {}: load", signal), err);

@@ -425,7 +425,7 @@ TEST(Endpoints, HealthFailsWhenNoCollectionEnds) {
         w.clock.boot = pending.deadline_boot_ns();
         const auto got = pending.poll(w.clock.boot);
         EXPECT_EQ(got->status, 503);
-        EXPECT_THAT(*got->body, HasSubstr("the newest numbers are 31 s old, more than 30 s: a collection hangs"));
+        EXPECT_THAT(*got->body, HasSubstr("the newest numbers are 31 s old, more than 30 s: no collection has ended"));
       }
     }
   }
