@@ -107,54 +107,52 @@ void rule(Json& j, const RuleView& r) {
   j.close('}');
 }
 
-}  // namespace
-
-std::string rules_json(const RulesView& view, RuleFilter filter) {
+// {"status":"success","data":{KEY:[what `items` writes]}}
+template <class Items>
+std::string answer(std::string_view key, Items&& items) {
   std::string out;
   Json j(out);
   j.open('{');
   j.text("status", "success");
   j.key("data");
   j.open('{');
-  j.key("groups");
+  j.key(key);
   j.open('[');
-  for (const auto& g : view.groups) {
-    j.open('{');
-    j.text("name", g.name);
-    j.text("file", g.file);
-    j.key("rules");
-    j.open('[');
-    for (const auto& r : g.rules)
-      if (filter == RuleFilter::all || r.alerting == (filter == RuleFilter::alert)) rule(j, r);
-    j.close(']');
-    j.number("interval", g.interval_s);
-    j.number("limit", static_cast<double>(g.limit));
-    j.number("evaluationTime", g.evaluation_s);
-    j.text("lastEvaluation", rfc3339(g.last_evaluation_ms));
-    j.close('}');
-  }
+  items(j);
   j.close(']');
   j.close('}');
   j.close('}');
   return out;
 }
 
+}  // namespace
+
+std::string rules_json(const RulesView& view, RuleFilter filter) {
+  return answer("groups", [&](Json& j) {
+    for (const auto& g : view.groups) {
+      j.open('{');
+      j.text("name", g.name);
+      j.text("file", g.file);
+      j.key("rules");
+      j.open('[');
+      for (const auto& r : g.rules)
+        if (filter == RuleFilter::all || r.alerting == (filter == RuleFilter::alert)) rule(j, r);
+      j.close(']');
+      j.number("interval", g.interval_s);
+      j.number("limit", static_cast<double>(g.limit));
+      j.number("evaluationTime", g.evaluation_s);
+      j.text("lastEvaluation", rfc3339(g.last_evaluation_ms));
+      j.close('}');
+    }
+  });
+}
+
 std::string alerts_json(const RulesView& view) {
-  std::string out;
-  Json j(out);
-  j.open('{');
-  j.text("status", "success");
-  j.key("data");
-  j.open('{');
-  j.key("alerts");
-  j.open('[');
-  for (const auto& g : view.groups)
-    for (const auto& r : g.rules)
-      for (const auto& a : r.alerts) alert(j, a);
-  j.close(']');
-  j.close('}');
-  j.close('}');
-  return out;
+  return answer("alerts", [&](Json& j) {
+    for (const auto& g : view.groups)
+      for (const auto& r : g.rules)
+        for (const auto& a : r.alerts) alert(j, a);
+  });
 }
 
 namespace {

@@ -18,7 +18,7 @@ constexpr ProbeHook kReclaimHooks[] = {
     {"on_end", "mm_vmscan_direct_reclaim_end"},
 };
 constexpr Signal kSignals[] = {
-    {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks},
+    {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks, 7u << 20},
     {"direct_reclaim", VITALD_DIRECT_RECLAIM, 1, kReclaimHooks},
 };
 

@@ -17,6 +17,7 @@
 #include "core/os/privileges.h"
 #include "core/text/scan.h"
 #include "sensors/bpf/kernel_btf.h"
+#include "sensors/bpf/room.h"
 
 namespace vitald {
 namespace {
@@ -170,6 +171,19 @@ Error load_error(std::string_view signal, int err) {
   auto e = from_errno(fmt::format("probe {}: load", signal), err);
   if (complaint[0] != '\0') e.text += fmt::format(" [{}]", complaint.data());
   return e;
+}
+
+Result<> check_room(std::span<const Signal> signals) {
+  const auto room = memory_room();
+  if (!room) return {};
+  const auto needed = std::ranges::max(signals, {}, &Signal::load_bytes).load_bytes;
+  if (room->bytes >= needed) return {};
+  const auto& signal = signals.front();
+  return fail(
+      Errc::io,
+      fmt::format("probe {}: the kernel needs some {} MiB for a moment to check it, and the memory cgroup has {} of "
+                  "{} MiB left: raise MemoryMax= or the container's limit, or turn it off with --no-probe.{}",
+                  signal.name, needed >> 20, room->bytes >> 20, room->limit_bytes >> 20, signal.name));
 }
 
 TypesFile::TypesFile(Fd fd, std::string_view signal)

@@ -47,6 +47,8 @@ struct Signal {
   std::uint32_t bit;      // in the object's `wanted` and `enabled`
   std::uint8_t rank;      // what is shed first when programs cost too much: the highest
   std::span<const ProbeHook> hooks;
+  // What the kernel needs for a moment to check its programs, measured on Linux 6.18 and some more.
+  std::uint64_t load_bytes = 4u << 20;
 };
 
 enum class HookForm : std::uint8_t { tp_btf, raw_tp };
@@ -66,6 +68,8 @@ Result<> check(const KernelFacts& facts, const Signal& signal);
 void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form);
 Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form);
 Error load_error(std::string_view signal, int err);
+// Whether the memory cgroup has room for what the kernel needs to load them.
+Result<> check_room(std::span<const Signal> signals);
 
 // The kernel's types for the relocations of one object, in memory. The object is opened with the file's path, then
 // tells what it asks for, and reads it when it is loaded.
@@ -102,6 +106,7 @@ class BpfObject {
                                 Prepare&& prepare) {
     const auto& first = signals.front();
     if (auto ok = bpf_detail::check(facts, first); !ok) return fail(ok.error());
+    if (auto ok = bpf_detail::check_room(signals); !ok) return fail(ok.error());
     std::optional<Error> why;
     for (const auto form : {HookForm::tp_btf, HookForm::raw_tp}) {
       if (form == HookForm::tp_btf && !facts.tp_btf) continue;

@@ -16,7 +16,7 @@ constexpr ProbeHook kRunqHooks[] = {
     {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups},
     {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups},
 };
-constexpr Signal kSignals[] = {{"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks}};
+constexpr Signal kSignals[] = {{"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks, 16u << 20}};
 
 }  // namespace
 
