@@ -60,7 +60,7 @@ class Runner {
   [[nodiscard]] const Cost& cost() const { return cost_; }
   [[nodiscard]] const Trouble& trouble() const { return trouble_; }
   [[nodiscard]] std::string status();
-  [[nodiscard]] int news_fd() const { return away_now_ ? -1 : collector_->news_fd(); }
+  [[nodiscard]] int news_fd() const { return away_now_ || !collector_ ? -1 : collector_->news_fd(); }
   // Whether status() says something else than at the last call of this.
   [[nodiscard]] bool take_changed() { return std::exchange(changed_, false); }
 
