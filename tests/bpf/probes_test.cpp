@@ -32,7 +32,6 @@
 #include "core/collector.h"
 #include "core/os/fd.h"
 #include "sensors/bpf/facts.h"
-#include "sensors/bpf/object.h"
 #include "sensors/bpf/maps.h"
 #include "sensors/owner/hierarchy.h"
 #include "tests/bpf/load.h"
