@@ -59,8 +59,8 @@ void resolve(ActiveAlert& a, AlertRule::Now now) {
 
 Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t limit, TemplateData data,
                            const Measure& measure, std::vector<AlertTransition>& transitions) {
+  if (is_quiet(result)) return {};
   template_error_.clear();
-  if (result.samples.empty() && alerts_.empty()) return {};
   data.name = rule_->name;
 
   std::vector<ActiveAlert> found;

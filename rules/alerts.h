@@ -50,6 +50,12 @@ class AlertRule {
   // `data`: what templates are expanded with, apart from labels, value and name.
   Result<> update(const promql::Vector& result, Now now, std::size_t limit, TemplateData data, const Measure& measure,
                   std::vector<AlertTransition>& transitions);
+  // What most rules are nearly always: nothing is wrong and nothing was, so there is no need of an update().
+  bool is_quiet(const promql::Vector& result) {
+    if (!result.samples.empty() || !alerts_.empty()) return false;
+    template_error_.clear();
+    return true;
+  }
   // The rule is gone: its alerts are, the firing ones as resolved.
   void clear(Now now, std::vector<AlertTransition>& transitions);
   // Goes on with the alerts of the rule that this one was before a reload.

@@ -410,6 +410,11 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
     scalar = {kOne, {{0, value->scalar}}};
     value->vector = &scalar;
   }
+  if (!r.rule->alert) {
+    const auto done = record(r, g, *value->vector);
+    return tell(r, g, done ? std::string() : done.error().text);
+  }
+  if (r.alerts.is_quiet(*value->vector)) return tell(r, g, {});
   const auto measure = [&]() -> const promql::Vector* {
     if (!r.measured_values) return nullptr;
     const auto values = r.measured_values->eval(at.wall_ms - g.query_offset_ms);
@@ -418,8 +423,7 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
   TemplateData data{.external_labels = &settings.external_labels, .external_url = settings.external_url};
   data.now_ms = at.wall_ms;
   data.query = [&](const std::string& expression) { return ask(expression, at.wall_ms - g.query_offset_ms); };
-  const auto done = r.rule->alert ? r.alerts.update(*value->vector, at, g.limit, data, measure, transitions)
-                                  : record(r, g, *value->vector);
+  const auto done = r.alerts.update(*value->vector, at, g.limit, std::move(data), measure, transitions);
   tell(r, g, done ? std::string() : done.error().text);
 }
 
