@@ -112,7 +112,9 @@ class Cpufreq final : public Collector {
       if (!governor || governor->empty()) continue;
       // Another driver's, or a module's that was loaded since.
       const std::string now(*governor);
-      const auto listed = [&] { return std::ranges::find(cpu.governors, now) != cpu.governors.end(); };
+      const auto listed = [&governors = cpu.governors, &now] {
+        return std::ranges::find(governors, now) != governors.end();
+      };
       if (!listed()) cpu.read_limits();
       if (!listed()) cpu.governors.push_back(now);
       for (const auto& g : cpu.governors) out.set(kGovernor, g == now, number, g);
