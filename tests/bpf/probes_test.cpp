@@ -373,16 +373,16 @@ TEST_F(Probes, TwoSignalsOfOneObject) {
   const auto both = programs();
   auto reclaim = info_of("direct_reclaim").make(host, options);
   ASSERT_TRUE(reclaim) << reclaim.error().text;
-  EXPECT_EQ(programs(), both) << "loaded once for both";
+  EXPECT_LE(programs(), both) << "loaded once for both";
   EXPECT_GT(both, before);
   oom->reset();
   EXPECT_TRUE((*reclaim)->status().starts_with("attached"));
   auto again = info_of("oom_kills").make(host, options);
   ASSERT_TRUE(again);
-  EXPECT_EQ(programs(), both);
+  EXPECT_LE(programs(), both);
   oom->reset(), again->reset(), reclaim->reset();
-  for (int i = 0; i < 200 && programs() != before; ++i) usleep(10'000);  // the kernel takes its time
-  EXPECT_EQ(programs(), before);
+  for (int i = 0; i < 200 && programs() > before; ++i) usleep(10'000);  // the kernel takes its time
+  EXPECT_LE(programs(), before) << "those of a program that ended a moment ago may have been counted, and gone since";
   options.set("probe.direct_reclaim", "false");
   auto alone = info_of("oom_kills").make(host, options);
   ASSERT_TRUE(alone);
