@@ -16,7 +16,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
                                std::vector<std::string>& warnings) {
   CommandLine line;
   std::size_t i = 0;
-  if (!arguments.empty() && (arguments[0] == "doctor" || arguments[0] == "worker")) {
+  if (!arguments.empty() && (arguments[0] == "doctor" || arguments[0] == "worker" || arguments[0] == "rules")) {
     line.verb = arguments[i++];
     if (line.verb == "worker") {
       if (i < arguments.size() && !arguments[i].starts_with('-')) line.worker = arguments[i++];
@@ -27,6 +27,10 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
 
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   for (; i < arguments.size(); ++i) {
+    if (line.verb == "rules" && !arguments[i].starts_with('-')) {
+      line.operands.push_back(arguments[i]);
+      continue;
+    }
     std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
     if (!take_prefix(rest, "--") || rest.empty()) {
       problems.push_back(fmt::format("unexpected argument '{}', expected a flag; try --help", arguments[i]));

@@ -35,6 +35,7 @@ void MemorySource::add(const Labels& labels, std::int64_t t, double v, Histogram
     ++generation_;
   }
   auto& s = series_[at->second];
+  if (!s.times.empty() && t < s.times.back()) return;  // out of order: a server would refuse it
   if (!s.times.empty() && s.times.back() == t) {
     s.values.back() = v;
     if (!s.histograms.empty()) s.histograms.back() = nullptr;
