@@ -34,7 +34,8 @@ std::vector<std::string> twice(const std::vector<RuleGroup>& groups) {
     }
   std::vector<std::string> out;
   for (const auto& [series, times] : seen)
-    if (times > 1) out.push_back(fmt::format("{} rules are called {}; expected one, or labels that tell them apart", times, series));
+    if (times > 1)
+      out.push_back(fmt::format("{} rules are called {}; expected one, or labels that tell them apart", times, series));
   return out;
 }
 
@@ -76,7 +77,8 @@ int check(const std::vector<std::string>& patterns, const UnitTestSettings& sett
   return good ? 0 : 1;
 }
 
-int test(const std::vector<std::string>& files, const UnitTestSettings& settings, std::ostream& out, std::ostream& err) {
+int test(const std::vector<std::string>& files, const UnitTestSettings& settings, std::ostream& out,
+         std::ostream& err) {
   bool good = true;
   for (const auto& file : files) {
     out << "Unit Testing:  " << file << std::endl;
@@ -104,9 +106,9 @@ int run_rules(const Config& config, std::ostream& out, std::ostream& err) {
   const auto what = operands.empty() ? std::string() : operands.front();
   if ((what != "check" && what != "test") || operands.size() < 2) {
     err << "vitald: error: "
-        << (what.empty()                          ? std::string("rules: expected check or test after it")
+        << (what.empty()                        ? std::string("rules: expected check or test after it")
             : what == "check" || what == "test" ? fmt::format("rules {}: of which files? expected one or more", what)
-                                                  : fmt::format("rules {}: expected check or test", what))
+                                                : fmt::format("rules {}: expected check or test", what))
         << '\n'
         << kUsage;
     return 1;

@@ -90,8 +90,8 @@ struct RuleEngine::Impl {
 
   explicit Impl(RuleSettings s)
       : settings(std::move(s)),
-        history(std::make_shared<History>(
-            History::Settings{settings.series_labels, settings.history_retention_ms, settings.history_limit_bytes, {}})) {}
+        history(std::make_shared<History>(History::Settings{
+            settings.series_labels, settings.history_retention_ms, settings.history_limit_bytes, {}})) {}
 
   // A cycle is rarely punctual: a group is due when it is this close to its time.
   [[nodiscard]] std::int64_t slack_ms(const GroupState& g) const {
@@ -205,7 +205,8 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
                          (text.error().kind == Errc::malformed ? "" : ", expected a readable file"));
       continue;
     }
-    for (auto& g : load_rules(*text, file, problems, &impl->warnings, settings.language)) impl->groups.push_back(std::move(g));
+    for (auto& g : load_rules(*text, file, problems, &impl->warnings, settings.language))
+      impl->groups.push_back(std::move(g));
   }
   if (problems.size() != before) return nullptr;
   if (!settings.families.empty()) {
@@ -220,8 +221,8 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
       for (const auto* texts : {&rule.labels, &rule.annotations})
         for (const auto& [name, text] : *texts)
           for (const auto& expression : text.queries()) impl->asked(expression);
-      auto r =
-          std::make_unique<Impl::RuleState>(rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
+      auto r = std::make_unique<Impl::RuleState>(
+          rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
       if (!rule.alert)
         r->desc =
             &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));

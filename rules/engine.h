@@ -56,8 +56,8 @@ struct RuleSettings {
   std::int64_t interval_ms = 5000;      // of groups that set none: the pipeline's
   promql::Language language = {};
   promql::Dialect dialect = promql::Dialect::v3;
-  LabelMap external_labels = {};        // $externalLabels; added to what leaves the host, not to the series
-  std::string external_url = {};        // $externalURL, externalURL, pathPrefix
+  LabelMap external_labels = {};  // $externalLabels; added to what leaves the host, not to the series
+  std::string external_url = {};  // $externalURL, externalURL, pathPrefix
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
   LabelMap series_labels = {};

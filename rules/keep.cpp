@@ -10,8 +10,8 @@ namespace vitald {
 
 std::optional<History::Keep> parse_keep(std::string_view text, std::vector<std::string>& problems) {
   const auto bad = [&](std::string_view what) {
-    problems.push_back(fmt::format("history.keep: '{}': {}; expected e.g. {{__name__=~\"node_hwmon.*\"}} for 7d every 1m",
-                                   text, what));
+    problems.push_back(fmt::format(
+        "history.keep: '{}': {}; expected e.g. {{__name__=~\"node_hwmon.*\"}} for 7d every 1m", text, what));
     return std::nullopt;
   };
   // From behind: a matcher may hold any text.

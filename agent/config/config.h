@@ -19,7 +19,7 @@ struct Setting {
 };
 
 struct CommandLine {
-  std::string verb;  // "", "doctor", "rules" or "worker"
+  std::string verb;                   // "", "doctor", "rules" or "worker"
   std::vector<std::string> operands;  // of the verb rules: check or test, and files
   std::string worker;
   std::vector<Setting> settings;

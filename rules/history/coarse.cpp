@@ -22,7 +22,7 @@ bool is_coarse(const Chunk& chunk, std::int64_t every_ms) {
 }
 
 std::vector<std::shared_ptr<const Chunk>> coarser(const std::shared_ptr<const Chunk>& before, const Chunk& from,
-                                                  const Ids& wanted, std::int64_t every_ms) {
+                                                  const Ids& wanted, std::int64_t every_ms, std::int64_t most_span_ms) {
   auto ids = std::make_shared<Ids>();
   if (before)
     for (std::uint32_t slot = 0; slot < before->ids()->size(); ++slot)
@@ -59,9 +59,11 @@ std::vector<std::shared_ptr<const Chunk>> coarser(const std::shared_ptr<const Ch
   take(from, [&](std::uint32_t id) { return std::ranges::find(wanted, id) != wanted.end(); });
 
   std::vector<std::shared_ptr<const Chunk>> out;
-  for (std::size_t begin = 0; begin < rows.size(); begin += kBlock) {
+  for (std::size_t begin = 0, count = 0; begin < rows.size(); begin += count) {
     Head head;
-    const auto count = std::min(kBlock, rows.size() - begin);
+    const auto first_ms = rows[begin].t_ms;
+    for (count = 1; count < kBlock && begin + count < rows.size(); ++count)
+      if (rows[begin + count].t_ms - first_ms > most_span_ms) break;
     for (std::size_t i = 0; i < count; ++i) head.rows[i] = std::move(rows[begin + i]);
     auto chunk = Chunk::seal(head, count, ids, true);
     if (chunk->series() > 0) out.push_back(std::move(chunk));

@@ -15,8 +15,8 @@ bool is_coarse(const Chunk& chunk, std::int64_t every_ms);
 
 // Of the series `wanted` of `from`, one row for each stretch of `every_ms`: the last value of each in it. They are put
 // behind those of `before`, a coarse chunk that ends before `from` begins, or null. What takes the place of `before`:
-// one chunk or, where they do not fit into one, two; none where there is nothing of them.
+// chunks of `most_span_ms` at most; none where there is nothing of them.
 std::vector<std::shared_ptr<const Chunk>> coarser(const std::shared_ptr<const Chunk>& before, const Chunk& from,
-                                                  const Ids& wanted, std::int64_t every_ms);
+                                                  const Ids& wanted, std::int64_t every_ms, std::int64_t most_span_ms);
 
 }  // namespace vitald::history

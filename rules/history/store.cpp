@@ -550,7 +550,7 @@ void History::move_coarse(history::Chunks& kept, const history::Chunk& from, con
                           std::int64_t every_ms, std::int64_t age) {
   // The newest chunk that can take them: of such series only, and over before these samples begin.
   const auto fits = [&](const auto& c) {
-    if (!c->thinned() || c->last_ms() >= from.first_ms() || c->count() >= kBlock) return false;
+    if (!c->thinned() || c->last_ms() >= from.first_ms()) return false;
     for (std::uint32_t slot = 0; slot < c->ids()->size(); ++slot) {
       if (!c->has(slot)) continue;
       const auto id = (*c->ids())[slot];
@@ -567,7 +567,10 @@ void History::move_coarse(history::Chunks& kept, const history::Chunk& from, con
     bytes_ -= before->bytes();
     samples_ -= before->samples();
   }
-  for (auto& chunk : history::coarser(before, from, ids, every_ms)) {
+  // A chunk goes as a whole: one of all the time would keep it twice as long.
+  std::int64_t most_span_ms = INT64_MAX;
+  for (const auto id : ids) most_span_ms = std::min(most_span_ms, chosen(id)->for_ms / 8);
+  for (auto& chunk : history::coarser(before, from, ids, every_ms, most_span_ms)) {
     bytes_ += chunk->bytes();
     samples_ += chunk->samples();
     kept.push_back(std::move(chunk));

@@ -15,9 +15,16 @@ namespace vitald::unit {
 
 namespace {
 
-constexpr std::string_view kFile[] = {"rule_files", "evaluation_interval", "group_eval_order", "fuzzy_compare", "tests"};
-constexpr std::string_view kGroup[] = {"name",        "interval",         "start_timestamp", "input_series",
-                                       "alert_rule_test", "promql_expr_test", "external_labels", "external_url"};
+constexpr std::string_view kFile[] = {"rule_files", "evaluation_interval", "group_eval_order", "fuzzy_compare",
+                                      "tests"};
+constexpr std::string_view kGroup[] = {"name",
+                                       "interval",
+                                       "start_timestamp",
+                                       "input_series",
+                                       "alert_rule_test",
+                                       "promql_expr_test",
+                                       "external_labels",
+                                       "external_url"};
 constexpr std::string_view kSeries[] = {"series", "values"};
 constexpr std::string_view kAlertCase[] = {"eval_time", "alertname", "exp_alerts"};
 constexpr std::string_view kAlert[] = {"exp_labels", "exp_annotations"};
@@ -72,7 +79,8 @@ class Reader : public YamlReader {
     out.group_order = texts(root, "group_eval_order");
     if (const auto ms = duration(root, "evaluation_interval"); ms > 0) out.interval_ms = ms;
     if (const auto fuzzy = text(root, "fuzzy_compare"); !fuzzy.empty()) {
-      if (fuzzy != "true" && fuzzy != "false") say(root["fuzzy_compare"], fmt::format("'{}', expected true or false", fuzzy));
+      if (fuzzy != "true" && fuzzy != "false")
+        say(root["fuzzy_compare"], fmt::format("'{}', expected true or false", fuzzy));
       out.fuzzy = fuzzy == "true";
     }
     for (const auto& g : list(root, "tests")) out.groups.push_back(group(g, out.interval_ms));
@@ -193,9 +201,11 @@ class Reader : public YamlReader {
       if (!is_map(s, "a sample", kSample)) continue;
       ExpectedSample e;
       const auto labels = text(s, "labels");
-      const auto split = labels.empty() ? std::pair{promql::Labels(), std::string_view()}
-                                        : promql::split_series(labels).value_or(std::pair{promql::Labels(), std::string_view("?")});
-      if (!split.second.empty()) say(s["labels"], fmt::format("'{}' is no series, expected e.g. up{{job=\"x\"}}", labels));
+      const auto split =
+          labels.empty() ? std::pair{promql::Labels(), std::string_view()}
+                         : promql::split_series(labels).value_or(std::pair{promql::Labels(), std::string_view("?")});
+      if (!split.second.empty())
+        say(s["labels"], fmt::format("'{}' is no series, expected e.g. up{{job=\"x\"}}", labels));
       e.labels = split.first;
       if (const auto h = text(s, "histogram"); !h.empty()) {
         std::string error;

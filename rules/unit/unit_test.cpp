@@ -231,7 +231,8 @@ class Machine {
 
   void check(const unit::ExprCase& c, std::vector<std::string>& failures) {
     const auto failed = [&](const std::string& what) {
-      failures.push_back(fmt::format("{}    expr: {}, time: {},{}", head(), promql::quoted(c.expr), duration(c.at_ms), what));
+      failures.push_back(
+          fmt::format("{}    expr: {}, time: {},{}", head(), promql::quoted(c.expr), duration(c.at_ms), what));
     };
     std::vector<promql::Problem> problems;
     const auto e = promql::compile(c.expr, problems, settings_.language);
@@ -273,11 +274,13 @@ class Machine {
   [[nodiscard]] bool same(promql::Histogram a, promql::Histogram b) const {
     a.compact(), b.compact();
     const auto buckets = [&](const promql::Histogram::Buckets& x, const promql::Histogram::Buckets& y) {
-      return std::ranges::equal(x, y, [&](const auto& p, const auto& q) { return p.index == q.index && same(p.count, q.count); });
+      return std::ranges::equal(
+          x, y, [&](const auto& p, const auto& q) { return p.index == q.index && same(p.count, q.count); });
     };
     return a.schema == b.schema && a.custom == b.custom && same(a.count, b.count) && same(a.sum, b.sum) &&
-           same(a.zero_count, b.zero_count) && a.zero_threshold == b.zero_threshold && buckets(a.positive, b.positive) &&
-           buckets(a.negative, b.negative) && (b.hint == promql::ResetHint::unknown || a.hint == b.hint);
+           same(a.zero_count, b.zero_count) && a.zero_threshold == b.zero_threshold &&
+           buckets(a.positive, b.positive) && buckets(a.negative, b.negative) &&
+           (b.hint == promql::ResetHint::unknown || a.hint == b.hint);
   }
 
   const unit::TestFile& file_;

@@ -48,8 +48,12 @@ TEST(RulesCommand, WordsAndStatuses) {
       {{"check", "@/new.yaml"},
        1,
        "Checking @/new.yaml\n\n",
-       "  FAILED:\n@/new.yaml:1:45: expr: info() is experimental; expected rules.promql.experimental: true to use it\n"},
-      {{"check", "--rules.promql.experimental", "@/new.yaml"}, 0, "Checking @/new.yaml\n  SUCCESS: 1 rules found\n\n", ""},
+       "  FAILED:\n@/new.yaml:1:46: expr: info() is experimental; expected rules.promql.experimental: true to use "
+       "it\n"},
+      {{"check", "--rules.promql.experimental", "@/new.yaml"},
+       0,
+       "Checking @/new.yaml\n  SUCCESS: 1 rules found\n\n",
+       ""},
       {{"check", "@/none.yaml"}, 1, "", "*none.yaml: no such rule file"},
       {{"test", "@/pass.yaml"}, 0, "Unit Testing:  @/pass.yaml\n  SUCCESS\n\n", ""},
       {{"test", "@/pass.yaml", "@/fail.yaml"},
@@ -64,7 +68,8 @@ TEST(RulesCommand, WordsAndStatuses) {
       {{"check"}, 1, "", "*rules check: of which files?"},
   };
   const auto named = [&](std::string text, std::string_view from, std::string_view to) {
-    for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+    for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size()))
+      text.replace(at, from.size(), to);
     return text;
   };
   for (const auto& row : rows) {

@@ -26,7 +26,7 @@ constexpr char kRules[] = R"(groups:
   - {record: up_total, expr: sum(up)}
 - name: two
   rules:
-  - {record: pending_total, expr: count(ALERTS{alertstate="pending"})}
+  - {record: pending_total, expr: 'count(ALERTS{alertstate="pending"})'}
   - {record: since, expr: 'ALERTS_FOR_STATE{i="1"}'}
   - {alert: Slow, expr: 'avg by (i) (rate(work_total[5m])) < 1', keep_firing_for: 3m}
 )";
@@ -37,7 +37,7 @@ struct Case {
   bool promtool = true;  // Debian's says the same
 };
 const Case kCases[] = {
-    {"an alert that waits, fires and has its texts", R"(
+    {"an alert that waits, fires and has its texts", R"_(
   external_labels: {dc: a}
   external_url: http://x/y
   input_series:
@@ -52,8 +52,9 @@ const Case kCases[] = {
       {exp_labels: {severity: page, i: "1"}, exp_annotations: {summary: "1 is 0 in a http://x/y"}}]}
   - {eval_time: 8m, alertname: Down, exp_alerts: [{exp_labels: {severity: page, i: "1"}, exp_annotations: {summary: "1 is 0 in a http://x/y"}}]}
   - {eval_time: 8m, alertname: Nothing}
-)", ""},
-    {"what rules record, and that it ends", R"(
+)_",
+     ""},
+    {"what rules record, and that it ends", R"_(
   input_series:
   - {series: 'up{i="1"}', values: '0 0 0 1 1 stale'}
   - {series: 'up{i="2"}', values: '1 1 1 1 1 stale'}
@@ -68,32 +69,36 @@ const Case kCases[] = {
   - {expr: 'scalar(up_total) + 1', eval_time: 3m, exp_samples: [{value: 3}]}
   - {expr: 'nothing', eval_time: 3m, exp_samples: []}
   - {expr: 'vector(-Inf)', eval_time: 3m, exp_samples: [{labels: '{}', value: -.Inf}]}
-)", ""},
-    {"keeps firing", R"(
+)_",
+     ""},
+    {"keeps firing", R"_(
   input_series:
   - {series: 'work_total{i="1"}', values: '0+30x10 1000+600x10'}
   alert_rule_test:
   - {eval_time: 6m, alertname: Slow, exp_alerts: [{exp_labels: {i: "1"}}]}
   - {eval_time: 13m, alertname: Slow, exp_alerts: [{exp_labels: {i: "1"}}]}
   - {eval_time: 20m, alertname: Slow}
-)", "", false},  // 2.42 does not know keep_firing_for
-    {"an alert that does not fire", R"(
+)_",
+     "", false},  // 2.42 does not know keep_firing_for
+    {"an alert that does not fire", R"_(
   input_series: [{series: 'up{i="1"}', values: '1x10'}]
   alert_rule_test:
   - {eval_time: 5m, alertname: Down, exp_alerts: [{exp_labels: {i: "1"}, exp_annotations: {summary: "s"}}]}
-)", R"(    alertname: Down, time: 5m, 
+)_",
+     R"_(    alertname: Down, time: 5m, 
         exp:[
             0:
               Labels:{alertname="Down", i="1"}
               Annotations:{summary="s"}
             ], 
-        got:[])"},
-    {"another text", R"(
+        got:[])_"},
+    {"another text", R"_(
   name: texts
   input_series: [{series: 'up{i="1"}', values: '0x10'}]
   alert_rule_test:
   - {eval_time: 5m, alertname: Down, exp_alerts: [{exp_labels: {i: "1", severity: page}}]}
-)", R"(    name: texts,
+)_",
+     R"_(    name: texts,
     alertname: Down, time: 5m, 
         exp:[
             0:
@@ -104,45 +109,52 @@ const Case kCases[] = {
             0:
               Labels:{alertname="Down", i="1", severity="page"}
               Annotations:{summary="1 is 0 in  "}
-            ])"},
-    {"another value", R"(
+            ])_"},
+    {"another value", R"_(
   input_series: [{series: 'up{i="1"}', values: '1x10'}]
   promql_expr_test:
   - {expr: 'up / 8', eval_time: 5m, exp_samples: [{labels: '{i="1"}', value: 0.25}, {labels: '{i="2"}', value: 1}]}
-)", R"(    expr: "up / 8", time: 5m,
+)_",
+     R"_(    expr: "up / 8", time: 5m,
         exp: {i="1"} 2.5E-01, {i="2"} 1E+00
-        got: {i="1"} 1.25E-01)"},
-    {"nothing", R"(
+        got: {i="1"} 1.25E-01)_"},
+    {"nothing", R"_(
   promql_expr_test:
   - {expr: 'vector(1)', eval_time: 70s}
-)", R"(    expr: "vector(1)", time: 1m10s,
+)_",
+     R"_(    expr: "vector(1)", time: 1m10s,
         exp: nil
-        got: {} 1E+00)"},
-    {"no vector", R"(
+        got: {} 1E+00)_"},
+    {"no vector", R"_(
   promql_expr_test:
   - {expr: '"x"', eval_time: 1m}
-)", R"(    expr: "\"x\"", time: 1m, err: rule result is not a vector or scalar)"},
-    {"no expression", R"(
+)_",
+     R"_(    expr: "\"x\"", time: 1m, err: rule result is not a vector or scalar)_"},
+    {"no expression", R"_(
   promql_expr_test:
   - {expr: '1 +', eval_time: 1m}
-)", R"(    expr: "1 +", time: 1m, err: 1:4: the expression ends; expected a metric, a number, a function or '(')"},
-    {"native histograms", R"(
+)_",
+     R"_(    expr: "1 +", time: 1m, err: 1:4: the expression ends; expected a metric, a number, a function or '(')_"},
+    {"native histograms", R"_(
   input_series:
   - {series: 'h', values: '{{schema:0 count:4 sum:5 buckets:[1 2 1]}}+{{count:2 sum:1 buckets:[1 1]}}x5'}
   promql_expr_test:
   - {expr: h, eval_time: 1m, exp_samples: [{labels: h, histogram: '{{schema:0 count:6 sum:6 buckets:[2 3 1]}}'}]}
   - {expr: 'histogram_count(h)', eval_time: 2m, exp_samples: [{labels: '{}', value: 8}]}
   - {expr: h, eval_time: 0m, exp_samples: [{labels: h, histogram: '{{count:5}}'}]}
-)", R"(    expr: "h", time: 0s,
+)_",
+     R"_(    expr: "h", time: 0s,
         exp: {__name__="h"} {{count:5}}
-        got: {__name__="h"} {{count:4 sum:5 buckets:[1 2 1]}})", false},
-    {"a time to begin at", R"(
+        got: {__name__="h"} {{count:4 sum:5 buckets:[1 2 1]}})_",
+     false},
+    {"a time to begin at", R"_(
   start_timestamp: 2021-01-01T01:00:00+01:00
   input_series: [{series: 'x', values: '1 2 3'}]
   promql_expr_test:
   - {expr: 'time()', eval_time: 1m, exp_samples: [{value: 1609459260}]}
   - {expr: 'x', eval_time: 1m, exp_samples: [{labels: x, value: 2}]}
-)", "", false},
+)_",
+     "", false},
 };
 
 struct Folder {
@@ -158,8 +170,8 @@ struct Folder {
   std::string path;
 };
 
-std::string yaml_of(const Case& c, std::string_view head = "") {
-  return fmt::format("rule_files: [rules.yaml]\n{}tests:\n- interval: 1m{}", head, c.tests);
+std::string yaml_of(const Case& c) {  // without an order promtool takes the groups as they come
+  return fmt::format("rule_files: [rules.yaml]\ngroup_eval_order: [one, two]\ntests:\n- interval: 1m{}", c.tests);
 }
 
 TEST(UnitTests, SayWhatCameOut) {
@@ -202,10 +214,8 @@ tests:
   - {expr: x, eval_time: 0m, exp_samples: [{labels: x, value: 1}]}
 )";
   EXPECT_FALSE(run_unit_tests(folder.file(std::string("rule_files: [rules.yaml]") + at_zero)).passed());
-  EXPECT_TRUE(run_unit_tests(folder.file(std::string("rule_files: ['*.yam[l]', rules.yaml]\ngroup_eval_order: [b, a]") + at_zero))
-                  .problems.size() == 0);
-  EXPECT_TRUE(
-      run_unit_tests(folder.file(std::string("rule_files: [rules.yaml]\ngroup_eval_order: [b, a]") + at_zero)).passed());
+  EXPECT_TRUE(run_unit_tests(folder.file(std::string("rule_files: [rules.yaml]\ngroup_eval_order: [b, a]") + at_zero))
+                  .passed());
   const auto sum = R"(
 tests:
 - promql_expr_test:
@@ -221,17 +231,20 @@ TEST(UnitTests, BadFiles) {
     const char *name, *yaml, *problem;
   };
   const Row rows[] = {
-      {"no YAML", "tests: [", "test.yaml:1:9"},
+      {"no YAML", "tests: [", "test.yaml:1:1: end of sequence flow not found"},
       {"unknown key", "tets: []", "test.yaml:1:1: tets: unknown key; did you mean 'tests'?"},
       {"no points", "tests: [{input_series: [{series: x, values: '1 q'}]}]",
        "values: 'q' is no point, expected e.g. 1, 1+2x3, _, stale or {{count:1}}"},
-      {"no series", "tests: [{input_series: [{series: 'x{', values: '1'}]}]", "'x{' is no series, expected e.g. up{job=\"x\"}"},
+      {"no series", "tests: [{input_series: [{series: 'x{', values: '1'}]}]",
+       "'x{' is no series, expected e.g. up{job=\"x\"}"},
       {"no duration", "tests: [{alert_rule_test: [{eval_time: 1x, alertname: a}]}]",
        "eval_time: '1x' is not a duration, expected e.g. 30s, 5m, 1h30m"},
-      {"no time", "tests: [{start_timestamp: noon}]", "'noon' is no time, expected seconds since 1970 or e.g. 2021-01-01T00:00:00Z"},
-      {"no histogram", "tests: [{promql_expr_test: [{expr: x, eval_time: 1m, exp_samples: [{histogram: '{{schema:9}}'}]}]}]",
+      {"no time", "tests: [{start_timestamp: noon}]",
+       "'noon' is no time, expected seconds since 1970 or e.g. 2021-01-01T00:00:00Z"},
+      {"no histogram",
+       "tests: [{promql_expr_test: [{expr: x, eval_time: 1m, exp_samples: [{histogram: '{{schema:9}}'}]}]}]",
        "schema:9, expected -4 to 8, or -53"},
-      {"a bad rule", "rule_files: [bad.yaml]\ntests: []", "bad.yaml:1:44: expr: the expression ends"},
+      {"a bad rule", "rule_files: [bad.yaml]\ntests: []", "bad.yaml:1:50: expr: the expression ends"},
   };
   std::ofstream(folder.path + "/bad.yaml") << "groups: [{name: a, rules: [{record: x, expr: '1 +'}]}]\n";
   for (const auto& row : rows) {
