@@ -21,39 +21,47 @@ std::string about(const std::vector<CollectorStatus>& collectors, const Snapshot
   return found.text.substr(found.text.find("Collectors\n"));
 }
 
+CollectorStatus status(std::string name, State state, std::string text = {}) {
+  CollectorStatus row;
+  row.name = std::move(name);
+  row.state = state;
+  row.text = std::move(text);
+  return row;
+}
+CollectorStatus by_name(CollectorStatus row) {
+  row.by_name = true;
+  return row;
+}
+CollectorStatus without(CollectorStatus row, std::vector<std::string> items) {
+  row.left_out = std::move(items);
+  return row;
+}
+
 TEST(Doctor, Collectors) {
   struct Case {
     const char* name;
-    CollectorStatus status;
+    CollectorStatus row;
     std::string want;
   };
   const Case cases[] = {
-      {"on", {.name = "stat", .folder = "proc", .state = State::on}, "  ok    stat\n"},
-      {"on, with a word",
-       {.name = "libvirt", .state = State::on, .text = "worker process 7"},
+      {"on", status("stat", State::on), "  ok    stat\n"},
+      {"on, with a word", status("libvirt", State::on, "worker process 7"),
        "  ok    libvirt        worker process 7\n"},
-      {"off",
-       {.name = "arp", .state = State::off, .text = "--no-collector.arp"},
-       "  note  arp            off: --no-collector.arp\n"},
-      {"this machine has none",
-       {.name = "nvme", .state = State::unavailable, .text = "no /sys/class/nvme"},
-       "  note  nvme           no /sys/class/nvme\n"},
-      {"it has none, and it was asked for",
-       {.name = "nvme", .state = State::unavailable, .text = "no /sys/class/nvme", .by_name = true},
-       "  FIX   nvme           no /sys/class/nvme\n"},
-      {"failed", {.name = "stat", .state = State::failed, .text = "line 1"}, "  FIX   stat           line 1\n"},
-      {"something is left out",
-       {.name = "textfile", .state = State::on, .left_out = {"/nope: No such file or directory (ENOENT)"}},
+      {"off", status("arp", State::off, "--no-collector.arp"), "  note  arp            off: --no-collector.arp\n"},
+      {"this machine has none", status("nvme", State::unavailable, "no nvme"), "  note  nvme           no nvme\n"},
+      {"it has none, and it was asked for", by_name(status("nvme", State::unavailable, "no nvme")),
+       "  FIX   nvme           no nvme\n"},
+      {"failed", status("stat", State::failed, "line 1"), "  FIX   stat           line 1\n"},
+      {"something is left out", without(status("textfile", State::on), {"/nope: No such file or directory (ENOENT)"}),
        "  FIX   textfile\n  FIX                  left out: /nope: No such file or directory (ENOENT)\n"},
-      {"much is left out",
-       {.name = "xfs", .state = State::on, .left_out = {"a", "b", "c", "d", "e", "f", "g"}},
+      {"much is left out", without(status("xfs", State::on), {"a", "b", "c", "d", "e", "f", "g"}),
        "  FIX   xfs\n  FIX                  left out: a\n  FIX                  left out: b\n"
        "  FIX                  left out: c\n  FIX                  left out: d\n  FIX                  left out: e\n"
        "  FIX                  and 2 more; the log has all\n"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    EXPECT_EQ(about({c.status}), "Collectors\n" + c.want + "Probes\n");
+    EXPECT_EQ(about({c.row}), "Collectors\n" + c.want + "Probes\n");
   }
 }
 
@@ -65,7 +73,9 @@ TEST(Doctor, ProbesThatAreDown) {
   Snapshot snapshot;
   snapshot.batches = {writer.finish({}, 0, 0)};
   const auto probe = [](std::string name, std::string text) {
-    return CollectorStatus{.name = std::move(name), .folder = "bpf", .state = State::on, .text = std::move(text)};
+    auto row = status(std::move(name), State::on, std::move(text));
+    row.folder = "bpf";
+    return row;
   };
   EXPECT_EQ(about({probe("oom_kills", "off: no CAP_BPF"), probe("runq_latency", "attached, tp_btf")}, &snapshot),
             "Collectors\nProbes\n  FIX   oom_kills      off: no CAP_BPF\n  ok    runq_latency   attached, tp_btf\n");
