@@ -273,8 +273,8 @@ class Loader : public YamlReader {
   }
 
   void read_threshold(const YAML::Node& n, RuleGroup& group) {
-    if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
     const auto before = problem_count();
+    if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
     const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
     if (!metric.empty() && !promql::valid_metric_name(metric))
       say(n["metric"], fmt::format("metric: '{}' is not a metric name, expected letters, digits, _ and :", metric));
