@@ -136,6 +136,7 @@ TEST(SavedHistory, WhatIsKeptCoarser) {
   for (int i = 0; i < 2 * 720; ++i) m.cycle({{"a", i}, {"b", i}, {"c", i}});
   again.boot_ms = m.boot_ms;
   restore(again, file_of(m));
+  for (auto* each : {&m, &again}) each->cycle({{"a", 1440}, {"b", 1440}, {"c", 1440}});
   for (const auto& text :
        {"count_over_time(x[2h])", "sum_over_time(x[1h] offset 30m)", "x offset 90m", "rate(x[5m] offset 1h)"})
     EXPECT_EQ(all_at(again.h, text, m.wall_ms()), all_at(m.h, text, m.wall_ms())) << text;
