@@ -62,7 +62,7 @@ class Checker {
 
   void experimental(Span where, std::string_view what) {
     if (!language_.experimental)
-      say(where, fmt::format("{} is experimental; expected rules.promql.experimental: true to use it", what));
+      say(where, fmt::format("{} is experimental; expected --rules.promql.experimental to use it", what));
   }
 
   void selector(Selector& s) {

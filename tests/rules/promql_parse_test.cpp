@@ -260,9 +260,9 @@ TEST(Parser, Errors) {
       {"sum(a) smoothed", "7-15: 'smoothed' needs a selector or a range before it"},
       {"a smoothed anchored", "11-19: 'anchored' after anchored or smoothed; expected one"},
       // types
-      {"info(a)", "0-4: info() is experimental; expected rules.promql.experimental: true to use it"},
-      {"a + fill(0) b", "4-11: fill() is experimental; expected rules.promql.experimental: true to use it"},
-      {"a smoothed", "0-10: 'smoothed' is experimental; expected rules.promql.experimental: true to use it"},
+      {"info(a)", "0-4: info() is experimental; expected --rules.promql.experimental to use it"},
+      {"a + fill(0) b", "4-11: fill() is experimental; expected --rules.promql.experimental to use it"},
+      {"a smoothed", "0-10: 'smoothed' is experimental; expected --rules.promql.experimental to use it"},
       {"rte(a[5m])", "0-3: unknown function 'rte'; did you mean 'rate'?"},
       {"nonsense(a)", "0-8: unknown function 'nonsense'"},
       {"rate(a)", "5-6: argument 1 of rate: instant vector given, expected range vector"},
