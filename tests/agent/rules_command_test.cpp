@@ -48,8 +48,7 @@ TEST(RulesCommand, WordsAndStatuses) {
       {{"check", "@/new.yaml"},
        1,
        "Checking @/new.yaml\n\n",
-       "  FAILED:\n@/new.yaml:1:46: expr: info() is experimental; expected rules.promql.experimental: true to use "
-       "it\n"},
+       "  FAILED:\n@/new.yaml:1:46: expr: info() is experimental; expected --rules.promql.experimental to use it\n"},
       {{"check", "--rules.promql.experimental", "@/new.yaml"},
        0,
        "Checking @/new.yaml\n  SUCCESS: 1 rules found\n\n",
