@@ -44,8 +44,8 @@ class Template {
   // What is wrong, at which character of the text; empty: nothing.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
-  // The error's text is Prometheus' own. The first call parses again: a tree takes ten times its text's memory, and most
-  // rules never fire.
+  // The error's text is Prometheus' own. The first call parses again: a tree takes ten times its text's memory, and
+  // most rules never fire.
   [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
   // No {{ }} in it: the text as it is.
   [[nodiscard]] bool plain() const { return plain_; }
