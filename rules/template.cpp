@@ -44,6 +44,10 @@ void collect_queries(const Node& n, std::vector<std::string>& out) {
     if (*part) collect_queries(**part, out);
 }
 
+std::unique_ptr<const Tree> tree_of(const std::string& text) {
+  return std::make_unique<const Tree>(text_template::parse(std::string(kVariables) + text));
+}
+
 }  // namespace
 
 Template::Template() = default;
@@ -55,8 +59,11 @@ Template Template::parse(std::string_view text) {
   Template out;
   out.text_ = std::string(text);
   if (text.find("{{") == text.npos) return out;
+  out.plain_ = false;
   try {
-    out.tree_ = std::make_unique<Tree>(text_template::parse(std::string(kVariables) + out.text_));
+    const auto tree = tree_of(out.text_);
+    collect_queries(*tree->root, out.queries_);
+    for (const auto& [name, body] : tree->defined) collect_queries(*body, out.queries_);
   } catch (const ParseFault& f) {
     out.go_problem_ = f.what;
     out.problem_line_ = f.line;
@@ -69,7 +76,7 @@ Template Template::parse(std::string_view text) {
 Result<std::string> Template::expand(const TemplateData& data) const {
   if (plain()) return text_;
   const auto name = fmt::format("__alert_{}", data.name);
-  if (!tree_)
+  if (!problem_.empty())
     return fail(Errc::malformed,
                 fmt::format("error parsing template {}: template: {}:{}: {}", name, name, problem_line_, go_problem_));
   static const LabelMap kNone;
@@ -80,19 +87,12 @@ Result<std::string> Template::expand(const TemplateData& data) const {
   const Environment environment{data.query, data.external_url, static_cast<double>(data.now_ms) / 1000};
   const auto dot = std::make_shared<const Data>(
       Data{borrowed(data.labels), borrowed(data.external_labels), data.external_url, data.value});
+  if (!tree_) tree_ = tree_of(text_);
   try {
     return execute(*tree_, name, dot, environment);
   } catch (const Fault& f) {
     return fail(Errc::malformed, fmt::format("error executing template {}: {}", name, f.what()));
   }
-}
-
-std::vector<std::string> Template::queries() const {
-  std::vector<std::string> out;
-  if (!tree_) return out;
-  collect_queries(*tree_->root, out);
-  for (const auto& [name, body] : tree_->defined) collect_queries(*body, out);
-  return out;
 }
 
 }  // namespace vitald

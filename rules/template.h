@@ -31,6 +31,7 @@ struct TemplateData {
   std::function<Result<std::vector<std::shared_ptr<const text_template::Sample>>>(const std::string&)> query = {};
 };
 
+// Threading: one thread at a time; expand() too, since it keeps what it parsed.
 class Template {
  public:
   Template();
@@ -43,18 +44,21 @@ class Template {
   // What is wrong, at which character of the text; empty: nothing.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
-  // The error's text is Prometheus' own.
+  // The error's text is Prometheus' own. The first call parses again: a tree takes ten times its text's memory, and
+  // most rules never fire.
   [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
   // No {{ }} in it: the text as it is.
-  [[nodiscard]] bool plain() const { return !tree_ && problem_.empty(); }
+  [[nodiscard]] bool plain() const { return plain_; }
   [[nodiscard]] const std::string& text() const { return text_; }
   // The expressions that it asks `query` for, where they are written out.
-  [[nodiscard]] std::vector<std::string> queries() const;
+  [[nodiscard]] const std::vector<std::string>& queries() const { return queries_; }
 
  private:
   std::string text_, problem_, go_problem_;
   int problem_line_ = 0;
-  std::unique_ptr<text_template::Tree> tree_;
+  bool plain_ = true;
+  std::vector<std::string> queries_;
+  mutable std::unique_ptr<const text_template::Tree> tree_;  // once it was expanded
 };
 
 }  // namespace vitald

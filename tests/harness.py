@@ -50,14 +50,14 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, seconds, condition):
+def wait_for(what, seconds, condition, pause=0.05):
     """Polls until `condition()` is true; a bound on failure, not a pause."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
@@ -113,11 +113,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(argv, ready_url, seconds=20, **kwargs):
+def running(argv, ready_url, seconds=20, pause=0.05, **kwargs):
     process = Process(argv, **kwargs)
     try:
         try:
-            wait_for(f"{argv[0]} answering {ready_url}", seconds, lambda: not process.alive() or answers(ready_url))
+            wait_for(f"{argv[0]} answering {ready_url}", seconds, lambda: not process.alive() or answers(ready_url), pause)
             assert process.alive(), f"{argv[0]} ended with {process.process.returncode}"
             yield process
         except BaseException:

@@ -100,7 +100,7 @@ Result<Place> vsock_place(std::string_view address) {
 Result<Place> place_of(std::string_view address) {
   if (address.starts_with("vsock://")) return vsock_place(address);
   const auto colon = address.rfind(':');
-  const auto port = colon == std::string_view::npos ? std::nullopt : parse_u64(address.substr(colon + 1));
+  const auto port = parse_u64(colon == std::string_view::npos ? std::string_view() : address.substr(colon + 1));
   std::string host(address.substr(0, colon == std::string_view::npos ? 0 : colon));
   const bool bracketed = host.size() > 1 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);

@@ -17,7 +17,8 @@ struct Gzip::State {
   std::size_t room_bytes = 0;
 };
 
-Gzip::Gzip() : state_(std::make_unique<State>()) {}
+// Not zeroed: what a text does not need of the buffers stays without memory.
+Gzip::Gzip() : state_(std::make_unique_for_overwrite<State>()) {}
 Gzip::~Gzip() = default;
 Gzip::Gzip(Gzip&&) noexcept = default;
 Gzip& Gzip::operator=(Gzip&&) noexcept = default;

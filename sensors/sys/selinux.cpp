@@ -59,7 +59,7 @@ class Selinux final : public Collector {
       return {};
     }
     LeftOut left_out;
-    const auto enforcing = text ? parse_u64(trim(*text)) : std::nullopt;
+    const auto enforcing = parse_u64(text ? trim(*text) : std::string_view());
     if (!text) left_out.add(text.error());
     else if (!enforcing || *enforcing > 1) left_out.add(malformed(enforce_.path(), trim(*text), "0 or 1"));
     const auto configured = configured_mode(path_below_root(host_.roots().root, "/etc/selinux/config"));

@@ -104,4 +104,4 @@ def system_calls(exporter, count):
 
 
 def goal(text, value, limit):
-    print(f"  {text:58} {value:7.2f}   goal <= {limit:<5}  {'met' if value <= limit else 'MISSED'}")
+    print(f"  {text:58} {value:7.3g}   goal <= {limit:<5.3g}  {'met' if value <= limit else 'MISSED'}")

@@ -122,17 +122,29 @@ with tempfile.TemporaryDirectory() as folder, \
             if arguments.load}
     traced = {name: system_calls(e, arguments.traced) for name, e in exporters.items() if arguments.traced}
 
-    rules = sorted(glob.glob(f"{TOP}/deploy/rules/*.yaml"))
-    with running([VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", *(f"--rules.file={r}" for r in rules)],
-                 all_url + "/metrics") as all_process:
-        everything = Exporter(all_process.pid, all_url)
-        for _ in range(12):  # what starting needed is given back after ten seconds
-            time.sleep(1)
-            everything.one("gzip")
-        for _ in range(500):
-            body, _ = everything.one("identity")
-        all_rss = everything.rss_kib()
-        all_series = series_in(body)
+    # As users run it: all probes, the shipped rules, the agent's own metrics.
+    rules = [f"--rules.file={r}" for r in sorted(glob.glob(f"{TOP}/deploy/rules/*.yaml"))]
+    everyday, everyday_rss, starts = collections.defaultdict(list), {}, []
+    for with_rules in (False, True):
+        command = [VITALD, f"--web.listen-address=127.0.0.1:{ports[2]}", "--state.directory=", *(rules if with_rules else [])]
+        began = time.perf_counter_ns()
+        with running(command, all_url + "/metrics", pause=0.002) as all_process:
+            starts.append(time.perf_counter_ns() - began)
+            users = {"vitald": Exporter(all_process.pid, all_url), "node_exporter": exporters["node_exporter"]}
+            for _ in range(12):  # what starting needed is given back after ten seconds
+                time.sleep(1)
+                body, _ = users["vitald"].one("gzip")
+            for _ in range(arguments.rounds if with_rules and DEFAULT else 0):
+                for name, exporter in users.items():
+                    everyday[name, "back to back"].append(exporter.scrape("identity", arguments.batch)[0])
+                for _ in range(4):
+                    for name, exporter in users.items():
+                        time.sleep(0.05)
+                        everyday[name, "50 ms apart"].append(exporter.scrape("identity", 1)[0])
+            for _ in range(500):
+                body, _ = users["vitald"].one("identity")
+            everyday_rss[with_rules] = users["vitald"].rss_kib()
+            all_series = series_in(body)
     floor.stop()
 
 med = {kind: statistics.median(values) for kind, values in cpu.items()}
@@ -154,8 +166,10 @@ for name, (calls, failed, kinds_of_calls) in traced.items():
     most = ", ".join(f"{n:.1f} {call}" for call, n in sorted(kinds_of_calls.items(), key=lambda kv: -kv[1])[:8])
     print(f"system calls a scrape, {name}: {calls:.0f}, of which {failed:.1f} fail ({most})")
 print("\nRSS KiB, before and after the scrapes: " + ", ".join(f"{n} {idle_rss[n]} / {rss[n]}" for n in exporters))
-print(f"vitald as ./dev run starts it, {all_series} series: RSS {all_rss} KiB")
-
+print(f"vitald as ./dev run starts it, {all_series} series: RSS {everyday_rss[True]} KiB, without rules {everyday_rss[False]}; "
+      f"start to first answer {' and '.join(f'{ns / 1e6:.0f}' for ns in starts)} ms")
+for (name, what), values in everyday.items():
+    print(f"{name + ' as users run it, ' + what:46}{text_of(values)}")
 
 print("\nratios")
 HOT = 0.05 if DEFAULT else 0.1
@@ -163,10 +177,16 @@ goal("vitald / node_exporter, plain", med["vitald", "identity"] / med["node_expo
 goal("vitald / node_exporter, gzip", med["vitald", "gzip"] / med["node_exporter", "gzip"], HOT)
 goal("vitald / node_exporter, gzip, one a second", cold_med["vitald"] / cold_med["node_exporter"], 0.1)
 if DEFAULT:
+    goal("vitald / floor, one a second", cold_med["vitald"] / cold_med["floor"], 1.7)
+    for what, limit in (("back to back", 1 / 25), ("50 ms apart", 1 / 18)):
+        goal(f"with probes and rules / node_exporter, {what}",
+             statistics.median(everyday["vitald", what]) / statistics.median(everyday["node_exporter", what]), limit)
+    goal("start to first answer, ms", statistics.median(starts) / 1e6, 150)
     if load:
         goal("p99 ms with 16 clients", load["vitald"][1], 5)
     if traced:
         goal("system calls a scrape", traced["vitald"][0], 80)
 else:
     goal("vitald plain / floor", med["vitald", "identity"] / med["floor"], 2)
-goal("RSS MiB with all probes and rules", all_rss / 1024, 10)
+goal("RSS MiB with all probes and rules", everyday_rss[True] / 1024, 8)
+goal("RSS MiB with all probes", everyday_rss[False] / 1024, 6)
