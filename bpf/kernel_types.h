@@ -42,8 +42,19 @@ struct css_set {
 struct rq {
 	__u64 clock;
 };
+struct task_group {
+	struct cgroup_subsys_state css;
+};
 struct cfs_rq {
 	struct rq *rq; /* with CONFIG_FAIR_GROUP_SCHED */
+	struct task_group *tg;
+	__u64 throttled_clock_self_time; /* since 6.6, with CONFIG_CFS_BANDWIDTH */
+};
+struct cfs_rq___pre66 {
+	__u64 throttled_clock_pelt_time; /* since 5.19 */
+};
+struct cfs_rq___pre519 {
+	__u64 throttled_clock_task_time;
 };
 struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with CONFIG_FAIR_GROUP_SCHED */

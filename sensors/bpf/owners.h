@@ -62,6 +62,8 @@ class BpfOwners {
   [[nodiscard]] OwnerTable& table() const { return table_; }
   [[nodiscard]] OwnerSlots& slots() { return slots_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }
+  // Somebody's now; slot 0 is everybody else's.
+  [[nodiscard]] bool uses(std::uint32_t slot) const { return slot == 0 || (slot < size_ && maps_.used(slot)); }
   [[nodiscard]] const V1Hierarchy& v1() const { return v1_; }
   [[nodiscard]] const MappedArray<vitald_owner_cpu>& cpus() const { return *maps_.cpus; }
   void watch(const KernelFacts& facts, class ProbeReport& report) const;
