@@ -63,8 +63,33 @@ struct sched_info {
 	unsigned long long last_queued; /* with CONFIG_SCHED_INFO */
 };
 
+struct sigaction {
+	void *sa_handler;
+};
+struct k_sigaction {
+	struct sigaction sa;
+};
+struct sighand_struct {
+	struct k_sigaction action[1]; /* _NSIG of them */
+};
+typedef struct {
+	int counter;
+} atomic_t;
+struct signal_struct {
+	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
+};
+struct kernel_siginfo {
+	int si_code;
+};
+
 struct task_struct {
 	unsigned int __state;
+	int exit_code;
+	struct task_struct *group_leader;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
 	int pid;
 	int tgid;
 	char comm[16];

@@ -170,6 +170,24 @@ static __always_inline __u32 owner_switched(struct vitald_owner_cpu *o, struct t
 	return o->slot;
 }
 
+/*
+ * The same for programs that others may interrupt: they leave the cache to the scheduler's. Rarer events, so the hash
+ * may be asked.
+ */
+static __always_inline __u32 owner_seldom(struct task_struct *task, bool direct)
+{
+	struct css_set *set = FIELD(task, cgroups);
+	struct vitald_cgroup_key key = {};
+	struct cgroup *v2 = FIELD(set, dfl_cgrp), *v1 = NULL;
+
+	key.v2 = id_of(v2, direct);
+	if (v1_controller != V1_NONE) {
+		v1 = v1_of(set, direct);
+		key.v1 = id_of(v1, direct);
+	}
+	return find_slot(&key, v2, v1);
+}
+
 static __always_inline __u32 owner_running(void)
 {
 	__u32 cpu = bpf_get_smp_processor_id();

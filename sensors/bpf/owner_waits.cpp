@@ -3,6 +3,7 @@
 // long their waits were. Owners whose tasks hardly ever wait are counted together.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <unordered_map>
@@ -52,9 +53,11 @@ constexpr MetricDesc kLatency{"vitald_owner_runqueue_latency_seconds",
                               "tp_btf/sched_switch"};
 constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kWait, kBlamed, kLatency};
 
+constexpr std::size_t kBounds = 11;  // the last is 1 s: few series per owner
+
 struct WaitTotals {
   std::uint64_t throttled, self, contended;
-  std::uint64_t slots[VITALD_COARSE_SLOTS];
+  std::uint64_t slots[kBounds + 1];
   std::uint64_t sum_ns;
 };
 constexpr OwnerField kFields[] = {
@@ -65,8 +68,8 @@ constexpr OwnerField kFields[] = {
 
 std::span<const double> coarse_bounds() {
   static const auto bounds = [] {
-    std::array<double, VITALD_COARSE_BOUNDS> b{};
-    for (int i = 0; i < VITALD_COARSE_BOUNDS; ++i) b[static_cast<std::size_t>(i)] = std::ldexp(1.0, 2 * i - 18);
+    std::array<double, kBounds> b{};
+    for (int i = 0; i < static_cast<int>(b.size()); ++i) b[static_cast<std::size_t>(i)] = std::ldexp(1.0, 2 * i - 20);
     return b;
   }();
   return bounds;
@@ -129,7 +132,7 @@ class WaitReader final : public SlotReader {
     std::uint64_t delay = 0, throttled = 0, self = 0;
     std::int64_t open = 0;
   };
-  using Details = std::array<std::uint64_t, VITALD_COARSE_SLOTS + 1>;  // and the sum
+  using Details = std::array<std::uint64_t, kBounds + 2>;  // and the sum
 
   OwnerId shown(OwnerId owner, std::uint64_t delay) {
     if (owner == kOtherOwner) return owner;
@@ -141,7 +144,7 @@ class WaitReader final : public SlotReader {
     Details now{};
     for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) {
       auto& row = object_.waits[cpu * object_.detailed + slot];
-      for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) now[i] += now_in(row.slots[i]);
+      for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) now[std::min(i, kBounds)] += now_in(row.slots[i]);
       now.back() += now_in(row.sum_ns);
       for (std::size_t k = 0; k < VITALD_CULPRITS; ++k) {
         auto& culprit = row.culprits[k];
@@ -160,7 +163,7 @@ class WaitReader final : public SlotReader {
       }
     }
     auto& before = details_[slot];
-    for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) grown.slots[i] = now[i] - before[i];
+    for (std::size_t i = 0; i <= kBounds; ++i) grown.slots[i] = now[i] - before[i];
     grown.sum_ns = now.back() - before.back();
     before = now;
   }

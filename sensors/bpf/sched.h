@@ -55,7 +55,7 @@ inline constexpr FlagSpec kOwnerDetailedFlag{
     .help =
         "Of how many cgroups at once BPF probes keep more than sums: the histogram of their waits, because of whom, "
         "and "
-        "the busiest tenth of a second. Takes some 770 bytes per CPU and cgroup.",
+        "the busiest tenth of a second. Takes some 830 bytes per CPU and cgroup.",
     .least = 1,
     .most = 65535};
 

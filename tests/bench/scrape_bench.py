@@ -84,7 +84,7 @@ DEFAULT = arguments.collectors == ["default"]
 FLAGS = [] if DEFAULT else ["--collector.disable-defaults", *(f"--collector.{c}" for c in arguments.collectors)]
 # Those of vitald are measured against their own floors (./dev bench bpf); node_exporter has none.
 PROBES = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
-          "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations"]
+          "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations", "--no-probe.process_life"]
 
 PEER = "prometheus-node-exporter"
 need(PEER, "cc", *(["wrk"] if arguments.load else []), *(["strace"] if arguments.traced else []))

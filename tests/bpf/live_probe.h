@@ -58,8 +58,11 @@ class LiveProbe {
       series[std::string(name)] = batch->values[s.value];
     }
     for (const auto& p : batch->health.problems) ADD_FAILURE() << p.text;
+    events_ = batch->events;
     return series;
   }
+  // Of the last collection.
+  const std::vector<EventPtr>& events() const { return events_; }
   std::string status() const { return probe_->status(); }
   // Whether there is something that should not wait for the next cycle.
   bool has_news() const {
@@ -72,6 +75,7 @@ class LiveProbe {
   Host host_;
   Options options_;
   BatchWriter writer_;
+  std::vector<EventPtr> events_;
   std::unique_ptr<Collector> probe_;
 };
 

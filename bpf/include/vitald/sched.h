@@ -48,11 +48,10 @@ struct vitald_sched_row {
 };
 
 /*
- * One per CPU and each of the first slots, of which more is kept. Every other bound of vitald_hist, from 2^-18 s to 1 s:
- * the buckets of a native histogram of schema -1.
+ * One per CPU and each of the first slots, of which more is kept. Every other bound of vitald_hist, from 2^-20 s: the
+ * buckets of a native histogram of schema -1.
  */
-#define VITALD_COARSE_BOUNDS 10
-#define VITALD_COARSE_SLOTS (VITALD_COARSE_BOUNDS + 1)
+#define VITALD_COARSE_SLOTS 16 /* power of two */
 #define VITALD_CULPRITS 4
 struct vitald_sched_waits {
 	__u64 slots[VITALD_COARSE_SLOTS];
@@ -62,7 +61,7 @@ struct vitald_sched_waits {
 		__u32 who;	/* slot + 1; 0: nobody's, for whoever comes next. User space sets it back */
 		__u32 unused;
 	} culprits[VITALD_CULPRITS];
-	__u64 unused[4];
+	__u64 unused[7];
 };
 
 /*
@@ -85,9 +84,7 @@ struct vitald_sched_peaks {
 
 static inline __attribute__((always_inline)) __u32 vitald_coarse_slot(__u32 slot)
 {
-	__u32 coarse = slot ? (slot - 1) >> 1 : 0;
-
-	return coarse < VITALD_COARSE_SLOTS ? coarse : VITALD_COARSE_SLOTS - 1;
+	return ((slot + 1) >> 1) & (VITALD_COARSE_SLOTS - 1);
 }
 
 #endif
