@@ -102,6 +102,27 @@ struct task_struct___pre514 {
 	long state;
 };
 
+struct irqaction {
+	const char *name;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* since 5.15 */
+};
+struct sock_cgroup_data___pre515 {
+	__u64 val;
+};
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
+	__u16 sk_protocol; /* u8 before 5.6 */
+};
+struct sock___pre515 {
+	struct sock_cgroup_data___pre515 sk_cgrp_data;
+};
+struct tcp_sock {
+	__u32 srtt_us;
+};
+
 struct gendisk {
 	int major;
 	int first_minor;

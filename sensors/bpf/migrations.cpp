@@ -34,7 +34,7 @@ class Migrations final : public Collector {
             sum.count += now_in(object.migrations[cpu * object.owners->size() + slot]);
           return sum;
         }) {
-    report_.watch(host.shared<KernelFacts>(), sched_.signal(), sched_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), sched_);
   }
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);

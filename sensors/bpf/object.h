@@ -39,6 +39,7 @@ struct ProbeHook {
   const char* tracepoint;
   Attach attach = Attach::with_signal;
   bool (*needed)(const KernelFacts&) = nullptr;  // on this kernel
+  int arguments = 0;                             // that the tracepoint has at least, where older kernels' has fewer
 };
 
 // One thing that is on, off or shed.

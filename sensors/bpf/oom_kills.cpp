@@ -46,7 +46,7 @@ class OomKills final : public Collector {
         table_(host.shared<OwnerTable>()),
         totals_(table_),
         read_(sequence()) {
-    report_.watch(host.shared<KernelFacts>(), memory_.signal(), memory_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), memory_);
     report_.note(fmt::format("owners by {}", describe(memory_->v1)));
     if (memory_->bpf.skel().rodata->has_news)
       news_.reset(ring_buffer__new(bpf_map__fd(memory_->bpf.skel().maps.news), ignore, nullptr, nullptr));

@@ -156,7 +156,7 @@ class OwnerPeaks final : public Collector {
  public:
   OwnerPeaks(const Host& host, SignalUse<SchedObject> sched)
       : sched_(std::move(sched)), report_(kName, sched_->bpf.form()), reader_(*sched_) {
-    report_.watch(host.shared<KernelFacts>(), sched_.signal(), sched_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), sched_);
   }
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);

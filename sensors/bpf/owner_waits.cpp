@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <unordered_map>
 #include <vector>
 
+#include "sensors/bpf/coarse.h"
 #include "sensors/bpf/report.h"
 #include "sensors/bpf/sched.h"
 #include "sensors/owner/pairs.h"
@@ -53,11 +53,9 @@ constexpr MetricDesc kLatency{"vitald_owner_runqueue_latency_seconds",
                               "tp_btf/sched_switch"};
 constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kWait, kBlamed, kLatency};
 
-constexpr std::size_t kBounds = 11;  // the last is 1 s: few series per owner
-
 struct WaitTotals {
   std::uint64_t throttled, self, contended;
-  std::uint64_t slots[kBounds + 1];
+  std::uint64_t slots[kCoarseBounds + 1];
   std::uint64_t sum_ns;
 };
 constexpr OwnerField kFields[] = {
@@ -65,15 +63,6 @@ constexpr OwnerField kFields[] = {
     {kWait, offsetof(WaitTotals, throttled), 1e9, {"cause", "throttled"}},
     {kWait, offsetof(WaitTotals, self), 1e9, {"cause", "self"}},
 };
-
-std::span<const double> coarse_bounds() {
-  static const auto bounds = [] {
-    std::array<double, kBounds> b{};
-    for (int i = 0; i < static_cast<int>(b.size()); ++i) b[static_cast<std::size_t>(i)] = std::ldexp(1.0, 2 * i - 20);
-    return b;
-  }();
-  return bounds;
-}
 
 // Reads the rows; under the slots' lock, as is all that it keeps.
 class WaitReader final : public SlotReader {
@@ -132,7 +121,7 @@ class WaitReader final : public SlotReader {
     std::uint64_t delay = 0, throttled = 0, self = 0;
     std::int64_t open = 0;
   };
-  using Details = std::array<std::uint64_t, kBounds + 2>;  // and the sum
+  using Details = std::array<std::uint64_t, kCoarseBounds + 2>;  // and the sum
 
   OwnerId shown(OwnerId owner, std::uint64_t delay) {
     if (owner == kOtherOwner) return owner;
@@ -144,7 +133,7 @@ class WaitReader final : public SlotReader {
     Details now{};
     for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) {
       auto& row = object_.waits[cpu * object_.detailed + slot];
-      for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) now[std::min(i, kBounds)] += now_in(row.slots[i]);
+      for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) now[std::min(i, kCoarseBounds)] += now_in(row.slots[i]);
       now.back() += now_in(row.sum_ns);
       for (std::size_t k = 0; k < VITALD_CULPRITS; ++k) {
         auto& culprit = row.culprits[k];
@@ -163,7 +152,7 @@ class WaitReader final : public SlotReader {
       }
     }
     auto& before = details_[slot];
-    for (std::size_t i = 0; i <= kBounds; ++i) grown.slots[i] = now[i] - before[i];
+    for (std::size_t i = 0; i <= kCoarseBounds; ++i) grown.slots[i] = now[i] - before[i];
     grown.sum_ns = now.back() - before.back();
     before = now;
   }
@@ -189,7 +178,7 @@ class OwnerWaits final : public Collector {
   OwnerWaits(const Host& host, SignalUse<SchedObject> sched)
       : sched_(std::move(sched)), report_(kName, sched_->bpf.form()), reader_(*sched_) {
     const auto& facts = host.shared<KernelFacts>();
-    report_.watch(facts, sched_.signal(), sched_->bpf.skel().obj);
+    report_.watch(facts, sched_);
     if (!facts.keeps_last_queued) report_.note("waits by wakeup, throttling is not told apart");
   }
   Result<> collect(BatchWriter& out) override {

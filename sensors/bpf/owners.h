@@ -33,6 +33,9 @@ inline constexpr FlagSpec kOwnerNewFlag{
     .least = 0,
     .most = 1'000'000};
 
+// Of what counts per owner.
+inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
+
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);
 

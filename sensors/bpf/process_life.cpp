@@ -19,8 +19,6 @@ namespace {
 
 constexpr std::string_view kName = "process_life";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
-
 constexpr MetricDesc kForks{"vitald_owner_forks_total",
                             MetricType::counter,
                             "Processes that the owner's processes began; threads are not counted.",
@@ -89,7 +87,7 @@ class ProcessLife final : public Collector {
         totals_(process_->owners->slots(), process_->owners->table(),
                 [&object = *process_](std::uint32_t slot) { return object.row(slot); }) {
     const auto& facts = host.shared<KernelFacts>();
-    report_.watch(facts, process_.signal(), process_->bpf.skel().obj);
+    report_.watch(facts, process_);
     process_->owners->watch(facts, report_);
     if (process_->bpf.skel().rodata->has_deaths)
       deaths_.reset(ring_buffer__new(bpf_map__fd(process_->bpf.skel().maps.deaths), take, this, nullptr));
@@ -104,7 +102,7 @@ class ProcessLife final : public Collector {
           taken_.clear();
           if (deaths_) ring_buffer__consume(deaths_.get());
         },
-        [&](auto entries) { emit(entries, out); });
+        [&](auto entries) { emit_counted_fields<vitald_process_row>(kFields, entries, out); });
     for (const auto& t : taken_) tell(t, out);
     out.set(kLost, static_cast<double>(now_in(process_->bpf.skel().bss->deaths_lost)));
     return {};
@@ -127,20 +125,6 @@ class ProcessLife final : public Collector {
     t.sender = slots.of_slot(t.record.sender_slot);
     self.taken_.push_back(t);
     return 0;
-  }
-
-  static void emit(std::span<const OwnerTotals<vitald_process_row>::Entry> entries, BatchWriter& out) {
-    std::vector<Label> labels;
-    for (const auto& field : kFields)
-      for (const auto& e : entries) {
-        const auto counters = std::bit_cast<OwnerTotals<vitald_process_row>::Counters>(e.shown);
-        const auto count = counters[field.offset / sizeof(std::uint64_t)];
-        if (count == 0 && e.owner->id != kOtherOwner) continue;  // most owners never do most of these
-        labels.clear();
-        if (!field.extra.name.empty()) labels.push_back(field.extra);
-        labels.insert(labels.end(), e.owner->labels.begin(), e.owner->labels.end());
-        out.set_labels(field.desc, static_cast<double>(count), labels);
-      }
   }
 
   void tell(const Taken& t, BatchWriter& out) const {
@@ -192,6 +176,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_process_life;
-const CollectorInfo collector_process_life{kMetrics, kFlags, make};
+const CollectorInfo collector_process_life{kMetrics, kOwnerFlags, make};
 
 }  // namespace vitald

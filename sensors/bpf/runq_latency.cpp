@@ -95,7 +95,7 @@ class RunqLatency final : public Collector {
             [&object = *sched_](std::uint32_t slot) { return object.row(slot); },
             [](const vitald_sched_row& grown) { return grown.cpu_ns >= kWorthNs; }) {
     const auto& facts = host.shared<KernelFacts>();
-    report_.watch(facts, sched_.signal(), sched_->bpf.skel().obj);
+    report_.watch(facts, sched_);
     sched_->owners->watch(facts, report_);
     report_.note(fmt::format("{}, owners by {}",
                              facts.keeps_last_queued ? "no state per task" : "wakeups recorded per task",

@@ -33,7 +33,7 @@ struct vitald_sched_cpu {
 		__u32 unused;
 	} past[VITALD_SCHED_PAST];
 	__u64 past_count;
-	__u64 unused[2];
+	__u64 padding[2];
 };
 
 /* One per CPU and owner slot: a cache line. */
