@@ -20,7 +20,8 @@ struct Setting {
 };
 
 struct CommandLine {
-  std::string verb;  // "", "doctor" or "worker"
+  std::string verb;                   // "", "doctor", "rules" or "worker"
+  std::vector<std::string> operands;  // of the verb rules: check or test, and files
   std::string worker;
   std::vector<Setting> settings;
   std::vector<std::string> arguments;  // without the program's name and the verb
