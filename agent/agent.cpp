@@ -206,6 +206,7 @@ class Daemon {
     view.metrics = metrics_;
     view.freshness = freshness_;
     view.clock = &host_.clock();
+    view.events = &pipeline_.events();
     view.wake = wake;
     view.metrics_path = path;
     const Collecting collecting{[this](std::int64_t t) { return pipeline_.collect(t); },

@@ -11,6 +11,7 @@
 #include "agent/http/pending.h"
 #include "agent/pipeline/collectors.h"
 #include "core/clock.h"
+#include "core/event.h"
 #include "core/snapshot.h"
 #include "rules/engine.h"
 
@@ -26,6 +27,7 @@ struct AgentView {
   std::shared_ptr<MetricsHandler> metrics;
   std::shared_ptr<const Freshness> freshness;
   const Clock* clock = nullptr;
+  const EventLog* events = nullptr;  // thread-safe
   std::shared_ptr<const Wake> wake;
   std::string metrics_path = "/metrics";
 };

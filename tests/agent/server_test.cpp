@@ -76,6 +76,7 @@ class ServerTest : public testing::Test {
     agent.metrics = metrics_;
     agent.freshness = std::make_shared<Freshness>(host_.clock().boot_ns());
     agent.clock = &host_.clock();
+    agent.events = &pipeline_.events();
     agent.wake = wake;
     auto rows = endpoints(agent);
     rows.push_back({"/echo", "GET, POST", Access::read, 100, "What it was sent.",
