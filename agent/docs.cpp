@@ -29,6 +29,13 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_history_oldest_sample_age_seconds", MetricType::gauge, "Age of the oldest sample in the history."},
     {"vitald_history_evicted_samples_total", MetricType::counter,
      "Samples that went before their time: history.memory was reached."},
+    {"vitald_queries_total", MetricType::counter,
+     "Queries of the API, by how they ended: success, bad_data, execution, timeout, or unavailable where too many "
+     "wait.",
+     "result"},
+    {"vitald_query_seconds_total", MetricType::counter, "How long queries of the API took, all together."},
+    {"vitald_query_cache_hits_total", MetricType::counter,
+     "Queries of the API that were answered with what was found in this round."},
     {"vitald_history_saved_timestamp_seconds", MetricType::gauge,
      "When the history was written to --state.directory, seconds since the epoch; 0: not in this run."},
     {"vitald_history_saved_bytes", MetricType::gauge, "Size of the history in --state.directory."},

@@ -6,13 +6,17 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <ostream>
+#include <span>
 #include <utility>
 
 #include "agent/agent.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/report.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/kernel_file.h"
@@ -150,6 +154,19 @@ std::string doctor(const Host& host, const std::vector<CollectorStatus>& collect
   return out;
 }
 
+// Each is asked, and told nothing.
+std::string receivers_text(std::span<const std::shared_ptr<ReceiverSettings>> receivers) {
+  if (receivers.empty()) return {};
+  Findings f;
+  for (const auto& r : receivers) {
+    constexpr std::int64_t kPatienceNs = 5'000'000'000;
+    const auto found = r->reach({SystemClock::read(CLOCK_BOOTTIME) + std::min(kPatienceNs, r->timeout_ns), -1});
+    f.say(found ? Mark::good : Mark::bad, r->name,
+          fmt::format("{}: {}", r->text(), found ? *found : found.error().text));
+  }
+  return "Receivers\n" + f.take();
+}
+
 int run_doctor(const Config& config, std::ostream& out) {
   const auto& o = config.options;
   const Host host({std::string(o.text("path.procfs")), std::string(o.text("path.sysfs")),
@@ -171,7 +188,8 @@ int run_doctor(const Config& config, std::ostream& out) {
   pipeline.wait_for_configurations(1, 20'000'000'000);  // one that hangs is told of as such
   const auto rows = pipeline.status();
   std::vector<std::string> problems;  // they are in the text as well
-  out << doctor(host, rows ? *rows : std::vector<CollectorStatus>{}, check_state(o, problems)) << std::flush;
+  out << doctor(host, rows ? *rows : std::vector<CollectorStatus>{}, check_state(o, problems))
+      << receivers_text(config.receivers) << std::flush;
   if (pipeline.stop(1'000'000'000)) return 0;
   log::flush(kLastWordsNs);
   _exit(0);

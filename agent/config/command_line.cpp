@@ -11,12 +11,36 @@
 #include "core/text/suggest.h"
 
 namespace vitald {
+namespace {
+
+// Of `vitald alerts`: words, and flags of its own.
+bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words) {
+  static constexpr std::string_view kSwitches[] = {"all", "json"};
+  static constexpr std::string_view kValued[] = {
+      "acknowledged", "by",       "ca-file", "comment", "duration", "inhibited", "password-file",
+      "severity",     "silenced", "state",   "until",   "url",      "user"};
+  std::string_view rest = arguments[i];
+  if (!take_prefix(rest, "--")) {
+    if (rest == "-h") return false;
+    words.emplace_back(rest);
+    return true;
+  }
+  const bool has_value = rest.find('=') != std::string_view::npos;
+  const auto name = take_until(rest, '=');
+  const bool valued = std::ranges::find(kValued, name) != std::end(kValued);
+  if (!valued && std::ranges::find(kSwitches, name) == std::end(kSwitches)) return false;
+  words.push_back(arguments[i]);
+  if (valued && !has_value && i + 1 < arguments.size()) words.back() += "=" + arguments[++i];
+  return true;
+}
+
+}  // namespace
 
 CommandLine parse_command_line(std::span<const std::string> arguments, std::vector<std::string>& problems,
                                std::vector<std::string>& warnings) {
   CommandLine line;
   std::size_t i = 0;
-  if (!arguments.empty() && (arguments[0] == "doctor" || arguments[0] == "worker")) {
+  if (!arguments.empty() && (arguments[0] == "alerts" || arguments[0] == "doctor" || arguments[0] == "worker")) {
     line.verb = arguments[i++];
     if (line.verb == "worker") {
       if (i < arguments.size() && !arguments[i].starts_with('-')) line.worker = arguments[i++];
@@ -27,6 +51,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
 
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   for (; i < arguments.size(); ++i) {
+    if (line.verb == "alerts" && take_own_word(arguments, i, line.words)) continue;
     std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
     if (!take_prefix(rest, "--") || rest.empty()) {
       problems.push_back(fmt::format("unexpected argument '{}', expected a flag; try --help", arguments[i]));
@@ -99,6 +124,7 @@ Config load_config(std::span<const std::string> arguments, std::vector<std::stri
   for (const auto& s : file.settings)
     if (std::ranges::find(on_line, s.flag->name) == on_line.end()) apply(s);
   config.receivers = std::move(file.receivers);
+  config.inhibit_rules = std::move(file.inhibit_rules);
   return config;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/options.h"
 #include "exporters/deliver/receiver.h"
+#include "rules/silences.h"
 
 namespace vitald {
 
@@ -19,8 +20,9 @@ struct Setting {
 };
 
 struct CommandLine {
-  std::string verb;  // "", "doctor" or "worker"
+  std::string verb;  // "", "alerts", "doctor" or "worker"
   std::string worker;
+  std::vector<std::string> words;  // behind `alerts`: what is no flag of the agent; --NAME=VALUE are one word
   std::vector<Setting> settings;
   std::vector<std::string> arguments;  // without the program's name and the verb
 };
@@ -28,12 +30,14 @@ struct CommandLine {
 struct ConfigFile {
   std::vector<Setting> settings;
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
+  std::vector<InhibitRule> inhibit_rules;
 };
 
 struct Config {
   CommandLine command_line;
   Options options;
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
+  std::vector<InhibitRule> inhibit_rules;
 };
 
 // Each appends its problems, one line each; the result is meaningful only when there were none.

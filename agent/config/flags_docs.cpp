@@ -24,6 +24,7 @@ std::string written(const FlagSpec& flag) {
 std::string help_text() {
   std::string out =
       "usage: vitald [<flags>]\n"
+      "       vitald alerts [list|ack|silence...]  what burns, who has it in hand; `vitald alerts --help`\n"
       "       vitald doctor [<flags>]        what this machine can and cannot do, and what to change\n"
       "       vitald worker NAME [<flags>]   one collector as a process of its own; started by the agent\n\n"
       "Flags:\n";

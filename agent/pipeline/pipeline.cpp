@@ -87,8 +87,9 @@ void Pipeline::configure_judge(PipelineConfig& config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
   const std::scoped_lock lock(judging_);
   try {
+    if (config.silences) config.silences->set_inhibit_rules(std::move(config.inhibit_rules));
     judge_.configure(std::move(config.rules), std::move(config.receivers), std::move(config.state),
-                     std::move(config.keeper));
+                     std::move(config.keeper), std::move(config.silences));
   } catch (const std::exception& e) {  // no thread for a hook, no memory
     log::error("not all rules and receivers of this configuration are in force", {{"err", e.what()}});
     instruments_->failed.Increment();

@@ -33,6 +33,8 @@ struct PipelineConfig {
   std::vector<ReceiverPtr> receivers;
   std::shared_ptr<const StateDir> state = {};  // where receivers keep what waits; null: nowhere
   std::shared_ptr<Keeper> keeper = {};         // of what the rules know; null: nothing is kept
+  std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
+  std::vector<InhibitRule> inhibit_rules = {};
 };
 
 class Pipeline {
