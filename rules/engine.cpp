@@ -710,6 +710,12 @@ std::size_t RuleEngine::rule_count() const {
   return n;
 }
 
+std::int64_t RuleEngine::interval_ms() const {
+  auto shortest = impl_->settings.interval_ms;
+  for (const auto& g : impl_->states) shortest = std::min(shortest, g.interval_ms);
+  return shortest;
+}
+
 bool RuleEngine::empty() const { return rule_count() == 0 && !impl_->settings.without_rules; }
 
 const std::shared_ptr<History>& RuleEngine::history() const { return impl_->history; }

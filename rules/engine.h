@@ -101,6 +101,8 @@ class RuleEngine {
 
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
   [[nodiscard]] std::size_t rule_count() const;
+  // How often evaluate() has to be called for every group to keep its interval: the shortest there is.
+  [[nodiscard]] std::int64_t interval_ms() const;
   // Of all series, for readers on any thread (History::view). The rules after a reload go on with it.
   [[nodiscard]] const std::shared_ptr<History>& history() const;
   // Nothing to evaluate: the agent then runs no timer.

@@ -82,7 +82,7 @@ Result<Matchers> parse_alert_matchers(std::string_view text) {
   if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
   std::vector<promql::Problem> problems;
   auto selector = promql::parse_selector(whole, problems);
-  if (!selector)
+  if (!selector || selector->matchers.empty())
     return fail(Errc::malformed, fmt::format("'{}' is no matcher ({}), expected e.g. severity=\"critical\"", text,
                                              problems.empty() ? std::string("nothing found") : problems[0].what));
   return std::move(selector->matchers);
@@ -91,9 +91,7 @@ Result<Matchers> parse_alert_matchers(std::string_view text) {
 Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal) {
   if (!promql::valid_label_name(name)) return fail(Errc::malformed, fmt::format("'{}' is no name of a label", name));
   const auto* op = is_regex ? (is_equal ? "=~" : "!~") : (is_equal ? "=" : "!=");
-  // With a second one that always fits: what may be said of one alone is the caller's to decide.
-  auto matchers =
-      parse_alert_matchers(fmt::format("{{{}{}{}, __x__!=\"x\", __y__=~\".*\"}}", name, op, promql::quoted(value)));
+  auto matchers = parse_alert_matchers(fmt::format("{}{}{}", name, op, promql::quoted(value)));
   if (!matchers) return fail(matchers.error());
   return std::move(matchers->front());
 }

@@ -10,6 +10,7 @@
 #include "agent/api/json.h"
 #include "agent/api/prom_params.h"
 #include "core/layout.h"
+#include "core/text/names.h"
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
 
@@ -123,7 +124,7 @@ std::optional<std::string> unescaped_name(std::string_view text) {
 Answer label_values(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto part = part_of_path("/api/v1/label/{name}/values", request.path);
   const auto name = unescaped_name(part);
-  if (!name || name->empty() || !is_valid_utf8(*name))
+  if (!name || !is_valid_utf8(*name) || (*name == part && !is_label_name(*name)))
     return api_error(ApiError::bad_data, fmt::format("invalid label name: \"{}\"", part));
   Asked a;
   if (auto problem = read(request, "values\n" + *name, false, a)) return std::move(*problem);

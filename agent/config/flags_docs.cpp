@@ -108,6 +108,17 @@ std::string config_markdown() {
   }
   for (const auto* kind : receiver_kinds())
     out += fmt::format("\n## notify.{}\n\nA list; each item is {}.\n\n{}", kind->key, kind->about, kind->markdown());
+  out +=
+      "\n## inhibit_rules\n\nA list; while an alert that `source_matchers` fit fires, those that `target_matchers` fit "
+      "are "
+      "not told to receivers where the labels in `equal` are the same ([alerts.md](alerts.md)).\n\n"
+      "| key | type | default | allowed | what it does |\n|---|---|---|---|---|\n"
+      "| `source_matchers` | list of texts | must be given | `severity=\"critical\"`, `!=`, `=~`, `!~` | Which alerts "
+      "mute "
+      "others. |\n"
+      "| `target_matchers` | list of texts | must be given | the same | Which alerts are muted. |\n"
+      "| `equal` | list of texts |  | names of labels | The labels that both must have alike; one that neither has is "
+      "alike. |\n";
   out += "\n# Rule files\n\nThe files of `rules.files` and `--rules.file` are YAML, too, with these keys on top:\n\n";
   out += keys_markdown(kTopKeys);
   out += "\n## thresholds\n\n";

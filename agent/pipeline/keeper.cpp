@@ -151,6 +151,14 @@ class Lane {
 prometheus::Gauge& gauge(const char* name, const char* help) { return instruments().gauge(name, help); }
 prometheus::Counter& counter(const char* name, const char* help) { return instruments().counter(name, help); }
 
+// Small, and not to be lost: on a full disk it may have the reserve.
+Result<> write_at_any_rate(const StateDir& state, const char* name,
+                           const std::function<Result<>(const StateDir::Append&)>& fill) {
+  auto written = state.write(name, fill);
+  if (!written && StateDir::is_full(written.error()) && state.make_room()) written = state.write(name, fill);
+  return written;
+}
+
 }  // namespace
 
 struct Keeper::Impl {
@@ -198,9 +206,10 @@ struct Keeper::Impl {
       last = judged;
     }
     if (!what) return false;
-    const auto written =
-        state->write(kAlertsFile, [&](const StateDir::Append& append) { return vitald::save(*what, last, append); });
+    const auto written = write_at_any_rate(
+        *state, kAlertsFile, [&](const StateDir::Append& append) { return vitald::save(*what, last, append); });
     if (!written) return fail(written.error());
+    state->reserve();
     wall_ms = last.wall_ms;
     return true;
   }
@@ -314,7 +323,8 @@ std::shared_ptr<Silences> Keeper::silences() const {
   auto loaded = impl_->load(kMarksFile, "silences and acknowledgements",
                             [](auto source, std::size_t bytes) { return load_marks(std::move(source), bytes); });
   const auto store = [state = impl_->state](const Marks& marks) {
-    return state->write(kMarksFile, [&](const StateDir::Append& append) { return vitald::save(marks, append); });
+    return write_at_any_rate(*state, kMarksFile,
+                             [&](const StateDir::Append& append) { return vitald::save(marks, append); });
   };
   return std::make_shared<Silences>(store, loaded ? std::move(*loaded) : Marks{});
 }

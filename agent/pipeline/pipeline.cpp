@@ -85,6 +85,10 @@ Pipeline::~Pipeline() {
 
 void Pipeline::configure_judge(PipelineConfig& config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
+  // A group that wants to be evaluated more often needs numbers as often.
+  constexpr std::int64_t kLeastNs = 100'000'000;
+  if (config.rules)
+    interval_ns_ = std::clamp(config.rules->interval_ms() * 1'000'000, std::min(kLeastNs, interval_ns_), interval_ns_);
   const std::scoped_lock lock(judging_);
   try {
     if (config.silences) config.silences->set_inhibit_rules(std::move(config.inhibit_rules));

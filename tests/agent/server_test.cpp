@@ -77,6 +77,7 @@ class ServerTest : public testing::Test {
     agent.freshness = std::make_shared<Freshness>(host_.clock().boot_ns());
     agent.clock = &host_.clock();
     agent.wake = wake;
+    agent.silences = std::make_shared<Silences>();
     auto rows = endpoints(agent);
     rows.push_back({"/echo", "GET, POST", Access::read, 100, "What it was sent.",
                     [](const Request& r) { return text_response(200, r.body); }});

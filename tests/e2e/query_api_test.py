@@ -303,3 +303,10 @@ test_seconds_count {i * HISTOGRAM[-1]}
     with vitald("--collector.disable-defaults", "--collector.self", "--history.without-rules",
                 "--pipeline.interval=200ms") as (_, url):
         wait_for("history without rules", 10, lambda: ask(url, "query", {"query": "up"})[2]["data"]["result"])
+
+    # ---- a group's interval below the pipeline's is honoured
+    with vitald("--collector.disable-defaults", "--collector.self", f"--rules.file={top}/rules.yaml",
+                "--pipeline.interval=5s") as (_, url):
+        asked = {"query": 'count_over_time(up[2s])'}
+        wait_for("samples more often than every 5 s", 10,
+                 lambda: any(float(r["value"][1]) >= 5 for r in ask(url, "query", asked)[2]["data"]["result"]))
