@@ -10,10 +10,12 @@
 #include <atomic>
 #include <iostream>
 #include <iterator>
+#include <span>
 
 #include "agent/api/endpoints.h"
 #include "agent/config/check.h"
 #include "agent/config/flags.h"
+#include "agent/config/places.h"
 #include "agent/docs.h"
 #include "agent/http/server.h"
 #include "agent/os/memory.h"
@@ -27,6 +29,8 @@
 #include "core/mutex.h"
 #include "core/os/descriptors.h"
 #include "core/os/host_name.h"
+#include "core/text/names.h"
+#include "core/text/url.h"
 
 namespace vitald {
 namespace {
@@ -56,16 +60,27 @@ LabelMap labels_of(const Options& options, std::string_view flag, std::vector<st
   LabelMap out;
   for (const auto& label : options.list(flag)) {
     const auto equals = label.find('=');
+    const auto name = label.substr(0, equals);
     if (equals == std::string::npos || equals == 0)
-      problems.push_back(fmt::format("{}: '{}' is not NAME=VALUE, expected e.g. job=node", flag, label));
-    else out[label.substr(0, equals)] = label.substr(equals + 1);
+      problems.push_back(fmt::format("--{}: '{}' is not NAME=VALUE, expected e.g. job=node", flag, label));
+    else if (!is_label_name(name))
+      problems.push_back(
+          fmt::format("--{}: '{}': '{}' is no name of a label, expected letters, digits and _, and no "
+                      "digit in front",
+                      flag, label, name));
+    else out[name] = label.substr(equals + 1);
   }
   return out;
 }
 
-std::string external_url(const Options& options) {
+std::string external_url(const Options& options, std::vector<std::string>& problems) {
   auto url = std::string(options.text("web.external-url"));
   if (!url.empty()) {
+    if (!is_base_url(url))
+      problems.push_back(
+          fmt::format("--web.external-url: '{}' is no URL that a path can follow, expected e.g. "
+                      "https://monitor.example:9100/vitald",
+                      url));
     while (url.ends_with('/')) url.pop_back();
     return url;
   }
@@ -95,7 +110,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.series_labels = series_labels(config.options, problems);
   rules.without_rules = config.options.flag("history.without-rules");
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
-  rules.external_url = external_url(config.options);
+  rules.external_url = external_url(config.options, problems);
   rules.families = all_families();
   rules.history_retention_ms = config.options.duration_ns("history.retention") / 1'000'000;
   rules.history_limit_bytes = static_cast<std::size_t>(config.options.number("history.memory")) << 20;
@@ -103,8 +118,8 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.outage_grace_ms = config.options.duration_ns("rules.alert.for-grace-period") / 1'000'000;
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
-  out.inhibit_rules = config.inhibit_rules;
-  for (const auto& receiver : config.receivers) {
+  out.inhibit_rules = config.file.inhibit_rules;
+  for (const auto& receiver : config.file.receivers) {
     auto own = receiver->copy();
     own->external_labels = rules.external_labels;
     own->external_url = rules.external_url;
@@ -118,8 +133,8 @@ void log_rule_warnings(const PipelineConfig& config) {
   for (const auto& w : config.rules->warnings()) log::warn("a rule does not do what it says", {{"rule", w}});
 }
 
-bool print_problems(const std::vector<std::string>& problems) {
-  for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
+bool print_problems(const std::vector<std::string>& problems, std::span<const Setting> from_file = {}) {
+  for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", at_its_place(p, from_file)));
   return !problems.empty();
 }
 
@@ -192,7 +207,7 @@ class Daemon {
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
-    if (print_problems(problems)) return 1;
+    if (print_problems(problems, config.file.settings)) return 1;
     log_rule_warnings(start);
 
     const auto path = std::string(config.options.text("web.telemetry-path"));
@@ -213,7 +228,7 @@ class Daemon {
     view.silences = silences_;
     view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
-    view.external_url = external_url(config.options);
+    view.external_url = external_url(config.options, problems);  // what it says of it is said already
     view.latest = [this] { return hub_.latest(); };
     view.collectors = [this] { return pipeline_.status(); };
     view.rules = [this] { return pipeline_.rules(); };
@@ -285,6 +300,7 @@ class Daemon {
     pipeline.state = state_.dir;
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
+    for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
     {
@@ -328,7 +344,7 @@ class Daemon {
                             snapshot ? snapshot->series_count() : 0,
                             rules.get(),
                             config_.options.list("rules.file"),
-                            {config_.receivers.begin(), config_.receivers.end()},
+                            {config_.file.receivers.begin(), config_.file.receivers.end()},
                             descriptors_are_short(),
                             state_.text,
                             view_rows(host_)};
@@ -381,7 +397,7 @@ int run_once(Config config, std::ostream& out) {
   share_out_descriptors();
   std::vector<std::string> problems;
   auto start = pipeline_config(config, problems);
-  if (print_problems(problems)) return 1;
+  if (print_problems(problems, config.file.settings)) return 1;
   start.receivers.clear();  // it prints, and pages nobody
   const Host host(roots_of(config.options));
   SnapshotHub hub;
@@ -417,18 +433,23 @@ int run_worker(const Config& config) {
   return print_problems({fmt::format("worker: '{}' is no collector", name)}), 1;
 }
 
-int run_check(const Config& config, std::vector<std::string> problems) {
+void check_configuration(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings) {
   const auto pipeline = pipeline_config(config, problems);
   Gate::load(std::string(config.options.text("web.config.file")), problems);
-  check_state(config.options, problems);
-  std::vector<std::string> warnings;
   check_surroundings(config, problems, warnings);
   const Host host(roots_of(config.options));
   check_collectors(config.options, host, problems);
+  check_state(config.options, problems);
+  if (pipeline.rules) std::ranges::copy(pipeline.rules->warnings(), std::back_inserter(warnings));
+  for (auto* texts : {&problems, &warnings})
+    for (auto& text : *texts) text = at_its_place(text, config.file.settings);
+}
+
+int run_check(const Config& config, std::vector<std::string> problems) {
+  std::vector<std::string> warnings;
+  check_configuration(config, problems, warnings);
   for (const auto& w : warnings) log::say(fmt::format("warning: {}\n", w));
   for (const auto& p : problems) log::say(fmt::format("{}\n", p));
-  if (pipeline.rules)
-    for (const auto& w : pipeline.rules->warnings()) log::say(fmt::format("warning: {}\n", w));
   if (!problems.empty()) return 1;
   fmt::print("configuration is good\n");
   return 0;

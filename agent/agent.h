@@ -19,7 +19,10 @@ int run_daemon(Config config, const std::vector<std::string>& arguments);
 int run_once(Config config, std::ostream& out);
 int run_doctor(const Config& config, std::ostream& out);
 int run_worker(const Config& config);
-// Configuration and rules; every problem on one line of standard error.
+// All that is wrong, or will never do anything, with the configuration and what it names: rules, receivers, folders,
+// certificates. Opens no port and runs no program.
+void check_configuration(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings);
+// The same for people; every problem on one line of standard error.
 int run_check(const Config& config, std::vector<std::string> problems);
 
 }  // namespace vitald

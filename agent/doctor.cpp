@@ -1,28 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
+// `vitald doctor`: looks at this machine, collects once with the configuration, and says what does not work and what
+// to change.
+#include "agent/doctor.h"
+
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
 #include <ostream>
 #include <span>
 #include <utility>
 
 #include "agent/agent.h"
+#include "agent/config/flags.h"
+#include "agent/os/service.h"
 #include "agent/pipeline/pipeline.h"
-#include "agent/report.h"
+#include "agent/view.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
+#include "core/os/descriptors.h"
 #include "core/os/kernel_file.h"
 #include "core/os/privileges.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
+#include "sensors/owner/hierarchy.h"
 
 namespace vitald {
 namespace {
@@ -33,16 +40,27 @@ class Findings {
  public:
   void say(Mark mark, std::string_view what, std::string_view text) {
     static constexpr std::string_view kMarks[] = {"ok  ", "note", "FIX "};
-    out_ += fmt::format("  {}  {:<14} {}\n", kMarks[static_cast<std::size_t>(mark)], what, text);
+    // A name alone has nothing to stand in a column before.
+    out_ += text.empty() ? fmt::format("  {}  {}\n", kMarks[static_cast<std::size_t>(mark)], what)
+                         : fmt::format("  {}  {:<14} {}\n", kMarks[static_cast<std::size_t>(mark)], what, text);
+    good_ = good_ && mark != Mark::bad;
   }
-  std::string take() { return std::exchange(out_, {}); }
+  void head(std::string_view title) { out_ += fmt::format("{}\n", title); }
+  Diagnosis take() { return {std::move(out_), good_}; }
 
  private:
   std::string out_;
+  bool good_ = true;
 };
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-bool readable(const std::string& path) { return access(path.c_str(), R_OK) == 0; }
+// access() asks for the real user, without the capabilities that a unit gave us.
+bool may(const std::string& path, int mode) { return faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0; }
+
+bool asked_for(const DoctorInput& in, std::string_view collector) {
+  const auto row = std::ranges::find(in.collectors, collector, &CollectorStatus::name);
+  return row != in.collectors.end() && row->state != CollectorStatus::State::off;
+}
 
 // "Seccomp:\t2"
 void seccomp(Findings& f) {
@@ -57,55 +75,94 @@ void seccomp(Findings& f) {
   }
 }
 
-void privileges(Findings& f) {
+void privileges(Findings& f, const DoctorInput& in, bool probes) {
   for (const auto& p : vitald::privileges()) {
     // CAP_SYS_ADMIN stands in for both before Linux 5.8.
     const bool yes = has_capability(p.capability) || (p.capability >= CAP_PERFMON && has_capability(CAP_SYS_ADMIN));
     if (yes) {
       f.say(Mark::good, p.name, p.used);
     } else if (p.wanted) {
-      f.say(Mark::bad, p.name,
-            fmt::format("missing, for {}. In the unit: AmbientCapabilities={}; in a DaemonSet, with our image: "
-                        "securityContext: {{allowPrivilegeEscalation: true, capabilities: {{add: [{}]}}}}",
-                        p.used, p.name, p.name.substr(4)));
+      const bool needed = p.capability == CAP_BPF       ? probes
+                          : p.capability == CAP_PERFMON ? probes || asked_for(in, "perf")
+                                                        : true;
+      f.say(needed ? Mark::bad : Mark::note, p.name,
+            needed
+                ? fmt::format("missing, for {}. In the unit: AmbientCapabilities={}; in a DaemonSet, with our image: "
+                              "securityContext: {{allowPrivilegeEscalation: true, capabilities: {{add: [{}]}}}}",
+                              p.used, p.name, p.name.substr(4))
+                : fmt::format("missing; nothing that is on needs it ({})", p.used));
     }
   }
   seccomp(f);
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  f.say(limit.rlim_max >= 4096 ? Mark::good : Mark::bad, "open files",
-        fmt::format("hard limit {}{}", limit.rlim_max,
-                    limit.rlim_max >= 4096 ? "" : ": raise it to 4096 or more (LimitNOFILE=)"));
+  const bool low = limit.rlim_max < 4096;
+  f.say(descriptors_are_short() ? Mark::bad
+        : low                   ? Mark::note
+                                : Mark::good,
+        "open files",
+        descriptors_are_short() ? fmt::format("hard limit {}: {}", limit.rlim_max, kDescriptorsAreShort)
+        : low ? fmt::format("hard limit {}: enough today; 4096 is safe on any machine (LimitNOFILE=)", limit.rlim_max)
+              : fmt::format("hard limit {}", limit.rlim_max));
 }
 
-void kernel(Findings& f, const Host& host) {
+// Where owners are looked up: what the probes do, and what the kernel of this machine has.
+void cgroups(Findings& f, const Host& host) {
+  struct statfs fs {};
+  const bool v2 = statfs(host.sysfs("fs/cgroup").c_str(), &fs) == 0 && fs.f_type == 0x63677270;  // CGROUP2_SUPER_MAGIC
+  const auto cpu = cpu_hierarchy(host), memory = memory_hierarchy(host);
+  const bool v1 = cpu.controller != V1Hierarchy::Controller::none || memory.controller != V1Hierarchy::Controller::none;
+  if (v2 && !v1) f.say(Mark::good, "cgroups", "version 2");
+  else if (v1)
+    f.say(Mark::good, "cgroups",
+          fmt::format("{}; owners of CPU time are looked up on {}, of memory on {}",
+                      v2 || exists(host.sysfs("fs/cgroup/unified")) ? "hybrid" : "version 1", describe(cpu),
+                      describe(memory)));
+  else
+    f.say(Mark::note, "cgroups",
+          fmt::format("{} is not a cgroup file system: owners are found by id only while the kernel says their path",
+                      host.sysfs("fs/cgroup")));
+}
+
+void kernel(Findings& f, const Host& host, bool probes) {
   const bool btf = exists("/sys/kernel/btf/vmlinux");
-  f.say(btf ? Mark::good : Mark::bad, "BTF",
+  f.say(btf      ? Mark::good
+        : probes ? Mark::bad
+                 : Mark::note,
+        "BTF",
         btf ? "/sys/kernel/btf/vmlinux"
             : "no /sys/kernel/btf/vmlinux: probes need a kernel with CONFIG_DEBUG_INFO_BTF=y");
   const bool psi = exists(host.procfs("pressure"));
   f.say(psi ? Mark::good : Mark::note, "PSI",
         psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
-  struct statfs fs {};
-  const bool v2 = statfs(host.sysfs("fs/cgroup").c_str(), &fs) == 0 && fs.f_type == 0x63677270;  // CGROUP2_SUPER_MAGIC
-  f.say(v2 ? Mark::good : Mark::note, "cgroups",
-        v2 ? "version 2"
-        : exists(host.sysfs("fs/cgroup/unified"))
-            ? "hybrid; per-cgroup numbers come from the unified tree"
-            : "version 1: boot with systemd.unified_cgroup_hierarchy=1 for per-cgroup numbers");
+  cgroups(f, host);
 }
 
-void hardware(Findings& f, const Host& host) {
-  const auto chips = list_directory(host.sysfs("class/hwmon"));
+// Zones with a counter; those of idle injection and DTPM have none.
+void rapl(Findings& f, const DoctorInput& in) {
+  std::size_t zones = 0;
+  std::string closed;
+  if (const auto entries = list_directory(in.host.sysfs("class/powercap"))) {
+    for (const auto& entry : *entries) {
+      const auto counter = in.host.sysfs(fmt::format("class/powercap/{}/energy_uj", entry));
+      if (!exists(counter)) continue;
+      ++zones;
+      if (closed.empty() && !may(counter, R_OK)) closed = counter;
+    }
+  }
+  if (zones == 0) f.say(Mark::note, "RAPL", "no energy counters: not this CPU, or a virtual machine");
+  else if (closed.empty()) f.say(Mark::good, "RAPL", fmt::format("{} zones, readable", zones));
+  else
+    f.say(asked_for(in, "rapl") ? Mark::bad : Mark::note, "RAPL",
+          fmt::format("{} is for root only: CAP_DAC_READ_SEARCH (above), or chmod a+r by a udev rule", closed));
+}
+
+void hardware(Findings& f, const DoctorInput& in) {
+  const auto chips = list_directory(in.host.sysfs("class/hwmon"));
   const auto n = chips ? chips->size() : 0;
   f.say(n ? Mark::good : Mark::note, "hwmon",
         n ? fmt::format("{} chips", n) : "no chip: on bare metal run sensors-detect; a virtual machine has none");
-  const auto zone = host.sysfs("class/powercap/intel-rapl:0/energy_uj");
-  if (!exists(zone)) f.say(Mark::note, "RAPL", "no energy counters: not this CPU, or a virtual machine");
-  else if (readable(zone)) f.say(Mark::good, "RAPL", "readable");
-  else
-    f.say(Mark::bad, "RAPL",
-          fmt::format("{} is for root only: CAP_DAC_READ_SEARCH (above), or chmod a+r by a udev rule", zone));
+  rapl(f, in);
 }
 
 void view(Findings& f, const Host& host) {
@@ -113,64 +170,100 @@ void view(Findings& f, const Host& host) {
     f.say(row.seen ? Mark::good : Mark::bad, fmt::format("host {}", row.of), row.text);
 }
 
-void guests(Findings& f, const Host& host) {
-  const auto& root = host.roots().root;
+void guests(Findings& f, const DoctorInput& in) {
+  const auto& root = in.host.roots().root;
   if (!exists(path_below_root(root, "/dev/kvm")))
     f.say(Mark::note, "KVM", "no /dev/kvm: no hardware virtualisation here");
   else f.say(Mark::good, "KVM", "/dev/kvm");
   for (const auto* name : {"/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock-ro"}) {
     const auto socket = path_below_root(root, name);
     if (!exists(socket)) continue;
-    const bool may = access(socket.c_str(), R_OK | W_OK) == 0;
-    return f.say(may ? Mark::good : Mark::bad, "libvirt",
-                 may ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
+    const bool lets_in = may(socket, R_OK | W_OK);
+    return f.say(lets_in                    ? Mark::good
+                 : asked_for(in, "libvirt") ? Mark::bad
+                                            : Mark::note,
+                 "libvirt",
+                 lets_in ? socket : fmt::format("{} does not let us in: add our user to group libvirt", socket));
   }
   f.say(Mark::note, "libvirt",
         fmt::format("no socket below {}: no libvirtd here", path_below_root(root, "/run/libvirt")));
 }
 
+// Probes that could not be attached run all the same, and say so by vitald_probe_up.
+std::vector<std::string> probes_down(const Snapshot* snapshot) {
+  std::vector<std::string> down;
+  if (!snapshot) return down;
+  for (const auto& batch : snapshot->batches)
+    for (const auto& sample : batch->layout->samples())
+      if (sample.family->name == "vitald_probe_up" && batch->values[sample.value] == 0)
+        for (const auto& label : batch->layout->labels(sample))
+          if (label.name == "probe") down.emplace_back(label.value);
+  return down;
+}
+
+void collector(Findings& f, const CollectorStatus& c, bool down) {
+  constexpr std::size_t kMostItems = 5;
+  switch (c.state) {
+    using enum CollectorStatus::State;
+    case off: f.say(Mark::note, c.name, fmt::format("off: {}", c.text)); break;
+    // That this machine has no such thing is a finding where it was asked for by name.
+    case unavailable: f.say(c.by_name ? Mark::bad : Mark::note, c.name, c.text); break;
+    case failed: f.say(Mark::bad, c.name, c.text); break;
+    case on: f.say(down || !c.left_out.empty() ? Mark::bad : Mark::good, c.name, c.text); break;
+  }
+  for (std::size_t i = 0; i < std::min(c.left_out.size(), kMostItems); ++i)
+    f.say(Mark::bad, "", fmt::format("left out: {}", c.left_out[i]));
+  if (c.left_out.size() > kMostItems)
+    f.say(Mark::bad, "", fmt::format("and {} more; the log has all", c.left_out.size() - kMostItems));
+}
+
 }  // namespace
 
-std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state) {
+Diagnosis diagnose(const DoctorInput& in) {
   Findings f;
-  std::string out = fmt::format("vitald {}\nThis machine\n", VITALD_VERSION);
-  view(f, host);
-  privileges(f);
-  kernel(f, host);
-  hardware(f, host);
-  guests(f, host);
-  f.say(state.good ? Mark::good : Mark::bad, "state", state.text);
-  out += f.take();
-  for (const bool probes : {false, true}) {
-    out += probes ? "Probes\n" : "Collectors\n";
-    for (const auto& c : collectors) {
-      using enum CollectorStatus::State;
-      if (c.probe() != probes) continue;
-      const auto mark = c.state == on ? Mark::good : c.state == failed ? Mark::bad : Mark::note;
-      f.say(mark, c.name, c.state == on ? c.text : fmt::format("{}{}", c.state == off ? "off: " : "", c.text));
-    }
-    out += f.take();
+  f.head(fmt::format("vitald {}", VITALD_VERSION));
+  f.head("Configuration");
+  if (in.problems.empty()) f.say(Mark::good, "configuration is good", "");
+  for (const auto& p : in.problems) f.say(Mark::bad, p, "");
+  for (const auto& w : in.warnings) f.say(Mark::note, w, "");
+  f.head("This machine");
+  view(f, in.host);
+  const bool probes = std::ranges::any_of(
+      in.collectors, [](const auto& c) { return c.probe() && c.state != CollectorStatus::State::off; });
+  privileges(f, in, probes);
+  kernel(f, in.host, probes);
+  hardware(f, in);
+  guests(f, in);
+  f.say(in.state.good ? Mark::good : in.state.wanted ? Mark::bad : Mark::note, "state", in.state.text);
+  const auto down = probes_down(in.snapshot);
+  for (const bool of_probes : {false, true}) {
+    f.head(of_probes ? "Probes" : "Collectors");
+    for (const auto& c : in.collectors)
+      if (c.probe() == of_probes) collector(f, c, std::ranges::find(down, c.name) != down.end());
   }
-  return out;
+  return f.take();
 }
 
 // Each is asked, and told nothing.
-std::string receivers_text(std::span<const std::shared_ptr<ReceiverSettings>> receivers) {
-  if (receivers.empty()) return {};
+Diagnosis diagnose_receivers(std::span<const std::shared_ptr<ReceiverSettings>> receivers) {
   Findings f;
+  if (!receivers.empty()) f.head("Receivers");
   for (const auto& r : receivers) {
     constexpr std::int64_t kPatienceNs = 5'000'000'000;
     const auto found = r->reach({SystemClock::read(CLOCK_BOOTTIME) + std::min(kPatienceNs, r->timeout_ns), -1});
     f.say(found ? Mark::good : Mark::bad, r->name,
           fmt::format("{}: {}", r->text(), found ? *found : found.error().text));
   }
-  return "Receivers\n" + f.take();
+  return f.take();
 }
 
 int run_doctor(const Config& config, std::ostream& out) {
   const auto& o = config.options;
+  share_out_descriptors(o.list("web.listen-address").size());  // as the daemon has them
   const Host host({std::string(o.text("path.procfs")), std::string(o.text("path.sysfs")),
                    std::string(o.text("path.rootfs")), std::string(o.text("path.udev.data"))});
+  std::vector<std::string> problems, warnings;
+  check_configuration(config, problems, warnings);
   SnapshotHub hub;
   const auto make_worker = [&](std::string_view name) {
     WorkerSettings settings;
@@ -181,18 +274,24 @@ int run_doctor(const Config& config, std::ostream& out) {
   Pipeline pipeline(host, collector_list(), make_worker, hub);
   PipelineConfig start;
   start.options = std::make_shared<const Options>(o);
-  if (const auto started = pipeline.start(std::move(start), 3'000'000'000); !started) {
+  // So long that each worker has answered, or was ended.
+  if (const auto started = pipeline.start(std::move(start), WorkerSettings().deadline_ns + 1'000'000'000); !started) {
     log::say(fmt::format("vitald: error: {}\n", started.error().text));
     return 1;
   }
   pipeline.wait_for_configurations(1, 20'000'000'000);  // one that hangs is told of as such
   const auto rows = pipeline.status();
-  std::vector<std::string> problems;  // they are in the text as well
-  out << doctor(host, rows ? *rows : std::vector<CollectorStatus>{}, check_state(o, problems))
-      << receivers_text(config.receivers) << std::flush;
-  if (pipeline.stop(1'000'000'000)) return 0;
+  const auto snapshot = hub.latest();
+  std::vector<std::string> told;  // by the configuration already
+  const auto state = check_state(o, told);
+  static const std::vector<CollectorStatus> kNone;
+  const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings});
+  const auto told_of = diagnose_receivers(config.file.receivers);
+  out << found.text << told_of.text << std::flush;
+  const int status = found.good && told_of.good && out ? 0 : 1;
+  if (pipeline.stop(1'000'000'000)) return status;
   log::flush(kLastWordsNs);
-  _exit(0);
+  _exit(status);
 }
 
 }  // namespace vitald

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The program's entry: privileges and descriptors first, then what the command line asks for.
 #include <execinfo.h>
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "agent/os/state.h"
 #include "agent/pipeline/collectors.h"
 #include "agent/view.h"
 #include "exporters/deliver/receiver.h"
@@ -25,8 +24,5 @@ struct ReportInput {
   std::vector<ViewRow> view = {};
 };
 std::string report(const ReportInput& input);
-
-// `vitald doctor`: what this machine can and cannot do, and what to change.
-std::string doctor(const Host& host, const std::vector<CollectorStatus>& collectors, const StateCheck& state);
 
 }  // namespace vitald

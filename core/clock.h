@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Time, as every part asks for it.
 #pragma once
-
 #include <cstdint>
 #include <ctime>
 

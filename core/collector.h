@@ -19,9 +19,9 @@ class Collector {
  public:
   virtual ~Collector() = default;
 
-  // Reads once and emits. Called by one thread, never concurrently with itself. May return an error after
+  // Reads once and emits. On whatever thread runs the cycle, never concurrently with itself. May return an error after
   // having emitted: the good part is kept, node_scrape_collector_success is 0 and the text is logged when
-  // it changes. Must not block: what can block has `worker` in collectors.list.
+  // it changes. Should not block: what usually can has `worker` in collectors.list; one that hangs fails, by name.
   virtual Result<> collect(BatchWriter& out) = 0;
 
   // One line for the start-up report and `vitald doctor` beyond on/off, e.g. which BPF hook was attached.
@@ -53,7 +53,7 @@ enum class DefaultState : std::uint8_t {
   detect,  // on where make() succeeds; absent is silent
 };
 enum class Runs : std::uint8_t {
-  here,    // in the agent, on the pipeline's thread
+  here,    // in the agent, on the thread that runs the cycle
   worker,  // in a process of its own: `vitald worker NAME`
   after,   // a Deriver: when the others of the cycle are done, from their batches
 };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The list of all collectors, made from collectors.list.
 #include "core/collector.h"
 
 namespace vitald {

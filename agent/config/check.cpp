@@ -16,7 +16,6 @@
 namespace vitald {
 namespace {
 
-// Empty when it can be run.
 bool matches_nothing(const std::string& pattern) {
   glob_t found{};
   const int rc = glob(pattern.c_str(), 0, nullptr, &found);
@@ -32,13 +31,18 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     for (const auto& address : options.list("web.listen-address"))
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
-  for (const auto& receiver : config.receivers) receiver->check(problems);
+  const auto& [settings, receivers, places] = config.file;
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    const auto before = problems.size();
+    receivers[i]->check(problems);
+    for (auto p = before; p < problems.size(); ++p) problems[p] = fmt::format("{}: {}", places[i], problems[p]);
+  }
 
   // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
   for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})
     for (const auto& pattern : options.list(flag))
       if (pattern.find_first_of("*?[") != std::string::npos && matches_nothing(pattern))
-        warnings.push_back(fmt::format("{}: '{}': nothing is there, so nothing comes of it", flag, pattern));
+        warnings.push_back(fmt::format("--{}: '{}': nothing is there, so nothing comes of it", flag, pattern));
 }
 
 void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems) {

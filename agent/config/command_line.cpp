@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
@@ -12,6 +13,14 @@
 
 namespace vitald {
 namespace {
+
+constexpr std::string_view kVerbs[] = {"alerts", "doctor", "worker"};
+
+std::string unexpected(std::string_view argument, bool first) {
+  const auto near = first ? did_you_mean(argument, kVerbs) : std::string();
+  return near.empty() ? fmt::format("unexpected argument '{}', expected a flag; try --help", argument)
+                      : fmt::format("unknown command '{}'{}; try --help", argument, near);
+}
 
 // Of `vitald alerts`: words, and flags of its own.
 bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words) {
@@ -40,7 +49,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
                                std::vector<std::string>& warnings) {
   CommandLine line;
   std::size_t i = 0;
-  if (!arguments.empty() && (arguments[0] == "alerts" || arguments[0] == "doctor" || arguments[0] == "worker")) {
+  if (!arguments.empty() && std::ranges::find(kVerbs, arguments[0]) != std::end(kVerbs)) {
     line.verb = arguments[i++];
     if (line.verb == "worker") {
       if (i < arguments.size() && !arguments[i].starts_with('-')) line.worker = arguments[i++];
@@ -50,11 +59,12 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   line.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
 
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
+  bool said_unexpected = false;  // what follows belongs to it
   for (; i < arguments.size(); ++i) {
     if (line.verb == "alerts" && take_own_word(arguments, i, line.words)) continue;
     std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
     if (!take_prefix(rest, "--") || rest.empty()) {
-      problems.push_back(fmt::format("unexpected argument '{}', expected a flag; try --help", arguments[i]));
+      if (!std::exchange(said_unexpected, true)) problems.push_back(unexpected(arguments[i], i == 0));
       continue;
     }
     const bool has_value = rest.find('=') != std::string_view::npos;
@@ -118,13 +128,12 @@ Config load_config(std::span<const std::string> arguments, std::vector<std::stri
   const std::string path(config.options.text("config.file"));
   if (path.empty()) return config;
 
-  auto file = read_config_file(path, problems);
-  std::vector<std::string_view> on_line;
-  for (const auto& s : config.command_line.settings) on_line.push_back(s.flag->name);
-  for (const auto& s : file.settings)
-    if (std::ranges::find(on_line, s.flag->name) == on_line.end()) apply(s);
-  config.receivers = std::move(file.receivers);
-  config.inhibit_rules = std::move(file.inhibit_rules);
+  config.file = read_config_file(path, problems);
+  std::erase_if(config.file.settings, [&](const Setting& s) {
+    return std::ranges::find(config.command_line.settings, s.flag, &Setting::flag) !=
+           config.command_line.settings.end();
+  });
+  for (const auto& s : config.file.settings) apply(s);
   return config;
 }
 

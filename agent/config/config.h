@@ -17,6 +17,7 @@ namespace vitald {
 struct Setting {
   const FlagSpec* flag = nullptr;
   std::string value;
+  std::string place = {};  // in a file: "vitald.yaml:4:13"; empty: on the command line
 };
 
 struct CommandLine {
@@ -31,13 +32,13 @@ struct ConfigFile {
   std::vector<Setting> settings;
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
   std::vector<InhibitRule> inhibit_rules;
+  std::vector<std::string> receiver_places;  // of each of them, as above
 };
 
 struct Config {
   CommandLine command_line;
   Options options;
-  std::vector<std::shared_ptr<ReceiverSettings>> receivers;
-  std::vector<InhibitRule> inhibit_rules;
+  ConfigFile file;  // what the command line did not override
 };
 
 // Each appends its problems, one line each; the result is meaningful only when there were none.

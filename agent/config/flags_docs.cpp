@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 
 #include "agent/config/flags.h"
 #include "exporters/deliver/receiver.h"
@@ -19,21 +21,70 @@ std::string written(const FlagSpec& flag) {
   return fmt::format("--{}=\"{}\"{}", flag.name, flag.fallback, flag.type == list ? " ..." : "");
 }
 
+// In the order in which one needs them; within a section by name, so that what belongs to a collector follows its
+// switch.
+struct HelpSection {
+  std::string_view title;
+  std::span<const std::string_view> begins;  // the first words of its flags
+};
+constexpr std::string_view kGeneral[] = {"config",   "help",    "log",   "once",   "path",
+                                         "pipeline", "runtime", "state", "version"};
+constexpr std::string_view kWeb[] = {"web"};
+constexpr std::string_view kRules[] = {"rules", "history", "query"};
+constexpr std::string_view kCollectors[] = {"collector"};
+constexpr std::string_view kProbes[] = {"probe", "owner"};
+constexpr HelpSection kSections[] = {{"Flags", kGeneral},
+                                     {"HTTP", kWeb},
+                                     {"Rules, alerts and history", kRules},
+                                     {"Collectors", kCollectors},
+                                     {"eBPF probes and owners", kProbes},
+                                     {"Others", {}}};
+
+const HelpSection& section_of(const FlagSpec& flag) {
+  const auto word = flag.name.substr(0, flag.name.find('.'));
+  const auto found = std::ranges::find_if(
+      kSections, [&](const HelpSection& s) { return std::ranges::find(s.begins, word) != s.begins.end(); });
+  return found == std::end(kSections) ? *std::rbegin(kSections) : *found;
+}
+
+struct Row {
+  std::string_view left, right;
+};
+constexpr Row kUsage[] = {
+    {"vitald [<flags>]", "the daemon"},
+    {"vitald --once [<flags>]", "collects once and prints the metrics"},
+    {"vitald --config.check [<flags>]", "tells all that is wrong with the configuration"},
+    {"vitald alerts [list|ack|silence ...]", "what burns, who has it in hand; vitald alerts --help says more"},
+    {"vitald doctor [<flags>]", "what this machine can and cannot do, and what to change"},
+    {"vitald worker NAME [<flags>]", "one collector as a process of its own; started by the agent"},
+};
+constexpr Row kExitStatuses[] = {
+    {"0",
+     "all is well: the daemon was ended by a signal; --config.check: the configuration is good; doctor: all that the "
+     "configuration asks for works; --once: the metrics are printed"},
+    {"1",
+     "it is not, and standard error or doctor's FIX lines say what: a mistake in flags or configuration, a port that "
+     "is taken, something that is asked for and does not work"},
+};
+
 }  // namespace
 
 std::string help_text() {
-  std::string out =
-      "usage: vitald [<flags>]\n"
-      "       vitald alerts [list|ack|silence...]  what burns, who has it in hand; `vitald alerts --help`\n"
-      "       vitald doctor [<flags>]        what this machine can and cannot do, and what to change\n"
-      "       vitald worker NAME [<flags>]   one collector as a process of its own; started by the agent\n\n"
-      "Flags:\n";
-  for (const auto& flag : all_flags()) {
-    const auto left = written(flag);
-    if (left.size() < 30) out += fmt::format("  {:<30}", left);
-    else out += fmt::format("  {}\n  {:<30}", left, "");
-    const auto allowed = allowed_text(flag);
-    out += allowed.empty() ? fmt::format("{}\n", flag.help) : fmt::format("{} ({})\n", flag.help, allowed);
+  std::string out;
+  for (const auto& [left, right] : kUsage)
+    out += fmt::format("{} {:<33}{}\n", out.empty() ? "usage:" : "      ", left, right);
+  out += "\nExit status:\n";
+  for (const auto& [left, right] : kExitStatuses) out += fmt::format("  {}  {}\n", left, right);
+  for (const auto& section : kSections) {
+    out += fmt::format("\n{}:\n", section.title);
+    for (const auto& flag : all_flags()) {
+      if (&section_of(flag) != &section) continue;
+      const auto left = written(flag);
+      if (left.size() < 30) out += fmt::format("  {:<30}", left);
+      else out += fmt::format("  {}\n  {:<30}", left, "");
+      const auto allowed = allowed_text(flag);
+      out += allowed.empty() ? fmt::format("{}\n", flag.help) : fmt::format("{} ({})\n", flag.help, allowed);
+    }
   }
   return out;
 }
@@ -53,7 +104,13 @@ std::string escaped(std::string_view text) {
 
 std::string flags_markdown() {
   std::string out =
-      "# Flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`. Flags win over the file.\n\n"
+      "# Commands, flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`.\n\n| command | what it does |\n"
+      "|---|---|\n";
+  for (const auto& [left, right] : kUsage) out += fmt::format("| `{}` | {} |\n", left, right);
+  out += "\n| exit status | means |\n|---|---|\n";
+  for (const auto& [left, right] : kExitStatuses) out += fmt::format("| {} | {} |\n", left, right);
+  out +=
+      "\n## Flags\n\nFlags win over the file.\n\n"
       "| flag | in vitald.yaml | default | allowed | what it does |\n|---|---|---|---|---|\n";
   for (const auto& flag : all_flags()) {
     const auto path = yaml_path(flag);

@@ -98,7 +98,8 @@ class Reader : public YamlReader {
     // A service starts in /, so a relative path can only mean the folder of this file, as in Prometheus.
     const bool beside = flag.name == "rules.file" && !node.Scalar().empty();
     file_.settings.push_back(
-        {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar()});
+        {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar(),
+         place(node.Mark())});
   }
 
   // As in alertmanager.yml.
@@ -149,6 +150,10 @@ class Reader : public YamlReader {
     if (!names_.insert(settings->name).second)
       return say(node.Mark(), path, fmt::format("a second '{}', expected another name", settings->name));
     file_.receivers.push_back(std::move(settings));
+    file_.receiver_places.push_back(place(node.Mark()));
+  }
+  [[nodiscard]] std::string place(const YAML::Mark& mark) const {
+    return fmt::format("{}:{}:{}", name(), mark.line + 1, mark.column + 1);
   }
 
   ConfigFile file_;

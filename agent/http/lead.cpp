@@ -8,8 +8,8 @@
 
 #include <cerrno>
 #include <exception>
+#include <system_error>
 
-#include "core/clock.h"
 #include "core/log.h"
 
 namespace vitald {
@@ -27,13 +27,17 @@ Lead::Lead(std::function<void(int)> serve)
 
 Result<> Lead::start() {
   if (!overdue_ || !ending_) return fail(from_errno("HTTP server: no descriptor for its timer; see ulimit -n", EMFILE));
-  // Not std::thread: only pthread_timedjoin_np() can give up on a thread that hangs (and ThreadSanitizer knows no
-  // pthread_clockjoin_np()).
-  static constexpr void* (*kRun[])(void*) = {&Lead::run_as<0>, &Lead::run_as<1>};
-  for (std::size_t i = 0; i < 2; ++i)
-    if (const int err = pthread_create(&threads_[i].emplace(), nullptr, kRun[i], this); err != 0) {
-      threads_[i].reset();
-      return fail(from_errno("HTTP server: thread", err));
+  threads_.reserve(2);
+  for (int me = 0; me < 2; ++me) try {
+      {
+        const MutexLock lock(mutex_);
+        ++alive_;
+      }
+      threads_.emplace_back([this, me] { run(me); });
+    } catch (const std::system_error& e) {
+      const MutexLock lock(mutex_);
+      --alive_;
+      return fail(from_errno("HTTP server: thread", e.code().value()));
     }
   return {};
 }
@@ -45,20 +49,17 @@ void Lead::end() {
 }
 
 bool Lead::join(std::int64_t patience_ns) {
-  const auto until_ns = SystemClock::read(CLOCK_REALTIME) + patience_ns;
-  const timespec until{until_ns / 1'000'000'000, until_ns % 1'000'000'000};
-  bool all = true;
-  for (auto& thread : threads_) {
-    if (!thread) continue;
-    if (pthread_timedjoin_np(*thread, nullptr, &until) == 0) thread.reset();
-    else all = false;
-  }
-  return all;
+  MutexLock lock(mutex_);
+  if (!ended_.wait_for_ns(lock, patience_ns, [this]() REQUIRES(mutex_) { return alive_ == 0; })) return false;
+  lock.unlock();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+  return true;
 }
 
 void Lead::detach() {
-  for (auto& thread : threads_)
-    if (thread) pthread_detach(*thread);
+  for (auto& thread : threads_) thread.detach();
+  threads_.clear();
 }
 
 void Lead::alarm(std::int64_t after_ns) const {  // 0: none
@@ -112,6 +113,9 @@ void Lead::run(int me) {
       log::error("an exception ended a round of the HTTP server", {{"err", e.what()}});
       poll(nullptr, 0, 10);
     }
+  const MutexLock lock(mutex_);
+  --alive_;
+  ended_.notify_all();
 }
 
 }  // namespace vitald

@@ -3,12 +3,12 @@
 // long, the other one leads from then on, and the first finds out when it comes back.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "core/mutex.h"
 #include "core/os/fd.h"
@@ -35,11 +35,6 @@ class Lead {
   std::optional<bool> try_work(int me, const std::function<bool()>& work);
 
  private:
-  template <int Me>
-  static void* run_as(void* self) {
-    static_cast<Lead*>(self)->run(Me);
-    return nullptr;
-  }
   void run(int me);
   bool leads(int me);
   void guard(int me);
@@ -51,8 +46,10 @@ class Lead {
   Mutex mutex_;
   int leader_ GUARDED_BY(mutex_) = 0;        // which of the two runs the loop
   bool working_ GUARDED_BY(mutex_) = false;  // it is inside try_work()
+  std::size_t alive_ GUARDED_BY(mutex_) = 0;
+  CondVar ended_;
   std::atomic<bool> stopping_{false};
-  std::optional<pthread_t> threads_[2];
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace vitald

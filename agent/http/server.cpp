@@ -9,12 +9,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "agent/http/lead.h"
+#include "agent/http/parting.h"
 #include "agent/http/peers.h"
 #include "agent/http/shortage.h"
 #include "agent/http/strict.h"
@@ -36,6 +38,7 @@ struct Exchange {
   std::unique_ptr<Pending> pending;  // until the last byte of its answer was sent
   std::optional<Response> response;  // what it answered while the connection was suspended
   bool failed = false;               // an exception instead
+  std::int64_t goodbye_boot_ns = 0;  // the answer was sent before its body was at its end; 0: not
 };
 
 namespace {
@@ -44,6 +47,7 @@ constexpr std::size_t kRequestBytes = 16 * 1024;  // request line and headers; m
 constexpr std::size_t kIgnoredBytes = 64 * 1024;  // of a body that nobody reads
 // Of a body without a length that is too long: read on for so long, so that its sender is there to read the answer.
 constexpr std::size_t kWastedBytes = 16 << 20;
+constexpr std::int64_t kGoodbyeNs = 5'000'000'000;
 // See spins().
 constexpr int kRoundsForNothing = 8, kSpinMs = 20;
 constexpr std::int64_t kJoinNs = 2'000'000'000, kSecond = 1'000'000'000;
@@ -80,13 +84,31 @@ MHD_Result collect_pair(void* into, MHD_ValueKind, const char* key, const char* 
 
 void free_body(void* body) { delete static_cast<Body*>(body); }
 
-// What a browser is told with every answer, unless the handler or the web configuration says it otherwise.
-const Headers kDefaults{{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}};
+// All that goes with an answer: what is configured, then what the handler says, then what a browser is told with every
+// answer; of one name the first.
+Headers headers_of(const Response& response, const Headers& configured) {
+  static const Headers kDefaults{{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}};
+  Headers all = configured;
+  if (response.status != 204) all.emplace_back("Content-Type", response.content_type);
+  const auto add = [&all](const Headers& more, std::size_t before) {
+    for (const auto& h : more)
+      if (std::none_of(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(before), [&](const auto& there) {
+            return there.first.size() == h.first.size() &&
+                   strncasecmp(there.first.data(), h.first.data(), h.first.size()) == 0;
+          }))
+        all.push_back(h);
+  };
+  add(response.headers, configured.size());
+  add(kDefaults, all.size());
+  return all;
+}
 
-bool has(const Headers& headers, std::string_view name) {
-  return std::ranges::any_of(headers, [&](const auto& h) {
-    return h.first.size() == name.size() && strncasecmp(h.first.data(), name.data(), name.size()) == 0;
-  });
+std::string head_of(const Response& response, const Headers& configured) {
+  std::string text =
+      fmt::format("HTTP/1.1 {} {}\r\nContent-Length: {}\r\n", response.status,
+                  MHD_get_reason_phrase_for(static_cast<unsigned>(response.status)), response.body->size());
+  for (const auto& [name, value] : headers_of(response, configured)) text += fmt::format("{}: {}\r\n", name, value);
+  return text + "\r\n";
 }
 
 MHD_Result send(MHD_Connection* connection, const Response& response, const Headers& configured) {
@@ -97,14 +119,8 @@ MHD_Result send(MHD_Connection* connection, const Response& response, const Head
       MHD_create_response_from_buffer_with_free_callback_cls((*kept)->size(), bytes, &free_body, kept.get());
   if (!made) return MHD_NO;
   [[maybe_unused]] const auto* handed_over = kept.release();
-  if (response.status != 204)
-    MHD_add_response_header(made, MHD_HTTP_HEADER_CONTENT_TYPE, response.content_type.c_str());
-  for (const auto& [name, value] : configured) MHD_add_response_header(made, name.c_str(), value.c_str());
-  for (const auto& [name, value] : response.headers)
-    if (!has(configured, name)) MHD_add_response_header(made, name.c_str(), value.c_str());
-  for (const auto& [name, value] : kDefaults)
-    if (!has(configured, name) && !has(response.headers, name))
-      MHD_add_response_header(made, name.c_str(), value.c_str());
+  for (const auto& [name, value] : headers_of(response, configured))
+    MHD_add_response_header(made, name.c_str(), value.c_str());
   const auto queued = MHD_queue_response(connection, static_cast<unsigned>(response.status), made);
   MHD_destroy_response(made);
   return queued;
@@ -151,6 +167,8 @@ struct Server::Impl {
         *state = exchange;
         exchange->peer->exchange = exchange;
         // The library has put an end to the target where its arguments and the version begin, and decoded it.
+        const auto* behind = method + std::strlen(method) + 1;
+        head.after_method = {behind, static_cast<std::size_t>(std::max<std::ptrdiff_t>(url - behind, 0))};
         head.version = version;
         head.target_bytes = static_cast<std::size_t>(std::max<std::ptrdiff_t>(version - url - 1, 0));
         head.target = exchange->peer->target;
@@ -162,7 +180,8 @@ struct Server::Impl {
       exchange->body_bytes += bytes;
       if (exchange->keep_body && exchange->body_bytes <= exchange->body_limit)
         exchange->request.body.append(upload, bytes);
-      return exchange->body_bytes > exchange->body_limit + kWastedBytes ? MHD_NO : MHD_YES;
+      if (exchange->body_bytes <= exchange->body_limit + kWastedBytes) return MHD_YES;
+      return impl.say_goodbye(*exchange) ? MHD_YES : MHD_NO;
     });
   }
 
@@ -256,10 +275,28 @@ struct Server::Impl {
   }
 
   MHD_Result reply(Exchange& exchange, const Response& response) const {
-    static const Headers kNone;
     count(response);
+    return send(exchange.connection, response, configured_headers());
+  }
+  [[nodiscard]] Headers configured_headers() const {
     const auto state = gate ? gate->state() : nullptr;
-    return send(exchange.connection, response, state ? state->config.headers : kNone);
+    return state ? state->config.headers : Headers();
+  }
+
+  // The library takes no answer in the midst of a body, so it is written past it. What the sender is still at is read
+  // on for a moment: a connection that is closed before would be reset, and the answer lost. False: it is over.
+  bool say_goodbye(Exchange& exchange) const {
+    const auto now_ns = clock.boot_ns();
+    if (exchange.goodbye_boot_ns == 0) {
+      exchange.goodbye_boot_ns = now_ns;
+      const auto response = too_long(exchange);
+      count(response);
+      const auto* session = MHD_get_connection_info(exchange.connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+      const auto text = head_of(response, configured_headers()) + *response.body;
+      write_last(MHD_get_connection_info(exchange.connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+                 tls && session ? static_cast<gnutls_session_t>(session->tls_session) : nullptr, text);
+    }
+    return now_ns - exchange.goodbye_boot_ns < kGoodbyeNs;
   }
 
   MHD_Result answer_or_500(Exchange& exchange) {

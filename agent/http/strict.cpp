@@ -25,6 +25,16 @@ bool is_token(std::string_view name) {
   });
 }
 
+// RFC 9110, 7.2: uri-host [ ":" port ]; empty where the target has none. What a name may be made of, not whether it is
+// one.
+bool is_authority(std::string_view host) {
+  constexpr std::string_view kOthers = "-._~%!$&'()*+;=:[]";
+  return std::ranges::all_of(host, [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           kOthers.find(c) != std::string_view::npos;
+  });
+}
+
 // The library ends each line with a NUL for LF and for CR. Between the end of a value and the next name there is
 // nothing else, unless there was a NUL in the line or a line that goes on with the next one.
 bool follows(std::string_view value, std::string_view name) {
@@ -35,6 +45,7 @@ bool follows(std::string_view value, std::string_view name) {
 }  // namespace
 
 std::optional<std::string_view> malformed_head(const RawHead& head) {
+  if (!head.after_method.empty()) return "a NUL in the method, or more than one blank behind it";
   if (head.target.size() != head.target_bytes) return "a NUL in the target";
   if (std::ranges::any_of(head.target, [](char c) { return is_control(c) || c == ' '; }))
     return "a blank or control character in the target";
@@ -46,9 +57,13 @@ std::optional<std::string_view> malformed_head(const RawHead& head) {
     if (std::ranges::any_of(field.value, [](char c) { return is_control(c) && c != '\t'; }))
       return "a control character in a field; CR without LF is one";
     if (i > 0 && !follows(head.fields[i - 1].value, field.name)) return "a NUL in a field, or a field of several lines";
-    if (same(field.name, "Host")) ++hosts;
+    if (same(field.name, "Host")) {
+      ++hosts;
+      if (!is_authority(trim(field.value)))
+        return "a Host that is neither a name nor an address, with or without a port";
+    }
     if (same(field.name, "Content-Length")) {
-      if (length && trim(length->value) != trim(field.value)) return "two Content-Length";
+      if (length) return "two Content-Length";  // equal ones may be refused as well (RFC 9110, 8.6)
       length = &field;
     }
     if (same(field.name, "Transfer-Encoding")) {

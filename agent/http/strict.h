@@ -14,11 +14,12 @@ struct RawHead {
   struct Field {
     std::string_view name, value;
   };
-  std::string_view version;      // "HTTP/1.1"
-  std::string_view target;       // up to its first NUL, as it came
-  std::size_t target_bytes = 0;  // how long it was before the library cut and decoded it
-  std::vector<Field> fields;     // in order
-  const char* end = nullptr;     // behind the empty line
+  std::string_view after_method;  // up to the target, but for the one blank
+  std::string_view version;       // "HTTP/1.1"
+  std::string_view target;        // up to its first NUL, as it came
+  std::size_t target_bytes = 0;   // how long it was before the library cut and decoded it
+  std::vector<Field> fields;      // in order
+  const char* end = nullptr;      // behind the empty line
 };
 
 // Why the request is refused; none: it is fine.

@@ -224,6 +224,8 @@ class Reader : public YamlReader {
       // The hash is a secret: it is not said.
       if (!bcrypt_cost(*hash))
         return say(value.Mark(), at, "not a bcrypt hash, expected $2b$..., e.g. of: htpasswd -nBC 10 NAME");
+      if (name.find(':') != std::string::npos)  // RFC 7617: the password begins behind the first one
+        return say(value.Mark(), at, "a name with a colon, expected none: nobody could log in with it");
       config_.users[name] = *hash;
     });
   }

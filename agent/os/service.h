@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What a service manager gives and wants: readiness, the watchdog, how many descriptors there are.
 #pragma once
 
 #include <cstddef>

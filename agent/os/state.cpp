@@ -12,6 +12,8 @@
 namespace vitald {
 namespace {
 
+constexpr std::string_view kDefault = "the default";
+
 struct Wanted {
   std::string path;
   std::string_view from;  // who said so: for messages
@@ -25,7 +27,7 @@ Wanted wanted(const Options& options) {
     const std::string_view all(folders);  // systemd joins several by colons
     return {std::string(all.substr(0, all.find(':'))), "$STATE_DIRECTORY"};
   }
-  return {std::string(options.text("state.directory")), "the default"};
+  return {std::string(options.text("state.directory")), kDefault};
 }
 
 bool disk_is_at_fault(int err) { return err == ENOSPC || err == EDQUOT || err == EROFS || err == EIO; }
@@ -34,8 +36,8 @@ bool disk_is_at_fault(int err) { return err == ENOSPC || err == EDQUOT || err ==
 std::string refused(const Wanted& w, const Error& error, std::vector<std::string>& problems) {
   if (w.by_flag && !disk_is_at_fault(error.err))
     problems.push_back(
-        fmt::format("{}: {}; expected a folder of vitald's own that it can make or write, or an empty "
-                    "value to keep nothing",
+        fmt::format("{}: {}; give a folder of vitald's own that it can make or write, or an empty value to keep "
+                    "nothing",
                     w.from, error.text));
   return fmt::format("nothing is kept over a restart: {} ({})", error.text, w.from);
 }
@@ -56,7 +58,7 @@ StateFolder open_state(const Options& options, std::vector<std::string>& problem
     const auto before = problems.size();
     auto text = refused(w, dir.error(), problems);
     // The default that is not there is for the report only: whoever runs this without root knows.
-    if (problems.size() == before && (w.from != "the default" || dir.error().err == EWOULDBLOCK)) log::warn(text);
+    if (problems.size() == before && (w.from != kDefault || dir.error().err == EWOULDBLOCK)) log::warn(text);
     return {nullptr, std::move(text)};
   }
   usable.Set(1);
@@ -65,9 +67,10 @@ StateFolder open_state(const Options& options, std::vector<std::string>& problem
 
 StateCheck check_state(const Options& options, std::vector<std::string>& problems) {
   const auto w = wanted(options);
-  if (w.path.empty()) return {false, std::string(kEmpty)};
-  if (const auto may = StateDir::check(w.path); !may) return {false, refused(w, may.error(), problems)};
-  return {true, w.path};
+  if (w.path.empty()) return {false, false, std::string(kEmpty)};
+  if (const auto may = StateDir::check(w.path); !may)
+    return {false, w.from != kDefault, refused(w, may.error(), problems)};
+  return {true, true, w.path};
 }
 
 }  // namespace vitald

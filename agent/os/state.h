@@ -24,6 +24,7 @@ StateFolder open_state(const Options& options, std::vector<std::string>& problem
 // The same without making or locking the folder: for --config.check and doctor. `good`: something would be kept.
 struct StateCheck {
   bool good = false;
+  bool wanted = true;  // false: nothing was to be kept, or nobody named a folder and the default cannot be used
   std::string text;
 };
 StateCheck check_state(const Options& options, std::vector<std::string>& problems);

@@ -189,9 +189,10 @@ void Collectors::adopt(Making& making) {
     row.state = error.kind == Errc::absent ? State::unavailable : State::failed;
     row.text = error.text;
     row.empty = entry.state == DefaultState::on && error.kind == Errc::absent && error.err == 0;
-    row.expected = entry.state == DefaultState::on || options_->given(switch_name(entry));
+    row.by_name = options_->given(switch_name(entry));
+    row.expected = entry.state == DefaultState::on || row.by_name;
     // That this machine has no such thing is no news, unless it was asked for by name.
-    const bool usual = error.kind == Errc::absent && !options_->given(switch_name(entry));
+    const bool usual = error.kind == Errc::absent && !row.by_name;
     if (!making.quiet && usual) log::debug("collector is not on", {{"collector", entry.name}, {"err", error.text}});
     if (!making.quiet && !usual) log::warn("collector is not on", {{"collector", entry.name}, {"err", error.text}});
     return;
@@ -457,6 +458,8 @@ CollectorStatuses Collectors::status() const {
       row.state = trouble.absent() ? State::unavailable : State::failed;
       row.text = trouble.text();
     }
+    row.left_out = trouble.items();
+    row.by_name = options_ && options_->given(switch_name(*slot->entry));
     rows->push_back(std::move(row));
   }
   std::ranges::sort(*rows, {}, &CollectorStatus::name);

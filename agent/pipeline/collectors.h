@@ -28,9 +28,11 @@ struct CollectorStatus {
   std::string_view folder;  // of sensors/: "bpf" is a probe
   bool worker = false;
   State state = State::off;
-  std::string text;      // what is attached, or why it is not on
-  bool expected = true;  // it should be on: failing is worth a number
-  bool empty = false;    // the kernel has the interface and nothing in it: a success for node_exporter
+  std::string text;                        // what is attached, or why it is not on
+  bool expected = true;                    // it should be on: failing is worth a number
+  bool by_name = false;                    // it was switched on by name
+  std::vector<std::string> left_out = {};  // single items that its last run had to do without
+  bool empty = false;  // the kernel has the interface and nothing in it: a success for node_exporter
   [[nodiscard]] bool probe() const { return folder == "bpf"; }
 };
 using CollectorStatuses = std::shared_ptr<const std::vector<CollectorStatus>>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What follows a published snapshot: the rules judge it, receivers hear what changed. It runs on the pipeline's thread
-// only and after publish(), so no scrape waits for a rule; a snapshot carries what the judge found the last time.
+// What follows a published snapshot: the rules judge it, receivers hear what changed. It runs after publish(), on that
+// thread of the pipeline which leads, so no scrape waits for a rule; a snapshot carries what was found the last time.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ class Judge {
   Judge();
   ~Judge();
 
-  // These by one thread, the pipeline's (or where there is none, the caller's).
+  // These by one thread at a time: the pipeline's that leads, end() by who ends it (without threads, the caller's).
   // Alerts and history go over to the new rules; a receiver of the same name goes on with what waits; `state` is
   // where that is kept, if anywhere. The first rules go on with what the keeper has of an earlier run.
   void configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,

@@ -67,7 +67,7 @@ class Pipeline {
   // the pipeline's own threads see to it; otherwise one may begin to hang, so the caller must be a thread that others
   // can do without.
   bool collect(std::int64_t boot_ns);
-  // A cycle that begins at `boot_ns` or later, on the pipeline's thread.
+  // A cycle that begins at `boot_ns` or later, on a thread of the pipeline.
   void want(std::int64_t boot_ns);
   // Waits until so many configurations are in force and judged: 1 is that of start().
   bool wait_for_configurations(std::uint64_t n, std::int64_t patience_ns) const;
@@ -129,15 +129,15 @@ class Pipeline {
   std::int64_t last_retry_ns_ = 0;
   std::unique_ptr<Instruments> instruments_;
 
-  // By the pipeline's leading thread.
-  std::timed_mutex judging_;  // held by it while it judges, for the sake of end_receivers()
+  // By the pipeline's leading thread; judge_ also by end_receivers(), which waits for judging_.
+  std::timed_mutex judging_;  // held while it is configured or judges
   Judge judge_;               // a scrape's cycle runs beside an evaluation
   std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
   bool had_timer_ = false;
   bool news_ = false;  // a collector has some
   std::uint64_t config_judged_ = 0, config_number_ = 0;
 
-  // A collect() that came when another thread had the baton: the pipeline's thread sees to it. 0: none.
+  // A collect() that came when another thread had the baton: the pipeline's threads see to it. 0: none.
   std::atomic<std::int64_t> wanted_boot_ns_{0};
   std::atomic<bool> retry_wanted_{false};
   Fd wake_;  // eventfd

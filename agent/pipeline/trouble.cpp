@@ -16,8 +16,8 @@ std::string_view Trouble::kind(std::size_t index) {
 bool Trouble::failed(const Error& error, std::span<const Error> problems, bool bug) {
   ++errors_[bug ? kErrcCount : static_cast<std::size_t>(error.kind)];
   left_out_ = error.kind == Errc::absent ? 0 : items_of(error.text);
-  note(problems);
-  if (error.text == text_) return false;
+  const bool others = note(problems);
+  if (error.text == text_) return others;
   text_ = error.text;
   absent_ = error.kind == Errc::absent;
   if (absent_) log::debug("collector has no data", {{"collector", collector_}, {"err", text_}});
@@ -31,12 +31,12 @@ bool Trouble::worked(std::span<const Error> problems) {
   text_.clear();
   absent_ = false;
   left_out_ = 0;
-  note(problems);
-  return again;
+  return note(problems) || again;
 }
 
-// Each is in the log once, for as long as it lasts, whether the collector failed beside it or not.
-void Trouble::note(std::span<const Error> problems) {
+// Each is in the log once, for as long as it lasts, whether the collector failed beside it or not. True when they are
+// others than before.
+bool Trouble::note(std::span<const Error> problems) {
   std::vector<std::string> now;
   for (const auto& p : problems) {
     ++errors_[static_cast<std::size_t>(p.kind)];
@@ -45,7 +45,9 @@ void Trouble::note(std::span<const Error> problems) {
       log::warn("collector left something out", {{"collector", collector_}, {"err", p.text}});
     now.push_back(p.text);
   }
+  const bool others = now != problems_;
   problems_ = std::move(now);
+  return others;
 }
 
 }  // namespace vitald

@@ -21,7 +21,7 @@ class Trouble {
   static constexpr std::size_t kKinds = kErrcCount + 1;
   static std::string_view kind(std::size_t index);
 
-  // One run, with what went wrong with single items of it. True when status says something else now.
+  // One run, with what went wrong with single items of it. True when text() or items() are others now.
   bool failed(const Error& error, std::span<const Error> problems, bool bug);
   bool worked(std::span<const Error> problems);
 
@@ -30,11 +30,13 @@ class Trouble {
   [[nodiscard]] const std::string& text() const { return text_; }
   // Items that the last run had to leave out.
   [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
+  // What went wrong with each of them.
+  [[nodiscard]] const std::vector<std::string>& items() const { return problems_; }
   [[nodiscard]] bool absent() const { return absent_; }
   [[nodiscard]] bool any() const { return !text_.empty() || !problems_.empty(); }
 
  private:
-  void note(std::span<const Error> problems);
+  bool note(std::span<const Error> problems);
 
   std::string_view collector_;
   std::array<std::uint64_t, kKinds> errors_{};

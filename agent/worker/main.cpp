@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The loop of a worker process: answers each request of the agent with one collection.
 #include <poll.h>
 #include <unistd.h>
 

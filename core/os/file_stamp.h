@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Whether a file changed, without reading it.
 #pragma once
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only door to /proc and /sys. A kernel file is no file: it has no size, it changes while it is read,
+// How /proc and /sys are read. A kernel file is no file: it has no size, it changes while it is read,
 // and its text is produced by the read. So it is opened once and re-read with pread: opening it
 // again would cost another 4 us (docs/performance.md). Where descriptors are few (core/os/descriptors.h) it is
 // opened for every read.

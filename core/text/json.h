@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Strings as JSON writes them.
 #pragma once
 
 #include <string>

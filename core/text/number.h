@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Numbers as the metric formats write them.
 #pragma once
 
 #include <charconv>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Bytes from outside as UTF-8.
 #pragma once
 
 #include <string>

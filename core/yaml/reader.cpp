@@ -50,6 +50,10 @@ void YamlReader::read(const std::string& text, std::vector<std::string>& problem
     const auto document = YAML::Load(text);
     if (const auto line = second_yaml_document(text))
       say(static_cast<int>(*line) + 1, 1, "a second document begins, expected one in a file");
+    if (const auto quote = unclosed_quote(document, text)) {
+      say(*quote, "", "a quote that is not closed: all that follows is part of this text");
+      throw TooMuch{};
+    }
     // Most files have none, and looking for them costs a tenth of the parsing.
     const bool merged =
         text.find("<<") == std::string::npos ||

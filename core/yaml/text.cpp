@@ -19,4 +19,50 @@ std::optional<std::size_t> second_yaml_document(std::string_view text) {
   return std::nullopt;
 }
 
+namespace {
+
+// The scalar that is the last one in the text.
+YAML::Node last_scalar(const YAML::Node& document) {
+  YAML::Node at = document;
+  while (at.IsMap() || at.IsSequence()) {
+    if (at.size() == 0) return {};
+    YAML::Node last, key;
+    for (const auto& item : at) {
+      if (at.IsSequence()) last.reset(item);
+      else last.reset(item.second), key.reset(item.first);
+    }
+    // An alias has the place of its anchor, and a null may have none.
+    if (at.IsMap() && (last.Mark().is_null() || last.Mark().pos < key.Mark().pos)) last.reset(key);
+    at.reset(last);
+  }
+  return at;
+}
+
+// Whether the quoted text that begins `rest` has its end in it: "..." with \" in it, or '...' with '' in it.
+bool is_closed(std::string_view rest) {
+  const char quote = rest.front();
+  for (std::size_t i = 1; i < rest.size(); ++i) {
+    if (quote == '"' && rest[i] == '\\') ++i;
+    else if (rest[i] == quote) {
+      if (quote == '"' || rest.substr(i + 1, 1) != "'") return true;
+      ++i;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<YAML::Mark> unclosed_quote(const YAML::Node& document, std::string_view text) {
+  const auto last = last_scalar(document);
+  if (!last.IsScalar() || last.Mark().is_null()) return std::nullopt;
+  const auto mark = last.Mark();
+  for (int line = 0; line < mark.line; ++line) take_line(text);
+  std::size_t begin = 0;  // a column is a character, maybe of several bytes
+  for (int column = 0; begin < text.size(); ++begin)
+    if ((static_cast<unsigned char>(text[begin]) & 0xc0) != 0x80 && column++ == mark.column) break;
+  if (begin >= text.size() || (text[begin] != '"' && text[begin] != '\'')) return std::nullopt;
+  return is_closed(text.substr(begin)) ? std::nullopt : std::optional(mark);
+}
+
 }  // namespace vitald

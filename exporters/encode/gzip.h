@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Compression of what clients are sent.
 #pragma once
 
 #include <memory>

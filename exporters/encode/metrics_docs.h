@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The page of all families, docs/metrics.md.
 #pragma once
 
 #include <span>

@@ -87,11 +87,19 @@ class Loader : public YamlReader {
     return {};
   }
 
+  // An unknown key of `map` was told, and that this one is probably meant.
+  static bool misspelt(const YAML::Node& map, std::string_view key) {
+    const std::string_view meant[] = {key};
+    return std::ranges::any_of(map, [&](const auto& entry) {
+      return entry.first.IsScalar() && entry.first.Scalar() != key && !closest(entry.first.Scalar(), meant).empty();
+    });
+  }
+
   // Empty when it is not there or no text; the latter is told.
   std::string text(const YAML::Node& parent, const char* key, bool required = false) {
     const YAML::Node n = parent[key];
     if (!n || n.IsNull()) {
-      if (required) say(n ? n : parent, fmt::format("no {}, expected one", key));
+      if (required && (n || !misspelt(parent, key))) say(n ? n : parent, fmt::format("no {}, expected one", key));
       return {};
     }
     if (!n.IsScalar()) return say(n, fmt::format("{} is {}, expected text", key, kind_of(n))), std::string();
@@ -221,7 +229,8 @@ class Loader : public YamlReader {
     const auto alert = text(n, "alert"), record = text(n, "record");
     r.alert = record.empty();
     r.name = r.alert ? alert : record;
-    if (r.name.empty()) say(n, "a rule without a name, expected 'alert' or 'record'");
+    if (r.name.empty() && !misspelt(n, "alert") && !misspelt(n, "record"))
+      say(n, "a rule without a name, expected 'alert' or 'record'");
     if (!alert.empty() && !record.empty()) say(n["record"], "both 'alert' and 'record', expected one of them");
     if (!r.alert) {
       if (!promql::valid_metric_name(r.name))
@@ -264,8 +273,8 @@ class Loader : public YamlReader {
   }
 
   void read_threshold(const YAML::Node& n, RuleGroup& group) {
-    if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
     const auto before = problem_count();
+    if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
     const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
     if (!metric.empty() && !promql::valid_metric_name(metric))
       say(n["metric"], fmt::format("metric: '{}' is not a metric name, expected letters, digits, _ and :", metric));

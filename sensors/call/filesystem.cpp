@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Sizes of mounted file systems by statfs(2), with a deadline for those that may hang; mounts from mountinfo.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>

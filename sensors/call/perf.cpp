@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Hardware, software and cache counters of each CPU by perf_event_open(2).
 #include <fmt/format.h>
 #include <linux/perf_event.h>
 #include <sys/syscall.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The wall clock, its zone, and which clock source the kernel uses.
 #include <fmt/format.h>
 
 #include <ctime>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How well the clock is kept in step, by adjtimex(2).
 #include <sys/timex.h>
 #include <cerrno>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What uname(2) says of the kernel and the host's name.
 #include <sys/utsname.h>
 
 #include <cerrno>

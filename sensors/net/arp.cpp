@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How many neighbours each interface knows, by rtnetlink or from /proc/net/arp.
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What drivers of network cards count themselves, and link modes, by ethtool's ioctl.
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Attributes of network interfaces from /sys/class/net; where they are the same, by one rtnetlink dump.
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 

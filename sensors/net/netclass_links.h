@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// netclass by rtnetlink and ethtool instead of /sys/class/net.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Traffic counters of network interfaces, by rtnetlink or from /proc/net/dev.
 #include <fmt/format.h>
 
 #include <initializer_list>

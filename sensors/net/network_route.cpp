@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Routes by interface, by rtnetlink.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <linux/rtnetlink.h>

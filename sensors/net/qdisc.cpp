@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What queueing disciplines sent, dropped and hold, by rtnetlink.
 #include <linux/gen_stats.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>

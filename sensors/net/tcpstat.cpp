@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// TCP sockets by state, by sock_diag.
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>

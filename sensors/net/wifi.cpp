@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Wireless interfaces and the stations they hear, by nl80211.
 #include <fmt/format.h>
 #include <linux/genetlink.h>
 #include <linux/nl80211.h>

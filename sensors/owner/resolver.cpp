@@ -345,11 +345,12 @@ void read_libvirt(const Host& host, std::span<const Owner> guests, OwnerNames& n
   const auto folder = on_host(host, "/run/libvirt/qemu");
   const auto files = list_directory(folder);
   if (!files) return;
+  auto& running = names.running.emplace();
   for (std::string_view file : *files) {
     const auto path = folder + "/" + std::string(file);
-    if (!take_suffix(file, ".xml") ||
-        std::ranges::none_of(guests, [&](const Owner& g) { return may_be_called(g.name, file); }))
-      continue;
+    if (!take_suffix(file, ".xml")) continue;
+    running.emplace(file);
+    if (std::ranges::none_of(guests, [&](const Owner& g) { return may_be_called(g.name, file); })) continue;
     const auto text = read_kernel_file(path, KernelFile::Read::records);
     if (!text) continue;
     if (auto found = running_domain(*text)) names.guests[found->number] = std::move(found->name);
@@ -379,6 +380,8 @@ void OwnerResolver::take(OwnerNames names, const Wanted& wanted) {
     names_.pods = std::move(names.pods);
     names_.containers = std::move(names.containers);
   }
+  if (names.running)
+    std::erase_if(names_.guests, [&](const auto& guest) { return !names.running->contains(guest.second); });
   for (auto& [number, name] : names.guests) names_.guests[number] = std::move(name);
 }
 

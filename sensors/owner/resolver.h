@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -50,6 +51,8 @@ struct OwnerNames {
   std::map<std::string, Pod, std::less<>> pods;              // by uid
   std::map<std::string, Container, std::less<>> containers;  // by id
   std::map<std::string, std::string, std::less<>> guests;    // domain's name by libvirt's number
+  // All that run now, where that could be read: names of others need not be kept.
+  std::optional<std::set<std::string, std::less<>>> running;
 };
 
 // Adds names to owners. Directories are read by whoever asks for it, since that may take its time: when an id was not

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Batteries and mains from /sys/class/power_supply.
 #include <fmt/format.h>
 
 #include <array>

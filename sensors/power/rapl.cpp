@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Energy that CPU packages, DRAM and their like used, from the counters of /sys/class/powercap.
 #include <fmt/format.h>
 
 #include <map>

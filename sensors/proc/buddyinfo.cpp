@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Free blocks of each order in each zone, from /proc/buddyinfo.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

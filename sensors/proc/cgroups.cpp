@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How many cgroups each controller has, from /proc/cgroups.
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How full the connection tracking table is and what it counts, from /proc.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

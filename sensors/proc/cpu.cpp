@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Where CPU time went, from /proc/stat; and what is said of each CPU in /proc/cpuinfo and /sys/devices/system/cpu.
 #include <fmt/format.h>
 
 #include <algorithm>

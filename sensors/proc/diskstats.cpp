@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What block devices read, wrote and were busy with, from /proc/diskstats; names and kinds from udev.
 #include <fmt/format.h>
 #include <array>
 #include <optional>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Replicated disks of DRBD 8, from /proc/drbd.
 #include <string>
 
 #include "core/collector.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The kernel's pool of random bits, from /proc/sys/kernel/random.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

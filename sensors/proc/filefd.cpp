@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How many files the kernel has open, from /proc/sys/fs/file-nr.
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Interrupts of each kind on each CPU, from /proc/interrupts.
 #include <string>
 #include <vector>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The kernel's load balancer: totals and real servers, from /proc/net/ip_vs_stats and ip_vs.
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <algorithm>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How many hung tasks the kernel has found, from /proc/sys/kernel.
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"

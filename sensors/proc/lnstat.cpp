@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Counters of network subsystems on each CPU, from the tables in /proc/net/stat.
 #include <string>
 #include <vector>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The load averages of /proc/loadavg.
 #include <fmt/format.h>
 
 #include "core/collector.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Software RAID: state, disks and progress of each array, from /proc/mdstat.
 #include <optional>
 #include <string>
 

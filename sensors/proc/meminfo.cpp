@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How memory is used, a family for each line of /proc/meminfo.
 #include <fmt/format.h>
 
 #include "core/collector.h"

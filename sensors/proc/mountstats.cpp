@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What NFS mounts asked of their servers and how long it took, from /proc/self/mountstats.
 #include <algorithm>
 #include <array>
 #include <optional>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Protocol counters of IP, TCP and UDP, from /proc/net/netstat, snmp and snmp6.
 #include <optional>
 #include <string>
 #include <utility>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What the NFS client asked, from /proc/net/rpc/nfs.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

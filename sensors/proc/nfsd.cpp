@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What the NFS server was asked, from /proc/net/rpc/nfsd.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Which distribution this is and until when it is supported, from os-release.
 #include <fmt/format.h>
 
 #include <array>

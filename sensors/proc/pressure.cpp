@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How long tasks waited for CPU, memory, disks and interrupts, from /proc/pressure.
 #include <fmt/format.h>
 
 #include <optional>

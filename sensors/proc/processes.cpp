@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Processes and threads by state, and their limits, from all of /proc.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>

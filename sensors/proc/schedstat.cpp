@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How long each CPU ran tasks and let them wait, from /proc/schedstat.
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"

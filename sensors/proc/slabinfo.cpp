@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Objects in the kernel's slab caches, from /proc/slabinfo.
 #include <algorithm>
 #include <array>
 #include <vector>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Sockets in use by protocol, from /proc/net/sockstat and sockstat6.
 #include <array>
 #include <string>
 #include <vector>

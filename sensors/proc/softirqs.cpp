@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Software interrupts of each kind on each CPU, from /proc/softirqs.
 #include <string_view>
 #include <vector>
 

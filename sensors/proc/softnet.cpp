@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Packets that each CPU took from its backlog, from /proc/net/softnet_stat.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

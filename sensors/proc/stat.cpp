@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Forks, context switches, interrupts and the boot time, from /proc/stat.
 #include <fmt/format.h>
 
 #include "core/collector.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Swap areas and how full each is, from /proc/swaps.
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"

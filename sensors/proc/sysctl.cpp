@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Those values of /proc/sys that the configuration names.
 #include <fmt/format.h>
 #include <string>
 #include <vector>

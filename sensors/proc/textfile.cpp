@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Metrics that others leave in *.prom files of a directory.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <glob.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Bytes that wait in UDP sockets, from /proc/net/udp and udp6.
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Chosen lines of /proc/vmstat, a family each.
 #include <fmt/format.h>
 
 #include "core/collector.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Errors of IPsec's transformations, from /proc/net/xfrm_stat.
 #include <optional>
 
 #include "core/collector.h"

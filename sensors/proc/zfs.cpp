@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Statistics of ZFS: its cache, pools and datasets, from /proc/spl/kstat/zfs.
 #include <cerrno>
 #include <string>
 #include <vector>

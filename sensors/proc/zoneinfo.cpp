@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Watermarks and pages of each memory zone, from /proc/zoneinfo.
 #include <array>
 #include <optional>
 #include <string>

@@ -64,10 +64,7 @@ constexpr FlagSpec kFlags[] = {
 class Self final : public Collector {
  public:
   Self(const Host& host, bool exporter_metrics)
-      : host_(host),
-        exporter_metrics_(exporter_metrics),
-        statm_(host.procfs("self/statm")),
-        netstat_(host, host.procfs(host.other_network() ? "self/net/netstat" : "net/netstat")) {}
+      : host_(host), exporter_metrics_(exporter_metrics), netstat_(host, "/proc/net/netstat") {}
 
   Result<> collect(BatchWriter& out) override {
     walk_instruments(out);
@@ -125,12 +122,12 @@ class Self final : public Collector {
   // "12 (vitald) S 1 ...": field 22 is the start in clock ticks after boot (proc(5)); "btime 1700000000" in
   // /proc/stat is when that was.
   double read_start() const {
-    const auto stat = read_kernel_file(host_.procfs("self/stat"));
+    const auto stat = read_kernel_file("/proc/self/stat");
     if (!stat) return 0;
     std::string_view rest = stat->substr(std::min(stat->size(), stat->rfind(')') + 1));
     for (int field = 3; field < 22; ++field) take_word(rest);
     const auto ticks = parse_u64(take_word(rest));
-    const auto boot = read_kernel_file(host_.procfs("stat"));
+    const auto boot = read_kernel_file("/proc/stat");
     if (!ticks || !boot) return 0;
     for (std::string_view lines = *boot; !lines.empty();) {
       auto line = take_line(lines);
@@ -143,11 +140,11 @@ class Self final : public Collector {
 
   // Since Linux 6.2 (f1f1f2569901) the directory's size is the number of descriptors; before it is 0.
   std::optional<std::uint64_t> count_fds() {
-    if (!fds_) fds_.reset(open(host_.procfs("self/fd").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fds_) fds_.reset(open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct stat st {};
     if (!fds_ || fstat(fds_.get(), &st) != 0) return std::nullopt;
     if (st.st_size > 0) return static_cast<std::uint64_t>(st.st_size);
-    const auto names = list_directory(host_.procfs("self/fd"));
+    const auto names = list_directory("/proc/self/fd");
     if (!names) return std::nullopt;
     return names->size();
   }
@@ -179,7 +176,9 @@ class Self final : public Collector {
 
   const Host& host_;
   const bool exporter_metrics_;
-  KernelFile statm_;
+  // Of this process' own /proc, whatever --path.procfs says: another one may number processes in another namespace, or
+  // be a copy of files.
+  KernelFile statm_{"/proc/self/statm"};
   SharedFile netstat_;
   Fd fds_;
   double start_s_ = 0;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Login sessions by seat, remote, type and class, asked of systemd-logind over D-Bus.
 #include <algorithm>
 #include <array>
 #include <map>

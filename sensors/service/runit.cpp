@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// States of services that runit supervises, from its status files.
 #include <fmt/format.h>
 #include <unistd.h>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// States of systemd's units, asked of it over D-Bus.
 #include <fmt/format.h>
 #include <re2/re2.h>
 

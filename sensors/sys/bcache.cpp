@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Caches in front of disks: hits, misses, dirty data, from /sys/fs/bcache.
 #include <cmath>
 #include <optional>
 #include <string>

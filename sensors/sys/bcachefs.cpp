@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Space, counters and errors of bcachefs file systems, from /sys/fs/bcachefs.
 #include <cmath>
 #include <optional>
 #include <string>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How many slaves each bond has and how many have a link, from /sys/class/net.
 #include <string>
 
 #include "core/collector.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Space and errors of btrfs file systems, from /sys/fs/btrfs and by ioctl(2) on those that are mounted.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/btrfs.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Which weaknesses the CPU has and what the kernel does about each, from /sys.
 #include <algorithm>
 #include <string>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Clock frequencies of each CPU and its governor, from /sys/devices/system/cpu.
 #include <algorithm>
 #include <array>
 #include <optional>

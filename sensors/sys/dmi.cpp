@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Maker, model and serial numbers of the machine, from /sys/class/dmi/id.
 #include <string>
 #include <vector>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Multipath devices and the states of their paths, from /sys/block.
 #include <string>
 
 #include "core/collector.h"

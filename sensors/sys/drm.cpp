@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Load and memory of graphics cards whose driver tells them (amdgpu), from /sys/class/drm.
 #include <array>
 #include <string>
 #include <vector>

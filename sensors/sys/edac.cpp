@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Memory errors that were corrected and not, by row or module, from /sys/devices/system/edac.
 #include <string>
 #include <vector>
 

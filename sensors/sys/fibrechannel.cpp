@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Fibre Channel hosts and what they count, from /sys/class/fc_host.
 #include <array>
 #include <string>
 #include <vector>

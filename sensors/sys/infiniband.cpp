@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// InfiniBand ports and what they count, from /sys/class/infiniband.
 #include <cmath>
 #include <string>
 

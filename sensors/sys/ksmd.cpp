@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Pages that the kernel merged because they are the same, from /sys/kernel/mm/ksm.
 #include "core/collector.h"
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"

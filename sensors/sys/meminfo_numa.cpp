@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Memory of each NUMA node and where it was allocated from, from /sys/devices/system/node.
 #include <string>
 
 #include "core/collector.h"

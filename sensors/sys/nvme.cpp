@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// NVMe controllers and their namespaces, from /sys/class/nvme.
 #include <array>
 #include <string>
 
@@ -31,6 +32,11 @@ constexpr MetricDesc kMetrics[] = {
      "Logical block size of the NVMe namespace in bytes. Usually 4Kb. Available in "
      "/sys/class/nvme/<device>/<namespace>/queue/logical_block_size",
      "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/queue/logical_block_size"},
+    {"vitald_nvme_namespace_capacity_bytes", gauge,
+     "Capacity of the NVMe namespace in bytes. The kernel tells it in units of 512 bytes whatever the namespace is "
+     "formatted with; node_nvme_namespace_capacity_bytes takes them for logical blocks, and is 8 times too large with "
+     "blocks of 4 KiB.",
+     "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/size"},
 };
 constexpr const MetricDesc& kInfo = row(kMetrics, "node_nvme_info");
 constexpr const MetricDesc& kNamespaceInfo = row(kMetrics, "node_nvme_namespace_info");
@@ -38,6 +44,8 @@ constexpr const MetricDesc& kCapacity = row(kMetrics, "node_nvme_namespace_capac
 constexpr const MetricDesc& kSize = row(kMetrics, "node_nvme_namespace_size_bytes");
 constexpr const MetricDesc& kUsed = row(kMetrics, "node_nvme_namespace_used_bytes");
 constexpr const MetricDesc& kBlockSize = row(kMetrics, "node_nvme_namespace_logical_block_size_bytes");
+constexpr const MetricDesc& kTrueCapacity = row(kMetrics, "vitald_nvme_namespace_capacity_bytes");
+constexpr double kSectorBytes = 512;  // of `size`, as of all block devices (Documentation/ABI/stable/sysfs-block)
 constexpr std::string_view kTexts[] = {"firmware_rev", "model", "serial", "state", "cntlid"};
 
 // What a controller has below it; only namespaces are read.
@@ -92,6 +100,7 @@ class Nvme final : public Collector {
     const auto block = number_of(files.block, out), size = number_of(files.size, out);
     const auto used = asleep ? std::nullopt : number_of(files.used, out);
     out.set(kNamespaceInfo, 1, device, id, files.ana_state.text().value_or("unknown"));
+    if (size) out.set(kTrueCapacity, *size * kSectorBytes, device, id);
     if (!block) return;
     if (size) {
       out.set(kCapacity, *size * *block, device, id);

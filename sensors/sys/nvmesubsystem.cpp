@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// NVMe subsystems and the states of their paths, from /sys/class/nvme-subsystem.
 #include <array>
 #include <string>
 #include <vector>

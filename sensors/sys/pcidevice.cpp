@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// PCI devices, their links and power states, from /sys/bus/pci.
 #include <unistd.h>
 
 #include <array>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Whether SELinux is on and what it enforces, from /sys/fs/selinux and its configuration.
 #include <sys/statfs.h>
 #include <string>
 

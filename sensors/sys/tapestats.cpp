@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What tape drives read and wrote, from /sys/class/scsi_tape.
 #include <string>
 
 #include "core/collector.h"

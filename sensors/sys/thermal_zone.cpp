@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Temperatures and cooling devices, from /sys/class/thermal.
 #include <fmt/format.h>
 
 #include <optional>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Hardware watchdogs and their timeouts, from /sys/class/watchdog.
 #include <array>
 #include <string>
 #include <vector>

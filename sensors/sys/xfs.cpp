@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What XFS file systems count, from /sys/fs/xfs.
 #include <array>
 #include <optional>
 

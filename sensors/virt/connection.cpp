@@ -72,6 +72,11 @@ std::set<std::string> Connection::take_changed() {
   return std::exchange(changed_, {});
 }
 
+bool Connection::take_plugged() {
+  const MutexLock lock(mutex_);
+  return std::exchange(plugged_, false);
+}
+
 std::uint64_t Connection::opened() const {
   const MutexLock lock(mutex_);
   return opened_;
@@ -189,7 +194,10 @@ int Connection::on_lifecycle(virConnectPtr, virDomainPtr domain, int, int, void*
   return 0;
 }
 void Connection::on_device(virConnectPtr, virDomainPtr domain, const char*, void* self) {
-  static_cast<Connection*>(self)->changed(domain);
+  auto& connection = *static_cast<Connection*>(self);
+  connection.changed(domain);
+  const MutexLock lock(connection.mutex_);
+  connection.plugged_ = true;
 }
 void Connection::on_metadata(virConnectPtr, virDomainPtr domain, int, const char*, void* self) {
   static_cast<Connection*>(self)->changed(domain);

@@ -32,6 +32,8 @@ class Connection {
 
   // UUIDs of guests that were defined, started, changed or removed since the last call.
   std::set<std::string> take_changed();
+  // Whether a device was plugged into a guest, or out, since the last call.
+  bool take_plugged();
   // How often it was opened.
   [[nodiscard]] std::uint64_t opened() const;
 
@@ -60,6 +62,7 @@ class Connection {
   std::string error_ GUARDED_BY(mutex_);  // why there is none
   std::chrono::steady_clock::time_point since_ GUARDED_BY(mutex_);
   std::set<std::string> changed_ GUARDED_BY(mutex_);
+  bool plugged_ GUARDED_BY(mutex_) = false;
   std::uint64_t opened_ GUARDED_BY(mutex_) = 0;
 
   std::thread thread_;  // last: it uses the rest

@@ -362,6 +362,9 @@ class Libvirt final : public Collector {
     }
 
     unsigned groups = kCheap;
+    // A disk that was plugged in has its counters at once. Only then: after any other event (a guest that is being
+    // stopped holds its lock) what is costly would make the answer late.
+    if (connection_->take_plugged()) groups |= kCostly;
     if (due(slow_ns_, settings_.slow_interval_ns, now)) {
       slow_ns_ = now;
       groups |= kCostly;

@@ -11,6 +11,7 @@
 #include "agent/config/check.h"
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "agent/config/places.h"
 #include "exporters/deliver/command.h"
 
 namespace vitald {
@@ -51,6 +52,11 @@ TEST(CommandLine, Table) {
        "unknown long flag '--no-colector.loadavg'; did you mean 'collector.loadavg'?; try --help"},
       {"no value", {"--web.max-age"}, "--web.max-age: expected a value after it"},
       {"no flag", {"loadavg"}, "unexpected argument 'loadavg', expected a flag; try --help"},
+      {"a command misspelt", {"doctr"}, "unknown command 'doctr'; did you mean 'doctor'?; try --help"},
+      {"and what follows it",
+       {"woker", "libvirt", "--xyzzy"},
+       "unknown command 'woker'; did you mean 'worker'?; try --help\nunknown long flag '--xyzzy'; try --help"},
+      {"a command behind a flag", {"--once", "doctor"}, "unexpected argument 'doctor', expected a flag; try --help"},
       {"single dash", {"-once"}, "unexpected argument '-once', expected a flag; try --help"},
       {"negated value",
        {"--no-web.max-age"},
@@ -209,6 +215,37 @@ TEST(Config, FlagsWinOverTheFile) {
   EXPECT_FALSE(config.options.given("pipeline.interval"));
 }
 
+TEST(Places, ProblemsAreToldWhereTheValueIs) {
+  const auto setting = [](const char* flag, const char* value, const char* place) {
+    return Setting{find_flag(flag), value, place};
+  };
+  const Setting file[] = {setting("web.listen-address", "a:1", "v.yaml:1:1"),
+                          setting("web.listen-address", "b", "v.yaml:2:2"),
+                          setting("collector.netdev.device-include", "x", "v.yaml:3:3")};
+  struct Case {
+    const char* name;
+    std::string problem, want;
+  };
+  const Case cases[] = {
+      {"a list: the item that is quoted", "--web.listen-address: 'b', expected a port",
+       "v.yaml:2:2: web.listen_address: 'b', expected a port"},
+      {"a list: the first where none is", "--web.listen-address: no", "v.yaml:1:1: web.listen_address: no"},
+      {"two flags, one of them in the file, at the end of a sentence",
+       "netdev: --collector.netdev.device-exclude and --collector.netdev.device-include.",
+       "v.yaml:3:3: netdev: collectors.netdev.device_exclude and collectors.netdev.device_include."},
+      {"on the command line", "--web.external-url: 'x' is no URL", "--web.external-url: 'x' is no URL"},
+      {"no flag", "rules.yaml:1:2: no groups", "rules.yaml:1:2: no groups"},
+      {"nearly one", "--web.listen-addresses and x--web.listen-address",
+       "--web.listen-addresses and x--web.listen-address"},
+      {"dashes", "-- --- --", "-- --- --"},
+      {"nothing", "", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(at_its_place(c.problem, file), c.want);
+  }
+}
+
 // What is named has to be there.
 TEST(Check, Surroundings) {
   const auto folder = fs::path(testing::TempDir()) / fmt::format("vitald-check-{}", getpid());
@@ -230,18 +267,20 @@ TEST(Check, Surroundings) {
       {"a good hook", hook("/bin/sh", ", user: root"), {}, {}},
       {"no program",
        hook("/nonexistent/page"),
-       {"notify.commands 'pager': /nonexistent/page: No such file or directory (ENOENT), expected a program"},
+       {"FILE:1:21: notify.commands 'pager': /nonexistent/page: No such file or directory (ENOENT), expected a "
+        "program"},
        {}},
-      {"a folder", hook("/etc"), {"notify.commands 'pager': /etc is no file, expected a program"}, {}},
+      {"a folder", hook("/etc"), {"FILE:1:21: notify.commands 'pager': /etc is no file, expected a program"}, {}},
       {"not executable",
        hook(top + "/text"),
-       {fmt::format("notify.commands 'pager': {0}/text is not executable (mode 0644), expected a program: chmod +x "
-                    "{0}/text",
-                    top)},
+       {fmt::format(
+           "FILE:1:21: notify.commands 'pager': {0}/text is not executable (mode 0644), expected a program: chmod +x "
+           "{0}/text",
+           top)},
        {}},
       {"no user",
        hook("/bin/sh", ", user: no-such-user"),
-       {"notify.commands 'pager': user 'no-such-user': no such user, expected one of this machine"},
+       {"FILE:1:21: notify.commands 'pager': user 'no-such-user': no such user, expected one of this machine"},
        {}},
       {"addresses",
        "web: {listen_address: ['127.0.0.1:9100', '[::1]:0', ':9100', '9100', '1:2:3', 'host:99999']}",
@@ -255,8 +294,8 @@ TEST(Check, Surroundings) {
                    "collectors: {{textfile: {{directory: ['{0}/rules', '{0}/no*']}}}}",
                    top),
        {},
-       {fmt::format("rules.file: '{}/rules/*.yml': nothing is there, so nothing comes of it", top),
-        fmt::format("collector.textfile.directory: '{}/no*': nothing is there, so nothing comes of it", top)}},
+       {fmt::format("--rules.file: '{}/rules/*.yml': nothing is there, so nothing comes of it", top),
+        fmt::format("--collector.textfile.directory: '{}/no*': nothing is there, so nothing comes of it", top)}},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -267,6 +306,8 @@ TEST(Check, Surroundings) {
     const auto config = load_config(arguments, problems, warnings);
     ASSERT_THAT(problems, testing::IsEmpty());
     check_surroundings(config, problems, warnings);
+    for (auto& p : problems)
+      if (p.starts_with(path.string())) p.replace(0, path.string().size(), "FILE");
     EXPECT_EQ(problems, c.problems);
     EXPECT_EQ(warnings, c.warnings);
   }

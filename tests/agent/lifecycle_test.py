@@ -8,7 +8,9 @@ import gzip
 import http.client
 import os
 import pathlib
+import re
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -299,10 +301,40 @@ def command_line():
         (["worker", "nonsense"], 1, "", "'nonsense' is no collector"),
         (["--dump-metrics-docs"], 0, "| `node_load1` | gauge |", ""),
         (["--dump-flags-docs"], 0, "| `--collector.loadavg` | `collectors.loadavg.enabled` | `true` |", ""),
-        (["doctor"], 0, "CAP_BPF", ""),
+        (["doctr"], 1, "", "unknown command 'doctr'; did you mean 'doctor'?; try --help\n"),
+        (["woker", "libvirt"], 1, "", "vitald: error: unknown command 'woker'; did you mean 'worker'?; try --help\n"),
     ):
         done = run(*flags)
         assert done.returncode == code and out in done.stdout and err in done.stderr, (flags, done)
+
+
+def doctor():
+    def look(*flags, before=()):
+        done = subprocess.run([*before, VITALD, "doctor", "--state.directory=", *flags], capture_output=True, text=True)
+        assert done.returncode == ("\n  FIX " in done.stdout), done
+        assert "CAP_BPF" in done.stdout, done
+        return done
+
+    quiet = [f"--no-probe.{p}" for p in ("runq_latency", "block_latency", "oom_kills", "direct_reclaim")]
+    here = look(*quiet)
+    assert "note  state " in here.stdout and "FIX   CAP_BPF" not in here.stdout, here.stdout
+    # What the configuration asks for by name, and does not get.
+    done = look(*quiet, "--collector.textfile.directory=/nope")
+    assert done.returncode == 1 and "  FIX   textfile\n" in done.stdout, done.stdout
+    assert "left out: /nope: No such file or directory (ENOENT)" in done.stdout, done.stdout
+    if not os.path.exists("/proc/drbd"):
+        assert "  FIX   drbd " in look(*quiet, "--collector.drbd").stdout
+        assert "  note  drbd " in here.stdout, here.stdout
+    done = look(*quiet, "--web.external-url=nonsense")
+    assert "  FIX   --web.external-url: 'nonsense'" in done.stdout, done.stdout
+    # Few descriptors are shared out as the daemon does it: all numbers are there, and the limit is the finding.
+    few = look(before=["prlimit", "--nofile=64:64"])
+    assert "EMFILE" not in few.stdout + few.stderr, few
+    assert re.search(r"  FIX   open files +hard limit 64", few.stdout), few.stdout
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        done = look(before=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        for probe in ("runq_latency", "oom_kills"):
+            assert re.search(rf"  FIX   {probe} +off: .*CAP_BPF", done.stdout), done.stdout
 
 
 def addresses():
@@ -347,6 +379,49 @@ def check():
         assert done.returncode == 1 and "levl" in done.stderr and "max_age" in done.stderr, done
         assert run(f"--config.file={tmp}/nothing.yaml", "--config.check").returncode == 1
 
+        # All that is wrong in one run, each where it is written and by the name that it has there.
+        (tmp / "web.yaml").write_text("basic_auth_users:\n  alice: hunter2\n  'eve:x': " + "$2b$10$" + "a" * 53 + "\n")
+        (tmp / "rules.yaml").write_text("groups: [{name: g, rules: [{alert: A, exp: up == 0}]}]\n")
+        config.write_text(f"""web:
+  external_url: nonsense
+  listen_address: ["127.0.0.1:x", "127.0.0.1:0"]
+rules:
+  external_label: [site=a, "a b=c"]
+  series_label: job
+  files: [rules.yaml, no/*.yaml]
+state: {{directory: state}}
+collectors: {{netdev: {{device_include: a, device_exclude: b}}}}
+notify: {{commands: [{{name: pager, command: [/nonexistent/page]}}]}}
+""")
+        flags = [f"--config.file={config}", f"--web.config.file={tmp}/web.yaml", "--rules.external-label=9=x"]
+        done = run(*flags[:2], "--config.check")
+        said = done.stderr.replace(f"{config}:", "FILE:").replace(str(tmp), "TMP").splitlines()
+        for line in (
+            "FILE:2:17: web.external_url: 'nonsense' is no URL that a path can follow, expected e.g. "
+            "https://monitor.example:9100/vitald",
+            "FILE:3:20: web.listen_address: '127.0.0.1:x', expected host:port, [IPv6]:port, :port or vsock://:port",
+            "FILE:5:28: rules.external_label: 'a b=c': 'a b' is no name of a label, expected letters, digits and _, and no "
+            "digit in front",
+            "FILE:6:17: rules.series_label: 'job' is not NAME=VALUE, expected e.g. job=node",
+            "FILE:8:20: state.directory: 'state' is not an absolute path, expected one: a service starts in /; give a folder "
+            "of vitald's own that it can make or write, or an empty value to keep nothing",
+            "FILE:9:58: netdev: collectors.netdev.device_exclude and collectors.netdev.device_include are mutually exclusive: "
+            "give one of them",
+            "FILE:10:21: notify.commands 'pager': /nonexistent/page: No such file or directory (ENOENT), expected a program",
+            "TMP/web.yaml:2:10: basic_auth_users.alice: not a bcrypt hash, expected $2b$..., e.g. of: htpasswd -nBC 10 NAME",
+            "TMP/web.yaml:3:12: basic_auth_users.eve:x: a name with a colon, expected none: nobody could log in with it",
+            "TMP/rules.yaml:1:39: unknown key 'exp', expected 'expr'?",
+        ):
+            assert line in said, (line, said)
+        assert done.returncode == 1 and not any("no expr" in line for line in said), said
+        assert "no folder 'TMP/no', expected one with rule files" in "\n".join(said), said
+        # The command line wins, and is what is told of.
+        said = run(*flags, "--config.check").stderr
+        assert "--rules.external-label: '9=x'" in said and "a b=c" not in said, said
+        # The start says the same.
+        said = run(f"--config.file={config}", "--web.listen-address=127.0.0.1:0").stderr
+        assert f"vitald: error: {config}:2:17: web.external_url: 'nonsense'" in said, said
+
         # One scalar of many megabytes is refused for its size, before a parser sees it.
         for flag, size, limit in (("config.file", 1 << 20, 1 << 20), ("web.config.file", 1 << 20, 1 << 20),
                                   ("rules.file", 4 << 20, 4 << 20)):
@@ -367,7 +442,7 @@ def state_directory():
             # A second one with it does not start; where the environment names it, it does without.
             used = f"{tmp}/state is in use by process {first.pid}, expected to have it alone: one folder for each vitald"
             done = run(flag, "--web.listen-address=127.0.0.1:0")
-            assert done.returncode == 1 and f"error: --state.directory: {used}; expected" in done.stderr, done.stderr
+            assert done.returncode == 1 and f"error: --state.directory: {used}; give" in done.stderr, done.stderr
             port = harness.free_port()
             other = [VITALD, f"--web.listen-address=127.0.0.1:{port}"]
             environment = {**os.environ, "STATE_DIRECTORY": f"{tmp}/state:/nonexistent"}
@@ -385,6 +460,6 @@ def state_directory():
 
 
 for test in (scrape, http_edges, concurrent_scrapes_share_collections, reload, rules, few_descriptors, service_manager, ends_within_two_seconds,
-             report, state_directory, once, command_line, addresses, port_in_use, check):
+             report, state_directory, once, command_line, doctor, addresses, port_in_use, check):
     print(test.__name__, flush=True)
     test()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// A snapshot's series as text, for expectations.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How often a program allocates.
 #pragma once
 
 #include <cstddef>

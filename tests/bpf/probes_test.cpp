@@ -590,7 +590,8 @@ struct PluggedDisk {
 };
 
 TEST_F(Probes, RowsOfRemovedDisksAreUsedAgain) {
-  if (!PluggedDisk::possible()) GTEST_SKIP() << "no driver scsi_debug";
+  if (!PluggedDisk::possible())
+    GTEST_SKIP() << "no driver scsi_debug; zram and brd make no requests, and those of loop devices are not counted";
   LiveProbe probe("block_latency");
   ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
   probe.collect();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The grammar of cgroup paths, fed with any bytes: every path has an owner with a name.
 #include "sensors/owner/resolver.h"
 #include "tests/fuzz/input.h"
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Rule files and their test scripts that lie beside the tree, where there are any.
 #pragma once
 
 #include <fmt/ranges.h>

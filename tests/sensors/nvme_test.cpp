@@ -21,6 +21,7 @@ TEST(Nvme, Cases) {
            "node_nvme_info{cntlid=\"1096\",device=\"nvme0\",firmware_revision=\"3A0\",model=\"Samsung "
            "SSD\",serial=\"X17B\",state=\"live\"} 1\n"
            "node_nvme_namespace_info{ana_state=\"optimized\",device=\"nvme0\",nsid=\"1\"} 1\n"
+           "vitald_nvme_namespace_capacity_bytes{device=\"nvme0\",nsid=\"1\"} 5120\n"
            "node_nvme_namespace_capacity_bytes{device=\"nvme0\",nsid=\"1\"} 40960\n"
            "node_nvme_namespace_size_bytes{device=\"nvme0\",nsid=\"1\"} 40960\n"
            "node_nvme_namespace_used_bytes{device=\"nvme0\",nsid=\"1\"} 16384\n"
@@ -36,6 +37,7 @@ TEST(Nvme, Cases) {
             {"sys/class/nvme/nvme1/nvme1n1/queue/logical_block_size", "512\n"}},
            "node_nvme_info{cntlid=\"\",device=\"nvme1\",firmware_revision=\"\",model=\"\",serial=\"\",state=\"\"} 1\n"
            "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme1\",nsid=\"1\"} 1\n"
+           "vitald_nvme_namespace_capacity_bytes{device=\"nvme1\",nsid=\"1\"} 4096\n"
            "node_nvme_namespace_capacity_bytes{device=\"nvme1\",nsid=\"1\"} 4096\n"
            "node_nvme_namespace_size_bytes{device=\"nvme1\",nsid=\"1\"} 4096\n"
            "node_nvme_namespace_logical_block_size_bytes{device=\"nvme1\",nsid=\"1\"} 512\n",

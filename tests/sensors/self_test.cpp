@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <string>
+
+#include "core/clock.h"
 #include "core/instruments.h"
 #include "tests/sensors/run_collector.h"
 
@@ -11,6 +15,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
+// Of another process: these are what --path.procfs=TREE would have us say of ourselves.
 const Tree kTree = {
     {"proc/self/statm", "7040 1876 1603 151 0 2130 0\n"},
     {"proc/self/stat",
@@ -21,21 +26,25 @@ const Tree kTree = {
      "IpExt: InNoRoutes InOctets OutOctets InMcastOctets\nIpExt: 0 6286396970 2786264347 3\n"},
 };
 
-TEST(Self, Process) {
+TEST(Self, ReadsItsOwnProc) {
   const auto got = run_collector("self", kTree);
   EXPECT_EQ(got.error, "");
-  EXPECT_THAT(got.text, HasSubstr("process_virtual_memory_bytes 28835840\n"));
-  EXPECT_THAT(got.text, HasSubstr("process_resident_memory_bytes 7684096\n"));
-  EXPECT_THAT(got.text, HasSubstr("process_start_time_seconds 1700000002.5\n"));
-  EXPECT_THAT(got.text, HasSubstr("process_cpu_seconds_total "));
-  EXPECT_THAT(got.text, HasSubstr("process_network_receive_bytes_total 6286396970\n"));
-  EXPECT_THAT(got.text, HasSubstr("process_network_transmit_bytes_total 2786264347\n"));
-}
-
-TEST(Self, BadStatm) {
-  auto tree = kTree;
-  tree["proc/self/statm"] = "x\n";
-  EXPECT_EQ(run_collector("self", tree).error, "malformed: /proc/self/statm: 'x', expected numbers of pages");
+  for (const auto* of_the_tree : {"memory_bytes 28835840\n", "memory_bytes 7684096\n", "seconds 1700000002.5\n",
+                                  "bytes_total 6286396970\n", "bytes_total 2786264347\n"})
+    EXPECT_THAT(got.text, Not(HasSubstr(of_the_tree)));
+  const auto value = [&](const std::string& family) {
+    const auto at = got.text.find("\n" + family + " ");
+    return at == std::string::npos ? -1.0 : std::stod(got.text.substr(at + family.size() + 2));
+  };
+  const auto resident = value("process_resident_memory_bytes");
+  EXPECT_GT(resident, 1e6);
+  EXPECT_GT(value("process_virtual_memory_bytes"), resident);
+  EXPECT_GE(value("process_open_fds"), 3);
+  EXPECT_GE(value("process_cpu_seconds_total"), 0);
+  EXPECT_GE(value("process_network_receive_bytes_total"), 0);
+  // The test's process began a moment ago, by the clock of this machine.
+  const auto now = static_cast<double>(SystemClock::read(CLOCK_REALTIME)) / 1e9;
+  EXPECT_LT(std::abs(value("process_start_time_seconds") - now), 600);
 }
 
 TEST(Self, Instruments) {

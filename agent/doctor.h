@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `vitald doctor` says: what this machine can and cannot do, and what to change.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/os/state.h"
+#include "agent/pipeline/collectors.h"
+#include "core/host.h"
+#include "core/snapshot.h"
+
+namespace vitald {
+
+struct DoctorInput {
+  const Host& host;
+  const std::vector<CollectorStatus>& collectors;
+  const Snapshot* snapshot = nullptr;  // of one cycle; null: none ended
+  const StateCheck& state;
+  std::vector<std::string> problems = {}, warnings = {};  // of the configuration
+};
+struct Diagnosis {
+  std::string text;
+  bool good = false;  // no line of it is to be fixed: all that the configuration asks for works
+};
+Diagnosis diagnose(const DoctorInput& input);
+
+}  // namespace vitald

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/doctor.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vitald {
+namespace {
+
+using State = CollectorStatus::State;
+
+constexpr MetricDesc kUp{"vitald_probe_up", MetricType::gauge, "h", "probe,hook,reason"};
+
+// The lines about collectors and probes; what is said of the machine before them is this machine's.
+std::string about(const std::vector<CollectorStatus>& collectors, const Snapshot* snapshot = nullptr) {
+  const Host host;
+  const StateCheck state{true, true, "/var/lib/vitald"};
+  const auto found = diagnose({host, collectors, snapshot, state});
+  EXPECT_EQ(found.good, found.text.find("  FIX ") == std::string::npos) << found.text;
+  return found.text.substr(found.text.find("Collectors\n"));
+}
+
+CollectorStatus status(std::string name, State state, std::string text = {}) {
+  CollectorStatus row;
+  row.name = std::move(name);
+  row.state = state;
+  row.text = std::move(text);
+  return row;
+}
+CollectorStatus by_name(CollectorStatus row) {
+  row.by_name = true;
+  return row;
+}
+CollectorStatus without(CollectorStatus row, std::vector<std::string> items) {
+  row.left_out = std::move(items);
+  return row;
+}
+
+TEST(Doctor, Collectors) {
+  struct Case {
+    const char* name;
+    CollectorStatus row;
+    std::string want;
+  };
+  const Case cases[] = {
+      {"on", status("stat", State::on), "  ok    stat\n"},
+      {"on, with a word", status("libvirt", State::on, "worker process 7"),
+       "  ok    libvirt        worker process 7\n"},
+      {"off", status("arp", State::off, "--no-collector.arp"), "  note  arp            off: --no-collector.arp\n"},
+      {"this machine has none", status("nvme", State::unavailable, "no nvme"), "  note  nvme           no nvme\n"},
+      {"it has none, and it was asked for", by_name(status("nvme", State::unavailable, "no nvme")),
+       "  FIX   nvme           no nvme\n"},
+      {"failed", status("stat", State::failed, "line 1"), "  FIX   stat           line 1\n"},
+      {"something is left out", without(status("textfile", State::on), {"/nope: No such file or directory (ENOENT)"}),
+       "  FIX   textfile\n  FIX                  left out: /nope: No such file or directory (ENOENT)\n"},
+      {"much is left out", without(status("xfs", State::on), {"a", "b", "c", "d", "e", "f", "g"}),
+       "  FIX   xfs\n  FIX                  left out: a\n  FIX                  left out: b\n"
+       "  FIX                  left out: c\n  FIX                  left out: d\n  FIX                  left out: e\n"
+       "  FIX                  and 2 more; the log has all\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(about({c.row}), "Collectors\n" + c.want + "Probes\n");
+  }
+}
+
+TEST(Doctor, ProbesThatAreDown) {
+  BatchWriter writer("probes");
+  writer.begin(1);
+  writer.set(kUp, 1, "runq_latency", "tp_btf", "");
+  writer.set(kUp, 0, "oom_kills", "off", "no CAP_BPF");
+  Snapshot snapshot;
+  snapshot.batches = {writer.finish({}, 0, 0)};
+  const auto probe = [](std::string name, std::string text) {
+    auto row = status(std::move(name), State::on, std::move(text));
+    row.folder = "bpf";
+    return row;
+  };
+  EXPECT_EQ(about({probe("oom_kills", "off: no CAP_BPF"), probe("runq_latency", "attached, tp_btf")}, &snapshot),
+            "Collectors\nProbes\n  FIX   oom_kills      off: no CAP_BPF\n  ok    runq_latency   attached, tp_btf\n");
+}
+
+TEST(Doctor, WhatNobodyAskedForIsNoFinding) {
+  const Host host;
+  for (const auto& [state, mark] : {std::pair(StateCheck{false, false, "nothing is kept"}, "note"),
+                                    std::pair(StateCheck{false, true, "nothing is kept"}, "FIX "),
+                                    std::pair(StateCheck{true, true, "nothing is kept"}, "ok  "),
+                                    std::pair(StateCheck{true, false, "nothing is kept"}, "ok  ")})
+    EXPECT_THAT(diagnose({host, {}, nullptr, state}).text,
+                testing::HasSubstr(fmt::format("  {}  state          nothing is kept\n", mark)));
+  // Without a probe nothing needs what probes need.
+  const StateCheck kept{true, true, "x"};
+  EXPECT_THAT(diagnose({host, {}, nullptr, kept}).text,
+              testing::Not(testing::ContainsRegex("FIX   (CAP_BPF|CAP_PERFMON|BTF)")));
+  EXPECT_THAT(diagnose({host, {}, nullptr, kept, {"x.yaml:1:2: web.max_age: no"}, {"a glob"}}).text,
+              testing::HasSubstr("Configuration\n  FIX   x.yaml:1:2: web.max_age: no\n  note  a glob\n"));
+}
+
+}  // namespace
+}  // namespace vitald
