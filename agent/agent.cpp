@@ -203,6 +203,8 @@ class Daemon {
     start.keeper = keeper_;
     silences_ = keeper_ ? keeper_->silences() : std::make_shared<Silences>();
     start.silences = silences_;
+    callbacks_ = std::make_shared<Callbacks>(state_.dir);
+    start.callbacks = callbacks_;
     keep_so_often(config.options);
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
@@ -226,6 +228,7 @@ class Daemon {
     AgentView view;
     view.queries = queries_;
     view.silences = silences_;
+    view.callbacks = callbacks_;
     view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
     view.external_url = external_url(config.options, problems);  // what it says of it is said already
@@ -235,6 +238,7 @@ class Daemon {
     view.reload = [this](Reloader::Done done) { reloader_.ask(std::move(done)); };
     view.metrics = metrics_;
     view.freshness = freshness_;
+    view.events = &pipeline_.events();
     view.clock = &host_.clock();
     view.wake = wake;
     view.metrics_path = path;
@@ -300,6 +304,7 @@ class Daemon {
     pipeline.state = state_.dir;
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
+    pipeline.callbacks = callbacks_;
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
@@ -374,6 +379,7 @@ class Daemon {
   std::shared_ptr<Freshness> freshness_ = std::make_shared<Freshness>(host_.clock().boot_ns());
   std::shared_ptr<MetricsHandler> metrics_;
   std::shared_ptr<Silences> silences_;
+  std::shared_ptr<Callbacks> callbacks_;
   std::shared_ptr<Queries> queries_;
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;

@@ -2,14 +2,13 @@
 #include "rules/silences.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/moment.h"
 #include "core/text/bytes.h"
+#include "core/text/uuid.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
 
@@ -24,23 +23,6 @@ constexpr std::size_t kMostMatchers = 100, kMostText = 10'000;
 std::string_view label_of(const LabelMap& labels, const std::string& name) {
   const auto at = labels.find(name);
   return at == labels.end() ? std::string_view() : std::string_view(at->second);
-}
-
-std::string uuid_text(const std::array<std::uint8_t, 16>& bytes) {
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
-    out += fmt::format("{:02x}", bytes[i]);
-  }
-  return out;
-}
-
-std::string new_uuid() {
-  std::array<std::uint8_t, 16> bytes{};
-  [[maybe_unused]] const auto n = getrandom(bytes.data(), bytes.size(), 0);  // 16 bytes are never cut short
-  bytes[6] = static_cast<std::uint8_t>((bytes[6] & 0x0f) | 0x40);
-  bytes[8] = static_cast<std::uint8_t>((bytes[8] & 0x3f) | 0x80);
-  return uuid_text(bytes);
 }
 
 // Expired long ago, or of alerts of long ago: nobody asks for them.
@@ -296,15 +278,13 @@ Muting Silences::muting(const LabelMap& labels, std::span<const Alert* const> fi
 
 std::string alert_uuid(const Alert& alert, std::string_view machine) {
   // FNV-1a, twice with other beginnings; it need not be secret, only the same everywhere.
-  std::array<std::uint8_t, 16> bytes{};
+  UuidBytes bytes{};
   const auto text = fmt::format("{}\n{:016x}\n{}", machine, alert.fingerprint, alert.active_at_ms);
   std::uint64_t halves[2] = {0xcbf29ce484222325, 0x84222325cbf29ce4};
   for (auto& half : halves)
     for (const char c : text) half = (half ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(halves[i / 8] >> (i % 8 * 8));
-  bytes[6] = static_cast<std::uint8_t>((bytes[6] & 0x0f) | 0x80);  // version 8: made in a way of one's own
-  bytes[8] = static_cast<std::uint8_t>((bytes[8] & 0x3f) | 0x80);
-  return uuid_text(bytes);
+  return uuid_text(bytes, 8);  // made in a way of one's own
 }
 
 }  // namespace vitald

@@ -155,6 +155,7 @@ void Judge::watch_history() {
 void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
   try {
     log_transitions(transitions);
+    note_events(transitions, published);
   } catch (const std::bad_alloc&) {  // receivers hear of them all the same
     log::error("out of memory for the log lines of alerts");
   }
@@ -185,6 +186,41 @@ void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot
   if (changed) keeper_->keep(to_save({}), published, 0);
   else keeper_->still(published);
   alerts_kept_ = version;
+}
+
+// As a batch of its own: however many there are, each is an event.
+void Judge::note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const {
+  if (!events_ || transitions.empty()) return;
+  auto batch = std::make_shared<Batch>();
+  batch->collector = "alerts";
+  batch->collected_boot_ns = SystemClock::read(CLOCK_BOOTTIME);  // a snapshot may be judged twice
+  for (const auto& t : transitions) {
+    Event event;
+    event.type = t.firing ? "alert_firing" : "alert_resolved";
+    event.boot_ns = published.boot_ns;
+    const auto add = [&event](std::string name, std::string value) {
+      event.fields.emplace_back(std::move(name), std::move(value));
+    };
+    for (const auto* name : {"alertname", "severity"})
+      if (const auto at = t.alert.labels.find(name); at != t.alert.labels.end()) add(name, at->second);
+    event.text = fmt::format("{} {}", t.alert.labels.contains("alertname") ? t.alert.labels.at("alertname") : "alert",
+                             t.firing ? "fires" : "is over");
+    if (const auto at = t.alert.annotations.find("summary"); at != t.alert.annotations.end()) {
+      add("summary", at->second);
+      event.text += ": " + at->second;
+    }
+    add("fingerprint", fmt::format("{:016x}", t.alert.fingerprint));
+    add("transition", fmt::format("{}", t.number));
+    add("value", fmt::format("{}", t.alert.value));
+    std::string labels;
+    for (const auto& [name, value] : t.alert.labels)
+      labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", name, value);
+    add("labels", labels);
+    batch->events.push_back(std::make_shared<const Event>(std::move(event)));
+  }
+  Snapshot one;
+  one.batches.push_back(std::move(batch));
+  events_->append(one);
 }
 
 std::vector<Alert> Judge::firing_now() const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/pipeline/keeper.h"
+#include "core/event.h"
 #include "core/mutex.h"
 #include "core/snapshot.h"
 #include "exporters/deliver/receiver.h"
@@ -30,6 +31,8 @@ class Judge {
   void configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,
                  std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr,
                  std::shared_ptr<Silences> silences = nullptr);
+  // Where changes of alerts are events, too.
+  void set_events(EventLog* events) { events_ = events; }
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
   // No receiver is told anything any more; what waits for them is kept or told as lost.
@@ -54,9 +57,11 @@ class Judge {
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<Alert> firing_now() const;
   std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);
+  void note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const;
   void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string what);
 
+  EventLog* events_ = nullptr;
   std::shared_ptr<Keeper> keeper_;
   bool restored_ = false;          // from it
   std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
