@@ -42,10 +42,11 @@ struct Curl {
 Curl open_curl() {
   Curl c;
   void* handle = nullptr;
-  for (const auto* name : {"libcurl.so.4", "libcurl-gnutls.so.4"})
+  // The second one brings another TLS library than the one we have.
+  for (const auto* name : {"libcurl-gnutls.so.4", "libcurl.so.4"})
     if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
-    c.problem = "no libcurl on this machine: install libcurl4";
+    c.problem = "no libcurl on this machine: install libcurl3-gnutls";
     return c;
   }
   const auto find = [&](auto& function, const char* name) {
