@@ -310,6 +310,7 @@ struct Server::Impl {
   }
 
   MHD_Result answer(Exchange& exchange) {
+    if (exchange.goodbye_boot_ns != 0) return MHD_NO;  // it has its answer: now the connection ends
     if (exchange.response) return reply(exchange, *exchange.response);
     if (exchange.failed) return reply(exchange, text_response(500, "an exception instead of an answer, see the log\n"));
     if (exchange.body_bytes > exchange.body_limit) return reply(exchange, too_long(exchange));

@@ -21,7 +21,7 @@ std::optional<std::size_t> second_yaml_document(std::string_view text) {
 
 namespace {
 
-// The scalar that is the last one in the text.
+// The scalar that is the last one in the text; no scalar where that is not clear.
 YAML::Node last_scalar(const YAML::Node& document) {
   YAML::Node at = document;
   while (at.IsMap() || at.IsSequence()) {
@@ -31,8 +31,9 @@ YAML::Node last_scalar(const YAML::Node& document) {
       if (at.IsSequence()) last.reset(item);
       else last.reset(item.second), key.reset(item.first);
     }
-    // An alias has the place of its anchor, and a null may have none.
-    if (at.IsMap() && (last.Mark().is_null() || last.Mark().pos < key.Mark().pos)) last.reset(key);
+    // An alias has the place of its anchor, which may be what it is in, and a null may have none.
+    if (at.IsMap() && (last.Mark().is_null() || last.Mark().pos < key.Mark().pos)) return key;
+    if (last.Mark().pos <= at.Mark().pos) return {};
     at.reset(last);
   }
   return at;
@@ -58,9 +59,7 @@ std::optional<YAML::Mark> unclosed_quote(const YAML::Node& document, std::string
   if (!last.IsScalar() || last.Mark().is_null()) return std::nullopt;
   const auto mark = last.Mark();
   for (int line = 0; line < mark.line; ++line) take_line(text);
-  std::size_t begin = 0;  // a column is a character, maybe of several bytes
-  for (int column = 0; begin < text.size(); ++begin)
-    if ((static_cast<unsigned char>(text[begin]) & 0xc0) != 0x80 && column++ == mark.column) break;
+  const auto begin = static_cast<std::size_t>(mark.column);  // in bytes
   if (begin >= text.size() || (text[begin] != '"' && text[begin] != '\'')) return std::nullopt;
   return is_closed(text.substr(begin)) ? std::nullopt : std::optional(mark);
 }

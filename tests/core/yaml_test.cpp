@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/yaml/reader.h"
+#include "core/yaml/text.h"
 
 namespace vitald {
 namespace {
@@ -75,6 +76,40 @@ TEST(Yaml, MergeKeys) {
 }
 
 // What is short and says much: one line that says so, soon.
+// YAML::Load() takes the end of the file for the end of a quote.
+TEST(Yaml, UnclosedQuotes) {
+  struct Case {
+    const char *name, *text;
+    int line, column;  // where it begins, from 1; 0: nothing is wrong
+  };
+  const Case cases[] = {
+      {"closed", "a: \"x\"\n", 0, 0},
+      {"closed, escaped", "a: \"x\\\"y\"\nb: 'it''s'\n", 0, 0},
+      {"of several lines", "a: \"x\n  y\"\n", 0, 0},
+      {"plain, with quotes in it", "a: it's\n", 0, 0},
+      {"a comment with one", "a: x  # it's\n", 0, 0},
+      {"in a block", "a: |\n  it's \"\n", 0, 0},
+      {"nothing", "", 0, 0},
+      {"double", "a: 1\nb: \"x\nc: 2\n", 2, 4},
+      {"single", "a: 'x\nb: 2\n", 1, 4},
+      {"single, doubled", "a: 'it''s\n", 1, 4},
+      {"in a list", "- 1\n- \"x\n", 2, 3},
+      {"deep", "a:\n  - b: 1\n    c: \"x\nd: 1\n", 3, 8},
+      {"behind characters of several bytes", "\u00e4\u20ac: \"x\n", 1, 8},
+      {"behind an alias", "a: &a 1\nb: *a\nc: \"x\n", 3, 4},
+      {"an alias is the last one", "a: &a \"x\"\nb: *a\n", 0, 0},
+      {"a key is the last one", "? \"x\"\n", 0, 0},
+      {"a list that contains itself", "a: &a [1, *a]\n", 0, 0},
+      {"a map that contains itself", "a: &a {b: *a}\n", 0, 0},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto found = unclosed_quote(YAML::Load(c.text), c.text);
+    EXPECT_EQ(found ? found->line + 1 : 0, c.line);
+    EXPECT_EQ(found ? found->column + 1 : 0, c.column);
+  }
+}
+
 TEST(Yaml, Bombs) {
   std::string base, chain = "x0: &x0 {k0: 1}\n", lists = "x0: &x0 [1]\n";
   for (int i = 0; i < 2000; ++i) base += fmt::format("k{}: 1, ", i);
