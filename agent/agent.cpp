@@ -109,10 +109,13 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
   rules.series_labels = series_labels(config.options, problems);
   rules.without_rules = config.options.flag("history.without-rules");
+  rules.language.experimental = config.options.flag("rules.promql.experimental");
+  if (config.options.text("rules.promql.dialect") == "2") rules.dialect = promql::Dialect::v2;
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
   rules.external_url = external_url(config.options, problems);
   rules.families = all_families();
   rules.history_retention_ms = config.options.duration_ns("history.retention") / 1'000'000;
+  rules.history_keep = config.options.list("history.keep");
   rules.history_limit_bytes = static_cast<std::size_t>(config.options.number("history.memory")) << 20;
   rules.outage_tolerance_ms = config.options.duration_ns("rules.alert.for-outage-tolerance") / 1'000'000;
   rules.outage_grace_ms = config.options.duration_ns("rules.alert.for-grace-period") / 1'000'000;

@@ -14,6 +14,7 @@
 #include "agent/alerts_command.h"
 #include "agent/config/flags.h"
 #include "agent/docs.h"
+#include "agent/rules_command.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/privileges.h"
@@ -50,6 +51,7 @@ int run(const std::vector<std::string>& arguments) {
                                     : info,
                  options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
   if (verb == "alerts") return run_alerts(config, std::cout);
+  if (verb == "rules") return run_rules(config, std::cout, std::cerr);
   if (verb == "doctor") return run_doctor(config, std::cout);
   if (verb == "worker") return run_worker(config);
   if (options.flag("once")) return run_once(std::move(config), std::cout);

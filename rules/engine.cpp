@@ -15,6 +15,7 @@
 #include "core/os/kernel_file.h"
 #include "rules/alerts.h"
 #include "rules/history/live.h"
+#include "rules/keep.h"
 #include "rules/load/load.h"
 #include "rules/measured.h"
 #include "rules/promql/lexer.h"
@@ -91,8 +92,8 @@ struct RuleEngine::Impl {
 
   explicit Impl(RuleSettings s)
       : settings(std::move(s)),
-        history(std::make_shared<History>(
-            History::Settings{settings.series_labels, settings.history_retention_ms, settings.history_limit_bytes})) {}
+        history(std::make_shared<History>(History::Settings{
+            settings.series_labels, settings.history_retention_ms, settings.history_limit_bytes, {}})) {}
 
   // A cycle is rarely punctual: a group is due when it is this close to its time.
   [[nodiscard]] std::int64_t slack_ms(const GroupState& g) const {
@@ -196,6 +197,10 @@ RuleEngine::~RuleEngine() = default;
 std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::vector<std::string>& problems) {
   const auto before = problems.size();
   auto impl = std::make_unique<Impl>(settings);
+  auto history = impl->history->settings();
+  for (const auto& text : settings.history_keep)
+    if (auto keep = parse_keep(text, problems)) history.keep.push_back(std::move(*keep));
+  impl->history->set(std::move(history));
   for (const auto& file : find_rule_files(settings.files, problems)) {
     const auto text = read_text_file(file, kRuleFileBytes);
     if (!text) {
@@ -203,7 +208,8 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
                          (text.error().kind == Errc::malformed ? "" : ", expected a readable file"));
       continue;
     }
-    for (auto& g : load_rules(*text, file, problems, &impl->warnings)) impl->groups.push_back(std::move(g));
+    for (auto& g : load_rules(*text, file, problems, &impl->warnings, settings.language))
+      impl->groups.push_back(std::move(g));
   }
   if (problems.size() != before) return nullptr;
   if (!settings.families.empty()) {
@@ -218,8 +224,8 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
       for (const auto* texts : {&rule.labels, &rule.annotations})
         for (const auto& [name, text] : *texts)
           for (const auto& expression : text.queries()) impl->asked(expression);
-      auto r =
-          std::make_unique<Impl::RuleState>(rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms});
+      auto r = std::make_unique<Impl::RuleState>(
+          rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
       if (!rule.alert)
         r->desc =
             &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));
@@ -448,8 +454,8 @@ RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression) 
   if (queries.size() >= kMostAsked) return nullptr;
   auto& a = queries[expression];
   std::vector<promql::Problem> problems;
-  a.expr = promql::compile(expression, problems);
-  if (a.expr) a.evaluator.emplace(*a.expr, live, promql::EvalOptions{});
+  a.expr = promql::compile(expression, problems, settings.language);
+  if (a.expr) a.evaluator.emplace(*a.expr, live, promql::EvalOptions{.dialect = settings.dialect});
   else a.problem = problems.empty() ? "no expression" : problems[0].what;
   return &a;
 }

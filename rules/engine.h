@@ -14,6 +14,8 @@
 #include "core/alert.h"
 #include "core/result.h"
 #include "core/snapshot.h"
+#include "rules/promql/check.h"
+#include "rules/promql/functions.h"
 
 namespace vitald {
 
@@ -54,8 +56,10 @@ struct RulesView {
 struct RuleSettings {
   std::vector<std::string> files = {};  // paths or globs
   std::int64_t interval_ms = 5000;      // of groups that set none: the pipeline's
-  LabelMap external_labels = {};        // $externalLabels; added to what leaves the host, not to the series
-  std::string external_url = {};        // $externalURL, externalURL, pathPrefix
+  promql::Language language = {};
+  promql::Dialect dialect = promql::Dialect::v3;
+  LabelMap external_labels = {};  // $externalLabels; added to what leaves the host, not to the series
+  std::string external_url = {};  // $externalURL, externalURL, pathPrefix
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
   LabelMap series_labels = {};
@@ -64,6 +68,7 @@ struct RuleSettings {
   bool without_rules = false;  // a history is wanted where there are no rules, too
   std::int64_t history_retention_ms = 3'600'000;
   std::size_t history_limit_bytes = std::size_t{16} << 20;
+  std::vector<std::string> history_keep = {};    // see parse_keep() in rules/keep.h
   std::int64_t outage_tolerance_ms = 3'600'000;  // after a longer one alerts begin anew
   std::int64_t outage_grace_ms = 600'000;        // see Outage in rules/alerts.h
 };

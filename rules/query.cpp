@@ -19,6 +19,9 @@ using promql::ValueType;
 tl::unexpected<QueryError> error(QueryError::Kind kind, std::string text) {
   return tl::unexpected(QueryError{kind, std::move(text)});
 }
+// No series of a host is one.
+constexpr const char* kHistogram = "the result is a native histogram, which this API does not give";
+
 tl::unexpected<QueryError> given_up() { return error(QueryError::Kind::given_up, "given up"); }
 tl::unexpected<QueryError> too_many_samples(const QueryLimits& limits) {
   return error(QueryError::Kind::too_much,
@@ -86,6 +89,8 @@ Queried<QueryAnswer> instant_query(const promql::Expr& query, HistoryView& view,
   if (value->type == ValueType::scalar) out.rows.emplace_back(Labels(), value->scalar);
   if (value->vector) {
     if (value->vector->samples.size() > limits.max_samples) return too_many_samples(limits);
+    for (const auto& s : value->vector->samples)
+      if (value->histogram(s)) return error(QueryError::Kind::failed, kHistogram);
     for (const auto& s : value->vector->samples) out.rows.emplace_back(value->vector->labels(s), s.value);
   }
   std::size_t samples = 0;
@@ -125,6 +130,7 @@ Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, s
         row_of.assign(shape->series.size(), kNone);
       }
       for (const auto& s : value->vector->samples) {
+        if (value->histogram(s)) return error(QueryError::Kind::failed, kHistogram);
         auto& at = row_of[s.series];
         if (at == kNone) at = row(shape->series[s.series]);
         out.matrix[at].second.push_back({t, s.value});

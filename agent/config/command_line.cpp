@@ -14,7 +14,7 @@
 namespace vitald {
 namespace {
 
-constexpr std::string_view kVerbs[] = {"alerts", "doctor", "worker"};
+constexpr std::string_view kVerbs[] = {"alerts", "doctor", "rules", "worker"};
 
 std::string unexpected(std::string_view argument, bool first) {
   const auto near = first ? did_you_mean(argument, kVerbs) : std::string();
@@ -62,6 +62,10 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   bool said_unexpected = false;  // what follows belongs to it
   for (; i < arguments.size(); ++i) {
     if (line.verb == "alerts" && take_own_word(arguments, i, line.words)) continue;
+    if (line.verb == "rules" && !arguments[i].starts_with('-')) {
+      line.operands.push_back(arguments[i]);
+      continue;
+    }
     std::string_view rest = arguments[i] == "-h" ? std::string_view("--help") : std::string_view(arguments[i]);
     if (!take_prefix(rest, "--") || rest.empty()) {
       if (!std::exchange(said_unexpected, true)) problems.push_back(unexpected(arguments[i], i == 0));

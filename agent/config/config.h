@@ -21,7 +21,8 @@ struct Setting {
 };
 
 struct CommandLine {
-  std::string verb;  // "", "alerts", "doctor" or "worker"
+  std::string verb;                   // "", "alerts", "doctor", "rules" or "worker"
+  std::vector<std::string> operands;  // of the verb rules: check or test, and files
   std::string worker;
   std::vector<std::string> words;  // behind `alerts`: what is no flag of the agent; --NAME=VALUE are one word
   std::vector<Setting> settings;

@@ -15,6 +15,7 @@ namespace {
 using enum FlagType;
 
 constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000 * kMs;
+constexpr std::string_view kDialects[] = {"2", "3"};
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"logfmt", "json"};
 
@@ -47,6 +48,14 @@ constexpr FlagSpec kAgentFlags[] = {
      .help = "How often rules are evaluated; without rules nothing runs between scrapes.",
      .least = 100 * kMs},
     {"rules.file", list, "", "Rule file in Prometheus' format, or a glob of them. Repeatable."},
+    {.name = "rules.promql.dialect",
+     .fallback = "3",
+     .help = "Where Prometheus 2 and 3 give different answers, whose rules give: 3 leaves the sample at a range's left "
+             "end out and drops names last. 2 is that of Debian 12's and 13's servers.",
+     .choices = kDialects},
+    {"rules.promql.experimental", boolean, "false",
+     "Allow in rules what Prometheus calls experimental, and may change: info(), fill(), anchored, smoothed, "
+     "start_timestamp()."},
     {"rules.series-label", list, "",
      "NAME=VALUE that rules and queries see on every series, as a Prometheus server would add it. Without one "
      "job=node and instance=HOST:PORT; `job=` is none. Repeatable."},
@@ -95,6 +104,9 @@ constexpr FlagSpec kAgentFlags[] = {
      .help = "How long a query of the API may take, with what it waits for others.",
      .least = 100 * kMs,
      .most = 3'600 * kSecond},
+    {"history.keep", list, "",
+     "Series of which samples stay for longer than --history.retention, and how many of them: "
+     "'{__name__=~\"node_hwmon.*\"} for 7d every 1m'. In a file: {match: ..., for: 7d, every: 1m}. Repeatable."},
     {"rules.alert.for-outage-tolerance", duration, "1h",
      "After a longer outage alerts begin anew: what was pending waits again, what fired is told as resolved."},
     {"rules.alert.for-grace-period", duration, "10m",

@@ -56,12 +56,14 @@ constexpr Row kUsage[] = {
     {"vitald --config.check [<flags>]", "tells all that is wrong with the configuration"},
     {"vitald alerts [list|ack|silence ...]", "what burns, who has it in hand; vitald alerts --help says more"},
     {"vitald doctor [<flags>]", "what this machine can and cannot do, and what to change"},
+    {"vitald rules check FILE...", "tells all that is wrong with rule files"},
+    {"vitald rules test FILE...", "runs unit tests of rules in promtool's format"},
     {"vitald worker NAME [<flags>]", "one collector as a process of its own; started by the agent"},
 };
 constexpr Row kExitStatuses[] = {
     {"0",
      "all is well: the daemon was ended by a signal; --config.check: the configuration is good; doctor: all that the "
-     "configuration asks for works; --once: the metrics are printed"},
+     "configuration asks for works; --once: the metrics are printed; rules: the files are good, the tests pass"},
     {"1",
      "it is not, and standard error or doctor's FIX lines say what: a mistake in flags or configuration, a port that "
      "is taken, something that is asked for and does not work"},

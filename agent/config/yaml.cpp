@@ -77,7 +77,10 @@ class Reader : public YamlReader {
 
   void leaf(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
     if (flag.type == FlagType::list && node.IsSequence()) {
-      for (const auto& item : items(node)) scalar(item, flag, path);
+      for (const auto& item : items(node)) {
+        if (flag.name == "history.keep" && item.IsMap()) keep(item, flag, path);
+        else scalar(item, flag, path);
+      }
       return;
     }
     scalar(node, flag, path);
@@ -132,6 +135,22 @@ class Reader : public YamlReader {
         say(item.Mark(), path, "expected source_matchers and target_matchers: which alerts mute which others");
       else file_.inhibit_rules.push_back(std::move(rule));
     }
+  }
+
+  // {match: '...', for: 7d, every: 1m}, which the flag writes in one line.
+  void keep(const YAML::Node& node, const FlagSpec& flag, const std::string& path) {
+    static constexpr std::string_view kKeys[] = {"match", "for", "every"};
+    std::map<std::string, std::string> given;
+    each(node, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
+      if (value.IsScalar()) given[key] = value.Scalar();
+      else say(value.Mark(), at, fmt::format("{} found, expected text", kind_of(value)));
+    });
+    for (const std::string_view key : {"match", "for"})
+      if (!given.contains(std::string(key)))
+        return say(node.Mark(), path, fmt::format("no '{}', expected {{match: '{{...}}', for: 7d, every: 1m}}", key));
+    auto text = fmt::format("{} for {}", given["match"], given["for"]);
+    if (given.contains("every")) text += " every " + given["every"];
+    file_.settings.push_back({&flag, std::move(text)});
   }
 
   void notify(const YAML::Node& node) {

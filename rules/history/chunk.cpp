@@ -6,10 +6,12 @@
 
 namespace vitald::history {
 
-std::shared_ptr<const Chunk> Chunk::seal(const Head& head, std::size_t count, std::shared_ptr<const Ids> ids) {
+std::shared_ptr<const Chunk> Chunk::seal(const Head& head, std::size_t count, std::shared_ptr<const Ids> ids,
+                                         bool thinned) {
   auto out = std::make_shared<Chunk>();
   double column[kBlock];
   out->count_ = count;
+  out->thinned_ = thinned;
   out->first_ms_ = head.rows[0].t_ms;
   out->last_ms_ = head.rows[count - 1].t_ms;
   for (std::size_t r = 0; r < count; ++r) column[r] = static_cast<double>(head.rows[r].t_ms - out->first_ms_);

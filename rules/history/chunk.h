@@ -31,8 +31,9 @@ struct Head {
 
 class Chunk {
  public:
-  // The first `count` rows of `head`, by slots as `ids` names them.
-  static std::shared_ptr<const Chunk> seal(const Head& head, std::size_t count, std::shared_ptr<const Ids> ids);
+  // The first `count` rows of `head`, by slots as `ids` names them. `thinned`: there were other series.
+  static std::shared_ptr<const Chunk> seal(const Head& head, std::size_t count, std::shared_ptr<const Ids> ids,
+                                           bool thinned = false);
   // Those series only that `wanted(id)`: null when there are none, the same object when these are all.
   template <class F>
   static std::shared_ptr<const Chunk> only(const std::shared_ptr<const Chunk>& chunk, F&& wanted) {

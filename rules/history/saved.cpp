@@ -243,6 +243,7 @@ class Reader {
   }
 
   bool ids(Taker& in) {
+    begins_.resize(out_.series.size(), INT64_MAX);
     auto list = std::make_shared<Ids>();
     seen_.assign(out_.series.size(), false);
     while (!in.rest().empty()) {
@@ -262,7 +263,7 @@ class Reader {
     const auto thinned = in.number<std::uint8_t>();
     const auto first_ms = in.number<std::int64_t>(), last_ms = in.number<std::int64_t>();
     if (!in.good() || feed >= out_.feeds.size() || list >= ids_.size() || thinned > 1 || !is_time_ms(first_ms) ||
-        !is_time_ms(last_ms) || last_ms >= newest_[feed])
+        !is_time_ms(last_ms) || last_ms > newest_[feed])
       return false;
     const auto& ids = ids_[list];
     const auto bits = in.bytes((ids->size() + 7) / 8);
@@ -271,11 +272,14 @@ class Reader {
     std::vector<bool> present(ids->size());
     for (std::size_t slot = 0; slot < ids->size(); ++slot) {
       present[slot] = (static_cast<unsigned char>(bits[slot / 8]) >> slot % 8 & 1) != 0;
-      if (present[slot] && ((*ids)[slot] == kNobody || out_.series[(*ids)[slot]].feed != feed)) return false;
+      if (!present[slot]) continue;
+      const auto id = (*ids)[slot];
+      if (id == kNobody || out_.series[id].feed != feed || last_ms >= begins_[id]) return false;
+      begins_[id] = first_ms;
     }
     auto made = Chunk::of(ids, present, in.rest(), count, first_ms + shift_ms_, last_ms + shift_ms_, thinned != 0);
     if (!made) return false;
-    newest_[feed] = first_ms;
+    newest_[feed] = last_ms;
     const auto all = made->samples();
     made = Chunk::until(made, now_.boot_ms);
     out_.in_future += all - (made ? made->samples() : 0);
@@ -302,7 +306,9 @@ class Reader {
   std::int64_t shift_ms_ = 0;
   std::vector<std::shared_ptr<const Ids>> ids_;
   std::vector<bool> seen_;
-  std::vector<std::int64_t> newest_;  // by feed: where the chunk that was read last begins
+  std::vector<std::int64_t> newest_;  // by feed: where the chunk that was read last ends
+  // By series: where the chunk that was read last begins. Those of a feed overlap where some series are kept coarser.
+  std::vector<std::int64_t> begins_;
 };
 
 }  // namespace

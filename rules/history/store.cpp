@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "rules/history/coarse.h"
 
 namespace vitald {
 
@@ -33,6 +34,23 @@ std::size_t bytes_of(const history::Row& row) { return row.count * sizeof(double
 
 History::History(Settings settings) : settings_(std::move(settings)) { add_feed({std::string(kRulesBatch)}); }
 History::~History() = default;
+
+void History::set(Settings settings) {
+  const bool same = settings.keep == settings_.keep;
+  settings_ = std::move(settings);
+  if (same) return;
+  for (std::uint32_t id = 0; id < chosen_.size(); ++id) choose(id);
+}
+
+void History::choose(std::uint32_t id) {
+  chosen_[id] = 0;
+  const auto& s = index_.at(id);
+  if (!s.labels) return;
+  for (std::size_t i = 0; i < settings_.keep.size() && chosen_[id] == 0; ++i)
+    if (std::ranges::all_of(settings_.keep[i].match,
+                            [&](const promql::Matcher& m) { return m.matches(s.labels->get(m.name)); }))
+      chosen_[id] = static_cast<std::uint16_t>(i + 1);
+}
 
 History::Feed& History::add_feed(history::FeedName name) {
   auto& f = *feeds_.emplace_back(std::make_unique<Feed>());
@@ -294,11 +312,13 @@ std::uint32_t History::slot_for(std::uint32_t number, Labels labels) {
     ended_.resize(id + 1);
     keep_.resize(id + 1);
     users_.resize(id + 1);
+    chosen_.resize(id + 1);
   }
   places_[id] = {number, slot};
   ended_[id] = kAlive;
   keep_[id] = 0;
   users_[id] = 0;
+  choose(id);
   changes_.added.push_back(id);
   return slot;
 }
@@ -374,6 +394,8 @@ bool History::restore(history::Saved saved) {
   ended_.assign(count, INT64_MIN);
   keep_.resize(count);
   users_.resize(count);
+  chosen_.resize(count);
+  for (std::uint32_t id = 0; id < count; ++id) choose(id);
   for (std::uint32_t number = 0; number < saved.feeds.size(); ++number) {
     auto& from = saved.feeds[number];
     auto& f = number == kRecorded ? *feeds_[kRecorded] : add_feed({std::move(from.collector), from.ordinal});
@@ -485,7 +507,8 @@ void History::seal(std::uint32_t number) {
   }
 }
 
-// Chunks past their time go; of those that somebody looks back at longer, his series stay.
+// Chunks past their time go; of those that somebody looks back at longer, his series stay, and of chosen ones every so
+// often a sample.
 void History::expire(std::uint32_t number) {
   auto& f = *feeds_[number];
   if (!f.layout && number != kRecorded && f.now.size > 0) seal(number);
@@ -497,7 +520,16 @@ void History::expire(std::uint32_t number) {
       kept.push_back(chunk);
       continue;
     }
-    auto rest = history::Chunk::only(chunk, [&](std::uint32_t id) { return keep_[id] >= age; });
+    std::map<std::int64_t, history::Ids> coarse;  // every -> ids that leave this chunk
+    auto rest = history::Chunk::only(chunk, [&](std::uint32_t id) {
+      if (keep_[id] >= age) return true;
+      const auto* keep = chosen(id);
+      if (!keep || keep->for_ms < age) return false;
+      if (keep->every_ms == 0 || (chunk->thinned() && history::is_coarse(*chunk, keep->every_ms))) return true;
+      coarse[keep->every_ms].push_back(id);
+      return false;
+    });
+    for (const auto& [every_ms, ids] : coarse) move_coarse(kept, *chunk, ids, every_ms, age);
     if (rest == chunk) {
       kept.push_back(chunk);
       continue;
@@ -509,8 +541,40 @@ void History::expire(std::uint32_t number) {
     samples_ += rest->samples();
     kept.push_back(std::move(rest));
   }
+  std::ranges::stable_sort(kept, {}, [](const auto& c) { return c->last_ms(); });
   if (kept != old) f.now.chunks = std::make_shared<const history::Chunks>(std::move(kept));
   forget_dead(f);
+}
+
+void History::move_coarse(history::Chunks& kept, const history::Chunk& from, const history::Ids& ids,
+                          std::int64_t every_ms, std::int64_t age) {
+  // The newest chunk that can take them: of such series only, and over before these samples begin.
+  const auto fits = [&](const auto& c) {
+    if (!c->thinned() || c->last_ms() >= from.first_ms()) return false;
+    for (std::uint32_t slot = 0; slot < c->ids()->size(); ++slot) {
+      if (!c->has(slot)) continue;
+      const auto id = (*c->ids())[slot];
+      const auto* keep = chosen(id);
+      if (!keep || keep->every_ms != every_ms || keep_[id] >= age) return false;
+    }
+    return history::is_coarse(*c, every_ms);
+  };
+  const auto at = std::find_if(kept.rbegin(), kept.rend(), fits);
+  std::shared_ptr<const history::Chunk> before;
+  if (at != kept.rend()) {
+    before = *at;
+    kept.erase(std::next(at).base());
+    bytes_ -= before->bytes();
+    samples_ -= before->samples();
+  }
+  // A chunk goes as a whole: one of all the time would keep it twice as long.
+  std::int64_t most_span_ms = INT64_MAX;
+  for (const auto id : ids) most_span_ms = std::min(most_span_ms, chosen(id)->for_ms / 8);
+  for (auto& chunk : history::coarser(before, from, ids, every_ms, most_span_ms)) {
+    bytes_ += chunk->bytes();
+    samples_ += chunk->samples();
+    kept.push_back(std::move(chunk));
+  }
 }
 
 // An id is free for another series when no chunk and no row knows it.
@@ -522,7 +586,8 @@ void History::forget_dead(Feed& f) {
   };
   const auto any_ms = begin_of(chunks.begin()), whole_ms = begin_of(whole);
   std::erase_if(f.dead, [&](std::uint32_t id) {
-    if (places_[id].slot != kNobody || ended_[id] >= (keep_[id] > 0 ? any_ms : whole_ms)) return false;
+    if (places_[id].slot != kNobody || ended_[id] >= (keep_[id] > 0 || chosen_[id] > 0 ? any_ms : whole_ms))
+      return false;
     forget(id);
     return true;
   });

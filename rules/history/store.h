@@ -27,10 +27,17 @@ class History {
  public:
   static constexpr std::uint32_t kNobody = history::kNobody;
 
+  // Samples of these series are kept for longer; beyond the retention, every so often one of them.
+  struct Keep {
+    std::vector<promql::Matcher> match;
+    std::int64_t for_ms = 0, every_ms = 0;  // every 0: all of them
+    bool operator==(const Keep&) const = default;
+  };
   struct Settings {
     std::map<std::string, std::string> series_labels = {};  // every series carries them, as a server would add them
     std::int64_t retention_ms = 3'600'000;                  // longer for series that keep() was told so of
     std::size_t limit_bytes = std::size_t{16} << 20;        // of all there is; the oldest samples go first
+    std::vector<Keep> keep = {};                            // of those that match, the first
     bool operator==(const Settings&) const = default;
   };
   explicit History(Settings settings);
@@ -41,7 +48,7 @@ class History {
   // ---- the writer
 
   // Other limits from here on. series_labels must stay: the series are called after them.
-  void set(Settings settings) { settings_ = std::move(settings); }
+  void set(Settings settings);
   [[nodiscard]] const Settings& settings() const { return settings_; }
 
   // A round: begin() takes the snapshot in, record() what the rules say of it, end() shows all of it to readers.
@@ -154,6 +161,12 @@ class History {
   void count_samples(Feed& feed, std::size_t n);
   void seal(std::uint32_t number);
   void expire(std::uint32_t number);
+  void choose(std::uint32_t id);
+  [[nodiscard]] const Keep* chosen(std::uint32_t id) const {
+    return chosen_[id] > 0 ? &settings_.keep[chosen_[id] - 1] : nullptr;
+  }
+  void move_coarse(history::Chunks& kept, const history::Chunk& from, const history::Ids& ids, std::int64_t every_ms,
+                   std::int64_t age);
   void forget_dead(Feed& feed);
   void enforce_limit();
   void evict(Feed& feed);
@@ -171,7 +184,8 @@ class History {
   // By id.
   std::vector<Place> places_;
   std::vector<std::int64_t> ended_, keep_;
-  std::vector<std::uint32_t> users_;  // of recorded series
+  std::vector<std::uint32_t> users_;   // of recorded series
+  std::vector<std::uint16_t> chosen_;  // which of settings_.keep, from 1; 0: none
   Changes changes_;
   std::uint64_t looked_up_ = 0;
   bool users_forgotten_ = false;

@@ -32,7 +32,8 @@ constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has 
 
 class Loader : public YamlReader {
  public:
-  Loader(std::string_view yaml, const std::string& file) : YamlReader(file) {
+  Loader(std::string_view yaml, const std::string& file, const promql::Language& language)
+      : YamlReader(file), language_(language) {
     while (!yaml.empty()) lines_.push_back(take_line(yaml));
   }
 
@@ -146,7 +147,7 @@ class Loader : public YamlReader {
 
   promql::ExprPtr expression(const YAML::Node& n, const std::string& value) {
     std::vector<Problem> found;
-    auto e = promql::compile(value, found);
+    auto e = promql::compile(value, found, language_);
     for (const auto& p : found) {
       const auto [line, column] = place(n, p.where.begin);
       say(line, column, fmt::format("expr: {}", p.what));
@@ -305,6 +306,7 @@ class Loader : public YamlReader {
     if (r.expr) group.rules.push_back(std::move(r));
   }
 
+  const promql::Language& language_;
   std::vector<std::string_view> lines_;
   std::vector<std::string> warnings_;
 };
@@ -312,9 +314,9 @@ class Loader : public YamlReader {
 }  // namespace
 
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems,
-                                  std::vector<std::string>* warnings) {
+                                  std::vector<std::string>* warnings, const promql::Language& language) {
   std::vector<RuleGroup> groups;
-  Loader loader(yaml, file);
+  Loader loader(yaml, file, language);
   loader.read(std::string(yaml), problems, [&](const YAML::Node& root) { groups = loader.run(root); });
   if (warnings) warnings->insert(warnings->end(), loader.warnings().begin(), loader.warnings().end());
   return groups;

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "rules/promql/ast.h"
+#include "rules/promql/check.h"
 #include "rules/template.h"
 
 namespace vitald {
@@ -40,7 +40,7 @@ struct RuleGroup {
 // All problems of the file, each "file:line:column: what, expected what"; then the result is of no use. `warnings`:
 // what makes a rule worse and not useless, as a template that cannot be parsed.
 std::vector<RuleGroup> load_rules(std::string_view yaml, const std::string& file, std::vector<std::string>& problems,
-                                  std::vector<std::string>* warnings = nullptr);
+                                  std::vector<std::string>* warnings = nullptr, const promql::Language& language = {});
 
 // Paths and globs -> files, sorted, each once. A path that is not there and a glob that finds nothing in a
 // folder that does not exist are problems.

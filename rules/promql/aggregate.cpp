@@ -32,6 +32,8 @@ void add(Accumulator& g, double v, bool avg) {
 
 const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
   const double parameter = a.parameter && a.op != AggregateOp::count_values ? scalar(*a.parameter, t) : 0;
+  if (a.op == AggregateOp::quantile && !(parameter >= 0 && parameter <= 1))
+    warn(a.parameter->where, fmt::format("quantile value should be between 0 and 1, got {}", number_text(parameter)));
   const auto& in = vector(*a.inner, t);
   auto& n = node(a);
   auto& c = *n.cache;
@@ -41,12 +43,17 @@ const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
     c.in = in.shape;
     c.groups = group(
         in.shape, [&](const Labels& l) { return a.without ? drop_labels(l, a.grouping) : keep_labels(l, a.grouping); });
+    c.groups.names_differ = !a.without && !in.shape->nameless.empty() &&
+                            std::ranges::any_of(a.grouping, [](const std::string& name) { return is_identity(name); });
   }
+  if (c.groups.names_differ) group_names(a, in, n);
   switch (a.op) {
     case AggregateOp::topk:
     case AggregateOp::bottomk: ranked(a, parameter, in, n); break;
+    case AggregateOp::limitk: limited(a, parameter, in, n); break;
+    case AggregateOp::limit_ratio: limited_ratio(a, parameter, in, n); break;
     case AggregateOp::quantile: {
-      split(in, c);
+      split(in, c, &a);
       std::vector<double> values;
       emit_groups(n, [&](std::size_t g) {
         values.clear();
@@ -55,23 +62,83 @@ const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
       });
       break;
     }
-    default: fold(a.op, in, n);
+    default: fold(a, in, n);
   }
   return n.out;
 }
 
-void Evaluator::Impl::split(const Vector& in, Cache& c) {
-  c.lists.resize(c.groups.shape->series.size());
-  for (auto& list : c.lists) list.clear();
-  for (const auto& s : in.samples) c.lists[c.groups.of[s.series]].push_back(s);
+// Groups by what a name says lose it when one of those in it does.
+void Evaluator::Impl::group_names(const Aggregate&, const Vector& in, Node& n) {
+  auto& c = *n.cache;
+  auto shape = std::make_shared<Shape>(*c.groups.shape);
+  shape->nameless.assign(shape->series.size(), false);
+  for (const auto& s : in.samples)
+    if (in.shape->loses_name(s.series)) shape->nameless[c.groups.of[s.series]] = true;
+  c.groups.shape = keep_if_equal(c.groups.shape, std::move(shape));
 }
 
-void Evaluator::Impl::fold(AggregateOp op, const Vector& in, Node& n) {
+// The samples of each group; with `only_floats`, of numbers, and what else there was is told.
+void Evaluator::Impl::split(const Vector& in, Cache& c, const Aggregate* only_floats) {
+  c.lists.resize(c.groups.shape->series.size());
+  for (auto& list : c.lists) list.clear();
+  for (const auto& s : in.samples) {
+    if (s.histogram > 0 && only_floats) [[unlikely]] {
+      info(only_floats->inner->where, fmt::format("ignored histograms in {} aggregation", to_string(only_floats->op)));
+      continue;
+    }
+    c.lists[c.groups.of[s.series]].push_back(s);
+  }
+}
+
+void Evaluator::Impl::fold_histogram(const Aggregate& a, const Sample& s, std::uint32_t group, Node& n) {
+  auto& c = *n.cache;
+  auto& g = c.sums[group];
+  switch (a.op) {
+    case AggregateOp::count:
+    case AggregateOp::group: ++g.count; return;
+    case AggregateOp::sum:
+    case AggregateOp::avg: break;
+    default: info(a.inner->where, fmt::format("ignored histograms in {} aggregation", to_string(a.op))); return;
+  }
+  ++g.histograms;
+  c.histograms.resize(c.sums.size());
+  auto& h = c.histograms[group];
+  const auto* value = histogram(s);
+  spend(value->size());
+  if (a.op == AggregateOp::avg) h.seen.push_back(value);
+  if (!h.sum) h.sum = std::make_unique<HistogramSum>(*value);
+  else if (h.sum->is_custom() != value->is_custom()) h.mixed_buckets = true;
+  else h.sum->add(*value);
+}
+
+// What sum and avg of a group with histograms is, if it is anything.
+void Evaluator::Impl::group_of_histograms(const Aggregate& a, std::uint32_t group, Node& n) {
+  auto& c = *n.cache;
+  const auto& g = c.sums[group];
+  auto& h = c.histograms[group];
+  if (g.count > 0) return warn(a.inner->where, "encountered a mix of histograms and floats for aggregation");
+  if (h.mixed_buckets)
+    return warn(a.inner->where, "vector contains a mix of histograms with exponential and custom buckets schemas");
+  auto reconciled = h.sum->reconciled();
+  auto value = a.op == AggregateOp::avg ? *mean(h.seen, reconciled) : h.sum->value();
+  tell(reconciled, a.inner->where, "aggregation");
+  value.compact();
+  emit(n.out, group, std::move(value));
+}
+
+void Evaluator::Impl::fold(const Aggregate& a, const Vector& in, Node& n) {
+  const auto op = a.op;
   auto& c = *n.cache;
   n.out.shape = c.groups.shape;
   c.sums.assign(c.groups.shape->series.size(), {});
+  c.histograms.clear();
   for (const auto& s : in.samples) {
-    auto& g = c.sums[c.groups.of[s.series]];
+    const auto group = c.groups.of[s.series];
+    if (s.histogram > 0) [[unlikely]] {
+      fold_histogram(a, s, group, n);
+      continue;
+    }
+    auto& g = c.sums[group];
     const double v = s.value;
     ++g.count;
     switch (op) {
@@ -95,6 +162,10 @@ void Evaluator::Impl::fold(AggregateOp op, const Vector& in, Node& n) {
   }
   for (std::uint32_t i = 0; i < c.sums.size(); ++i) {
     const auto& g = c.sums[i];
+    if (g.histograms > 0) [[unlikely]] {
+      group_of_histograms(a, i, n);
+      continue;
+    }
     if (g.count == 0) continue;
     double v = 1;  // group
     switch (op) {
@@ -117,7 +188,7 @@ void Evaluator::Impl::ranked(const Aggregate& a, double k, const Vector& in, Nod
   if (std::isnan(k)) return fail("Parameter value is NaN");
   if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", number_text(k)));
   if (k < 1) return;
-  split(in, c);
+  split(in, c, &a);
   for (auto& list : c.lists) {
     const bool top = a.op == AggregateOp::topk;
     // NaN is the last choice of both; of equals the first ones stay.
@@ -130,15 +201,49 @@ void Evaluator::Impl::ranked(const Aggregate& a, double k, const Vector& in, Nod
   }
 }
 
+// The first k of each group, in the order of their labels.
+void Evaluator::Impl::limited(const Aggregate&, double k, const Vector& in, Node& n) {
+  auto& c = *n.cache;
+  n.out.shape = in.shape;
+  if (std::isnan(k)) return fail("Parameter value is NaN");
+  if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", number_text(k)));
+  if (k < 1) return;
+  split(in, c, nullptr);
+  for (const auto& list : c.lists) {
+    const auto take = std::min(static_cast<std::size_t>(std::min(k, 1e9)), list.size());
+    n.out.samples.insert(n.out.samples.end(), list.begin(), list.begin() + static_cast<std::ptrdiff_t>(take));
+  }
+}
+
+// About this part of the series, by a hash of their labels: the same ones each time, and -(1 - r) has the others.
+void Evaluator::Impl::limited_ratio(const Aggregate& a, double ratio, const Vector& in, Node& n) {
+  n.out.shape = in.shape;
+  if (std::isnan(ratio)) return fail("Ratio value is NaN");
+  const double most = std::clamp(ratio, -1.0, 1.0);
+  if (most != ratio)
+    warn(a.parameter->where, fmt::format("ratio value should be between -1 and 1, got {}, capping to {}",
+                                         number_text(ratio), number_text(most)));
+  for (const auto& s : in.samples) {
+    // FNV alone leaves its high bits alike for labels that are.
+    auto hash = in.labels(s).fingerprint();
+    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdULL;
+    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+    hash ^= hash >> 33;
+    const double at = std::ldexp(static_cast<double>(hash >> 11), -53);  // 0..1, without 1
+    if (most >= 0 ? at < most : at >= 1 + most) n.out.samples.push_back(s);
+  }
+}
+
 void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n) {
   const auto& label = text(*a.parameter);
   n.out.shape = empty_shape();
-  if (!valid_label_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
+  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
   auto shape = std::make_shared<Shape>();
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> at;
   for (const auto& s : in.samples) {
     // The value's label may itself be one of the grouping: it is set before grouping.
-    const auto value = number_text(s.value);
+    const auto* h = histogram(s);
+    const auto value = h ? h->text() : number_text(s.value);
     LabelsBuilder b(in.labels(s));
     b.set(label, value);
     auto grouping = a.grouping;

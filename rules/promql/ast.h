@@ -42,6 +42,8 @@ enum class BinaryOp : std::uint8_t {
   mod,
   pow,
   atan2,
+  trim_upper,  // </ of a histogram: without what lies above
+  trim_lower,  // >/
   eql,
   neq,
   lte,
@@ -54,6 +56,7 @@ enum class BinaryOp : std::uint8_t {
 };
 std::string_view to_string(BinaryOp op);
 constexpr bool is_comparison(BinaryOp op) { return op >= BinaryOp::eql && op <= BinaryOp::gtr; }
+constexpr bool is_trim(BinaryOp op) { return op == BinaryOp::trim_upper || op == BinaryOp::trim_lower; }
 constexpr bool is_set(BinaryOp op) { return op >= BinaryOp::land; }
 
 enum class AggregateOp : std::uint8_t {
@@ -67,6 +70,8 @@ enum class AggregateOp : std::uint8_t {
   stdvar,
   topk,
   bottomk,
+  limitk,
+  limit_ratio,
   quantile,
   count_values
 };
@@ -96,13 +101,30 @@ struct Expr {
 };
 using ExprPtr = std::unique_ptr<Expr>;
 
+// A length of time that only the query knows, as in [step() * 2]; those that do not depend on it are numbers at once.
+struct DurationExpr {
+  enum class Op : std::uint8_t { number, step, range, negative, add, sub, mul, div, mod, pow, min_of, max_of };
+  Op op = Op::number;
+  double seconds = 0;  // of a number
+  std::unique_ptr<DurationExpr> a, b;
+
+  // Of a query with this step and from its start to its end.
+  [[nodiscard]] double value(double step_s, double range_s) const;
+  [[nodiscard]] bool is_constant() const;
+};
+using DurationExprPtr = std::unique_ptr<DurationExpr>;
+
 // `offset` and `@` on a selector or a subquery.
 struct TimeShift {
   enum class At : std::uint8_t { none, time, start, end };
   std::int64_t offset_ms = 0;
+  DurationExprPtr offset_expr;  // in place of offset_ms
   At at = At::none;
   std::int64_t at_ms = 0;
 };
+
+// What a value at the ends of a range is when no sample lies there: extrapolated, the last one before, between the two.
+enum class Ends : std::uint8_t { plain, anchored, smoothed };
 
 struct NumberLiteral : Expr {
   NumberLiteral() : Expr(Kind::number) {}
@@ -117,16 +139,20 @@ struct Selector : Expr {
   std::string name;               // as written before the braces; also among the matchers
   std::vector<Matcher> matchers;  // with the one for __name__
   TimeShift shift;
+  Ends ends = Ends::plain;
+  bool only_totals = false;  // set by the checker: of histograms only count and sum are asked for
 };
 struct MatrixSelector : Expr {
   MatrixSelector() : Expr(Kind::matrix) {}
   std::unique_ptr<Selector> selector;
   std::int64_t range_ms = 0;
+  DurationExprPtr range_expr;  // in place of range_ms
 };
 struct Subquery : Expr {
   Subquery() : Expr(Kind::subquery) {}
   ExprPtr inner;
   std::int64_t range_ms = 0, step_ms = 0;  // step 0: the default of the evaluator
+  DurationExprPtr range_expr, step_expr;   // in place of them
   TimeShift shift;
 };
 struct Call : Expr {
@@ -148,6 +174,7 @@ struct Matching {
   bool on = false;       // else ignoring
   bool written = false;  // on or ignoring stands in the text
   std::vector<std::string> labels, include;
+  std::optional<double> fill_left, fill_right;  // for what has no match
   Span where;
 };
 struct Binary : Expr {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/promql/check.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/text/suggest.h"
 #include "rules/promql/functions.h"
@@ -15,7 +16,7 @@ namespace {
 
 class Checker {
  public:
-  explicit Checker(std::vector<Problem>& problems) : problems_(problems) {}
+  Checker(std::vector<Problem>& problems, const Language& language) : problems_(problems), language_(language) {}
 
   ValueType visit(Expr& e) {
     e.id = next_id_++;
@@ -39,10 +40,17 @@ class Checker {
       case Kind::matrix: {
         auto& m = static_cast<MatrixSelector&>(e);
         visit(*m.selector);
+        if (m.selector->ends != Ends::plain && !range_call_)
+          say(e.where, "anchored and smoothed ranges need a function around them, e.g. increase(x[5m] anchored)");
         return ValueType::matrix;
       }
-      case Kind::subquery:
-        return want(*static_cast<Subquery&>(e).inner, ValueType::vector, "subquery"), ValueType::matrix;
+      case Kind::subquery: {
+        const bool totals = std::exchange(totals_, false), range_call = std::exchange(range_call_, false);
+        want(*static_cast<Subquery&>(e).inner, ValueType::vector, "subquery");
+        totals_ = totals;
+        range_call_ = range_call;
+        return ValueType::matrix;
+      }
       case Kind::paren: return visit(*static_cast<Paren&>(e).inner);
       case Kind::unary: return unary(static_cast<Unary&>(e));
       case Kind::aggregate: return aggregate(static_cast<Aggregate&>(e)), ValueType::vector;
@@ -52,7 +60,15 @@ class Checker {
     return ValueType::none;
   }
 
-  void selector(const Selector& s) {
+  void experimental(Span where, std::string_view what) {
+    if (!language_.experimental)
+      say(where, fmt::format("{} is experimental; expected --rules.promql.experimental to use it", what));
+  }
+
+  void selector(Selector& s) {
+    s.only_totals = totals_;
+    if (s.ends != Ends::plain) experimental(s.where, s.ends == Ends::anchored ? "'anchored'" : "'smoothed'");
+    if (info_) return;
     const auto selective = [](const Matcher& m) { return !m.matches(""); };
     if (std::ranges::none_of(s.matchers, selective))
       say(s.where, "this selects everything; expected at least one matcher that does not match the empty string");
@@ -92,6 +108,11 @@ class Checker {
       say(b.op_where, fmt::format("'{}' needs an instant vector on both sides", op));
     if (b.matching.written && (l != ValueType::vector || r != ValueType::vector))
       say(b.matching.where, "'on' and 'ignoring' need an instant vector on both sides");
+    if (b.matching.fill_left || b.matching.fill_right) {
+      experimental(b.matching.where, "fill()");
+      if (l != ValueType::vector || r != ValueType::vector)
+        say(b.matching.where, "fill() needs an instant vector on both sides");
+    }
     if (b.matching.on)
       for (const auto& name : b.matching.include)
         if (std::ranges::find(b.matching.labels, name) != b.matching.labels.end())
@@ -118,22 +139,52 @@ class Checker {
                       f.optional_args < 0 ? fmt::format("at least {}", least)
                       : least == most     ? fmt::format("{}", most)
                                           : fmt::format("{} to {}", least, most)));
+    if (f.experimental) experimental(c.name_where, fmt::format("{}()", c.name));
+    if (c.name == "histogram_quantiles" && c.args.size() > 12)
+      say(c.where, fmt::format("{} quantiles; expected 1 to 10", c.args.size() - 2));
+    // Where the counts and the sum of a histogram are all that is asked for.
+    const bool totals = totals_;
+    if (c.name == "histogram_count" || c.name == "histogram_sum" || c.name == "histogram_avg") totals_ = true;
+    else if (c.name.starts_with("histogram_")) totals_ = false;
     for (std::size_t i = 0; i < c.args.size(); ++i) {
+      info_ = c.name == "info" && i == 1;
+      range_call_ = f.args.size() > std::min(i, most - 1) && f.args[std::min(i, most - 1)] == ValueType::matrix;
       if (most == 0 || (f.optional_args >= 0 && i >= most)) visit(*c.args[i]);
       else want(*c.args[i], f.args[std::min(i, most - 1)], fmt::format("argument {} of {}", i + 1, c.name));
+      if (info_ && c.args[i]->kind != Kind::selector)
+        say(c.args[i]->where, "argument 2 of info: expected labels in braces, e.g. {data=~\".+\"}");
+      if (range_call_) ends_of(c, *c.args[i]);
+      info_ = range_call_ = false;
     }
+    totals_ = totals;
     return f.result;
   }
 
+  // Which functions know what to do with other ends of a range.
+  void ends_of(const Call& c, const Expr& arg) {
+    if (arg.kind != Kind::matrix) return;
+    static constexpr std::string_view kAnchored[] = {"changes", "delta", "increase", "rate", "resets"};
+    static constexpr std::string_view kSmoothed[] = {"delta", "increase", "rate"};
+    const auto ends = static_cast<const MatrixSelector&>(arg).selector->ends;
+    if (ends == Ends::anchored && std::ranges::find(kAnchored, c.name) == std::end(kAnchored))
+      say(c.where,
+          fmt::format("anchored modifier can only be used with: {} - not with {}", fmt::join(kAnchored, ", "), c.name));
+    if (ends == Ends::smoothed && std::ranges::find(kSmoothed, c.name) == std::end(kSmoothed))
+      say(c.where,
+          fmt::format("smoothed modifier can only be used with: {} - not with {}", fmt::join(kSmoothed, ", "), c.name));
+  }
+
   std::vector<Problem>& problems_;
+  const Language& language_;
   std::uint32_t next_id_ = 0;
+  bool totals_ = false, info_ = false, range_call_ = false;
 };
 
 }  // namespace
 
-bool check(Expr& root, std::vector<Problem>& problems) {
+bool check(Expr& root, std::vector<Problem>& problems, const Language& language) {
   const auto before = problems.size();
-  Checker(problems).visit(root);
+  Checker(problems, language).visit(root);
   return problems.size() == before;
 }
 

@@ -19,14 +19,28 @@ struct EvalOptions {
   std::int64_t lookback_ms = 300'000;      // how old the newest sample of a series may be
   std::int64_t subquery_step_ms = 60'000;  // of subqueries without one
   std::int64_t past_ms = 0;                // it will be evaluated this far behind the newest samples
+  std::int64_t step_ms = 0, range_ms = 0;  // of the query, for step() and range(); 0: it is evaluated at one time
   Dialect dialect = Dialect::v3;
   // An evaluation that takes more ends in an error: one unit is about a sample read, 10 to 20 ns.
   std::int64_t max_work = 50'000'000;
 };
 
 struct Sample {
-  std::uint32_t series = 0;  // index into the shape
+  Sample() = default;
+  Sample(std::uint32_t s, double v, std::uint32_t h = 0) : series(s), histogram(h), value(v) {}
+  std::uint32_t series = 0;     // index into the shape
+  std::uint32_t histogram = 0;  // 0: it is a number; else Value::histogram() has it
   double value = 0;
+};
+
+// What a query found odd, and went on.
+struct Annotation {
+  bool warning = false;  // else it is only information
+  Span where;
+  std::string what;
+  bool operator==(const Annotation&) const = default;
+  // "PromQL warning: ... (1:6)", with the place in `query`, as Prometheus' API writes it.
+  [[nodiscard]] std::string text(std::string_view query) const;
 };
 struct Vector {
   ShapePtr shape;
@@ -40,6 +54,12 @@ struct Value {
   std::string text;
   const Vector* vector = nullptr;  // the evaluator's own, valid until its next evaluation
   std::vector<std::pair<Labels, std::vector<Point>>> matrix;
+  const std::vector<const Histogram*>* histograms = nullptr;
+  const std::vector<Annotation>* annotations = nullptr;
+  // Null when the sample is a number. As long as `vector`.
+  [[nodiscard]] const Histogram* histogram(const Sample& s) const {
+    return s.histogram > 0 ? (*histograms)[s.histogram] : nullptr;
+  }
 };
 
 class Evaluator {

@@ -30,36 +30,19 @@ double round_to(double v, Args a) {
 
 // rate, increase, delta: the difference of the first and the last sample, stretched to the ends of the range.
 Maybe extrapolated(const Points& p, const RangeContext& c, bool counter, bool per_second) {
-  if (p.count < 2) return {};
+  const bool from_start = counter && starts_inside(p, c);
+  if (p.count < (from_start ? 1 : 2)) return {};
   const double first = p.values[0];
-  double result = p.values[p.count - 1] - first;
+  double result = p.values[p.count - 1] - (from_start ? 0 : first);
   if (counter) {
     double previous = first;
     for (std::size_t i = 1; i < p.count; ++i) {
-      if (p.values[i] < previous) result += previous;  // a reset: what was counted before it stays counted
+      // A reset: what was counted before it stays counted.
+      if (p.values[i] < previous || (p.starts && starts_anew(p, i))) result += previous;
       previous = p.values[i];
     }
   }
-  const auto first_t = p.time(0), last_t = p.time(p.count - 1);
-  double to_start = static_cast<double>(first_t - c.start_ms) / 1000;
-  double to_end = static_cast<double>(c.end_ms - last_t) / 1000;
-  const double sampled = static_cast<double>(last_t - first_t) / 1000;
-  const double average = sampled / static_cast<double>(p.count - 1);
-  // A sample more than this away from the end means that the series began or ended inside the range.
-  const double threshold = average * 1.1;
-  // A counter was 0 at the earliest then: extrapolating farther back would make it negative.
-  const double to_zero = counter && result > 0 && first >= 0 ? sampled * (first / result) : kInf;
-  if (c.dialect == Dialect::v2) {
-    to_start = std::min(to_start, to_zero);
-    if (to_start >= threshold) to_start = average / 2;
-  } else {
-    if (to_start >= threshold) to_start = average / 2;
-    to_start = std::min(to_start, to_zero);
-  }
-  if (to_end >= threshold) to_end = average / 2;
-  double factor = (sampled + to_start + to_end) / sampled;
-  if (per_second) factor /= static_cast<double>(c.end_ms - c.start_ms) / 1000;
-  return result * factor;
+  return result * extrapolation(p, c, per_second, counter ? first : -1, result);
 }
 
 Maybe rate(const Points& p, Args, const RangeContext& c) { return extrapolated(p, c, true, true); }
@@ -73,7 +56,8 @@ Maybe instant_change(const Points& p, bool is_rate) {
   const auto ms = p.time(n - 1) - p.time(n - 2);
   if (ms == 0) return {};
   if (!is_rate) return last - previous;
-  return (last < previous ? last : last - previous) / (static_cast<double>(ms) / 1000);
+  const bool anew = last < previous || (p.starts && starts_anew(p, n - 1));
+  return (anew ? last : last - previous) / (static_cast<double>(ms) / 1000);
 }
 Maybe irate(const Points& p, Args, const RangeContext&) { return instant_change(p, true); }
 Maybe idelta(const Points& p, Args, const RangeContext&) { return instant_change(p, false); }
@@ -147,7 +131,7 @@ Maybe resets(const Points& p, Args, const RangeContext&) {
   if (p.count == 0) return {};
   double n = 0;
   for (std::size_t i = 1; i < p.count; ++i)
-    if (p.values[i] < p.values[i - 1]) ++n;
+    if (p.values[i] < p.values[i - 1] || (p.starts && starts_anew(p, i))) ++n;
   return n;
 }
 
@@ -187,6 +171,23 @@ Maybe extreme(const Points& p, Args, const RangeContext&) {
   }
   return best;
 }
+// When the first, last, lowest or highest sample was; of equals the last one.
+Maybe ts_of_first(const Points& p, Args, const RangeContext&) {
+  return p.count == 0 ? Maybe{} : static_cast<double>(p.time(0)) / 1000;
+}
+Maybe ts_of_last(const Points& p, Args, const RangeContext&) {
+  return p.count == 0 ? Maybe{} : static_cast<double>(p.time(p.count - 1)) / 1000;
+}
+template <bool kMax>
+Maybe ts_of_extreme(const Points& p, Args, const RangeContext&) {
+  if (p.count == 0) return {};
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < p.count; ++i) {
+    const double v = p.values[i], than = p.values[best];
+    if (std::isnan(than) || (kMax ? v >= than : v <= than)) best = i;
+  }
+  return static_cast<double>(p.time(best)) / 1000;
+}
 Maybe quantile_over_time(const Points& p, Args a, const RangeContext&) {
   if (p.count == 0) return {};
   std::vector<double> values(p.values, p.values + p.count);
@@ -211,6 +212,7 @@ Maybe stddev_over_time(const Points& p, Args a, const RangeContext& c) {
 Maybe mad_over_time(const Points& p, Args, const RangeContext&) {
   if (p.count == 0) return {};
   std::vector<double> values(p.values, p.values + p.count);
+  if (std::ranges::any_of(values, [](double v) { return std::isnan(v); })) return kNaN;
   const double median = quantile(0.5, values);
   for (auto& v : values) v = std::abs(v - median);
   return quantile(0.5, values);
@@ -317,6 +319,10 @@ std::vector<Function> make_table() {
   range("count_over_time", count_over_time);
   range("first_over_time", first_over_time, {V::matrix}, true);
   range("last_over_time", last_over_time, {V::matrix}, true);
+  range("ts_of_first_over_time", ts_of_first);
+  range("ts_of_last_over_time", ts_of_last);
+  range("ts_of_min_over_time", ts_of_extreme<false>);
+  range("ts_of_max_over_time", ts_of_extreme<true>);
   range("present_over_time", present_over_time);
   range("stddev_over_time", stddev_over_time);
   range("stdvar_over_time", stdvar_over_time);
@@ -343,6 +349,8 @@ std::vector<Function> make_table() {
   special("time", V::scalar, {}, 0, Form::scalar);
   special("pi", V::scalar, {}, 0, Form::scalar);
   special("scalar", V::scalar, {V::vector}, 0, Form::scalar);
+  for (const char* name : {"step", "range", "start", "end"}) special(name, V::scalar, {}, 0, Form::scalar);
+  for (const char* name : {"min_of", "max_of"}) special(name, V::scalar, {V::scalar, V::scalar}, 0, Form::scalar);
   special("vector", V::vector, {V::scalar});
   special("timestamp", V::vector, {V::vector});
   special("absent", V::vector, {V::vector});
@@ -354,6 +362,14 @@ std::vector<Function> make_table() {
   special("label_replace", V::vector, {V::vector, V::string, V::string, V::string, V::string});
   special("label_join", V::vector, {V::vector, V::string, V::string, V::string}, -1);
   special("histogram_quantile", V::vector, {V::scalar, V::vector});
+  special("histogram_quantiles", V::vector, {V::vector, V::string, V::scalar, V::scalar}, -1);
+  special("histogram_fraction", V::vector, {V::scalar, V::scalar, V::vector});
+  for (const char* name : {"histogram_count", "histogram_sum", "histogram_avg", "histogram_stddev", "histogram_stdvar"})
+    special(name, V::vector, {V::vector});
+  special("info", V::vector, {V::vector, V::vector}, 1);
+  t.back().experimental = true;
+  special("start_timestamp", V::vector, {V::vector});
+  t.back().experimental = true;
   return t;
 }
 
@@ -363,6 +379,42 @@ const std::vector<Function>& table() {
 }
 
 }  // namespace
+
+bool starts_anew(const Points& p, std::size_t i) {
+  const auto start = p.start(i), before = p.time(i - 1), last_start = p.start(i - 1);
+  if (start == 0 || start >= p.time(i)) return false;
+  return start > before || (start == before && last_start != 0 && last_start < before);
+}
+
+bool starts_inside(const Points& p, const RangeContext& c) {
+  return p.count > 0 && p.start(0) != 0 && p.start(0) > c.start_ms && p.start(0) < p.time(0);
+}
+
+double extrapolation(const Points& p, const RangeContext& c, bool per_second, double first, double result) {
+  const auto first_t = p.time(0), last_t = p.time(p.count - 1);
+  double to_start = static_cast<double>(first_t - c.start_ms) / 1000;
+  double to_end = static_cast<double>(c.end_ms - last_t) / 1000;
+  double sampled = static_cast<double>(last_t - first_t) / 1000;
+  const double average = p.count > 1 ? sampled / static_cast<double>(p.count - 1) : 0;
+  // A sample more than this away from the end means that the series began or ended inside the range.
+  const double threshold = average * 1.1;
+  // A counter was 0 at the earliest then: extrapolating farther back would make it negative.
+  const double to_zero = result > 0 && first >= 0 ? sampled * (first / result) : kInf;
+  if (first >= 0 && starts_inside(p, c)) {  // it is known when it was 0
+    sampled = static_cast<double>(last_t - p.start(0)) / 1000;
+    to_start = 0;
+  } else if (c.dialect == Dialect::v2) {
+    to_start = std::min(to_start, to_zero);
+    if (to_start >= threshold) to_start = average / 2;
+  } else {
+    if (to_start >= threshold) to_start = average / 2;
+    to_start = std::min(to_start, to_zero);
+  }
+  if (to_end >= threshold) to_end = average / 2;
+  double factor = (sampled + to_start + to_end) / sampled;
+  if (per_second) factor /= static_cast<double>(c.end_ms - c.start_ms) / 1000;
+  return factor;
+}
 
 const Function* find_function(std::string_view name) {
   const auto at = std::ranges::find(table(), name, &Function::name);

@@ -24,6 +24,7 @@ struct RangeContext {
   std::int64_t start_ms = 0, end_ms = 0;  // of the range, offset included
   std::int64_t eval_ms = 0;
   Dialect dialect = Dialect::v3;
+  Ends ends = Ends::plain;
 };
 
 using VectorFunction = double (*)(double v, std::span<const double> args);
@@ -52,7 +53,16 @@ struct Function {
   DateFunction on_date = nullptr;
   bool keeps_name = false;
   std::uint8_t range_arg = 0;  // which argument is the range
+  bool experimental = false;   // may change or go: needs the switch
 };
+
+// By what the difference between the ends is multiplied so that it is that of the whole range. `first`: of a counter,
+// which was not below 0 before it; below 0: it is none.
+double extrapolation(const Points& p, const RangeContext& c, bool per_second, double first, double result);
+// Did a counter begin anew between sample i - 1 and i, by its start time?
+bool starts_anew(const Points& p, std::size_t i);
+// Did it begin inside the range, before its first sample there?
+bool starts_inside(const Points& p, const RangeContext& c);
 
 // Null when there is none.
 const Function* find_function(std::string_view name);
@@ -64,7 +74,16 @@ double quantile(double q, std::vector<double>& values);
 struct HistogramBucket {
   double upper = 0, count = 0;  // cumulative
 };
-// From classic buckets, which it sorts, merges and makes monotonic.
-double histogram_quantile(double q, std::vector<HistogramBucket>& buckets);
+// What had to be done to classic buckets whose counts fall: where, how much at most. Differences that are rounding
+// are mended and not told.
+struct Mended {
+  double lowest = 0, highest = 0, most = 0;
+  bool any = false;
+};
+// Sorts, merges and makes monotonic. False when they are no histogram: no +Inf bucket, or nothing beside it.
+bool make_histogram(std::vector<HistogramBucket>& buckets, Mended& mended);
+// Of classic buckets that make_histogram() made.
+double histogram_quantile(double q, const std::vector<HistogramBucket>& buckets);
+double histogram_fraction(double lower, double upper, const std::vector<HistogramBucket>& buckets);
 
 }  // namespace vitald::promql

@@ -80,14 +80,15 @@ void Evaluator::Impl::label_replace(const Call& call, std::int64_t t, Node& n) {
   options.set_dot_nl(true);
   const RE2 re(text(*call.args[4]), options);
   if (!re.ok()) return fail(fmt::format("invalid regular expression in label_replace(): {}", text(*call.args[4])));
-  if (!valid_label_name(dst)) return fail(fmt::format("invalid destination label name in label_replace(): {}", dst));
-  const auto& r = relabel(c, in.shape, [&](const Labels& l) {
+  const bool valid = late_names() ? valid_quoted_name(dst) : valid_label_name(dst);
+  if (!valid) return fail(fmt::format("invalid destination label name in label_replace(): {}", dst));
+  const auto& r = relabel_named(c, in.shape, dst, [&](const Labels& l) {
     const auto value = l.get(src);
     std::vector<re2::StringPiece> groups(static_cast<std::size_t>(re.NumberOfCapturingGroups()) + 1);
     if (!re.Match({value.data(), value.size()}, 0, value.size(), RE2::ANCHOR_BOTH, groups.data(),
                   static_cast<int>(groups.size())))
-      return l;
-    return with_label(l, dst, expand(replacement, re, groups));
+      return std::pair{l, false};
+    return std::pair{with_label(l, dst, expand(replacement, re, groups)), true};
   });
   finish(n, r);
 }
@@ -96,17 +97,18 @@ void Evaluator::Impl::label_join(const Call& call, std::int64_t t, Node& n) {
   const auto& in = vector(*call.args[0], t);
   const auto &dst = text(*call.args[1]), &separator = text(*call.args[2]);
   n.out.samples = in.samples;
-  if (!valid_label_name(dst)) return fail(fmt::format("invalid destination label name in label_join(): {}", dst));
+  const auto valid = late_names() ? valid_quoted_name : valid_label_name;
+  if (!valid(dst)) return fail(fmt::format("invalid destination label name in label_join(): {}", dst));
   for (std::size_t i = 3; i < call.args.size(); ++i)
-    if (!valid_label_name(text(*call.args[i])))
+    if (!valid(text(*call.args[i])))
       return fail(fmt::format("invalid source label name in label_join(): {}", text(*call.args[i])));
-  const auto& r = relabel(*n.cache, in.shape, [&](const Labels& l) {
+  const auto& r = relabel_named(*n.cache, in.shape, dst, [&](const Labels& l) {
     std::string joined;
     for (std::size_t i = 3; i < call.args.size() && joined.size() <= kMaxLabelBytes; ++i) {
       if (i > 3) joined += separator;
       joined += l.get(text(*call.args[i]));
     }
-    return with_label(l, dst, joined);
+    return std::pair{with_label(l, dst, joined), true};
   });
   finish(n, r);
 }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/text/utf8.h"
+
 namespace vitald::promql {
 
 Labels::Labels(std::vector<std::pair<std::string, std::string>> pairs) {
@@ -31,13 +33,18 @@ std::string_view Labels::get(std::string_view name) const {
 }
 
 std::string Labels::text() const {
-  std::string out(name());
+  const bool plain = name().empty() || valid_metric_name(name());
+  std::string out(plain ? name() : "");
   char separator = '{';
+  if (!plain) {
+    out = '{' + quoted(name());
+    separator = ',';
+  }
   for (const Label l : *this) {
     if (l.name == kMetricName) continue;
     if (separator == ',') out += ", ";
     else out += separator;
-    out += l.name;
+    out += name_text(l.name);
     out += '=';
     out += quoted(l.value);
     separator = ',';
@@ -72,6 +79,13 @@ std::uint64_t Labels::fingerprint() const {
 }
 
 Labels Labels::without_name() const { return drop_labels(*this, {}); }
+
+Labels Labels::without_identity() const {
+  LabelsBuilder b;
+  for (const Label x : *this)
+    if (!is_identity(x.name)) b.set(x.name, x.value);
+  return b.labels();
+}
 
 void LabelsBuilder::set(std::string_view name, std::string_view value) {
   if (value.empty()) return del(name);
@@ -113,13 +127,34 @@ Labels drop_labels(const Labels& l, const std::vector<std::string>& names) {
 }
 
 std::string quoted(std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  const bool valid = is_valid_utf8(text);
   std::string out = "\"";
-  for (const char c : text) {
+  const auto byte = [&](char c) {
+    const auto b = static_cast<unsigned char>(c);
+    out += "\\x";
+    out += kHex[b >> 4];
+    out += kHex[b & 15];
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
     if (c == '"' || c == '\\') out += '\\', out += c;
     else if (c == '\n') out += "\\n";
     else if (c == '\t') out += "\\t";
     else if (c == '\r') out += "\\r";
-    else out += c;
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) byte(c);
+    else if (valid || static_cast<unsigned char>(c) < 0x80) out += c;
+    else {
+      // A character where there is one, else the byte.
+      std::size_t size = 2;
+      while (size <= 4 && i + size <= text.size() && !is_valid_utf8(text.substr(i, size))) ++size;
+      if (size > 4 || i + size > text.size()) {
+        byte(c);
+      } else {
+        out += text.substr(i, size);
+        i += size - 1;
+      }
+    }
   }
   return out + '"';
 }
@@ -138,5 +173,11 @@ bool valid_metric_name(std::string_view name) {
   if (name.empty() || digit(name[0])) return false;
   return std::ranges::all_of(name, [](char c) { return letter(c) || digit(c) || c == ':'; });
 }
+
+bool valid_quoted_name(std::string_view name) { return !name.empty() && is_valid_utf8(name); }
+
+std::string name_text(std::string_view name) { return valid_label_name(name) ? std::string(name) : quoted(name); }
+
+bool is_identity(std::string_view name) { return name == kMetricName || name == "__type__" || name == "__unit__"; }
 
 }  // namespace vitald::promql

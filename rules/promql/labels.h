@@ -69,6 +69,8 @@ class Labels {
   };
 
   [[nodiscard]] Labels without_name() const;
+  // Without the labels that say what it is (is_identity()).
+  [[nodiscard]] Labels without_identity() const;
 
  private:
   friend class LabelsBuilder;
@@ -97,10 +99,18 @@ class LabelsBuilder {
 Labels keep_labels(const Labels& l, const std::vector<std::string>& names);
 Labels drop_labels(const Labels& l, const std::vector<std::string>& names);
 
-// A label value or a pattern as PromQL writes it: in double quotes, escaped as Go does.
+// A label value or a pattern as PromQL writes it: in double quotes, escaped as Go does;
+// bytes that are no character as \xc5.
 std::string quoted(std::string_view text);
 
+// What a name always could be, and can stand without quotes.
 bool valid_label_name(std::string_view name);
 bool valid_metric_name(std::string_view name);
+// What it can be in quotes: any text that is UTF-8.
+bool valid_quoted_name(std::string_view name);
+// A label name as an expression has it: in quotes where it needs them.
+std::string name_text(std::string_view name);
+// Labels that say what a series is, and go where its name goes: __name__, __type__, __unit__.
+bool is_identity(std::string_view name);
 
 }  // namespace vitald::promql

@@ -98,8 +98,8 @@ class Lexer {
         if (peek(1) == '=') return two(Tok::neq);
         if (peek(1) == '~') return two(Tok::neq_regex);
         return bad("'!' alone; expected != or !~", 1);
-      case '<': return peek(1) == '=' ? two(Tok::lte) : one(Tok::lss);
-      case '>': return peek(1) == '=' ? two(Tok::gte) : one(Tok::gtr);
+      case '<': return peek(1) == '=' ? two(Tok::lte) : peek(1) == '/' ? two(Tok::trim_upper) : one(Tok::lss);
+      case '>': return peek(1) == '=' ? two(Tok::gte) : peek(1) == '/' ? two(Tok::trim_lower) : one(Tok::gtr);
       case '"':
       case '\'':
       case '`': return string(c);
@@ -328,6 +328,8 @@ std::string_view describe(Tok tok) {
     case Tok::lss: return "'<'";
     case Tok::gte: return "'>='";
     case Tok::gtr: return "'>'";
+    case Tok::trim_upper: return "'</'";
+    case Tok::trim_lower: return "'>/'";
     case Tok::eql_regex: return "'=~'";
     case Tok::neq_regex: return "'!~'";
   }

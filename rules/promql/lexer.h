@@ -37,6 +37,8 @@ enum class Tok : std::uint8_t {
   lss,
   gte,
   gtr,
+  trim_upper,  // </
+  trim_lower,  // >/
   eql_regex,
   neq_regex,
 };

@@ -2,6 +2,7 @@
 #include "rules/promql/matching.h"
 
 #include <cctype>
+#include <functional>
 
 #include "rules/promql/eval.h"
 
@@ -29,7 +30,14 @@ bool has_duplicate(const Relabelled& r, const std::vector<Sample>& samples, std:
   return std::ranges::any_of(samples, [&](const Sample& s) { return seen[r.group_of[s.series]]++ > 0; });
 }
 
-Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool drop_name) {
+ShapePtr marked_nameless(const ShapePtr& shape) {
+  if (!shape->nameless.empty() && std::ranges::all_of(shape->nameless, std::identity{})) return shape;
+  auto out = std::make_shared<Shape>(*shape);
+  out->nameless.assign(out->series.size(), true);
+  return out;
+}
+
+Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool drop_name, bool late) {
   using Card = Matching::Card;
   const auto& how = b.matching;
   Matched m;
@@ -48,6 +56,10 @@ Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool
   if (b.op == BinaryOp::lor) {
     auto both = std::make_shared<Shape>(*left);
     both->series.insert(both->series.end(), right->series.begin(), right->series.end());
+    if (!left->nameless.empty() || !right->nameless.empty()) {
+      both->nameless.resize(left->series.size());
+      for (std::size_t i = 0; i < right->series.size(); ++i) both->nameless.push_back(right->loses_name(i));
+    }
     m.shape = std::move(both);
     return m;
   }
@@ -56,18 +68,19 @@ Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool
     return m;
   }
   const auto& base = how.card == Card::one_to_many ? right : left;
+  const bool drop_now = drop_name && !late;
   const auto result = relabel(base, [&](const Labels& l) {
     if (how.card == Card::one_to_one && how.on) {
-      if (drop_name) return keep_labels(l.without_name(), how.labels);
+      if (drop_now) return keep_labels(l.without_name(), how.labels);
       return keep_labels(l, how.labels);
     }
     LabelsBuilder builder(l);
-    if (drop_name) builder.del(kMetricName);
+    if (drop_now) builder.del(kMetricName);
     if (how.card == Card::one_to_one)
       for (const auto& name : how.labels) builder.del(name);
     return builder.labels();
   });
-  m.shape = result.shape;
+  m.shape = drop_name && late ? marked_nameless(result.shape) : result.shape;
   m.collides = result.collides;
   m.result_group = result.group_of;
   return m;

@@ -34,6 +34,7 @@ Relabelled relabel(const ShapePtr& in, F&& f) {
   auto out = std::make_shared<Shape>();
   out->series.reserve(in->series.size());
   for (const auto& l : in->series) out->series.push_back(f(l));
+  out->nameless = in->nameless;
   if (out->series == in->series) return index(in);
   return index(out);
 }
@@ -43,6 +44,7 @@ bool has_duplicate(const Relabelled& r, const std::vector<Sample>& samples, std:
 struct Groups {
   ShapePtr shape;  // the groups' labels
   std::vector<std::uint32_t> of;
+  bool names_differ = false;  // some series lose their names in the end, others do not
 };
 template <class F>
 Groups group(const ShapePtr& in, F&& key) {
@@ -67,7 +69,10 @@ struct Matched {
   bool collides = false;
   std::vector<std::uint32_t> result_group;
 };
-Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool drop_name);
+// `late`: names that go are only marked.
+Matched match(const Binary& b, const ShapePtr& left, const ShapePtr& right, bool drop_name, bool late);
+// The same series with all names marked to go.
+ShapePtr marked_nameless(const ShapePtr& shape);
 
 bool natural_less(std::string_view a, std::string_view b);
 

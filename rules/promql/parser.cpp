@@ -26,10 +26,20 @@ struct OpRow {
   int precedence;  // or < and, unless < comparison < + - < * / % atan2 < unary < ^
 };
 constexpr OpRow kOps[] = {
-    {Tok::eqlc, BinaryOp::eql, 3}, {Tok::neq, BinaryOp::neq, 3}, {Tok::lte, BinaryOp::lte, 3},
-    {Tok::lss, BinaryOp::lss, 3},  {Tok::gte, BinaryOp::gte, 3}, {Tok::gtr, BinaryOp::gtr, 3},
-    {Tok::add, BinaryOp::add, 4},  {Tok::sub, BinaryOp::sub, 4}, {Tok::mul, BinaryOp::mul, 5},
-    {Tok::div, BinaryOp::div, 5},  {Tok::mod, BinaryOp::mod, 5}, {Tok::pow, BinaryOp::pow, 6},
+    {Tok::eqlc, BinaryOp::eql, 3},
+    {Tok::neq, BinaryOp::neq, 3},
+    {Tok::lte, BinaryOp::lte, 3},
+    {Tok::lss, BinaryOp::lss, 3},
+    {Tok::gte, BinaryOp::gte, 3},
+    {Tok::gtr, BinaryOp::gtr, 3},
+    {Tok::trim_upper, BinaryOp::trim_upper, 3},
+    {Tok::trim_lower, BinaryOp::trim_lower, 3},
+    {Tok::add, BinaryOp::add, 4},
+    {Tok::sub, BinaryOp::sub, 4},
+    {Tok::mul, BinaryOp::mul, 5},
+    {Tok::div, BinaryOp::div, 5},
+    {Tok::mod, BinaryOp::mod, 5},
+    {Tok::pow, BinaryOp::pow, 6},
 };
 struct OpWord {
   std::string_view word;
@@ -45,9 +55,10 @@ constexpr OpWord kOpWords[] = {
 constexpr int kPowPrecedence = 6;
 
 constexpr AggregateOp kAggregates[] = {
-    AggregateOp::sum,   AggregateOp::avg,     AggregateOp::min,      AggregateOp::max,
-    AggregateOp::count, AggregateOp::group,   AggregateOp::stddev,   AggregateOp::stdvar,
-    AggregateOp::topk,  AggregateOp::bottomk, AggregateOp::quantile, AggregateOp::count_values,
+    AggregateOp::sum,      AggregateOp::avg,          AggregateOp::min,    AggregateOp::max,
+    AggregateOp::count,    AggregateOp::group,        AggregateOp::stddev, AggregateOp::stdvar,
+    AggregateOp::topk,     AggregateOp::bottomk,      AggregateOp::limitk, AggregateOp::limit_ratio,
+    AggregateOp::quantile, AggregateOp::count_values,
 };
 
 constexpr int kMaxDepth = 250;  // the parser and everything after it recurse
@@ -149,9 +160,30 @@ class Parser {
       b.return_bool = true;
       b.matching.where = take().where;
     }
-    if (!word("on") && !word("ignoring")) return;
     // `on` may also be a metric: on + 1. A label list makes it the keyword.
-    if (ahead(1).kind != Tok::left_paren) return;
+    if ((word("on") || word("ignoring")) && ahead(1).kind == Tok::left_paren) matching(b);
+    while ((word("fill") || word("fill_left") || word("fill_right")) && ahead(1).kind == Tok::left_paren) fill(b);
+  }
+
+  // fill(0), fill_left(0), fill_right(0)
+  void fill(Binary& b) {
+    const auto name = take();
+    auto& m = b.matching;
+    if (is_set(b.op)) fail(name.where, fmt::format("no {} for '{}': it makes no pairs", name.text, to_string(b.op)));
+    if ((m.fill_left && !same_word(name.text, "fill_right")) || (m.fill_right && !same_word(name.text, "fill_left")))
+      fail(name.where, fmt::format("{}: this side is filled already", name.text));
+    expect(Tok::left_paren);
+    double sign = 1;
+    if (now().kind == Tok::sub || now().kind == Tok::add) sign = take().kind == Tok::sub ? -1 : 1;
+    const auto value = sign * expect(Tok::number, "a number").number;
+    expect(Tok::right_paren);
+    if (!same_word(name.text, "fill_right")) m.fill_left = value;
+    if (!same_word(name.text, "fill_left")) m.fill_right = value;
+    if (m.where.end == 0) m.where = name.where;
+    m.where.end = last_end();
+  }
+
+  void matching(Binary& b) {
     auto& m = b.matching;
     m.where = now().where;
     m.written = true;
@@ -172,15 +204,24 @@ class Parser {
     expect(Tok::left_paren);
     std::vector<std::string> names;
     while (now().kind != Tok::right_paren) {
-      const auto t = expect(Tok::identifier, "a label name or ')'");
-      if (!valid_label_name(t.text)) fail(t.where, fmt::format("'{}' is not a label name", t.text));
       count_part();
-      names.emplace_back(t.text);
+      names.push_back(label_name("a label name or ')'"));
       if (now().kind != Tok::comma) break;
       take();
     }
     expect(Tok::right_paren, "',' or ')'");
     return names;
+  }
+
+  // a, or "a.b" in quotes
+  std::string label_name(std::string_view expected) {
+    const auto t = now().kind == Tok::string ? take() : expect(Tok::identifier, expected);
+    const bool text = t.kind == Tok::string;
+    if (text ? !valid_quoted_name(t.value) : !valid_label_name(t.text))
+      fail(t.where,
+           fmt::format("{} is not a label name; expected {}", text ? quoted(t.value) : fmt::format("'{}'", t.text),
+                       text ? "text that is UTF-8" : "letters, digits and _, or any text in quotes"));
+    return text ? t.value : std::string(t.text);
   }
 
   ExprPtr unary() {
@@ -208,6 +249,7 @@ class Parser {
         e = brackets(std::move(e));
       } else if (word("offset")) offset(*e);
       else if (now().kind == Tok::at) at_modifier(*e);
+      else if (word("anchored") || word("smoothed")) ends(*e);
       else return e;
       e->where.end = last_end();
     }
@@ -215,15 +257,18 @@ class Parser {
 
   ExprPtr brackets(ExprPtr e) {
     const auto open = take();
-    const auto range = duration("a range like 5m");
-    if (range <= 0) fail({open.where.begin, last_end()}, "a range has to be longer than 0");
+    DurationExprPtr range_expr, step_expr;
+    const auto range = length("a range like 5m", range_expr);
+    if (range <= 0 && !range_expr) fail({open.where.begin, last_end()}, "a range has to be longer than 0");
     if (now().kind == Tok::colon) {
       take();
       auto s = make<Subquery>(e->where.begin);
       s->range_ms = range;
+      s->range_expr = std::move(range_expr);
       if (now().kind != Tok::right_bracket) {
-        s->step_ms = duration("a step like 1m or ']'");
-        if (s->step_ms <= 0) fail({open.where.begin, last_end()}, "a step has to be longer than 0");
+        s->step_ms = length("a step like 1m or ']'", step_expr);
+        s->step_expr = std::move(step_expr);
+        if (s->step_ms <= 0 && !s->step_expr) fail({open.where.begin, last_end()}, "a step has to be longer than 0");
       }
       expect(Tok::right_bracket);
       s->inner = std::move(e);
@@ -236,20 +281,125 @@ class Parser {
     auto* s = static_cast<Selector*>(e.get());
     if (s->shift.offset_ms != 0 || has_offset(*s)) fail(open.where, "'offset' comes after the range: x[5m] offset 1h");
     if (s->shift.at != TimeShift::At::none) fail(open.where, "'@' comes after the range: x[5m] @ 0");
+    if (s->ends != Ends::plain)
+      fail(open.where,
+           fmt::format("'{0}' comes after the range: x[5m] {0}", s->ends == Ends::anchored ? "anchored" : "smoothed"));
     auto m = make<MatrixSelector>(e->where.begin);
     m->selector.reset(static_cast<Selector*>(e.release()));
     m->range_ms = range;
+    m->range_expr = std::move(range_expr);
     return m;
   }
 
-  std::int64_t duration(std::string_view expected) {
-    if (now().kind == Tok::duration) return take().duration_ms;
-    if (now().kind == Tok::number) {  // seconds, as Prometheus 3 reads it
+  void ends(Expr& e) {
+    const auto name = take();
+    const auto which = same_word(name.text, "anchored") ? Ends::anchored : Ends::smoothed;
+    auto* s = e.kind == Kind::selector ? static_cast<Selector*>(&e)
+              : e.kind == Kind::matrix ? static_cast<MatrixSelector&>(e).selector.get()
+                                       : nullptr;
+    if (!s) fail(name.where, fmt::format("'{}' needs a selector or a range before it", name.text));
+    if (s->ends != Ends::plain)
+      fail(name.where, fmt::format("'{}' after anchored or smoothed; expected one", name.text));
+    s->ends = which;
+  }
+
+  // Durations: 5m, 300 (seconds), 2 * (1h + step()), min_of(range(), 5m).
+  using Op = DurationExpr::Op;
+  static DurationExprPtr duration_node(Op op, DurationExprPtr a = {}, DurationExprPtr b = {}) {
+    auto d = std::make_unique<DurationExpr>();
+    d->op = op;
+    d->a = std::move(a);
+    d->b = std::move(b);
+    return d;
+  }
+
+  DurationExprPtr duration_sum(std::string_view expected) {
+    if (++depth_ > kMaxDepth) too_deep();
+    auto left = duration_product(expected);
+    while (now().kind == Tok::add || now().kind == Tok::sub) {
+      const auto op = take().kind == Tok::add ? Op::add : Op::sub;
+      count_part();
+      left = duration_node(op, std::move(left), duration_product("a duration like 5m"));
+    }
+    --depth_;
+    return left;
+  }
+  DurationExprPtr duration_product(std::string_view expected) {
+    auto left = duration_power(expected);
+    while (now().kind == Tok::mul || now().kind == Tok::div || now().kind == Tok::mod) {
+      const auto token = take();
+      const auto op = token.kind == Tok::mul ? Op::mul : token.kind == Tok::div ? Op::div : Op::mod;
+      count_part();
+      auto right = duration_power("a duration like 5m");
+      if (op != Op::mul && right->is_constant() && right->value(0, 0) == 0)
+        fail({token.where.begin, last_end()}, fmt::format("'{}' by zero in a duration", token.text));
+      left = duration_node(op, std::move(left), std::move(right));
+    }
+    return left;
+  }
+  // -2 ^ 2 is -4, and 2 ^ -1 is allowed.
+  DurationExprPtr duration_power(std::string_view expected) {
+    if (now().kind == Tok::sub || now().kind == Tok::add) {
+      if (++depth_ > kMaxDepth) too_deep();
+      const bool negative = take().kind == Tok::sub;
+      auto inner = duration_power("a duration like 5m");
+      --depth_;
+      return negative ? duration_node(Op::negative, std::move(inner)) : std::move(inner);
+    }
+    auto base = duration_atom(expected);
+    if (now().kind != Tok::pow) return base;
+    if (++depth_ > kMaxDepth) too_deep();
+    take();
+    count_part();
+    auto exponent = duration_power("a number");
+    --depth_;
+    return duration_node(Op::pow, std::move(base), std::move(exponent));
+  }
+  DurationExprPtr duration_atom(std::string_view expected) {
+    if (now().kind == Tok::duration || now().kind == Tok::number) {
       const auto t = take();
-      if (!(std::abs(t.number) < kMaxDurationMs / 1000)) fail(t.where, fmt::format("'{}' is no duration", t.text));
-      return static_cast<std::int64_t>(std::llround(t.number * 1000));
+      auto d = duration_node(Op::number);
+      d->seconds = t.kind == Tok::duration ? static_cast<double>(t.duration_ms) / 1000 : t.number;
+      return d;
+    }
+    if (now().kind == Tok::left_paren) {
+      take();
+      auto d = duration_sum("a duration like 5m");
+      expect(Tok::right_paren, "an operator or ')'");
+      return d;
+    }
+    if (ahead(1).kind == Tok::left_paren) {
+      const bool step = word("step"), range = word("range"), least = word("min_of"), most = word("max_of");
+      if (step || range || least || most) {
+        take(), take();
+        auto d = duration_node(step ? Op::step : range ? Op::range : least ? Op::min_of : Op::max_of);
+        if (least || most) {
+          d->a = duration_sum("a duration like 5m");
+          expect(Tok::comma);
+          d->b = duration_sum("a duration like 5m");
+        }
+        expect(Tok::right_paren);
+        return d;
+      }
     }
     unexpected(expected);
+  }
+
+  // Milliseconds, or `expr` where the query decides.
+  std::int64_t to_length(DurationExprPtr d, std::uint32_t begin, DurationExprPtr& expr) {
+    if (!d->is_constant()) {
+      expr = std::move(d);
+      return 0;
+    }
+    const double seconds = d->value(0, 0);
+    if (!(std::abs(seconds) < kMaxDurationMs / 1000))
+      fail({begin, last_end()},
+           fmt::format("'{}' is no duration; expected less than 292 years", text_.substr(begin, last_end() - begin)));
+    return static_cast<std::int64_t>(std::llround(seconds * 1000));
+  }
+  std::int64_t length(std::string_view expected, DurationExprPtr& expr) {
+    const auto begin = now().where.begin;
+    return to_length(duration_sum(expected), begin, expr);
   }
 
   static TimeShift* shift_of(Expr& e) {
@@ -265,10 +415,13 @@ class Parser {
     auto* shift = shift_of(e);
     if (!shift) fail(where, "'offset' needs a selector, a range or a subquery before it");
     if (has_offset(e)) fail(where, "'offset' is there twice");
+    // Without parentheses only one number is of the offset: x offset 5m * 2 is (x offset 5m) * 2.
+    const auto begin = now().where.begin;
     bool negative = false;
     if (now().kind == Tok::sub || now().kind == Tok::add) negative = take().kind == Tok::sub;
-    const auto ms = duration("a duration like 5m");
-    shift->offset_ms = negative ? -ms : ms;
+    auto d = duration_atom("a duration like 5m");
+    if (negative) d = duration_node(Op::negative, std::move(d));
+    shift->offset_ms = to_length(std::move(d), begin, shift->offset_expr);
     offset_seen_.push_back(&e);
   }
 
@@ -286,10 +439,12 @@ class Parser {
     }
     bool negative = false;
     if (now().kind == Tok::sub || now().kind == Tok::add) negative = take().kind == Tok::sub;
-    const auto t = expect(Tok::number, "a time in seconds, start() or end()");
-    if (!(std::abs(t.number) < 9e15)) fail(t.where, fmt::format("'{}' is no time", t.text));
+    const auto t =
+        now().kind == Tok::duration ? take() : expect(Tok::number, "a time in seconds, a duration, start() or end()");
+    const double seconds = t.kind == Tok::duration ? static_cast<double>(t.duration_ms) / 1000 : t.number;
+    if (!(std::abs(seconds) < 9e15)) fail(t.where, fmt::format("'{}' is no time", t.text));
     shift->at = TimeShift::At::time;
-    shift->at_ms = static_cast<std::int64_t>(std::llround((negative ? -t.number : t.number) * 1000));
+    shift->at_ms = static_cast<std::int64_t>(std::llround((negative ? -seconds : seconds) * 1000));
   }
 
   ExprPtr primary() {
@@ -401,11 +556,20 @@ class Parser {
   }
 
   void matcher(Selector& s) {
-    const auto name = expect(Tok::identifier, "a label name or '}'");
-    if (!valid_label_name(name.text)) fail(name.where, fmt::format("'{}' is not a label name", name.text));
     count_part();
+    const auto where = now().where;
+    if (now().kind == Tok::string && (ahead(1).kind == Tok::comma || ahead(1).kind == Tok::right_brace)) {
+      const auto t = take();  // {"a.metric", ...}
+      if (!valid_quoted_name(t.value))
+        fail(where, fmt::format("{} is not a metric name; expected text that is UTF-8", quoted(t.value)));
+      if (!s.name.empty())
+        fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, quoted(t.value)));
+      s.name = t.value;
+      s.matchers.push_back({std::string(kMetricName), MatchOp::equal, s.name, nullptr});
+      return;
+    }
     Matcher m;
-    m.name = std::string(name.text);
+    m.name = label_name("a label name or '}'");
     switch (now().kind) {
       case Tok::eql: m.op = MatchOp::equal; break;
       case Tok::neq: m.op = MatchOp::not_equal; break;
@@ -425,7 +589,7 @@ class Parser {
         fail(value.where, fmt::format("{} is no regular expression: {}", quoted(m.value), m.pattern->error()));
     }
     if (m.name == kMetricName && !s.name.empty())
-      fail(name.where, fmt::format("the metric name is set twice: '{}' and {}", s.name, quoted(m.value)));
+      fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, quoted(m.value)));
     s.matchers.push_back(std::move(m));
   }
 
@@ -460,9 +624,9 @@ std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Prob
   return guarded(text, problems, [](Parser& p) { return p.whole_selector(); });
 }
 
-ExprPtr compile(std::string_view text, std::vector<Problem>& problems) {
+ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language) {
   auto e = parse(text, problems);
-  if (e && !check(*e, problems)) return nullptr;
+  if (e && !check(*e, problems, language)) return nullptr;
   return e;
 }
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "rules/promql/ast.h"
+#include "rules/promql/check.h"
 
 namespace vitald::promql {
 
@@ -14,7 +14,7 @@ namespace vitald::promql {
 ExprPtr parse(std::string_view text, std::vector<Problem>& problems);
 
 // Parse and check: a tree ready to evaluate, or null and all problems.
-ExprPtr compile(std::string_view text, std::vector<Problem>& problems);
+ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language = {});
 
 // `name{label="value", ...}` as in rule thresholds and test scripts; null when it is none.
 std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems);

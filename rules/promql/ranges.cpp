@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranges: functions over them, subqueries, and an expression that is one.
+#include <fmt/format.h>
+
+#include <functional>
+
 #include "rules/promql/eval_impl.h"
 
 namespace vitald::promql {
@@ -20,9 +24,16 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
   auto& n = node(call);
   auto& out = cleared(n);
   RangeContext context;
-  const auto shape = each_series(*call.args[f.range_arg], t, context, [&](std::uint32_t i, const Points& p) {
-    if (const auto v = f.on_range(p, {args, count}, context)) out.samples.push_back({i, *v});
-  });
+  if (f.name == "quantile_over_time" && !(args[0] >= 0 && args[0] <= 1))
+    warn(call.args[0]->where, fmt::format("quantile value should be between 0 and 1, got {}", number_text(args[0])));
+  const auto shape =
+      each_series(*call.args[f.range_arg], t, context, [&](const Shape& in, std::uint32_t i, const Points& p) {
+        if (context.ends != Ends::plain) [[unlikely]]
+          return range_with_ends(call, i, in.series[i], p, context, out);
+        if (p.histograms || p.starts) [[unlikely]]
+          return range_of_both(call, i, in.series[i], p, {args, count}, context, out);
+        if (const auto v = f.on_range(p, {args, count}, context)) out.samples.emplace_back(i, *v);
+      });
   if (f.keeps_name) out.shape = shape;
   else finish(n, nameless(*n.cache, shape));
   return out;
@@ -31,12 +42,14 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
 void Evaluator::Impl::matrix(const Expr& e, std::int64_t t, Value& v) {
   RangeContext context;
   std::vector<std::pair<std::uint32_t, std::vector<Point>>> rows;
-  const auto shape = each_series(e, t, context, [&](std::uint32_t i, const Points& p) {
+  const auto shape = each_series(e, t, context, [&](const Shape&, std::uint32_t i, const Points& p) {
     if (p.count == 0) return;
     auto& row = rows.emplace_back(i, std::vector<Point>{}).second;
-    for (std::size_t k = 0; k < p.count; ++k) row.push_back({p.time(k), p.values[k]});
+    for (std::size_t k = 0; k < p.count; ++k) row.push_back({p.time(k), p.values[k], p.histogram(k)});
   });
-  for (auto& [i, points] : rows) v.matrix.emplace_back(shape->series[i], std::move(points));
+  for (auto& [i, points] : rows)
+    v.matrix.emplace_back(shape->loses_name(i) ? shape->series[i].without_identity() : shape->series[i],
+                          std::move(points));
 }
 
 // Evaluates the inside step by step into the columns of its cache, one per series of the result.
@@ -44,7 +57,7 @@ ShapePtr Evaluator::Impl::run_subquery(const Subquery& s, std::int64_t t, RangeC
   auto& c = *node(s).cache;
   const auto step = step_of(s);
   context.end_ms = shifted(s.shift, t);
-  context.start_ms = context.end_ms - s.range_ms;
+  context.start_ms = context.end_ms - range_of(s.range_ms, s.range_expr);
   auto at = step * (context.start_ms / step);
   while (at < context.start_ms || (at == context.start_ms && options_.dialect == Dialect::v3)) at += step;
 
@@ -52,7 +65,7 @@ ShapePtr Evaluator::Impl::run_subquery(const Subquery& s, std::int64_t t, RangeC
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> by_labels;
   ShapePtr last;
   std::vector<std::uint32_t> series_of;
-  for (auto& column : c.columns) column.times.clear(), column.values.clear();
+  for (auto& column : c.columns) column.times.clear(), column.values.clear(), column.histograms.clear();
   for (; at <= context.end_ms && error_.empty(); at += step) {
     const auto& v = vector(*s.inner, at);
     spend(kSubqueryPointWork * (1 + v.samples.size()));
@@ -64,13 +77,29 @@ ShapePtr Evaluator::Impl::run_subquery(const Subquery& s, std::int64_t t, RangeC
       auto& to = series_of[sample.series];
       if (to == UINT32_MAX) {
         to = by_labels.try_emplace(v.labels(sample), static_cast<std::uint32_t>(shape->series.size())).first->second;
-        if (to == shape->series.size()) shape->series.push_back(v.labels(sample));
+        if (to == shape->series.size()) {
+          shape->series.push_back(v.labels(sample));
+          if (late_names()) shape->nameless.push_back(v.shape->loses_name(sample.series));
+        }
         if (c.columns.size() < shape->series.size()) c.columns.resize(shape->series.size());
       }
-      c.columns[to].times.push_back(at);
-      c.columns[to].values.push_back(sample.value);
+      auto& column = c.columns[to];
+      column.times.push_back(at);
+      column.values.push_back(sample.value);
+      if (sample.histogram > 0 || !column.histograms.empty()) [[unlikely]] {
+        column.histograms.resize(column.times.size());
+        const auto* h = histogram(sample);
+        // Of the samples in between nothing is known: whether the counter began anew is found by comparing.
+        if (h && (h->hint == ResetHint::reset || h->hint == ResetHint::not_reset)) {
+          auto plain = *h;
+          plain.hint = ResetHint::unknown;
+          h = keep(std::move(plain));
+        }
+        column.histograms.back() = h;
+      }
     }
   }
+  if (std::ranges::none_of(shape->nameless, std::identity{})) shape->nameless.clear();
   return keep_if_equal(c.in, std::move(shape));
 }
 

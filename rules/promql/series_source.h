@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "rules/promql/ast.h"
+#include "rules/promql/histogram.h"
 #include "rules/promql/labels.h"
 
 namespace vitald::promql {
@@ -19,12 +20,18 @@ namespace vitald::promql {
 // computed from labels alone is kept as long as it comes again.
 struct Shape {
   std::vector<Labels> series;
+  // Series whose name goes when the evaluation ends, and not before: functions that look at it still see it.
+  std::vector<bool> nameless;  // empty: of none
+  [[nodiscard]] bool loses_name(std::size_t i) const { return !nameless.empty() && nameless[i]; }
+  bool operator==(const Shape&) const = default;
 };
 using ShapePtr = std::shared_ptr<const Shape>;
 
 struct Point {
   std::int64_t t_ms = 0;
   double value = 0;
+  const Histogram* histogram = nullptr;  // in place of the value; the source's own
+  std::int64_t start_ms = 0;             // since when a counter counts; 0: not known
 };
 
 // The samples of one series in a range, oldest first.
@@ -32,9 +39,13 @@ struct Points {
   const std::int64_t* times = nullptr;
   const double* values = nullptr;
   std::size_t count = 0;
-  std::int64_t time_offset_ms = 0;  // added to every time
+  std::int64_t time_offset_ms = 0;               // added to every time
+  const Histogram* const* histograms = nullptr;  // null: none among them; else null where the sample is a number
+  const std::int64_t* starts = nullptr;          // since when a counter counts, 0: not known; null: of none
 
   [[nodiscard]] std::int64_t time(std::size_t i) const { return times[i] + time_offset_ms; }
+  [[nodiscard]] const Histogram* histogram(std::size_t i) const { return histograms ? histograms[i] : nullptr; }
+  [[nodiscard]] std::int64_t start(std::size_t i) const { return starts ? starts[i] : 0; }
 };
 
 // A series is there no more: the value Prometheus stores (model/value, StaleNaN).
@@ -62,6 +73,8 @@ class SeriesSource {
   struct Buffer {
     std::vector<std::int64_t> times;
     std::vector<double> values;
+    std::vector<const Histogram*> histograms;
+    std::vector<std::int64_t> starts;
   };
 
   virtual ~SeriesSource() = default;

@@ -167,9 +167,12 @@ for line in ("ok    host kernel", "FIX   host network", "ok    host processes", 
 # What is missing is named with the lines that grant it, in the unit and in the DaemonSet.
 doctor = Container()(RIGHTS["nobody"], "doctor").stdout
 for capability in ("BPF", "PERFMON", "DAC_READ_SEARCH"):
-    (line,) = [row for row in doctor.splitlines() if f"CAP_{capability} " in row and row.startswith("  FIX ")] or [""]
+    (line,) = [row for row in doctor.splitlines() if row.startswith(f"  FIX   CAP_{capability} ")] or [""]
     expect(f"AmbientCapabilities=CAP_{capability};" in line and f"capabilities: {{add: [{capability}]}}" in line,
            f"doctor, nobody: no line for {capability} in\n{doctor[:1500]}")
+for probe in ("runq_latency", "oom_kills"):
+    expect(re.search(rf"^  FIX   {probe} +off: .*CAP_BPF and CAP_PERFMON are needed", doctor, re.M),
+           f"doctor, nobody: {probe} in\n{doctor[-1500:]}")
 doctor = Container()(RIGHTS["nobody with capabilities"], "doctor").stdout
 expect("FIX   CAP_" not in doctor and "ok    CAP_BPF" in doctor, f"doctor, with capabilities:\n{doctor[:1500]}")
 

@@ -79,7 +79,7 @@ Outcome run(std::string_view healthy, std::string_view changed) {
       const auto line = trim(take_line(text));
       if (line.empty()) continue;
       const auto s = promql::split_series(line);
-      const auto points = promql::parse_points(s->second);
+      const auto points = promql::parse_numbers(s->second);
       EXPECT_TRUE(points) << line;
       rows[s->first.text()] = {s->first, *points};
     }

@@ -118,6 +118,51 @@ TEST(History, RangesAcrossChunks) {
   EXPECT_GE(m.h.size().samples, 360u);
 }
 
+// Of chosen series every so often a sample stays, for longer; of others all, or none.
+TEST(History, KeepsFewerForLonger) {
+  std::vector<promql::Problem> problems;
+  const auto of = [&](std::string_view text) { return promql::parse_selector(text, problems)->matchers; };
+  constexpr std::int64_t kMinute = 60'000, kHour = 60 * kMinute;
+  Machine m({.retention_ms = 30 * kMinute,
+             .keep = {{of("{device=\"coarse\"}"), 5 * kHour, 5 * kMinute},
+                      {of("{device=\"fine\"}"), 2 * kHour, 0},
+                      {of("{device=~\"coarse|gone\"}"), kHour, kMinute}}});
+  Query window("count_over_time(x{device=\"coarse\"}[90m])",
+               m.live);  // a rule looks back at it: all samples until then
+  const auto begin = m.wall_ms();
+  for (int i = 1; i <= 6 * 720; ++i) {
+    Rows rows = {{"coarse", i}, {"fine", i}, {"plain", i}};
+    if (i <= 720) rows.emplace_back("gone", i);
+    m.cycle(rows);
+  }
+  EXPECT_EQ(window.at(m.wall_ms()), "coarse=1080 ");
+  const auto end = m.wall_ms();
+  const auto count = [&](std::string_view device, std::int64_t from, std::int64_t until) {
+    const auto text =
+        ask(m.h, fmt::format("count_over_time(x{{device=\"{}\"}}[{}])", device, promql::duration_text(until - from)),
+            until);
+    return text.empty() ? 0 : std::stoi(text.substr(text.find('=') + 1));
+  };
+  // As far as it is kept for sure; chunks go as wholes, some minutes later.
+  EXPECT_EQ(count("coarse", end - 90 * kMinute, end), 1080);
+  EXPECT_EQ(count("coarse", end - 4 * kHour, end - 2 * kHour), 24);
+  EXPECT_EQ(count("coarse", end - 5 * kHour + 10 * kMinute, end - 4 * kHour), 10);
+  EXPECT_EQ(count("coarse", begin, end - 5 * kHour - 50 * kMinute), 0);
+  EXPECT_EQ(count("fine", end - 2 * kHour, end), 1440);
+  EXPECT_EQ(count("fine", begin, end - 2 * kHour - 15 * kMinute), 0);
+  EXPECT_EQ(count("plain", end - 30 * kMinute, end), 360);
+  EXPECT_EQ(count("plain", begin, end - 45 * kMinute), 0);
+  EXPECT_EQ(count("gone", begin, end), 0);
+  // The value is the last one of its five minutes, at its own time.
+  const auto at = (end - 3 * kHour) / 300'000 * 300'000;
+  const auto boot = at - m.wall_offset_ms;
+  const auto last = boot / 300'000 * 300'000 + 300'000 - 5000;  // of the stretch, on the clock of the samples
+  EXPECT_EQ(ask(m.h, "x{device=\"coarse\"}", last + m.wall_offset_ms),
+            fmt::format("coarse={} ", (last - 1'000'000) / 5000));
+  // Some dozen chunks, not one for every five minutes.
+  EXPECT_LE(m.h.size().samples, 1080u + 64 * 2 + 5 * 12 + 64 + 1440 + 64 * 2 + 360 + 64 * 2);
+}
+
 TEST(History, GapsResetsAndGoneSeries) {
   Machine m;
   Query now("x", m.live), past("x offset 10s", m.live), increase("increase(x[20s])", m.live),

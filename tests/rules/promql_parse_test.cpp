@@ -120,15 +120,33 @@ TEST(Parser, PrintsAsPrometheus) {
       {"label_replace(a, \"x\", \"$1\", \"y\", \"(.*)\\\\d\")", "="},
       {"time()", "="},
       {"# comment\nup # more\n == 0", "up == 0"},
+      {"{\"a.b\"}", "="},
+      {"{'plain', x='y'}", "plain{x=\"y\"}"},
+      {"{\"a.b\",\"c.d\"=\"e\"}", "="},
+      {"sum by (\"c.d\", x) (a)", "="},
+      {"a @ 1m", "a @ 60.000"},
+      {"a[2m * (10 + 5)]", "a[30m]"},
+      {"a[60*5:30+30] offset -(1m * 2)", "a[5m:1m] offset -2m"},
+      {"a offset 5m + 1", "="},
+      {"a[step() + 1m]", "="},
+      {"a[max_of(step(), 5m):range() / 4s] offset (step() * (range() - 1m))", "="},
+      {"limitk by (x) (3, a)", "limitk by (x) (3, a)"},
+      {"limit_ratio(-0.1, a)", "="},
+      {"a </ 5 >/ 1", "="},
+      {"a + on (x) fill (0) b", "="},
+      {"a + fill_left(1) fill_right(-2) b", "a + fill_left (1) fill_right (-2) b"},
+      {"increase(a[5m] anchored offset 1m)", "="},
+      {"a smoothed", "="},
+      {"info(a, {data=~\".+\"})", "="},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.text);
     std::vector<Problem> problems;
-    const auto e = compile(c.text, problems);
+    const auto e = compile(c.text, problems, {.experimental = true});
     ASSERT_TRUE(e) << problems[0].what;
     const std::string want = c.want == std::string_view("=") ? c.text : c.want;
     EXPECT_EQ(to_string(*e), want);
-    const auto again = compile(want, problems);
+    const auto again = compile(want, problems, {.experimental = true});
     ASSERT_TRUE(again);
     EXPECT_EQ(to_string(*again), want);
   }
@@ -174,6 +192,31 @@ TEST(Parser, Precedence) {
   }
 }
 
+// Where the experimental is allowed, what it may stand with.
+TEST(Parser, ExperimentalErrors) {
+  struct Case {
+    const char *text, *want;
+  };
+  const Case cases[] = {
+      {"info(a, b + c)", "8-13: argument 2 of info: expected labels in braces, e.g. {data=~\".+\"}"},
+      {"a + fill(0) 1", "4-11: fill() needs an instant vector on both sides"},
+      {"a[5m] smoothed",
+       "0-14: anchored and smoothed ranges need a function around them, e.g. increase(x[5m] anchored)"},
+      {"deriv(a[5m] smoothed)",
+       "0-21: smoothed modifier can only be used with: delta, increase, rate - not with deriv"},
+      {"sum_over_time(a[5m] anchored)",
+       "0-29: anchored modifier can only be used with: changes, delta, increase, rate, resets - not with "
+       "sum_over_time"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    std::vector<Problem> problems;
+    EXPECT_FALSE(compile(c.text, problems, {.experimental = true}));
+    ASSERT_FALSE(problems.empty());
+    EXPECT_EQ(fmt::format("{}-{}: {}", problems[0].where.begin, problems[0].where.end, problems[0].what), c.want);
+  }
+}
+
 // begin-end: what, bytes of the expression.
 TEST(Parser, Errors) {
   struct Case {
@@ -197,13 +240,29 @@ TEST(Parser, Errors) {
       {"a offset 5m [1m]", "12-13: 'offset' comes after the range: x[5m] offset 1h"},
       {"a offset 5m offset 1m", "12-18: 'offset' is there twice"},
       {"1 offset 5m", "2-8: 'offset' needs a selector, a range or a subquery before it"},
-      {"a @ b", "4-5: unexpected 'b'; expected a time in seconds, start() or end()"},
+      {"a @ b", "4-5: unexpected 'b'; expected a time in seconds, a duration, start() or end()"},
       {"sum()", "0-5: sum has 0 arguments; expected 1: (vector)"},
       {"topk(a)", "0-7: topk has 1 argument; expected 2: (parameter, vector)"},
       {"a and on(x) group_left b", "12-22: no grouping allowed for 'and': it matches many to many"},
       {"rate(a[5m],)", "11-12: unexpected ')'; expected another argument"},
       {"a + on(1) b", "7-8: unexpected '1'; expected a label name or ')'"},
+      {"a[5m -]", "6-7: unexpected ']'; expected a duration like 5m"},
+      {"a[(5m]", "5-6: unexpected ']'; expected an operator or ')'"},
+      {"a[5m / 0]", "5-8: '/' by zero in a duration"},
+      {"a[1m - 2m]", "1-9: a range has to be longer than 0"},
+      {"a offset 1e30", "9-13: '1e30' is no duration; expected less than 292 years"},
+      {"a offset min_of(1m)", "18-19: unexpected ')'; expected ','"},
+      {"a + fill(b) c", "9-10: unexpected 'b'; expected a number"},
+      {"a and fill(0) c", "6-10: no fill for 'and': it makes no pairs"},
+      {"a + fill_left(0) fill_left(1) c", "17-26: fill_left: this side is filled already"},
+      {"{\"a\", \"b\"}", "6-9: the metric name is set twice: 'a' and \"b\""},
+      {"{\"a\", \"\"=\"b\"}", "6-8: \"\" is not a label name; expected text that is UTF-8"},
+      {"sum(a) smoothed", "7-15: 'smoothed' needs a selector or a range before it"},
+      {"a smoothed anchored", "11-19: 'anchored' after anchored or smoothed; expected one"},
       // types
+      {"info(a)", "0-4: info() is experimental; expected --rules.promql.experimental to use it"},
+      {"a + fill(0) b", "4-11: fill() is experimental; expected --rules.promql.experimental to use it"},
+      {"a smoothed", "0-10: 'smoothed' is experimental; expected --rules.promql.experimental to use it"},
       {"rte(a[5m])", "0-3: unknown function 'rte'; did you mean 'rate'?"},
       {"nonsense(a)", "0-8: unknown function 'nonsense'"},
       {"rate(a)", "5-6: argument 1 of rate: instant vector given, expected range vector"},
@@ -222,6 +281,7 @@ TEST(Parser, Errors) {
       {"{}", "0-2: this selects everything; expected at least one matcher that does not match the empty string"},
       {"{a=~\".*\"}",
        "0-9: this selects everything; expected at least one matcher that does not match the empty string"},
+      {"histogram_quantiles(a, \"q\", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)", "0-62: 11 quantiles; expected 1 to 10"},
       {"sum(1) + rate(a)",
        "4-5: sum: scalar given, expected instant vector|"
        "14-15: argument 1 of rate: instant vector given, expected range vector"},

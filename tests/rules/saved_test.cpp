@@ -125,6 +125,26 @@ TEST(SavedHistory, GivesTheSameAnswers) {
 }
 
 // After it, both take the same cycles: columns, rows and chunks fit together.
+// Chunks of a feed overlap where some of its series are kept coarser.
+TEST(SavedHistory, WhatIsKeptCoarser) {
+  std::vector<promql::Problem> problems;
+  const History::Settings settings{
+      .retention_ms = 10 * 60'000,
+      .keep = {{promql::parse_selector("{device=\"a\"}", problems)->matchers, 5 * 3'600'000, 60'000}}};
+  Machine m(settings), again(settings);
+  Query window("count_over_time(x{device=\"b\"}[30m])", m.live);  // fine, beside the coarse ones
+  for (int i = 0; i < 2 * 720; ++i) m.cycle({{"a", i}, {"b", i}, {"c", i}});
+  again.boot_ms = m.boot_ms;
+  restore(again, file_of(m));
+  for (auto* each : {&m, &again}) each->cycle({{"a", 1440}, {"b", 1440}, {"c", 1440}});
+  for (const auto& text :
+       {"count_over_time(x[2h])", "sum_over_time(x[1h] offset 30m)", "x offset 90m", "rate(x[5m] offset 1h)"})
+    EXPECT_EQ(all_at(again.h, text, m.wall_ms()), all_at(m.h, text, m.wall_ms())) << text;
+  EXPECT_NE(all_at(m.h, "x offset 90m", m.wall_ms()), "");
+  for (int i = 0; i < 720; ++i) again.cycle({{"a", i}, {"b", i}, {"c", i}});
+  EXPECT_EQ(all_at(again.h, "count_over_time(x{device=\"a\"}[30m] offset 2h)", again.wall_ms()), "{device=\"a\"} 30\n");
+}
+
 TEST(SavedHistory, GoesOn) {
   Machine m({.retention_ms = 20 * 60'000}), again(m.h.settings());
   const std::string_view texts[] = {"rate(x[1m])", "count_over_time(x[10m])", "x offset 3m", "sum_over_time(x[30s])"};
