@@ -42,8 +42,19 @@ struct css_set {
 struct rq {
 	__u64 clock;
 };
+struct task_group {
+	struct cgroup_subsys_state css;
+};
 struct cfs_rq {
 	struct rq *rq; /* with CONFIG_FAIR_GROUP_SCHED */
+	struct task_group *tg;
+	__u64 throttled_clock_self_time; /* since 6.6, with CONFIG_CFS_BANDWIDTH */
+};
+struct cfs_rq___pre66 {
+	__u64 throttled_clock_pelt_time; /* since 5.19 */
+};
+struct cfs_rq___pre519 {
+	__u64 throttled_clock_task_time;
 };
 struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with CONFIG_FAIR_GROUP_SCHED */
@@ -52,8 +63,33 @@ struct sched_info {
 	unsigned long long last_queued; /* with CONFIG_SCHED_INFO */
 };
 
+struct sigaction {
+	void *sa_handler;
+};
+struct k_sigaction {
+	struct sigaction sa;
+};
+struct sighand_struct {
+	struct k_sigaction action[1]; /* _NSIG of them */
+};
+typedef struct {
+	int counter;
+} atomic_t;
+struct signal_struct {
+	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
+};
+struct kernel_siginfo {
+	int si_code;
+};
+
 struct task_struct {
 	unsigned int __state;
+	int exit_code;
+	struct task_struct *group_leader;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
 	int pid;
 	int tgid;
 	char comm[16];
@@ -64,6 +100,27 @@ struct task_struct {
 };
 struct task_struct___pre514 {
 	long state;
+};
+
+struct irqaction {
+	const char *name;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* since 5.15 */
+};
+struct sock_cgroup_data___pre515 {
+	__u64 val;
+};
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
+	__u16 sk_protocol; /* u8 before 5.6 */
+};
+struct sock___pre515 {
+	struct sock_cgroup_data___pre515 sk_cgrp_data;
+};
+struct tcp_sock {
+	__u32 srtt_us;
 };
 
 struct gendisk {

@@ -41,7 +41,7 @@ struct {
 } slot_of SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(type, BPF_MAP_TYPE_STACK); /* the lowest first: of those more is kept */
 	__uint(max_entries, 1); /* slots */
 	__type(value, __u32);
 } free_slots SEC(".maps");
@@ -142,10 +142,10 @@ static __noinline __u32 find_slot(struct vitald_cgroup_key *key, struct cgroup *
 	return slot;
 }
 
-/* The slot that this task's time goes to, and from now on that of the task that runs on this CPU. */
-static __always_inline __u32 owner_switched(struct vitald_owner_cpu *o, struct task_struct *next, bool direct)
+/* A task's slot. */
+static __always_inline __u32 owner_of(struct vitald_owner_cpu *o, struct task_struct *task, bool direct)
 {
-	struct css_set *set = FIELD(next, cgroups);
+	struct css_set *set = FIELD(task, cgroups);
 	struct vitald_cgroup_key key = {};
 	struct cgroup *v2 = FIELD(set, dfl_cgrp), *v1 = NULL;
 	__u32 i;
@@ -160,8 +160,32 @@ static __always_inline __u32 owner_switched(struct vitald_owner_cpu *o, struct t
 		o->cache[i].slot = find_slot(&key, v2, v1);
 		o->cache[i].key = key;
 	}
-	o->slot = o->cache[i].slot;
+	return o->cache[i].slot;
+}
+
+/* The same, and from now on that of the task that runs on this CPU. */
+static __always_inline __u32 owner_switched(struct vitald_owner_cpu *o, struct task_struct *next, bool direct)
+{
+	o->slot = owner_of(o, next, direct);
 	return o->slot;
+}
+
+/*
+ * The same for programs that others may interrupt: they leave the cache to the scheduler's. Rarer events, so the hash
+ * may be asked.
+ */
+static __always_inline __u32 owner_seldom(struct task_struct *task, bool direct)
+{
+	struct css_set *set = FIELD(task, cgroups);
+	struct vitald_cgroup_key key = {};
+	struct cgroup *v2 = FIELD(set, dfl_cgrp), *v1 = NULL;
+
+	key.v2 = id_of(v2, direct);
+	if (v1_controller != V1_NONE) {
+		v1 = v1_of(set, direct);
+		key.v1 = id_of(v1, direct);
+	}
+	return find_slot(&key, v2, v1);
 }
 
 static __always_inline __u32 owner_running(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Run-queue latency of the host; CPU time, run-queue delay and context switches per owner. One hook, and no
- * state per task: at sched_switch the kernel still has in next->sched_info.last_queued when the task became
+ * Run-queue latency of the host; CPU time, run-queue delay and context switches per owner; why they waited and because
+ * of whom; the busiest tenth of a second. One hook, and no state per task: at sched_switch the kernel still has in next->sched_info.last_queued when the task became
  * runnable, in the clock of the run queue it is on (sched_info_arrive, kernel/sched/stats.h, does the same
  * subtraction a moment later). What a CPU has been running, and since when, is remembered per CPU.
  */
@@ -26,6 +26,54 @@ struct {
 	__type(key, __u32);
 	__type(value, struct vitald_sched_row);
 } rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * detailed_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_sched_waits);
+} waits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * detailed_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_sched_peaks);
+} peaks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * owner_slots */
+	__type(key, __u32);
+	__type(value, __u64);
+} migrations SEC(".maps");
+
+const volatile __u32 detailed_slots = 1;
+
+/*
+ * A group's throttled time on a CPU at some moments, the last of them. Only of groups that were throttled there. Full:
+ * the ones longest not throttled are forgotten, and begin anew.
+ */
+#define THROTTLES 8
+struct throttle_key {
+	__u64 cgroup;
+	__u64 cpu;
+};
+struct throttles {
+	struct {
+		__u64 at_ns, sum_ns;
+	} seen[THROTTLES];
+	__u64 count;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* 512 when used, more on many CPUs */
+	__type(key, struct throttle_key);
+	__type(value, struct throttles);
+} throttled SEC(".maps");
 
 /*
  * Only where last_queued is missing: pid -> when it became runnable. A pid is used again, so it goes with the task's
@@ -86,40 +134,248 @@ static __always_inline void note_offset(struct vitald_sched_cpu *c, __u64 now)
 	c->offset_found_ns = now;
 }
 
-/* A wait that has not taken any time by the run queue's clock. */
-static __always_inline void add_hidden(struct vitald_sched_cpu *c, __u64 now, __u64 queued, bool from_idle)
+/*
+ * A wait that has not taken any time by the run queue's clock: how long it was, and for how many it stands, 0 when it
+ * is not timed.
+ */
+static __always_inline __u64 hidden_wait(struct vitald_sched_cpu *c, __u64 now, __u64 queued, bool from_idle,
+					 __u64 *count)
 {
-	__u64 wait, count = 1;
+	__u64 wait;
 
+	*count = 1;
 	if (!from_idle) {
 		c->untimed++;
+		*count = 0;
 		if (c->untimed < TIMED_ONE_IN)
-			return;
+			return 0;
 		c->untimed = 0;
-		count = TIMED_ONE_IN;
+		*count = TIMED_ONE_IN;
 	}
 	wait = bpf_ktime_get_ns() - c->offset_ns - queued;
 	if (now - c->offset_read_ns > OFFSET_OLD_NS || wait > HIDDEN_AT_MOST_NS) /* also one below 0 */
 		wait = 0;
-	vitald_hist_add_many(&c->delay, wait, count);
+	return wait;
+}
+
+static __always_inline __u64 throttled_sum(struct cfs_rq *queue, bool direct)
+{
+	if (bpf_core_field_exists(queue->throttled_clock_self_time))
+		return FIELD(queue, throttled_clock_self_time);
+	if (bpf_core_field_exists(((struct cfs_rq___pre66 *)queue)->throttled_clock_pelt_time))
+		return FIELD((struct cfs_rq___pre66 *)queue, throttled_clock_pelt_time);
+	if (bpf_core_field_exists(((struct cfs_rq___pre519 *)queue)->throttled_clock_task_time))
+		return FIELD((struct cfs_rq___pre519 *)queue, throttled_clock_task_time);
+	return 0;
+}
+
+/*
+ * How much of a wait its group was throttled on this CPU: what the group's sum has grown by since the task was queued.
+ * The sum grows when the group may run again; that is seen here when the first of its tasks does.
+ */
+static __noinline __u64 throttled_part(struct throttle_key *key, __u64 sum, __u64 queued, __u64 now)
+{
+	struct throttles fresh = {}, *t;
+	__u64 delay = now - queued, before = 0, i, at;
+
+	t = bpf_map_lookup_elem(&throttled, key);
+	if (!t) {
+		before = sum - (delay < sum ? delay : sum);
+		fresh.seen[0].sum_ns = before;
+		fresh.seen[1].at_ns = now;
+		fresh.seen[1].sum_ns = sum;
+		fresh.count = 2;
+		bpf_map_update_elem(&throttled, key, &fresh, BPF_ANY);
+		return sum - before;
+	}
+	at = t->count - 1;
+	if (t->seen[at & (THROTTLES - 1)].sum_ns != sum) {
+		at = t->count;
+		t->seen[at & (THROTTLES - 1)].at_ns = now;
+		t->seen[at & (THROTTLES - 1)].sum_ns = sum;
+		t->count = at + 1;
+	}
+	before = sum;
+#pragma unroll
+	for (i = 0; i < THROTTLES; i++) {
+		if (i > at)
+			break;
+		before = t->seen[(at - i) & (THROTTLES - 1)].sum_ns;
+		if (t->seen[(at - i) & (THROTTLES - 1)].at_ns <= queued)
+			break;
+	}
+	sum -= before;
+	return sum < delay ? sum : delay;
+}
+
+static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culprit, __u64 ns)
+{
+	__u32 who = culprit + 1, k;
+
+	/* No room: it is among the rest, which is what is left of the wait. */
+#pragma unroll
+	for (k = 0; k < VITALD_CULPRITS; k++) {
+		if (!w->culprits[k].who)
+			w->culprits[k].who = who;
+		if (w->culprits[k].who == who) {
+			w->culprits[k].ns += ns;
+			return;
+		}
+	}
+}
+
+/* Lays a wait over the last slices on this CPU, backwards: whose they are made it wait. */
+static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct vitald_sched_waits *w,
+			    __u64 left)
+{
+	__u64 part, i, last;
+
+	if (!c || !row || !w)
+		return 0;
+	last = c->past_count - 1;
+	for (i = 0; i < VITALD_SCHED_PAST; i++) {
+		__u64 at = (last - i) & (VITALD_SCHED_PAST - 1);
+
+		part = c->past[at].ns < left ? c->past[at].ns : left;
+		left -= part;
+		if (c->past[at].slot == c->slot)
+			row->self_ns += part;
+		else if (c->past[at].slot != VITALD_SCHED_NOBODY && part)
+			add_blame(w, c->past[at].slot, part);
+		if (!left)
+			break;
+	}
+	return 0;
+}
+
+/* The newest window is over, and `to` is the newest now; the ones between are all this slice's, or nobody's. */
+static __always_inline void end_window(struct vitald_sched_peaks *p, __u64 ns, __u64 to, bool full)
+{
+	__u64 units = (p->ns + ns + (1ull << (VITALD_WINDOW_SHIFT - 1))) >> VITALD_WINDOW_SHIFT, distance = to - p->window;
+
+	units = units < VITALD_WINDOW_UNITS ? units : VITALD_WINDOW_UNITS;
+	distance = distance < 255 ? distance : 255;
+	p->ended[p->count & (VITALD_WINDOWS - 1)] = distance << 8 | (full ? VITALD_WINDOW_FULL : 0) | units;
+	p->count++;
+	p->window = to;
+	p->ns = 0;
+}
+
+/* A slice that began in an earlier window, or the first one in a window of this row. */
+static __noinline int add_long_slice(struct vitald_sched_peaks *p, __u64 since, __u64 now)
+{
+	__u64 first, last = now / VITALD_WINDOW_NS;
+
+	if (!p)
+		return 0;
+	if (since < p->window * VITALD_WINDOW_NS) /* CPUs' clocks differ a little */
+		since = p->window * VITALD_WINDOW_NS;
+	if (since >= now)
+		return 0;
+	first = since / VITALD_WINDOW_NS;
+	if (first > p->window)
+		end_window(p, 0, first, false);
+	if (last > first) {
+		end_window(p, (first + 1) * VITALD_WINDOW_NS - since, last, true);
+		since = last * VITALD_WINDOW_NS;
+	}
+	p->ns += now - since;
+	return 0;
+}
+
+static __always_inline void add_to_window(struct vitald_sched_cpu *c, struct vitald_sched_peaks *p, __u64 now)
+{
+	if (p->window == c->window && c->since_ns >= c->window_ns)
+		p->ns += now - c->since_ns;
+	else
+		add_long_slice(p, c->since_ns, now);
+}
+
+/* The slice that ends is its owner's and the CPU's. */
+static __always_inline void add_peaks(struct vitald_sched_cpu *c, __u32 cpu, __u64 now)
+{
+	struct vitald_sched_peaks *p;
+	__u32 index = cpu * detailed_slots;
+
+	if (now - c->window_ns >= VITALD_WINDOW_NS) { /* also when the clock went back */
+		c->window = now / VITALD_WINDOW_NS;
+		c->window_ns = c->window * VITALD_WINDOW_NS;
+	}
+	if (!c->running)
+		return;
+	p = bpf_map_lookup_elem(&peaks, &index);
+	if (p)
+		add_to_window(c, p, now);
+	if (!c->slot || c->slot >= detailed_slots)
+		return;
+	index += c->slot;
+	p = bpf_map_lookup_elem(&peaks, &index);
+	if (p)
+		add_to_window(c, p, now);
+}
+
+static __always_inline void note_slice(struct vitald_sched_cpu *c, __u64 now)
+{
+	__u64 at = c->past_count & (VITALD_SCHED_PAST - 1);
+
+	c->past[at].ns = now - c->since_ns;
+	c->past[at].slot = c->running ? c->slot : VITALD_SCHED_NOBODY;
+	c->past_count++;
+}
+
+/* What a wait of this owner was: how long, why and because of whom. */
+static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct task_struct *next,
+				     __u32 cpu, __u64 queued, __u64 now, __u64 wait, __u64 count, bool direct)
+{
+	__u32 index = cpu * detailed_slots + (c->slot < detailed_slots ? c->slot : 0);
+	struct vitald_sched_waits *w = bpf_map_lookup_elem(&waits, &index);
+	struct throttle_key key = {};
+	__u64 sum, part = 0;
+
+	if (!w)
+		return;
+	w->slots[vitald_coarse_slot(vitald_hist_slot(wait))] += count;
+	w->sum_ns += wait * count;
+	if (now <= queued)
+		return;
+	if (has_last_queued) {
+		struct cfs_rq *queue = FIELD(next, se.cfs_rq);
+
+		sum = throttled_sum(queue, direct);
+		if (sum) {
+			struct task_group *group = FIELD(queue, tg);
+			struct cgroup *cgroup = FIELD(group, css.cgroup);
+
+			key.cgroup = id_of(cgroup, direct);
+			key.cpu = cpu;
+			part = throttled_part(&key, sum, queued, now);
+			row->throttled_ns += part;
+		}
+	}
+	if (now - queued > part)
+		blame(c, row, w, now - queued - part);
 }
 
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
 				    bool direct)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), index;
+	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), on = wanted & enabled, index;
 	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
 	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
+	__u64 now, queued = 0, delay = 0, wait, count = 1;
 	struct vitald_sched_row *row;
-	__u64 now, queued = 0, delay = 0;
 
-	if (!(wanted & enabled & VITALD_RUNQ_LATENCY) || !c || !o)
+	if (!(on & (VITALD_RUNQ_LATENCY | VITALD_OWNER_WAITS | VITALD_OWNER_PEAKS)) || !c || !o)
 		return 0;
 	if (has_last_queued)
 		now = direct ? next->se.cfs_rq->rq->clock : BPF_CORE_READ(next, se.cfs_rq, rq, clock);
 	else
 		now = bpf_ktime_get_ns();
 
+	if (on & VITALD_OWNER_PEAKS)
+		add_peaks(c, cpu, now);
+	if (on & VITALD_OWNER_WAITS)
+		note_slice(c, now);
 	if (c->running) {
 		index = cpu * owner_slots + c->slot;
 		row = bpf_map_lookup_elem(&rows, &index);
@@ -157,18 +413,47 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 		return 0;
 	if (now > queued)
 		delay = now - queued;
-	if (!has_last_queued || delay) {
-		vitald_hist_add(&c->delay, delay);
-		if (has_last_queued)
-			note_offset(c, now);
-	} else {
-		add_hidden(c, now, queued, !FIELD(prev, pid));
-	}
+	wait = delay;
+	if (has_last_queued && !delay)
+		wait = hidden_wait(c, now, queued, !FIELD(prev, pid), &count);
+	else if (has_last_queued)
+		note_offset(c, now);
+	if (on & VITALD_RUNQ_LATENCY)
+		vitald_hist_add_many(&c->delay, wait, count);
 	index = cpu * owner_slots + c->slot;
 	row = bpf_map_lookup_elem(&rows, &index);
 	if (row)
 		row->delay_ns += delay;
+	if (row && (on & VITALD_OWNER_WAITS))
+		add_wait(c, row, next, cpu, queued, now, wait, count, direct);
 	return 0;
+}
+
+static __always_inline int migrated(struct task_struct *task, bool direct)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), index;
+	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
+	__u64 *count;
+
+	if (!(wanted & enabled & VITALD_MIGRATIONS) || !o)
+		return 0;
+	index = cpu * owner_slots + owner_of(o, task, direct);
+	count = bpf_map_lookup_elem(&migrations, &index);
+	if (count)
+		++*count;
+	return 0;
+}
+
+SEC("tp_btf/sched_migrate_task")
+int on_migrate(__u64 *ctx)
+{
+	return migrated((struct task_struct *)ctx[0], true);
+}
+
+SEC("raw_tp/sched_migrate_task")
+int on_migrate_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return migrated((struct task_struct *)ctx->args[0], false);
 }
 
 SEC("tp_btf/sched_switch")

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "rules/promql/labels.h"
 
@@ -203,7 +204,11 @@ std::string to_string(const Expr& e) {
     }
     case Kind::binary: {
       const auto& b = static_cast<const Binary&>(e);
-      return fmt::format("{} {}{} {}", to_string(*b.lhs), to_string(b.op), matching_text(b), to_string(*b.rhs));
+      // A sign would be that of the whole power.
+      const bool unsigned_inf = b.op == BinaryOp::pow && b.lhs->kind == Kind::number &&
+                                static_cast<const NumberLiteral&>(*b.lhs).value > std::numeric_limits<double>::max();
+      return fmt::format("{} {}{} {}", unsigned_inf ? "Inf" : to_string(*b.lhs), to_string(b.op), matching_text(b),
+                         to_string(*b.rhs));
     }
     case Kind::aggregate: {
       const auto& a = static_cast<const Aggregate&>(e);

@@ -110,7 +110,7 @@ class BlockLatency final : public Collector {
  public:
   BlockLatency(const Host& host, SignalUse<BlockObject> block)
       : host_(host), block_(std::move(block)), report_(kName, block_->bpf.form()), rows_(VITALD_BLOCK_ROWS) {
-    report_.watch(host.shared<KernelFacts>(), block_.signal(), block_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), block_);
     report_.note("times kept by the kernel");
   }
 

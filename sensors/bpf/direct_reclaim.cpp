@@ -20,7 +20,7 @@ class DirectReclaim final : public Collector {
  public:
   DirectReclaim(const Host& host, SignalUse<MemoryObject> memory)
       : memory_(std::move(memory)), report_(kName, memory_->bpf.form()) {
-    report_.watch(host.shared<KernelFacts>(), memory_.signal(), memory_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), memory_);
   }
 
   Result<> collect(BatchWriter& out) override {

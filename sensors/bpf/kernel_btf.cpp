@@ -259,6 +259,29 @@ tl::unexpected<Error> KernelBtf::bad(std::string_view what) const {
   return fail(Errc::malformed, fmt::format("{}: {}", path_, what));
 }
 
+Result<std::vector<std::pair<std::string, std::int64_t>>> enum_values(KernelBtf& kernel, std::string_view name) {
+  std::uint32_t name_at = 0;
+  if (auto ok = kernel.names([&](std::uint32_t at, std::string_view text) {
+        if (text == name) name_at = at;
+      });
+      !ok)
+    return fail(ok.error());
+  std::unordered_map<std::uint32_t, std::int64_t> values;  // by where the enumerator's name lies
+  if (auto ok = kernel.types([&](std::uint32_t, const btf_type& type) {
+        if (name_at == 0 || type.name_off != name_at || !btf_is_enum(&type)) return;
+        for (int i = 0; i < btf_vlen(&type); ++i) values[btf_enum(&type)[i].name_off] = btf_enum(&type)[i].val;
+      });
+      !ok)
+    return fail(ok.error());
+  std::vector<std::pair<std::string, std::int64_t>> found;
+  if (auto ok = kernel.names([&](std::uint32_t at, std::string_view text) {
+        if (const auto it = values.find(at); it != values.end()) found.emplace_back(text, it->second);
+      });
+      !ok)
+    return fail(ok.error());
+  return found;
+}
+
 Result<std::string> types_for(const btf* program, KernelBtf& kernel) { return Builder(program, kernel).build(); }
 
 }  // namespace vitald

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/os/fd.h"
@@ -73,6 +74,9 @@ class KernelBtf {
   Window window_{64 * 1024}, single_{1024};  // of what is read one after the other; of single types
   std::vector<std::uint32_t> at_;            // by id
 };
+
+// The enumerators of an enum, with their values; none when there is no enum of that name.
+Result<std::vector<std::pair<std::string, std::int64_t>>> enum_values(KernelBtf& kernel, std::string_view name);
 
 // BTF that has of the kernel's types what the relocations of a program can ask for: the types that it names, of them
 // the members that it names, and where these lie.

@@ -120,6 +120,10 @@ Result<> check(const KernelFacts& facts, const Signal& signal) {
     if (!facts.has(hook.tracepoint))
       return fail(Errc::absent,
                   fmt::format("probe {}: this kernel has no tracepoint {}", signal.name, hook.tracepoint));
+    else if (const auto has = facts.arguments(hook.tracepoint); has < hook.arguments)
+      return fail(Errc::absent,
+                  fmt::format("probe {}: this kernel's tracepoint {} says too little ({} arguments, {} are needed)",
+                              signal.name, hook.tracepoint, has, hook.arguments));
   return {};
 }
 

@@ -39,6 +39,7 @@ struct ProbeHook {
   const char* tracepoint;
   Attach attach = Attach::with_signal;
   bool (*needed)(const KernelFacts&) = nullptr;  // on this kernel
+  int arguments = 0;                             // that the tracepoint has at least, where older kernels' has fewer
 };
 
 // One thing that is on, off or shed.
@@ -55,6 +56,7 @@ enum class HookForm : std::uint8_t { tp_btf, raw_tp };
 std::string_view to_string(HookForm form);
 
 using LinkPtr = Handle<bpf_link, bpf_link__destroy>;
+using SharedLink = std::shared_ptr<bpf_link>;
 
 // Whether the user, or the default, has this signal on.
 bool is_configured(const Options& options, const Signal& signal);
@@ -137,14 +139,20 @@ class BpfObject {
     return fail(*why);
   }
 
-  // All of its hooks or none.
+  // All of its hooks or none. A program that several signals are in is attached once, as long as one of them is.
   Result<> attach(const Signal& signal) {
-    std::vector<LinkPtr> links;
+    std::vector<SharedLink> links;
     for (const auto& hook : bpf_detail::needed_hooks(*facts_, signal)) {
       if (hook.attach != ProbeHook::Attach::with_signal) continue;
-      auto link = attach_program(signal, hook.program);
-      if (!link) return fail(link.error());
-      links.push_back(std::move(*link));
+      auto& attached = attached_[hook.program];
+      auto shared = attached.lock();
+      if (!shared) {
+        auto link = attach_program(signal, hook.program);
+        if (!link) return fail(link.error());
+        shared = SharedLink(link->release(), bpf_link__destroy);
+        attached = shared;
+      }
+      links.push_back(std::move(shared));
     }
     links_[signal.bit] = std::move(links);
     skel_->data->enabled |= signal.bit;
@@ -179,7 +187,8 @@ class BpfObject {
   HookForm form_;
   std::uint32_t wanted_ = 0;
   std::unique_ptr<Skel, Destroy> skel_;
-  std::map<std::uint32_t, std::vector<LinkPtr>> links_;  // by signal
+  std::map<std::uint32_t, std::vector<SharedLink>> links_;        // by signal
+  std::map<std::string_view, std::weak_ptr<bpf_link>> attached_;  // by program
 };
 
 // A signal of an object that others may use as well; detached when this goes. `Object` has a member `bpf`.

@@ -46,7 +46,7 @@ class OomKills final : public Collector {
         table_(host.shared<OwnerTable>()),
         totals_(table_),
         read_(sequence()) {
-    report_.watch(host.shared<KernelFacts>(), memory_.signal(), memory_->bpf.skel().obj);
+    report_.watch(host.shared<KernelFacts>(), memory_);
     report_.note(fmt::format("owners by {}", describe(memory_->v1)));
     if (memory_->bpf.skel().rodata->has_news)
       news_.reset(ring_buffer__new(bpf_map__fd(memory_->bpf.skel().maps.news), ignore, nullptr, nullptr));
@@ -64,7 +64,7 @@ class OomKills final : public Collector {
       const vitald_oom_record record = memory_->records[read_ % VITALD_OOM_RECORDS];
       // Overwritten: more were killed at once than there are records.
       if (record.sequence != read_ + 1) totals_.add(kOtherOwner, {1, 0});
-      else count(record);
+      else count(record, out);
     }
     table_.cycle(host_.clock().boot_ns());
     totals_.begin_round();
@@ -96,7 +96,7 @@ class OomKills final : public Collector {
     return id;
   }
 
-  void count(const vitald_oom_record& record) {
+  void count(const vitald_oom_record& record, BatchWriter& out) {
     CgroupPaths paths{path_text(record.v2), memory_->v1.id != 0 ? path_text(record.v1) : std::string()};
     // Only the pid was seen: it was exiting already.
     const auto id = record.seen ? owner_of(paths) : kOtherOwner;
@@ -110,6 +110,19 @@ class OomKills final : public Collector {
                {"owner_kind", to_string(owner->owner.kind)},
                {"owner", owner->owner.name},
                {"cgroup", paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1}});
+    const std::string comm(record.comm, strnlen(record.comm, sizeof record.comm));
+    Event event;
+    event.type = "oom_kill";
+    event.boot_ns = host_.clock().boot_ns();
+    event.text = fmt::format("out of memory{}: killed {} (process {}) of {}",
+                             record.memcg ? " within its cgroup's limit" : "", comm, record.pid, owner->owner.name);
+    event.fields = {{"pid", fmt::to_string(record.pid)},
+                    {"comm", comm},
+                    {"scope", record.memcg ? "memcg" : "global"},
+                    {"owner_kind", std::string(to_string(owner->owner.kind))},
+                    {"owner", owner->owner.name},
+                    {"cgroup", paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1}};
+    out.event(std::move(event));
   }
 
   const Host& host_;

@@ -57,7 +57,7 @@ Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options
         return {};
       },
       [&](owners_bpf& skel) {
-        for (__u32 slot = 1; slot < slots; ++slot)
+        for (__u32 slot = slots - 1; slot > 0; --slot)
           bpf_map_update_elem(bpf_map__fd(skel.maps.free_slots), nullptr, &slot, 0);
       });
   if (!bpf) return fail(bpf.error());

@@ -33,6 +33,9 @@ inline constexpr FlagSpec kOwnerNewFlag{
     .least = 0,
     .most = 1'000'000};
 
+// Of what counts per owner.
+inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
+
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);
 
@@ -62,6 +65,8 @@ class BpfOwners {
   [[nodiscard]] OwnerTable& table() const { return table_; }
   [[nodiscard]] OwnerSlots& slots() { return slots_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }
+  // Somebody's now; slot 0 is everybody else's.
+  [[nodiscard]] bool uses(std::uint32_t slot) const { return slot == 0 || (slot < size_ && maps_.used(slot)); }
   [[nodiscard]] const V1Hierarchy& v1() const { return v1_; }
   [[nodiscard]] const MappedArray<vitald_owner_cpu>& cpus() const { return *maps_.cpus; }
   void watch(const KernelFacts& facts, class ProbeReport& report) const;

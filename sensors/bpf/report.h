@@ -46,6 +46,10 @@ class ProbeReport {
   ProbeReport(std::string_view probe, HookForm form) : probe_(probe), form_(form) {}
   // The loaded programs of an object that are this signal's.
   void watch(const KernelFacts& facts, const Signal& signal, const bpf_object* object);
+  template <class Object>
+  void watch(const KernelFacts& facts, const SignalUse<Object>& use) {
+    watch(facts, use.signal(), use->bpf.skel().obj);
+  }
   void emit(BatchWriter& out);
   [[nodiscard]] std::string status() const;
   void note(std::string text) { note_ = std::move(text); }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kName = "runq_latency";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
 
 constexpr MetricDesc kLatency{
     "vitald_sched_runqueue_latency_seconds",
@@ -91,11 +91,11 @@ class RunqLatency final : public Collector {
       : sched_(std::move(sched)),
         report_(kName, sched_->bpf.form()),
         totals_(
-            sched_->owners->slots(), sched_->owners->table(), sched_->owners->size(),
+            sched_->owners->slots(), sched_->owners->table(),
             [&object = *sched_](std::uint32_t slot) { return object.row(slot); },
             [](const vitald_sched_row& grown) { return grown.cpu_ns >= kWorthNs; }) {
     const auto& facts = host.shared<KernelFacts>();
-    report_.watch(facts, sched_.signal(), sched_->bpf.skel().obj);
+    report_.watch(facts, sched_);
     sched_->owners->watch(facts, report_);
     report_.note(fmt::format("{}, owners by {}",
                              facts.keeps_last_queued ? "no state per task" : "wakeups recorded per task",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/bpf/sched.h"
 
+#include <algorithm>
 #include <array>
 
 namespace vitald {
@@ -16,7 +17,15 @@ constexpr ProbeHook kRunqHooks[] = {
     {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups},
     {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups},
 };
-constexpr Signal kSignals[] = {{"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks, 16u << 20}};
+constexpr ProbeHook kMigrateHooks[] = {{"on_migrate", "sched_migrate_task"}};
+constexpr Signal kSignals[] = {
+    {"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks, 16u << 20},
+    {"owner_waits", VITALD_OWNER_WAITS, 1, kRunqHooks, 16u << 20},
+    {"owner_peaks", VITALD_OWNER_PEAKS, 2, kRunqHooks, 16u << 20},
+    {"migrations", VITALD_MIGRATIONS, 3, kMigrateHooks, 8u << 20},
+};
+// Groups that are throttled: a hundred, and on many CPUs more, for the kernel keeps some free for each CPU.
+constexpr __u32 kThrottledGroups = 512, kThrottledPerCpu = 64;
 
 }  // namespace
 
@@ -30,6 +39,7 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
         auto table = BpfOwners::of(host, options, signals.front().name);
         if (!table) return fail(table.error());
         const auto cpu_count = static_cast<__u32>(libbpf_num_possible_cpus());
+        const auto detailed = std::min(static_cast<__u32>(options.number("owner.detailed")), (*table)->size());
         auto loaded = BpfObject<sched_bpf>::load(
             facts, signals,
             [&](sched_bpf& skel) -> Result<> {
@@ -38,16 +48,32 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
               bpf_map__set_max_entries(skel.maps.cpus, cpu_count);
               bpf_map__set_max_entries(skel.maps.rows, cpu_count * (*table)->size());
               if (!facts.keeps_last_queued) bpf_map__set_max_entries(skel.maps.runnable_since, kRunnableTasks);
+              const auto wants = [&](__u32 bit) { return (skel.rodata->wanted & bit) != 0; };
+              skel.rodata->detailed_slots = detailed;
+              if (wants(VITALD_OWNER_WAITS)) {
+                bpf_map__set_max_entries(skel.maps.waits, cpu_count * detailed);
+                bpf_map__set_max_entries(skel.maps.throttled, std::max(kThrottledGroups, cpu_count * kThrottledPerCpu));
+              }
+              if (wants(VITALD_OWNER_PEAKS)) bpf_map__set_max_entries(skel.maps.peaks, cpu_count * detailed);
+              if (wants(VITALD_MIGRATIONS))
+                bpf_map__set_max_entries(skel.maps.migrations, cpu_count * (*table)->size());
               return (*table)->share_with(skel);
             },
             [](sched_bpf&) {});
         if (!loaded) return fail(loaded.error());
         auto mapped_cpus = MappedArray<vitald_sched_cpu>::of(loaded->skel().maps.cpus);
         auto mapped_rows = MappedArray<vitald_sched_row>::of(loaded->skel().maps.rows);
+        auto mapped_waits = MappedArray<vitald_sched_waits>::of(loaded->skel().maps.waits);
+        auto mapped_peaks = MappedArray<vitald_sched_peaks>::of(loaded->skel().maps.peaks);
+        auto mapped_migrations = MappedArray<std::uint64_t>::of(loaded->skel().maps.migrations);
         if (!mapped_cpus) return fail(mapped_cpus.error());
         if (!mapped_rows) return fail(mapped_rows.error());
-        return std::make_shared<SchedObject>(
-            SchedObject{std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows)});
+        if (!mapped_waits) return fail(mapped_waits.error());
+        if (!mapped_peaks) return fail(mapped_peaks.error());
+        if (!mapped_migrations) return fail(mapped_migrations.error());
+        return std::make_shared<SchedObject>(SchedObject{
+            detailed, std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows),
+            std::move(*mapped_waits), std::move(*mapped_peaks), std::move(*mapped_migrations)});
       });
 }
 

@@ -14,7 +14,7 @@
 
 namespace vitald {
 
-enum SchedSignal : std::size_t { kRunqLatency };
+enum SchedSignal : std::size_t { kRunqLatency, kOwnerWaits, kOwnerPeaks, kMigrations };
 std::span<const Signal> sched_signals();
 
 struct SchedObject {
@@ -36,10 +36,27 @@ struct SchedObject {
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_sched_row row(std::uint32_t slot) const;
 
+  // How many of the first slots have rows in `waits` and `peaks`, where these are wanted.
+  std::uint32_t detailed = 1;
   std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf
   BpfObject<sched_bpf> bpf;
   MappedArray<vitald_sched_cpu> cpus;
   MappedArray<vitald_sched_row> rows;
+  MappedArray<vitald_sched_waits> waits;
+  MappedArray<vitald_sched_peaks> peaks;
+  MappedArray<std::uint64_t> migrations;  // per CPU and slot
 };
+
+// Of all that are on this object.
+inline constexpr FlagSpec kOwnerDetailedFlag{
+    .name = "owner.detailed",
+    .type = FlagType::number,
+    .fallback = "64",
+    .help =
+        "Of how many cgroups at once BPF probes keep more than sums: the histogram of their waits, because of whom, "
+        "and "
+        "the busiest tenth of a second. Takes some 830 bytes per CPU and cgroup.",
+    .least = 1,
+    .most = 65535};
 
 }  // namespace vitald

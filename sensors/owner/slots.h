@@ -133,9 +133,8 @@ class SlotTotals final : public SlotReader {
   using RowOf = std::function<Row(std::uint32_t slot)>;
   using Worth = bool (*)(const Row& grown);
   SlotTotals(
-      OwnerSlots& slots, OwnerTable& table, std::uint32_t size, RowOf row,
-      Worth worth = [](const Row&) { return false; })
-      : slots_(slots), totals_(table), row_(std::move(row)), worth_(worth), before_(size) {
+      OwnerSlots& slots, OwnerTable& table, RowOf row, Worth worth = [](const Row&) { return false; })
+      : slots_(slots), totals_(table), row_(std::move(row)), worth_(worth) {
     slots_.add(*this);
   }
   ~SlotTotals() override { slots_.remove(*this); }
@@ -143,13 +142,14 @@ class SlotTotals final : public SlotReader {
   SlotTotals& operator=(const SlotTotals&) = delete;
 
   bool read(std::uint32_t slot, OwnerId owner) override {
+    if (slot >= before_.size()) before_.resize(slot + 1);  // there are a thousand slots, and the lowest are used first
     const Row now = row_(slot), grown = OwnerTotals<Row>::difference(now, before_[slot]);
     before_[slot] = now;
     totals_.add(owner, grown);
     return std::bit_cast<typename OwnerTotals<Row>::Counters>(grown) != typename OwnerTotals<Row>::Counters{};
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t slot) const override {
-    return worth_(OwnerTotals<Row>::difference(row_(slot), before_[slot]));
+    return worth_(OwnerTotals<Row>::difference(row_(slot), slot < before_.size() ? before_[slot] : Row{}));
   }
   // `estimate` adds what is running, per slot: add_running(of_slot(slot), row).
   template <class Estimate, class Show>

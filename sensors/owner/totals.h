@@ -144,4 +144,21 @@ void emit_fields(std::span<const OwnerField> fields, std::span<const typename Ow
     }
 }
 
+// The same for members that most owners never count in: an owner has its series from the first time, "other" always.
+template <class Row>
+void emit_counted_fields(std::span<const OwnerField> fields, std::span<const typename OwnerTotals<Row>::Entry> entries,
+                         BatchWriter& out) {
+  std::vector<Label> labels;
+  for (const auto& field : fields)
+    for (const auto& e : entries) {
+      const auto counters = std::bit_cast<typename OwnerTotals<Row>::Counters>(e.shown);
+      const auto count = counters[field.offset / sizeof(std::uint64_t)];
+      if (count == 0 && e.owner->id != kOtherOwner) continue;
+      labels.clear();
+      if (!field.extra.name.empty()) labels.push_back(field.extra);
+      labels.insert(labels.end(), e.owner->labels.begin(), e.owner->labels.end());
+      out.set_labels(field.desc, static_cast<double>(count) / field.per, labels);
+    }
+}
+
 }  // namespace vitald

@@ -350,6 +350,7 @@ struct Site {
     agent.metrics = std::make_shared<MetricsHandler>(MetricsHandler::Settings{}, w.source());
     agent.freshness = std::make_shared<Freshness>(w.clock.boot);
     agent.clock = &w.clock;
+    agent.events = &events;
     agent.wake = std::make_shared<Wake>();
     agent.silences = std::make_shared<Silences>();
     agent.changes = std::make_shared<Jobs>(Jobs::Settings{}, agent.wake, w.clock);
@@ -364,6 +365,7 @@ struct Site {
     return now(routes.answer(request), w.clock.boot);
   }
   World w;
+  EventLog events;
   std::vector<std::function<void(const std::vector<std::string>&)>> reloads;
   Routes routes;
 };
@@ -400,6 +402,43 @@ TEST(Endpoints, Pages) {
   EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
   EXPECT_THAT(*page.body, testing::AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("&lt;script&gt;"),
                                          Not(HasSubstr("<script>")), HasSubstr("off by default")));
+}
+
+TEST(Endpoints, Events) {
+  Site site;
+  EXPECT_EQ(*site.get("/api/v1/events").body, "{\"status\":\"success\",\"data\":{\"newest\":0,\"events\":[]}}\n");
+  site.w.clock.boot = 5 * kSecond;
+  site.w.clock.wall = 1000 * kSecond;
+  for (int i = 1; i <= 3; ++i) {
+    auto batch = std::make_shared<Batch>();
+    batch->collector = "c";
+    batch->collected_boot_ns = i;
+    batch->events = {std::make_shared<const Event>(
+        Event{"odd", 3 * kSecond, i == 3 ? "it said \"no\"" : "it went", {{"pid", std::to_string(i)}}})};
+    Snapshot snapshot;
+    snapshot.batches = {batch};
+    site.events.append(snapshot);
+  }
+  const auto get = [&](std::vector<std::pair<std::string, std::string>> query) {
+    auto request = ask("GET", "/api/v1/events");
+    request.query = {query.begin(), query.end()};
+    return now(site.routes.answer(request));
+  };
+  const std::string last =
+      R"({"sequence":3,"time":998.000,"type":"odd","collector":"c","text":"it said \"no\"","fields":{"pid":"3"}}]}})"
+      "\n";
+  EXPECT_EQ(*get({{"limit", "1"}}).body, R"({"status":"success","data":{"newest":3,"events":[)" + last);
+  EXPECT_EQ(*get({{"after", "2"}}).body, *get({{"limit", "1"}}).body);
+  EXPECT_THAT(
+      *get({{"after", "0"}, {"limit", "2"}}).body,
+      testing::AllOf(HasSubstr("\"sequence\":1"), HasSubstr("\"sequence\":2"), Not(HasSubstr("\"sequence\":3"))));
+  EXPECT_THAT(*get({{"after", "3"}}).body, HasSubstr("\"events\":[]"));
+  for (const auto& [name, odd] : std::vector<std::pair<std::string, std::string>>{
+           {"after", "yesterday"}, {"limit", "0"}, {"limit", "1025"}, {"limit", ""}}) {
+    const auto answer = get({{name, odd}});
+    EXPECT_EQ(answer.status, 400) << name << odd;
+    EXPECT_THAT(*answer.body, HasSubstr(name + ": '" + odd + "', expected"));
+  }
 }
 
 TEST(Endpoints, HealthFailsWhenNoCollectionEnds) {

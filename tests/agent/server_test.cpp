@@ -76,6 +76,7 @@ class ServerTest : public testing::Test {
     agent.metrics = metrics_;
     agent.freshness = std::make_shared<Freshness>(host_.clock().boot_ns());
     agent.clock = &host_.clock();
+    agent.events = &pipeline_.events();
     agent.wake = wake;
     agent.silences = std::make_shared<Silences>();
     auto rows = endpoints(agent);

@@ -4,24 +4,29 @@
 // figures are differences within a round. Needs root; libbpf-tools for the comparison.
 //
 //   switch: two processes on one CPU hand a byte back and forth; CPU time per context switch (their own, user and
-//           system, so that what else runs on the machine does not count).
+//           system, so that what else runs on the machine does not count). In chunks of some milliseconds: each is
+//           compared with the two without a program beside it, and programs are only attached and detached in
+//           between, loaded long before.
 //   io:     random 4 KiB O_DIRECT reads, one at a time. A read costs 20 times more CPU than a probe and varies by more
 //           than that, so the figure is the kernel's own (bpf_stats) per read: all programs of a tool added up.
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sched.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -37,7 +42,6 @@
 namespace vitald {
 namespace {
 
-constexpr int kRoundTrips = 200'000;
 constexpr int kReads = 10'000;
 constexpr std::size_t kFileBytes = 64u << 20;
 
@@ -136,37 +140,140 @@ class Nothing {
   Fd program_, link_;
 };
 
-std::int64_t cpu_ns(const rusage& r) {
-  return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1'000'000'000ll + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000ll;
+// Programs that somebody has loaded, held after he ended, so that attaching them is all that is left to do.
+class Loaded {
+ public:
+  // `load` runs in a child and returns when all is loaded, or never.
+  explicit Loaded(const std::function<void()>& load) {
+    const auto before = programs();
+    int told[2];
+    if (pipe(told)) die("pipe");
+    const pid_t pid = fork();
+    if (pid == 0) {
+      close(told[0]);
+      load();
+      [[maybe_unused]] const auto n = write(told[1], "", 1);
+      for (;;) pause();
+    }
+    close(told[1]);
+    pollfd ready{told[0], POLLIN, 0};
+    poll(&ready, 1, 5000);
+    close(told[0]);
+    for (const auto& entry : programs()) {
+      if (before.contains(entry.first)) continue;
+      Fd fd(bpf_prog_get_fd_by_id(entry.first));
+      bpf_prog_info info{};
+      std::uint32_t size = sizeof info;
+      if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0 || info.type != BPF_PROG_TYPE_TRACING) continue;
+      instructions_ += info.xlated_prog_len / 8;
+      programs_.push_back(std::move(fd));
+    }
+    kill(pid, SIGKILL);  // not to be tidied up
+    waitpid(pid, nullptr, 0);
+  }
+  [[nodiscard]] bool any() const { return !programs_.empty(); }
+  [[nodiscard]] std::size_t instructions() const { return instructions_; }
+  [[nodiscard]] std::vector<Fd> attach() const {
+    std::vector<Fd> links;
+    for (const auto& p : programs_) {
+      links.emplace_back(bpf_raw_tracepoint_open(nullptr, p.get()));
+      if (!links.back()) die("attach");
+    }
+    return links;
+  }
+
+ private:
+  std::vector<Fd> programs_;
+  std::size_t instructions_ = 0;
+};
+
+Loaded load_ours(std::initializer_list<std::string_view> names) {
+  return Loaded([&] {
+    static const Host host;
+    auto* options = new Options;
+    std::vector<std::string> flags;
+    for (const auto name : names) flags.push_back(fmt::format("probe.{}", name));
+    for (const auto& flag : flags) {
+      const FlagSpec spec[] = {{flag, FlagType::boolean, "true"}};
+      options->declare(spec);
+    }
+    for (const auto name : names) {
+      options->declare(info_of(name).flags);
+      auto made = info_of(name).make(host, *options);
+      if (!made) die(made.error().text);
+      if ((*made)->status().starts_with("off")) die((*made)->status());
+      made->release();  // NOLINT(bugprone-unused-return-value): it goes with the process
+    }
+  });
 }
 
-// CPU nanoseconds per context switch.
-double switch_storm() {
-  int there[2], back[2];
-  if (pipe(there) || pipe(back)) die("pipe");
-  cpu_set_t cpu;
-  CPU_ZERO(&cpu);
-  CPU_SET(static_cast<std::size_t>(sysconf(_SC_NPROCESSORS_ONLN) - 1), &cpu);
-  const auto player = [&](int in, int out, bool first) {
-    const pid_t pid = fork();
-    if (pid != 0) return pid;
-    sched_setaffinity(0, sizeof cpu, &cpu);
-    char byte = 0;
-    for (int i = 0; i < kRoundTrips; ++i) {
-      if (first && write(out, &byte, 1) != 1) _exit(1);
-      if (read(in, &byte, 1) != 1) _exit(1);
-      if (!first && write(out, &byte, 1) != 1) _exit(1);
-    }
-    _exit(0);
-  };
-  const pid_t a = player(back[0], there[1], true), b = player(there[0], back[1], false);
-  for (const int fd : {there[0], there[1], back[0], back[1]}) close(fd);
-  rusage ra{}, rb{};
-  wait4(a, nullptr, 0, &ra);
-  wait4(b, nullptr, 0, &rb);
-  const auto switches = ra.ru_nvcsw + ra.ru_nivcsw + rb.ru_nvcsw + rb.ru_nivcsw;
-  return static_cast<double>(cpu_ns(ra) + cpu_ns(rb)) / static_cast<double>(switches);
+Loaded load_theirs(const char* tool) {
+  return Loaded([tool] {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    execlp(tool, tool, "100000", nullptr);
+    _exit(127);
+  });
 }
+
+std::int64_t cpu_clock_ns(pid_t pid) {
+  clockid_t clock;
+  timespec t{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) die("cpu clock");
+  return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
+}
+
+// Two processes that hand a byte back and forth on one CPU, a chunk at a time.
+class PingPong {
+ public:
+  PingPong() {
+    int there[2], back[2], go[2], done[2];
+    if (pipe(there) || pipe(back) || pipe(go) || pipe(done)) die("pipe");
+    const auto begin = [&](auto&& body) {
+      const pid_t pid = fork();
+      if (pid != 0) return pid;
+      cpu_set_t cpu;
+      CPU_ZERO(&cpu);
+      CPU_SET(static_cast<std::size_t>(sysconf(_SC_NPROCESSORS_ONLN) - 1), &cpu);
+      sched_setaffinity(0, sizeof cpu, &cpu);
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (;;) body();
+    };
+    first_ = begin([&] {
+      char byte = 0;
+      if (read(go[0], &byte, 1) != 1) _exit(0);
+      for (int i = 0; i < kChunk / 2; ++i)
+        if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) _exit(1);
+      if (write(done[1], &byte, 1) != 1) _exit(1);
+    });
+    second_ = begin([&] {
+      char byte = 0;
+      if (read(there[0], &byte, 1) != 1 || write(back[1], &byte, 1) != 1) _exit(1);
+    });
+    go_ = Fd(go[1]), done_ = Fd(done[0]);
+    for (const int fd : {there[0], there[1], back[0], back[1], go[0], done[1]}) close(fd);
+  }
+  PingPong(const PingPong&) = delete;
+  PingPong& operator=(const PingPong&) = delete;
+  ~PingPong() {
+    for (const pid_t pid : {first_, second_}) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+    }
+  }
+  // CPU nanoseconds per switch.
+  double chunk() const {
+    char byte = 0;
+    const auto before = cpu_clock_ns(first_) + cpu_clock_ns(second_);
+    if (write(go_.get(), &byte, 1) != 1 || read(done_.get(), &byte, 1) != 1) die("chunk");
+    return static_cast<double>(cpu_clock_ns(first_) + cpu_clock_ns(second_) - before) / kChunk;
+  }
+  static constexpr int kChunk = 2500;
+
+ private:
+  pid_t first_, second_;
+  Fd go_, done_;
+};
 
 struct File {
   File() {
@@ -222,43 +329,72 @@ Spread spread(std::vector<double> v) {
   return {at(0.25), at(0.5), at(0.75)};
 }
 
+// The median and where it lies with 95 % (order statistics).
+struct Median {
+  double low, median, high;
+};
+Median median_of(std::vector<double> v) {
+  std::ranges::sort(v);
+  const auto n = static_cast<double>(v.size());
+  const auto at = [&](double i) { return v[static_cast<std::size_t>(std::clamp(i, 0.0, n - 1))]; };
+  return {at(n / 2 - 0.98 * std::sqrt(n)), at(n / 2), at(n / 2 + 0.98 * std::sqrt(n))};
+}
+
 void bench_switch(int rounds) {
-  std::vector<double> plain, nothing, ours, theirs;
-  bool have_theirs = true;
-  switch_storm();  // warm up
-  for (int round = 0; round < rounds; ++round) {
-    std::array<int, 4> order{0, 1, 2, 3};
-    std::rotate(order.begin(), order.begin() + round % 4, order.end());
-    std::array<double, 4> ns{};
-    for (const int which : order) {
-      if (which == 0) ns[0] = switch_storm();
-      if (which == 1) {
-        const Ours probe("runq_latency");
-        ns[1] = switch_storm();
-      }
-      if (which == 3) {
+  struct Variant {
+    const char* name;
+    double most_of_empty, most_of_theirs;  // the goal; 0: none
+    Loaded loaded;
+    std::vector<double> ns = {};
+  };
+  std::vector<Variant> variants;
+  variants.push_back({"vitald runq_latency: host and owner sums", 1.7, 0.18, load_ours({"runq_latency"})});
+  variants.push_back({"+ owner_waits: cause, blame, histogram", 2.2, 0.22, load_ours({"runq_latency", "owner_waits"})});
+  variants.push_back({"+ owner_peaks, migrations: everything", 2.5, 0.25,
+                      load_ours({"runq_latency", "owner_waits", "owner_peaks", "migrations"})});
+  variants.push_back({"runqlat", 0, 0, load_theirs("runqlat")});
+  const bool have_theirs = variants.back().loaded.any();
+  if (!have_theirs) variants.pop_back();
+  const PingPong players;
+  for (int i = 0; i < 20; ++i) players.chunk();
+  std::vector<double> plain, nothing;
+  std::mt19937 random(42);
+  const int blocks = rounds * 20;
+  std::vector<std::size_t> order(variants.size() + 1);
+  std::iota(order.begin(), order.end(), 0u);
+  for (int block = 0; block < blocks; ++block) {
+    std::ranges::shuffle(order, random);
+    auto before = players.chunk();
+    for (const auto which : order) {
+      double ns;
+      if (which == variants.size()) {
         const Nothing program("sched_switch");
-        ns[3] = switch_storm();
+        ns = players.chunk();
+      } else {
+        const auto links = variants[which].loaded.attach();
+        ns = players.chunk();
       }
-      if (which == 2 && have_theirs) {
-        const Theirs tool("runqlat");
-        have_theirs = tool.running();
-        if (have_theirs) ns[2] = switch_storm();
-      }
+      const auto after = players.chunk();
+      (which == variants.size() ? nothing : variants[which].ns).push_back(ns - (before + after) / 2);
+      plain.push_back(after);
+      before = after;
     }
-    plain.push_back(ns[0]);
-    ours.push_back(ns[1] - ns[0]);
-    theirs.push_back(ns[2] - ns[0]);
-    nothing.push_back(ns[3] - ns[0]);
   }
-  const auto p = spread(plain), o = spread(ours), t = spread(theirs), n = spread(nothing);
-  fmt::print("CPU ns per context switch, {} rounds of {} switches, median (quartiles)\n", rounds, 2 * kRoundTrips);
-  fmt::print("  no probe                          {:7.0f} ({:.0f}-{:.0f})\n", p.median, p.q1, p.q3);
-  fmt::print("  + a program that does nothing     {:+7.1f} ({:.1f}-{:.1f})\n", n.median, n.q1, n.q3);
-  fmt::print("  + vitald runq_latency, per owner  {:+7.1f} ({:.1f}-{:.1f})   goal: at most 50\n", o.median, o.q1, o.q3);
-  if (!have_theirs) return fmt::print("  runqlat is not installed (libbpf-tools): no comparison\n");
-  fmt::print("  + runqlat                         {:+7.1f} ({:.1f}-{:.1f})   {:.1f}x vitald\n", t.median, t.q1, t.q3,
-             t.median / o.median);
+  const auto empty = median_of(nothing).median;
+  const auto theirs = have_theirs ? median_of(variants.back().ns).median : 0;
+  fmt::print("CPU ns added per context switch, {} blocks of chunks of {} switches, median (95 %); without {:.0f}\n",
+             blocks, PingPong::kChunk, median_of(plain).median);
+  const auto print = [&](std::string_view name, const std::vector<double>& ns, double of_empty, double of_theirs,
+                         std::size_t instructions) {
+    const auto m = median_of(ns);
+    fmt::print("  {:42} {:7.0f} ({:.0f}-{:.0f})  {:5.2f} x empty", name, m.median, m.low, m.high, m.median / empty);
+    if (have_theirs) fmt::print("  {:.2f} of runqlat", m.median / theirs);
+    if (of_empty > 0) fmt::print("   goal: at most {} and {}; {} instructions", of_empty, of_theirs, instructions);
+    fmt::print("\n");
+  };
+  print("a program that does nothing", nothing, 0, 0, 2);
+  for (const auto& v : variants) print(v.name, v.ns, v.most_of_empty, v.most_of_theirs, v.loaded.instructions());
+  if (!have_theirs) fmt::print("  runqlat is not installed (libbpf-tools): no comparison\n");
 }
 
 void bench_io(int rounds) {

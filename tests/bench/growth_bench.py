@@ -30,6 +30,8 @@ MANY = {"cpus": "CPUs", "disks": "disks", "links": "interfaces", "live links": "
 ONE = {"cpus": "CPU", "disks": "disk", "links": "interface", "live links": "interface"}
 # Probes are of the running kernel, not of the synthetic one; ./dev bench bpf measures them.
 OURS = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
+        "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations", "--no-probe.process_life",
+        "--no-probe.tcp_life", "--no-probe.net_drops", "--no-probe.softirq_latency", "--no-probe.hardirq_latency", "--no-probe.limit_reclaim", "--no-probe.compaction",
         "--web.max-age=0", "--web.disable-exporter-metrics", "--log.level=error"]
 THEIRS = ["--web.disable-exporter-metrics", "--log.level=error"]
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000

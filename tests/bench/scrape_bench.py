@@ -83,7 +83,9 @@ arguments = parser.parse_args()
 DEFAULT = arguments.collectors == ["default"]
 FLAGS = [] if DEFAULT else ["--collector.disable-defaults", *(f"--collector.{c}" for c in arguments.collectors)]
 # Those of vitald are measured against their own floors (./dev bench bpf); node_exporter has none.
-PROBES = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim"]
+PROBES = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
+          "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations", "--no-probe.process_life",
+        "--no-probe.tcp_life", "--no-probe.net_drops", "--no-probe.softirq_latency", "--no-probe.hardirq_latency", "--no-probe.limit_reclaim", "--no-probe.compaction"]
 
 PEER = "prometheus-node-exporter"
 need(PEER, "cc", *(["wrk"] if arguments.load else []), *(["strace"] if arguments.traced else []))

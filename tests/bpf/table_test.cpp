@@ -270,7 +270,7 @@ class Churn : public OwnerTableTest {
       : kernel_(size),
         slots_(host_, table_, kernel_),
         counted_(
-            slots_, table_, size, [this](std::uint32_t slot) { return kernel_.rows[slot]; },
+            slots_, table_, [this](std::uint32_t slot) { return kernel_.rows[slot]; },
             [](const Row& grown) { return grown.cpu_ns >= 1000; }) {
     table_.set_limit(size - 1);
   }
@@ -426,7 +426,7 @@ TEST_F(Churn, NobodyCrowdsOutOthers) {
 }
 
 TEST_F(Churn, ASecondReaderMissesNothing) {
-  SlotTotals<Row> second(slots_, table_, kernel_.size(), [this](std::uint32_t slot) { return kernel_.rows[slot]; });
+  SlotTotals<Row> second(slots_, table_, [this](std::uint32_t slot) { return kernel_.rows[slot]; });
   kernel_.charge("/a", 5);
   round();
   kernel_.rmdir("/a");

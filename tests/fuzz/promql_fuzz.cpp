@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "rules/promql/eval.h"
+#include "rules/promql/parser.h"
 #include "tests/fuzz/input.h"
 #include "tests/rules/memory_source.h"
 

@@ -120,6 +120,7 @@ TEST(Parser, PrintsAsPrometheus) {
       {"label_replace(a, \"x\", \"$1\", \"y\", \"(.*)\\\\d\")", "="},
       {"time()", "="},
       {"# comment\nup # more\n == 0", "up == 0"},
+      {"1 + Inf ^ -1", "="},
       {"{\"a.b\"}", "="},
       {"{'plain', x='y'}", "plain{x=\"y\"}"},
       {"{\"a.b\",\"c.d\"=\"e\"}", "="},

@@ -4,8 +4,14 @@
 
 #include "vitald/hist.h"
 
-/* Signals of the object sched. */
+/* Signals of the object sched. All but the last are in the one program on sched_switch. */
 #define VITALD_RUNQ_LATENCY (1u << 0)
+#define VITALD_OWNER_WAITS (1u << 1)
+#define VITALD_OWNER_PEAKS (1u << 2)
+#define VITALD_MIGRATIONS (1u << 3)
+
+#define VITALD_SCHED_PAST 32 /* slices that a wait is laid over; power of two */
+#define VITALD_SCHED_NOBODY 0xffffffffu /* the CPU was idle */
 
 /* One per CPU. */
 struct vitald_sched_cpu {
@@ -19,7 +25,15 @@ struct vitald_sched_cpu {
 	 */
 	__u64 offset_ns, offset_found_ns, offset_read_ns;
 	__u64 untimed;	/* waits of no time since the last one that was timed */
-	__u64 unused[5];
+	__u64 window;	/* the one of 100 ms that the last switch was in, and when it began */
+	__u64 window_ns;
+	struct {
+		__u64 ns;
+		__u32 slot;
+		__u32 unused;
+	} past[VITALD_SCHED_PAST];
+	__u64 past_count;
+	__u64 padding[2];
 };
 
 /* One per CPU and owner slot: a cache line. */
@@ -28,7 +42,49 @@ struct vitald_sched_row {
 	__u64 delay_ns;
 	__u64 voluntary;
 	__u64 involuntary;
-	__u64 unused[4];
+	__u64 throttled_ns;	/* of delay_ns: without a turn by cpu.max */
+	__u64 self_ns;		/* of delay_ns: the owner's own tasks had the CPU */
+	__u64 unused[2];
 };
+
+/*
+ * One per CPU and each of the first slots, of which more is kept. Every other bound of vitald_hist, from 2^-20 s: the
+ * buckets of a native histogram of schema -1.
+ */
+#define VITALD_COARSE_SLOTS 16 /* power of two */
+#define VITALD_CULPRITS 4
+struct vitald_sched_waits {
+	__u64 slots[VITALD_COARSE_SLOTS];
+	__u64 sum_ns;	/* with the waits that take no time by the run queue's clock */
+	struct {
+		__u64 ns;	/* never goes back, also when it becomes somebody else's */
+		__u32 who;	/* slot + 1; 0: nobody's, for whoever comes next. User space sets it back */
+		__u32 unused;
+	} culprits[VITALD_CULPRITS];
+	__u64 unused[7];
+};
+
+/*
+ * CPU time in windows of 100 ms, one per CPU and each of the first slots; slot 0's is the CPU's own. Of a window that
+ * is over: how far the one that was the newest next is away (255: that or more), whether all between is full or empty,
+ * and what was counted, in units.
+ */
+#define VITALD_WINDOW_NS 100000000ull
+#define VITALD_WINDOWS 256 /* that are kept; power of two */
+#define VITALD_WINDOW_SHIFT 20 /* a unit: about a millisecond */
+#define VITALD_WINDOW_UNITS 127
+#define VITALD_WINDOW_FULL 128
+struct vitald_sched_peaks {
+	__u64 window;	/* the newest that has counted */
+	__u64 ns;	/* in it so far */
+	__u64 count;	/* of windows that are over; number n lies at n % VITALD_WINDOWS */
+	__u16 ended[VITALD_WINDOWS];
+	__u64 unused[5];
+};
+
+static inline __attribute__((always_inline)) __u32 vitald_coarse_slot(__u32 slot)
+{
+	return ((slot + 1) >> 1) & (VITALD_COARSE_SLOTS - 1);
+}
 
 #endif

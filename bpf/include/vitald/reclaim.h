@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef VITALD_RECLAIM_H
+#define VITALD_RECLAIM_H
+
+#include "vitald/hist.h"
+
+/* Signals of the object reclaim. */
+#define VITALD_LIMIT_RECLAIM (1u << 0)
+#define VITALD_COMPACTION (1u << 1)
+
+/* One per CPU. */
+struct vitald_reclaim_stalls {
+	struct vitald_hist limit;
+	struct vitald_hist compaction;
+	__u64 unused[6];
+};
+
+/* One per CPU and owner slot. */
+struct vitald_reclaim_row {
+	__u64 limit_ns;
+	__u64 limit_count;
+	__u64 compaction_ns;
+	__u64 compaction_count;
+};
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How long tasks of each owner stood still because their memory cgroup was at its limit and had to give something back
+ * first, and because memory had to be compacted for a large page. As with direct reclaim nothing in the kernel keeps
+ * since when, and it is rare and long.
+ */
+#include "owner_table.bpf.h"
+#include "vitald/reclaim.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs */
+	__type(key, __u32);
+	__type(value, struct vitald_reclaim_stalls);
+} stalls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * owner_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_reclaim_row);
+} rows SEC(".maps");
+
+/*
+ * Thread and signal -> since when. Its number is used again, so it goes with the task's start. Full: the oldest are
+ * forgotten and not counted.
+ */
+struct stall_key {
+	__u32 thread;
+	__u32 signal;
+};
+struct stall {
+	__u64 since_ns;
+	__u64 start_ns;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct stall_key);
+	__type(value, struct stall);
+} stalled_since SEC(".maps");
+
+static __always_inline int begins(__u32 signal)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct stall_key key = {(__u32)bpf_get_current_pid_tgid(), signal};
+	struct stall stall = {bpf_ktime_get_ns(), BPF_CORE_READ(task, start_time)};
+
+	if (wanted & enabled & signal)
+		bpf_map_update_elem(&stalled_since, &key, &stall, BPF_ANY);
+	return 0;
+}
+
+static __always_inline int ends(__u32 signal)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct stall_key key = {(__u32)bpf_get_current_pid_tgid(), signal};
+	__u32 cpu = bpf_get_smp_processor_id(), index;
+	struct stall *stall = bpf_map_lookup_elem(&stalled_since, &key);
+	struct vitald_reclaim_stalls *c = bpf_map_lookup_elem(&stalls, &cpu);
+	struct vitald_reclaim_row *row;
+	__u64 ns;
+
+	if (!stall || !c)
+		return 0;
+	ns = bpf_ktime_get_ns() - stall->since_ns;
+	if (wanted & enabled & signal && stall->start_ns == BPF_CORE_READ(task, start_time)) {
+		index = cpu * owner_slots + owner_seldom(task, false);
+		row = bpf_map_lookup_elem(&rows, &index);
+		vitald_hist_add(signal == VITALD_LIMIT_RECLAIM ? &c->limit : &c->compaction, ns);
+		if (row && signal == VITALD_LIMIT_RECLAIM) {
+			row->limit_ns += ns;
+			row->limit_count++;
+		} else if (row) {
+			row->compaction_ns += ns;
+			row->compaction_count++;
+		}
+	}
+	bpf_map_delete_elem(&stalled_since, &key);
+	return 0;
+}
+
+/* The arguments differ between kernels, and are not needed. */
+SEC("tp_btf/mm_vmscan_memcg_reclaim_begin")
+int on_limit(void *ctx __attribute__((unused)))
+{
+	return begins(VITALD_LIMIT_RECLAIM);
+}
+
+SEC("raw_tp/mm_vmscan_memcg_reclaim_begin")
+int on_limit_raw(void *ctx __attribute__((unused)))
+{
+	return begins(VITALD_LIMIT_RECLAIM);
+}
+
+SEC("tp_btf/mm_vmscan_memcg_reclaim_end")
+int on_limit_end(void *ctx __attribute__((unused)))
+{
+	return ends(VITALD_LIMIT_RECLAIM);
+}
+
+SEC("raw_tp/mm_vmscan_memcg_reclaim_end")
+int on_limit_end_raw(void *ctx __attribute__((unused)))
+{
+	return ends(VITALD_LIMIT_RECLAIM);
+}
+
+SEC("tp_btf/mm_compaction_begin")
+int on_compaction(void *ctx __attribute__((unused)))
+{
+	return begins(VITALD_COMPACTION);
+}
+
+SEC("raw_tp/mm_compaction_begin")
+int on_compaction_raw(void *ctx __attribute__((unused)))
+{
+	return begins(VITALD_COMPACTION);
+}
+
+SEC("tp_btf/mm_compaction_end")
+int on_compaction_end(void *ctx __attribute__((unused)))
+{
+	return ends(VITALD_COMPACTION);
+}
+
+SEC("raw_tp/mm_compaction_end")
+int on_compaction_end_raw(void *ctx __attribute__((unused)))
+{
+	return ends(VITALD_COMPACTION);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long interrupts' handlers ran: a histogram of all, and the time by interrupt.
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "sensors/bpf/coarse.h"
+#include "sensors/bpf/irq.h"
+#include "sensors/bpf/report.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kName = "hardirq_latency";
+
+constexpr MetricDesc kRuns{"vitald_hardirq_seconds",
+                           MetricType::histogram,
+                           "How long each run of an interrupt's handler took. The vectors of x86 that no driver asks "
+                           "for (local timer, calls of "
+                           "other CPUs) have no handler and are not among them.",
+                           "",
+                           "seconds",
+                           "tp_btf/irq_handler_entry, irq_handler_exit"};
+constexpr MetricDesc kTime{
+    "vitald_hardirq_handler_seconds_total",
+    MetricType::counter,
+    "Time in the handlers of an interrupt, all CPUs together; `name` is that of the first device on its line. Of "
+    "interrupts that came since the probe was attached; those from 255 on are one row, irq=\"other\".",
+    "irq,name",
+    "seconds",
+    "tp_btf/irq_handler_entry, irq_handler_exit"};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kRuns, kTime};
+
+class HardirqLatency final : public Collector {
+ public:
+  HardirqLatency(const Host& host, SignalUse<IrqObject> irq) : irq_(std::move(irq)), report_(kName, irq_->bpf.form()) {
+    report_.watch(host.shared<KernelFacts>(), irq_);
+  }
+
+  Result<> collect(BatchWriter& out) override {
+    report_.emit(out);
+    CoarseSum sum;
+    const auto& cpus = irq_->hardirqs;
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) sum.add(cpus[cpu].runs);
+    out.histogram(kRuns, sum.view());
+    for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) {
+      std::uint64_t ns = 0, count = 0;
+      for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
+        ns += now_in(cpus[cpu].rows[irq].ns);
+        count += now_in(cpus[cpu].rows[irq].count);
+      }
+      if (count == 0) continue;
+      const auto& name = irq_->names[irq].name;
+      if (irq == VITALD_IRQ_ROWS - 1) out.set(kTime, static_cast<double>(ns) / 1e9, "other", "");
+      else
+        out.set(kTime, static_cast<double>(ns) / 1e9, fmt::to_string(irq),
+                std::string_view(name, strnlen(name, sizeof name)));
+    }
+    return {};
+  }
+  std::string status() const override { return report_.status(); }
+
+ private:
+  SignalUse<IrqObject> irq_;
+  ProbeReport report_;
+};
+
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  if (!host.view().kernel) return fail(Errc::absent, "probe hardirq_latency: only on the running system");
+  auto irq = IrqObject::use(host, options, kHardirqLatency);
+  if (!irq) return probe_off(kName, irq.error());
+  return std::make_unique<HardirqLatency>(host, std::move(*irq));
+}
+
+}  // namespace
+
+extern const CollectorInfo collector_hardirq_latency;
+const CollectorInfo collector_hardirq_latency{kMetrics, {}, make};
+
+}  // namespace vitald

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/bpf/reclaim.h"
+
+#include "sensors/owner/totals.h"
+
+namespace vitald {
+namespace {
+
+constexpr ProbeHook kLimitHooks[] = {{"on_limit", "mm_vmscan_memcg_reclaim_begin"},
+                                     {"on_limit_end", "mm_vmscan_memcg_reclaim_end"}};
+constexpr ProbeHook kCompactionHooks[] = {{"on_compaction", "mm_compaction_begin"},
+                                          {"on_compaction_end", "mm_compaction_end"}};
+constexpr Signal kSignals[] = {
+    {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 8u << 20},
+    {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 8u << 20},
+};
+
+}  // namespace
+
+std::span<const Signal> reclaim_signals() { return kSignals; }
+
+Result<SignalUse<ReclaimObject>> ReclaimObject::use(const Host& host, const Options& options, ReclaimSignal which) {
+  return use_signal<ReclaimObject>(
+      host, options, kSignals, which, [&](std::span<const Signal> signals) -> Result<std::shared_ptr<ReclaimObject>> {
+        const auto& facts = host.shared<KernelFacts>();
+        if (auto ok = bpf_detail::check(facts, signals.front()); !ok) return fail(ok.error());
+        auto table = BpfOwners::of(host, options, signals.front().name);
+        if (!table) return fail(table.error());
+        auto loaded = BpfObject<reclaim_bpf>::load(
+            facts, signals,
+            [&](reclaim_bpf& skel) -> Result<> {
+              const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
+              bpf_map__set_max_entries(skel.maps.stalls, cpus);
+              bpf_map__set_max_entries(skel.maps.rows, cpus * (*table)->size());
+              return (*table)->share_with(skel);
+            },
+            [](reclaim_bpf&) {});
+        if (!loaded) return fail(loaded.error());
+        auto stalls = MappedArray<vitald_reclaim_stalls>::of(loaded->skel().maps.stalls);
+        auto rows = MappedArray<vitald_reclaim_row>::of(loaded->skel().maps.rows);
+        if (!stalls) return fail(stalls.error());
+        if (!rows) return fail(rows.error());
+        return std::make_shared<ReclaimObject>(
+            ReclaimObject{std::move(*table), std::move(*loaded), std::move(*stalls), std::move(*rows)});
+      });
+}
+
+vitald_reclaim_row ReclaimObject::row(std::uint32_t slot) const {
+  vitald_reclaim_row sum{};
+  for (std::size_t cpu = 0; cpu < stalls.size(); ++cpu)
+    sum = OwnerTotals<vitald_reclaim_row>::sum(sum, rows[cpu * owners->size() + slot]);
+  return sum;
+}
+
+HistSum ReclaimObject::sum(vitald_hist vitald_reclaim_stalls::*which) const {
+  HistSum sum;
+  for (std::size_t cpu = 0; cpu < stalls.size(); ++cpu) sum.add(stalls[cpu].*which);
+  return sum;
+}
+
+}  // namespace vitald

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// Why tasks waited and because of whom, peaks and migrations: loads with known answers.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "core/clock.h"
+#include "tests/bpf/live_probe.h"
+#include "tests/bpf/load.h"
+
+namespace vitald {
+namespace {
+
+int last_cpu() { return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1; }
+
+void spin_for_ms(int ms) {
+  const auto end = SystemClock::read(CLOCK_MONOTONIC) + ms * 1'000'000ll;
+  while (SystemClock::read(CLOCK_MONOTONIC) < end) {
+  }
+}
+
+// Before all that is not: what else the machine does would be in every figure.
+void go_first() {
+  const sched_param param{.sched_priority = 1};
+  if (sched_setscheduler(0, SCHED_RR, &param) != 0) _exit(3);
+}
+
+// So that all are first before one of them keeps the CPU.
+class Start {
+ public:
+  Start()
+      : flag_(static_cast<volatile int*>(
+            mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  ~Start() { munmap(const_cast<int*>(flag_), 4096); }
+  Start(const Start&) = delete;
+  Start& operator=(const Start&) = delete;
+  void wait() const {
+    go_first();
+    while (*flag_ == 0) usleep(1000);
+  }
+  void give() const {
+    usleep(200'000);
+    *flag_ = 1;
+  }
+
+ private:
+  volatile int* flag_;
+};
+
+std::string owner_labels_of(const TestCgroup& cgroup) {
+  return fmt::format("owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
+}
+double wait_of(const std::map<std::string, double>& series, const TestCgroup& cgroup, std::string_view cause) {
+  return value(series, fmt::format("vitald_owner_wait_seconds_total{{cause=\"{}\",", cause) + owner_labels_of(cgroup));
+}
+double blamed(const std::map<std::string, double>& series, const TestCgroup& cgroup, const std::string& culprit) {
+  double sum = 0;
+  for (const auto& [name, v] : series)
+    if (name.starts_with("vitald_owner_blamed_wait_seconds_total{") &&
+        name.find("culprit=\"" + culprit + "\"") != std::string::npos && name.ends_with(owner_labels_of(cgroup)))
+      sum += v;
+  return sum;
+}
+double blamed_on_all(const std::map<std::string, double>& series, const TestCgroup& cgroup) {
+  double sum = 0;
+  for (const auto& [name, v] : series)
+    if (name.starts_with("vitald_owner_blamed_wait_seconds_total{") && name.ends_with(owner_labels_of(cgroup)))
+      sum += v;
+  return sum;
+}
+
+// Two hogs of two owners on one CPU: each waits because of the other.
+void check_two_hogs(const Rung& rung) {
+  LiveProbe probe("owner_waits");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-hog-a-{}", getpid())),
+      b(cpu_hierarchy(Host()), fmt::format("vitald-hog-b-{}", getpid()));
+  const Start start;
+  const auto spin = [&] {
+    start.wait();
+    spin_for_ms(2000);
+  };
+  Child one(a, last_cpu(), spin), two(b, last_cpu(), spin);
+  start.give();
+  usleep(600'000);
+  probe.collect();  // by now they have waited enough to be known
+  const auto before = probe.collect();
+  const auto truth = one.finish();
+  two.finish();
+  probe.collect();
+  const auto after = probe.collect();
+  const auto contention = wait_of(after, a, "contention") - wait_of(before, a, "contention");
+  const auto throttled = wait_of(after, a, "throttled"), self = wait_of(after, a, "self");
+  const auto by_b = blamed(after, a, b.path()) - blamed(before, a, b.path());
+  fmt::print("{}: a waited {:.1f} ms ({:.1f} by the kernel, all of it), throttled {:.1f}, self {:.1f}, by b {:.1f}\n",
+             rung.name, contention * 1e3, static_cast<double>(truth.delay_ns) / 1e6, throttled * 1e3, self * 1e3,
+             by_b * 1e3);
+  EXPECT_GT(contention, 0.3);
+  EXPECT_NEAR(throttled, 0, 0.005);
+  EXPECT_NEAR(self, 0, 0.005);
+  // The kernel leaves a twentieth to those that are not first.
+  EXPECT_GT(by_b, 0.85 * contention);
+  EXPECT_LE(by_b, contention * 1.01);
+  EXPECT_NEAR(blamed_on_all(after, a), wait_of(after, a, "contention"), 1e-3) << "the sum is the contention";
+  EXPECT_NEAR(contention + wait_of(before, a, "contention"), static_cast<double>(truth.delay_ns) / 1e9,
+              0.1 + 0.05 * static_cast<double>(truth.delay_ns) / 1e9);
+  // Of a tenth of a second each.
+  const auto family = "vitald_owner_runqueue_latency_seconds_count{" + owner_labels_of(a);
+  EXPECT_GE(value(after, family) - value(before, family), 3);
+}
+
+TEST_F(Probes, TwoHogsWaitForEachOther) {
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (climb(rung)) until_seen_whole([&] { check_two_hogs(rung); });
+  }
+}
+
+// Two tasks of one owner: it waits for itself.
+void check_self() {
+  LiveProbe probe("owner_waits");
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-self-{}", getpid()));
+  const Start start;
+  const auto spin = [&] {
+    start.wait();
+    spin_for_ms(1200);
+  };
+  Child one(a, last_cpu(), spin), two(a, last_cpu(), spin);
+  start.give();
+  usleep(600'000);
+  probe.collect();
+  const auto before = probe.collect();
+  one.finish();
+  two.finish();
+  const auto after = probe.collect();
+  const auto self = wait_of(after, a, "self") - wait_of(before, a, "self"),
+             contention = wait_of(after, a, "contention") - wait_of(before, a, "contention");
+  fmt::print("self {:.1f} ms, contention {:.1f} ms\n", self * 1e3, contention * 1e3);
+  EXPECT_GT(self, 0.2);
+  EXPECT_LT(contention, self * 0.2);
+}
+
+TEST_F(Probes, AnOwnerThatWaitsForItself) { until_seen_whole(check_self); }
+
+// cpu.max 10 %: what it waits for its limit is not somebody else's fault. Of one task alone it is what the group
+// counts.
+struct LimitedCgroup {
+  explicit LimitedCgroup(const std::string& name)
+      : v1(cpu_hierarchy(Host())), owner(v1, name), on_v2(v1.controller == V1Hierarchy::Controller::none) {
+    if (on_v2) std::ofstream("/sys/fs/cgroup/cgroup.subtree_control") << "+cpu" << std::flush;
+    if (!on_v2 && v1.controller != V1Hierarchy::Controller::cpu &&
+        !std::filesystem::exists("/sys/fs/cgroup/cpu" + owner.path()))
+      limit = std::make_unique<TestCgroup>(V1Hierarchy{V1Hierarchy::Controller::cpu, 0}, name);
+    folder = (on_v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu") + owner.path() + "/";
+  }
+  bool set_limit() const {
+    if (on_v2) return static_cast<bool>(std::ofstream(folder + "cpu.max") << "10000 100000" << std::flush);
+    return static_cast<bool>(std::ofstream(folder + "cpu.cfs_quota_us") << "10000" << std::flush);
+  }
+  void enter() const {
+    if (limit) limit->set("cgroup.procs", std::to_string(getpid()));
+  }
+  double throttled_seconds() const {
+    std::ifstream file(folder + "cpu.stat");
+    double amount = 0;
+    for (std::string word; file >> word >> amount;)
+      if (word == "throttled_usec") return amount / 1e6;
+      else if (word == "throttled_time") return amount / 1e9;
+    return 0;
+  }
+  V1Hierarchy v1;
+  TestCgroup owner;
+  bool on_v2;
+  std::unique_ptr<TestCgroup> limit;
+  std::string folder;
+};
+
+void check_throttled(const Rung& rung) {
+  LiveProbe probe("owner_waits");
+  probe.collect();
+  const LimitedCgroup a(fmt::format("vitald-limit-{}", getpid()));
+  if (!a.set_limit()) GTEST_SKIP() << "no CPU limits in " << a.folder;
+  Child one(a.owner, last_cpu(), [&] {
+    a.enter();
+    spin_for_ms(3000);
+  });
+  usleep(700'000);
+  probe.collect();
+  const auto before = probe.collect();
+  const auto group_before = a.throttled_seconds();
+  const auto truth = one.finish();
+  const auto group = a.throttled_seconds() - group_before;
+  const auto after = probe.collect();
+  const auto throttled = wait_of(after, a.owner, "throttled") - wait_of(before, a.owner, "throttled"),
+             contention = wait_of(after, a.owner, "contention") - wait_of(before, a.owner, "contention");
+  fmt::print("{}: throttled {:.1f} ms (the group: {:.1f}), contention {:.1f} ms; waited {:.1f} ms from the start\n",
+             rung.name, throttled * 1e3, group * 1e3, contention * 1e3, static_cast<double>(truth.delay_ns) / 1e6);
+  EXPECT_GT(throttled, 1.0);
+  EXPECT_NEAR(throttled, group, 0.1) << "the wait that was going on at one of the two moments is in only one";
+  EXPECT_NEAR(wait_of(after, a.owner, "throttled") + wait_of(after, a.owner, "contention"),
+              static_cast<double>(truth.delay_ns) / 1e9, 0.15);
+}
+
+TEST_F(Probes, AnOwnerAtItsCpuLimit) {
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (rung.keeps_times && climb(rung)) until_seen_whole([&] { check_throttled(rung); });
+    if (IsSkipped()) return;
+  }
+}
+
+// 300 ms of work in three seconds: 10 % on average, a whole CPU at its peak.
+void check_burst() {
+  LiveProbe probe("owner_peaks");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-burst-{}", getpid()));
+  Child one(a, last_cpu(), [] {
+    go_first();
+    usleep(1'000'000);
+    spin_for_ms(300);
+    usleep(1'000'000);
+  });
+  usleep(800'000);
+  probe.collect();
+  one.finish();
+  const auto after = probe.collect();
+  const auto peak = value(
+      after, "vitald_owner_cpu_peak_ratio{" + ("owner=\"" + a.path() + "\"") + ",owner_kind=\"other\",stat=\"max\"}");
+  fmt::print("burst of 300 ms: peak {:.3f}, of any CPU {:.3f}, of the host {:.3f}\n", peak,
+             value(after, "vitald_cpu_peak_ratio{stat=\"max\"}"),
+             value(after, "vitald_host_cpu_peak_ratio{stat=\"max\"}"));
+  EXPECT_GT(peak, 0.9);
+  EXPECT_LT(peak, 1.02);
+  EXPECT_GT(value(after, "vitald_cpu_peak_ratio{stat=\"max\"}"), 0.98);
+  EXPECT_LT(value(after, "vitald_cpu_peak_ratio{stat=\"max\"}"), 1.02);
+  EXPECT_LE(value(after, "vitald_host_cpu_peak_ratio{stat=\"max\"}"), 1.02);
+}
+
+TEST_F(Probes, ABurstBetweenTwoScrapes) { until_seen_whole(check_burst); }
+
+void check_migrations(const Rung& rung) {
+  LiveProbe probe("migrations");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-moves-{}", getpid()));
+  constexpr int kMoves = 400;
+  Child one(a, last_cpu(), [] {
+    for (int i = 0; i < kMoves; ++i) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      CPU_SET(static_cast<std::size_t>(i % 2 == 0 ? 0 : last_cpu()), &set);
+      sched_setaffinity(0, sizeof set, &set);
+    }
+  });
+  one.finish();
+  const auto moved = value(probe.collect(), "vitald_owner_migrations_total{" + owner_labels_of(a));
+  fmt::print("{}: {} migrations, {} were asked for\n", rung.name, moved, kMoves);
+  EXPECT_GE(moved, kMoves * 0.99);
+  EXPECT_LE(moved, kMoves * 1.05);
+}
+
+TEST_F(Probes, Migrations) {
+  if (last_cpu() == 0) GTEST_SKIP() << "one CPU";
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (rung.keeps_times && climb(rung)) until_seen_whole([&] { check_migrations(rung); });
+  }
+}
+
+// One object, one program, whichever of its signals goes first.
+TEST_F(Probes, SignalsShareTheProgramOnSchedSwitch) {
+  FakeClock clock;
+  const Host host(Host::Roots(), &clock);
+  Options options;
+  const FlagSpec flags[] = {{"probe.owner_waits", FlagType::boolean, "true"},
+                            {"probe.runq_latency", FlagType::boolean, "true"}};
+  options.declare(flags);
+  options.declare(info_of("owner_waits").flags);
+  auto waits = info_of("owner_waits").make(host, options), runq = info_of("runq_latency").make(host, options);
+  ASSERT_TRUE(waits && runq);
+  ASSERT_TRUE((*runq)->status().starts_with("attached")) << (*runq)->status();
+  const auto count = [&] {
+    BatchWriter out("runq_latency");
+    out.begin(0);
+    EXPECT_TRUE((*runq)->collect(out));
+    const auto batch = out.finish({}, 0, 0);
+    for (const auto& s : batch->layout->samples())
+      if (batch->layout->prefix(s).starts_with("vitald_sched_runqueue_latency_seconds_count"))
+        return batch->values[s.value];
+    return 0.0;
+  };
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-left-{}", getpid()));
+  auto before = count();
+  auto truth = ping_pong(a, 1000, 1);
+  EXPECT_LT(count() - before, 3.0 * static_cast<double>(truth.voluntary) + 5000) << "attached twice";
+  waits->reset();
+  before = count();
+  truth = ping_pong(a, 1000, 1);
+  EXPECT_GT(count() - before, 0.9 * static_cast<double>(truth.voluntary)) << "went with its neighbour";
+}
+
+}  // namespace
+}  // namespace vitald
