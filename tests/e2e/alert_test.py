@@ -34,8 +34,9 @@ notify:
 """
 # No shell stands between: the script sees its arguments as they are written.
 HOOK = """#!/bin/sh
-{ printf '%s|%s|%s|%s|%s|%s|' "$VITALD_ALERT_NAME" "$VITALD_ALERT_STATUS" "$VITALD_ALERT_SEVERITY" "$VITALD_ALERT_VALUE" "$1" "$2"
-  tr -d '\\n'; echo; } >> RECORD
+line=$(printf '%s|%s|%s|%s|%s|%s|' "$VITALD_ALERT_NAME" "$VITALD_ALERT_STATUS" "$VITALD_ALERT_SEVERITY" "$VITALD_ALERT_VALUE" "$1" "$2"
+  tr -d '\\n')
+printf '%s\\n' "$line" >> RECORD
 """
 
 
