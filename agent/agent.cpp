@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <iostream>
 #include <iterator>
 #include <span>
@@ -89,15 +90,27 @@ std::string external_url(const Options& options, std::vector<std::string>& probl
                      colon == std::string::npos ? ":9100" : addresses.front().substr(colon));
 }
 
+// What a server would add: HOST:PORT of where it scrapes, and the job that everybody's rules and dashboards ask for.
+LabelMap series_labels(const Options& options, std::vector<std::string>& problems) {
+  const auto& addresses = options.list("web.listen-address");
+  const auto colon = addresses.empty() ? std::string::npos : addresses.front().rfind(':');
+  LabelMap out{{"job", "node"},
+               {"instance", host_name() + (colon == std::string::npos ? ":9100" : addresses.front().substr(colon))}};
+  for (auto& [name, value] : labels_of(options, "rules.series-label", problems)) out[name] = value;
+  std::erase_if(out, [](const auto& label) { return label.second.empty(); });
+  return out;
+}
+
 // With all rule files loaded, or with problems and nothing.
 PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& problems) {
   PipelineConfig out;
   RuleSettings rules;
   rules.files = config.options.list("rules.file");
   rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
+  rules.series_labels = series_labels(config.options, problems);
+  rules.without_rules = config.options.flag("history.without-rules");
   rules.language.experimental = config.options.flag("rules.promql.experimental");
   if (config.options.text("rules.promql.dialect") == "2") rules.dialect = promql::Dialect::v2;
-  rules.series_labels = labels_of(config.options, "rules.series-label", problems);
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
   rules.external_url = external_url(config.options, problems);
   rules.families = all_families();
@@ -108,6 +121,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   rules.outage_grace_ms = config.options.duration_ns("rules.alert.for-grace-period") / 1'000'000;
   out.rules = RuleEngine::load(rules, problems);
   out.options = std::make_shared<const Options>(config.options);
+  out.inhibit_rules = config.file.inhibit_rules;
   for (const auto& receiver : config.file.receivers) {
     auto own = receiver->copy();
     own->external_labels = rules.external_labels;
@@ -131,6 +145,15 @@ MetricsHandler::Settings metrics_settings(const Options& options) {
   MetricsHandler::Settings s;
   s.max_age_ns = options.duration_ns("web.max-age");
   s.max_requests = options.number("web.max-requests");
+  return s;
+}
+
+Queries::Settings query_settings(const Options& options) {
+  Queries::Settings s;
+  s.lookback_ns = options.duration_ns("query.lookback-delta");
+  s.timeout_ns = options.duration_ns("query.timeout");
+  s.max_concurrency = static_cast<std::size_t>(options.number("query.max-concurrency"));
+  s.max_samples = static_cast<std::size_t>(options.number("query.max-samples"));
   return s;
 }
 
@@ -181,6 +204,10 @@ class Daemon {
     start.state = state_.dir;
     if (state_.dir) keeper_ = std::make_shared<Keeper>(state_.dir, host_);
     start.keeper = keeper_;
+    silences_ = keeper_ ? keeper_->silences() : std::make_shared<Silences>();
+    start.silences = silences_;
+    callbacks_ = std::make_shared<Callbacks>(state_.dir);
+    start.callbacks = callbacks_;
     keep_so_often(config.options);
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
@@ -198,15 +225,24 @@ class Daemon {
     metrics_ = std::make_shared<MetricsHandler>(
         metrics_settings(config.options),
         MetricsSource{[this] { return hub_.latest(); }, [this] { return pipeline_.status(); }}, freshness_);
+    queries_ = std::make_shared<Queries>(
+        query_settings(config.options), [this] { return pipeline_.history(); }, wake, host_.clock());
+    interval_ns_ = config.options.duration_ns("pipeline.interval");
     AgentView view;
+    view.queries = queries_;
+    view.silences = silences_;
+    view.callbacks = callbacks_;
+    view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
+    view.interval_ns = [this] { return interval_ns_.load(); };
+    view.external_url = external_url(config.options, problems);  // what it says of it is said already
     view.latest = [this] { return hub_.latest(); };
     view.collectors = [this] { return pipeline_.status(); };
     view.rules = [this] { return pipeline_.rules(); };
     view.reload = [this](Reloader::Done done) { reloader_.ask(std::move(done)); };
     view.metrics = metrics_;
     view.freshness = freshness_;
-    view.clock = &host_.clock();
     view.events = &pipeline_.events();
+    view.clock = &host_.clock();
     view.wake = wake;
     view.metrics_path = path;
     const Collecting collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
@@ -270,6 +306,8 @@ class Daemon {
     if (problems.empty()) pipeline = pipeline_config(next, problems);
     pipeline.state = state_.dir;
     pipeline.keeper = keeper_;
+    pipeline.silences = silences_;
+    pipeline.callbacks = callbacks_;
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
@@ -278,6 +316,8 @@ class Daemon {
       warn_of_fixed(config_.options, next.options);
       metrics_->set_max_age(next.options.duration_ns("web.max-age"));
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
+      interval_ns_ = next.options.duration_ns("pipeline.interval");
+      queries_->set(query_settings(next.options));
       keep_so_often(next.options);
       log_rule_warnings(pipeline);
       config_ = std::move(next);
@@ -341,6 +381,10 @@ class Daemon {
   SnapshotHub hub_;
   std::shared_ptr<Freshness> freshness_ = std::make_shared<Freshness>(host_.clock().boot_ns());
   std::shared_ptr<MetricsHandler> metrics_;
+  std::shared_ptr<Silences> silences_;
+  std::shared_ptr<Callbacks> callbacks_;
+  std::shared_ptr<Queries> queries_;
+  std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;
   Pipeline pipeline_;
   std::vector<std::string> urls_;

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <ostream>
+#include <span>
 #include <utility>
 
 #include "agent/agent.h"
@@ -19,6 +21,7 @@
 #include "agent/os/service.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/view.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/descriptors.h"
@@ -241,6 +244,19 @@ Diagnosis diagnose(const DoctorInput& in) {
   return f.take();
 }
 
+// Each is asked, and told nothing.
+Diagnosis diagnose_receivers(std::span<const std::shared_ptr<ReceiverSettings>> receivers) {
+  Findings f;
+  if (!receivers.empty()) f.head("Receivers");
+  for (const auto& r : receivers) {
+    constexpr std::int64_t kPatienceNs = 5'000'000'000;
+    const auto found = r->reach({SystemClock::read(CLOCK_BOOTTIME) + std::min(kPatienceNs, r->timeout_ns), -1});
+    f.say(found ? Mark::good : Mark::bad, r->name,
+          fmt::format("{}: {}", r->text(), found ? *found : found.error().text));
+  }
+  return f.take();
+}
+
 int run_doctor(const Config& config, std::ostream& out) {
   const auto& o = config.options;
   share_out_descriptors(o.list("web.listen-address").size());  // as the daemon has them
@@ -270,8 +286,9 @@ int run_doctor(const Config& config, std::ostream& out) {
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
   const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings});
-  out << found.text << std::flush;
-  const int status = found.good && out ? 0 : 1;
+  const auto told_of = diagnose_receivers(config.file.receivers);
+  out << found.text << told_of.text << std::flush;
+  const int status = found.good && told_of.good && out ? 0 : 1;
   if (pipeline.stop(1'000'000'000)) return status;
   log::flush(kLastWordsNs);
   _exit(status);

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "agent/agent.h"
+#include "agent/alerts_command.h"
 #include "agent/config/flags.h"
 #include "agent/docs.h"
 #include "agent/rules_command.h"
@@ -27,6 +28,7 @@ int run(const std::vector<std::string>& arguments) {
   const auto& options = config.options;
 
   // These answer even where the rest is wrong.
+  if (options.flag("help") && config.command_line.verb == "alerts") return fmt::print("{}", alerts_help()), 0;
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;
@@ -48,6 +50,7 @@ int run(const std::vector<std::string>& arguments) {
                  : level == "error" ? error
                                     : info,
                  options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
+  if (verb == "alerts") return run_alerts(config, std::cout);
   if (verb == "rules") return run_rules(config, std::cout, std::cerr);
   if (verb == "doctor") return run_doctor(config, std::cout);
   if (verb == "worker") return run_worker(config);

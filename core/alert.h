@@ -29,6 +29,8 @@ struct Alert {
 struct AlertTransition {
   Alert alert;
   bool firing = false;
+  // Each has another one on this host, a later one a greater one; told again it is the same. 0: it has none yet.
+  std::uint64_t number = 0;
 };
 
 }  // namespace vitald

@@ -56,6 +56,7 @@ struct RuleEngine::Impl {
   struct RuleState {
     RuleState(const Rule& r, LiveHistory& history, promql::EvalOptions options)
         : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {
+      if (r.alert) threshold = threshold_of(*r.expr);
       if (r.alert && (measured_expr = measured(*r.expr))) measured_values.emplace(*measured_expr, history, options);
       past_ms = history.take_longest_past();
     }
@@ -65,6 +66,7 @@ struct RuleEngine::Impl {
     std::int64_t past_ms = 0;  // how far back it looks
     promql::Evaluator evaluator;
     AlertRule alerts;
+    std::optional<Threshold> threshold;
     promql::ExprPtr measured_expr;  // what an alert that is over has now
     std::optional<promql::Evaluator> measured_values;
 
@@ -131,6 +133,7 @@ struct RuleEngine::Impl {
   LiveHistory live{*history};
   std::vector<GroupState> states;
   std::vector<AlertTransition> transitions;
+  std::uint64_t last_number = 0;  // of a transition
   AlertRule::Now now;
   std::unordered_map<std::string, Asked> queries;
   std::vector<std::uint32_t> server_ids;                          // of server_series(), in the history
@@ -252,6 +255,7 @@ void RuleEngine::adopt(RuleEngine& old) {
     to.live.attach(*to.history);
   }
   to.transitions = std::move(from.transitions);
+  to.last_number = from.last_number;
   to.now = from.now;
   for (auto& g : to.states) {
     const auto was = std::ranges::find_if(
@@ -296,6 +300,7 @@ void RuleEngine::restore(LoadedAlerts saved, const Moment& now) {
   const auto down_boot_ms = saved.last.boot_ms + shift_ms;
   const AlertRule::Now at{now.boot_ms, now.wall_ms};
   impl.transitions = std::move(saved.alerts.untold);
+  impl.last_number = saved.alerts.last_number;
   std::vector<PastGroup> past;
   for (const auto& r : saved.alerts.rules) {
     auto& g = past.emplace_back();
@@ -328,6 +333,7 @@ void RuleEngine::restore(LoadedAlerts saved, const Moment& now) {
 SavedAlerts RuleEngine::alerts_to_save(std::vector<AlertTransition> untold) const {
   SavedAlerts out;
   out.untold = std::move(untold);
+  out.last_number = impl_->last_number;
   for (const auto& g : impl_->states)
     for (const auto& r : g.rules) {
       SavedAlerts::Rule rule;
@@ -643,7 +649,18 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
 
 const std::vector<std::string>& RuleEngine::warnings() const { return impl_->warnings; }
 
-std::vector<AlertTransition> RuleEngine::take_transitions() { return std::exchange(impl_->transitions, {}); }
+// Numbers grow over restarts: the last one is kept with the alerts, and where it is not, time has gone on.
+AlertTransition RuleEngine::numbered(AlertTransition t) {
+  auto& last = impl_->last_number;
+  t.number = last = std::max(last + 1, static_cast<std::uint64_t>(std::max<std::int64_t>(0, impl_->now.wall_ms)));
+  return t;
+}
+
+std::vector<AlertTransition> RuleEngine::take_transitions() {
+  for (auto& t : impl_->transitions)
+    if (t.number == 0) t = numbered(std::move(t));
+  return std::exchange(impl_->transitions, {});
+}
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
   auto out = std::make_shared<RulesView>();
@@ -672,6 +689,11 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
         rule.warning = fmt::format(
             "history.memory is reached: it looks back {}, there is {} of it", promql::duration_text(r->past_ms),
             promql::duration_text(std::max<std::int64_t>(0, impl_->now.boot_ms - evicted_ms) / 1000 * 1000));
+      if (r->threshold) {
+        rule.metric = r->threshold->metric;
+        rule.op = r->threshold->op;
+        rule.threshold = r->threshold->value;
+      }
       rule.duration_s = static_cast<double>(r->rule->for_ms) / 1000;
       rule.keep_firing_for_s = static_cast<double>(r->rule->keep_firing_for_ms) / 1000;
       rule.labels = texts(r->rule->labels);
@@ -693,6 +715,14 @@ std::size_t RuleEngine::rule_count() const {
   for (const auto& g : impl_->groups) n += g.rules.size();
   return n;
 }
+
+std::int64_t RuleEngine::interval_ms() const {
+  auto shortest = impl_->settings.interval_ms;
+  for (const auto& g : impl_->states) shortest = std::min(shortest, g.interval_ms);
+  return shortest;
+}
+
+bool RuleEngine::empty() const { return rule_count() == 0 && !impl_->settings.without_rules; }
 
 const std::shared_ptr<History>& RuleEngine::history() const { return impl_->history; }
 

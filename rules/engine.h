@@ -31,7 +31,9 @@ struct Saved;
 struct RuleView {
   bool alerting = false;
   std::string name, query, file, health /* ok | err | unknown */, last_error;
-  std::string warning;  // of what does not make it fail: history that is shorter than what it looks back at
+  std::string metric, op;           // of an alert: what is compared and how, where that can be told (measured.h)
+  std::optional<double> threshold;  // with what
+  std::string warning;              // of what does not make it fail: history that is shorter than what it looks back at
   double duration_s = 0, keep_firing_for_s = 0;
   LabelMap labels, annotations;
   AlertState state = AlertState::inactive;
@@ -63,6 +65,7 @@ struct RuleSettings {
   LabelMap series_labels = {};
   // Names of all families that can be made here, a * for anything: selectors of others get a warning. Empty: not known.
   std::vector<std::string_view> families = {};
+  bool without_rules = false;  // a history is wanted where there are no rules, too
   std::int64_t history_retention_ms = 3'600'000;
   std::size_t history_limit_bytes = std::size_t{16} << 20;
   std::vector<std::string> history_keep = {};    // see parse_keep() in rules/keep.h
@@ -96,15 +99,19 @@ class RuleEngine {
   // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
   // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".
   virtual BatchPtr evaluate(const Snapshot& snapshot);
-  // What changed since the last call, oldest first.
+  // What changed since the last call, oldest first, each with its number.
   std::vector<AlertTransition> take_transitions();
+  // With a number, for one that is told at another time than it happened.
+  AlertTransition numbered(AlertTransition transition);
 
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
   [[nodiscard]] std::size_t rule_count() const;
+  // How often evaluate() has to be called for every group to keep its interval: the shortest there is.
+  [[nodiscard]] std::int64_t interval_ms() const;
   // Of all series, for readers on any thread (History::view). The rules after a reload go on with it.
   [[nodiscard]] const std::shared_ptr<History>& history() const;
   // Nothing to evaluate: the agent then runs no timer.
-  [[nodiscard]] virtual bool empty() const { return rule_count() == 0; }
+  [[nodiscard]] virtual bool empty() const;
 
   static std::span<const MetricDesc> metrics();
 

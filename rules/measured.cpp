@@ -5,7 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "rules/promql/labels.h"
+#include "rules/promql/operators.h"
 #include "rules/promql/parser.h"
+#include "rules/promql/walk.h"
 
 namespace vitald {
 
@@ -35,7 +38,63 @@ std::optional<std::string> without_condition(const promql::Expr& e) {
   return "(" + left.value_or(promql::to_string(*b.lhs)) + ") or (" + right.value_or(promql::to_string(*b.rhs)) + ")";
 }
 
+// A number that is written out: 80, -5, 1024 * 1024.
+std::optional<double> constant(const promql::Expr& e) {
+  switch (e.kind) {
+    case Kind::number: return static_cast<const promql::NumberLiteral&>(e).value;
+    case Kind::paren: return constant(*static_cast<const promql::Paren&>(e).inner);
+    case Kind::unary: {
+      const auto& u = static_cast<const promql::Unary&>(e);
+      const auto v = constant(*u.inner);
+      return v && u.negative ? -*v : v;
+    }
+    case Kind::binary: {
+      const auto& b = static_cast<const promql::Binary&>(e);
+      const auto l = constant(*b.lhs), r = constant(*b.rhs);
+      if (!l || !r || promql::is_set(b.op)) return {};
+      return promql::is_comparison(b.op) ? promql::compare(b.op, *l, *r) : promql::arithmetic(b.op, *l, *r);
+    }
+    default: return {};
+  }
+}
+
+std::string first_name(const promql::Expr& e) {
+  std::string name;
+  promql::each_selector(e, [&](const promql::Selector& s) {
+    for (const auto& m : s.matchers)
+      if (name.empty() && m.name == promql::kMetricName && m.op == promql::MatchOp::equal) name = m.value;
+  });
+  return name;
+}
+
+// As it reads from the other side.
+BinaryOp mirrored(BinaryOp op) {
+  switch (op) {
+    case BinaryOp::gtr: return BinaryOp::lss;
+    case BinaryOp::gte: return BinaryOp::lte;
+    case BinaryOp::lss: return BinaryOp::gtr;
+    case BinaryOp::lte: return BinaryOp::gte;
+    default: return op;
+  }
+}
+
 }  // namespace
+
+std::optional<Threshold> threshold_of(const promql::Expr& condition) {
+  const auto& e = promql::bare(condition);
+  if (e.kind != Kind::binary) return {};
+  const auto& b = static_cast<const promql::Binary&>(e);
+  if (promql::is_set(b.op)) {
+    auto left = threshold_of(*b.lhs);
+    return left || b.op != BinaryOp::lor ? left : threshold_of(*b.rhs);
+  }
+  if (!promql::is_comparison(b.op)) return {};
+  const bool left = b.lhs->type == ValueType::vector;
+  const auto& side = left ? *b.lhs : *b.rhs;
+  Threshold out{first_name(side), std::string(promql::to_string(left ? b.op : mirrored(b.op))),
+                constant(left ? *b.rhs : *b.lhs)};
+  return out;
+}
 
 promql::ExprPtr measured(const promql::Expr& condition) {
   const auto text = without_condition(condition);

@@ -3,11 +3,23 @@
 // that is over is told with the value that ended it, and its own expression gives none then.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "rules/promql/ast.h"
 
 namespace vitald {
 
 // Null when the expression has no condition that can be taken away (absent(x), count(x > 1), a bare x).
 promql::ExprPtr measured(const promql::Expr& condition);
+
+// What a person would call the bound of an alert: node_load1 > 10 of `node_load1{...} > 10 and on () up`.
+struct Threshold {
+  std::string metric;  // of the first selector on the side that is compared; empty: none has a name
+  std::string op;      // as if the number stood on the right: > >= < <= == !=
+  std::optional<double> value;
+};
+// Nothing where no vector is compared with a number.
+std::optional<Threshold> threshold_of(const promql::Expr& condition);
 
 }  // namespace vitald

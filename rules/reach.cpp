@@ -9,6 +9,7 @@
 
 #include "core/text/suggest.h"
 #include "rules/promql/labels.h"
+#include "rules/promql/walk.h"
 
 namespace vitald {
 
@@ -16,33 +17,6 @@ namespace {
 
 constexpr std::string_view kServerSeries[] = {"up", "scrape_duration_seconds", "scrape_samples_scraped"};
 constexpr std::size_t kMostWarnings = 10;
-
-using promql::Kind;
-
-template <class Visit>
-void each_selector(const promql::Expr& e, const Visit& visit) {
-  switch (e.kind) {
-    case Kind::selector: return visit(static_cast<const promql::Selector&>(e));
-    case Kind::matrix: return visit(*static_cast<const promql::MatrixSelector&>(e).selector);
-    case Kind::subquery: return each_selector(*static_cast<const promql::Subquery&>(e).inner, visit);
-    case Kind::unary: return each_selector(*static_cast<const promql::Unary&>(e).inner, visit);
-    case Kind::paren: return each_selector(*static_cast<const promql::Paren&>(e).inner, visit);
-    case Kind::call:
-      for (const auto& a : static_cast<const promql::Call&>(e).args) each_selector(*a, visit);
-      return;
-    case Kind::binary: {
-      const auto& b = static_cast<const promql::Binary&>(e);
-      each_selector(*b.lhs, visit);
-      return each_selector(*b.rhs, visit);
-    }
-    case Kind::aggregate: {
-      const auto& a = static_cast<const promql::Aggregate&>(e);
-      if (a.parameter) each_selector(*a.parameter, visit);
-      return each_selector(*a.inner, visit);
-    }
-    default: return;
-  }
-}
 
 // One * for any text that is not empty.
 bool matches(std::string_view pattern, std::string_view name) {
@@ -68,7 +42,7 @@ class Reach {
 
   void look(const RuleGroup& g, const Rule& r) {
     if (!r.expr) return;
-    each_selector(*r.expr, [&](const promql::Selector& s) {
+    promql::each_selector(*r.expr, [&](const promql::Selector& s) {
       const auto [about, what] = trouble(s);
       if (!what.empty() && told_.insert(about).second)
         warnings.push_back(fmt::format("{}: group '{}', rule '{}': {}", g.file, g.name, r.name, what));

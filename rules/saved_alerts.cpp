@@ -12,9 +12,9 @@
 namespace vitald {
 namespace {
 
-// Sections: one head, then rules and transitions.
+// Sections: one head, then rules, transitions, and the numbers of these (an earlier version wrote none).
 constexpr std::string_view kHead = "vitalda1";
-enum Tag : std::uint32_t { kMoment = kEndSection + 1, kRule, kUntold };
+enum Tag : std::uint32_t { kMoment = kEndSection + 1, kRule, kUntold, kNumbers };
 
 void put_map(std::string& out, const LabelMap& map) {
   put_number(out, static_cast<std::uint32_t>(map.size()));
@@ -84,6 +84,15 @@ bool take_transition(Taker in, AlertTransition& t) {
   return take_alert(in, t.alert) && in.ended();
 }
 
+bool take_numbers(Taker in, SavedAlerts& alerts) {
+  alerts.last_number = in.number<std::uint64_t>();
+  if (in.count(sizeof(std::uint64_t)) != alerts.untold.size()) return false;
+  for (auto& t : alerts.untold) t.number = in.number<std::uint64_t>();
+  for (auto left = in.count(sizeof(std::uint64_t)); left > 0; --left)
+    alerts.withheld.insert(in.number<std::uint64_t>());
+  return in.ended();
+}
+
 }  // namespace
 
 Result<> save(const SavedAlerts& alerts, const Moment& last, SectionWriter::Sink sink) {
@@ -112,6 +121,13 @@ Result<> save(const SavedAlerts& alerts, const Moment& last, SectionWriter::Sink
     put_alert(bytes, t.alert);
     out.put(kUntold, bytes);
   }
+  bytes.clear();
+  put_number(bytes, alerts.last_number);
+  put_number(bytes, static_cast<std::uint32_t>(alerts.untold.size()));
+  for (const auto& t : alerts.untold) put_number(bytes, t.number);
+  put_number(bytes, static_cast<std::uint32_t>(alerts.withheld.size()));
+  for (const auto fingerprint : alerts.withheld) put_number(bytes, fingerprint);
+  out.put(kNumbers, bytes);
   return out.end();
 }
 
@@ -128,6 +144,7 @@ Result<LoadedAlerts> load_alerts(SectionReader::Source source, std::size_t file_
     if (tag == kMoment) good = good && take_moment(bytes, out.last);
     else if (tag == kRule) good = good && take_rule(bytes, out.alerts.rules.emplace_back());
     else if (tag == kUntold) good = good && take_transition(bytes, out.alerts.untold.emplace_back());
+    else if (tag == kNumbers) good = good && take_numbers(bytes, out.alerts);
     else good = false;
     if (!good)
       return fail(Errc::malformed,

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,8 @@ struct SavedAlerts {
   };
   std::vector<Rule> rules;              // those that have alerts
   std::vector<AlertTransition> untold;  // that receivers may not have heard of
+  std::uint64_t last_number = 0;        // of a transition
+  std::set<std::uint64_t> withheld;     // fingerprints of what fires and was muted, so that receivers do not know it
   [[nodiscard]] bool empty() const { return rules.empty() && untold.empty(); }
 };
 

@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "agent/api/metrics.h"
+#include "agent/api/queries.h"
 #include "agent/http/pending.h"
+#include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/collectors.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/snapshot.h"
 #include "rules/engine.h"
+#include "rules/silences.h"
 
 namespace vitald {
 
@@ -25,9 +28,15 @@ struct AgentView {
   // Calls back from any thread, with problems or none.
   std::function<void(std::function<void(const std::vector<std::string>&)>)> reload;
   std::shared_ptr<MetricsHandler> metrics;
+  std::shared_ptr<Queries> queries;
+  std::shared_ptr<Silences> silences;
+  std::shared_ptr<Callbacks> callbacks;
+  std::shared_ptr<Jobs> changes;              // what waits for the disk, one after the other
+  std::function<std::int64_t()> interval_ns;  // of the pipeline
+  std::string external_url;                   // where others reach this server
   std::shared_ptr<const Freshness> freshness;
-  const Clock* clock = nullptr;
   const EventLog* events = nullptr;  // thread-safe
+  const Clock* clock = nullptr;
   std::shared_ptr<const Wake> wake;
   std::string metrics_path = "/metrics";
 };

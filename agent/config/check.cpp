@@ -31,7 +31,8 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     for (const auto& address : options.list("web.listen-address"))
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
-  const auto& [settings, receivers, places] = config.file;
+  const auto& receivers = config.file.receivers;
+  const auto& places = config.file.receiver_places;
   for (std::size_t i = 0; i < receivers.size(); ++i) {
     const auto before = problems.size();
     receivers[i]->check(problems);

@@ -14,12 +14,33 @@
 namespace vitald {
 namespace {
 
-constexpr std::string_view kVerbs[] = {"doctor", "rules", "worker"};
+constexpr std::string_view kVerbs[] = {"alerts", "doctor", "rules", "worker"};
 
 std::string unexpected(std::string_view argument, bool first) {
   const auto near = first ? did_you_mean(argument, kVerbs) : std::string();
   return near.empty() ? fmt::format("unexpected argument '{}', expected a flag; try --help", argument)
                       : fmt::format("unknown command '{}'{}; try --help", argument, near);
+}
+
+// Of `vitald alerts`: words, and flags of its own.
+bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words) {
+  static constexpr std::string_view kSwitches[] = {"all", "json"};
+  static constexpr std::string_view kValued[] = {
+      "acknowledged", "by",       "ca-file", "comment", "duration", "inhibited", "password-file",
+      "severity",     "silenced", "state",   "until",   "url",      "user"};
+  std::string_view rest = arguments[i];
+  if (!take_prefix(rest, "--")) {
+    if (rest == "-h") return false;
+    words.emplace_back(rest);
+    return true;
+  }
+  const bool has_value = rest.find('=') != std::string_view::npos;
+  const auto name = take_until(rest, '=');
+  const bool valued = std::ranges::find(kValued, name) != std::end(kValued);
+  if (!valued && std::ranges::find(kSwitches, name) == std::end(kSwitches)) return false;
+  words.push_back(arguments[i]);
+  if (valued && !has_value && i + 1 < arguments.size()) words.back() += "=" + arguments[++i];
+  return true;
 }
 
 }  // namespace
@@ -40,6 +61,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   bool said_unexpected = false;  // what follows belongs to it
   for (; i < arguments.size(); ++i) {
+    if (line.verb == "alerts" && take_own_word(arguments, i, line.words)) continue;
     if (line.verb == "rules" && !arguments[i].starts_with('-')) {
       line.operands.push_back(arguments[i]);
       continue;

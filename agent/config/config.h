@@ -9,6 +9,7 @@
 
 #include "core/options.h"
 #include "exporters/deliver/receiver.h"
+#include "rules/silences.h"
 
 namespace vitald {
 
@@ -20,9 +21,10 @@ struct Setting {
 };
 
 struct CommandLine {
-  std::string verb;                   // "", "doctor", "rules" or "worker"
+  std::string verb;                   // "", "alerts", "doctor", "rules" or "worker"
   std::vector<std::string> operands;  // of the verb rules: check or test, and files
   std::string worker;
+  std::vector<std::string> words;  // behind `alerts`: what is no flag of the agent; --NAME=VALUE are one word
   std::vector<Setting> settings;
   std::vector<std::string> arguments;  // without the program's name and the verb
 };
@@ -30,6 +32,7 @@ struct CommandLine {
 struct ConfigFile {
   std::vector<Setting> settings;
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
+  std::vector<InhibitRule> inhibit_rules;
   std::vector<std::string> receiver_places;  // of each of them, as above
 };
 

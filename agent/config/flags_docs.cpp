@@ -30,7 +30,7 @@ struct HelpSection {
 constexpr std::string_view kGeneral[] = {"config",   "help",    "log",   "once",   "path",
                                          "pipeline", "runtime", "state", "version"};
 constexpr std::string_view kWeb[] = {"web"};
-constexpr std::string_view kRules[] = {"rules", "history"};
+constexpr std::string_view kRules[] = {"rules", "history", "query"};
 constexpr std::string_view kCollectors[] = {"collector"};
 constexpr std::string_view kProbes[] = {"probe", "owner"};
 constexpr HelpSection kSections[] = {{"Flags", kGeneral},
@@ -54,6 +54,7 @@ constexpr Row kUsage[] = {
     {"vitald [<flags>]", "the daemon"},
     {"vitald --once [<flags>]", "collects once and prints the metrics"},
     {"vitald --config.check [<flags>]", "tells all that is wrong with the configuration"},
+    {"vitald alerts [list|ack|silence ...]", "what burns, who has it in hand; vitald alerts --help says more"},
     {"vitald doctor [<flags>]", "what this machine can and cannot do, and what to change"},
     {"vitald rules check FILE...", "tells all that is wrong with rule files"},
     {"vitald rules test FILE...", "runs unit tests of rules in promtool's format"},
@@ -166,6 +167,17 @@ std::string config_markdown() {
   }
   for (const auto* kind : receiver_kinds())
     out += fmt::format("\n## notify.{}\n\nA list; each item is {}.\n\n{}", kind->key, kind->about, kind->markdown());
+  out +=
+      "\n## inhibit_rules\n\nA list; while an alert that `source_matchers` fit fires, those that `target_matchers` fit "
+      "are "
+      "not told to receivers where the labels in `equal` are the same ([alerts.md](alerts.md)).\n\n"
+      "| key | type | default | allowed | what it does |\n|---|---|---|---|---|\n"
+      "| `source_matchers` | list of texts | must be given | `severity=\"critical\"`, `!=`, `=~`, `!~` | Which alerts "
+      "mute "
+      "others. |\n"
+      "| `target_matchers` | list of texts | must be given | the same | Which alerts are muted. |\n"
+      "| `equal` | list of texts |  | names of labels | The labels that both must have alike; one that neither has is "
+      "alike. |\n";
   out += "\n# Rule files\n\nThe files of `rules.files` and `--rules.file` are YAML, too, with these keys on top:\n\n";
   out += keys_markdown(kTopKeys);
   out += "\n## thresholds\n\n";

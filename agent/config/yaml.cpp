@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vitald.yaml. Which keys there are comes from the flags; only `notify` has a shape of its own.
+// vitald.yaml. Which keys there are comes from the flags; only `notify` and `inhibit_rules` have a shape of
+// their own.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,6 +35,7 @@ const Key& tree() {
       if (!path.empty()) at->flag = &flag;
     }
     top.keys["notify"];
+    top.keys["inhibit_rules"];
     return top;
   }();
   return root;
@@ -65,6 +67,7 @@ class Reader : public YamlReader {
     each(map, path, known, [&](const std::string& at, const std::string& name, const YAML::Node& value) {
       const auto& below = key.keys.find(name)->second;
       if (at == "notify") return notify(value);
+      if (at == "inhibit_rules") return inhibit(value);
       if (below.flag) return leaf(value, *below.flag, at);
       const auto on = below.keys.find("enabled");
       if (on != below.keys.end() && value.IsScalar()) return leaf(value, *on->second.flag, at);  // netdev: false
@@ -100,6 +103,38 @@ class Reader : public YamlReader {
     file_.settings.push_back(
         {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar(),
          place(node.Mark())});
+  }
+
+  // As in alertmanager.yml.
+  void inhibit(const YAML::Node& node) {
+    if (!node.IsSequence())
+      return say(node.Mark(), "inhibit_rules", fmt::format("{} found, expected a list", kind_of(node)));
+    static constexpr std::string_view kKeys[] = {"source_matchers", "target_matchers", "equal"};
+    std::size_t i = 0;
+    for (const auto& item : items(node)) {
+      const auto path = fmt::format("inhibit_rules[{}]", i++);
+      const auto before = problem_count();
+      InhibitRule rule;
+      each(item, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& list) {
+        if (!list.IsSequence()) return say(list.Mark(), at, fmt::format("{} found, expected a list", kind_of(list)));
+        for (const auto& text : items(list)) {
+          if (!text.IsScalar()) {
+            say(text.Mark(), at, fmt::format("{} found, expected text", kind_of(text)));
+          } else if (key == "equal") {
+            rule.equal.push_back(text.Scalar());
+          } else if (auto matchers = parse_alert_matchers(text.Scalar()); !matchers) {
+            say(text.Mark(), at, matchers.error().text);
+          } else {
+            auto& to = key == "source_matchers" ? rule.source : rule.target;
+            to.insert(to.end(), matchers->begin(), matchers->end());
+          }
+        }
+      });
+      if (problem_count() != before) continue;
+      if (rule.source.empty() || rule.target.empty())
+        say(item.Mark(), path, "expected source_matchers and target_matchers: which alerts mute which others");
+      else file_.inhibit_rules.push_back(std::move(rule));
+    }
   }
 
   // {match: '...', for: 7d, every: 1m}, which the flag writes in one line.

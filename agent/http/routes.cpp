@@ -53,8 +53,19 @@ std::string allowed_methods(const Route& route) {
   return all + ", OPTIONS";
 }
 
+std::string_view part_of_path(std::string_view route, std::string_view path) {
+  const auto open = route.find('{'), close = route.find('}');
+  if (open == route.npos || close == route.npos) return {};
+  const auto before = route.substr(0, open), after = route.substr(close + 1);
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) return {};
+  const auto part = path.substr(before.size(), path.size() - before.size() - after.size());
+  return part.find('/') == part.npos ? part : std::string_view();
+}
+
 const Route* Routes::find(std::string_view path) const {
-  const auto row = std::ranges::find(rows_, path, &Route::path);
+  auto row = std::ranges::find(rows_, path, &Route::path);
+  if (row == rows_.end())
+    row = std::ranges::find_if(rows_, [&](const Route& r) { return !part_of_path(r.path, path).empty(); });
   return row == rows_.end() ? nullptr : &*row;
 }
 
@@ -64,7 +75,8 @@ Answer Routes::answer(const Request& request) const {
   if (!takes(*route, request.method))
     return with_allow(text_response(405, fmt::format("only {} here\n", allowed_methods(*route))), *route);
   if (request.method == "OPTIONS") return with_allow(text_response(204, ""), *route);
-  if (route->access == Access::change)
+  const bool looks = request.method == "GET" || request.method == "HEAD";
+  if (route->access == Access::change || (route->access == Access::look_or_change && !looks))
     if (auto refused = refuse_change(request)) return std::move(*refused);
   return route->answer(request);
 }
@@ -93,7 +105,10 @@ std::string routes_markdown(const std::vector<Route>& rows) {
     const auto body = row.body_bytes > 0 ? fmt::format("up to {} bytes", row.body_bytes) : std::string("none");
     const auto methods = allowed_methods(row);
     out += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.path, methods.substr(0, methods.rfind(',')),
-                       row.access == Access::read ? "all" : "change", body, row.help);
+                       row.access == Access::read     ? "all"
+                       : row.access == Access::change ? "change"
+                                                      : "GET all, others change",
+                       body, row.help);
   }
   return out;
 }

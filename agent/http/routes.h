@@ -15,10 +15,11 @@ namespace vitald {
 enum class Access : std::uint8_t {
   read,    // whoever the gate lets in
   change,  // an authenticated user, or this machine itself where no users are configured; never another site's page
+  look_or_change,  // GET like read, everything else like change
 };
 
 struct Route {
-  std::string path;
+  std::string path;          // one segment may be {NAME}: it stands for any text without a slash
   std::string_view methods;  // "GET", "POST, PUT"; GET brings HEAD along
   Access access = Access::read;
   std::size_t body_bytes = 0;  // the handler sees a body up to this size; 0: it sees none
@@ -44,6 +45,8 @@ class Routes {
 std::string allowed_methods(const Route& route);
 // "//metrics" and "http://web1:9100/metrics" (what proxies may send) are "/metrics".
 std::string path_of(std::string_view target);
+// What stands in `path` for the {NAME} of the route; empty where it has none.
+std::string_view part_of_path(std::string_view route, std::string_view path);
 // docs/api.md
 std::string routes_markdown(const std::vector<Route>& rows);
 

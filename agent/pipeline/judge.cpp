@@ -55,11 +55,13 @@ void Judge::end() {
 }
 
 void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,
-                      std::shared_ptr<const StateDir> state, std::shared_ptr<Keeper> keeper) {
+                      std::shared_ptr<const StateDir> state, std::shared_ptr<Keeper> keeper,
+                      std::shared_ptr<Silences> silences) {
   if (rules_ && rules) rules->adopt(*rules_);
   keeper_ = std::move(keeper);
+  silences_ = std::move(silences);
   if (keeper_ && rules && !rules->empty()) {
-    if (!std::exchange(restored_, true)) keeper_->restore(*rules);
+    if (!std::exchange(restored_, true)) withheld_ = keeper_->restore(*rules);
     keeper_->keep(rules->history());
   }
   // One that stays the same keeps its queue and what it is at: no transition is told twice.
@@ -153,23 +155,113 @@ void Judge::watch_history() {
 void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
   try {
     log_transitions(transitions);
+    note_events(transitions, published);
   } catch (const std::bad_alloc&) {  // receivers hear of them all the same
     log::error("out of memory for the log lines of alerts");
   }
   const auto version = rules_->alerts_version();
-  const bool changed = !transitions.empty() || version != alerts_kept_;
+  const auto to_save = [this](std::vector<AlertTransition> untold) {
+    auto saved = rules_->alerts_to_save(std::move(untold));
+    saved.withheld = withheld_;
+    return saved;
+  };
+  auto withheld = withheld_;
+  // What is told in the end depends on silences, which may be others after a crash: so all of it is kept.
   if (keeper_ && !transitions.empty() && !receivers_.empty())
-    keeper_->keep(rules_->alerts_to_save(transitions), published, kDiskPatience);
+    keeper_->keep(to_save(transitions), published, kDiskPatience);
+  const auto audible = without_muted(transitions, published.wall_ns / 1'000'000);
+  const bool changed = !transitions.empty() || version != alerts_kept_ || withheld != withheld_;
+  // One that was muted and is not any more is told as if it fired now: that, too, survives a crash.
+  if (keeper_ && !receivers_.empty() && transitions.empty() && !audible.empty())
+    keeper_->keep(to_save(audible), published, kDiskPatience);
   for (const auto& r : receivers_) try {
-      if (!transitions.empty()) r->notify(transitions);  // all at once: the journal goes to disk once
+      const auto& news = r->settings().mutes ? audible : transitions;
+      if (!news.empty()) r->notify(news);  // all at once: the journal goes to disk once
+      if (r->wants_repetition(published.boot_ns)) r->repeat(firing_now(), published.boot_ns);
       r->measure();
     } catch (const std::exception& e) {  // no memory: the other receivers hear of it
       log::error("alerts could not be given to a receiver", {{"receiver", r->settings().name}, {"err", e.what()}});
     }
   if (!keeper_) return;
-  if (changed) keeper_->keep(rules_->alerts_to_save({}), published, 0);
+  if (changed) keeper_->keep(to_save({}), published, 0);
   else keeper_->still(published);
   alerts_kept_ = version;
+}
+
+// As a batch of its own: however many there are, each is an event.
+void Judge::note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const {
+  if (!events_ || transitions.empty()) return;
+  auto batch = std::make_shared<Batch>();
+  batch->collector = "alerts";
+  batch->collected_boot_ns = SystemClock::read(CLOCK_BOOTTIME);  // a snapshot may be judged twice
+  for (const auto& t : transitions) {
+    Event event;
+    event.type = t.firing ? "alert_firing" : "alert_resolved";
+    event.boot_ns = published.boot_ns;
+    const auto add = [&event](std::string name, std::string value) {
+      event.fields.emplace_back(std::move(name), std::move(value));
+    };
+    for (const auto* name : {"alertname", "severity"})
+      if (const auto at = t.alert.labels.find(name); at != t.alert.labels.end()) add(name, at->second);
+    event.text = fmt::format("{} {}", t.alert.labels.contains("alertname") ? t.alert.labels.at("alertname") : "alert",
+                             t.firing ? "fires" : "is over");
+    if (const auto at = t.alert.annotations.find("summary"); at != t.alert.annotations.end()) {
+      add("summary", at->second);
+      event.text += ": " + at->second;
+    }
+    add("fingerprint", fmt::format("{:016x}", t.alert.fingerprint));
+    add("transition", fmt::format("{}", t.number));
+    add("value", fmt::format("{}", t.alert.value));
+    std::string labels;
+    for (const auto& [name, value] : t.alert.labels)
+      labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", name, value);
+    add("labels", labels);
+    batch->events.push_back(std::make_shared<const Event>(std::move(event)));
+  }
+  Snapshot one;
+  one.batches.push_back(std::move(batch));
+  events_->append(one);
+}
+
+std::vector<Alert> Judge::firing_now() const {
+  std::vector<Alert> out;
+  const auto view = rules_->view();
+  for (const auto& g : view->groups)
+    for (const auto& r : g.rules)
+      for (const auto& a : r.alerts)
+        if (a.state == AlertState::firing) out.push_back(a);
+  return out;
+}
+
+// The transitions that are told to receivers that a silence or an inhibition applies to, and of alerts that fire on and
+// are not muted any more, that they fire. Of an alert that nobody was told of the end is not told either; of one that
+// was told of it is, whatever is muted meanwhile: somebody may have a ticket open.
+std::vector<AlertTransition> Judge::without_muted(const std::vector<AlertTransition>& transitions,
+                                                  std::int64_t now_ms) {
+  if (!silences_ || (withheld_.empty() && (transitions.empty() || silences_->idle()))) return transitions;
+  const auto fires = firing_now();
+  std::vector<const Alert*> firing;
+  for (const auto& a : fires) firing.push_back(&a);
+  std::vector<AlertTransition> out;
+  for (const auto& t : transitions) {
+    const auto fingerprint = t.alert.fingerprint;
+    if (!t.firing) {
+      if (withheld_.erase(fingerprint) == 0) out.push_back(t);
+    } else if (silences_->muting(t.alert.labels, firing, now_ms).muted()) {
+      withheld_.insert(fingerprint);
+    } else {
+      withheld_.erase(fingerprint);
+      out.push_back(t);
+    }
+  }
+  std::set<std::uint64_t> still;
+  for (const auto* a : firing) {
+    if (!withheld_.contains(a->fingerprint)) continue;
+    if (silences_->muting(a->labels, firing, now_ms).muted()) still.insert(a->fingerprint);
+    else out.push_back(rules_->numbered({*a, true}));
+  }
+  withheld_ = std::move(still);
+  return out;
 }
 
 void Judge::log_transitions(const std::vector<AlertTransition>& transitions) {

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "agent/pipeline/keeper.h"
+#include "core/event.h"
 #include "core/mutex.h"
 #include "core/snapshot.h"
 #include "exporters/deliver/receiver.h"
 #include "rules/engine.h"
+#include "rules/silences.h"
 
 namespace vitald {
 
@@ -27,7 +29,10 @@ class Judge {
   // Alerts and history go over to the new rules; a receiver of the same name goes on with what waits; `state` is
   // where that is kept, if anywhere. The first rules go on with what the keeper has of an earlier run.
   void configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr> receivers,
-                 std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr);
+                 std::shared_ptr<const StateDir> state = nullptr, std::shared_ptr<Keeper> keeper = nullptr,
+                 std::shared_ptr<Silences> silences = nullptr);
+  // Where changes of alerts are events, too.
+  void set_events(EventLog* events) { events_ = events; }
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
   // No receiver is told anything any more; what waits for them is kept or told as lost.
@@ -50,12 +55,18 @@ class Judge {
   void watch_history();
   void look_for_left_behind(const StateDir& state);
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
+  [[nodiscard]] std::vector<Alert> firing_now() const;
+  std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);
+  void note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const;
   void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string what);
 
+  EventLog* events_ = nullptr;
   std::shared_ptr<Keeper> keeper_;
   bool restored_ = false;          // from it
   std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
+  std::shared_ptr<Silences> silences_;
+  std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it

@@ -21,6 +21,7 @@
 #include "rules/engine.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
+#include "rules/silences.h"
 
 namespace vitald {
 namespace {
@@ -150,6 +151,14 @@ class Lane {
 prometheus::Gauge& gauge(const char* name, const char* help) { return instruments().gauge(name, help); }
 prometheus::Counter& counter(const char* name, const char* help) { return instruments().counter(name, help); }
 
+// Small, and not to be lost: on a full disk it may have the reserve.
+Result<> write_at_any_rate(const StateDir& state, const char* name,
+                           const std::function<Result<>(const StateDir::Append&)>& fill) {
+  auto written = state.write(name, fill);
+  if (!written && StateDir::is_full(written.error()) && state.make_room()) written = state.write(name, fill);
+  return written;
+}
+
 }  // namespace
 
 struct Keeper::Impl {
@@ -197,9 +206,10 @@ struct Keeper::Impl {
       last = judged;
     }
     if (!what) return false;
-    const auto written =
-        state->write(kAlertsFile, [&](const StateDir::Append& append) { return vitald::save(*what, last, append); });
+    const auto written = write_at_any_rate(
+        *state, kAlertsFile, [&](const StateDir::Append& append) { return vitald::save(*what, last, append); });
     if (!written) return fail(written.error());
+    state->reserve();
     wall_ms = last.wall_ms;
     return true;
   }
@@ -271,7 +281,7 @@ Keeper::~Keeper() {
   for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane}) lane->wait_for_end(kEndPatience);
 }
 
-void Keeper::restore(RuleEngine& rules) {
+std::set<std::uint64_t> Keeper::restore(RuleEngine& rules) {
   auto& k = *impl_;
   const auto now = k.now();
   const auto& settings = rules.history()->settings();
@@ -294,16 +304,29 @@ void Keeper::restore(RuleEngine& rules) {
   }
   auto alerts = k.load(kAlertsFile, "alerts",
                        [](auto source, std::size_t bytes) { return load_alerts(std::move(source), bytes); });
-  if (!alerts || alerts->alerts.empty()) return;
+  if (!alerts) return {};
   std::size_t count = 0;
   for (const auto& r : alerts->alerts.rules) count += r.alerts.size();
   k.restored_alerts.Set(static_cast<double>(count));
   const auto down_ms = now.boot_ms - alerts->last.boot_ms - now.shift_from(alerts->last);
-  log::info("alerts: they go on where an earlier run ended",
-            {{"alerts", fmt::format("{}", count)},
-             {"told_again", fmt::format("{}", alerts->alerts.untold.size())},
-             {"seconds_ago", fmt::format("{}", down_ms / 1000)}});
+  if (count > 0 || !alerts->alerts.untold.empty())
+    log::info("alerts: they go on where an earlier run ended",
+              {{"alerts", fmt::format("{}", count)},
+               {"told_again", fmt::format("{}", alerts->alerts.untold.size())},
+               {"seconds_ago", fmt::format("{}", down_ms / 1000)}});
+  auto withheld = std::move(alerts->alerts.withheld);
   rules.restore(std::move(*alerts), now);
+  return withheld;
+}
+
+std::shared_ptr<Silences> Keeper::silences() const {
+  auto loaded = impl_->load(kMarksFile, "silences and acknowledgements",
+                            [](auto source, std::size_t bytes) { return load_marks(std::move(source), bytes); });
+  const auto store = [state = impl_->state](const Marks& marks) {
+    return write_at_any_rate(*state, kMarksFile,
+                             [&](const StateDir::Append& append) { return vitald::save(marks, append); });
+  };
+  return std::make_shared<Silences>(store, loaded ? std::move(*loaded) : Marks{});
 }
 
 void Keeper::keep(std::shared_ptr<const History> history) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 
 #include "core/host.h"
 #include "core/os/state_dir.h"
@@ -15,6 +16,7 @@ namespace vitald {
 
 class History;
 class RuleEngine;
+class Silences;
 struct SavedAlerts;
 
 class Keeper {
@@ -22,6 +24,7 @@ class Keeper {
   // The names of its files in the state folder.
   static constexpr const char* kHistoryFile = "history";
   static constexpr const char* kAlertsFile = "alerts";
+  static constexpr const char* kMarksFile = "silences";
   // So often the file of alerts says that they were still there: what a crash may take from a pending one's time.
   static constexpr std::int64_t kAlertsIntervalNs = 15'000'000'000;
 
@@ -33,8 +36,8 @@ class Keeper {
 
   // By the judge's thread.
   // What an earlier run left goes to rules that have judged nothing. A file that cannot be read is set aside, with a
-  // warning.
-  void restore(RuleEngine& rules);
+  // warning. Gives back which of its firing alerts receivers were not told of: fingerprints.
+  std::set<std::uint64_t> restore(RuleEngine& rules);
   // From here on this history is written.
   void keep(std::shared_ptr<const History> history);
   // These are the alerts of the round of `judged`. Waits until they are on disk, so long at most, and not again for a
@@ -42,6 +45,9 @@ class Keeper {
   void keep(SavedAlerts alerts, const Snapshot& judged, std::int64_t patience_ns);
   // They are the same as after the round before.
   void still(const Snapshot& judged);
+
+  // What people said about alerts in earlier runs; from here on a change waits until it is on disk.
+  [[nodiscard]] std::shared_ptr<Silences> silences() const;
 
   // From any thread.
   // So often the history is written; 0: only by save().

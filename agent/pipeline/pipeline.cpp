@@ -76,7 +76,9 @@ Pipeline::Pipeline(const Host& host, std::span<const CollectorEntry> entries, Co
       collectors_(host, entries, std::move(make_worker), baton_, away_),
       instruments_(std::make_unique<Instruments>()),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      crew_([this](bool taken_over) { lead(taken_over); }, [this] { return baton_.take_over(); }) {}
+      crew_([this](bool taken_over) { lead(taken_over); }, [this] { return baton_.take_over(); }) {
+  judge_.set_events(&events_);
+}
 
 Pipeline::~Pipeline() {
   while (!stop(1'000'000'000)) {  // they use all of this
@@ -85,10 +87,16 @@ Pipeline::~Pipeline() {
 
 void Pipeline::configure_judge(PipelineConfig& config) {
   interval_ns_ = config.options->duration_ns("pipeline.interval");
+  // A group that wants to be evaluated more often needs numbers as often.
+  constexpr std::int64_t kLeastNs = 100'000'000;
+  if (config.rules)
+    interval_ns_ = std::clamp(config.rules->interval_ms() * 1'000'000, std::min(kLeastNs, interval_ns_), interval_ns_);
   const std::scoped_lock lock(judging_);
   try {
+    callbacks_ = std::move(config.callbacks);
+    if (config.silences) config.silences->set_inhibit_rules(std::move(config.inhibit_rules));
     judge_.configure(std::move(config.rules), std::move(config.receivers), std::move(config.state),
-                     std::move(config.keeper));
+                     std::move(config.keeper), std::move(config.silences));
   } catch (const std::exception& e) {  // no thread for a hook, no memory
     log::error("not all rules and receivers of this configuration are in force", {{"err", e.what()}});
     instruments_->failed.Increment();
@@ -345,6 +353,7 @@ bool Pipeline::judge_newest() {
   if (const auto newest = hub_.latest()) {
     const std::scoped_lock lock(judging_);
     if (!crew_.stopping()) judge_.judge(*newest);
+    if (callbacks_) callbacks_->tell(events_, host_.clock().wall_ns() - host_.clock().boot_ns());
   }
   if (config_judged_ != config_in_force_) {
     config_judged_ = config_in_force_;
@@ -417,7 +426,7 @@ void Pipeline::lead(bool taken_over) {
 bool Pipeline::lead_once() {
   if (!handle_requests()) return false;
   if (config_judged_ != config_in_force_ && !judge_newest()) return false;
-  const bool timer = !judge_.idle();
+  const bool timer = !judge_.idle() || (callbacks_ && !callbacks_->empty());
   const auto now_ns = host_.clock().boot_ns();
   if (timer && !had_timer_) tick_ns_ = now_ns + interval_ns_;  // the configuration brought a cycle of its own
   had_timer_ = timer;

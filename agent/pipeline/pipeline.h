@@ -16,6 +16,7 @@
 
 #include "agent/pipeline/away.h"
 #include "agent/pipeline/baton.h"
+#include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/collectors.h"
 #include "agent/pipeline/crew.h"
 #include "agent/pipeline/guard.h"
@@ -33,6 +34,9 @@ struct PipelineConfig {
   std::vector<ReceiverPtr> receivers;
   std::shared_ptr<const StateDir> state = {};  // where receivers keep what waits; null: nowhere
   std::shared_ptr<Keeper> keeper = {};         // of what the rules know; null: nothing is kept
+  std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
+  std::vector<InhibitRule> inhibit_rules = {};
+  std::shared_ptr<Callbacks> callbacks = {};  // that are told of events; null: none can be registered
 };
 
 class Pipeline {
@@ -129,7 +133,8 @@ class Pipeline {
 
   // By the pipeline's leading thread; judge_ also by end_receivers(), which waits for judging_.
   std::timed_mutex judging_;  // held while it is configured or judges
-  Judge judge_;               // a scrape's cycle runs beside an evaluation
+  std::shared_ptr<Callbacks> callbacks_;
+  Judge judge_;  // a scrape's cycle runs beside an evaluation
   std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
   bool had_timer_ = false;
   bool news_ = false;  // a collector has some

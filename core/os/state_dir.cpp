@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,8 @@ namespace {
 
 constexpr mode_t kFolder = 0700, kFile = 0600;
 constexpr const char* kLock = "lock";
+constexpr const char* kReserve = "reserve";
+constexpr off_t kReserveBytes = 256 * 1024;  // some hundred transitions for some receivers, and the alerts
 
 Result<Fd> open_folder(const std::string& path) {
   if (!path.starts_with('/'))
@@ -104,7 +107,24 @@ Result<std::unique_ptr<StateDir>> StateDir::open(const std::string& path) {
   const auto pid = fmt::format("{}\n", getpid());
   if (ftruncate(lock.get(), 0) == 0) [[maybe_unused]]
     const auto n = pwrite(lock.get(), pid.data(), pid.size(), 0);
-  return std::unique_ptr<StateDir>(new StateDir(path, std::move(*folder), std::move(lock)));
+  auto opened = std::unique_ptr<StateDir>(new StateDir(path, std::move(*folder), std::move(lock)));
+  opened->reserve();
+  return opened;
+}
+
+bool StateDir::is_full(const Error& error) { return error.err == ENOSPC || error.err == EDQUOT; }
+
+bool StateDir::make_room() const { return unlinkat(folder_.get(), kReserve, 0) == 0; }
+
+// Never the last space there is: others on a nearly full disk need it more than we do for a bad moment.
+void StateDir::reserve() const {
+  struct stat st {};
+  if (fstatat(folder_.get(), kReserve, &st, AT_SYMLINK_NOFOLLOW) == 0) return;
+  struct statvfs fs {};
+  if (fstatvfs(folder_.get(), &fs) != 0 || fs.f_bavail * fs.f_frsize < 4 * static_cast<std::uint64_t>(kReserveBytes))
+    return;
+  const Fd file(openat(folder_.get(), kReserve, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFile));
+  if (file && posix_fallocate(file.get(), 0, kReserveBytes) != 0) unlinkat(folder_.get(), kReserve, 0);
 }
 
 std::string StateDir::at(std::string_view name) const { return fmt::format("{}/{}", path_, name); }

@@ -34,6 +34,13 @@ class StateDir {
   // The same, piece by piece.
   using Append = std::function<Result<>(std::string_view bytes)>;
   Result<> write(const std::string& name, const std::function<Result<>(const Append& append)>& fill) const;
+  // Some space that is ours also when the disk is full, for the little that must not be lost (alerts, not the history):
+  // a file that make_room() removes. True: there was one, so what failed for want of space may be tried again. Once
+  // there is space again reserve() makes it anew.
+  void reserve() const;
+  [[nodiscard]] bool make_room() const;
+  static bool is_full(const Error& error);
+
   // Nothing when there is no such file. An error when it is larger than `most_bytes`, or a link.
   Result<std::optional<std::string>> read(const std::string& name, std::size_t most_bytes) const;
   // The file to read from. Nothing when there is none; an error when it is a link or no file.

@@ -22,8 +22,8 @@ namespace vitald {
 template <class S>
 struct Field {
   std::string_view key;
-  // Text, a list of texts, a duration in nanoseconds, a number.
-  std::variant<std::string S::*, std::vector<std::string> S::*, std::int64_t S::*, std::size_t S::*> at;
+  // Text, a list of texts, a duration in nanoseconds, a number, true or false.
+  std::variant<std::string S::*, std::vector<std::string> S::*, std::int64_t S::*, std::size_t S::*, bool S::*> at;
   std::string_view help;
   std::string_view required = {};  // what is expected, where it must be given
   std::string_view expected = {};  // of a list, in words
@@ -99,6 +99,12 @@ class FieldReader {
                   fmt::format("{} is outside {}..{}", value.Scalar(), duration_text(f.least), duration_text(f.most)));
     else into_ns = *ns;
   }
+  void one(const YAML::Node& value, const std::string& at, const Field<S>&, bool& into) {
+    if (!is_text(value, at)) return;
+    if (value.Scalar() != "true" && value.Scalar() != "false")
+      return reader_.say(value.Mark(), at, fmt::format("'{}' is neither true nor false", value.Scalar()));
+    into = value.Scalar() == "true";
+  }
   void one(const YAML::Node& value, const std::string& at, const Field<S>& f, std::size_t& into) {
     if (!is_text(value, at)) return;
     const auto n = parse_i64(value.Scalar());
@@ -127,6 +133,8 @@ std::string fields_markdown(std::span<const Field<S>> fields) {
             type = "text", fallback = value;
           } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
             type = "list of texts";
+          } else if constexpr (std::is_same_v<T, bool>) {
+            type = "true or false", fallback = value ? "true" : "false";
           } else if constexpr (std::is_same_v<T, std::int64_t>) {
             type = "duration", fallback = duration_text(value);
             bounds = fmt::format("{} to {}", duration_text(f.least), duration_text(f.most));

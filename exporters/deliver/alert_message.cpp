@@ -65,18 +65,44 @@ std::string map_json(const LabelMap& map) {
 Item item_of(const AlertTransition& t, std::string body) {
   Item item;
   const auto& a = t.alert;
-  // What the receiver can tell a second delivery by is in the payload too: fingerprint, status and times.
-  item.key = fmt::format("{} {:016x} {} {}", status_of(t), a.fingerprint,
+  // What the receiver can tell a second delivery by is in the payload too: fingerprint and transition.
+  item.key = fmt::format("{} {:016x}-{} {} {}", status_of(t), a.fingerprint, t.number,
                          rfc3339(t.firing ? starts_at_ms(a) : a.resolved_at_ms), label_of(a.labels, "alertname"));
   item.wall_ms = t.firing ? starts_at_ms(a) : a.resolved_at_ms;
   item.body = std::move(body);
   return item;
 }
 
-std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings) {
-  const auto labels = labels_of(t, settings);
+std::string alert_json(const AlertTransition& t, const ReceiverSettings& settings) {
   const auto& alert = t.alert;
-  // One alert per message is what Alertmanager sends with group_by: ['...'], where the group is all labels.
+  std::string out = fmt::format(R"({{"status":"{}","labels":)", status_of(t));
+  append_map(out, labels_of(t, settings));
+  out += ",\"annotations\":";
+  append_map(out, alert.annotations);
+  // The zero time of Go is what Alertmanager sends for "not yet".
+  out += fmt::format(R"(,"startsAt":"{}","endsAt":"{}","generatorURL":)", rfc3339(starts_at_ms(alert)),
+                     t.firing ? "0001-01-01T00:00:00Z" : rfc3339(alert.resolved_at_ms));
+  append_json_string(out, settings.external_url);
+  // Value and transition are not Alertmanager's: with the transition's number a receiver knows one that comes again.
+  out += fmt::format(R"(,"fingerprint":"{:016x}","value":"{}","transition":{}}})", alert.fingerprint,
+                     value_text(alert.value), t.number);
+  return out;
+}
+
+std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status,
+                         const ReceiverSettings& settings) {
+  auto labels = alerts.front().labels, annotations = alerts.front().annotations;
+  for (const auto& a : alerts.subspan(1)) {
+    const auto other = [](const LabelMap& map) {
+      return [&map](const auto& entry) {
+        const auto at = map.find(entry.first);
+        return at == map.end() || at->second != entry.second;
+      };
+    };
+    std::erase_if(labels, other(a.labels));
+    std::erase_if(annotations, other(a.annotations));
+  }
+  // As Alertmanager groups by all labels, or by those that all of a storm have.
   std::string key = "{}:{";
   for (const auto& [name, value] : labels) {
     if (key.back() != '{') key += ", ";
@@ -89,27 +115,31 @@ std::string webhook_json(const AlertTransition& t, const ReceiverSettings& setti
   append_json_string(out, settings.name);
   out += ",\"host\":";  // not Alertmanager's: it knows a host by labels, which need not say it
   append_json_string(out, host_name());
-  out += fmt::format(R"(,"status":"{}","alerts":[{{"status":"{}","labels":)", status_of(t), status_of(t));
-  append_map(out, labels);
-  out += ",\"annotations\":";
-  append_map(out, alert.annotations);
-  // The zero time of Go is what Alertmanager sends for "not yet".
-  out += fmt::format(R"(,"startsAt":"{}","endsAt":"{}","generatorURL":)", rfc3339(starts_at_ms(alert)),
-                     t.firing ? "0001-01-01T00:00:00Z" : rfc3339(alert.resolved_at_ms));
-  append_json_string(out, settings.external_url);
-  out += fmt::format(R"(,"fingerprint":"{:016x}","value":"{}"}}],"groupLabels":)", alert.fingerprint,
-                     value_text(alert.value));
+  out += fmt::format(R"(,"status":"{}","alerts":)", status);
+  char separator = '[';
+  for (const auto& a : alerts) {
+    out += separator;
+    out += a.alert;
+    separator = ',';
+  }
+  out += "],\"groupLabels\":";
   append_map(out, labels);
   out += ",\"commonLabels\":";
   append_map(out, labels);
   out += ",\"commonAnnotations\":";
-  append_map(out, alert.annotations);
+  append_map(out, annotations);
   out += ",\"externalURL\":";
   append_json_string(out, settings.external_url);
   out += R"(,"version":"4","groupKey":)";
   append_json_string(out, key);
   out += ",\"truncatedAlerts\":0}";
   return out;
+}
+
+std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings) {
+  const auto alert = alert_json(t, settings);
+  const WebhookAlert one{alert, labels_of(t, settings), t.alert.annotations};
+  return webhook_json({&one, 1}, status_of(t), settings);
 }
 
 }  // namespace vitald

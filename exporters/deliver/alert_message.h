@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "core/alert.h"
 #include "exporters/deliver/destination.h"
@@ -24,6 +26,14 @@ std::string map_json(const LabelMap& map);
 
 // One transition as the JSON an Alertmanager webhook (version "4") would carry.
 std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings);
+// Several of one status as one message: `alert` is the text of alert_json().
+struct WebhookAlert {
+  std::string_view alert;
+  LabelMap labels, annotations;
+};
+std::string alert_json(const AlertTransition& t, const ReceiverSettings& settings);
+std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status,
+                         const ReceiverSettings& settings);
 
 // With the key by which a receiver knows one that it gets a second time.
 Item item_of(const AlertTransition& t, std::string body);

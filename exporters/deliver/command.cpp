@@ -25,6 +25,7 @@
 #include "core/text/json.h"
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/parts.h"
 
 namespace vitald {
 namespace {
@@ -43,6 +44,7 @@ std::vector<std::string> variables_of(const AlertTransition& t, const CommandRec
       fmt::format("VITALD_ALERT_STATUS={}", status_of(t)),
       fmt::format("VITALD_ALERT_SEVERITY={}", label_of(labels, "severity")),
       fmt::format("VITALD_ALERT_FINGERPRINT={:016x}", alert.fingerprint),
+      fmt::format("VITALD_ALERT_TRANSITION={}", t.number),
       fmt::format("VITALD_ALERT_STARTS_AT={}", rfc3339(starts_at_ms(alert))),
       fmt::format("VITALD_ALERT_ENDS_AT={}", t.firing ? "" : rfc3339(alert.resolved_at_ms)),
       fmt::format("VITALD_ALERT_VALUE={}", value_text(alert.value)),
@@ -62,13 +64,6 @@ std::vector<std::string> environment_with(std::span<const std::string_view> vari
   return out;
 }
 
-// The body of an item: texts, each behind its length (4 bytes, little endian). The first is what the command reads,
-// the others are variables. It is complete, since the run that delivers it may be a later one.
-void append_part(std::string& body, std::string_view text) {
-  for (int shift = 0; shift < 32; shift += 8) body += static_cast<char>(text.size() >> shift & 0xff);
-  body += text;
-}
-
 struct Pipe {
   Fd read, write;
 };
@@ -79,26 +74,6 @@ Result<Pipe> make_pipe() {
 }
 
 bool set_nonblocking(const Fd& fd) { return fcntl(fd.get(), F_SETFL, O_NONBLOCK) == 0; }
-
-}  // namespace
-
-std::optional<std::vector<std::string_view>> parts_of(std::string_view body) {
-  std::vector<std::string_view> parts;
-  while (!body.empty()) {
-    if (body.size() < 4) return std::nullopt;
-    std::size_t size = 0;
-    for (int i = 0; i < 4; ++i)
-      size |= static_cast<std::size_t>(static_cast<unsigned char>(body[static_cast<std::size_t>(i)])) << 8 * i;
-    body.remove_prefix(4);
-    if (size > body.size()) return std::nullopt;
-    parts.push_back(body.substr(0, size));
-    body.remove_prefix(size);
-  }
-  if (parts.empty()) return std::nullopt;
-  return parts;
-}
-
-namespace {
 
 // Runs the command, one at a time.
 class CommandDestination final : public Destination {
@@ -260,6 +235,17 @@ class CommandDestination final : public Destination {
   prometheus::Histogram& duration_;
 };
 
+// What the kernel would run for a script: the word behind #!. Empty: it is no script.
+std::string interpreter_of(const std::string& path) {
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char bytes[256];
+  const auto n = file ? ::read(file.get(), bytes, sizeof bytes) : -1;
+  std::string_view line(bytes, n > 0 ? static_cast<std::size_t>(n) : 0);
+  line = take_until(line, '\n');
+  if (!take_prefix(line, "#!")) return {};
+  return std::string(take_word(line));
+}
+
 std::string program_problem(const std::string& path) {
   struct stat st {};
   if (stat(path.c_str(), &st) != 0) return from_errno(path, errno).text + ", expected a program";
@@ -267,6 +253,8 @@ std::string program_problem(const std::string& path) {
   if (access(path.c_str(), X_OK) != 0)
     return fmt::format("{} is not executable (mode {:04o}), expected a program: chmod +x {}", path, st.st_mode & 07777,
                        path);
+  if (const auto runs = interpreter_of(path); !runs.empty() && access(runs.c_str(), X_OK) != 0)
+    return fmt::format("{} is a script for {}, which cannot be run: {}", path, runs, from_errno(runs, errno).text);
   return {};
 }
 
@@ -294,6 +282,7 @@ constinit const ReceiverKind command_receiver =
 
 std::string CommandReceiver::text() const { return fmt::format("command '{}' ({})", name, fmt::join(command, " ")); }
 
+// The first part is what the command reads, the others are variables.
 std::string CommandReceiver::body(const AlertTransition& t) const {
   std::string out;
   append_part(out, webhook_json(t, *this));

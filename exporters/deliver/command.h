@@ -4,9 +4,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "exporters/deliver/receiver.h"
@@ -25,8 +23,5 @@ struct CommandReceiver final : ReceiverOf<CommandReceiver> {
   void check(std::vector<std::string>& problems) const override;
   void adjust(QueueSettings& queue) const override;
 };
-
-// The texts in the body of an item of this destination; nothing when it is none. For its fuzz target.
-std::optional<std::vector<std::string_view>> parts_of(std::string_view body);
 
 }  // namespace vitald

@@ -173,6 +173,13 @@ Result<> Journal::append_bytes(std::string_view bytes, bool sync) {
 }
 
 Result<> Journal::append(std::span<const ItemPtr> items, bool sync) {
+  auto done = append_once(items, sync);
+  // Only what must not be lost may have the reserve.
+  if (!done && sync && StateDir::is_full(done.error()) && state_->make_room()) done = append_once(items, sync);
+  return done;
+}
+
+Result<> Journal::append_once(std::span<const ItemPtr> items, bool sync) {
   if (items.empty()) return {};
   const auto first = items.front()->id;
   last_id_ = std::max(last_id_, items.back()->id);

@@ -61,6 +61,7 @@ class Journal {
   Result<std::string> bytes_of(const std::string& name) const;
   void set_aside(Segment& segment, const std::string& bytes, const std::vector<Item>& good);
   Result<> begin_segment(std::uint64_t first_id);
+  Result<> append_once(std::span<const ItemPtr> items, bool sync);
   Result<> append_bytes(std::string_view bytes, bool sync);
   void mark();
   void remove(const Segment& segment) const;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporters/deliver/receiver.h"
 
+#include <fmt/format.h>
+
 #include <iterator>
 #include <utility>
 
@@ -41,6 +43,13 @@ const Clock& system_clock() {
 
 }  // namespace
 
+Result<std::string> ReceiverSettings::reach(const Attempt&) const {
+  std::vector<std::string> problems;
+  check(problems);
+  if (!problems.empty()) return fail(Errc::absent, problems.front());
+  return "nothing is wrong with it on this machine";
+}
+
 Receiver::Receiver(ReceiverPtr settings, std::shared_ptr<const StateDir> state, std::unique_ptr<Receiver> before)
     : settings_(std::move(settings)) {
   auto rest = before ? before->queue_->end() : std::vector<Item>();
@@ -56,6 +65,24 @@ void Receiver::notify(std::span<const AlertTransition> transitions) {
   for (const auto& t : transitions) items.push_back(item_of(t, settings_->body(t)));
   queue_->push(std::move(items));
 }
+bool Receiver::wants_repetition(std::int64_t now_boot_ns) const {
+  const auto every_ns = settings_->repeat_ns();
+  if (every_ns == 0 || now_boot_ns - repeated_boot_ns_ < every_ns) return false;
+  const auto stats = queue_->stats();
+  return stats.waiting == 0 && stats.in_flight == 0;  // while it is away the newest state is enough
+}
+
+void Receiver::repeat(std::span<const Alert> firing, std::int64_t now_boot_ns) {
+  repeated_boot_ns_ = now_boot_ns;
+  if (firing.empty()) return;
+  Item item;
+  item.key = fmt::format("{} alerts that fire on", firing.size());
+  item.body = settings_->repeated(firing);
+  item.wall_ms = system_clock().wall_ns() / 1'000'000;
+  item.records = static_cast<std::uint32_t>(firing.size());
+  queue_->push(std::move(item));
+}
+
 void Receiver::stop() { queue_->stop(); }
 void Receiver::measure() { queue_->measure(); }
 

@@ -23,6 +23,8 @@ struct ReceiverSettings {
   std::string name;                          // in logs, metrics and messages; the folder of what waits for it
   std::int64_t timeout_ns = 10'000'000'000;  // of one attempt
   std::size_t queue_limit = 10'000;          // that wait; the oldest is dropped and counted when it is full
+  // Silences and inhibitions apply. Not to one that has its own.
+  bool mutes = true;
   // The same for all; filled in by the agent.
   std::string external_url;
   LabelMap external_labels;
@@ -35,8 +37,13 @@ struct ReceiverSettings {
   // What is delivered, complete: the run that delivers it may be a later one. Its key and time are filled in.
   [[nodiscard]] virtual std::string body(const AlertTransition& transition) const = 0;
   [[nodiscard]] virtual std::unique_ptr<Destination> destination() const = 0;
+  // One that wants to hear now and then what still fires: how often (0: not), and what it is told then.
+  [[nodiscard]] virtual std::int64_t repeat_ns() const { return 0; }
+  [[nodiscard]] virtual std::string repeated(std::span<const Alert>) const { return {}; }
   // What is wrong with it on this machine, for --config.check.
   virtual void check(std::vector<std::string>&) const {}
+  // Whether it can be reached now, without telling it anything: in words, or why not. For `vitald doctor`.
+  [[nodiscard]] virtual Result<std::string> reach(const Attempt&) const;
   // More than name, limit and timeout.
   virtual void adjust(QueueSettings&) const {}
 
@@ -115,6 +122,9 @@ class Receiver {
   // From any thread; never waits for the destination, and for a disk that hangs a second, once.
   void notify(std::span<const AlertTransition> transitions);
   void notify(const AlertTransition& transition) { notify({&transition, 1}); }
+  // What fires, for one that wants to hear it again: when its time has come and nothing waits. By one thread.
+  [[nodiscard]] bool wants_repetition(std::int64_t now_boot_ns) const;
+  void repeat(std::span<const Alert> firing, std::int64_t now_boot_ns);
   void stop();     // begins to end it; several end at the same time then
   void measure();  // brings metrics of waiting up to date
   [[nodiscard]] const ReceiverSettings& settings() const { return *settings_; }
@@ -122,6 +132,7 @@ class Receiver {
  private:
   ReceiverPtr settings_;
   std::unique_ptr<Queue> queue_;
+  std::int64_t repeated_boot_ns_ = INT64_MIN / 2;
 };
 
 }  // namespace vitald

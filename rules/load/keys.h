@@ -41,7 +41,9 @@ inline constexpr RuleKey kThresholdKeys[] = {
 inline constexpr RuleKey kGroupKeys[] = {
     {"name", "text", kMustBeGiven, "another one than other groups of the file",
      "How it is called in the API and in metrics."},
-    {"interval", kDurationKey, "`pipeline.interval`", kNotNegative, "How often it is evaluated."},
+    {"interval", kDurationKey, "`pipeline.interval`", kNotNegative,
+     "How often it is evaluated. Where it is less than "
+     "`pipeline.interval` all collections are as often, but at most every 100 ms."},
     {"limit", "number", "0", "0 or more", "Most alerts or series of one rule; beyond it the rule fails. 0: no limit."},
     {"query_offset", kDurationKey, "0s", kNotNegative, "So much older are the samples that the rules see."},
     {"labels", kTextsKey, "", "1000 at most", "Labels for all that its rules make."},

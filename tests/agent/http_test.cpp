@@ -352,6 +352,11 @@ struct Site {
     agent.clock = &w.clock;
     agent.events = &events;
     agent.wake = std::make_shared<Wake>();
+    agent.silences = std::make_shared<Silences>();
+    agent.changes = std::make_shared<Jobs>(Jobs::Settings{}, agent.wake, w.clock);
+    agent.queries = std::make_shared<Queries>(
+        Queries::Settings{}, [] { return std::shared_ptr<const History>(); }, agent.wake, w.clock);
+    agent.interval_ns = [] { return std::int64_t{5'000'000'000}; };
     routes = Routes(endpoints(agent));
   }
   Response get(std::string path) {

@@ -78,6 +78,7 @@ class ServerTest : public testing::Test {
     agent.clock = &host_.clock();
     agent.events = &pipeline_.events();
     agent.wake = wake;
+    agent.silences = std::make_shared<Silences>();
     auto rows = endpoints(agent);
     rows.push_back({"/echo", "GET, POST", Access::read, 100, "What it was sent.",
                     [](const Request& r) { return text_response(200, r.body); }});

@@ -131,5 +131,130 @@ class Chat(unittest.TestCase):
         self.assertIn("no URL", done.stderr)
 
 
+class Ticket(unittest.TestCase):
+    """A tracker that keeps issues as GitHub and Gitea do."""
+
+    def setUp(self):
+        self.issues, self.comments, self.answer = [], [], 200
+        test = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def reply(self, body):
+                data = json.dumps(body).encode()
+                self.send_response(test.answer)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def take(self):
+                test.assertEqual(self.headers["Authorization"], "token s3cret")
+                return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def do_GET(self):
+                first = "page=1&" in self.path + "&"
+                self.reply([i for i in test.issues if i["state"] == "open"] if first else [])
+
+            def do_POST(self):
+                body = self.take()
+                if self.path.endswith("/comments"):
+                    test.comments.append(body["body"])
+                else:
+                    test.issues.append({"number": len(test.issues) + 1, "state": "open", **body})
+                self.reply({})
+
+            def do_PATCH(self):
+                test.issues[int(self.path.rsplit("/", 1)[1]) - 1].update(self.take())
+                self.reply({})
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def tearDown(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def run_hook(self, transition, status="firing"):
+        body = json.loads(payload(status))
+        body["alerts"][0].update(fingerprint="00ff", transition=transition, startsAt="2026-01-01T00:00:00Z")
+        with tempfile.NamedTemporaryFile("w") as f:
+            f.write("s3cret\n")
+            f.flush()
+            return subprocess.run([sys.executable, os.path.join(HOOKS, "ticket"),
+                                   f"http://127.0.0.1:{self.server.server_port}", "ops/incidents", f.name],
+                                  input=json.dumps(body), env=environment(), capture_output=True, text=True, timeout=30)
+
+    def test_one_issue_for_one_alert(self):
+        for _ in range(2):  # told twice
+            done = self.run_hook(1)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual([(i["title"], i["state"]) for i in self.issues], [("Disk on node1", "open")])
+        self.assertIn("/ is full", self.issues[0]["body"])
+        self.assertEqual(self.comments, [])
+        self.run_hook(2)  # it fires again while the issue is open
+        self.assertTrue(self.comments[0].startswith("It fires again."))
+        self.assertEqual(self.run_hook(3, "resolved").returncode, 0)
+        self.assertEqual(self.issues[0]["state"], "closed")
+        self.run_hook(4)
+        self.assertEqual([i["state"] for i in self.issues], ["closed", "open"])
+
+    def test_failures_are_failures_and_keep_the_secret(self):
+        self.answer = 403
+        done = self.run_hook(1)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("the tracker answers 403", done.stderr)
+        self.assertNotIn("s3cret", done.stderr)
+
+
+class RestartUnit(unittest.TestCase):
+    def run_hook(self, *arguments, age=100_000, state="active", **changes):
+        with tempfile.TemporaryDirectory() as folder:
+            with open("/proc/uptime", encoding="utf-8") as f:
+                since = int((float(f.read().split()[0]) - age) * 1_000_000)
+            with open(os.path.join(folder, "systemctl"), "w", encoding="utf-8") as f:
+                f.write(f"""#!/bin/sh
+case "$*" in
+  *ActiveEnterTimestampMonotonic*) echo {since} ;;
+  *ActiveState*) echo {state} ;;
+  *) echo "$@" >> {folder}/done ;;
+esac
+""")
+            os.chmod(os.path.join(folder, "systemctl"), 0o755)
+            env = environment(**changes)
+            env["PATH"] = f"{folder}:/usr/bin:/bin"
+            done = subprocess.run([os.path.join(HOOKS, "restart-unit"), *arguments], input=payload(), env=env,
+                                  capture_output=True, text=True, timeout=30)
+            path = os.path.join(folder, "done")
+            if not os.path.exists(path):
+                return done, ""
+            with open(path, encoding="utf-8") as f:
+                return done, f.read().strip()
+
+    def test_restarts_when_it_should(self):
+        restart = "restart -- nginx.service"
+        cases = [  # arguments, what is special, what is done
+            (("nginx.service",), {"age": 1000}, restart),
+            (("nginx.service",), {"age": 100}, ""),
+            (("nginx.service", "60"), {"age": 100}, restart),
+            (("nginx.service",), {"age": 100, "state": "failed"}, restart),
+            (("nginx.service",), {"age": 1000, "VITALD_ALERT_STATUS": "resolved"}, ""),
+            (("nginx.service", "60", "Other"), {"age": 1000}, ""),
+            (("nginx.service", "60", "Other", "Disk"), {"age": 1000}, restart),
+        ]
+        for arguments, special, want in cases:
+            with self.subTest(arguments=arguments, special=special):
+                done, got = self.run_hook(*arguments, **special)
+                self.assertEqual((done.returncode, got), (0, want), done.stderr)
+
+    def test_mistakes(self):
+        for arguments in ((), ("nginx.service", "soon")):
+            done, got = self.run_hook(*arguments)
+            self.assertEqual((done.returncode, got), (2, ""))
+
+
 if __name__ == "__main__":
     unittest.main()

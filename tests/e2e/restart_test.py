@@ -61,7 +61,8 @@ with tempfile.TemporaryDirectory() as top:
     def running(*flags):
         return vitald(f"--config.file={top}/vitald.yaml", f"--rules.file={top}/rules.yaml", "--web.max-age=0", "--pipeline.interval=100ms",
                       "--collector.disable-defaults", "--collector.textfile", "--collector.self",
-                      f"--collector.textfile.directory={top}/textfiles", f"--state.directory={state}", *flags)
+                      f"--collector.textfile.directory={top}/textfiles", f"--state.directory={state}",
+                      "--rules.series-label=instance=lab1", *flags)  # each start has another port
 
     def value(url, name):
         return metrics(url)[1].get((name, ()))

@@ -2,7 +2,7 @@
 // A file of a queue's journal, as a crash or a disk left it, and the bodies in it.
 #include "exporters/deliver/segment.h"
 
-#include "exporters/deliver/command.h"
+#include "exporters/deliver/parts.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

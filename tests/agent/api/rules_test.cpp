@@ -6,6 +6,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "agent/api/alerts.h"
+#include "agent/api/prom_params.h"
+
 namespace vitald {
 namespace {
 
@@ -55,16 +58,68 @@ TEST(ApiRules, Rules) {
       {"name":"a:b","query":"sum(x)","health":"err","lastError":"many-to-many","evaluationTime":0,
        "lastEvaluation":"0001-01-01T00:00:00Z","type":"recording"}]}]}})json");
   EXPECT_EQ(nlohmann::json::parse(text), want) << text;
-  EXPECT_EQ(nlohmann::json::parse(rules_json(example(), RuleFilter::alert))["data"]["groups"][0]["rules"].size(), 1u);
-  EXPECT_EQ(nlohmann::json::parse(rules_json(example(), RuleFilter::record))["data"]["groups"][0]["rules"][0]["name"],
+  EXPECT_EQ(nlohmann::json::parse(rules_json(example(), {.alerting = true}))["data"]["groups"][0]["rules"].size(), 1u);
+  EXPECT_EQ(nlohmann::json::parse(rules_json(example(), {.alerting = false}))["data"]["groups"][0]["rules"][0]["name"],
             "a:b");
 }
 
-TEST(ApiRules, Alerts) {
-  const auto json = nlohmann::json::parse(alerts_json(example()));
+std::string alerts_of(const RulesView& view, const AlertFilter& filter = {}) {
+  const Silences silences;
+  return alerts_json(alert_rows(view, silences, 1'700'000'100'000, "machine"), filter, "machine");
+}
+
+TEST(ApiAlerts, HaveWhatASchedulerAsksFor) {
+  auto view = example();
+  view.groups[0].rules[0].metric = "temp";
+  view.groups[0].rules[0].op = ">";
+  view.groups[0].rules[0].threshold = 70;
+  view.groups[0].rules[0].alerts[0].labels["severity"] = "critical";
+  const auto json = nlohmann::json::parse(alerts_of(view));
   ASSERT_EQ(json["data"]["alerts"].size(), 1u);
-  EXPECT_EQ(json["data"]["alerts"][0]["labels"]["alertname"], "Hot");
-  EXPECT_EQ(alerts_json({}), R"({"status":"success","data":{"alerts":[]}})");
+  const auto& a = json["data"]["alerts"][0];
+  EXPECT_EQ(a["labels"]["alertname"], "Hot");
+  EXPECT_EQ(a["metric"], "temp");
+  EXPECT_EQ(a["threshold"], 70);
+  EXPECT_EQ(a["current_value"], 71.25);
+  EXPECT_EQ(a["severity"], "critical");
+  EXPECT_EQ(a["acknowledged"], false);
+  EXPECT_EQ(a["provider_uuid"], "machine");
+  EXPECT_EQ(a["created_at"], "2023-11-14T22:13:20Z");
+  EXPECT_EQ(a["uuid"].get<std::string>().size(), 36u);
+  EXPECT_EQ(alerts_of({}), R"({"status":"success","data":{"alerts":[]}})");
+}
+
+TEST(ApiAlerts, AreChosen) {
+  auto view = example();
+  view.groups[0].rules[0].alerts[0].labels["severity"] = "critical";
+  const struct {
+    const char* name;
+    Parameters given;
+    std::size_t found;
+    const char* problem;
+  } cases[] = {
+      {"all", {}, 1, ""},
+      {"severity", {{"severity", "critical"}}, 1, ""},
+      {"other severity", {{"severity", "warning"}}, 0, ""},
+      {"the scheduler's question", {{"severity", "critical"}, {"acknowledged", "false"}}, 1, ""},
+      {"acknowledged", {{"acknowledged", "true"}}, 0, ""},
+      {"name", {{"alertname", "Hot"}}, 1, ""},
+      {"state", {{"state", "pending"}}, 0, ""},
+      {"no state", {{"state", "odd"}}, 0, "state: 'odd', expected pending or firing"},
+      {"no flag", {{"silenced", "maybe"}}, 0, "silenced: 'maybe', expected true or false"},
+      {"matcher", {{"filter", "device=~\"a.*\""}}, 1, ""},
+      {"another matcher", {{"match[]", "{device=\"b\"}"}}, 0, ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    std::string problem;
+    const auto filter = AlertFilter::read(c.given, problem);
+    EXPECT_EQ(problem, c.problem);
+    ASSERT_EQ(filter.has_value(), problem.empty());
+    if (filter) {
+      EXPECT_EQ(nlohmann::json::parse(alerts_of(view, *filter))["data"]["alerts"].size(), c.found);
+    }
+  }
 }
 
 // Values as strings, as Go's strconv.FormatFloat(v, 'e', -1, 64) writes them.
@@ -75,8 +130,83 @@ TEST(ApiRules, Values) {
   for (const auto& [value, want] : cases) {
     auto view = example();
     view.groups[0].rules[0].alerts[0].value = value;
-    EXPECT_EQ(nlohmann::json::parse(alerts_json(view))["data"]["alerts"][0]["value"], want);
+    EXPECT_EQ(nlohmann::json::parse(alerts_of(view))["data"]["alerts"][0]["value"], want);
   }
+}
+
+TEST(ApiRules, AreChosen) {
+  const auto names = [](const RuleFilter& filter) {
+    std::string out;
+    const auto json = nlohmann::json::parse(rules_json(example(), filter));
+    for (const auto& g : json["data"]["groups"])
+      for (const auto& r : g["rules"]) out += r["name"].get<std::string>() + ' ';
+    return out;
+  };
+  EXPECT_EQ(names({.names = {"Hot"}}), "Hot ");
+  EXPECT_EQ(names({.names = {"Cold"}}), "");
+  EXPECT_EQ(names({.groups = {"g"}}), "Hot a:b ");
+  EXPECT_EQ(names({.files = {"/elsewhere"}}), "");
+  RuleFilter by_label;
+  by_label.matchers.push_back(std::move(*parse_matchers("{severity=\"warning\"}")));
+  EXPECT_EQ(names(by_label), "Hot ");
+}
+
+TEST(ApiJson, SamplesAreWrittenAsPrometheusWritesThem) {
+  const std::pair<double, const char*> values[] = {{0, "0"},
+                                                   {1, "1"},
+                                                   {0.1, "0.1"},
+                                                   {1e-6, "0.000001"},
+                                                   {1e-7, "1e-07"},
+                                                   {-0.0, "-0"},
+                                                   {1e20, "100000000000000000000"},
+                                                   {1e21, "1e+21"},
+                                                   {5e-324, "5e-324"},
+                                                   {NAN, "NaN"},
+                                                   {INFINITY, "+Inf"},
+                                                   {123456.789, "123456.789"},
+                                                   {-INFINITY, "-Inf"}};
+  for (const auto& [value, want] : values) EXPECT_EQ(sample_value(value), want);
+  const std::pair<std::int64_t, const char*> times[] = {
+      {0, "0"}, {1500, "1.500"}, {1'435'781'451'781, "1435781451.781"}, {7, "0.007"}, {-1020, "-1.020"}};
+  for (const auto& [ms, want] : times) {
+    std::string text;
+    append_sample_time(text, ms);
+    EXPECT_EQ(text, want);
+  }
+}
+
+TEST(ApiParameters, TimesAndDurations) {
+  const std::pair<const char*, std::optional<std::int64_t>> times[] = {{"1.5", 1500},
+                                                                       {"1e3", 1'000'000},
+                                                                       {"-1", -1000},
+                                                                       {"2023-11-14T22:13:20.12Z", 1'700'000'000'120},
+                                                                       {"2023-11-14T23:13:20+01:00", 1'700'000'000'000},
+                                                                       {"2023-02-31T00:00:00Z", {}},
+                                                                       {"2023-11-14", {}},
+                                                                       {"2023-11-14T22:13:20", {}},
+                                                                       {"1e300", {}},
+                                                                       {"NaN", {}},
+                                                                       {"", {}},
+                                                                       {"yesterday", {}}};
+  for (const auto& [text, want] : times) EXPECT_EQ(parse_api_time(text), want) << text;
+  const std::pair<const char*, std::optional<std::int64_t>> durations[] = {
+      {"5m", 300'000},      {"1.5", 1500}, {"0", 0}, {"-1", -1000},
+      {"1h30m", 5'400'000}, {"x", {}},     {"", {}}, {"1e300", {}}};
+  for (const auto& [text, want] : durations) EXPECT_EQ(parse_api_duration(text), want) << text;
+}
+
+TEST(ApiParameters, OfABodyStandBeforeThoseOfTheUrl) {
+  Request request;
+  request.query = {{"query", "url"}, {"step", "1"}};
+  request.body = "query=a%2Bb+c&empty=&x%5B%5D=1&bad=%zz%4";
+  EXPECT_EQ(first(parameters_of(request), "query"), "url");
+  request.headers = {{"content-type", "Application/X-WWW-form-urlencoded; charset=utf-8"}};
+  const auto p = parameters_of(request);
+  EXPECT_EQ(first(p, "query"), "a+b c");
+  EXPECT_EQ(all(p, "query").size(), 2u);
+  EXPECT_EQ(first(p, "step"), "1");
+  EXPECT_EQ(first(p, "x[]"), "1");
+  EXPECT_EQ(first(p, "bad"), "%zz%4");
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ AlertTransition transition(std::string name = "HostHot", bool firing = true) {
   t.alert.resolved_at_ms = firing ? 0 : 1'700'000'120'000;
   t.alert.value = 80.5;
   t.alert.fingerprint = 0xabc;
+  t.number = 7;
   return t;
 }
 
@@ -161,13 +162,14 @@ TEST_F(HookTest, CommandGetsAlertOnInputAndInEnvironment) {
   EXPECT_EQ(env["VITALD_ALERT_STATUS"], "firing");
   EXPECT_EQ(env["VITALD_ALERT_SEVERITY"], "critical");
   EXPECT_EQ(env["VITALD_ALERT_FINGERPRINT"], "0000000000000abc");
+  EXPECT_EQ(env["VITALD_ALERT_TRANSITION"], "7");
   EXPECT_EQ(env["VITALD_ALERT_STARTS_AT"], "2023-11-14T22:14:20.250Z");
   EXPECT_EQ(env["VITALD_ALERT_ENDS_AT"], "");
   EXPECT_EQ(env["VITALD_ALERT_VALUE"], "80.5");
   EXPECT_EQ(env["VITALD_ALERT_SUMMARY"], "80 °C; $(touch /tmp/x) `id`");
   EXPECT_EQ(json::parse(env["VITALD_ALERT_LABELS"])["alertname"], "HostHot");
   for (const auto* shells : {"PWD", "OLDPWD", "SHLVL", "_"}) env.erase(shells);
-  EXPECT_EQ(env.size(), 12U);  // PATH, LANG, HOSTNAME and the nine above
+  EXPECT_EQ(env.size(), 13U);  // PATH, LANG, HOSTNAME, the nine above and the transition
 }
 
 TEST_F(HookTest, Outcomes) {

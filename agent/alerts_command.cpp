@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/alerts_command.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/log_output.h"
+#include "core/text/scan.h"
+#include "exporters/deliver/http_receiver.h"
+#include "rules/silences.h"
+
+namespace vitald {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kTimeoutNs = 10'000'000'000;
+
+struct Failed {
+  std::string text;
+};
+[[noreturn]] void give_up(std::string text) { throw Failed{std::move(text)}; }
+
+struct Words {
+  std::vector<std::string> plain;
+  std::map<std::string, std::string, std::less<>> given;  // --NAME=VALUE
+  [[nodiscard]] std::string get(std::string_view name) const {
+    const auto at = given.find(name);
+    return at == given.end() ? std::string() : at->second;
+  }
+};
+
+Words words_of(const std::vector<std::string>& all) {
+  Words out;
+  for (std::string_view word : all) {
+    if (!take_prefix(word, "--")) {
+      out.plain.emplace_back(word);
+      continue;
+    }
+    const auto name = take_until(word, '=');
+    out.given[std::string(name)] = word;
+  }
+  return out;
+}
+
+// Whoever logged in, behind sudo as well.
+std::string own_name() {
+  if (const char* name = std::getenv("SUDO_USER"); name && *name) return name;
+  const auto* user = getpwuid(getuid());
+  return user ? user->pw_name : fmt::format("uid {}", getuid());
+}
+
+class Server {
+ public:
+  Server(const Words& words, const Options& options) : url_(words.get("url")) {
+    if (url_.empty()) {
+      const auto& addresses = options.list("web.listen-address");
+      std::string address = addresses.empty() ? ":9100" : addresses.front();
+      for (const std::string_view any : {"0.0.0.0:", "[::]:"})
+        if (address.starts_with(any)) address.erase(0, any.size() - 1);
+      url_ = fmt::format("http://{}{}", address.starts_with(':') ? "127.0.0.1" : "", address);
+    }
+    while (url_.ends_with('/')) url_.pop_back();
+    if (const auto problem = url_problem(url_); !problem.empty()) give_up("--url: " + problem);
+    HttpSettings settings;
+    settings.username = words.get("user");
+    settings.password_file = words.get("password-file");
+    settings.ca_file = words.get("ca-file");
+    auto access = settings.access();
+    if (!access) give_up(access.error().text);
+    access_ = std::move(*access);
+  }
+
+  // The answer's JSON. A status that is no success ends the program.
+  json ask(const char* method, std::string_view path, const json& body = {}) {
+    HttpRequest request{method, url_ + std::string(path), {}, {}};
+    if (!body.is_null()) {
+      request.headers.emplace_back("Content-Type", "application/json");
+      request.body = body.dump();
+    }
+    const auto response = client_.send(request, access_, {SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1});
+    if (!response)
+      give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where", response.error().text));
+    auto answer = json::parse(response->body, nullptr, false);
+    if (response->status == 200) return answer.is_discarded() ? json() : answer;
+    auto why = response->body;
+    if (answer.is_object() && answer.contains("error") && answer["error"].is_string()) why = answer["error"];
+    else if (answer.is_string()) why = answer;
+    give_up(fmt::format("{}: {} {}", url_, response->status, trim(why)));
+  }
+
+ private:
+  std::string url_;
+  HttpAccess access_;
+  HttpClient client_;
+};
+
+std::string text_at(const json& object, const char* name) {
+  const auto at = object.find(name);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (widths.size() <= i) widths.push_back(0);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += i + 1 < row.size() ? fmt::format("{:<{}}  ", row[i], widths[i]) : row[i];
+    while (line.ends_with(' ')) line.pop_back();
+    out << line << '\n';
+  }
+}
+
+std::string url_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
+    if (plain) out += c;
+    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
+json alerts_of(Server& server, const std::string& query = {}) {
+  auto answer = server.ask("GET", "/api/v1/alerts" + query);
+  if (!answer.is_object() || !answer.contains("data")) give_up("the answer is none of vitald");
+  return answer["data"]["alerts"];
+}
+
+// All but what has a column of its own.
+std::string labels_text(const json& labels) {
+  std::string out;
+  for (const auto& [name, value] : labels.items()) {
+    if (name == "alertname" || name == "severity" || name == "job" || name == "instance" || !value.is_string())
+      continue;
+    out += fmt::format("{}{}={}", out.empty() ? "" : ",", name, value.get<std::string>());
+  }
+  return log::one_line(out);
+}
+
+void list(Server& server, const Words& words, std::ostream& out) {
+  std::string query;
+  const auto add = [&query](std::string_view name, std::string_view value) {
+    query += fmt::format("{}{}={}", query.empty() ? '?' : '&', name, url_escaped(value));
+  };
+  for (const auto* name : {"severity", "acknowledged", "silenced", "inhibited", "state"})
+    if (const auto value = words.get(name); !value.empty()) add(name, value);
+  for (std::size_t i = 1; i < words.plain.size(); ++i) add("filter", words.plain[i]);
+  const auto alerts = alerts_of(server, query);
+  if (words.given.contains("json")) {
+    out << alerts.dump(2) << '\n';
+    return;
+  }
+  if (alerts.empty()) {
+    out << "no alerts\n";
+    return;
+  }
+  std::vector<std::vector<std::string>> rows{{"ID", "STATE", "SEVERITY", "ALERT", "SINCE", "VALUE", "WHO", "WHERE"}};
+  for (const auto& a : alerts) {
+    std::string who;
+    if (const auto ack = a.find("acknowledgement"); ack != a.end()) who = "acknowledged by " + text_at(*ack, "by");
+    if (!a["silencedBy"].empty()) who += who.empty() ? "silenced" : ", silenced";
+    if (!a["inhibitedBy"].empty()) who += who.empty() ? "inhibited" : ", inhibited";
+    const auto fired = text_at(a, "firedAt");
+    rows.push_back({text_at(a, "fingerprint"), text_at(a, "state"), text_at(a, "severity"),
+                    log::one_line(text_at(a["labels"], "alertname")), fired.empty() ? text_at(a, "activeAt") : fired,
+                    a["current_value"].is_null() ? text_at(a, "value") : a["current_value"].dump(), log::one_line(who),
+                    labels_text(a["labels"])});
+  }
+  print_table(out, rows);
+}
+
+// The one alert that is meant by its fingerprint or uuid, the beginning of one, or its name.
+std::string find_alert(Server& server, std::string_view wanted) {
+  std::vector<std::string> found;
+  for (const auto& a : alerts_of(server))
+    if (text_at(a, "fingerprint").starts_with(wanted) || text_at(a, "uuid").starts_with(wanted) ||
+        text_at(a["labels"], "alertname") == wanted)
+      found.push_back(text_at(a, "fingerprint"));
+  if (found.empty()) give_up(fmt::format("no pending or firing alert is '{}'; `vitald alerts` lists them", wanted));
+  if (found.size() > 1)
+    give_up(
+        fmt::format("{} alerts are '{}', expected one: say its ID as `vitald alerts` lists it", found.size(), wanted));
+  return found.front();
+}
+
+void acknowledge(Server& server, const Words& words, std::ostream& out) {
+  for (std::size_t i = 1; i < words.plain.size(); ++i) {
+    const auto id = find_alert(server, words.plain[i]);
+    json body{{"by", words.given.contains("by") ? words.get("by") : own_name()}, {"comment", words.get("comment")}};
+    for (const auto* name : {"until", "duration"})
+      if (words.given.contains(name)) body[name] = words.get(name);
+    server.ask("POST", fmt::format("/api/v1/alerts/{}/acknowledgement", id), body);
+    out << fmt::format("{} acknowledged\n", id);
+  }
+}
+
+void withdraw(Server& server, const Words& words, std::ostream& out) {
+  for (std::size_t i = 1; i < words.plain.size(); ++i) {
+    const auto id = find_alert(server, words.plain[i]);
+    server.ask("DELETE", fmt::format("/api/v1/alerts/{}/acknowledgement", id));
+    out << fmt::format("{} is nobody's any more\n", id);
+  }
+}
+
+std::string time_text(std::int64_t epoch_s) {
+  const std::time_t seconds = epoch_s;
+  std::tm tm{};
+  gmtime_r(&seconds, &tm);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm)};
+}
+
+void silence(Server& server, const Words& words, std::ostream& out) {
+  json matchers = json::array();
+  for (std::size_t i = 1; i < words.plain.size(); ++i) {
+    // A word without an operator is a name of alerts, as in amtool.
+    const auto& word = words.plain[i];
+    const bool is_name = word.find_first_of("=~!") == std::string::npos;
+    auto parsed = parse_alert_matchers(is_name ? fmt::format("alertname=\"{}\"", word) : word);
+    if (!parsed && word.find('"') == std::string::npos) {  // severity=critical: the shell took the quotes
+      const auto at = word.find_first_of("=~!");
+      const auto end = word.find_first_not_of("=~!", at);
+      const auto split = end == std::string::npos ? word.size() : end;
+      parsed = parse_alert_matchers(fmt::format("{}\"{}\"", word.substr(0, split), word.substr(split)));
+    }
+    if (!parsed) give_up(parsed.error().text);
+    for (const auto& m : *parsed) {
+      using enum promql::MatchOp;
+      matchers.push_back({{"name", m.name},
+                          {"value", m.value},
+                          {"isRegex", m.op == regex || m.op == not_regex},
+                          {"isEqual", m.op == equal || m.op == regex}});
+    }
+  }
+  const auto duration = words.given.contains("duration") ? words.get("duration") : "1h";
+  const auto ns = parse_duration_ns(duration);
+  if (!ns || *ns <= 0) give_up(fmt::format("--duration: '{}' is not a duration; write e.g. 30m, 2h, 1d", duration));
+  const auto now_s = SystemClock::read(CLOCK_REALTIME) / 1'000'000'000;
+  json body{{"matchers", matchers},
+            {"endsAt", words.given.contains("until") ? words.get("until") : time_text(now_s + *ns / 1'000'000'000)},
+            {"createdBy", words.given.contains("by") ? words.get("by") : own_name()},
+            {"comment", words.get("comment")}};
+  out << text_at(server.ask("POST", "/api/v2/silences", body), "silenceID") << '\n';
+}
+
+void silences(Server& server, const Words& words, std::ostream& out) {
+  const auto all = server.ask("GET", "/api/v2/silences");
+  if (words.given.contains("json")) {
+    out << all.dump(2) << '\n';
+    return;
+  }
+  std::vector<std::vector<std::string>> rows{{"ID", "STATE", "UNTIL", "BY", "MATCHERS", "COMMENT"}};
+  for (const auto& s : all) {
+    const auto state = text_at(s["status"], "state");
+    if (state == "expired" && !words.given.contains("all")) continue;
+    std::string matchers;
+    for (const auto& m : s["matchers"]) {
+      const bool equal = m.value("isEqual", true), regex = m.value("isRegex", false);
+      matchers += fmt::format("{}{}{}\"{}\"", matchers.empty() ? "" : ",", text_at(m, "name"),
+                              equal ? (regex ? "=~" : "=") : (regex ? "!~" : "!="), text_at(m, "value"));
+    }
+    rows.push_back({text_at(s, "id"), state, text_at(s, "endsAt"), log::one_line(text_at(s, "createdBy")),
+                    log::one_line(matchers), log::one_line(text_at(s, "comment"))});
+  }
+  if (rows.size() == 1) out << "no silences\n";
+  else print_table(out, rows);
+}
+
+void unsilence(Server& server, const Words& words, std::ostream& out) {
+  for (std::size_t i = 1; i < words.plain.size(); ++i) {
+    server.ask("DELETE", "/api/v2/silence/" + url_escaped(words.plain[i]));
+    out << fmt::format("{} has ended\n", words.plain[i]);
+  }
+}
+
+}  // namespace
+
+std::string_view alerts_help() {
+  return "usage: vitald alerts [list] [MATCHER...] [--severity=S] [--acknowledged=true|false] [--json]\n"
+         "       vitald alerts ack ID... [--comment=WHY] [--duration=2h | --until=TIME] [--by=WHO]\n"
+         "       vitald alerts unack ID...\n"
+         "       vitald alerts silence MATCHER... [--duration=1h | --until=TIME] [--comment=WHY] [--by=WHO]\n"
+         "       vitald alerts silences [--all] [--json]\n"
+         "       vitald alerts unsilence ID...\n"
+         "An ID is that of the list, the beginning of it, or the alert's name where there is one of it. A MATCHER is\n"
+         "severity=critical, device=~sd.*, or the alert's name. Which vitald is asked: --url=http://HOST:PORT, else "
+         "the\n"
+         "first --web.listen-address; --user, --password-file and --ca-file where it wants them.\n";
+}
+
+int run_alerts(const Config& config, std::ostream& out) {
+  const auto words = words_of(config.command_line.words);
+  static constexpr struct {
+    std::string_view verb;
+    std::size_t least;  // words behind it
+    void (*run)(Server&, const Words&, std::ostream&);
+  } kVerbs[] = {{"list", 0, list},       {"ack", 1, acknowledge},   {"unack", 1, withdraw},
+                {"silence", 1, silence}, {"silences", 0, silences}, {"unsilence", 1, unsilence}};
+  const auto verb = words.plain.empty() ? std::string("list") : words.plain.front();
+  const auto* at = std::ranges::find(kVerbs, verb, [](const auto& v) { return v.verb; });
+  if (at == std::end(kVerbs) || words.plain.size() < at->least + (words.plain.empty() ? 0 : 1)) {
+    log::say(fmt::format("vitald: error: alerts: {}\n{}",
+                         at == std::end(kVerbs) ? fmt::format("'{}' is not known", verb) : verb + ": of which one?",
+                         alerts_help()));
+    return 1;
+  }
+  try {
+    Server server(words, config.options);
+    at->run(server, words, out);
+  } catch (const Failed& failed) {
+    log::say(fmt::format("vitald: error: {}\n", failed.text));
+    return 1;
+  } catch (const json::exception& e) {
+    log::say(fmt::format("vitald: error: the answer is none of vitald: {}\n", e.what()));
+    return 1;
+  }
+  out << std::flush;
+  return out ? 0 : 1;
+}
+
+}  // namespace vitald

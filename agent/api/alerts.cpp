@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// /api/v1/alerts, and who has one of them in hand.
+#include "agent/api/alerts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/api/body.h"
+#include "agent/api/endpoints.h"
+#include "agent/api/json.h"
+#include "agent/api/prom_params.h"
+#include "agent/api/rules.h"
+#include "core/os/machine_id.h"
+
+namespace vitald {
+
+namespace {
+
+constexpr std::int64_t kPatienceNs = 5'000'000'000;  // for the disk
+
+std::string_view label_of(const Alert& a, const char* name) {
+  const auto at = a.labels.find(name);
+  return at == a.labels.end() ? std::string_view() : std::string_view(at->second);
+}
+
+void append_row(Json& j, const AlertRow& row, std::string_view machine) {
+  const auto& a = *row.alert;
+  j.open('{');
+  append_alert(j, a);
+  j.text("uuid", row.uuid);
+  j.text("fingerprint", fmt::format("{:016x}", a.fingerprint));
+  j.text("provider_uuid", machine);
+  j.text("metric", row.rule->metric);
+  j.text("operator", row.rule->op);
+  j.key("threshold");
+  j.raw(row.rule->threshold && std::isfinite(*row.rule->threshold) ? fmt::format("{}", *row.rule->threshold) : "null");
+  j.key("current_value");
+  j.raw(std::isfinite(a.value) ? fmt::format("{}", a.value) : "null");
+  j.text("severity", label_of(a, "severity"));
+  j.text("created_at", go_time(a.active_at_ms));
+  if (a.fired_at_ms != 0) j.text("firedAt", go_time(a.fired_at_ms));
+  j.flag("acknowledged", row.acknowledgement.has_value());
+  if (row.acknowledgement) {
+    j.key("acknowledgement");
+    j.open('{');
+    j.text("by", row.acknowledgement->by);
+    j.text("comment", row.acknowledgement->comment);
+    j.text("at", go_time(row.acknowledgement->at_ms));
+    if (row.acknowledgement->until_ms != 0) j.text("until", go_time(row.acknowledgement->until_ms));
+    j.close('}');
+  }
+  j.list("silencedBy", row.muting.silenced_by);
+  j.key("inhibitedBy");
+  j.open('[');
+  for (const auto fingerprint : row.muting.inhibited_by) j.text(fmt::format("{:016x}", fingerprint));
+  j.close(']');
+  j.close('}');
+}
+
+std::string machine() {
+  static const auto kUuid = machine_uuid();
+  return kUuid;
+}
+
+Answer acknowledge(const AgentView& agent, const Request& request) {
+  const std::string id(part_of_path("/api/v1/alerts/{id}/acknowledgement", request.path));
+  const auto now_ms = agent.clock->wall_ns() / 1'000'000;
+  const auto view = rules_view_of(agent);
+  std::optional<Alert> alert;
+  for (const auto& row : alert_rows(*view, *agent.silences, now_ms, machine()))
+    if (row.uuid == id || fmt::format("{:016x}", row.alert->fingerprint) == id) alert = *row.alert;
+  if (!alert)
+    return api_error(ApiError::not_found,
+                     fmt::format("no pending or firing alert has the uuid or fingerprint '{}'", id));
+  auto work = [silences = agent.silences, alert = *alert, now_ms](auto change) {
+    return [silences, alert, now_ms, change](const Jobs::GivenUp&) {
+      const Result<> done = change(*silences, alert, now_ms);
+      if (done) return json_response(200, success("{}"));
+      const auto type = done.error().kind == Errc::malformed ? ApiError::bad_data
+                        : done.error().kind == Errc::absent  ? ApiError::not_found
+                                                             : ApiError::internal;
+      return api_error(type, done.error().text);
+    };
+  };
+  Jobs::Work job;
+  if (request.method == "DELETE") {
+    job = work([](Silences& s, const Alert& a, std::int64_t now) { return s.withdraw(a, now); });
+  } else {
+    auto body = body_of(request);
+    if (!body) return api_error(ApiError::bad_data, body.error().text);
+    Acknowledgement ack;
+    ack.by = !request.user.empty() ? request.user : std::string(first(*body, "by"));
+    ack.comment = first(*body, "comment");
+    if (ack.by.empty()) return api_error(ApiError::bad_data, "no 'by', expected who has it in hand");
+    if (const auto until = first(*body, "until"); !until.empty()) {
+      const auto ms = parse_api_time(until);
+      if (!ms) return invalid_parameter("until", fmt::format("cannot parse \"{}\" to a valid timestamp", until));
+      ack.until_ms = *ms;
+    } else if (const auto duration = first(*body, "duration"); !duration.empty()) {
+      const auto ms = parse_api_duration(duration);
+      if (!ms || *ms <= 0)
+        return invalid_parameter("duration", fmt::format("cannot parse \"{}\" to a valid duration", duration));
+      ack.until_ms = now_ms + *ms;
+    }
+    job = work([ack](Silences& s, const Alert& a, std::int64_t now) { return s.acknowledge(a, ack, now); });
+  }
+  if (auto pending = agent.changes->run(std::move(job), request.arrived_boot_ns + kPatienceNs)) return pending;
+  return api_error(ApiError::unavailable, "too many changes wait already; try again later");
+}
+
+}  // namespace
+
+std::optional<bool> parse_api_bool(std::string_view text) {
+  constexpr std::string_view kTrue[] = {"1", "t", "T", "TRUE", "true", "True"},
+                             kFalse[] = {"0", "f", "F", "FALSE", "false", "False"};
+  if (std::ranges::find(kTrue, text) != std::end(kTrue)) return true;
+  if (std::ranges::find(kFalse, text) != std::end(kFalse)) return false;
+  return {};
+}
+
+std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences, std::int64_t now_ms,
+                                 std::string_view machine) {
+  std::vector<AlertRow> rows;
+  std::vector<const Alert*> firing;
+  for (const auto& g : view.groups)
+    for (const auto& r : g.rules)
+      for (const auto& a : r.alerts) {
+        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}});
+        if (a.state == AlertState::firing) firing.push_back(&a);
+      }
+  const auto marks = silences.marks();
+  for (auto& row : rows) {
+    if (const auto* ack = marks->acknowledgement(*row.alert, now_ms)) row.acknowledgement = *ack;
+    row.muting = silences.muting(row.alert->labels, firing, now_ms);
+  }
+  return rows;
+}
+
+std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem) {
+  AlertFilter out;
+  const auto text = [&p](std::string_view name, std::optional<std::string>& to) {
+    if (const auto value = first(p, name); !value.empty()) to = value;
+  };
+  text("severity", out.severity);
+  text("alertname", out.name);
+  text("state", out.state);
+  if (out.state && *out.state != "pending" && *out.state != "firing")
+    problem = fmt::format("state: '{}', expected pending or firing", *out.state);
+  const auto flag = [&](std::string_view name, std::optional<bool>& to) {
+    const auto value = first(p, name);
+    if (value.empty()) return;
+    to = parse_api_bool(value);
+    if (!to) problem = fmt::format("{}: '{}', expected true or false", name, value);
+  };
+  flag("acknowledged", out.acknowledged);
+  flag("silenced", out.silenced);
+  flag("inhibited", out.inhibited);
+  for (const auto* name : {"match[]", "filter"})
+    for (const auto value : all(p, name)) {
+      auto matchers = parse_alert_matchers(value);
+      if (!matchers) problem = matchers.error().text;
+      else out.matchers.push_back(std::move(*matchers));
+    }
+  if (!problem.empty()) return {};
+  return out;
+}
+
+bool AlertFilter::fits(const AlertRow& row) const {
+  const auto& a = *row.alert;
+  return (!severity || label_of(a, "severity") == *severity) && (!name || label_of(a, "alertname") == *name) &&
+         (!state || to_string(a.state) == *state) &&
+         (!acknowledged || row.acknowledgement.has_value() == *acknowledged) &&
+         (!silenced || !row.muting.silenced_by.empty() == *silenced) &&
+         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) &&
+         (matchers.empty() ||
+          std::ranges::any_of(matchers, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
+}
+
+std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& filter, std::string_view machine) {
+  std::string out;
+  Json j(out);
+  j.open('{');
+  j.key("alerts");
+  j.open('[');
+  for (const auto& row : rows)
+    if (filter.fits(row)) append_row(j, row, machine);
+  j.close(']');
+  j.close('}');
+  return success(out);
+}
+
+Handler alerts_page(const AgentView& agent) {
+  return [agent](const Request& request) {
+    std::string problem;
+    const auto filter = AlertFilter::read(parameters_of(request), problem);
+    if (!filter) return api_error(ApiError::bad_data, problem);
+    const auto view = rules_view_of(agent);
+    const auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
+    return packed(json_response(200, alerts_json(rows, *filter, machine())),
+                  accepts_gzip(request.list("Accept-Encoding")));
+  };
+}
+
+Handler acknowledge_request(const AgentView& agent) {
+  return [agent](const Request& request) { return acknowledge(agent, request); };
+}
+
+}  // namespace vitald

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Alerts with what people said about them, for whoever shows or changes that.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/api/agent_view.h"
+#include "agent/http/form.h"
+
+namespace vitald {
+
+struct AlertRow {
+  const Alert* alert = nullptr;
+  const RuleView* rule = nullptr;
+  std::string uuid;
+  std::optional<Acknowledgement> acknowledgement;
+  Muting muting;
+};
+// Of all alerts that are pending or fire. They point into `view`.
+std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences, std::int64_t now_ms,
+                                 std::string_view machine);
+
+// Which ones /api/v1/alerts?... asks for.
+struct AlertFilter {
+  std::optional<std::string> severity, name, state;
+  std::optional<bool> acknowledged, silenced, inhibited;
+  std::vector<Matchers> matchers;  // one of them fits
+  // Nothing: `problem` says what is wrong.
+  static std::optional<AlertFilter> read(const Parameters& p, std::string& problem);
+  [[nodiscard]] bool fits(const AlertRow& row) const;
+};
+
+std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& filter, std::string_view machine);
+
+// "true", "1", ...; nothing: it is none.
+std::optional<bool> parse_api_bool(std::string_view text);
+
+}  // namespace vitald

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api/prom_params.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+
+#include "agent/api/json.h"
+#include "core/text/scan.h"
+#include "rules/promql/lexer.h"
+
+namespace vitald {
+
+namespace {
+
+// Beyond these a number of milliseconds is no time any more, and sums of two overflow.
+constexpr double kMostSeconds = 4.5e12;
+
+std::optional<int> digits(std::string_view& rest, std::size_t count) {
+  if (rest.size() < count) return {};
+  const auto n = parse_u64(rest.substr(0, count));
+  if (!n) return {};
+  rest.remove_prefix(count);
+  return static_cast<int>(*n);
+}
+
+// 2023-11-14T22:13:20.12Z, 2023-11-14T22:13:20+01:00
+std::optional<std::int64_t> parse_rfc3339(std::string_view text) {
+  std::tm tm{};
+  const auto part = [&](int& into, std::size_t count, std::string_view before) {
+    if (!take_prefix(text, before)) return false;
+    const auto n = digits(text, count);
+    if (n) into = *n;
+    return n.has_value();
+  };
+  if (!part(tm.tm_year, 4, "") || !part(tm.tm_mon, 2, "-") || !part(tm.tm_mday, 2, "-") || text.empty()) return {};
+  if (text[0] != 'T' && text[0] != 't') return {};
+  text.remove_prefix(1);
+  if (!part(tm.tm_hour, 2, "") || !part(tm.tm_min, 2, ":") || !part(tm.tm_sec, 2, ":")) return {};
+  if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+      tm.tm_sec > 59)
+    return {};
+  tm.tm_year -= 1900;
+  --tm.tm_mon;
+  std::int64_t ms = 0;
+  if (take_prefix(text, ".")) {
+    std::int64_t unit = 100;
+    if (text.empty() || text[0] < '0' || text[0] > '9') return {};
+    for (; !text.empty() && text[0] >= '0' && text[0] <= '9'; text.remove_prefix(1), unit /= 10)
+      ms += (text[0] - '0') * unit;
+  }
+  std::int64_t zone_s = 0;
+  if (text != "Z" && text != "z") {
+    const bool west = text.starts_with('-');
+    if (!west && !text.starts_with('+')) return {};
+    text.remove_prefix(1);
+    int hours = 0, minutes = 0;
+    if (!part(hours, 2, "") || !part(minutes, 2, ":") || !text.empty() || hours > 23 || minutes > 59) return {};
+    zone_s = (hours * 3600 + minutes * 60) * (west ? -1 : 1);
+  }
+  const auto mday = tm.tm_mday;
+  const std::int64_t seconds = timegm(&tm);
+  if (tm.tm_mday != mday) return {};  // the 31st of a month of 30 days
+  return (seconds - zone_s) * 1000 + ms;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> parse_api_time(std::string_view text) {
+  if (const auto seconds = parse_double(text)) {
+    if (!(std::abs(*seconds) < kMostSeconds)) return {};
+    return static_cast<std::int64_t>(std::llround(*seconds * 1000));
+  }
+  return parse_rfc3339(text);
+}
+
+std::optional<std::int64_t> parse_api_duration(std::string_view text) {
+  if (const auto seconds = parse_double(text)) {
+    if (!(std::abs(*seconds) < kMostSeconds)) return {};
+    return static_cast<std::int64_t>(*seconds * 1000);
+  }
+  const auto ms = promql::parse_duration_ms(text);
+  if (ms < 0 || static_cast<double>(ms) > kMostSeconds * 1000) return {};
+  return ms;
+}
+
+Response invalid_parameter(std::string_view name, std::string_view why) {
+  return api_error(ApiError::bad_data, fmt::format("invalid parameter \"{}\": {}", name, why));
+}
+
+std::int64_t time_parameter(const Parameters& p, std::string_view name, std::int64_t fallback_ms,
+                            std::optional<Response>& problem) {
+  const auto text = first(p, name);
+  if (text.empty()) return fallback_ms;
+  const auto t = parse_api_time(text);
+  if (!t && !problem) problem = invalid_parameter(name, fmt::format("cannot parse \"{}\" to a valid timestamp", text));
+  return t.value_or(fallback_ms);
+}
+
+Selectors matchers_of(const Parameters& p, bool required, std::optional<Response>& problem) {
+  constexpr std::size_t kMost = 1000;
+  Selectors out;
+  for (const auto text : all(p, "match[]")) {
+    if (problem) return out;
+    auto selector = parse_matchers(text);
+    if (!selector) problem = invalid_parameter("match[]", selector.error().text);
+    else if (std::ranges::all_of((*selector)->matchers, [](const promql::Matcher& m) { return m.matches(""); }))
+      problem = invalid_parameter("match[]", "match[] must contain at least one non-empty matcher");
+    else if (out.size() == kMost) problem = invalid_parameter("match[]", fmt::format("more than {} of them", kMost));
+    else out.push_back(std::move(*selector));
+  }
+  if (out.empty() && required && !problem) problem = api_error(ApiError::bad_data, "no match[] parameter provided");
+  return out;
+}
+
+std::size_t limit_of(const Parameters& p, std::optional<Response>& problem) {
+  const auto text = first(p, "limit");
+  if (text.empty()) return 0;
+  const auto n = parse_u64(text);
+  if (!n && !problem) problem = invalid_parameter("limit", "limit must be a number, 0 or more");
+  return n.value_or(0);
+}
+
+Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key, std::optional<Response>& problem) {
+  Queries::Ask ask;
+  ask.key = std::move(key);
+  ask.arrived_boot_ns = request.arrived_boot_ns;
+  ask.gzip = accepts_gzip(request.list("Accept-Encoding"));
+  if (const auto text = first(p, "timeout"); !text.empty()) {
+    const auto ms = parse_api_duration(text);
+    if ((!ms || *ms <= 0) && !problem)
+      problem = invalid_parameter("timeout", fmt::format("cannot parse \"{}\" to a valid duration", text));
+    ask.timeout_ns = std::min<std::int64_t>(ms.value_or(0), 1'000'000'000) * 1'000'000;
+  }
+  if (const auto text = first(p, "lookback_delta"); !text.empty()) {
+    const auto ms = parse_api_duration(text);
+    if ((!ms || *ms <= 0) && !problem)
+      problem = invalid_parameter("lookback_delta", fmt::format("cannot parse \"{}\" to a valid duration", text));
+    ask.lookback_ms = ms.value_or(0);
+    ask.key.append(1, '\0').append(text);
+  }
+  return ask;
+}
+
+Queries::Outcome outcome_of(const QueryError& error) {
+  using enum QueryError::Kind;
+  switch (error.kind) {
+    case bad_query: return {{}, invalid_parameter("query", error.text), true};
+    case given_up: return {{}, api_error(ApiError::timeout, "query timed out in expression evaluation"), true};
+    case failed:
+    case too_much: break;
+  }
+  return {{}, api_error(ApiError::execution, error.text), true};
+}
+
+Queries::Outcome outcome_of(std::string body) { return {std::move(body), {}, false}; }
+
+void append_labels(std::string& out, const promql::Labels& labels) {
+  char separator = '{';
+  for (const Label l : labels) {
+    out += separator;
+    append_json_string(out, l.name);
+    out += ':';
+    append_json_string(out, l.value);
+    separator = ',';
+  }
+  out += labels.empty() ? "{}" : "}";
+}
+
+}  // namespace vitald

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/callbacks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/moment.h"
+#include "core/os/host_name.h"
+#include "core/text/bytes.h"
+#include "core/text/json.h"
+#include "core/text/uuid.h"
+#include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/http_receiver.h"
+#include "exporters/deliver/journal.h"
+
+namespace vitald {
+
+namespace {
+
+constexpr std::string_view kHead = "vitaldc1";
+constexpr std::uint32_t kCallback = kEndSection + 1;
+constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20;
+
+const Clock& system_clock() {
+  static const SystemClock clock;
+  return clock;
+}
+
+class CallbackDestination final : public Destination {
+ public:
+  explicit CallbackDestination(Callback callback) : callback_(std::move(callback)) {}
+
+  Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    const auto& item = items.front();
+    const HttpRequest request{
+        "POST", callback_.url, {{"Content-Type", "application/json"}, {"Idempotency-Key", item.key}}, item.body};
+    const auto response = client_.send(request, {}, attempt);
+    if (!response) {
+      if (response.error().kind == Errc::gone) return Sent{};
+      return fail(response.error());
+    }
+    switch (verdict_of(response->status)) {
+      case Verdict::taken: return Sent{1, 0, 0};
+      case Verdict::again: {
+        if (response->retry_after_ns > 0) return Sent{0, 0, response->retry_after_ns};
+        return fail(Errc::io, fmt::format("{} answers {}", url_for_display(callback_.url), status_text(*response)));
+      }
+      case Verdict::refused: break;
+    }
+    log::warn("a callback refuses an event, it is not sent again",
+              {{"id", callback_.id}, {"event", item.key}, {"answer", status_text(*response)}});
+    return Sent{1, 1, 0};
+  }
+
+ private:
+  const Callback callback_;
+  HttpClient client_;
+};
+
+std::string body_of(const Callback& callback, const EventLog::Entry& entry, std::int64_t wall_at_boot_ns) {
+  std::string out = "{\"id\":";
+  const auto member = [&out](std::string_view name, std::string_view value) {
+    append_json_string(out, name);
+    out += ':';
+    append_json_string(out, value);
+  };
+  append_json_string(out, callback.id);
+  out += ',';
+  member("event_type", entry.event->type);
+  out += ',';
+  member("host", host_name());
+  out += ',';
+  member("time", rfc3339((entry.event->boot_ns + wall_at_boot_ns) / 1'000'000));
+  out += ',';
+  member("collector", entry.collector);
+  out += ',';
+  member("text", entry.event->text);
+  out += ",\"fields\":{";
+  bool some = false;
+  for (const auto& [name, value] : entry.event->fields) {
+    if (std::exchange(some, true)) out += ',';
+    member(name, value);
+  }
+  return out + "}}";
+}
+
+}  // namespace
+
+Result<> save(const std::vector<Callback>& callbacks, SectionWriter::Sink sink) {
+  SectionWriter out(kHead, std::move(sink));
+  std::string bytes;
+  for (const auto& c : callbacks) {
+    bytes.clear();
+    for (const auto* text : {&c.id, &c.event_type, &c.url}) put_text(bytes, *text);
+    put_number(bytes, c.created_ms);
+    out.put(kCallback, bytes);
+  }
+  return out.end();
+}
+
+Result<std::vector<Callback>> load_callbacks(SectionReader::Source source, std::size_t file_bytes) {
+  SectionReader in(kHead, std::move(source), file_bytes);
+  std::vector<Callback> out;
+  for (;;) {
+    const auto section = in.next();
+    if (!section) return fail(section.error());
+    if (!*section || (*section)->tag == kEndSection) return out;
+    Taker bytes((*section)->payload);
+    auto& c = out.emplace_back();
+    for (auto* text : {&c.id, &c.event_type, &c.url}) *text = bytes.text();
+    c.created_ms = bytes.number<std::int64_t>();
+    if ((*section)->tag != kCallback || !bytes.ended() || !is_time_ms(c.created_ms) || c.id.size() != 36)
+      return fail(Errc::malformed, "a section makes no sense, though its checksum is right");
+  }
+}
+
+Callbacks::Callbacks(std::shared_ptr<const StateDir> state) : state_(std::move(state)) {
+  if (!state_) return;
+  const auto bytes = state_->read(kFile, kMostFile);
+  Result<std::vector<Callback>> loaded;
+  if (!bytes) loaded = fail(bytes.error());
+  else if (*bytes) loaded = load_callbacks(source_of(**bytes), (*bytes)->size());
+  if (!loaded) {
+    std::string kept = "no";
+    if (loaded.error().kind == Errc::malformed)
+      if (const auto aside = state_->set_aside(kFile)) kept = *aside;
+    log::warn("callbacks that an earlier run had cannot be read: they have to be registered again",
+              {{"file", state_->at(kFile)}, {"err", loaded.error().text}, {"kept", kept}});
+    return;
+  }
+  const MutexLock lock(mutex_);
+  for (auto& c : *loaded) {
+    auto queue = queue_for(c);
+    auto id = c.id;
+    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue)});
+  }
+}
+
+Callbacks::~Callbacks() {
+  const MutexLock lock(mutex_);
+  for (auto& [id, r] : all_) r.queue->stop();  // then all end at the same time
+  all_.clear();
+}
+
+std::shared_ptr<Queue> Callbacks::queue_for(const Callback& callback) const {
+  QueueSettings q;
+  q.name = "callback-" + callback.id;
+  q.journal = true;
+  q.most_items = 10'000;
+  q.attempt_ns = 5'000'000'000;
+  q.most_wait_ns = 60'000'000'000;
+  return std::make_shared<Queue>(q, std::make_unique<CallbackDestination>(callback), state_, system_clock());
+}
+
+Result<> Callbacks::store(const std::vector<Callback>& callbacks) const {
+  if (!state_) return {};
+  return state_->write(kFile, [&](const StateDir::Append& append) { return save(callbacks, append); });
+}
+
+Result<Callback> Callbacks::add(std::string event_type, std::string url, std::int64_t now_ms) {
+  if (event_type.empty() || event_type.size() > kMostText)
+    return fail(Errc::malformed, "no 'event_type', expected e.g. alert_firing, alert_resolved or *");
+  if (url.size() > kMostText) return fail(Errc::malformed, fmt::format("url: more than {} bytes", kMostText));
+  if (const auto problem = url_problem(url); !problem.empty()) return fail(Errc::malformed, "url: " + problem);
+  const MutexLock changing(changing_);
+  std::vector<Callback> next;
+  for (auto& row : rows()) next.push_back(std::move(row.callback));
+  // Whoever registers at every start of its own is registered once.
+  for (const auto& c : next)
+    if (c.event_type == event_type && c.url == url) return c;
+  if (next.size() >= kMost)
+    return fail(Errc::malformed, fmt::format("{} callbacks are registered, expected {} at most", next.size(), kMost));
+  Callback made{new_uuid(), std::move(event_type), std::move(url), now_ms};
+  next.push_back(made);
+  if (const auto kept = store(next); !kept) return fail(kept.error());
+  auto queue = queue_for(made);
+  const MutexLock lock(mutex_);
+  all_[made.id] = {made, std::move(queue)};
+  return made;
+}
+
+Result<> Callbacks::remove(const std::string& id) {
+  const MutexLock changing(changing_);
+  std::vector<Callback> next;
+  bool found = false;
+  for (auto& row : rows()) {
+    if (row.callback.id == id) found = true;
+    else next.push_back(std::move(row.callback));
+  }
+  if (!found) return fail(Errc::absent, fmt::format("no callback '{}'", id));
+  if (const auto kept = store(next); !kept) return fail(kept.error());
+  std::shared_ptr<Queue> gone;  // it may take a second to end: not with the lock
+  const MutexLock lock(mutex_);
+  gone = std::move(all_[id].queue);
+  all_.erase(id);
+  return {};
+}
+
+std::vector<Callbacks::Row> Callbacks::rows() const {
+  std::vector<Row> out;
+  const MutexLock lock(mutex_);
+  for (const auto& [id, r] : all_) out.push_back({r.callback, r.queue->stats()});
+  return out;
+}
+
+bool Callbacks::empty() const {
+  const MutexLock lock(mutex_);
+  return all_.empty();
+}
+
+void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
+  if (log.newest() == told_) return;
+  std::vector<Registered> now;
+  {
+    const MutexLock lock(mutex_);
+    for (const auto& [id, r] : all_) now.push_back(r);
+  }
+  const auto entries = log.since(told_, SIZE_MAX);
+  if (!entries.empty()) told_ = entries.back().sequence;
+  for (const auto& r : now) {
+    std::vector<Item> items;
+    for (const auto& entry : entries) {
+      if (r.callback.event_type != "*" && r.callback.event_type != entry.event->type) continue;
+      Item item;
+      item.key = fmt::format("{}-{}-{}", entry.event->type, entry.event->boot_ns, entry.sequence);
+      item.body = body_of(r.callback, entry, wall_at_boot_ns);
+      item.wall_ms = (entry.event->boot_ns + wall_at_boot_ns) / 1'000'000;
+      items.push_back(std::move(item));
+    }
+    if (!items.empty()) r.queue->push(std::move(items));
+  }
+}
+
+}  // namespace vitald

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/deliver/http.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <strings.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "core/clock.h"
+#include "core/text/scan.h"
+
+namespace vitald {
+
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000 * kMs;
+
+// What is used of libcurl; its headers are for the types.
+struct Curl {
+  decltype(&curl_global_init) global_init = nullptr;
+  decltype(&curl_easy_init) easy_init = nullptr;
+  decltype(&curl_easy_reset) easy_reset = nullptr;
+  decltype(&curl_easy_cleanup) easy_cleanup = nullptr;
+  decltype(&::curl_easy_setopt) easy_setopt = nullptr;
+  decltype(&::curl_easy_getinfo) easy_getinfo = nullptr;
+  decltype(&curl_easy_strerror) easy_strerror = nullptr;
+  decltype(&curl_slist_append) slist_append = nullptr;
+  decltype(&curl_slist_free_all) slist_free_all = nullptr;
+  decltype(&curl_multi_init) multi_init = nullptr;
+  decltype(&curl_multi_cleanup) multi_cleanup = nullptr;
+  decltype(&curl_multi_add_handle) multi_add_handle = nullptr;
+  decltype(&curl_multi_remove_handle) multi_remove_handle = nullptr;
+  decltype(&curl_multi_perform) multi_perform = nullptr;
+  decltype(&curl_multi_poll) multi_poll = nullptr;
+  decltype(&curl_multi_info_read) multi_info_read = nullptr;
+  std::string problem;  // it cannot be had
+};
+
+Curl open_curl() {
+  Curl c;
+  void* handle = nullptr;
+  // The second one brings another TLS library than the one we have.
+  for (const auto* name : {"libcurl-gnutls.so.4", "libcurl.so.4"})
+    if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) {
+    c.problem = "no libcurl on this machine: install libcurl3-gnutls";
+    return c;
+  }
+  const auto find = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
+    if (!function && c.problem.empty()) c.problem = fmt::format("libcurl is too old: it has no {}", name);
+  };
+  find(c.global_init, "curl_global_init");
+  find(c.easy_init, "curl_easy_init");
+  find(c.easy_reset, "curl_easy_reset");
+  find(c.easy_cleanup, "curl_easy_cleanup");
+  find(c.easy_setopt, "curl_easy_setopt");
+  find(c.easy_getinfo, "curl_easy_getinfo");
+  find(c.easy_strerror, "curl_easy_strerror");
+  find(c.slist_append, "curl_slist_append");
+  find(c.slist_free_all, "curl_slist_free_all");
+  find(c.multi_init, "curl_multi_init");
+  find(c.multi_cleanup, "curl_multi_cleanup");
+  find(c.multi_add_handle, "curl_multi_add_handle");
+  find(c.multi_remove_handle, "curl_multi_remove_handle");
+  find(c.multi_perform, "curl_multi_perform");
+  find(c.multi_poll, "curl_multi_poll");
+  find(c.multi_info_read, "curl_multi_info_read");
+  if (c.problem.empty() && c.global_init(CURL_GLOBAL_DEFAULT) != 0) c.problem = "libcurl: no memory";
+  return c;
+}
+
+// Opened once, by whoever needs it first; the others wait.
+const Curl& curl() {
+  static const Curl library = open_curl();
+  return library;
+}
+
+// scheme, user:password, host, port, the rest
+struct UrlParts {
+  std::string_view scheme, user, host, port, rest;
+};
+UrlParts parts_of_url(std::string_view url) {
+  UrlParts p;
+  const auto colon = url.find("://");
+  if (colon == url.npos) return p;
+  p.scheme = url.substr(0, colon);
+  url.remove_prefix(colon + 3);
+  const auto slash = std::min(url.find_first_of("/?#"), url.size());
+  p.rest = url.substr(slash);
+  auto authority = url.substr(0, slash);
+  if (const auto at = authority.rfind('@'); at != authority.npos) {
+    p.user = authority.substr(0, at);
+    authority.remove_prefix(at + 1);
+  }
+  const auto bracket = authority.starts_with('[') ? authority.find(']') : 0;
+  const auto port = bracket == authority.npos ? authority.npos : authority.find(':', bracket);
+  p.host = authority.substr(0, port);
+  if (port != authority.npos) p.port = authority.substr(port + 1);
+  return p;
+}
+
+}  // namespace
+
+std::int64_t retry_after_ns(std::string_view value, std::int64_t now_wall_ns) {
+  value = trim(value);
+  if (const auto seconds = parse_u64(value))
+    return static_cast<std::int64_t>(std::min<std::uint64_t>(*seconds, 1'000'000)) * kSecond;
+  std::tm tm{};
+  const std::string text(value);
+  if (!strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &tm)) return 0;
+  return std::max<std::int64_t>(0, static_cast<std::int64_t>(timegm(&tm)) * kSecond - now_wall_ns);
+}
+
+std::string url_for_display(std::string_view url) {
+  const auto p = parts_of_url(url);
+  // A token may stand in the path or behind it: only where it goes to is shown.
+  return fmt::format("{}://{}{}{}", p.scheme, p.host, p.port.empty() ? "" : ":", p.port);
+}
+
+std::string url_problem(std::string_view url) {
+  const auto p = parts_of_url(url);
+  if (p.scheme != "http" && p.scheme != "https")
+    return fmt::format("'{}' found, expected http://HOST or https://HOST",
+                       p.scheme.empty() ? url : url_for_display(url));
+  if (p.host.empty()) return "a URL without a host found, expected http://HOST or https://HOST";
+  if (!p.user.empty()) return "a password in a URL ends in logs, expected it below basic_auth";
+  if (!p.port.empty() && parse_u64(p.port).value_or(65536) > 65535)
+    return fmt::format("port '{}' found, expected a number up to 65535", p.port);
+  return {};
+}
+
+struct HttpClient::Impl {
+  CURL* easy = nullptr;
+  CURLM* multi = nullptr;
+
+  ~Impl() {
+    if (multi) curl().multi_cleanup(multi);
+    if (easy) curl().easy_cleanup(easy);
+  }
+};
+
+namespace {
+
+struct Answer {
+  HttpResponse response;
+  bool out_of_memory = false;
+};
+
+std::size_t take_body(char* bytes, std::size_t size, std::size_t count, void* to) {
+  auto& answer = *static_cast<Answer*>(to);
+  const auto n = size * count;
+  try {
+    answer.response.body.append(bytes, std::min(n, HttpClient::kMostBody - answer.response.body.size()));
+  } catch (const std::bad_alloc&) {
+    answer.out_of_memory = true;
+    return 0;
+  }
+  return n;
+}
+
+std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) {
+  auto& answer = *static_cast<Answer*>(to);
+  std::string_view line(bytes, size * count);
+  const auto name = take_until(line, ':');
+  constexpr std::string_view kRetry = "Retry-After";
+  if (name.size() == kRetry.size() && strncasecmp(name.data(), kRetry.data(), kRetry.size()) == 0)
+    answer.response.retry_after_ns = retry_after_ns(line, SystemClock::read(CLOCK_REALTIME));
+  return size * count;
+}
+
+struct List {
+  ~List() {
+    if (all) curl().slist_free_all(all);
+  }
+  void add(const std::string& line) {
+    if (auto* longer = curl().slist_append(all, line.c_str())) all = longer;
+  }
+  curl_slist* all = nullptr;
+};
+
+}  // namespace
+
+HttpClient::HttpClient() : impl_(std::make_unique<Impl>()) {}
+HttpClient::~HttpClient() = default;
+
+Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAccess& access, const Attempt& attempt) {
+  const auto& c = curl();
+  if (!c.problem.empty()) return fail(Errc::absent, c.problem);
+  auto& easy = impl_->easy;
+  if (!easy) easy = c.easy_init();
+  if (!impl_->multi) impl_->multi = c.multi_init();
+  if (!easy || !impl_->multi) return fail(Errc::io, "libcurl: no memory");
+  c.easy_reset(easy);  // the connection stays
+
+  const auto where = url_for_display(request.url);
+  auto url = request.url;
+  List headers, connect_to;
+  for (const auto& [name, value] : request.headers) headers.add(name + ": " + value);
+  headers.add("Expect:");  // receivers that do not know 100-continue cost a second
+  if (!access.bearer.empty()) headers.add("Authorization: Bearer " + access.bearer);
+  if (!access.server_name.empty()) {
+    const auto p = parts_of_url(request.url);
+    const auto port = !p.port.empty() ? std::string(p.port) : p.scheme == "https" ? "443" : "80";
+    connect_to.add(fmt::format("{}:{}:{}:{}", access.server_name, port, p.host, port));
+    url = fmt::format("{}://{}:{}{}", p.scheme, access.server_name, port, p.rest);
+  }
+  Answer answer;
+  char words[CURL_ERROR_SIZE] = "";
+  const auto set = [&](CURLoption option, auto value) { c.easy_setopt(easy, option, value); };
+  set(CURLOPT_URL, url.c_str());
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_ERRORBUFFER, words);
+  set(CURLOPT_USERAGENT, "vitald/" VITALD_VERSION);
+  set(CURLOPT_HTTPHEADER, headers.all);
+  if (connect_to.all) set(CURLOPT_CONNECT_TO, connect_to.all);
+  if (request.method == "HEAD") set(CURLOPT_NOBODY, 1L);
+  else set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  if (!request.body.empty() || request.method == "POST") {
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(CURLOPT_POSTFIELDS, request.body.c_str());
+  }
+  set(CURLOPT_WRITEFUNCTION, &take_body);
+  set(CURLOPT_WRITEDATA, static_cast<void*>(&answer));
+  set(CURLOPT_HEADERFUNCTION, &take_header);
+  set(CURLOPT_HEADERDATA, static_cast<void*>(&answer));
+  if (!access.user.empty()) {
+    set(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
+    set(CURLOPT_USERNAME, access.user.c_str());
+    set(CURLOPT_PASSWORD, access.password.c_str());
+  }
+  if (!access.ca_file.empty()) set(CURLOPT_CAINFO, access.ca_file.c_str());
+  if (!access.cert_file.empty()) set(CURLOPT_SSLCERT, access.cert_file.c_str());
+  if (!access.key_file.empty()) set(CURLOPT_SSLKEY, access.key_file.c_str());
+  if (access.skip_verify) {
+    set(CURLOPT_SSL_VERIFYPEER, 0L);
+    set(CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+
+  if (c.multi_add_handle(impl_->multi, easy) != CURLM_OK) return fail(Errc::io, "libcurl: no memory");
+  struct Remove {
+    const Curl& c;
+    Impl& impl;
+    ~Remove() { c.multi_remove_handle(impl.multi, impl.easy); }
+  } const remove{c, *impl_};
+  for (;;) {
+    int running = 0;
+    if (c.multi_perform(impl_->multi, &running) != CURLM_OK) return fail(Errc::io, "libcurl: no memory");
+    if (running == 0) break;
+    const auto left_ns = attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME);
+    if (left_ns <= 0) return fail(Errc::timeout, fmt::format("{}: no answer in time", where));
+    curl_waitfd stop{attempt.stop_fd, CURL_WAIT_POLLIN, 0};
+    const auto wait_ms = static_cast<int>(std::min<std::int64_t>(left_ns / kMs + 1, 1000));
+    c.multi_poll(impl_->multi, attempt.stop_fd >= 0 ? &stop : nullptr, attempt.stop_fd >= 0 ? 1 : 0, wait_ms, nullptr);
+    if (stop.revents != 0) return fail(Errc::gone, "stopped");
+  }
+  int left = 0;
+  auto result = CURLE_OK;
+  while (const auto* message = c.multi_info_read(impl_->multi, &left))
+    if (message->msg == CURLMSG_DONE) result = message->data.result;
+  if (answer.out_of_memory) return fail(Errc::io, "no memory for the answer");
+  if (result != CURLE_OK)
+    return fail(Errc::io, fmt::format("{}: {}", where, *words != '\0' ? words : c.easy_strerror(result)));
+  long status = 0;
+  c.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  answer.response.status = static_cast<int>(status);
+  return std::move(answer.response);
+}
+
+}  // namespace vitald

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/deliver/http_receiver.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "core/log.h"
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
+
+namespace vitald {
+
+Result<std::string> secret_of(const std::string& file, const std::string& variable) {
+  constexpr std::size_t kMost = 64 * 1024;
+  if (!file.empty()) {
+    auto text = read_text_file(file, kMost);
+    if (!text) return fail(std::move(text.error()));
+    return std::string(trim(*text));
+  }
+  if (variable.empty()) return std::string();
+  const char* value = std::getenv(variable.c_str());
+  if (!value) return fail(Errc::absent, fmt::format("the variable {} is not set", variable));
+  return std::string(trim(value));
+}
+
+Result<HttpAccess> HttpSettings::access() const {
+  HttpAccess out;
+  auto password = secret_of(password_file, password_env);
+  if (!password) return fail(std::move(password.error()));
+  auto bearer = secret_of(bearer_token_file, bearer_token_env);
+  if (!bearer) return fail(std::move(bearer.error()));
+  out.user = username;
+  out.password = std::move(*password);
+  out.bearer = std::move(*bearer);
+  out.ca_file = ca_file;
+  out.cert_file = cert_file;
+  out.key_file = key_file;
+  out.server_name = server_name;
+  out.skip_verify = tls_skip_verify;
+  return out;
+}
+
+std::vector<std::string> HttpSettings::problems() const {
+  std::vector<std::string> out;
+  if (username.empty() && (!password_file.empty() || !password_env.empty()))
+    out.emplace_back("a password without 'username', expected both");
+  if (!username.empty() && (!bearer_token_file.empty() || !bearer_token_env.empty()))
+    out.emplace_back("both 'username' and a bearer token, expected one of them");
+  if (cert_file.empty() != key_file.empty()) out.emplace_back("expected both 'cert_file' and 'key_file' or none");
+  if (const auto found = access(); !found) out.push_back(found.error().text);
+  for (const auto* file : {&ca_file, &cert_file, &key_file})
+    if (!file->empty())
+      if (const auto text = read_text_file(*file, 1 << 20); !text) out.push_back(text.error().text);
+  return out;
+}
+
+Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt) {
+  const auto access = settings.access();
+  if (!access) return fail(access.error());
+  HttpClient client;
+  const auto response = client.send(request, *access, attempt);
+  if (!response) return fail(response.error());
+  auto text = fmt::format("{} answers {}", url_for_display(request.url), status_text(*response));
+  if (response->status == 401 || response->status == 403 || response->status == 407)
+    return fail(Errc::denied, text + ": user, password or token are not those that it wants");
+  return text;
+}
+
+std::string status_text(const HttpResponse& response) {
+  auto words = trim(response.body);
+  constexpr std::size_t kMost = 200;
+  if (words.size() > kMost) words = words.substr(0, kMost);
+  return fmt::format("{}{}{}", response.status, words.empty() ? "" : ": ", log::one_line(std::string(words)));
+}
+
+}  // namespace vitald

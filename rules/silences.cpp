@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rules/silences.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/moment.h"
+#include "core/text/bytes.h"
+#include "core/text/uuid.h"
+#include "rules/promql/labels.h"
+#include "rules/promql/parser.h"
+
+namespace vitald {
+
+namespace {
+
+constexpr std::string_view kHead = "vitalds1";
+enum Tag : std::uint32_t { kSilence = kEndSection + 1, kAcknowledged };
+constexpr std::size_t kMostMatchers = 100, kMostText = 10'000;
+
+std::string_view label_of(const LabelMap& labels, const std::string& name) {
+  const auto at = labels.find(name);
+  return at == labels.end() ? std::string_view() : std::string_view(at->second);
+}
+
+// Expired long ago, or of alerts of long ago: nobody asks for them.
+void forget_old(Marks& marks, std::int64_t now_ms) {
+  std::erase_if(marks.silences, [&](const Silence& s) { return s.ends_ms + Silences::kKeepExpiredMs < now_ms; });
+  std::erase_if(marks.acknowledged,
+                [&](const auto& a) { return a.second.until_ms != 0 && a.second.until_ms < now_ms; });
+}
+
+void put_silence(std::string& out, const Silence& s) {
+  put_text(out, s.id);
+  put_text(out, matchers_text(s.matchers));
+  for (const auto ms : {s.starts_ms, s.ends_ms, s.updated_ms}) put_number(out, ms);
+  put_text(out, s.created_by);
+  put_text(out, s.comment);
+}
+
+bool take_silence(Taker in, Silence& s) {
+  s.id = in.text();
+  const std::string text(in.text());
+  for (auto* ms : {&s.starts_ms, &s.ends_ms, &s.updated_ms}) *ms = in.number<std::int64_t>();
+  s.created_by = in.text();
+  s.comment = in.text();
+  if (!in.ended() || !is_time_ms(s.starts_ms) || !is_time_ms(s.ends_ms) || !is_time_ms(s.updated_ms)) return false;
+  auto matchers = parse_alert_matchers(text);
+  if (!matchers) return false;
+  s.matchers = std::move(*matchers);
+  return true;
+}
+
+}  // namespace
+
+bool fits(const Matchers& matchers, const LabelMap& labels) {
+  return std::ranges::all_of(matchers, [&](const promql::Matcher& m) { return m.matches(label_of(labels, m.name)); });
+}
+
+Result<Matchers> parse_alert_matchers(std::string_view text) {
+  auto whole = std::string(text);
+  if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
+  std::vector<promql::Problem> problems;
+  auto selector = promql::parse_selector(whole, problems);
+  if (!selector || selector->matchers.empty())
+    return fail(Errc::malformed, fmt::format("'{}' is no matcher ({}), expected e.g. severity=\"critical\"", text,
+                                             problems.empty() ? std::string("nothing found") : problems[0].what));
+  return std::move(selector->matchers);
+}
+
+Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal) {
+  if (!promql::valid_label_name(name)) return fail(Errc::malformed, fmt::format("'{}' is no name of a label", name));
+  const auto* op = is_regex ? (is_equal ? "=~" : "!~") : (is_equal ? "=" : "!=");
+  auto matchers = parse_alert_matchers(fmt::format("{}{}{}", name, op, promql::quoted(value)));
+  if (!matchers) return fail(matchers.error());
+  return std::move(matchers->front());
+}
+
+std::string matchers_text(const Matchers& matchers) {
+  std::string out = "{";
+  for (const auto& m : matchers) {
+    static constexpr const char* kOps[] = {"=", "!=", "=~", "!~"};
+    out += fmt::format("{}{}{}{}", out.size() > 1 ? ", " : "", m.name, kOps[static_cast<std::size_t>(m.op)],
+                       promql::quoted(m.value));
+  }
+  return out + '}';
+}
+
+const Acknowledgement* Marks::acknowledgement(const Alert& alert, std::int64_t now_ms) const {
+  const auto at = acknowledged.find(alert.fingerprint);
+  if (at == acknowledged.end()) return nullptr;
+  const auto& a = at->second;
+  if (a.at_ms < alert.active_at_ms || (a.until_ms != 0 && a.until_ms <= now_ms)) return nullptr;
+  return &a;
+}
+
+Result<> save(const Marks& marks, SectionWriter::Sink sink) {
+  SectionWriter out(kHead, std::move(sink));
+  std::string bytes;
+  for (const auto& s : marks.silences) {
+    bytes.clear();
+    put_silence(bytes, s);
+    out.put(kSilence, bytes);
+  }
+  for (const auto& [fingerprint, a] : marks.acknowledged) {
+    bytes.clear();
+    put_number(bytes, fingerprint);
+    put_number(bytes, a.at_ms);
+    put_number(bytes, a.until_ms);
+    put_text(bytes, a.by);
+    put_text(bytes, a.comment);
+    out.put(kAcknowledged, bytes);
+  }
+  return out.end();
+}
+
+Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes) {
+  SectionReader in(kHead, std::move(source), file_bytes);
+  Marks out;
+  for (;;) {
+    const auto section = in.next();
+    if (!section) return fail(section.error());
+    const auto tag = *section ? (*section)->tag : kEndSection;
+    if (tag == kEndSection) return out;
+    Taker bytes((*section)->payload);
+    bool good = false;
+    if (tag == kSilence) {
+      good = take_silence(bytes, out.silences.emplace_back());
+    } else if (tag == kAcknowledged) {
+      const auto fingerprint = bytes.number<std::uint64_t>();
+      auto& a = out.acknowledged[fingerprint];
+      a.at_ms = bytes.number<std::int64_t>();
+      a.until_ms = bytes.number<std::int64_t>();
+      a.by = bytes.text();
+      a.comment = bytes.text();
+      good = bytes.ended() && is_time_ms(a.at_ms) && is_time_ms(a.until_ms);
+    }
+    if (!good)
+      return fail(Errc::malformed,
+                  fmt::format("a section of kind {} makes no sense, though its checksum is right", tag));
+  }
+}
+
+void Silences::set_inhibit_rules(std::vector<InhibitRule> rules) {
+  auto next = std::make_shared<const std::vector<InhibitRule>>(std::move(rules));
+  const MutexLock lock(mutex_);
+  inhibit_ = std::move(next);
+}
+
+std::shared_ptr<const Marks> Silences::marks() const {
+  const MutexLock lock(mutex_);
+  return marks_;
+}
+
+bool Silences::idle() const {
+  const MutexLock lock(mutex_);
+  return marks_->silences.empty() && inhibit_->empty();
+}
+
+Result<> Silences::change(std::int64_t now_ms, const std::function<Result<>(Marks&)>& how) {
+  const MutexLock changing(changing_);
+  auto next = std::make_shared<Marks>(*marks());
+  forget_old(*next, now_ms);
+  if (auto done = how(*next); !done) return done;
+  if (store_)
+    if (const auto kept = store_(*next); !kept)
+      return fail(kept.error().kind, "nothing was changed, since it could not be kept: " + kept.error().text);
+  const MutexLock lock(mutex_);
+  marks_ = std::move(next);
+  return {};
+}
+
+Result<std::string> Silences::put(Silence silence, std::int64_t now_ms) {
+  if (silence.matchers.empty() ||
+      std::ranges::all_of(silence.matchers, [](const promql::Matcher& m) { return m.matches(""); }))
+    return fail(Errc::malformed,
+                "no matcher that chooses something out, expected one at least that an empty label does "
+                "not fit");
+  if (silence.matchers.size() > kMostMatchers)
+    return fail(Errc::malformed,
+                fmt::format("{} matchers, expected {} at most", silence.matchers.size(), kMostMatchers));
+  if (silence.created_by.size() > kMostText || silence.comment.size() > kMostText)
+    return fail(Errc::malformed, fmt::format("a text of more than {} bytes", kMostText));
+  if (silence.starts_ms >= silence.ends_ms) return fail(Errc::malformed, "it ends before it starts");
+  if (silence.ends_ms <= now_ms) return fail(Errc::malformed, "it ends before now");
+  silence.updated_ms = now_ms;
+  std::string id;
+  const auto done = change(now_ms, [&](Marks& marks) -> Result<> {
+    if (!silence.id.empty()) {
+      const auto at = std::ranges::find(marks.silences, silence.id, &Silence::id);
+      if (at == marks.silences.end()) return fail(Errc::absent, fmt::format("no silence '{}'", silence.id));
+      // What was muted by it stays told as muted by it; a change of whom it is about is another silence.
+      if (now_ms < at->ends_ms && matchers_text(at->matchers) == matchers_text(silence.matchers)) {
+        if (now_ms >= at->starts_ms) silence.starts_ms = at->starts_ms;
+        id = silence.id;
+        *at = std::move(silence);
+        return {};
+      }
+      at->ends_ms = std::min(at->ends_ms, now_ms);
+    }
+    if (marks.silences.size() >= kMostSilences)
+      return fail(Errc::io,
+                  fmt::format("{} silences are there, expected {} at most", marks.silences.size(), kMostSilences));
+    id = silence.id = new_uuid();
+    silence.starts_ms = std::max(silence.starts_ms, now_ms);
+    marks.silences.push_back(std::move(silence));
+    return {};
+  });
+  if (!done) return fail(done.error());
+  return id;
+}
+
+Result<> Silences::expire(const std::string& id, std::int64_t now_ms) {
+  return change(now_ms, [&](Marks& marks) -> Result<> {
+    const auto at = std::ranges::find(marks.silences, id, &Silence::id);
+    if (at == marks.silences.end()) return fail(Errc::absent, fmt::format("no silence '{}'", id));
+    if (at->ends_ms <= now_ms) return {};
+    at->starts_ms = std::min(at->starts_ms, now_ms);
+    at->ends_ms = at->updated_ms = now_ms;
+    return {};
+  });
+}
+
+Result<> Silences::acknowledge(const Alert& alert, Acknowledgement acknowledgement, std::int64_t now_ms) {
+  if (acknowledgement.by.size() > kMostText || acknowledgement.comment.size() > kMostText)
+    return fail(Errc::malformed, fmt::format("a text of more than {} bytes", kMostText));
+  if (acknowledgement.until_ms != 0 && acknowledgement.until_ms <= now_ms)
+    return fail(Errc::malformed, "it ends before now");
+  // Where the clock was set back the alert began in the future; it is this occurrence all the same.
+  acknowledgement.at_ms = std::max(now_ms, alert.active_at_ms);
+  return change(now_ms, [&](Marks& marks) -> Result<> {
+    auto& all = marks.acknowledged;
+    if (all.size() >= kMostAcknowledged && !all.contains(alert.fingerprint))
+      all.erase(std::ranges::min_element(all, {}, [](const auto& a) { return a.second.at_ms; }));
+    all[alert.fingerprint] = std::move(acknowledgement);
+    return {};
+  });
+}
+
+Result<> Silences::withdraw(const Alert& alert, std::int64_t now_ms) {
+  return change(now_ms, [&](Marks& marks) -> Result<> {
+    if (!marks.acknowledgement(alert, now_ms)) return fail(Errc::absent, "nobody has acknowledged it");
+    marks.acknowledged.erase(alert.fingerprint);
+    return {};
+  });
+}
+
+Muting Silences::muting(const LabelMap& labels, std::span<const Alert* const> firing, std::int64_t now_ms) const {
+  Muting out;
+  std::shared_ptr<const Marks> marks;
+  std::shared_ptr<const std::vector<InhibitRule>> inhibit;
+  {
+    const MutexLock lock(mutex_);
+    marks = marks_;
+    inhibit = inhibit_;
+  }
+  for (const auto& s : marks->silences)
+    if (now_ms >= s.starts_ms && now_ms < s.ends_ms && fits(s.matchers, labels)) out.silenced_by.push_back(s.id);
+  for (const auto& rule : *inhibit) {
+    if (!fits(rule.target, labels)) continue;
+    // One that is on both sides is inhibited by those that are on the source's side only: not by itself, and no two by
+    // each other.
+    const bool both = fits(rule.source, labels);
+    for (const auto* other : firing) {
+      if (!fits(rule.source, other->labels) || (both && fits(rule.target, other->labels))) continue;
+      const auto same = [&](const std::string& name) {
+        return label_of(labels, name) == label_of(other->labels, name);
+      };
+      if (std::ranges::all_of(rule.equal, same) &&
+          std::ranges::find(out.inhibited_by, other->fingerprint) == out.inhibited_by.end())
+        out.inhibited_by.push_back(other->fingerprint);
+    }
+  }
+  return out;
+}
+
+std::string alert_uuid(const Alert& alert, std::string_view machine) {
+  // FNV-1a, twice with other beginnings; it need not be secret, only the same everywhere.
+  UuidBytes bytes{};
+  const auto text = fmt::format("{}\n{:016x}\n{}", machine, alert.fingerprint, alert.active_at_ms);
+  std::uint64_t halves[2] = {0xcbf29ce484222325, 0x84222325cbf29ce4};
+  for (auto& half : halves)
+    for (const char c : text) half = (half ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(halves[i / 8] >> (i % 8 * 8));
+  return uuid_text(bytes, 8);  // made in a way of one's own
+}
+
+}  // namespace vitald
