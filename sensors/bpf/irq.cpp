@@ -32,14 +32,14 @@ Result<SignalUse<IrqObject>> IrqObject::use(const Host& host, const Options& opt
             },
             [](irq_bpf&) {});
         if (!loaded) return fail(loaded.error());
-        auto softirqs = MappedArray<vitald_softirq_cpu>::of(loaded->skel().maps.softirqs);
-        auto hardirqs = MappedArray<vitald_hardirq_cpu>::of(loaded->skel().maps.hardirqs);
-        auto names = MappedArray<vitald_irq_name>::of(loaded->skel().maps.names);
-        if (!softirqs) return fail(softirqs.error());
-        if (!hardirqs) return fail(hardirqs.error());
-        if (!names) return fail(names.error());
-        return std::make_shared<IrqObject>(
-            IrqObject{std::move(*loaded), std::move(*softirqs), std::move(*hardirqs), std::move(*names)});
+        auto mapped_softirqs = MappedArray<vitald_softirq_cpu>::of(loaded->skel().maps.softirqs);
+        auto mapped_hardirqs = MappedArray<vitald_hardirq_cpu>::of(loaded->skel().maps.hardirqs);
+        auto mapped_names = MappedArray<vitald_irq_name>::of(loaded->skel().maps.names);
+        if (!mapped_softirqs) return fail(mapped_softirqs.error());
+        if (!mapped_hardirqs) return fail(mapped_hardirqs.error());
+        if (!mapped_names) return fail(mapped_names.error());
+        return std::make_shared<IrqObject>(IrqObject{std::move(*loaded), std::move(*mapped_softirqs),
+                                                     std::move(*mapped_hardirqs), std::move(*mapped_names)});
       });
 }
 

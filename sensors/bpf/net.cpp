@@ -43,14 +43,14 @@ Result<SignalUse<NetObject>> NetObject::use(const Host& host, const Options& opt
             },
             [](net_bpf&) {});
         if (!loaded) return fail(loaded.error());
-        auto drops = MappedArray<vitald_drops_cpu>::of(loaded->skel().maps.drops);
-        auto tcp_cpus = MappedArray<vitald_tcp_cpu>::of(loaded->skel().maps.tcp_cpus);
-        auto rows = MappedArray<vitald_tcp_row>::of(loaded->skel().maps.rows);
-        if (!drops) return fail(drops.error());
-        if (!tcp_cpus) return fail(tcp_cpus.error());
-        if (!rows) return fail(rows.error());
-        return std::make_shared<NetObject>(NetObject{std::move(*table), std::move(*loaded), std::move(*drops),
-                                                     std::move(*tcp_cpus), std::move(*rows)});
+        auto mapped_drops = MappedArray<vitald_drops_cpu>::of(loaded->skel().maps.drops);
+        auto mapped_tcp_cpus = MappedArray<vitald_tcp_cpu>::of(loaded->skel().maps.tcp_cpus);
+        auto mapped_rows = MappedArray<vitald_tcp_row>::of(loaded->skel().maps.rows);
+        if (!mapped_drops) return fail(mapped_drops.error());
+        if (!mapped_tcp_cpus) return fail(mapped_tcp_cpus.error());
+        if (!mapped_rows) return fail(mapped_rows.error());
+        return std::make_shared<NetObject>(NetObject{std::move(*table), std::move(*loaded), std::move(*mapped_drops),
+                                                     std::move(*mapped_tcp_cpus), std::move(*mapped_rows)});
       });
 }
 

@@ -36,12 +36,12 @@ Result<SignalUse<ReclaimObject>> ReclaimObject::use(const Host& host, const Opti
             },
             [](reclaim_bpf&) {});
         if (!loaded) return fail(loaded.error());
-        auto stalls = MappedArray<vitald_reclaim_stalls>::of(loaded->skel().maps.stalls);
-        auto rows = MappedArray<vitald_reclaim_row>::of(loaded->skel().maps.rows);
-        if (!stalls) return fail(stalls.error());
-        if (!rows) return fail(rows.error());
+        auto mapped_stalls = MappedArray<vitald_reclaim_stalls>::of(loaded->skel().maps.stalls);
+        auto mapped_rows = MappedArray<vitald_reclaim_row>::of(loaded->skel().maps.rows);
+        if (!mapped_stalls) return fail(mapped_stalls.error());
+        if (!mapped_rows) return fail(mapped_rows.error());
         return std::make_shared<ReclaimObject>(
-            ReclaimObject{std::move(*table), std::move(*loaded), std::move(*stalls), std::move(*rows)});
+            ReclaimObject{std::move(*table), std::move(*loaded), std::move(*mapped_stalls), std::move(*mapped_rows)});
       });
 }
 

@@ -229,12 +229,12 @@ def few_descriptors():
         assert ("node_memory_MemTotal_bytes", ()) in samples and ("node_load1", ()) in samples
         text = wait_for("the report", 10, lambda: "\n  series" in process.output() and process.output())
         assert "\n  open files  the limit of open files is low" in text and "level=WARN" in text, text
-    for number in (32, 256, 1024):
+    for number in (32, 512, 1024):
         with vitald(preexec_fn=limited(number)) as (process, url):
             metrics(url)
             _, samples = metrics(url)
             assert ("node_memory_MemTotal_bytes", ()) in samples
-            assert (number < 256) == ("limit of open files" in process.output()), process.output()
+            assert (number < 512) == ("limit of open files" in process.output()), process.output()
 
     # The limit falls while it runs, below what is open already, and rises again.
     with vitald() as (process, url), contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"))) as kept:
