@@ -139,19 +139,19 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
 
 std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem) {
   AlertFilter out;
-  const auto text = [&p](std::string_view name, std::optional<std::string>& to) {
-    if (const auto value = first(p, name); !value.empty()) to = value;
+  const auto text = [&p](std::string_view key, std::optional<std::string>& to) {
+    if (const auto value = first(p, key); !value.empty()) to = value;
   };
   text("severity", out.severity);
   text("alertname", out.name);
   text("state", out.state);
   if (out.state && *out.state != "pending" && *out.state != "firing")
     problem = fmt::format("state: '{}', expected pending or firing", *out.state);
-  const auto flag = [&](std::string_view name, std::optional<bool>& to) {
-    const auto value = first(p, name);
+  const auto flag = [&](std::string_view key, std::optional<bool>& to) {
+    const auto value = first(p, key);
     if (value.empty()) return;
     to = parse_api_bool(value);
-    if (!to) problem = fmt::format("{}: '{}', expected true or false", name, value);
+    if (!to) problem = fmt::format("{}: '{}', expected true or false", key, value);
   };
   flag("acknowledged", out.acknowledged);
   flag("silenced", out.silenced);

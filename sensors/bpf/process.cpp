@@ -12,7 +12,7 @@ constexpr ProbeHook kLifeHooks[] = {
     {"on_fork", "sched_process_fork"}, {"on_exec", "sched_process_exec"}, {"on_exit", "sched_process_exit"},
     {"on_sent", "signal_generate"},    {"on_marked", "mark_victim"},
 };
-constexpr Signal kSignals[] = {{"process_life", VITALD_PROCESS_LIFE, 2, kLifeHooks, 8u << 20}};
+constexpr Signal kSignals[] = {{"process_life", VITALD_PROCESS_LIFE, 2, kLifeHooks, 16u << 20}};
 
 }  // namespace
 

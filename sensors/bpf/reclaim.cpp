@@ -11,8 +11,8 @@ constexpr ProbeHook kLimitHooks[] = {{"on_limit", "mm_vmscan_memcg_reclaim_begin
 constexpr ProbeHook kCompactionHooks[] = {{"on_compaction", "mm_compaction_begin"},
                                           {"on_compaction_end", "mm_compaction_end"}};
 constexpr Signal kSignals[] = {
-    {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 8u << 20},
-    {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 8u << 20},
+    {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 16u << 20},
+    {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 16u << 20},
 };
 
 }  // namespace

@@ -20,9 +20,9 @@ constexpr ProbeHook kRunqHooks[] = {
 constexpr ProbeHook kMigrateHooks[] = {{"on_migrate", "sched_migrate_task"}};
 constexpr Signal kSignals[] = {
     {"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks, 16u << 20},
-    {"owner_waits", VITALD_OWNER_WAITS, 1, kRunqHooks, 16u << 20},
-    {"owner_peaks", VITALD_OWNER_PEAKS, 2, kRunqHooks, 16u << 20},
-    {"migrations", VITALD_MIGRATIONS, 3, kMigrateHooks, 8u << 20},
+    {"owner_waits", VITALD_OWNER_WAITS, 1, kRunqHooks, 20u << 20},
+    {"owner_peaks", VITALD_OWNER_PEAKS, 2, kRunqHooks, 20u << 20},
+    {"migrations", VITALD_MIGRATIONS, 3, kMigrateHooks, 13u << 20},
 };
 // Groups that are throttled: a hundred, and on many CPUs more, for the kernel keeps some free for each CPU.
 constexpr __u32 kThrottledGroups = 512, kThrottledPerCpu = 64;

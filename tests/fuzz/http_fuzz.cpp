@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   (void)parse_duration_ns(text);
   (void)listen_on(text);
   if (const auto path = path_of(text); path.find("//") != std::string::npos) __builtin_trap();
-  RawHead head{"HTTP/1.1", text, text.size(), {}, text.data() + text.size()};
+  RawHead head{{}, "HTTP/1.1", text, text.size(), {}, text.data() + text.size()};
   for (std::string_view rest = text; !rest.empty();) {
     const auto name = take_until(rest, ':');
     head.fields.push_back({name, take_line(rest)});
