@@ -243,7 +243,7 @@ def few_descriptors():
         kept.getresponse().read()
         hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[1]
         files = len(os.listdir(f"/proc/{process.pid}/fd"))
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (80, hard))  # probes hold some 60 for good
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (190, hard))  # probes hold some 150 for good
         wait_for("a scrape", 10, lambda: harness.answers(url + "/metrics"))
         assert ("node_memory_MemTotal_bytes", ()) in metrics(url)[1]
         assert len(os.listdir(f"/proc/{process.pid}/fd")) < files
