@@ -189,6 +189,7 @@ void list(Server& server, const Words& words, std::ostream& out) {
 
 // The one alert that is meant by its fingerprint or uuid, the beginning of one, or its name.
 std::string find_alert(Server& server, std::string_view wanted) {
+  if (wanted.empty()) give_up("an alert without a name, expected its ID as `vitald alerts` lists it");
   std::vector<std::string> found;
   for (const auto& a : alerts_of(server))
     if (text_at(a, "fingerprint").starts_with(wanted) || text_at(a, "uuid").starts_with(wanted) ||

@@ -23,6 +23,8 @@ tl::unexpected<QueryError> error(QueryError::Kind kind, std::string text) {
 constexpr const char* kHistogram = "the result is a native histogram, which this API does not give";
 
 tl::unexpected<QueryError> given_up() { return error(QueryError::Kind::given_up, "given up"); }
+constexpr std::size_t kSampleBytes = 16;  // of an answer
+
 tl::unexpected<QueryError> too_many_samples(const QueryLimits& limits) {
   return error(QueryError::Kind::too_much,
                fmt::format("query processing would load too many samples into memory in query execution: more than {} "
@@ -112,9 +114,14 @@ Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, s
   promql::ShapePtr shape;
   std::vector<std::size_t> row_of;
   std::size_t samples = 0;
+  // Labels are kept three times, of which one is a sample's size: many series with long labels are not many samples.
+  std::size_t label_bytes = 0;
   const auto row = [&](const Labels& labels) {
     const auto [at, added] = rows.try_emplace(labels, out.matrix.size());
-    if (added) out.matrix.emplace_back(labels, std::vector<promql::Point>());
+    if (added) {
+      out.matrix.emplace_back(labels, std::vector<promql::Point>());
+      for (const auto& label : labels) label_bytes += label.name.size() + label.value.size();
+    }
     return at->second;
   };
   for (auto t = start_ms; t <= end_ms; t += step_ms) {
@@ -137,7 +144,7 @@ Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, s
       }
       samples += value->vector->samples.size();
     }
-    if (samples > limits.max_samples) return too_many_samples(limits);
+    if (samples + label_bytes / kSampleBytes > limits.max_samples) return too_many_samples(limits);
     if (end_ms - t < step_ms) break;  // the next one may be more than fits
   }
   sort(out);

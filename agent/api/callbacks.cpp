@@ -7,6 +7,7 @@
 #include "agent/api/body.h"
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
+#include "exporters/deliver/http.h"
 
 namespace vitald {
 namespace {
@@ -16,7 +17,7 @@ constexpr std::int64_t kPatienceNs = 5'000'000'000;  // for the disk
 void append(Json& j, const Callback& c) {
   j.text("id", c.id);
   j.text("event_type", c.event_type);
-  j.text("url", c.url);
+  j.text("url", url_for_display(c.url));
   j.text("created_at", go_time(c.created_ms));
 }
 

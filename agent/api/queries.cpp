@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "agent/api/json.h"
+#include "agent/os/memory.h"
 #include "core/instruments.h"
 
 namespace vitald {
 
 namespace {
 
+constexpr std::int64_t kLongNs = 50'000'000;
 constexpr std::size_t kMostCached = 64, kMostCachedBytes = 1 << 20;
 
 // An empty history for those that have none: `1+1` has an answer all the same.
@@ -169,6 +171,8 @@ Answer Queries::run(const Ask& ask, Work work) {
     auto response =
         packed(outcome.failed ? std::move(outcome.error) : json_response(200, std::move(outcome.body)), gzip);
     const auto took_ns = shared->clock.boot_ns() - begin_ns;
+    // What a large one was made from is in small pieces, which would stay.
+    if (took_ns > kLongNs) give_back_free_memory();
     const MutexLock lock(shared->mutex);
     auto& told = shared->told();
     (response.status == 200   ? told.ok

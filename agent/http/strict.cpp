@@ -46,7 +46,9 @@ bool follows(std::string_view value, std::string_view name) {
 
 std::optional<std::string_view> malformed_head(const RawHead& head) {
   if (!head.after_method.empty()) return "a NUL in the method, or more than one blank behind it";
-  if (head.target.size() != head.target_bytes) return "a NUL in the target";
+  // Written as %00 as well: the library gives what is before it for the whole.
+  if (head.target.size() != head.target_bytes || head.target.find("%00") != std::string_view::npos)
+    return "a NUL in the target";
   if (std::ranges::any_of(head.target, [](char c) { return is_control(c) || c == ' '; }))
     return "a blank or control character in the target";
   const RawHead::Field* length = nullptr;

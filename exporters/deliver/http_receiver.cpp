@@ -64,6 +64,8 @@ Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& set
   auto text = fmt::format("{} answers {}", url_for_display(request.url), status_text(*response));
   if (response->status == 401 || response->status == 403 || response->status == 407)
     return fail(Errc::denied, text + ": user, password or token are not those that it wants");
+  if (response->status < 200 || (response->status >= 300 && response->status < 400))
+    return fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is");
   return text;
 }
 

@@ -68,8 +68,9 @@ constexpr std::array<T, N + M> joined(const std::array<T, N>& a, const std::arra
 enum class Verdict : std::uint8_t { taken, again, refused };
 inline Verdict verdict_of(int status) {
   if (status >= 200 && status < 300) return Verdict::taken;
-  // Too early, too many, too slow, or its own trouble: it may take it later. The rest of 4xx will be so tomorrow.
-  if (status >= 500 || status == 408 || status == 425 || status == 429) return Verdict::again;
+  // Too early, too many, too slow, or its own trouble: it may take it later. So it may where it sends us elsewhere,
+  // once the URL is mended. The rest of 4xx will be so tomorrow.
+  if (status < 400 || status >= 500 || status == 408 || status == 425 || status == 429) return Verdict::again;
   return Verdict::refused;
 }
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error.

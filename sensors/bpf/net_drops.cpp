@@ -48,9 +48,9 @@ Result<Reasons> read_reasons() {
   return reasons;
 }
 
-// enum skb_drop_reason_subsys, include/net/dropreason.h: only ever added to.
+// enum skb_drop_reason_subsys, include/net/dropreason.h: behind the first two the kernels differ.
 std::string subsystem(std::size_t number) {
-  constexpr std::string_view kNames[] = {"core", "mac80211_unusable", "mac80211_monitor", "openvswitch", "qdisc"};
+  constexpr std::string_view kNames[] = {"core", "mac80211_unusable"};
   return number < std::size(kNames) ? std::string(kNames[number]) : fmt::format("subsystem_{}", number);
 }
 

@@ -112,7 +112,7 @@ class ProcessLife final : public Collector {
  private:
   struct Taken {
     vitald_death_record record;
-    OwnerId owner, sender;
+    OwnerId owner;
   };
 
   static int take(void* context, void* data, std::size_t size) {
@@ -122,7 +122,6 @@ class ProcessLife final : public Collector {
     std::memcpy(&t.record, data, sizeof t.record);
     const auto& slots = self.process_->owners->slots();
     t.owner = slots.of_slot(t.record.slot);
-    t.sender = slots.of_slot(t.record.sender_slot);
     self.taken_.push_back(t);
     return 0;
   }
@@ -133,7 +132,7 @@ class ProcessLife final : public Collector {
     // That somebody was asked to end and did is how services stop.
     if (death == VITALD_DEATH_TERMINATED) return;
     const auto& table = process_->owners->table();
-    const auto owner = table.at(t.owner), sender = table.at(t.sender);
+    const auto owner = table.at(t.owner);
     const auto signal = signal_name(static_cast<int>(r.signal & 0x7f));
     Event event;
     event.type = "process_death";
@@ -152,8 +151,7 @@ class ProcessLife final : public Collector {
                     {"owner", owner->owner.name}};
     if (r.sender_pid != 0) {
       event.fields.insert(event.fields.end(), {{"sender_pid", fmt::to_string(r.sender_pid)},
-                                               {"sender_comm", std::string(comm_of(r.sender_comm))},
-                                               {"sender_owner", sender->owner.name}});
+                                               {"sender_comm", std::string(comm_of(r.sender_comm))}});
     }
     out.event(std::move(event));
   }
