@@ -50,8 +50,8 @@ std::optional<std::uint64_t> first_id_of(std::string_view name) {
 
 }  // namespace
 
-Journal::Journal(std::shared_ptr<const StateDir> state, std::string name)
-    : state_(std::move(state)), name_(std::move(name)), folder_("queue/" + folder_name(name_)) {}
+Journal::Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in)
+    : state_(std::move(state)), name_(std::move(name)), folder_(fmt::format("{}/{}", in, folder_name(name_))) {}
 
 Result<std::string> Journal::bytes_of(const std::string& name) const {
   auto text = state_->read(folder_ + "/" + name, kMostFile);
@@ -270,10 +270,10 @@ void Journal::remove(const Segment& segment) const {
 }
 
 std::vector<LeftBehind> left_behind(const StateDir& state, std::span<const std::string> names, std::int64_t now_wall_ms,
-                                    std::int64_t keep_ms) {
+                                    std::int64_t keep_ms, std::string_view in) {
   std::vector<LeftBehind> out;
   std::error_code error;  // no folder, or none that can be read: nothing that could be said of it
-  for (const auto& folder : std::filesystem::directory_iterator(state.at("queue"), error)) {
+  for (const auto& folder : std::filesystem::directory_iterator(state.at(std::string(in)), error)) {
     const auto name = folder.path().filename().string();
     if (!folder.is_directory(error) || std::ranges::find(names, name, folder_name) != names.end()) continue;
     LeftBehind left{folder.path().string(), 0, false};
@@ -289,7 +289,7 @@ std::vector<LeftBehind> left_behind(const StateDir& state, std::span<const std::
       if (segment || base == "lock" || base.ends_with(".damaged") || base.ends_with(".new")) ours.push_back(base);
       else foreign = true;
       if (!segment) continue;
-      const auto bytes = state.read(fmt::format("queue/{}/{}", name, base), kMostFile);
+      const auto bytes = state.read(fmt::format("{}/{}/{}", in, name, base), kMostFile);
       if (!bytes || !*bytes) continue;
       const auto content = read_segment(**bytes);
       done = std::max(done, content.done);

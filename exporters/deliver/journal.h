@@ -19,8 +19,8 @@ using ItemPtr = std::shared_ptr<const Item>;
 
 class Journal {
  public:
-  // `name` is the destination's; any text.
-  Journal(std::shared_ptr<const StateDir> state, std::string name);
+  // `name` is the destination's; any text. Its folder is in the folder `in` of the state folder.
+  Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in = "queue");
 
   struct Found {
     std::uint64_t done = 0;     // items up to this one are done with
@@ -81,6 +81,6 @@ struct LeftBehind {
 };
 // All of them, but for those that a queue of before a reload is still ending with. `names`: of the receivers there are.
 std::vector<LeftBehind> left_behind(const StateDir& state, std::span<const std::string> names, std::int64_t now_wall_ms,
-                                    std::int64_t keep_ms);
+                                    std::int64_t keep_ms, std::string_view in = "queue");
 
 }  // namespace vitald

@@ -51,7 +51,7 @@ struct Queue::Impl {
             std::hash<std::string>()(settings.name) ^ static_cast<std::uint64_t>(SystemClock::read(CLOCK_REALTIME))),
         recovered(state == nullptr),
         has_writer(state != nullptr) {
-    if (state) journal = std::make_unique<Journal>(std::move(state), settings.name);
+    if (state) journal = std::make_unique<Journal>(std::move(state), settings.name, settings.folder);
   }
 
   // --- metrics
@@ -71,13 +71,57 @@ struct Queue::Impl {
 
   struct Drop {
     prometheus::Counter& counter;
-    std::string_view why;
+    std::string_view label, why;
   };
   void drop(const Item& item, const Drop& reason) REQUIRES(mutex) {
     if (&reason == &full) ++full_count;
     reason.counter.Increment();
+    count_dropped(reason, item.records);
+    // Each is named. Of what somebody counts, numbers that come again and again, the first is enough.
+    if (settings.on_drop && std::exchange(drop_said, true)) return;
     log::warn("delivery: an item is dropped",
               {{"destination", settings.name}, {"item", item.key}, {"reason", reason.why}});
+  }
+  void count_dropped(const Drop& reason, std::uint64_t records) const REQUIRES(mutex) {
+    if (settings.on_drop) settings.on_drop(reason.label, records);
+  }
+  void lose(std::uint64_t records) EXCLUDES(mutex) {
+    const MutexLock lock(mutex);
+    count_dropped(lost, records);
+  }
+
+  // --- what is in memory
+
+  void remember(ItemPtr item) REQUIRES(mutex) {
+    memory_bytes += size_of(*item);
+    memory_records += item->records;
+    memory.push_back(std::move(item));
+  }
+  std::deque<ItemPtr>::iterator forget(std::deque<ItemPtr>::iterator at) REQUIRES(mutex) {
+    memory_bytes -= size_of(**at);
+    memory_records -= (*at)->records;
+    return memory.erase(at);
+  }
+  [[nodiscard]] bool has_room_for(const Item& item) const REQUIRES(mutex) {
+    return memory_bytes + size_of(item) <= settings.most_memory_bytes &&
+           (settings.most_memory_records == SIZE_MAX || memory.empty() ||
+            memory_records + item.records <= settings.most_memory_records);
+  }
+  [[nodiscard]] bool memory_is_over() const REQUIRES(mutex) {
+    return memory_bytes > settings.most_memory_bytes ||
+           (memory_records > settings.most_memory_records && memory.size() > in_flight + 1);
+  }
+
+  // From now on all that waits goes to disk, in order: the destination is away.
+  void begin_spilling() REQUIRES(mutex) {
+    if (settings.journal || spilling || !journal || !journal_usable) return;
+    spilling = true;
+    for (const auto& item : memory)
+      if (item->id > written_id) unwritten.push_back({item, true});
+    wake_writer.notify_one();
+  }
+  void end_spilling() REQUIRES(mutex) {
+    if (memory.empty() && on_disk_only == 0 && unwritten.empty() && writing_id == 0) spilling = drop_said = false;
   }
 
   // --- with the lock
@@ -97,7 +141,7 @@ struct Queue::Impl {
                         : on_disk_only > 0   ? oldest_on_disk_ms
                         : !unwritten.empty() ? unwritten.front().item->wall_ms
                                              : 0;
-    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes};
+    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes, failing};
   }
 
   // The oldest that is still wanted; what comes before it is done with.
@@ -114,19 +158,17 @@ struct Queue::Impl {
     if (size_of(item) > kMostItem) return drop(item, too_large);
     item.id = next_id++;
     const auto shared = std::make_shared<const Item>(std::move(item));
-    const auto size = size_of(*shared);
-    const bool room =
-        on_disk_only == 0 && unwritten_only == 0 && (!journal || memory_bytes + size <= settings.most_memory_bytes);
+    const bool room = on_disk_only == 0 && unwritten_only == 0 && (!journal || has_room_for(*shared));
+    if (!room) begin_spilling();  // before it: they are older
     if (room) {
-      memory.push_back(shared);
-      memory_bytes += size;
+      remember(shared);
       loaded_id = shared->id;
     } else {
       ++unwritten_only;
-      unwritten_only_bytes += size;
+      unwritten_only_bytes += size_of(*shared);
     }
-    if (journal && (settings.journal || !room)) unwritten.push_back({shared, room});
-    while (waiting() > settings.most_items || (!journal && memory_bytes > settings.most_memory_bytes))
+    if (journal && (settings.journal || spilling || !room)) unwritten.push_back({shared, room});
+    while (waiting() > settings.most_items || (!journal && memory_is_over()))
       if (!drop_oldest()) break;
     // The disk does not take them, and memory is bounded. With some on disk, those are the oldest that one can drop.
     while (unwritten_only_bytes > settings.most_memory_bytes) {
@@ -138,11 +180,10 @@ struct Queue::Impl {
   bool drop_oldest() REQUIRES(mutex) {
     if (memory.size() > in_flight) {
       const auto at = memory.begin() + static_cast<std::ptrdiff_t>(in_flight);
-      memory_bytes -= size_of(**at);
       const auto again = std::ranges::find(unwritten, *at, &Unwritten::item);
       if (again != unwritten.end()) unwritten.erase(again);
       drop(**at, full);
-      memory.erase(at);
+      forget(at);
       return true;
     }
     if (on_disk_only > 0) {
@@ -173,10 +214,7 @@ struct Queue::Impl {
   }
 
   void forget_front(std::size_t count) REQUIRES(mutex) {
-    for (std::size_t i = 0; i < count && !memory.empty(); ++i) {
-      memory_bytes -= size_of(*memory.front());
-      memory.pop_front();
-    }
+    for (std::size_t i = 0; i < count && !memory.empty(); ++i) forget(memory.begin());
     // One that is delivered need not be written any more.
     const auto done = done_id();
     while (!unwritten.empty() && unwritten.front().in_memory && unwritten.front().item->id <= done)
@@ -228,6 +266,7 @@ struct Queue::Impl {
       }
       forget_front(taken);
       if (!stopping) note(sent, taken == batch.size());
+      end_spilling();
       if (taken == batch.size()) {
         backoff.reset();
         not_before_ns = 0;
@@ -258,6 +297,7 @@ struct Queue::Impl {
       return;
     }
     failed_total.Increment();
+    begin_spilling();
     const auto why = sent ? std::string("the receiver asks to wait") : sent.error().text;
     if (!failing)
       log::warn("delivery: not taken, it is tried again",
@@ -270,12 +310,11 @@ struct Queue::Impl {
     if (on_disk_only > 0) return wake_writer.notify_one();
     for (auto& u : unwritten) {
       if (u.in_memory) continue;
-      if (memory_bytes + size_of(*u.item) > settings.most_memory_bytes && !memory.empty()) break;
+      if (!has_room_for(*u.item) && !memory.empty()) break;
       u.in_memory = true;
       --unwritten_only;
       unwritten_only_bytes -= size_of(*u.item);
-      memory.push_back(u.item);
-      memory_bytes += size_of(*u.item);
+      remember(u.item);
       loaded_id = u.item->id;
     }
   }
@@ -398,19 +437,23 @@ struct Queue::Impl {
   // The files are too large: the oldest one goes, with all that waits in it. False: it cannot, or there is none.
   bool drop_segment() REQUIRES(mutex) {
     const auto after = loaded_id;
-    std::uint64_t ends = 0;
+    std::uint64_t ends = 0, records = 0;
     std::size_t on_disk = 0;
     {
       const MutexUnlock meanwhile(mutex);
       ends = journal->oldest_segment_ends();
-      if (ends > after)
-        if (const auto items = journal->load(after)) on_disk = items->size();
+      if (ends > after) {
+        if (const auto items = journal->load(after)) {
+          on_disk = items->size();
+          for (const auto& item : *items) records += item->records;
+        }
+      }
     }
     if (ends == 0 || (in_flight > 0 && memory[in_flight - 1]->id <= ends)) return false;
     std::size_t count = 0;
     for (; memory.size() > in_flight && memory[in_flight]->id <= ends; ++count) {
-      memory_bytes -= size_of(*memory[in_flight]);
-      memory.erase(memory.begin() + static_cast<std::ptrdiff_t>(in_flight));
+      count_dropped(full, memory[in_flight]->records);
+      forget(memory.begin() + static_cast<std::ptrdiff_t>(in_flight));
     }
     if (ends > loaded_id) {
       const auto skipped = std::min(skip_on_disk, on_disk);  // these are counted already
@@ -419,6 +462,7 @@ struct Queue::Impl {
       on_disk_only -= on_disk;
       loaded_id = ends;
       count += on_disk;
+      count_dropped(full, records);
     }
     full_count += count;
     full.counter.Increment(static_cast<double>(count));
@@ -460,11 +504,11 @@ struct Queue::Impl {
       loaded_id = item->id;
       if (skip_on_disk > 0) {
         --skip_on_disk;
+        count_dropped(full, item->records);
         continue;
       }
       on_disk_only -= std::min<std::size_t>(on_disk_only, 1);
-      memory_bytes += size_of(*item);
-      memory.push_back(std::move(item));
+      remember(std::move(item));
     }
     if (on_disk_only > 0 && !memory.empty()) oldest_on_disk_ms = memory.back()->wall_ms;
     changed();
@@ -476,7 +520,9 @@ struct Queue::Impl {
   void finish() REQUIRES(mutex) {
     if (!journal_usable) return;
     std::vector<ItemPtr> items;
-    if (!settings.journal) items.assign(memory.begin(), memory.end());  // else they are there already
+    if (!settings.journal)  // else they are there already
+      for (const auto& item : memory)
+        if (item->id > written_id) items.push_back(item);
     const auto done = done_id();
     const bool empty = memory.empty() && on_disk_only == 0 && unwritten_only == 0;
     bool kept = true;
@@ -578,15 +624,16 @@ struct Queue::Impl {
   prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
   prometheus::Counter& failed_total =
       counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
-  const Drop full{drops("full"), "the queue is full, and this is the oldest"};
-  const Drop refused{drops("refused"), "refused"};
-  const Drop too_large{drops("too_large"), "it is larger than 4 MiB"};
-  const Drop lost{drops("lost"), "lost"};
+  const Drop full{drops("full"), "full", "the queue is full, and this is the oldest"};
+  const Drop refused{drops("refused"), "refused", "refused"};
+  const Drop too_large{drops("too_large"), "too_large", "it is larger than 4 MiB"};
+  const Drop lost{drops("lost"), "lost", "lost"};
 
   mutable Mutex mutex;
   CondVar wake_sender, wake_writer, wrote, ended_changed;
   std::deque<ItemPtr> memory GUARDED_BY(mutex);
   std::size_t memory_bytes GUARDED_BY(mutex) = 0, in_flight GUARDED_BY(mutex) = 0;
+  std::size_t memory_records GUARDED_BY(mutex) = 0;
   std::size_t on_disk_only GUARDED_BY(mutex) = 0, skip_on_disk GUARDED_BY(mutex) = 0;
   std::size_t disk_bytes GUARDED_BY(mutex) = 0;
   std::int64_t oldest_on_disk_ms GUARDED_BY(mutex) = 0;
@@ -602,7 +649,9 @@ struct Queue::Impl {
   bool recovered GUARDED_BY(mutex), journal_usable GUARDED_BY(mutex) = false;
   bool write_failed GUARDED_BY(mutex) = false, read_failed GUARDED_BY(mutex) = false;
   bool failing GUARDED_BY(mutex) = false;
-  bool slow GUARDED_BY(mutex) = false;  // push() waited for the disk in vain: the next ones do not
+  bool spilling GUARDED_BY(mutex) = false;   // what comes goes to disk, too
+  bool drop_said GUARDED_BY(mutex) = false;  // since all was delivered last
+  bool slow GUARDED_BY(mutex) = false;       // push() waited for the disk in vain: the next ones do not
   const bool has_writer;
   bool stopping GUARDED_BY(mutex) = false, no_threads GUARDED_BY(mutex) = false;
   std::chrono::steady_clock::time_point stopped_at GUARDED_BY(mutex);
@@ -655,6 +704,7 @@ std::vector<Item> Queue::end() {
     log::info("delivery: what waits is kept for the next start",
               {{"destination", q.settings.name}, {"items", fmt::format("{}", kept)}});
   q.memory.clear();
+  q.memory_bytes = q.memory_records = 0;
   q.unwritten.clear();
   q.early.clear();
   q.unwritten_only = 0;
@@ -667,6 +717,9 @@ Queue::~Queue() {
     const auto rest = end();
     if (!rest.empty()) {
       q.lost.counter.Increment(static_cast<double>(rest.size()));
+      std::uint64_t records = 0;
+      for (const auto& item : rest) records += item.records;
+      q.lose(records);
       log::warn(q.has_writer ? "delivery: what waits is lost: the disk does not take it"
                              : "delivery: what waits is lost; --state.directory would keep it",
                 {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
@@ -677,7 +730,7 @@ Queue::~Queue() {
   const MutexLock lock(q.mutex);
   q.queued.Set(0);
   q.age.Set(0);
-  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0});
+  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0, false});
 }
 
 void Queue::push(Item item) {

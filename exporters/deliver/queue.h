@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/clock.h"
@@ -23,15 +24,18 @@ struct QueueStats {
   std::uint64_t full = 0;           // dropped for want of room
   std::int64_t oldest_wall_ms = 0;  // 0: none waits
   std::size_t disk_bytes = 0;
+  bool failing = false;  // the last attempt was none
 };
 
 struct QueueSettings {
   std::string name;  // of the destination: the label of metrics, the folder of the journal
-  // Every item is on disk before push() returns (alerts). Otherwise only what memory has no room for (metrics), and
-  // what is left at the end.
+  // Every item is on disk before push() returns (alerts). Otherwise (metrics) they go there only while the destination
+  // is away or slower than what comes, and at the end.
   bool journal = false;
+  std::string folder = "queue";                // in the state folder; the journal is a folder in it
   std::size_t most_items = 10'000;             // that wait; the oldest are dropped
   std::size_t most_memory_bytes = 4 << 20;     // without a state folder the oldest are dropped
+  std::size_t most_memory_records = SIZE_MAX;  // the same, in Item::records
   std::size_t most_disk_bytes = 64 << 20;      // the oldest are dropped
   std::size_t batch_items = 1;                 // for one send()
   std::int64_t attempt_ns = 30'000'000'000;    // for one send()
@@ -40,6 +44,9 @@ struct QueueSettings {
   std::int64_t end_patience_ns = 1'000'000'000;
   // Called after every change, on whoever's thread and with the queue's lock: no calls back.
   std::function<void(const QueueStats&)> on_change = {};
+  // The same for what is dropped, but for what the destination refuses; `reason` as in vitald_delivery_dropped_total.
+  // Of what waits on disk it is called when the file is read or removed.
+  std::function<void(std::string_view reason, std::uint64_t records)> on_drop = {};
 };
 
 class Queue {
