@@ -22,6 +22,7 @@
 #include "agent/os/service.h"
 #include "agent/os/state.h"
 #include "agent/pipeline/pipeline.h"
+#include "agent/pipeline/pushers.h"
 #include "agent/reloader.h"
 #include "agent/report.h"
 #include "core/log.h"
@@ -131,6 +132,19 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   return out;
 }
 
+PushConfig push_config(const Config& config, std::shared_ptr<const StateDir> state) {
+  PushConfig out;
+  std::vector<std::string> told;  // by pipeline_config() already
+  out.state = std::move(state);
+  for (const auto& settings : config.file.pushes) {
+    auto own = settings->copy();
+    own->target_labels = series_labels(config.options, told);
+    own->external_labels = labels_of(config.options, "rules.external-label", told);
+    out.destinations.push_back(std::move(own));
+  }
+  return out;
+}
+
 void log_rule_warnings(const PipelineConfig& config) {
   if (!config.rules) return;
   for (const auto& w : config.rules->warnings()) log::warn("a rule does not do what it says", {{"rule", w}});
@@ -187,8 +201,10 @@ class Daemon {
       : config_(std::move(config)),
         arguments_(std::move(arguments)),
         host_(roots_of(config_.options)),
-        pipeline_(host_, collector_list(), worker_maker(config_.command_line.arguments), hub_,
-                  [this] { server_ ? server_->published() : void(); }) {}
+        pipeline_(host_, collector_list(), worker_maker(config_.command_line.arguments), hub_, [this] {
+          if (server_) server_->published();
+          pushers_.published();
+        }) {}
 
   int run() {
     sigset_t signals;
@@ -209,6 +225,7 @@ class Daemon {
     callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
     keep_so_often(config.options);
+    auto pushes = push_config(config, state_.dir);
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
@@ -255,6 +272,7 @@ class Daemon {
     if (const auto started = server_->start(limits); !started) return print_problems({started.error().text}), 1;
     if (const auto started = pipeline_.start(std::move(start)); !started)
       return print_problems({started.error().text}), 1;
+    pushers_.configure(std::move(pushes));
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
     // is no reason not to start.
@@ -308,6 +326,7 @@ class Daemon {
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
+    auto pushes = push_config(next, state_.dir);
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
@@ -322,6 +341,7 @@ class Daemon {
       log_rule_warnings(pipeline);
       config_ = std::move(next);
     }
+    pushers_.configure(std::move(pushes));
     if (!pipeline_.reload(std::move(pipeline), kInForceNs)) {
       constexpr std::string_view kLate = "the configuration is good and not in force yet: a collection takes very long";
       log::error(kLate);
@@ -353,6 +373,7 @@ class Daemon {
                             rules.get(),
                             config_.options.list("rules.file"),
                             {config_.file.receivers.begin(), config_.file.receivers.end()},
+                            {config_.file.pushes.begin(), config_.file.pushes.end()},
                             descriptors_are_short(),
                             state_.text,
                             view_rows(host_)};
@@ -363,6 +384,7 @@ class Daemon {
     notify_service("STOPPING=1");
     log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel then.
+    pushers_.stop(kSecond);
     const bool server_ended = server_->stop(kSecond / 2);
     const bool pipeline_ended = pipeline_.stop(kSecond / 2);
     if (keeper_ && !keeper_->save(kSaveNs))
@@ -386,6 +408,7 @@ class Daemon {
   std::shared_ptr<Queries> queries_;
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;
+  Pushers pushers_{{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); }}, host_.clock()};
   Pipeline pipeline_;
   std::vector<std::string> urls_;
   Mutex config_mutex_;

@@ -245,15 +245,20 @@ Diagnosis diagnose(const DoctorInput& in) {
 }
 
 // Each is asked, and told nothing.
-Diagnosis diagnose_receivers(std::span<const std::shared_ptr<ReceiverSettings>> receivers) {
+Diagnosis diagnose_receivers(std::span<const std::shared_ptr<ReceiverSettings>> receivers,
+                             std::span<const std::shared_ptr<PushSettings>> pushes) {
   Findings f;
-  if (!receivers.empty()) f.head("Receivers");
-  for (const auto& r : receivers) {
-    constexpr std::int64_t kPatienceNs = 5'000'000'000;
-    const auto found = r->reach({SystemClock::read(CLOCK_BOOTTIME) + std::min(kPatienceNs, r->timeout_ns), -1});
-    f.say(found ? Mark::good : Mark::bad, r->name,
-          fmt::format("{}: {}", r->text(), found ? *found : found.error().text));
-  }
+  const auto ask = [&f](const auto& all, std::string_view head) {
+    if (!all.empty()) f.head(head);
+    for (const auto& r : all) {
+      constexpr std::int64_t kPatienceNs = 5'000'000'000;
+      const auto found = r->reach({SystemClock::read(CLOCK_BOOTTIME) + std::min(kPatienceNs, r->timeout_ns), -1});
+      f.say(found ? Mark::good : Mark::bad, r->name,
+            fmt::format("{}: {}", r->text(), found ? *found : found.error().text));
+    }
+  };
+  ask(receivers, "Receivers");
+  ask(pushes, "Destinations of metrics");
   return f.take();
 }
 
@@ -286,7 +291,7 @@ int run_doctor(const Config& config, std::ostream& out) {
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
   const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings});
-  const auto told_of = diagnose_receivers(config.file.receivers);
+  const auto told_of = diagnose_receivers(config.file.receivers, config.file.pushes);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;
   if (pipeline.stop(1'000'000'000)) return status;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/options.h"
 #include "core/os/descriptors.h"
 
 namespace vitald {
@@ -94,6 +95,9 @@ std::string report(const ReportInput& in) {
   std::string alerts = "log, /api/v1/alerts, ALERTS in /metrics";
   for (const auto& receiver : in.receivers) alerts += ", " + receiver->text();
   line(out, "alerts", alerts);
+  for (const auto& push : in.pushes)
+    line(out, &push == &in.pushes.front() ? "pushed to" : "",
+         fmt::format("{} every {}", push->text(), duration_text(push->interval_ns)));
   if (!in.state.empty()) line(out, "state", in.state);
   line(out, "series", fmt::format("{}", in.series));
   if (in.descriptors_are_short) line(out, "open files", kDescriptorsAreShort);

@@ -8,6 +8,7 @@
 #include "agent/pipeline/collectors.h"
 #include "agent/view.h"
 #include "exporters/deliver/receiver.h"
+#include "exporters/push/push.h"
 #include "rules/engine.h"
 
 namespace vitald {
@@ -19,6 +20,7 @@ struct ReportInput {
   const RulesView* rules = nullptr;
   std::vector<std::string> rule_files;
   std::vector<ReceiverPtr> receivers;
+  std::vector<PushPtr> pushes;
   bool descriptors_are_short = false;
   std::string state = {};  // the folder, or why nothing is kept
   std::vector<ViewRow> view = {};

@@ -31,13 +31,15 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     for (const auto& address : options.list("web.listen-address"))
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
-  const auto& receivers = config.file.receivers;
-  const auto& places = config.file.receiver_places;
-  for (std::size_t i = 0; i < receivers.size(); ++i) {
-    const auto before = problems.size();
-    receivers[i]->check(problems);
-    for (auto p = before; p < problems.size(); ++p) problems[p] = fmt::format("{}: {}", places[i], problems[p]);
-  }
+  const auto check_all = [&problems](const auto& all, const std::vector<std::string>& places) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto before = problems.size();
+      all[i]->check(problems);
+      for (auto p = before; p < problems.size(); ++p) problems[p] = fmt::format("{}: {}", places[i], problems[p]);
+    }
+  };
+  check_all(config.file.receivers, config.file.receiver_places);
+  check_all(config.file.pushes, config.file.push_places);
 
   // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
   for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})

@@ -9,6 +9,7 @@
 
 #include "core/options.h"
 #include "exporters/deliver/receiver.h"
+#include "exporters/push/push.h"
 #include "rules/silences.h"
 
 namespace vitald {
@@ -34,6 +35,8 @@ struct ConfigFile {
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
   std::vector<InhibitRule> inhibit_rules;
   std::vector<std::string> receiver_places;  // of each of them, as above
+  std::vector<std::shared_ptr<PushSettings>> pushes;
+  std::vector<std::string> push_places;
 };
 
 struct Config {

@@ -8,6 +8,7 @@
 
 #include "agent/config/flags.h"
 #include "exporters/deliver/receiver.h"
+#include "exporters/push/push.h"
 #include "rules/load/keys.h"
 
 namespace vitald {
@@ -167,6 +168,10 @@ std::string config_markdown() {
   }
   for (const auto* kind : receiver_kinds())
     out += fmt::format("\n## notify.{}\n\nA list; each item is {}.\n\n{}", kind->key, kind->about, kind->markdown());
+  for (const auto* kind : push_kinds())
+    out += fmt::format("\n## push.{}\n\nA list; each item is {} ([destinations.md](destinations.md)).\n\n{}", kind->key,
+                       kind->about, kind->markdown());
+  out += "\n## push.*.relabel\n\nA list of rules, carried out in their order.\n\n" + relabel_markdown();
   out +=
       "\n## inhibit_rules\n\nA list; while an alert that `source_matchers` fit fires, those that `target_matchers` fit "
       "are "

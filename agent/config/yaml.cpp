@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// vitald.yaml. Which keys there are comes from the flags; only `notify` and `inhibit_rules` have a shape of
+// vitald.yaml. Which keys there are comes from the flags; only `notify`, `push` and `inhibit_rules` have a shape of
 // their own.
 #include <fmt/format.h>
 
@@ -16,6 +16,7 @@
 #include "core/os/kernel_file.h"
 #include "core/yaml/reader.h"
 #include "exporters/deliver/receiver.h"
+#include "exporters/push/push.h"
 
 namespace vitald {
 namespace {
@@ -35,6 +36,7 @@ const Key& tree() {
       if (!path.empty()) at->flag = &flag;
     }
     top.keys["notify"];
+    top.keys["push"];
     top.keys["inhibit_rules"];
     return top;
   }();
@@ -66,7 +68,8 @@ class Reader : public YamlReader {
     for (const auto& [name, below] : key.keys) known.push_back(name);
     each(map, path, known, [&](const std::string& at, const std::string& name, const YAML::Node& value) {
       const auto& below = key.keys.find(name)->second;
-      if (at == "notify") return notify(value);
+      if (at == "notify") return kinds(value, at, receiver_kinds(), file_.receivers, file_.receiver_places);
+      if (at == "push") return kinds(value, at, push_kinds(), file_.pushes, file_.push_places);
       if (at == "inhibit_rules") return inhibit(value);
       if (below.flag) return leaf(value, *below.flag, at);
       const auto on = below.keys.find("enabled");
@@ -153,23 +156,28 @@ class Reader : public YamlReader {
     file_.settings.push_back({&flag, std::move(text)});
   }
 
-  void notify(const YAML::Node& node) {
+  // A list for each kind; what is in it has a name, which is a label of the same metrics everywhere.
+  template <class Kind, class Settings>
+  void kinds(const YAML::Node& node, const std::string& path, std::span<const Kind* const> all,
+             std::vector<std::shared_ptr<Settings>>& into, std::vector<std::string>& places) {
     std::vector<std::string_view> keys;
-    for (const auto* kind : receiver_kinds()) keys.push_back(kind->key);
-    each(node, "notify", keys, [&](const std::string& at, const std::string& key, const YAML::Node& list) {
+    for (const auto* kind : all) keys.push_back(kind->key);
+    each(node, path, keys, [&](const std::string& at, const std::string& key, const YAML::Node& list) {
       if (!list.IsSequence()) return say(list.Mark(), at, fmt::format("{} found, expected a list", kind_of(list)));
-      const auto& kind = **std::ranges::find(receiver_kinds(), key, &ReceiverKind::key);
+      const auto& kind = **std::ranges::find(all, key, &Kind::key);
       std::size_t i = 0;
-      for (const auto& item : items(list)) receiver(kind, item, fmt::format("{}[{}]", at, i++));
+      for (const auto& item : items(list)) {
+        const auto below = fmt::format("{}[{}]", at, i++);
+        auto settings = kind.read(*this, item, below);
+        if (!settings) continue;
+        if (!names_.insert(settings->name).second) {
+          say(item.Mark(), below, fmt::format("a second '{}', expected another name", settings->name));
+          continue;
+        }
+        into.push_back(std::move(settings));
+        places.push_back(place(item.Mark()));
+      }
     });
-  }
-  void receiver(const ReceiverKind& kind, const YAML::Node& node, const std::string& path) {
-    auto settings = kind.read(*this, node, path);
-    if (!settings) return;
-    if (!names_.insert(settings->name).second)
-      return say(node.Mark(), path, fmt::format("a second '{}', expected another name", settings->name));
-    file_.receivers.push_back(std::move(settings));
-    file_.receiver_places.push_back(place(node.Mark()));
   }
   [[nodiscard]] std::string place(const YAML::Mark& mark) const {
     return fmt::format("{}:{}:{}", name(), mark.line + 1, mark.column + 1);

@@ -29,6 +29,8 @@ struct Field {
   std::string_view expected = {};  // of a list, in words
   bool absolute = false;           // the text, or the first of the list, is the absolute path of a program
   std::int64_t least = 0, most = INT64_MAX;
+  // Reads what has a shape of its own, in place of `at`; `expected` says what that is.
+  void (*custom)(YamlReader& reader, const YAML::Node& value, const std::string& path, S& into) = nullptr;
 };
 
 template <class S>
@@ -43,6 +45,7 @@ class FieldReader {
     for (const auto& f : fields_) keys.push_back(f.key);
     reader_.each(node, path, keys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
       const auto& field = *std::ranges::find(fields_, key, &Field<S>::key);
+      if (field.custom) return field.custom(reader_, value, at, into);
       std::visit([&](auto member) { one(value, at, field, into.*member); }, field.at);
     });
     if (reader_.problem_count() != before) return false;
@@ -56,6 +59,7 @@ class FieldReader {
 
  private:
   static bool is_empty(const Field<S>& f, const S& settings) {
+    if (f.custom) return false;
     return std::visit(
         [&settings](auto member) {
           if constexpr (requires { (settings.*member).empty(); }) return (settings.*member).empty();
@@ -125,24 +129,26 @@ std::string fields_markdown(std::span<const Field<S>> fields) {
   const S fresh{};
   for (const auto& f : fields) {
     std::string type, fallback, bounds;
-    std::visit(
-        [&](auto member) {
-          const auto& value = fresh.*member;
-          using T = std::remove_cvref_t<decltype(value)>;
-          if constexpr (std::is_same_v<T, std::string>) {
-            type = "text", fallback = value;
-          } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-            type = "list of texts";
-          } else if constexpr (std::is_same_v<T, bool>) {
-            type = "true or false", fallback = value ? "true" : "false";
-          } else if constexpr (std::is_same_v<T, std::int64_t>) {
-            type = "duration", fallback = duration_text(value);
-            bounds = fmt::format("{} to {}", duration_text(f.least), duration_text(f.most));
-          } else {
-            type = "number", fallback = fmt::format("{}", value), bounds = fmt::format("{} to {}", f.least, f.most);
-          }
-        },
-        f.at);
+    if (f.custom) type = f.expected.substr(f.expected.starts_with("a ") ? 2 : 0);
+    else
+      std::visit(
+          [&](auto member) {
+            const auto& value = fresh.*member;
+            using T = std::remove_cvref_t<decltype(value)>;
+            if constexpr (std::is_same_v<T, std::string>) {
+              type = "text", fallback = value;
+            } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+              type = "list of texts";
+            } else if constexpr (std::is_same_v<T, bool>) {
+              type = "true or false", fallback = value ? "true" : "false";
+            } else if constexpr (std::is_same_v<T, std::int64_t>) {
+              type = "duration", fallback = duration_text(value);
+              bounds = fmt::format("{} to {}", duration_text(f.least), duration_text(f.most));
+            } else {
+              type = "number", fallback = fmt::format("{}", value), bounds = fmt::format("{} to {}", f.least, f.most);
+            }
+          },
+          f.at);
     if (!f.required.empty()) fallback = "must be given";
     else if (!fallback.empty()) fallback = fmt::format("`{}`", fallback);
     out += fmt::format("| `{}` | {} | {} | {} | {} |\n", f.key, type, fallback, bounds, f.help);

@@ -15,7 +15,7 @@ import subprocess
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 # Opened at run time where there is something to ask: the service managers' bus; receivers over HTTP (9 MB); guests (61 MB,
 # so only on demand).
-RUN_TIME = {"libsystemd.so.0": True, "libcurl-gnutls.so.4": True, "libvirt.so.0": False}
+RUN_TIME = {"libsystemd.so.0": True, "libcurl-gnutls.so.4": True, "libsnappy.so.1": True, "libvirt.so.0": False}
 USERS = "root:x:0:0:root:/:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
 GROUPS = "root:x:0:\nnogroup:x:65534:\n"
 

@@ -162,6 +162,8 @@ std::size_t take_body(char* bytes, std::size_t size, std::size_t count, void* to
   return n;
 }
 
+constexpr std::size_t kMostHeaders = 100;
+
 std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) {
   auto& answer = *static_cast<Answer*>(to);
   std::string_view line(bytes, size * count);
@@ -169,6 +171,16 @@ std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* 
   constexpr std::string_view kRetry = "Retry-After";
   if (name.size() == kRetry.size() && strncasecmp(name.data(), kRetry.data(), kRetry.size()) == 0)
     answer.response.retry_after_ns = retry_after_ns(line, SystemClock::read(CLOCK_REALTIME));
+  auto& headers = answer.response.headers;
+  if (name.empty() || name.starts_with("HTTP/") || headers.size() >= kMostHeaders) return size * count;
+  try {
+    std::string small(name);
+    for (char& c : small) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    headers.emplace_back(std::move(small), trim(line));
+  } catch (const std::bad_alloc&) {
+    answer.out_of_memory = true;
+    return 0;
+  }
   return size * count;
 }
 

@@ -3,9 +3,11 @@
 // with the first request: a host that tells nobody over HTTP has none of its megabytes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,13 @@ struct HttpResponse {
   int status = 0;
   std::string body;                 // the first part of it, for messages and small answers
   std::int64_t retry_after_ns = 0;  // 0: the server has no wish
+  std::vector<std::pair<std::string, std::string>> headers = {};  // the first hundred, names in small letters
+
+  // Null: it is not there.
+  [[nodiscard]] const std::string* header(std::string_view name) const {
+    const auto at = std::ranges::find(headers, name, &std::pair<std::string, std::string>::first);
+    return at == headers.end() ? nullptr : &at->second;
+  }
 };
 
 // How a server is to be trusted, and what it wants to know.

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/remote_write.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "exporters/encode/protobuf.h"
+
+namespace vitald {
+namespace {
+
+using proto::Wire;
+
+// Request: symbols=4 timeseries=5. TimeSeries: labels_refs=1 samples=2 metadata=5.
+// Sample: value=1 timestamp=2 start_timestamp=3. Metadata: type=1 help_ref=3 unit_ref=4.
+constexpr char kSymbol = 4 << 3 | 2, kSeries = 5 << 3 | 2;
+constexpr char kRefs = 1 << 3 | 2, kSample = 2 << 3 | 2, kMetadata = 5 << 3 | 2;
+constexpr char kValue = 1 << 3 | 1, kTime = 2 << 3, kStart = 3 << 3;
+constexpr std::string_view kName = "__name__";
+
+std::uint32_t type_of(MetricType type) {
+  switch (type) {
+    case MetricType::counter: return 1;
+    case MetricType::gauge: return 2;
+    case MetricType::histogram: return 3;
+    case MetricType::summary: return 5;
+    case MetricType::untyped: break;
+  }
+  return 0;
+}
+
+std::uint64_t bits_of(double value) { return std::isnan(value) ? kNanBits : std::bit_cast<std::uint64_t>(value); }
+
+// One request that is being made.
+class Builder {
+ public:
+  std::uint64_t symbol(std::string_view text) {
+    const auto [at, fresh] = refs_.try_emplace(text, refs_.size() + 1);  // 0 is the empty one
+    if (fresh) {
+      symbols_ += kSymbol;
+      proto::append_varint(symbols_, text.size());
+      symbols_ += text;
+    }
+    return at->second;
+  }
+  void add_label(std::string_view name, std::string_view value) {
+    label_at_ = proto::put_varint(label_at_, symbol(name));
+    label_at_ = proto::put_varint(label_at_, value.empty() ? 0 : symbol(value));
+  }
+  // Of so many labels at most, and the name.
+  void begin(std::size_t labels) {
+    label_room_.resize((labels + 1) * 20);
+    label_at_ = label_room_.data();
+  }
+  struct Rest {
+    std::uint64_t bits = 0;
+    std::int64_t wall_ms = 0, since_wall_ms = 0;
+    std::uint32_t type = 0;
+    std::string_view help = {}, unit = {};
+  };
+  // Where its value is, from the first series' beginning.
+  std::uint32_t end(const Rest& rest) {
+    char sample[32], metadata[32];
+    auto* at = sample;
+    *at++ = kValue;
+    at = proto::put_fixed64(at, rest.bits);
+    *at++ = kTime;
+    at = proto::put_varint(at, static_cast<std::uint64_t>(rest.wall_ms));
+    if (rest.since_wall_ms > 0) {
+      *at++ = kStart;
+      at = proto::put_varint(at, static_cast<std::uint64_t>(rest.since_wall_ms));
+    }
+    const auto sample_size = static_cast<std::size_t>(at - sample);
+    at = metadata;
+    const auto number = [&at](char field, std::uint64_t v) {
+      if (v == 0) return;
+      *at++ = static_cast<char>(field << 3);
+      at = proto::put_varint(at, v);
+    };
+    number(1, rest.type);
+    number(3, rest.help.empty() ? 0 : symbol(rest.help));
+    number(4, rest.unit.empty() ? 0 : symbol(rest.unit));
+    const auto metadata_size = static_cast<std::size_t>(at - metadata);
+    const auto label_size = static_cast<std::size_t>(label_at_ - label_room_.data());
+    std::size_t size = 1 + proto::varint_size(label_size) + label_size + 2 + sample_size;
+    if (metadata_size > 0) size += 2 + metadata_size;
+    series_ += kSeries;
+    proto::append_varint(series_, size);
+    series_ += kRefs;
+    proto::append_varint(series_, label_size);
+    series_.append(label_room_.data(), label_size);
+    series_ += kSample;
+    series_ += static_cast<char>(sample_size);
+    const auto place = static_cast<std::uint32_t>(series_.size() + 1);
+    series_.append(sample, sample_size);
+    if (metadata_size > 0) {
+      series_ += kMetadata;
+      series_ += static_cast<char>(metadata_size);
+      series_.append(metadata, metadata_size);
+    }
+    return place;
+  }
+  // How many bytes stand before the first series.
+  [[nodiscard]] std::uint32_t head_size() const { return static_cast<std::uint32_t>(symbols_.size()); }
+  [[nodiscard]] std::string take() {
+    symbols_ += series_;
+    return std::move(symbols_);
+  }
+  void reserve(std::size_t series) { refs_.reserve(series + 256), series_.reserve(series * 64); }
+
+ private:
+  std::unordered_map<std::string_view, std::uint64_t> refs_;
+  std::string symbols_{kSymbol, '\0'};  // the first one is empty
+  std::string series_, label_room_;
+  char* label_at_ = nullptr;
+};
+
+// `labels` are sorted; the name has its place among them.
+template <class Labels, class Name, class Value>
+void add_labels(Builder& to, std::string_view name, const Labels& labels, Name name_of, Value value_of) {
+  to.begin(labels.size());
+  bool named = false;
+  for (const auto& label : labels) {
+    if (!named && kName < name_of(label)) to.add_label(kName, name), named = true;
+    to.add_label(name_of(label), value_of(label));
+  }
+  if (!named) to.add_label(kName, name);
+}
+
+}  // namespace
+
+void RemoteWriteEncoder::build(const SeriesTable& table, std::int64_t wall_ms) {
+  chunks_.clear();
+  version_ = table.version();
+  time_size_ = proto::varint_size(static_cast<std::uint64_t>(wall_ms));
+  const auto rows = table.rows();
+  for (std::size_t first = 0; first < rows.size(); first += most_series_) {
+    const auto part = rows.subspan(first, std::min(most_series_, rows.size() - first));
+    Builder to;
+    to.reserve(part.size());
+    Chunk chunk;
+    chunk.places.reserve(part.size());
+    for (const auto& row : part) {
+      add_labels(
+          to, row.name, table.labels(row), [](const Label& l) { return l.name; },
+          [](const Label& l) { return l.value; });
+      // One that begins after its sample would be refused: the clock was set back.
+      const auto since = row.since_wall_ms <= wall_ms ? row.since_wall_ms : 0;
+      chunk.places.push_back(
+          to.end({0, wall_ms, since, type_of(row.family->type), row.family->help, row.family->unit}));
+    }
+    const auto head = to.head_size();
+    for (auto& place : chunk.places) place += head;
+    chunk.bytes = to.take();
+    chunk.bytes.shrink_to_fit();
+    chunks_.push_back(std::move(chunk));
+  }
+}
+
+void RemoteWriteEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ms,
+                                const TakeRequest& take) {
+  if (version_ != table.version() || time_size_ != proto::varint_size(static_cast<std::uint64_t>(wall_ms)))
+    build(table, wall_ms);
+  char time[10];
+  proto::put_varint(time, static_cast<std::uint64_t>(wall_ms));
+  const double* value = values.data();
+  for (auto& chunk : chunks_) {
+    for (const auto place : chunk.places) {
+      char* at = chunk.bytes.data() + place;
+      proto::put_fixed64(at, bits_of(*value++));
+      std::memcpy(at + 9, time, time_size_);
+    }
+    take(chunk.bytes, static_cast<std::uint32_t>(chunk.places.size()));
+  }
+}
+
+void RemoteWriteEncoder::stale(std::span<const GoneSeries> gone, std::int64_t wall_ms, const TakeRequest& take) const {
+  for (std::size_t first = 0; first < gone.size(); first += most_series_) {
+    const auto part = gone.subspan(first, std::min(most_series_, gone.size() - first));
+    Builder to;
+    for (const auto& series : part) {
+      add_labels(
+          to, series.name, series.labels, [](const auto& l) { return std::string_view(l.first); },
+          [](const auto& l) { return std::string_view(l.second); });
+      to.end({kStaleBits, wall_ms, 0, 0, {}, {}});
+    }
+    take(to.take(), static_cast<std::uint32_t>(part.size()));
+  }
+}
+
+Result<WriteRequestView> WriteRequestView::of(std::string_view bytes) {
+  WriteRequestView out;
+  proto::Reader request(bytes);
+  proto::Field field, part, inner;
+  bool broken = false;
+  while (request.next(field)) {
+    if (field.number == 4 && field.wire == Wire::bytes) out.symbols_.push_back(field.bytes);
+    if (field.number != 5 || field.wire != Wire::bytes) continue;
+    Series s;
+    proto::Reader series(field.bytes);
+    while (series.next(part)) {
+      if (part.wire != Wire::bytes) continue;
+      if (part.number == 1) s.refs = part.bytes;
+      proto::Reader message(part.bytes);
+      if (part.number == 2)
+        while (message.next(inner)) {
+          if (inner.number == 1) s.bits = inner.value;
+          if (inner.number == 2) s.wall_ms = static_cast<std::int64_t>(inner.value);
+          if (inner.number == 3) s.since_wall_ms = static_cast<std::int64_t>(inner.value);
+        }
+      if (part.number == 5)
+        while (message.next(inner)) {
+          if (inner.number == 1) s.type = static_cast<std::uint32_t>(inner.value);
+          if (inner.number == 3) s.help = static_cast<std::uint32_t>(inner.value);
+          if (inner.number == 4) s.unit = static_cast<std::uint32_t>(inner.value);
+        }
+      if (part.number != 1) broken = broken || message.broken();
+    }
+    proto::Reader refs(s.refs);
+    std::size_t count = 0;
+    for (; !refs.at_end(); ++count)
+      if (refs.varint() > UINT32_MAX) broken = true;
+    broken = broken || series.broken() || refs.broken() || count % 2 != 0;
+    out.series_.push_back(s);
+  }
+  if (broken || request.broken()) return fail(Errc::malformed, "no remote write request");
+  return out;
+}
+
+std::string WriteRequestView::part(std::size_t first, std::size_t count) const {
+  Builder to;
+  for (const auto& s : std::span(series_).subspan(first, count)) {
+    to.begin(s.refs.size());
+    for (proto::Reader refs(s.refs); !refs.at_end();) {
+      const auto name = symbol(refs.varint());
+      to.add_label(name, symbol(refs.varint()));
+    }
+    to.end({s.bits, s.wall_ms, s.since_wall_ms, s.type, symbol(s.help), symbol(s.unit)});
+  }
+  return to.take();
+}
+
+// WriteRequest: timeseries=1 metadata=3. TimeSeries: labels=1 samples=2. Label: name=1 value=2.
+// MetricMetadata: type=1 metric_family_name=2 help=4 unit=5.
+std::string WriteRequestView::version1(std::size_t first, std::size_t count, bool with_metadata) const {
+  std::string out, series, label;
+  out.reserve(count * 160);
+  std::set<std::string_view> families;
+  std::string metadata;
+  for (const auto& s : std::span(series_).subspan(first, count)) {
+    series.clear();
+    std::string_view metric;
+    for (proto::Reader refs(s.refs); !refs.at_end();) {
+      const auto name = symbol(refs.varint()), value = symbol(refs.varint());
+      if (name == kName) metric = value;
+      series += 1 << 3 | 2;
+      proto::append_varint(
+          series, 2 + proto::varint_size(name.size()) + name.size() + proto::varint_size(value.size()) + value.size());
+      proto::append_bytes(series, 1, name);
+      proto::append_bytes(series, 2, value);
+    }
+    series += 2 << 3 | 2;
+    proto::append_varint(series, 10 + proto::varint_size(static_cast<std::uint64_t>(s.wall_ms)));
+    proto::append_fixed64(series, 1, s.bits);
+    proto::append_number(series, 2, static_cast<std::uint64_t>(s.wall_ms));
+    proto::append_bytes(out, 1, series);
+    if (!with_metadata || (s.type == 0 && s.help == 0)) continue;
+    if (s.type == 3 || s.type == 5)
+      for (const std::string_view suffix : {"_bucket", "_sum", "_count"})
+        if (metric.ends_with(suffix)) {
+          metric.remove_suffix(suffix.size());
+          break;
+        }
+    if (!families.insert(metric).second) continue;
+    std::string one;
+    proto::append_number(one, 1, s.type);
+    proto::append_bytes(one, 2, metric);
+    if (s.help != 0) proto::append_bytes(one, 4, symbol(s.help));
+    if (s.unit != 0) proto::append_bytes(one, 5, symbol(s.unit));
+    proto::append_bytes(metadata, 3, one);
+  }
+  return out + metadata;
+}
+
+}  // namespace vitald

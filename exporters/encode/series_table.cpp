@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/series_table.h"
+
+#include <algorithm>
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kName = "__name__";
+constexpr MetricDesc kUp{"up", MetricType::gauge, "1: vitald runs; it is what pushes this."};
+
+}  // namespace
+
+SeriesTable::SeriesTable(Settings settings) : most_series_(settings.most_series), up_(settings.up) {
+  for (auto& [name, value] : settings.external)
+    if (!settings.target.contains(name)) extra_.push_back({name, value, {}});
+  for (auto& [name, value] : settings.target) extra_.push_back({name, value, "exported_" + name});
+  std::ranges::sort(extra_, {}, &Extra::name);
+  if (!settings.relabel.empty()) relabel_.emplace(std::move(settings.relabel));
+}
+
+bool SeriesTable::is_current(const Snapshot& snapshot) const {
+  return std::ranges::equal(
+      snapshot.batches, layouts_, {}, [](const BatchPtr& b) { return b->layout.get(); },
+      [](const auto& layout) { return layout.get(); });
+}
+
+bool SeriesTable::update(const Snapshot& snapshot) {
+  gone_.clear();
+  if (version_ > 0 && is_current(snapshot)) return false;
+  const auto before_layouts = std::move(layouts_);  // what the rows of before point to
+  const auto before_rows = std::move(rows_);
+  auto before_labels = std::move(labels_);
+  const auto before_relabelled = std::move(relabelled_);
+  layouts_.clear();
+  rows_.clear();
+  labels_.clear();
+  rows_.reserve(before_rows.size() + 16);
+  labels_.reserve(before_labels.size() + 64);
+  relabelled_ = std::move(next_relabelled_);
+  relabelled_.clear();
+  next_relabelled_ = before_relabelled;  // build() takes from here what it knows already
+  build(snapshot);
+  next_relabelled_.clear();
+  ++version_;
+  if (before_rows.empty()) return true;
+  std::vector<std::uint64_t> now;
+  now.reserve(rows_.size());
+  for (const auto& row : rows_) now.push_back(row.key);
+  std::ranges::sort(now);
+  labels_.swap(before_labels);  // copy_of() looks there
+  for (const auto& row : before_rows)
+    if (!std::ranges::binary_search(now, row.key)) gone_.push_back(copy_of(row));
+  labels_.swap(before_labels);
+  return true;
+}
+
+void SeriesTable::build(const Snapshot& snapshot) {
+  left_out_ = 0;
+  there_.clear();
+  for (const auto& batch : snapshot.batches) layouts_.push_back(batch->layout);
+  if (up_) {
+    SeriesRow row;
+    row.family = &kUp;
+    row.name = kUp.name;
+    row.batch = SeriesRow::kUp;
+    row.key = 1;
+    add(row, {});
+  }
+  for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) {
+    for (const auto& sample : layouts_[b]->samples()) {
+      if (sample.family->shown == Shown::inside) continue;
+      SeriesRow row;
+      row.family = sample.family;
+      row.name = Layout::name(sample);
+      row.batch = b;
+      row.value = sample.value;
+      row.part = sample.part;
+      row.since_wall_ms = falls_only_at_reset(*sample.family, sample.part) ? Layout::since_wall_ms(sample) : 0;
+      row.key = sample.series->fingerprint;
+      add(row, Layout::labels(sample));
+    }
+  }
+  there_.clear();
+}
+
+void SeriesTable::add(SeriesRow row, std::span<const Label> own) {
+  row.label = static_cast<std::uint32_t>(labels_.size());
+  add_labels(own);
+  row.label_count = static_cast<std::uint32_t>(labels_.size()) - row.label;
+  const bool kept = !relabel_ || relabel(row, row.key);
+  if (kept && rows_.size() < most_series_ && (!relabel_ || there_.insert(row.key).second)) {
+    rows_.push_back(row);
+    return;
+  }
+  if (kept) ++left_out_;
+  labels_.resize(row.label);
+}
+
+void SeriesTable::add_labels(std::span<const Label> own) {
+  const auto first = static_cast<std::ptrdiff_t>(labels_.size());
+  bool sorted = true;
+  auto extra = extra_.begin();
+  for (const auto& label : own) {
+    if (label.value.empty()) continue;  // the same as none
+    for (; extra != extra_.end() && extra->name < label.name; ++extra) labels_.push_back({extra->name, extra->value});
+    if (extra == extra_.end() || extra->name != label.name) {
+      labels_.push_back(label);
+    } else if (extra->exported.empty()) {
+      labels_.push_back(label);
+      ++extra;
+    } else {
+      labels_.push_back({extra->name, extra->value});
+      labels_.push_back({extra->exported, label.value});
+      sorted = false;
+      ++extra;
+    }
+  }
+  for (; extra != extra_.end(); ++extra) labels_.push_back({extra->name, extra->value});
+  if (!sorted) std::ranges::stable_sort(labels_.begin() + first, labels_.end(), {}, &Label::name);
+}
+
+// The row's labels are the last ones.
+bool SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
+  auto& known = relabelled_[fingerprint];
+  if (const auto before = next_relabelled_.find(fingerprint); before != next_relabelled_.end()) known = before->second;
+  if (!known) {
+    auto made = std::make_shared<Relabelled>();
+    RelabelLabels all;
+    for (const auto& label : labels(row)) all.emplace_back(label.name, label.value);
+    all.emplace_back(kName, row.name);
+    std::ranges::sort(all);
+    made->kept = relabel_->apply(all);
+    std::string text;
+    for (auto& [name, value] : all) {
+      text.append(name).append(1, '\0').append(value).append(1, '\0');
+      if (name == kName) made->name = std::move(value);
+      else made->labels.emplace_back(std::move(name), std::move(value));
+    }
+    made->key = std::hash<std::string>()(text);
+    known = std::move(made);
+  }
+  if (!known->kept) return false;
+  row.name = known->name;
+  row.key = known->key;
+  labels_.resize(row.label);
+  for (const auto& [name, value] : known->labels) labels_.push_back({name, value});
+  row.label_count = static_cast<std::uint32_t>(known->labels.size());
+  return true;
+}
+
+GoneSeries SeriesTable::copy_of(const SeriesRow& row) const {
+  GoneSeries out{std::string(row.name), {}};
+  for (const auto& label : labels(row)) out.labels.emplace_back(label.name, label.value);
+  return out;
+}
+
+std::vector<GoneSeries> SeriesTable::all() const {
+  std::vector<GoneSeries> out;
+  out.reserve(rows_.size());
+  for (const auto& row : rows_) out.push_back(copy_of(row));
+  return out;
+}
+
+void SeriesTable::values(const Snapshot& snapshot, std::vector<double>& out) const {
+  out.resize(rows_.size());
+  const double* values = nullptr;
+  std::uint32_t batch = UINT32_MAX;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].batch == SeriesRow::kUp) {
+      out[i] = 1;
+      continue;
+    }
+    if (rows_[i].batch != batch) batch = rows_[i].batch, values = snapshot.batches[batch]->values.data();
+    out[i] = values[rows_[i].value];
+  }
+}
+
+}  // namespace vitald

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The series of a snapshot as one destination is sent them: with the labels a server would add, those of the
+// configuration, and after its relabelling. Built when series come or go; otherwise only the numbers are read.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "core/alert.h"
+#include "core/snapshot.h"
+#include "exporters/encode/relabel.h"
+
+namespace vitald {
+
+struct SeriesRow {
+  const MetricDesc* family = nullptr;
+  std::string_view name;  // of the sample
+  std::uint32_t label = 0, label_count = 0;
+  std::uint32_t batch = 0, value = 0;  // where its number is in the snapshot; kUp: it is 1
+  std::int64_t since_wall_ms = 0;      // since when a counter counts; 0: not known, or no counter
+  std::uint64_t key = 0;               // of the series; never leaves this process
+  Part part = Part::value;
+  static constexpr std::uint32_t kUp = UINT32_MAX;
+};
+
+// One that was sent and is not there any more.
+struct GoneSeries {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> labels;  // sorted by name
+};
+
+// Not thread-safe.
+class SeriesTable {
+ public:
+  struct Settings {
+    // What a server adds to what it scrapes (job, instance): a label of the same name becomes exported_NAME.
+    LabelMap target;
+    // What is added where the series has no such label.
+    LabelMap external;
+    std::vector<RelabelRule> relabel;
+    std::size_t most_series = SIZE_MAX;  // what is beyond is left out
+    bool up = false;                     // with `up`, which a server would make: 1
+  };
+  explicit SeriesTable(Settings settings);
+  SeriesTable(const SeriesTable&) = delete;
+  SeriesTable& operator=(const SeriesTable&) = delete;
+
+  // True: rows changed.
+  bool update(const Snapshot& snapshot);
+  [[nodiscard]] std::span<const SeriesRow> rows() const { return rows_; }
+  // Sorted by name, without the name itself.
+  [[nodiscard]] std::span<const Label> labels(const SeriesRow& row) const {
+    return std::span(labels_).subspan(row.label, row.label_count);
+  }
+  // Grows with every change.
+  [[nodiscard]] std::uint64_t version() const { return version_; }
+  // Those that the last update() found gone.
+  [[nodiscard]] std::span<const GoneSeries> gone() const { return gone_; }
+  // All that there are, as if they were gone: for the end.
+  [[nodiscard]] std::vector<GoneSeries> all() const;
+  // The numbers of the rows, in their order. The snapshot is the one of the last update().
+  void values(const Snapshot& snapshot, std::vector<double>& out) const;
+  // After relabelling the same as another one, or beyond most_series.
+  [[nodiscard]] std::size_t left_out() const { return left_out_; }
+
+ private:
+  struct Relabelled {
+    std::string name;
+    std::vector<std::pair<std::string, std::string>> labels;
+    std::uint64_t key = 0;
+    bool kept = false;
+  };
+  [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
+  void build(const Snapshot& snapshot);
+  void add(SeriesRow row, std::span<const Label> own);
+  void add_labels(std::span<const Label> own);
+  bool relabel(SeriesRow& row, std::uint64_t fingerprint);
+  [[nodiscard]] GoneSeries copy_of(const SeriesRow& row) const;
+
+  struct Extra {
+    std::string name, value, exported;  // exported: what a label of that name becomes; empty: it stays
+  };
+  std::vector<Extra> extra_;  // sorted by name
+  std::optional<Relabel> relabel_;
+  std::size_t most_series_;
+  const bool up_;
+  std::vector<std::shared_ptr<const Layout>> layouts_;
+  std::vector<SeriesRow> rows_;
+  std::vector<Label> labels_;
+  std::vector<GoneSeries> gone_;
+  // By the fingerprint of the series before; so long as it is used.
+  std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;
+  std::uint64_t version_ = 0;
+  std::size_t left_out_ = 0;
+  std::unordered_set<std::uint64_t> there_;  // of relabelled ones: two may have become one
+};
+
+}  // namespace vitald

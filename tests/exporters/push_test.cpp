@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is pushed: the series as a destination is sent them, relabelling, and remote write's messages.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "exporters/encode/protobuf.h"
+#include "exporters/encode/relabel.h"
+#include "exporters/encode/remote_write.h"
+#include "exporters/encode/series_table.h"
+#include "exporters/encode/snappy.h"
+
+namespace vitald {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+using Emit = std::function<void(BatchWriter&)>;
+
+class Cycles {
+ public:
+  void emit(const std::string& collector, const Emit& emit) {
+    auto& writer = writers_.try_emplace(collector, collector).first->second;
+    writer.begin(1'000'000'000, 1'700'000'000'000'000'000);
+    emit(writer);
+    batches_[collector] = writer.finish({}, 0, 0);
+  }
+  Snapshot snapshot() {
+    Snapshot s{++sequence_,
+               1'000'000'000,
+               1'700'000'000'000'000'000 + static_cast<std::int64_t>(sequence_) * 1'000'000'000,
+               {}};
+    for (const auto& [name, batch] : batches_) s.batches.push_back(batch);
+    return s;
+  }
+
+ private:
+  std::map<std::string, BatchWriter> writers_;
+  std::map<std::string, BatchPtr> batches_;
+  std::uint64_t sequence_ = 0;
+};
+
+constexpr MetricDesc kCpu{"cpu_seconds_total", MetricType::counter, "Seconds.", "cpu,mode", "seconds"};
+constexpr MetricDesc kJob{"job_runs", MetricType::gauge, "Runs.", "job,zone"};
+constexpr MetricDesc kLoad{"load1", MetricType::gauge, "Load."};
+constexpr MetricDesc kInside{"inside", MetricType::gauge, "Of derivers.", "", "", "", Shown::inside};
+constexpr MetricDesc kUpper{"upper", MetricType::untyped, "", "Node"};
+
+std::vector<std::string> texts(const SeriesTable& table) {
+  std::vector<std::string> out;
+  for (const auto& row : table.rows()) {
+    auto& text = out.emplace_back(row.name);
+    for (const auto& l : table.labels(row)) text.append(" ").append(l.name).append("=").append(l.value);
+  }
+  return out;
+}
+
+TEST(SeriesTable, LabelsAsAServerAddsThem) {
+  Cycles c;
+  c.emit("a", [](auto& o) {
+    o.set(kCpu, 1, "0", "idle");
+    o.set(kJob, 2, "backup", "z");
+    o.set(kJob, 3, "", "");  // the same as none
+    o.set(kInside, 3);
+  });
+  SeriesTable table({{{"job", "node"}, {"instance", "h:1"}}, {{"mode", "x"}, {"dc", "west"}}, {}, SIZE_MAX, true});
+  EXPECT_TRUE(table.update(c.snapshot()));
+  EXPECT_THAT(texts(table), ElementsAre("up dc=west instance=h:1 job=node mode=x",
+                                        "cpu_seconds_total cpu=0 dc=west instance=h:1 job=node mode=idle",
+                                        "job_runs dc=west exported_job=backup instance=h:1 job=node mode=x zone=z",
+                                        "job_runs dc=west instance=h:1 job=node mode=x"));
+  std::vector<double> values;
+  table.values(c.snapshot(), values);
+  EXPECT_THAT(values, ElementsAre(1, 1, 2, 3));
+}
+
+TEST(SeriesTable, SaysWhatIsGone) {
+  Cycles c;
+  const auto both = [](BatchWriter& o) { o.set(kCpu, 1, "0", "idle"), o.set(kCpu, 1, "1", "idle"); };
+  c.emit("a", both);
+  SeriesTable table({});
+  EXPECT_TRUE(table.update(c.snapshot()));
+  EXPECT_THAT(table.gone(), IsEmpty());
+  c.emit("a", both);
+  EXPECT_FALSE(table.update(c.snapshot()));
+  c.emit("a", [](auto& o) { o.set(kCpu, 1, "1", "idle"); });
+  EXPECT_TRUE(table.update(c.snapshot()));
+  ASSERT_EQ(table.gone().size(), 1U);
+  EXPECT_EQ(table.gone()[0].name, "cpu_seconds_total");
+  EXPECT_THAT(table.gone()[0].labels, ElementsAre(std::pair<std::string, std::string>("cpu", "0"),
+                                                  std::pair<std::string, std::string>("mode", "idle")));
+  EXPECT_FALSE(table.update(c.snapshot()));
+  EXPECT_THAT(table.gone(), IsEmpty());
+}
+
+RelabelRule rule(std::vector<std::string> sources, std::string regex, std::string action, std::string target = "",
+                 std::string replacement = "$1", std::uint64_t modulus = 0) {
+  RelabelRule r;
+  r.source_labels = std::move(sources);
+  r.regex = std::move(regex);
+  r.action = *relabel_action(action);
+  r.target_label = std::move(target);
+  r.replacement = std::move(replacement);
+  r.modulus = modulus;
+  return r;
+}
+
+TEST(SeriesTable, Relabelled) {
+  Cycles c;
+  c.emit("a", [](auto& o) {
+    for (const char* cpu : {"0", "1"})
+      for (const char* mode : {"idle", "user"}) o.set(kCpu, 1, cpu, mode);
+    o.set(kLoad, 1);
+  });
+  SeriesTable table(
+      {{{"job", "node"}}, {}, {rule({"__name__"}, "cpu_.*", "keep"), rule({}, "cpu", "labeldrop")}, SIZE_MAX, false});
+  table.update(c.snapshot());
+  EXPECT_THAT(texts(table),
+              ElementsAre("cpu_seconds_total job=node mode=idle", "cpu_seconds_total job=node mode=user"));
+  EXPECT_EQ(table.left_out(), 2U);  // of the second CPU
+  SeriesTable two({{}, {}, {}, 2, false});
+  two.update(c.snapshot());
+  EXPECT_EQ(two.rows().size(), 2U);
+  EXPECT_EQ(two.left_out(), 3U);
+}
+
+// As Prometheus' own tests of its relabelling have them, where they are about what both have.
+TEST(Relabel, Actions) {
+  using Labels = RelabelLabels;
+  struct Case {
+    const char* name;
+    Labels in;
+    std::vector<RelabelRule> rules;
+    bool kept;
+    Labels want;
+  };
+  auto joined = rule({"a", "b"}, "f(.*);b(.*)r", "replace", "c", "$1|$2");
+  auto separator = rule({"a", "b"}, "(.*)", "replace", "c");
+  separator.separator = "--";
+  const Labels abc{{"__name__", "m"}, {"a", "foo"}, {"b", "bar"}};
+  const auto with = [&](std::vector<std::pair<std::string, std::string>> more) {
+    auto out = abc;
+    out.insert(out.end(), more.begin(), more.end());
+    std::ranges::sort(out);
+    return out;
+  };
+  const Case cases[] = {
+      {"two sources", abc, {joined}, true, with({{"c", "oo|a"}})},
+      {"separator", abc, {separator}, true, with({{"c", "foo--bar"}})},
+      {"the regex is anchored", abc, {rule({"a"}, "fo", "replace", "a", "x")}, true, abc},
+      {"an empty value removes",
+       abc,
+       {rule({"a"}, "foo", "replace", "a", "")},
+       true,
+       {{"__name__", "m"}, {"b", "bar"}}},
+      {"the target from the regex",
+       abc,
+       {rule({"a", "b"}, "(foo);(bar)", "replace", "t_$1", "$2")},
+       true,
+       with({{"t_foo", "bar"}})},
+      {"a target that is no name", abc, {rule({"a"}, "(.*)", "replace", "$2.x", "y")}, true, abc},
+      {"named groups and a dollar",
+       abc,
+       {rule({"a"}, "(?P<x>f)oo", "replace", "c", "${x}y$$z$x")},
+       true,
+       with({{"c", "fy$zf"}})},
+      {"keep", abc, {rule({"a"}, "foo|x", "keep")}, true, abc},
+      {"keep, not", abc, {rule({"a"}, "no", "keep")}, false, {}},
+      {"keep of a label that is not there", abc, {rule({"z"}, "", "keep")}, true, abc},
+      {"drop", abc, {rule({"a"}, "f.*", "drop")}, false, {}},
+      {"drop, not", abc, {rule({"a"}, "f", "drop")}, true, abc},
+      {"keepequal", abc, {rule({"a"}, "(.*)", "keepequal", "b")}, false, {}},
+      {"dropequal", abc, {rule({"a"}, "(.*)", "dropequal", "b")}, true, abc},
+      {"labeldrop", abc, {rule({}, "a|x", "labeldrop")}, true, {{"__name__", "m"}, {"b", "bar"}}},
+      {"labelkeep", abc, {rule({}, "a|__name__", "labelkeep")}, true, {{"__name__", "m"}, {"a", "foo"}}},
+      {"without a name it is nothing", abc, {rule({}, "a", "labelkeep")}, false, {}},
+      {"labelmap", abc, {rule({}, "(a|b)", "labelmap", "", "my_$1")}, true, with({{"my_a", "foo"}, {"my_b", "bar"}})},
+      {"upper and lower",
+       abc,
+       {rule({"a"}, "(.*)", "uppercase", "c"), rule({"c"}, "(.*)", "lowercase", "d")},
+       true,
+       with({{"c", "FOO"}, {"d", "foo"}})},
+      {"hashmod", abc, {rule({"a"}, "(.*)", "hashmod", "d", "$1", 1000)}, true, with({{"d", "696"}})},
+      {"what begins with __ goes", abc, {rule({"a"}, "(.*)", "replace", "__tmp")}, true, abc},
+      {"in their order",
+       abc,
+       {rule({"a"}, "(.*)", "replace", "__tmp"), rule({"__tmp"}, "(.*)", "replace", "c")},
+       true,
+       with({{"c", "foo"}})},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    for (const auto& r : c.rules) EXPECT_EQ(relabel_problem(r), "");
+    auto labels = c.in;
+    EXPECT_EQ(Relabel(c.rules).apply(labels), c.kept);
+    if (c.kept) {
+      EXPECT_EQ(labels, c.want);
+    }
+  }
+}
+
+TEST(Relabel, Problems) {
+  EXPECT_THAT(relabel_problem(rule({"a"}, "(", "keep")), HasSubstr("missing )"));
+  EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "replace")), HasSubstr("no 'target_label'"));
+  EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "hashmod", "x")), HasSubstr("no 'modulus'"));
+  EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "hashmod", "9x", "$1", 3)), HasSubstr("'9x' is no name"));
+  EXPECT_THAT(relabel_problem(rule({}, "x", "keep")), HasSubstr("no 'source_labels'"));
+  EXPECT_THAT(relabel_action("keepp").error().text, HasSubstr("'keepp' is no action, expected one of replace, keep"));
+}
+
+// RFC 1321's own, the last half of each.
+TEST(Relabel, Md5) {
+  EXPECT_EQ(md5_tail(""), 0xe9800998ecf8427eU);
+  EXPECT_EQ(md5_tail("abc"), 0xd6963f7d28e17f72U);
+  EXPECT_EQ(md5_tail("12345678901234567890123456789012345678901234567890123456789012345678901234567890"),
+            0xac49da2e2107b67aU);
+}
+
+// ---- remote write
+
+struct Sent {
+  std::map<std::string, std::string> labels;
+  std::uint64_t bits;
+  std::int64_t wall_ms, since_ms;
+  std::uint32_t type;
+  std::string help, unit;
+};
+std::vector<Sent> read(std::string_view bytes) {
+  const auto view = WriteRequestView::of(bytes);
+  EXPECT_TRUE(view.has_value());
+  std::vector<Sent> out;
+  if (!view) return out;
+  for (const auto& s : view->series()) {
+    Sent one{{},
+             s.bits,
+             s.wall_ms,
+             s.since_wall_ms,
+             s.type,
+             std::string(view->symbol(s.help)),
+             std::string(view->symbol(s.unit))};
+    std::string before;
+    for (proto::Reader refs(s.refs); !refs.at_end();) {
+      const auto name = std::string(view->symbol(refs.varint()));
+      EXPECT_LT(before, name);
+      before = name;
+      one.labels[name] = view->symbol(refs.varint());
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+TEST(RemoteWrite, ASnapshot) {
+  Cycles c;
+  double load = 0.5;
+  const auto emit = [&](auto& o) {
+    o.since(1'600'000'000'000);
+    o.set(kCpu, 12.25, "0", "");
+    o.set(kLoad, load);
+    o.set(kUpper, std::numeric_limits<double>::quiet_NaN(), "N");
+  };
+  c.emit("a", emit);
+  SeriesTable table({});
+  RemoteWriteEncoder encoder(2);
+  std::vector<double> values;
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    const auto snapshot = c.snapshot();
+    table.update(snapshot);
+    table.values(snapshot, values);
+    std::vector<std::string> bodies;
+    encoder.encode(table, values, snapshot.wall_ns / 1'000'000, [&](auto body, auto samples) {
+      bodies.emplace_back(body);
+      EXPECT_EQ(samples, bodies.size() == 1 ? 2U : 1U);
+    });
+    ASSERT_EQ(bodies.size(), 2U);
+    const auto first = read(bodies[0]), second = read(bodies[1]);
+    ASSERT_EQ(first.size(), 2U);
+    EXPECT_EQ(first[0].labels.at("__name__"), "cpu_seconds_total");
+    EXPECT_EQ(first[0].labels.at("cpu"), "0");
+    EXPECT_EQ(first[0].type, 1U);
+    EXPECT_EQ(first[0].help, "Seconds.");
+    EXPECT_EQ(first[0].unit, "seconds");
+    EXPECT_EQ(first[0].since_ms, 1'600'000'000'000);
+    EXPECT_EQ(first[0].wall_ms, 1'700'000'000'000 + (round + 1) * 1000);
+    EXPECT_EQ(std::bit_cast<double>(first[0].bits), 12.25);
+    EXPECT_EQ(std::bit_cast<double>(first[1].bits), load);
+    EXPECT_EQ(first[1].since_ms, 0);
+    EXPECT_EQ(first[1].type, 2U);
+    ASSERT_EQ(second.size(), 1U);
+    EXPECT_EQ(second[0].bits, kNanBits);
+    EXPECT_EQ(second[0].labels.at("Node"), "N");  // stands before __name__
+    load += 1;
+    c.emit("a", emit);
+  }
+  table.update(c.snapshot());
+  std::string body;
+  encoder.stale(table.all(), 7, [&](auto b, auto) { body += b; });
+  for (const auto& s : read(body)) EXPECT_EQ(s.bits, kStaleBits);
+}
+
+TEST(RemoteWrite, PartsAndVersion1) {
+  Cycles c;
+  c.emit("a", [](auto& o) {
+    for (int i = 0; i < 10; ++i) o.set(kCpu, i, std::to_string(i), "idle");
+  });
+  SeriesTable table({});
+  table.update(c.snapshot());
+  std::vector<double> values;
+  table.values(c.snapshot(), values);
+  std::string whole;
+  RemoteWriteEncoder(100).encode(table, values, 1'700'000'000'000, [&](auto body, auto) { whole = body; });
+  const auto view = WriteRequestView::of(whole);
+  ASSERT_TRUE(view.has_value());
+  ASSERT_EQ(view->size(), 10U);
+  const auto part = read(view->part(3, 4)), all = read(whole);
+  ASSERT_EQ(part.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(part[i].labels, all[i + 3].labels);
+    EXPECT_EQ(part[i].bits, all[i + 3].bits);
+    EXPECT_EQ(part[i].help, all[i + 3].help);
+  }
+  EXPECT_EQ(view->part(0, 10), whole);
+  for (const bool metadata : {false, true}) {
+    const auto bytes = view->version1(9, 1, metadata);
+    std::string want =
+        "\x0a\x4e\x0a\x1d\x0a\x08__name__\x12\x11"
+        "cpu_seconds_total\x0a\x08\x0a\x03"
+        "cpu\x12\x01"
+        "9\x0a\x0c\x0a\x04mode\x12\x04idle\x12\x10\x09";
+    want.append("\0\0\0\0\0\0\x22\x40\x10\x80\xd0\x95\xff\xbc\x31", 15);
+    want[1] = static_cast<char>(want.size() - 2);
+    if (metadata)
+      want +=
+          "\x1a\x28\x08\x01\x12\x11"
+          "cpu_seconds_total\x22\x08Seconds.\x2a\x07seconds";
+    EXPECT_EQ(bytes, want);
+  }
+}
+
+TEST(RemoteWrite, WhatIsNoRequest) {
+  for (const std::string_view bytes :
+       {std::string_view("\x2a\x05\x0a"), std::string_view("\x2a\x03\x0a\x01\x01"), std::string_view("\x0f"),
+        std::string_view("\x22\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")})
+    EXPECT_FALSE(WriteRequestView::of(bytes).has_value());
+  EXPECT_TRUE(WriteRequestView::of("").has_value());
+}
+
+TEST(Snappy, BackAndForth) {
+  if (!snappy_usable()) GTEST_SKIP() << snappy_usable().error().text;
+  std::string packed, again;
+  for (const auto& text : {std::string(), std::string("a"), std::string(100'000, 'x'), std::string("\0\1\2", 3)}) {
+    ASSERT_TRUE(snappy_compress(text, packed).has_value());
+    ASSERT_TRUE(snappy_uncompress(packed, again, 1 << 20).has_value());
+    EXPECT_EQ(again, text);
+  }
+  ASSERT_TRUE(snappy_compress(std::string(100'000, 'x'), packed).has_value());
+  EXPECT_EQ(snappy_uncompress(packed, again, 99'999).error().text, "a snappy block of 100000 bytes");
+  packed.pop_back();
+  EXPECT_EQ(snappy_uncompress(packed, again, 1 << 20).error().text, "a damaged snappy block");
+}
+
+}  // namespace
+}  // namespace vitald

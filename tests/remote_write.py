@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A strict receiver of Prometheus remote write 2.0 (and 1.0), written from the protocol's definition, that answers what
+a test wants. Its snappy and protobuf decoders are its own."""
+
+import http.server
+import struct
+import threading
+import time
+
+STALE = 0x7FF0000000000002
+V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+
+
+class Malformed(Exception):
+    pass
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise Malformed("varint")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def snappy(block):
+    """The block format: the length, then literals and copies."""
+    size, at = varint(block, 0)
+    out = bytearray()
+    while at < len(block):
+        tag = block[at]
+        at += 1
+        kind = tag & 3
+        if kind == 0:
+            length = (tag >> 2) + 1
+            if length > 60:
+                more = length - 60
+                length = int.from_bytes(block[at:at + more], "little") + 1
+                at += more
+            if at + length > len(block):
+                raise Malformed("a literal beyond the end")
+            out += block[at:at + length]
+            at += length
+            continue
+        if kind == 1:
+            length, offset = ((tag >> 2) & 7) + 4, (tag >> 5) << 8 | block[at]
+            at += 1
+        elif kind == 2:
+            length, offset = (tag >> 2) + 1, int.from_bytes(block[at:at + 2], "little")
+            at += 2
+        else:
+            length, offset = (tag >> 2) + 1, int.from_bytes(block[at:at + 4], "little")
+            at += 4
+        if offset == 0 or offset > len(out):
+            raise Malformed("a copy from before the beginning")
+        start = len(out) - offset
+        if offset >= length:
+            out += out[start:start + length]
+        else:
+            for i in range(length):
+                out.append(out[start + i])
+    if len(out) != size:
+        raise Malformed(f"{len(out)} bytes, {size} were promised")
+    return bytes(out)
+
+
+def fields(data):
+    """(number, wire type, value) of each field of a message."""
+    at = 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = varint(data, at)
+        elif wire == 1:
+            if at + 8 > len(data):
+                raise Malformed("fixed64 beyond the end")
+            value, at = struct.unpack_from("<Q", data, at)[0], at + 8
+        elif wire == 2:
+            size, at = varint(data, at)
+            if at + size > len(data):
+                raise Malformed("bytes beyond the end")
+            value, at = data[at:at + size], at + size
+        else:
+            raise Malformed(f"wire type {wire}")
+        yield number, wire, value
+
+
+def check(condition, what):
+    if not condition:
+        raise Malformed(what)
+
+
+def check_labels(labels):
+    names = [name for name, _ in labels]
+    check(names == sorted(names), f"labels are not sorted: {names}")
+    check(len(set(names)) == len(names), f"a label twice: {names}")
+    check(all(name and value for name, value in labels), f"an empty label: {labels}")
+    check("__name__" in names, f"no name: {labels}")
+
+
+def parse2(data):
+    """[(labels, bits, ms, start ms, type, help)], everything that the definition demands is checked."""
+    symbols, series = [], []
+    for number, wire, value in fields(data):
+        if number == 4:
+            check(wire == 2, "symbols are text")
+            symbols.append(value.decode("utf-8"))
+        elif number == 5:
+            series.append(value)
+        else:
+            raise Malformed(f"field {number} of Request")
+    check(symbols and symbols[0] == "", "the first symbol is not empty")
+    check(len(set(symbols)) == len(symbols), "a symbol twice")
+    out, used = [], {0}
+
+    def symbol(ref):
+        check(ref < len(symbols), f"symbol {ref} of {len(symbols)}")
+        used.add(ref)
+        return symbols[ref]
+
+    for message in series:
+        labels, samples, kind, help_text = None, [], 0, ""
+        for number, wire, value in fields(message):
+            check(wire == 2, f"field {number} of TimeSeries")
+            if number == 1:
+                check(labels is None, "labels_refs are not packed")
+                refs, at = [], 0
+                while at < len(value):
+                    ref, at = varint(value, at)
+                    refs.append(symbol(ref))
+                check(len(refs) % 2 == 0, "half a label")
+                labels = list(zip(refs[::2], refs[1::2]))
+            elif number == 2:
+                sample = {n: (w, v) for n, w, v in fields(value)}
+                check(set(sample) <= {1, 2, 3}, f"fields {set(sample)} of Sample")
+                check(all(sample[n][0] == w for n, w in ((1, 1), (2, 0), (3, 0)) if n in sample), "types of Sample")
+                get = lambda n: sample.get(n, (0, 0))[1]  # noqa: E731
+                samples.append((get(1), get(2), get(3)))
+            elif number == 5:
+                for n, w, v in fields(value):
+                    check(w == 0 and n in (1, 3, 4), f"field {n} of Metadata")
+                    if n == 1:
+                        kind = v
+                    elif n == 3:
+                        help_text = symbol(v)
+                    else:
+                        symbol(v)
+            else:
+                raise Malformed(f"field {number} of TimeSeries")
+        check(labels, "no labels")
+        check_labels(labels)
+        check(len(samples) == 1, f"{len(samples)} samples of {labels}")
+        bits, ms, start = samples[0]
+        check(start <= ms, f"begins after its time: {labels}")
+        out.append((tuple(labels), bits, ms, start, kind, help_text))
+    check(used == set(range(len(symbols))), "symbols that nobody uses")
+    return out
+
+
+def parse1(data):
+    """The same of a WriteRequest of version 1, and {family: (type, help)}."""
+    out, metadata = [], {}
+    for number, _, message in fields(data):
+        if number == 1:
+            labels, samples = [], []
+            for n, _, value in fields(message):
+                if n == 1:
+                    label = {k: v.decode() for k, _, v in fields(value)}
+                    labels.append((label[1], label[2]))
+                elif n == 2:
+                    samples.append({k: v for k, _, v in fields(value)})
+                else:
+                    raise Malformed(f"field {n} of TimeSeries")
+            check_labels(labels)
+            check(len(samples) == 1, "samples")
+            out.append((tuple(labels), samples[0].get(1, 0), samples[0][2], 0, 0, ""))
+        elif number == 3:
+            one = {k: v for k, _, v in fields(message)}
+            metadata[one[2].decode()] = (one.get(1, 0), one.get(4, b"").decode())
+        else:
+            raise Malformed(f"field {number} of WriteRequest")
+    return out, metadata
+
+
+class Receiver:
+    """On a port of its own until stop(). `answers` are given in their order, then all is taken. An answer is a status, or
+    (status, headers), or "drop" for a connection that ends without one."""
+
+    def __init__(self, version=2, port=0, most_series=None, check_order=True):
+        self.version, self.most_series, self.check_order = version, most_series, check_order
+        self.answers, self.problems, self.requests = [], [], []
+        self.series = {}  # labels -> [(ms, bits)]
+        self.kinds, self.starts, self.metadata = {}, {}, {}
+        self.taken = self.doubles = 0
+        self.lock = threading.Lock()
+        self.delay = 0
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status, headers = receiver.take(self.headers, body)
+                if status == "drop":
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                text = f"answer {status}".encode() if status >= 300 else b""
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/api/v1/write"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def take(self, headers, body):
+        if self.delay:
+            time.sleep(self.delay)
+        with self.lock:
+            try:
+                return self.take_one(headers, body)
+            except (Malformed, UnicodeDecodeError, IndexError, KeyError) as problem:
+                self.problems.append(str(problem))
+                return 400, {}
+
+    def take_one(self, headers, body):
+        two = headers["Content-Type"] == V2
+        check(headers["Content-Encoding"] == "snappy", "Content-Encoding")
+        check(headers["X-Prometheus-Remote-Write-Version"] == ("2.0.0" if two else "0.1.0"), "version")
+        check(headers["User-Agent"].startswith("vitald/"), "User-Agent")
+        self.requests.append((2 if two else 1, headers.get("Authorization")))
+        answer = self.answers.pop(0) if self.answers else 204
+        status, more = answer if isinstance(answer, tuple) else (answer, {})
+        if status == "drop":
+            return status, {}
+        if two and self.version == 1:
+            return 415, {}
+        check(two or headers["Content-Type"] == "application/x-protobuf", "Content-Type")
+        data = snappy(body)
+        if two:
+            got = parse2(data)
+        else:
+            got, metadata = parse1(data)
+            self.metadata.update(metadata)
+        if self.most_series and len(got) > self.most_series:
+            return 413, {}
+        if status != 204:
+            return status, more
+        for labels, bits, ms, start, kind, _ in got:
+            times = self.series.setdefault(labels, [])
+            if times and ms == times[-1][0] and bits == times[-1][1]:
+                self.doubles += 1
+                continue
+            if self.check_order:
+                check(not times or ms > times[-1][0], f"out of order: {labels} {ms} after {times[-1:]}")
+            times.append((ms, bits))
+            self.kinds[labels], self.starts[labels] = kind, start
+            self.taken += 1
+        if not two:
+            return 204, {}
+        return 204, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got)),
+                     "X-Prometheus-Remote-Write-Histograms-Written": "0",
+                     "X-Prometheus-Remote-Write-Exemplars-Written": "0"}
+
+    def latest(self):
+        """{(name, labels): (ms, value)} of the series that have not ended."""
+        out = {}
+        with self.lock:
+            for labels, times in self.series.items():
+                ms, bits = times[-1]
+                if bits == STALE:
+                    continue
+                rest = tuple((n, v) for n, v in labels if n != "__name__")
+                out[(dict(labels)["__name__"], rest)] = (ms, struct.unpack("<d", struct.pack("<Q", bits))[0])
+        return out
