@@ -39,7 +39,7 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 // A reload is in force when the pipeline has made its collectors, and judged their first numbers.
 constexpr std::int64_t kInForceNs = 10 * kSecond;
 constexpr std::int64_t kOnceNs = 20 * kSecond;
-constexpr int kPatienceSteps = 1000;  // of 10 ms, for the report
+constexpr int kPatienceSteps = 1000;           // of 10 ms, for the report
 constexpr std::int64_t kSaveNs = 5 * kSecond;  // at the end; systemd waits ninety
 
 HostRoots roots_of(const Options& options) {
@@ -302,8 +302,9 @@ class Daemon {
  private:
   bool some_start() const {
     const auto rows = pipeline_.status();
-    return rows && std::ranges::any_of(*rows, [](auto state) { return state == CollectorStatus::State::starting; },
-                                       &CollectorStatus::state);
+    return rows &&
+           std::ranges::any_of(
+               *rows, [](auto state) { return state == CollectorStatus::State::starting; }, &CollectorStatus::state);
   }
   void keep_so_often(const Options& options) const {
     if (keeper_) keeper_->set_interval(options.duration_ns("history.save-interval"));

@@ -37,7 +37,7 @@ struct PipelineConfig {
   std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
   std::vector<InhibitRule> inhibit_rules = {};
   std::shared_ptr<Callbacks> callbacks = {};  // that are told of events; null: none can be registered
-  bool probes_later = false;  // one by one after the first numbers, which do not wait for them
+  bool probes_later = false;                  // one by one after the first numbers, which do not wait for them
 };
 
 class Pipeline {
@@ -145,7 +145,7 @@ class Pipeline {
   std::atomic<std::int64_t> wanted_boot_ns_{0};
   std::atomic<bool> retry_wanted_{false};
   std::atomic<bool> owes_probes_{false};  // collectors are left to be made between cycles
-  Fd wake_;  // eventfd
+  Fd wake_;                               // eventfd
   mutable Mutex mutex_;
   mutable CondVar configured_now_;
   std::optional<PipelineConfig> next_config_ GUARDED_BY(mutex_);
