@@ -386,10 +386,10 @@ class Daemon {
                             rules.get(),
                             config_.options.list("rules.file"),
                             {config_.file.receivers.begin(), config_.file.receivers.end()},
-                            {config_.file.pushes.begin(), config_.file.pushes.end()},
                             descriptors_are_short(),
                             state_.text,
-                            view_rows(host_)};
+                            view_rows(host_),
+                            {config_.file.pushes.begin(), config_.file.pushes.end()}};
     log::say(report(input));
   }
 

@@ -20,10 +20,10 @@ struct ReportInput {
   const RulesView* rules = nullptr;
   std::vector<std::string> rule_files;
   std::vector<ReceiverPtr> receivers;
-  std::vector<PushPtr> pushes;
   bool descriptors_are_short = false;
   std::string state = {};  // the folder, or why nothing is kept
   std::vector<ViewRow> view = {};
+  std::vector<PushPtr> pushes = {};
 };
 std::string report(const ReportInput& input);
 
