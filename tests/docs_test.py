@@ -57,6 +57,8 @@ absent = {
     "docs/adding-a-derived-metric.md": {"--collector.swap_used", "sensors/derived/swap_used.cpp",
                                         "tests/sensors/swap_used_test.cpp", "vitald_swap_used_ratio"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
+    # Of Prometheus.
+    "docs/destinations.md": {"--web.enable-remote-write-receiver"},
     # Of `vitald alerts` and of amtool.
     "docs/alerts.md": {"--severity", "--acknowledged", "--comment", "--duration", "--until", "--alertmanager.url"},
 }
