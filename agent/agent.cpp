@@ -39,6 +39,7 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 // A reload is in force when the pipeline has made its collectors, and judged their first numbers.
 constexpr std::int64_t kInForceNs = 10 * kSecond;
 constexpr std::int64_t kOnceNs = 20 * kSecond;
+constexpr int kPatienceSteps = 1000;           // of 10 ms, for the report
 constexpr std::int64_t kSaveNs = 5 * kSecond;  // at the end; systemd waits ninety
 
 HostRoots roots_of(const Options& options) {
@@ -225,6 +226,7 @@ class Daemon {
     start.silences = silences_;
     callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
+    start.probes_later = true;
     keep_so_often(config.options);
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
@@ -277,11 +279,11 @@ class Daemon {
 
     // A report before the first snapshot would not know what collectors say about themselves. One that hangs
     // is no reason not to start.
-    bool ready = false, settled = false;
+    bool ready = false, reported = false, settled = false;
     const auto watchdog_ns = watchdog_interval_ns();
     std::int64_t ready_ns = 0;
     for (int waited = 0;;) {
-      const auto step_ns = !ready             ? 10'000'000
+      const auto step_ns = !reported          ? 10'000'000
                            : watchdog_ns != 0 ? std::min(watchdog_ns / 4, 10 * kSecond)
                                               : 10 * kSecond;
       const timespec step{step_ns / kSecond, step_ns % kSecond};
@@ -295,12 +297,17 @@ class Daemon {
           settled = true;
           give_back_startup_memory();
         }
-        if (!ready && (hub_.latest() || ++waited == 1000)) {
+        waited += reported ? 0 : 1;
+        if (!ready && (hub_.latest() || waited == kPatienceSteps)) {
           ready = true;
           ready_ns = host_.clock().boot_ns();
+          notify_service("READY=1");
+        }
+        // With what became of the probes, for which nobody else waits.
+        if (ready && !reported && (waited >= kPatienceSteps || !some_start())) {
+          reported = true;
           print_report();
           give_back_startup_memory();
-          notify_service("READY=1");
         }
         if (number != SIGHUP) continue;  // nothing yet
         notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", SystemClock::read(CLOCK_MONOTONIC) / 1000));
@@ -312,6 +319,12 @@ class Daemon {
   }
 
  private:
+  bool some_start() const {
+    const auto rows = pipeline_.status();
+    return rows &&
+           std::ranges::any_of(
+               *rows, [](auto state) { return state == CollectorStatus::State::starting; }, &CollectorStatus::state);
+  }
   void keep_so_often(const Options& options) const {
     if (keeper_) keeper_->set_interval(options.duration_ns("history.save-interval"));
   }

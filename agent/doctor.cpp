@@ -207,6 +207,7 @@ void collector(Findings& f, const CollectorStatus& c, bool down) {
   switch (c.state) {
     using enum CollectorStatus::State;
     case off: f.say(Mark::note, c.name, fmt::format("off: {}", c.text)); break;
+    case starting: f.say(Mark::note, c.name, fmt::format("starting: {}", c.text)); break;
     // That this machine has no such thing is a finding where it was asked for by name.
     case unavailable: f.say(c.by_name ? Mark::bad : Mark::note, c.name, c.text); break;
     case failed: f.say(Mark::bad, c.name, c.text); break;

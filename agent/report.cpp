@@ -30,7 +30,8 @@ Section section_of(const CollectorStatus& c) {
 
 // "runq_latency: attached, tp_btf", "arp off: --no-collector.arp"
 std::string row(const CollectorStatus& c) {
-  const std::string_view state = c.state == State::on            ? c.probe() || !c.text.empty() ? "" : " on"
+  const std::string_view state = c.state == State::starting      ? " starting"
+                                 : c.state == State::on          ? c.probe() || !c.text.empty() ? "" : " on"
                                  : c.probe()                     ? " NOT attached"
                                  : c.state == State::off         ? " off"
                                  : c.state == State::unavailable ? " not here"

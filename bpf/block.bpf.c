@@ -58,7 +58,7 @@ struct {
 /* Disks whose requests come without the kernel's times, by number. Filled here, emptied by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 1); /* 1024, or more on many CPUs */
 	__type(key, __u32);
 	__type(value, __u32);
 } untimed_disks SEC(".maps");
@@ -75,7 +75,7 @@ struct times {
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 1); /* 16384, or more on many CPUs */
 	__type(key, __u64);
 	__type(value, struct times);
 } in_flight SEC(".maps");

@@ -63,13 +63,18 @@ static __always_inline int hardirq_begins(int irq, struct irqaction *action, boo
 	__u32 cpu = bpf_get_smp_processor_id(), number = row_number(irq);
 	struct vitald_hardirq_cpu *c = bpf_map_lookup_elem(&hardirqs, &cpu);
 	struct vitald_irq_name *name;
+	const char *text;
 
 	if (!(wanted & enabled & VITALD_HARDIRQ_LATENCY) || !c)
 		return 0;
-	if (!c->rows[number].count) {
+	text = FIELD(action, name);
+	if (c->rows[number].name != (__u64)text) { /* on a line that devices share, each time */
+		c->rows[number].name = (__u64)text;
 		name = bpf_map_lookup_elem(&names, &number);
-		if (name && !name->name[0])
-			bpf_probe_read_kernel_str(name->name, sizeof(name->name), FIELD(action, name));
+		if (name) {
+			bpf_probe_read_kernel_str(name->name, sizeof(name->name), text);
+			__sync_fetch_and_add(&name->changes, 1);
+		}
 	}
 	c->since_ns = bpf_ktime_get_ns();
 	return 0;

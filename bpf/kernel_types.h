@@ -77,6 +77,7 @@ typedef struct {
 } atomic_t;
 struct signal_struct {
 	atomic_t live;
+	int nr_threads;
 	int group_exit_code;
 	unsigned int flags;
 };
@@ -86,6 +87,7 @@ struct kernel_siginfo {
 
 struct task_struct {
 	unsigned int __state;
+	unsigned int flags;
 	int exit_code;
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
@@ -112,8 +114,14 @@ struct sock_cgroup_data {
 struct sock_cgroup_data___pre515 {
 	__u64 val;
 };
+struct sock_common {
+	volatile unsigned char skc_state;
+	struct sock *skc_listener; /* of a request to connect */
+};
 struct sock {
+	struct sock_common __sk_common;
 	struct sock_cgroup_data sk_cgrp_data;
+	int sk_err;
 	__u16 sk_protocol; /* u8 before 5.6 */
 };
 struct sock___pre515 {
@@ -153,6 +161,7 @@ struct page_counter {
 	struct page_counter *parent;
 };
 struct mem_cgroup {
+	struct cgroup_subsys_state css;
 	struct page_counter memory;
 };
 

@@ -43,7 +43,7 @@ static __always_inline void tell(void)
 /* Only where mark_victim has but a pid: killing thread -> the last one it sent SIGKILL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 256);
+	__uint(max_entries, 1); /* 256 when used: an entry is large, and read within the same call */
 	__type(key, __u32);
 	__type(value, struct vitald_oom_record);
 } last_kill SEC(".maps");
@@ -62,16 +62,16 @@ struct {
 
 /*
  * The tracepoint does not say whether a cgroup's limit or the host's memory ran out, so ask the victim's cgroup
- * and those above it whether one is at its limit.
+ * and those above it whether one is at its limit. The counter of the first that is; NULL when none is.
  */
-static __always_inline __u32 at_limit(struct task_struct *task)
+static __always_inline struct page_counter *at_limit(struct task_struct *task)
 {
 	struct css_set *set = BPF_CORE_READ(task, cgroups);
 	struct page_counter *counter;
 	int i;
 
 	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		return 0;
+		return NULL;
 	/* css is the first field of mem_cgroup */
 	counter = &((struct mem_cgroup *)css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), false))
 			   ->memory;
@@ -80,22 +80,32 @@ static __always_inline __u32 at_limit(struct task_struct *task)
 		unsigned long usage = BPF_CORE_READ(counter, usage.counter), max = BPF_CORE_READ(counter, max);
 
 		if (max && usage + CHARGE_BATCH >= max)
-			return 1;
+			return counter;
 		counter = BPF_CORE_READ(counter, parent);
 		if (!counter)
 			break;
 	}
-	return 0;
+	return NULL;
 }
 
 static __always_inline void describe(struct vitald_oom_record *record, struct task_struct *task)
 {
 	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct page_counter *counter = at_limit(task);
+	struct mem_cgroup *limited;
 
 	record->pid = BPF_CORE_READ(task, tgid);
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), task->comm);
-	record->memcg = at_limit(task);
 	record->seen = 1;
+	record->asker_pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(record->asker_comm, sizeof(record->asker_comm));
+	record->memcg = counter != NULL;
+	record->limit_pages = 0;
+	if (counter) {
+		limited = (void *)counter - bpf_core_field_offset(struct mem_cgroup, memory);
+		record->limit_pages = BPF_CORE_READ(counter, max);
+		read_path(&record->limit, BPF_CORE_READ(limited, css.cgroup));
+	}
 	read_path(&record->v2, BPF_CORE_READ(set, dfl_cgrp));
 	if (v1_controller != V1_NONE)
 		read_path(&record->v1, v1_of(set, false));
@@ -197,7 +207,7 @@ struct stall {
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 1); /* 4096 when used, more on many CPUs */
 	__type(key, __u32);
 	__type(value, struct stall);
 } stalled_since SEC(".maps");

@@ -31,6 +31,9 @@ struct {
 	__type(value, struct vitald_tcp_row);
 } rows SEC(".maps");
 
+/* include/net/tcp_states.h */
+enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, TIME_WAIT = 6, CLOSE = 7, NEW_SYN_RECV = 12 };
+
 /* include/net/dropreason-core.h: the subsystem is in the upper half. */
 static __always_inline int dropped(__u32 reason)
 {
@@ -51,15 +54,25 @@ static __always_inline int dropped(__u32 reason)
 
 /*
  * On v2 alone: where tasks are told apart by a v1 hierarchy, a socket's cgroup does not say whose it is. Not inlined, as
- * all that use it are rare.
+ * all that use it are rare. What is sent a reset for may be no more than the beginning or the end of a connection, which
+ * is smaller than a socket: the beginning is its listener's, of the end nobody knows whose it was.
  */
 static __noinline __u32 owner_of_socket(struct sock *sk)
 {
 	struct vitald_cgroup_key key = {};
 	struct cgroup *cgroup;
+	__u8 state;
 
 	if (!sk || v1_controller != V1_NONE)
 		return 0;
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (state == TIME_WAIT)
+		return 0;
+	if (state == NEW_SYN_RECV) {
+		sk = BPF_CORE_READ(sk, __sk_common.skc_listener);
+		if (!sk)
+			return 0;
+	}
 	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup)) {
 		cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	} else { /* before v5.15, a cgroup's address or, with the lowest bit, something else */
@@ -80,9 +93,6 @@ static __always_inline struct vitald_tcp_row *row_of(struct sock *sk)
 	return bpf_map_lookup_elem(&rows, &index);
 }
 
-/* include/net/tcp_states.h */
-enum { ESTABLISHED = 1, SYN_SENT = 2, SYN_RECV = 3, CLOSE = 7 };
-
 static __always_inline int state_set(struct sock *sk, int was, int is)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
@@ -99,7 +109,11 @@ static __always_inline int state_set(struct sock *sk, int was, int is)
 	if (!row)
 		return 0;
 	if (!begun) {
-		__sync_fetch_and_add(&row->failed, 1);
+		/* What went wrong is noted before the state; whoever closes it himself has no error. */
+		if (BPF_CORE_READ(sk, sk_err))
+			__sync_fetch_and_add(&row->failed, 1);
+		else
+			__sync_fetch_and_add(&row->abandoned, 1);
 		return 0;
 	}
 	if (out)

@@ -119,6 +119,7 @@ static __noinline __u32 find_slot(struct vitald_cgroup_key *key, struct cgroup *
 	if (!owner)
 		return 0;
 	owner->dead = 0; /* before anybody else can find it */
+	owner->owner = 0;
 	if (bpf_map_update_elem(&slot_of, key, &slot, BPF_NOEXIST)) { /* another CPU was faster */
 		bpf_map_push_elem(&free_slots, &slot, 0);
 		known = bpf_map_lookup_elem(&slot_of, key);
@@ -140,6 +141,13 @@ static __noinline __u32 find_slot(struct vitald_cgroup_key *key, struct cgroup *
 	barrier(); /* user space reads the rest when it sees this */
 	owner->used = 1;
 	return slot;
+}
+
+static __always_inline __u32 owner_of_slot(__u32 slot)
+{
+	struct vitald_slot *owner = bpf_map_lookup_elem(&slots, &slot);
+
+	return owner ? owner->owner : 0;
 }
 
 /* A task's slot. */

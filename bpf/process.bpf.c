@@ -25,13 +25,39 @@ struct sent {
 	__u32 pid; /* 0: the kernel */
 	__u32 slot;
 	char comm[16];
+	__u32 gone; /* counted as killed, in this slot + 1 */
+	__u32 unused;
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 1); /* 1024 when used, more on many CPUs */
 	__type(key, __u32);
 	__type(value, struct sent);
 } sent_to SEC(".maps");
+
+/*
+ * sched_process_exit says since v6.16 whether it is for the last thread. Before, threads that go at once all see that
+ * none is left: process -> its start, of those that are counted and may still have such threads.
+ */
+const volatile bool has_group_dead = true;
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* 1024 when used, more on many CPUs */
+	__type(key, __u32);
+	__type(value, __u64);
+} counted SEC(".maps");
+
+/*
+ * Per slot: processes that were counted as killed before they were marked. The kernel marks right after the signal, and
+ * since v6.16 one that is quick may have come to its end by then.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* owner_slots */
+	__type(key, __u32);
+	__type(value, __u64);
+} marked_late SEC(".maps");
 
 const volatile bool has_deaths = true; /* ring buffers, v5.8 */
 
@@ -45,9 +71,9 @@ __u64 deaths_lost = 0;
 #define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
 #define SIGNAL_KILL 9
 #define BIT_OF(n) (1ull << (n))
-/* What ends a process with a core: QUIT, ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS. */
+/* What a process is ended with for what it did: ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS. */
 #define CRASHES \
-	(BIT_OF(3) | BIT_OF(4) | BIT_OF(5) | BIT_OF(6) | BIT_OF(7) | BIT_OF(8) | BIT_OF(11) | BIT_OF(24) | BIT_OF(25) | BIT_OF(31))
+	(BIT_OF(4) | BIT_OF(5) | BIT_OF(6) | BIT_OF(7) | BIT_OF(8) | BIT_OF(11) | BIT_OF(24) | BIT_OF(25) | BIT_OF(31))
 /* What does not end one by itself: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH. The same on x86, arm and most. */
 #define HARMLESS \
 	(BIT_OF(17) | BIT_OF(18) | BIT_OF(19) | BIT_OF(20) | BIT_OF(21) | BIT_OF(22) | BIT_OF(23) | BIT_OF(28))
@@ -101,13 +127,33 @@ static __noinline int tell(struct task_struct *task, __u32 slot, __u32 death, __
 		record.sender_slot = sent->slot;
 		__builtin_memcpy(record.sender_comm, sent->comm, sizeof(record.sender_comm));
 	}
-	if (bpf_ringbuf_output(&deaths, &record, sizeof(record), BPF_RB_NO_WAKEUP))
+	/* Who waits for news decides himself how often he looks. */
+	if (bpf_ringbuf_output(&deaths, &record, sizeof(record), BPF_RB_FORCE_WAKEUP))
 		__sync_fetch_and_add(&deaths_lost, 1);
 	return 0;
 }
 
-/* The last of its threads goes: signal->live was counted down already. */
-static __always_inline int exited(struct task_struct *task, bool direct)
+/* The first of the threads that see that none is left. Those that are gone for good are not in nr_threads. */
+static __noinline bool is_last(struct task_struct *task, __u32 tgid)
+{
+	__u64 start = BPF_CORE_READ(task, group_leader, start_time), *seen;
+	bool more = BPF_CORE_READ(task, signal, nr_threads) > 1;
+
+	seen = bpf_map_lookup_elem(&counted, &tgid);
+	if (seen && *seen == start) {
+		if (!more)
+			bpf_map_delete_elem(&counted, &tgid);
+		return false;
+	}
+	if (!more)
+		return true;
+	if (seen)
+		bpf_map_delete_elem(&counted, &tgid);
+	return !bpf_map_update_elem(&counted, &tgid, &start, BPF_NOEXIST); /* or another thread was faster */
+}
+
+/* A thread goes; signal->live was counted down already. */
+static __always_inline int exited(struct task_struct *task, bool group_dead, bool direct)
 {
 	struct signal_struct *process = FIELD(task, signal);
 	struct vitald_process_row *row;
@@ -115,7 +161,9 @@ static __always_inline int exited(struct task_struct *task, bool direct)
 	struct sent *sent;
 	__u32 code, signal, slot, tgid = FIELD(task, tgid);
 
-	if (!(wanted & enabled & VITALD_PROCESS_LIFE) || FIELD(process, live.counter))
+	if (!(wanted & enabled & VITALD_PROCESS_LIFE))
+		return 0;
+	if (has_group_dead ? !group_dead : FIELD(process, live.counter) || !is_last(task, tgid))
 		return 0;
 	leader = FIELD(task, group_leader);
 	code = FIELD(process, flags) & SIGNAL_GROUP_EXIT ? FIELD(process, group_exit_code) : FIELD(leader, exit_code);
@@ -137,15 +185,19 @@ static __always_inline int exited(struct task_struct *task, bool direct)
 	if (signal == SIGNAL_KILL && sent && sent->oom) {
 		__sync_fetch_and_add(&row->oom, 1);
 		tell(task, slot, VITALD_DEATH_OOM, code, sent);
-	} else if (signal == SIGNAL_KILL) {
+	} else if (signal == SIGNAL_KILL || (signal < 64 && BIT_OF(signal) & CRASHES && sent && sent->pid &&
+					      sent->pid != tgid)) {
 		__sync_fetch_and_add(&row->killed, 1);
 		tell(task, slot, VITALD_DEATH_KILLED, code, sent);
+		if (signal == SIGNAL_KILL && sent && !sent->pid) { /* it may be marked in a moment */
+			sent->gone = slot + 1;
+			return 0;
+		}
 	} else if (signal < 64 && BIT_OF(signal) & CRASHES) {
 		__sync_fetch_and_add(&row->crashed, 1);
 		tell(task, slot, VITALD_DEATH_CRASHED, code, sent);
-	} else {
+	} else { /* as services stop: nobody is told */
 		__sync_fetch_and_add(&row->terminated, 1);
-		tell(task, slot, VITALD_DEATH_TERMINATED, code, sent);
 	}
 	if (sent)
 		bpf_map_delete_elem(&sent_to, &tgid);
@@ -165,7 +217,7 @@ static __always_inline bool by_default(struct task_struct *task, int signal)
 static __always_inline int signalled(int signal, struct kernel_siginfo *info, struct task_struct *task, int result)
 {
 	struct task_struct *leader;
-	struct sent sent = {};
+	struct sent sent = {}, *before;
 	int code = 0;
 	__u32 tgid;
 
@@ -178,6 +230,9 @@ static __always_inline int signalled(int signal, struct kernel_siginfo *info, st
 	tgid = BPF_CORE_READ(task, tgid);
 	sent.start_ns = BPF_CORE_READ(leader, start_time);
 	sent.signal = signal;
+	before = bpf_map_lookup_elem(&sent_to, &tgid);
+	if (before && before->start_ns == sent.start_ns && before->signal == SIGNAL_KILL) /* that is what it dies of */
+		return 0;
 	if ((__u64)info > 1) /* 0: from a process, 1: from the kernel (SEND_SIG_PRIV) */
 		code = BPF_CORE_READ(info, si_code);
 	if ((__u64)info != 1 && code <= 0 && code != -2) { /* SI_USER, SI_TKILL, SI_QUEUE; -2: of a timer */
@@ -191,13 +246,26 @@ static __always_inline int signalled(int signal, struct kernel_siginfo *info, st
 	return 0;
 }
 
-/* It was sent SIGKILL a moment ago. */
+/*
+ * The kernel sent it SIGKILL a moment ago; or it is dying already of something else, and is marked to get at the
+ * reserves.
+ */
 static __always_inline int marked(__u32 tgid)
 {
 	struct sent *sent = bpf_map_lookup_elem(&sent_to, &tgid);
+	__u64 *late;
+	__u32 slot;
 
-	if (sent && sent->signal == SIGNAL_KILL)
-		sent->oom = 1;
+	if (!sent || sent->signal != SIGNAL_KILL || sent->pid)
+		return 0;
+	sent->oom = 1;
+	if (!sent->gone)
+		return 0;
+	slot = sent->gone - 1;
+	late = bpf_map_lookup_elem(&marked_late, &slot);
+	if (late)
+		__sync_fetch_and_add(late, 1);
+	bpf_map_delete_elem(&sent_to, &tgid);
 	return 0;
 }
 
@@ -228,13 +296,13 @@ int on_exec_raw(struct bpf_raw_tracepoint_args *ctx)
 SEC("tp_btf/sched_process_exit")
 int on_exit(__u64 *ctx)
 {
-	return exited((struct task_struct *)ctx[0], true);
+	return exited((struct task_struct *)ctx[0], has_group_dead ? ctx[1] & 1 : false, true);
 }
 
 SEC("raw_tp/sched_process_exit")
 int on_exit_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return exited((struct task_struct *)ctx->args[0], false);
+	return exited((struct task_struct *)ctx->args[0], has_group_dead ? ctx->args[1] & 1 : false, false);
 }
 
 SEC("tp_btf/signal_generate")

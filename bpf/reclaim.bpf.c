@@ -2,7 +2,7 @@
 /*
  * How long tasks of each owner stood still because their memory cgroup was at its limit and had to give something back
  * first, and because memory had to be compacted for a large page. As with direct reclaim nothing in the kernel keeps
- * since when, and it is rare and long.
+ * since when, and it is rare and long. The kernel's own threads do both in the background, and nobody stands still.
  */
 #include "owner_table.bpf.h"
 #include "vitald/reclaim.h"
@@ -37,10 +37,12 @@ struct stall {
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 1); /* 1024 when used, more on many CPUs */
 	__type(key, struct stall_key);
 	__type(value, struct stall);
 } stalled_since SEC(".maps");
+
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, include/linux/sched.h */
 
 static __always_inline int begins(__u32 signal)
 {
@@ -48,7 +50,7 @@ static __always_inline int begins(__u32 signal)
 	struct stall_key key = {(__u32)bpf_get_current_pid_tgid(), signal};
 	struct stall stall = {bpf_ktime_get_ns(), BPF_CORE_READ(task, start_time)};
 
-	if (wanted & enabled & signal)
+	if (wanted & enabled & signal && !(BPF_CORE_READ(task, flags) & KERNEL_THREAD))
 		bpf_map_update_elem(&stalled_since, &key, &stall, BPF_ANY);
 	return 0;
 }

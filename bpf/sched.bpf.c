@@ -212,35 +212,47 @@ static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culpri
 {
 	__u32 who = culprit + 1, k;
 
+	/* A place may have become free in front of its own. */
+#pragma unroll
+	for (k = 0; k < VITALD_CULPRITS; k++) {
+		if (w->culprits[k].who == who) {
+			w->culprits[k].ns += ns;
+			return;
+		}
+	}
 	/* No room: it is among the rest, which is what is left of the wait. */
 #pragma unroll
 	for (k = 0; k < VITALD_CULPRITS; k++) {
-		if (!w->culprits[k].who)
+		if (!w->culprits[k].who) {
 			w->culprits[k].who = who;
-		if (w->culprits[k].who == who) {
 			w->culprits[k].ns += ns;
 			return;
 		}
 	}
 }
 
-/* Lays a wait over the last slices on this CPU, backwards: whose they are made it wait. */
+/*
+ * Lays a wait over the last slices on this CPU, backwards: whose they are made it wait. Without `w` it is not noted who
+ * that was.
+ */
 static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct vitald_sched_waits *w,
 			    __u64 left)
 {
 	__u64 part, i, last;
+	__u32 mine;
 
-	if (!c || !row || !w)
+	if (!c || !row)
 		return 0;
+	mine = owner_of_slot(c->slot);
 	last = c->past_count - 1;
 	for (i = 0; i < VITALD_SCHED_PAST; i++) {
 		__u64 at = (last - i) & (VITALD_SCHED_PAST - 1);
 
 		part = c->past[at].ns < left ? c->past[at].ns : left;
 		left -= part;
-		if (c->past[at].slot == c->slot)
+		if (c->past[at].slot == c->slot || (mine && c->past[at].owner == mine))
 			row->self_ns += part;
-		else if (c->past[at].slot != VITALD_SCHED_NOBODY && part)
+		else if (w && c->past[at].slot != VITALD_SCHED_NOBODY && part)
 			add_blame(w, c->past[at].slot, part);
 		if (!left)
 			break;
@@ -320,6 +332,7 @@ static __always_inline void note_slice(struct vitald_sched_cpu *c, __u64 now)
 
 	c->past[at].ns = now - c->since_ns;
 	c->past[at].slot = c->running ? c->slot : VITALD_SCHED_NOBODY;
+	c->past[at].owner = c->running ? owner_of_slot(c->slot) : 0;
 	c->past_count++;
 }
 
@@ -352,8 +365,9 @@ static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_s
 			row->throttled_ns += part;
 		}
 	}
+	/* Slot 0's row is everybody's without one: who made those wait is not kept. */
 	if (now - queued > part)
-		blame(c, row, w, now - queued - part);
+		blame(c, row, c->slot < detailed_slots ? w : NULL, now - queued - part);
 }
 
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,

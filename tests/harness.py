@@ -135,7 +135,21 @@ def vitald(*flags, **kwargs):
     # Not the machine's own state: tests run at the same time, and one must not deliver what another left.
     state = [] if any(str(f).startswith("--state.directory") for f in flags) else ["--state.directory="]
     with running([VITALD, f"--web.listen-address=127.0.0.1:{port}", *state, *map(str, flags)], url + "/-/ready", **kwargs) as p:
+        wait_for_probes(p, url)
+        wait_for("the report", 20, lambda: not p.alive() or "\n  series " in p.output())
         yield p, url
+
+
+def wait_for_probes(process, url):
+    """They come after the first answer."""
+    wait_for("the probes", 20, lambda: not process.alive() or not some_start(url))
+
+
+def some_start(url):
+    try:
+        return b">starting<" in get(url + "/", timeout=2)[2]
+    except OSError:  # it asks for a certificate
+        return False
 
 
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? ([^ ]+)$')

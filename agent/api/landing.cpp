@@ -23,6 +23,7 @@ std::string_view word(CollectorStatus::State state) {
   switch (state) {
     case CollectorStatus::State::on: return "on";
     case CollectorStatus::State::off: return "off";
+    case CollectorStatus::State::starting: return "starting";
     case CollectorStatus::State::unavailable: return "not here";
     case CollectorStatus::State::failed: return "failed";
   }

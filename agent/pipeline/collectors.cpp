@@ -30,6 +30,8 @@ std::string signature(const CollectorEntry& entry, const Options& options) {
   return text;
 }
 
+bool is_probe(const CollectorEntry& entry) { return entry.folder == kProbesFolder; }
+
 }  // namespace
 
 struct Collectors::Slot {
@@ -89,9 +91,13 @@ Collectors::Collectors(const Host& host, std::span<const CollectorEntry> entries
     : host_(host), entries_(entries), make_worker_(std::move(make_worker)), baton_(baton), away_(away) {}
 Collectors::~Collectors() = default;
 
-void Collectors::begin_configure(std::shared_ptr<const Options> options) {
+void Collectors::begin_configure(std::shared_ptr<const Options> options, bool probes_later) {
   old_.reserve(old_.size() + slots_.size());
   owed_.reserve(entries_.size());  // and what follows cannot fail half-way
+  later_.reserve(entries_.size());
+  later_.clear();
+  probes_later_ = probes_later;
+  make_next_ = false;
   options_ = std::move(options);
   changed_ = true;
   owed_.clear();
@@ -117,7 +123,26 @@ bool Collectors::configure() {
     if (!let_go(std::move(slot))) return false;
   }
   std::ranges::sort(slots_, {}, [](const auto& s) { return s->entry->name; });
+  std::ranges::reverse(later_);
+  probes_later_ = false;  // one that is owed is made in its turn
   return true;
+}
+
+bool Collectors::make_next() {
+  if (!std::exchange(make_next_, false) || later_.empty()) return true;
+  const auto& entry = *later_.back();
+  later_.pop_back();
+  changed_ = true;
+  try {
+    return make(entry, false);
+  } catch (const std::bad_alloc&) {
+    auto& row = not_on(entry);
+    row.state = State::failed;
+    row.text = "out of memory; it is tried again";
+    owed_.push_back(&entry);  // configure() has made room
+    log::error("collector is not on", {{"collector", entry.name}, {"err", row.text}});
+    return true;
+  }
 }
 
 bool Collectors::configure(const CollectorEntry& entry) {
@@ -142,6 +167,13 @@ bool Collectors::configure(const CollectorEntry& entry) {
   for (auto& s : old_)
     if (s && s->entry == &entry && s->runner && s->runner->away()) orphans_.push_back(std::move(s));
   std::erase(old_, nullptr);
+  if (probes_later_ && is_probe(entry)) {
+    auto& row = not_on(entry);
+    row.state = State::starting;
+    row.text = "the kernel checks its programs";
+    later_.push_back(&entry);
+    return true;
+  }
   return make(entry, false);
 }
 
@@ -209,8 +241,11 @@ void Collectors::adopt(Making& making) {
         host_.clock(), baton_, away_);
   slots_.insert(std::ranges::upper_bound(slots_, entry.name, {}, [](const auto& s) { return s->entry->name; }),
                 std::move(slot));
-  if (std::erase_if(not_on_, [&](const auto& row) { return row.name == entry.name; }) != 0)
-    log::info("collector is on now", {{"collector", entry.name}});
+  const auto row = std::ranges::find(not_on_, entry.name, &CollectorStatus::name);
+  if (row != not_on_.end()) {
+    if (row->state != State::starting) log::info("collector is on now", {{"collector", entry.name}});
+    not_on_.erase(row);
+  }
   changed_ = true;
 }
 
@@ -391,7 +426,7 @@ BatchPtr Collectors::health() {
     }
   }
   for (const auto& row : not_on_)
-    if (row.state != State::off && row.expected) health_.not_on(row.name, row.empty);
+    if (row.state != State::off && row.state != State::starting && row.expected) health_.not_on(row.name, row.empty);
   return health_.finish();
 }
 

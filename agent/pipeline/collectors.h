@@ -21,11 +21,13 @@
 
 namespace vitald {
 
+inline constexpr std::string_view kProbesFolder = "bpf";  // of sensors/
+
 // One row of the start-up report, the landing page and `vitald doctor`.
 struct CollectorStatus {
-  enum class State : std::uint8_t { on, off, unavailable, failed };
+  enum class State : std::uint8_t { on, off, unavailable, failed, starting };
   std::string name;
-  std::string_view folder;  // of sensors/: "bpf" is a probe
+  std::string_view folder;  // of sensors/
   bool worker = false;
   State state = State::off;
   std::string text;                        // what is attached, or why it is not on
@@ -33,7 +35,7 @@ struct CollectorStatus {
   bool by_name = false;                    // it was switched on by name
   std::vector<std::string> left_out = {};  // single items that its last run had to do without
   bool empty = false;  // the kernel has the interface and nothing in it: a success for node_exporter
-  [[nodiscard]] bool probe() const { return folder == "bpf"; }
+  [[nodiscard]] bool probe() const { return folder == kProbesFolder; }
 };
 using CollectorStatuses = std::shared_ptr<const std::vector<CollectorStatus>>;
 
@@ -55,8 +57,13 @@ class Collectors {
 
   // Makes what is on by these options. A collector whose own flags did not change is kept with all it has
   // counted: a reload does not attach BPF programs anew.
-  void begin_configure(std::shared_ptr<const Options> options);
+  // `probes_later`: those that are not there yet are left to make_next(), one a call.
+  void begin_configure(std::shared_ptr<const Options> options, bool probes_later = false);
   [[nodiscard]] bool configure();
+  // The kernel takes half a second of CPU to check all programs: too long for a first answer to wait for.
+  void begin_make_next() { make_next_ = true; }
+  [[nodiscard]] bool make_next();
+  [[nodiscard]] std::size_t left_to_make() const { return later_.size(); }
   // Tries again what this machine did not have: libvirtd may be installed later. Not the probes: the kernel
   // stays the same, and loading BPF is dear.
   void begin_retry() { next_entry_ = 0; }
@@ -114,7 +121,9 @@ class Collectors {
 
   // Where a configuration, a retry or a round is.
   std::vector<std::unique_ptr<Slot>> old_;
-  std::vector<const CollectorEntry*> owed_;  // for want of memory
+  std::vector<const CollectorEntry*> owed_;   // for want of memory
+  std::vector<const CollectorEntry*> later_;  // the next one last
+  bool probes_later_ = false, make_next_ = false;
   std::size_t next_entry_ = 0, next_slot_ = 0;
   std::int64_t round_begin_ns_ = 0, round_end_ns_ = 0, patience_ns_ = 0;
   std::int64_t wall_offset_ns_ = 0;   // from boot time to wall time, in this round

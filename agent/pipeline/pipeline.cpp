@@ -103,15 +103,15 @@ void Pipeline::configure_judge(PipelineConfig& config) {
   }
 }
 
-void Pipeline::begin_configure(std::shared_ptr<const Options> options) {
-  collectors_.begin_configure(std::move(options));
+void Pipeline::begin_configure(const PipelineConfig& config) {
+  collectors_.begin_configure(config.options, config.probes_later);
   configuring_ = true;
 }
 
 void Pipeline::configure(PipelineConfig config) {
   configure_judge(config);
   check(!baton_.take(), "only threads of a pipeline take over from each other");
-  begin_configure(config.options);
+  begin_configure(config);
   if (go_on()) baton_.give();
 }
 
@@ -161,8 +161,10 @@ bool Pipeline::steps() {
     last_retry_ns_ = host_.clock().boot_ns();
     configured_ = true;
     ++config_in_force_;
+    owes_probes_ = collectors_.left_to_make() > 0;
     show_status();
   }
+  if (!collectors_.make_next()) return false;
   if (retrying_) {
     if (!collectors_.retry()) return false;
     retrying_ = false;
@@ -377,7 +379,7 @@ bool Pipeline::handle_requests() {
   // Its first numbers come at once, and so does what the rules say of them.
   const auto patience_ns = std::exchange(first_patience_ns_, Collectors::kPatienceNs);
   return with_baton([&] {
-    begin_configure(config->options);
+    begin_configure(*config);
     begin_cycle(patience_ns, false);
     return go_on();
   });
@@ -442,6 +444,15 @@ bool Pipeline::lead_once() {
     const auto behind = (host_.clock().boot_ns() - tick_ns_) / interval_ns_;
     if (behind > 0) instruments_->missed.Increment(static_cast<double>(behind));
     tick_ns_ += (behind + 1) * interval_ns_;
+  }
+  if (owes_probes_) {  // one at a time: whoever wants numbers meanwhile waits for no more than that
+    return with_baton([&] {
+      collectors_.begin_make_next();
+      if (collectors_.left_to_make() > 1) return go_on();
+      owes_probes_ = false;
+      begin_cycle(Collectors::kPatienceNs, false);  // nobody need wait for the age of the first numbers to have theirs
+      return go_on();
+    });
   }
   return wait(timer ? std::optional(tick_ns_) : std::nullopt);
 }

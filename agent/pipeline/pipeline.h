@@ -37,6 +37,7 @@ struct PipelineConfig {
   std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
   std::vector<InhibitRule> inhibit_rules = {};
   std::shared_ptr<Callbacks> callbacks = {};  // that are told of events; null: none can be registered
+  bool probes_later = false;                  // one by one after the first numbers, which do not wait for them
 };
 
 class Pipeline {
@@ -96,7 +97,7 @@ class Pipeline {
   void configure_judge(PipelineConfig& config);
 
   // By the holder of the baton. Those that return a bool return false when it is with another thread now.
-  void begin_configure(std::shared_ptr<const Options> options);
+  void begin_configure(const PipelineConfig& config);
   void begin_cycle(std::int64_t patience_ns, bool may_make);
   [[nodiscard]] bool go_on();
   [[nodiscard]] bool steps();
@@ -143,7 +144,8 @@ class Pipeline {
   // A collect() that came when another thread had the baton: the pipeline's threads see to it. 0: none.
   std::atomic<std::int64_t> wanted_boot_ns_{0};
   std::atomic<bool> retry_wanted_{false};
-  Fd wake_;  // eventfd
+  std::atomic<bool> owes_probes_{false};  // collectors are left to be made between cycles
+  Fd wake_;                               // eventfd
   mutable Mutex mutex_;
   mutable CondVar configured_now_;
   std::optional<PipelineConfig> next_config_ GUARDED_BY(mutex_);

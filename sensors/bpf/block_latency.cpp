@@ -274,6 +274,8 @@ Result<std::shared_ptr<BlockObject>> load(const Host& host, std::span<const Sign
         skel.rodata->trust_request_times = facts.trust_request_times;
         skel.rodata->flush_step = facts.flush_step;
         skel.rodata->issue_has_queue = facts.arguments("block_rq_issue") >= 2;
+        bpf_map__set_max_entries(skel.maps.in_flight, lru_entries(16384));
+        bpf_map__set_max_entries(skel.maps.untimed_disks, lru_entries(1024));
         bpf_map__set_max_entries(skel.maps.cpus, cpus);
         bpf_map__set_max_entries(skel.maps.rows, cpus * VITALD_BLOCK_ROWS);
         return {};

@@ -12,6 +12,7 @@
 
 #include "bpf/include/vitald/hist.h"
 #include "core/batch.h"
+#include "sensors/bpf/maps.h"
 
 namespace vitald {
 
@@ -41,5 +42,13 @@ struct CoarseSum {
   }
   [[nodiscard]] HistogramView view() const { return {coarse_bounds(), counts, static_cast<double>(sum_ns) / 1e9}; }
 };
+
+// One histogram of each CPU's row, added up. `of`: from the row to the histogram.
+template <class Row, class Of>
+CoarseSum coarse_sum(const MappedArray<Row>& cpus, Of&& of) {
+  CoarseSum sum;
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) sum.add(of(cpus[cpu]));
+  return sum;
+}
 
 }  // namespace vitald

@@ -2,26 +2,23 @@
 // How long tasks stood still because memory had to be compacted, per owner.
 #include <cstddef>
 
-#include "sensors/bpf/reclaim.h"
-#include "sensors/bpf/report.h"
-#include "sensors/owner/totals.h"
+#include "sensors/bpf/stalls.h"
 
 namespace vitald {
 namespace {
 
-constexpr std::string_view kName = "compaction";
-
 constexpr MetricDesc kStall{
     "vitald_memory_compaction_seconds",
     MetricType::histogram,
-    "How long tasks, or the kernel's own kcompactd, were busy to compact memory for a large page.",
+    "How long tasks were stopped to compact memory: for a large page that they asked for, or because they wrote to "
+    "vm.compact_memory. Without the kernel's own threads, which do it in the background.",
     "",
     "seconds",
     "tp_btf/mm_compaction_begin, _end"};
 constexpr MetricDesc kTime{"vitald_owner_memory_compaction_seconds_total",
                            MetricType::counter,
-                           "Time that the owner's tasks were busy to compact memory; the kernel's own threads are "
-                           "owner_kind=\"host\". An owner has its series from the first time.",
+                           "Time that the owner's tasks were stopped to compact memory; see "
+                           "vitald_memory_compaction_seconds. An owner has its series from the first time.",
                            kOwnerLabels,
                            "seconds",
                            "tp_btf/mm_compaction_begin, _end"};
@@ -38,35 +35,10 @@ constexpr OwnerField kFields[] = {
     {kCount, offsetof(vitald_reclaim_row, compaction_count)},
 };
 
-class Compaction final : public Collector {
- public:
-  Compaction(const Host& host, SignalUse<ReclaimObject> reclaim)
-      : reclaim_(std::move(reclaim)),
-        report_(kName, reclaim_->bpf.form()),
-        totals_(reclaim_->owners->slots(), reclaim_->owners->table(),
-                [&object = *reclaim_](std::uint32_t slot) { return object.row(slot); }) {
-    report_.watch(host.shared<KernelFacts>(), reclaim_);
-  }
-
-  Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
-    out.histogram(kStall, reclaim_->sum(&vitald_reclaim_stalls::compaction).view());
-    totals_.round([](auto&) {}, [&](auto entries) { emit_counted_fields<vitald_reclaim_row>(kFields, entries, out); });
-    return {};
-  }
-  std::string status() const override { return report_.status(); }
-
- private:
-  SignalUse<ReclaimObject> reclaim_;
-  ProbeReport report_;
-  SlotTotals<vitald_reclaim_row> totals_;
-};
+constexpr StallFamilies kFamilies{kCompaction, kStall, &vitald_reclaim_stalls::compaction, kFields};
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.view().kernel) return fail(Errc::absent, "probe compaction: only on the running system");
-  auto reclaim = ReclaimObject::use(host, options, kCompaction);
-  if (!reclaim) return probe_off(kName, reclaim.error());
-  return std::make_unique<Compaction>(host, std::move(*reclaim));
+  return Stalls::make(host, options, kFamilies);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "sensors/bpf/coarse.h"
 #include "sensors/bpf/irq.h"
+#include "sensors/bpf/irq_names.h"
 #include "sensors/bpf/report.h"
 
 namespace vitald {
@@ -24,8 +25,9 @@ constexpr MetricDesc kRuns{"vitald_hardirq_seconds",
 constexpr MetricDesc kTime{
     "vitald_hardirq_handler_seconds_total",
     MetricType::counter,
-    "Time in the handlers of an interrupt, all CPUs together; `name` is that of the first device on its line. Of "
-    "interrupts that came since the probe was attached; those from 255 on are one row, irq=\"other\".",
+    "Time in the handlers of an interrupt, all CPUs together; `name` is that of the first device on its line; "
+    "a number that becomes another device's begins again at 0. Of interrupts that came since the probe was attached; "
+    "those from 255 on are one row, irq=\"other\".",
     "irq,name",
     "seconds",
     "tp_btf/irq_handler_entry, irq_handler_exit"};
@@ -33,16 +35,17 @@ constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kRuns, kTime};
 
 class HardirqLatency final : public Collector {
  public:
-  HardirqLatency(const Host& host, SignalUse<IrqObject> irq) : irq_(std::move(irq)), report_(kName, irq_->bpf.form()) {
+  HardirqLatency(const Host& host, SignalUse<IrqObject> irq)
+      : irq_(std::move(irq)), report_(kName, irq_->bpf.form()), names_(host, VITALD_IRQ_ROWS) {
     report_.watch(host.shared<KernelFacts>(), irq_);
   }
 
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
-    CoarseSum sum;
     const auto& cpus = irq_->hardirqs;
-    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) sum.add(cpus[cpu].runs);
-    out.histogram(kRuns, sum.view());
+    out.histogram(kRuns, coarse_sum(
+                             cpus, [](const auto& cpu) -> const auto& { return cpu.runs; })
+                             .view());
     for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) {
       std::uint64_t ns = 0, count = 0;
       for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
@@ -50,11 +53,14 @@ class HardirqLatency final : public Collector {
         count += now_in(cpus[cpu].rows[irq].count);
       }
       if (count == 0) continue;
-      const auto& name = irq_->names[irq].name;
-      if (irq == VITALD_IRQ_ROWS - 1) out.set(kTime, static_cast<double>(ns) / 1e9, "other", "");
-      else
-        out.set(kTime, static_cast<double>(ns) / 1e9, fmt::to_string(irq),
-                std::string_view(name, strnlen(name, sizeof name)));
+      if (irq == VITALD_IRQ_ROWS - 1) {
+        out.set(kTime, static_cast<double>(ns) / 1e9, "other", "");
+        continue;
+      }
+      const vitald_irq_name kernels = irq_->names[irq];
+      const auto named =
+          names_.name(irq, {ns, kernels.changes, {kernels.name, strnlen(kernels.name, sizeof kernels.name)}});
+      out.set(kTime, static_cast<double>(named.ns) / 1e9, fmt::to_string(irq), named.name);
     }
     return {};
   }
@@ -63,6 +69,7 @@ class HardirqLatency final : public Collector {
  private:
   SignalUse<IrqObject> irq_;
   ProbeReport report_;
+  IrqNames names_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -43,4 +43,11 @@ Result<SignalUse<IrqObject>> IrqObject::use(const Host& host, const Options& opt
       });
 }
 
+void IrqObject::forget_past(const Signal& signal) {
+  if (signal.bit == VITALD_SOFTIRQ_LATENCY)
+    for (std::size_t cpu = 0; cpu < softirqs.size(); ++cpu) softirqs[cpu].since_ns = 0;
+  else
+    for (std::size_t cpu = 0; cpu < hardirqs.size(); ++cpu) hardirqs[cpu].since_ns = 0;
+}
+
 }  // namespace vitald

@@ -17,6 +17,9 @@ std::span<const Signal> irq_signals();
 struct IrqObject {
   static Result<SignalUse<IrqObject>> use(const Host& host, const Options& options, IrqSignal which);
 
+  // What ran when a signal was turned off has ended long since.
+  void forget_past(const Signal& signal);
+
   BpfObject<irq_bpf> bpf;
   MappedArray<vitald_softirq_cpu> softirqs;
   MappedArray<vitald_hardirq_cpu> hardirqs;

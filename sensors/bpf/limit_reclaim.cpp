@@ -2,29 +2,29 @@
 // How long tasks stood still because their memory cgroup was at its limit, per owner.
 #include <cstddef>
 
-#include "sensors/bpf/reclaim.h"
-#include "sensors/bpf/report.h"
-#include "sensors/owner/totals.h"
+#include "sensors/bpf/stalls.h"
 
 namespace vitald {
 namespace {
 
-constexpr std::string_view kName = "limit_reclaim";
-
 constexpr MetricDesc kStall{"vitald_memory_limit_reclaim_seconds",
                             MetricType::histogram,
-                            "How long tasks were stopped to free memory because their memory cgroup was at its limit "
-                            "(memory.max, memory.high, limit_in_bytes).",
+                            "How long tasks were busy to free memory of a memory cgroup: their own that was at its "
+                            "limit (memory.max, memory.high, limit_in_bytes), or one for which they asked (a limit "
+                            "lowered, memory.reclaim, force_empty), which the kernel does not tell apart. Without the "
+                            "kernel's own threads.",
                             "",
                             "seconds",
                             "tp_btf/mm_vmscan_memcg_reclaim_begin, _end"};
-constexpr MetricDesc kTime{"vitald_owner_memory_limit_reclaim_seconds_total",
-                           MetricType::counter,
-                           "Time that the owner's tasks were stopped to free memory because a memory cgroup was at its "
-                           "limit. An owner has its series from the first time.",
-                           kOwnerLabels,
-                           "seconds",
-                           "tp_btf/mm_vmscan_memcg_reclaim_begin, _end"};
+constexpr MetricDesc kTime{
+    "vitald_owner_memory_limit_reclaim_seconds_total",
+    MetricType::counter,
+    "Time that the owner's tasks were busy to free memory of a memory cgroup, mostly because it "
+    "was at its limit; see vitald_memory_limit_reclaim_seconds. An owner has its series from the "
+    "first time.",
+    kOwnerLabels,
+    "seconds",
+    "tp_btf/mm_vmscan_memcg_reclaim_begin, _end"};
 constexpr MetricDesc kCount{"vitald_owner_memory_limit_reclaim_stalls_total",
                             MetricType::counter,
                             "How often; see vitald_owner_memory_limit_reclaim_seconds_total.",
@@ -38,35 +38,10 @@ constexpr OwnerField kFields[] = {
     {kCount, offsetof(vitald_reclaim_row, limit_count)},
 };
 
-class LimitReclaim final : public Collector {
- public:
-  LimitReclaim(const Host& host, SignalUse<ReclaimObject> reclaim)
-      : reclaim_(std::move(reclaim)),
-        report_(kName, reclaim_->bpf.form()),
-        totals_(reclaim_->owners->slots(), reclaim_->owners->table(),
-                [&object = *reclaim_](std::uint32_t slot) { return object.row(slot); }) {
-    report_.watch(host.shared<KernelFacts>(), reclaim_);
-  }
-
-  Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
-    out.histogram(kStall, reclaim_->sum(&vitald_reclaim_stalls::limit).view());
-    totals_.round([](auto&) {}, [&](auto entries) { emit_counted_fields<vitald_reclaim_row>(kFields, entries, out); });
-    return {};
-  }
-  std::string status() const override { return report_.status(); }
-
- private:
-  SignalUse<ReclaimObject> reclaim_;
-  ProbeReport report_;
-  SlotTotals<vitald_reclaim_row> totals_;
-};
+constexpr StallFamilies kFamilies{kLimitReclaim, kStall, &vitald_reclaim_stalls::limit, kFields};
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.view().kernel) return fail(Errc::absent, "probe limit_reclaim: only on the running system");
-  auto reclaim = ReclaimObject::use(host, options, kLimitReclaim);
-  if (!reclaim) return probe_off(kName, reclaim.error());
-  return std::make_unique<LimitReclaim>(host, std::move(*reclaim));
+  return Stalls::make(host, options, kFamilies);
 }
 
 }  // namespace

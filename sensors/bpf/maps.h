@@ -2,10 +2,12 @@
 // BPF maps as plain memory, and the histograms in them.
 #pragma once
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -13,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "bpf/include/vitald/hist.h"
 #include "core/batch.h"
@@ -47,6 +50,21 @@ class MappedArray {
   std::unique_ptr<T, Unmap> data_;
   std::size_t size_ = 0;
 };
+
+// An LRU hash of so many entries, or of what it takes that those of many CPUs do not push each other out: the kernel
+// keeps up to 128 free ones for each CPU (LOCAL_FREE_TARGET, kernel/bpf/bpf_lru_list.h).
+inline __u32 lru_entries(__u32 entries) {
+  return std::max(entries, 256 * static_cast<__u32>(std::max(1, libbpf_num_possible_cpus())));
+}
+
+// All entries of a hash, as far as nobody adds to it meanwhile.
+inline void clear_hash(bpf_map* map) {
+  std::vector<std::byte> key(bpf_map__key_size(map));
+  for (auto n = bpf_map__max_entries(map); n > 0; --n)
+    if (bpf_map_get_next_key(bpf_map__fd(map), nullptr, key.data()) != 0 ||
+        bpf_map_delete_elem(bpf_map__fd(map), key.data()) != 0)
+      return;
+}
 
 // What a program writes meanwhile.
 template <class T>

@@ -37,6 +37,9 @@ Result<SignalUse<MemoryObject>> MemoryObject::use(const Host& host, const Option
               skel.rodata->victim_is_task = victim_is_task(facts);
               skel.rodata->v1_controller = static_cast<__u32>(hierarchy.controller);
               skel.rodata->v1_hierarchy = hierarchy.id;
+              if ((skel.rodata->wanted & VITALD_DIRECT_RECLAIM) != 0)
+                bpf_map__set_max_entries(skel.maps.stalled_since, lru_entries(4096));
+              if (!victim_is_task(facts)) bpf_map__set_max_entries(skel.maps.last_kill, 256);
               bpf_map__set_max_entries(skel.maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
               skel.rodata->has_news = libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr) == 1;
               if (skel.rodata->has_news)

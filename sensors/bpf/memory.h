@@ -18,6 +18,11 @@ std::span<const Signal> memory_signals();
 struct MemoryObject {
   static Result<SignalUse<MemoryObject>> use(const Host& host, const Options& options, MemorySignal which);
 
+  void forget_past(const Signal&) {
+    clear_hash(bpf.skel().maps.stalled_since);
+    clear_hash(bpf.skel().maps.last_kill);
+  }
+
   BpfObject<memory_bpf> bpf;
   V1Hierarchy v1;
   MappedArray<vitald_oom_record> records;

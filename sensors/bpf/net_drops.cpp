@@ -23,7 +23,8 @@ constexpr MetricDesc kDrops{
     MetricType::counter,
     "Packets that were dropped, by the kernel's own reason in lower case. Reasons of subsystems (mac80211, "
     "openvswitch, "
-    "queueing disciplines) are one row each. Packets freed for no reason that the kernel tells are not drops.",
+    "queueing disciplines) are one row each. Packets freed for no reason that the kernel tells, or with the queue of a "
+    "socket that is closed (queue_purge), are not drops.",
     "reason",
     "",
     "tp_btf/kfree_skb"};
@@ -43,6 +44,7 @@ Result<Reasons> read_reasons() {
     auto text = name.substr(kPrefix.size());
     for (auto& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     if (text == "not_specified" || text == "max" || text == "subsys_mask") continue;
+    if (text == "queue_purge") continue;  // what lay there when somebody closed his socket
     reasons[static_cast<std::size_t>(number)] = std::move(text);
   }
   return reasons;

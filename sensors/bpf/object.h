@@ -141,11 +141,6 @@ class BpfObject {
 
   // All of its hooks or none. A program that several signals are in is attached once, as long as one of them is.
   Result<> attach(const Signal& signal) {
-    if ((retired_ & signal.bit) != 0)
-      return fail(Errc::io,
-                  fmt::format("probe {}: it was turned off while others kept its program, whose rows have a past "
-                              "that is not that of the owners of now: restart vitald to have it again",
-                              signal.name));
     std::vector<SharedLink> links;
     for (const auto& hook : bpf_detail::needed_hooks(*facts_, signal)) {
       if (hook.attach != ProbeHook::Attach::with_signal) continue;
@@ -165,8 +160,7 @@ class BpfObject {
   }
   void detach(const Signal& signal) {
     skel_->data->enabled &= ~signal.bit;
-    // While it is off, slots change their owners and CPUs their tasks without a word to its rows.
-    if (links_.erase(signal.bit) > 0) retired_ |= signal.bit;
+    links_.erase(signal.bit);
   }
   // For hooks that are attached later.
   Result<LinkPtr> attach_program(const Signal& signal, const char* program) const {
@@ -191,13 +185,15 @@ class BpfObject {
 
   const KernelFacts* facts_;
   HookForm form_;
-  std::uint32_t wanted_ = 0, retired_ = 0;
+  std::uint32_t wanted_ = 0;
   std::unique_ptr<Skel, Destroy> skel_;
   std::map<std::uint32_t, std::vector<SharedLink>> links_;        // by signal
   std::map<std::string_view, std::weak_ptr<bpf_link>> attached_;  // by program
 };
 
-// A signal of an object that others may use as well; detached when this goes. `Object` has a member `bpf`.
+// A signal of an object that others may use as well; detached when this goes. `Object` has a member `bpf`, and where
+// its programs remember what has begun, forget_past(signal), called before they are attached again. Rows keep what was
+// counted: their readers begin with what stands there (SlotReader::begin).
 template <class Object>
 class SignalUse {
  public:
@@ -234,6 +230,8 @@ Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, s
   for (const auto& weak : shared.objects) {
     auto object = weak.lock();
     if (!object || !object->bpf.wants(signal) || object->bpf.has(signal)) continue;
+    // It may have been on before: what its programs remember of then is not of now.
+    if constexpr (requires { object->forget_past(signal); }) object->forget_past(signal);
     if (auto ok = object->bpf.attach(signal); !ok) return fail(ok.error());
     return SignalUse<Object>(std::move(object), signal);
   }

@@ -2,9 +2,15 @@
 // Who was killed for want of memory: counted per owner, and each one logged.
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/log.h"
 #include "core/os/fd.h"
@@ -77,6 +83,7 @@ class OomKills final : public Collector {
   int news_fd() const override { return news_ ? ring_buffer__epoll_fd(news_.get()) : -1; }
 
  private:
+  static std::string comm_of(const char (&comm)[16]) { return {comm, strnlen(comm, sizeof comm)}; }
   static int ignore(void*, void*, std::size_t) { return 0; }
 
   [[nodiscard]] std::uint64_t sequence() const { return now_in(memory_->bpf.skel().bss->sequence); }
@@ -103,25 +110,35 @@ class OomKills final : public Collector {
     totals_.add(id, record.memcg ? Kills{0, 1} : Kills{1, 0});
     table_.cycle(host_.clock().boot_ns());  // its name, if it has to be looked up
     const auto owner = table_.at(id);
-    log::warn("out of memory: killed a process",
-              {{"pid", fmt::to_string(record.pid)},
-               {"comm", std::string_view(record.comm, strnlen(record.comm, sizeof record.comm))},
-               {"scope", record.memcg ? "memcg" : "global"},
-               {"owner_kind", to_string(owner->owner.kind)},
-               {"owner", owner->owner.name},
-               {"cgroup", paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1}});
-    const std::string comm(record.comm, strnlen(record.comm, sizeof record.comm));
+    const auto comm = comm_of(record.comm);
     Event event;
     event.type = "oom_kill";
     event.boot_ns = host_.clock().boot_ns();
-    event.text = fmt::format("out of memory{}: killed {} (process {}) of {}",
-                             record.memcg ? " within its cgroup's limit" : "", comm, record.pid, owner->owner.name);
     event.fields = {{"pid", fmt::to_string(record.pid)},
                     {"comm", comm},
                     {"scope", record.memcg ? "memcg" : "global"},
                     {"owner_kind", std::string(to_string(owner->owner.kind))},
                     {"owner", owner->owner.name},
-                    {"cgroup", paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1}};
+                    {"cgroup", cgroup_of(paths)}};
+    std::string where;
+    if (record.memcg) {
+      const auto limited = path_text(record.limit);
+      const auto bytes = record.limit_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+      where = fmt::format(" within the limit of {} ({:.1f} MiB)", limited, static_cast<double>(bytes) / 1048576);
+      event.fields.insert(event.fields.end(), {{"limit_cgroup", limited}, {"limit_bytes", fmt::to_string(bytes)}});
+    }
+    if (record.seen)
+      event.fields.insert(event.fields.end(), {{"asked_by_pid", fmt::to_string(record.asker_pid)},
+                                               {"asked_by_comm", comm_of(record.asker_comm)}});
+    event.text =
+        fmt::format("out of memory{}: killed {} (process {}) of {}", where, comm, record.pid, owner->owner.name);
+    const auto field = [&](std::string_view key) {
+      const auto it = std::ranges::find(event.fields, key, [](const auto& f) { return std::string_view(f.first); });
+      return log::Field{key, it == event.fields.end() ? std::string_view() : std::string_view(it->second)};
+    };
+    log::warn("out of memory: killed a process",
+              {field("pid"), field("comm"), field("scope"), field("owner_kind"), field("owner"), field("cgroup"),
+               field("limit_cgroup"), field("limit_bytes"), field("asked_by_pid"), field("asked_by_comm")});
     out.event(std::move(event));
   }
 

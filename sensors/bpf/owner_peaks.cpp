@@ -7,14 +7,13 @@
 #include <unordered_set>
 #include <vector>
 
-#include "sensors/bpf/report.h"
-#include "sensors/bpf/sched.h"
+#include "sensors/bpf/sched_reading.h"
 #include "sensors/bpf/windows.h"
+#include "sensors/read/cpu_list.h"
 
 namespace vitald {
 namespace {
 
-constexpr std::string_view kName = "owner_peaks";
 constexpr std::size_t kShownWindows = 250;  // 25 s: fewer than the ring has, by some that are still written to
 constexpr double kWorth = 0.1;              // of a CPU in some window: what has an owner series of its own
 
@@ -54,10 +53,15 @@ Peak peak_of(std::vector<double>& ns) {
   return {*std::max_element(rank, ns.end()) / VITALD_WINDOW_NS, *rank / VITALD_WINDOW_NS};
 }
 
-// Whose each slot is, and since which window.
+// Whose each slot is. The kernel's rows keep the windows of whoever had the slot before.
 class PeakReader final : public SlotReader {
  public:
-  explicit PeakReader(SchedObject& object) : object_(object), slots_(object.detailed) {
+  PeakReader(const Host& host, SchedObject& object)
+      : clock_(host.clock()),
+        object_(object),
+        online_(host, "online"),
+        began_(object.running().clock_ns / VITALD_WINDOW_NS + 1),
+        slots_(object.detailed) {
     object_.owners->slots().add(*this);
   }
   ~PeakReader() override { object_.owners->slots().remove(*this); }
@@ -66,9 +70,7 @@ class PeakReader final : public SlotReader {
 
   bool read(std::uint32_t slot, OwnerId owner) override {
     if (slot == 0 || slot >= slots_.size()) return false;
-    auto& s = slots_[slot];
-    if (s.owner != owner) s = {owner, window_, round_};
-    s.round = round_;
+    slots_[slot] = {owner, since(slot), round_};
     return false;
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t) const override { return false; }
@@ -77,19 +79,22 @@ class PeakReader final : public SlotReader {
     const auto running = object_.running();
     if (running.clock_ns == 0) return;
     window_ = running.clock_ns / VITALD_WINDOW_NS;
-    first_ = window_ - std::min<std::uint64_t>(kShownWindows, window_);
+    first_ = std::max(began_, window_ - std::min<std::uint64_t>(kShownWindows, window_));
+    if (window_ <= first_) return;  // nothing is known yet
     ++round_;
+    boot_ns_ = clock_.boot_ns(), clock_ns_ = running.clock_ns;
     auto& slots = object_.owners->slots();
     slots.cycle(had_);
     slots.read_all(*this, [] {});
     std::vector<double> host(window_ - first_), all_cpus, windows(host.size());
-    for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) {
+    const auto cpus = online();
+    for (const auto cpu : cpus) {
       std::ranges::fill(windows, 0);
       add_row(cpu, 0, running, windows);
       for (std::size_t i = 0; i < windows.size(); ++i) host[i] += windows[i];
       all_cpus.insert(all_cpus.end(), windows.begin(), windows.end());
     }
-    for (auto& ns : host) ns /= static_cast<double>(std::max<std::size_t>(object_.cpus.size(), 1));
+    for (auto& ns : host) ns /= static_cast<double>(std::max<std::size_t>(cpus.size(), 1));
     emit(kHost, peak_of(host), {}, out);
     emit(kCpu, peak_of(all_cpus), {}, out);
 
@@ -120,6 +125,24 @@ class PeakReader final : public SlotReader {
     std::uint64_t round = 0;
   };
 
+  // The kernel's rows are for all that may ever be there.
+  std::vector<std::size_t> online() {
+    std::vector<std::size_t> cpus;
+    for (const auto cpu : online_.cpus())
+      if (cpu < object_.cpus.size()) cpus.push_back(cpu);
+    if (cpus.empty())
+      for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) cpus.push_back(cpu);
+    return cpus;
+  }
+
+  // The first window that is all the slot's.
+  [[nodiscard]] std::uint64_t since(std::uint32_t slot) const {
+    const auto free_ns = object_.owners->slots().free_ns(slot);
+    if (free_ns == 0) return 0;
+    const auto ago_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(0, boot_ns_ - free_ns));
+    return (clock_ns_ - std::min(ago_ns, clock_ns_)) / VITALD_WINDOW_NS + 1;
+  }
+
   void add_row(std::size_t cpu, std::uint32_t slot, const SchedObject::Running& running, std::span<double> windows) {
     const auto& kernels = object_.peaks[cpu * object_.detailed + slot];
     auto first = first_;
@@ -145,37 +168,19 @@ class PeakReader final : public SlotReader {
     out.set_labels(desc, peak.p99, labels);
   }
 
+  const Clock& clock_;
   SchedObject& object_;
+  CpuList online_;
+  const std::uint64_t began_;  // the first window that was seen whole
   std::vector<Slot> slots_;
   std::unordered_set<OwnerId> shown_;
   vitald_sched_peaks row_{};
-  std::uint64_t window_ = 0, first_ = 0, round_ = 0, had_ = 0;
-};
-
-class OwnerPeaks final : public Collector {
- public:
-  OwnerPeaks(const Host& host, SignalUse<SchedObject> sched)
-      : sched_(std::move(sched)), report_(kName, sched_->bpf.form()), reader_(*sched_) {
-    report_.watch(host.shared<KernelFacts>(), sched_);
-  }
-  Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
-    reader_.collect(out);
-    return {};
-  }
-  std::string status() const override { return report_.status(); }
-
- private:
-  SignalUse<SchedObject> sched_;
-  ProbeReport report_;
-  PeakReader reader_;
+  std::uint64_t window_ = 0, first_ = 0, round_ = 0, had_ = 0, clock_ns_ = 0;
+  std::int64_t boot_ns_ = 0;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.view().kernel) return fail(Errc::absent, "probe owner_peaks: only on the running system");
-  auto sched = SchedObject::use(host, options, kOwnerPeaks);
-  if (!sched) return probe_off(kName, sched.error());
-  return std::make_unique<OwnerPeaks>(host, std::move(*sched));
+  return SchedReading<PeakReader>::make(host, options, kOwnerPeaks);
 }
 
 }  // namespace

@@ -5,18 +5,18 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sensors/bpf/coarse.h"
-#include "sensors/bpf/report.h"
-#include "sensors/bpf/sched.h"
+#include "sensors/bpf/sched_reading.h"
 #include "sensors/owner/pairs.h"
 
 namespace vitald {
 namespace {
 
-constexpr std::string_view kName = "owner_waits";
 // What an owner has to have waited to have series of its own, and to be blamed by name.
 constexpr std::uint64_t kWorthNs = 100'000'000;
 
@@ -38,16 +38,16 @@ constexpr MetricDesc kBlamed{
     MetricType::counter,
     "Of the contention of an owner what was because of another owner, whose tasks had that CPU: the wait is laid over "
     "the "
-    "last 32 slices there. The four that cost it most by name; culprit=\"other\" is the rest, and the sum is the "
-    "contention.",
+    "last 32 slices there. The four that cost it most by name; culprit=\"other\" is the rest, also of cgroups beyond "
+    "--owner.detailed. Together they grow by what the contention grows by; one that is named no more ends with its "
+    "series.",
     "culprit_kind,culprit,owner_kind,owner,namespace,pod,container,guest",
     "seconds",
     "tp_btf/sched_switch"};
 constexpr MetricDesc kLatency{"vitald_owner_runqueue_latency_seconds",
                               MetricType::histogram,
                               "How long tasks of an owner that could run waited for a CPU, each time they got one. Of "
-                              "--owner.detailed cgroups; the "
-                              "rest is owner=\"other\".",
+                              "--owner.detailed cgroups; the waits of all others are in owner=\"other\".",
                               kOwnerLabels,
                               "seconds",
                               "tp_btf/sched_switch"};
@@ -67,8 +67,9 @@ constexpr OwnerField kFields[] = {
 // Reads the rows; under the slots' lock, as is all that it keeps.
 class WaitReader final : public SlotReader {
  public:
-  explicit WaitReader(SchedObject& object)
-      : object_(object),
+  WaitReader(const Host& host, SchedObject& object)
+      : clock_(host.clock()),
+        object_(object),
         totals_(object.owners->table()),
         pairs_(object.owners->table(), VITALD_CULPRITS, kWorthNs),
         culprits_(object.cpus.size() * object.detailed * VITALD_CULPRITS),
@@ -87,17 +88,42 @@ class WaitReader final : public SlotReader {
     WaitTotals grown{};
     grown.throttled = now.throttled_ns - before.throttled;
     grown.self = now.self_ns - before.self;
+    const auto who = shown(owner, delay);
+    if (slot < object_.detailed) read_details(slot, owner, who, grown);
     // The parts are written after the whole: what is not explained yet waits for the next round.
     before.open += static_cast<std::int64_t>(delay - grown.throttled - grown.self);
     if (before.open > 0) grown.contended = static_cast<std::uint64_t>(std::exchange(before.open, 0));
     before.delay = now.delay_ns, before.throttled = now.throttled_ns, before.self = now.self_ns;
-    const auto who = shown(owner, delay);
-    if (slot < object_.detailed) read_details(slot, who, grown);
     totals_.add(who, grown);
     pairs_.add_all(who, grown.contended);
     return delay != 0;
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t) const override { return false; }
+
+  void begin(std::uint32_t slot) override {
+    if (slot >= rows_.size()) rows_.resize(slot + 1);
+    const auto now = object_.row(slot);
+    rows_[slot] = {now.delay_ns, now.throttled_ns, now.self_ns, 0};
+    if (slot >= object_.detailed) return;
+    details_[slot] = details(slot);
+    each_culprit(slot, [&](auto& culprit, Culprit& before) {
+      before = {now_in(culprit.ns), clock_.boot_ns()};
+      culprit.who = 0;
+    });
+  }
+
+  // Who is blamed is known by his slot.
+  void end(std::span<const std::uint32_t> slots) override {
+    std::vector<bool> ended(object_.owners->size());
+    for (const auto slot : slots) ended[slot] = true;
+    for (std::uint32_t slot = 0; slot < std::min<std::size_t>(object_.detailed, rows_.size()); ++slot) {
+      read(slot, object_.owners->slots().of_slot(slot));
+      each_culprit(slot, [&](auto& culprit, Culprit&) {
+        const auto who = now_in(culprit.who);
+        if (who != 0 && (ended[slot] || ended[who - 1])) culprit.who = 0;
+      });
+    }
+  }
 
   void collect(BatchWriter& out) {
     auto& slots = object_.owners->slots();
@@ -105,15 +131,21 @@ class WaitReader final : public SlotReader {
     slots.read_all(*this, [&] {
       totals_.begin_round();
       totals_.end_round();
-      pairs_.end_round();
+      pairs_.end_round(clock_.boot_ns());
       emit_fields<WaitTotals>(kFields, totals_.entries(), out);
-      for (const auto& e : totals_.entries())
+      for (const auto& e : totals_.entries()) {
+        // None of its cgroups is among those of which it is kept: its waits are with "other".
+        if (e.owner->id != kOtherOwner && std::ranges::all_of(e.shown.slots, [](auto n) { return n == 0; })) continue;
         out.histogram_labels(kLatency, {coarse_bounds(), e.shown.slots, static_cast<double>(e.shown.sum_ns) / 1e9},
                              e.owner->labels);
+      }
       pairs_.emit(kBlamed, 1e9, out);
       const auto& table = object_.owners->table();
       std::erase_if(waited_, [&](const auto& w) { return table.at(w.first)->id != w.first; });
     });
+  }
+  static std::string note(const KernelFacts& facts) {
+    return facts.keeps_last_queued ? "" : "waits by wakeup, throttling is not told apart";
   }
 
  private:
@@ -122,6 +154,10 @@ class WaitReader final : public SlotReader {
     std::int64_t open = 0;
   };
   using Details = std::array<std::uint64_t, kCoarseBounds + 2>;  // and the sum
+  struct Culprit {
+    std::uint64_t ns = 0;
+    std::int64_t grown_ns = 0;  // when it last did
+  };
 
   OwnerId shown(OwnerId owner, std::uint64_t delay) {
     if (owner == kOtherOwner) return owner;
@@ -129,40 +165,50 @@ class WaitReader final : public SlotReader {
     return waited >= kWorthNs ? owner : kOtherOwner;
   }
 
-  void read_details(std::uint32_t slot, OwnerId who, WaitTotals& grown) {
+  template <class F>
+  void each_culprit(std::uint32_t slot, F&& f) {
+    for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu)
+      for (std::size_t k = 0; k < VITALD_CULPRITS; ++k) {
+        const auto at = cpu * object_.detailed + slot;
+        f(object_.waits[at].culprits[k], culprits_[at * VITALD_CULPRITS + k]);
+      }
+  }
+
+  [[nodiscard]] Details details(std::uint32_t slot) const {
     Details now{};
     for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) {
-      auto& row = object_.waits[cpu * object_.detailed + slot];
+      const auto& row = object_.waits[cpu * object_.detailed + slot];
       for (std::size_t i = 0; i < VITALD_COARSE_SLOTS; ++i) now[std::min(i, kCoarseBounds)] += now_in(row.slots[i]);
       now.back() += now_in(row.sum_ns);
-      for (std::size_t k = 0; k < VITALD_CULPRITS; ++k) {
-        auto& culprit = row.culprits[k];
-        auto& before = culprits_[(cpu * object_.detailed + slot) * VITALD_CULPRITS + k];
-        const auto whose = now_in(culprit.who);
-        const auto ns = now_in(culprit.ns), more = ns - before.ns;
-        before.ns = ns;
-        if (whose == 0) continue;
-        pairs_.add(who, object_.owners->slots().of_slot(whose - 1), more);
-        // A slot that is nobody's any more, or a culprit that no longer is one, makes room for the next.
-        before.quiet = more == 0 ? before.quiet + 1 : 0;
-        if (before.quiet >= kQuietRounds || !object_.owners->uses(whose - 1)) {
-          culprit.who = 0;
-          before.quiet = 0;
-        }
-      }
     }
+    return now;
+  }
+
+  void read_details(std::uint32_t slot, OwnerId owner, OwnerId who, WaitTotals& grown) {
+    const auto now_ns = clock_.boot_ns();
+    each_culprit(slot, [&](auto& culprit, Culprit& before) {
+      const auto whose = now_in(culprit.who);
+      const auto ns = now_in(culprit.ns), more = ns - before.ns;
+      before.ns = ns;
+      if (whose == 0) return;
+      const auto by = object_.owners->slots().of_slot(whose - 1);
+      // Of before the kernel's side was told that both are one's.
+      if (by == owner && owner != kOtherOwner) grown.self += more;
+      else pairs_.add(who, by, more);
+      // One that is none any more makes room for the next.
+      if (more != 0) before.grown_ns = now_ns;
+      else if (now_ns - before.grown_ns >= kQuietNs) culprit.who = 0, before.grown_ns = now_ns;
+    });
+    const auto now = details(slot);
     auto& before = details_[slot];
     for (std::size_t i = 0; i <= kCoarseBounds; ++i) grown.slots[i] = now[i] - before[i];
     grown.sum_ns = now.back() - before.back();
     before = now;
   }
 
-  static constexpr std::uint32_t kQuietRounds = 4;
-  struct Culprit {
-    std::uint64_t ns = 0;
-    std::uint32_t quiet = 0;
-  };
+  static constexpr std::int64_t kQuietNs = 60'000'000'000;
 
+  const Clock& clock_;
   SchedObject& object_;
   OwnerTotals<WaitTotals> totals_;
   OwnerPairs pairs_;
@@ -173,32 +219,8 @@ class WaitReader final : public SlotReader {
   std::uint64_t had_ = 0;
 };
 
-class OwnerWaits final : public Collector {
- public:
-  OwnerWaits(const Host& host, SignalUse<SchedObject> sched)
-      : sched_(std::move(sched)), report_(kName, sched_->bpf.form()), reader_(*sched_) {
-    const auto& facts = host.shared<KernelFacts>();
-    report_.watch(facts, sched_);
-    if (!facts.keeps_last_queued) report_.note("waits by wakeup, throttling is not told apart");
-  }
-  Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
-    reader_.collect(out);
-    return {};
-  }
-  std::string status() const override { return report_.status(); }
-
- private:
-  SignalUse<SchedObject> sched_;
-  ProbeReport report_;
-  WaitReader reader_;
-};
-
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  if (!host.view().kernel) return fail(Errc::absent, "probe owner_waits: only on the running system");
-  auto sched = SchedObject::use(host, options, kOwnerWaits);
-  if (!sched) return probe_off(kName, sched.error());
-  return std::make_unique<OwnerWaits>(host, std::move(*sched));
+  return SchedReading<WaitReader>::make(host, options, kOwnerWaits);
 }
 
 }  // namespace

@@ -65,8 +65,6 @@ class BpfOwners {
   [[nodiscard]] OwnerTable& table() const { return table_; }
   [[nodiscard]] OwnerSlots& slots() { return slots_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }
-  // Somebody's now; slot 0 is everybody else's.
-  [[nodiscard]] bool uses(std::uint32_t slot) const { return slot == 0 || (slot < size_ && maps_.used(slot)); }
   [[nodiscard]] const V1Hierarchy& v1() const { return v1_; }
   [[nodiscard]] const MappedArray<vitald_owner_cpu>& cpus() const { return *maps_.cpus; }
   void watch(const KernelFacts& facts, class ProbeReport& report) const;
@@ -81,6 +79,7 @@ class BpfOwners {
     [[nodiscard]] CgroupPaths paths(std::uint32_t slot) const override;
     [[nodiscard]] bool removed_unseen(std::uint32_t slot, const CgroupPaths& paths) const override;
     bool claim(std::uint32_t slot, const Territory& territory) override;
+    void belongs(std::uint32_t slot, OwnerId owner) override { (*slots)[slot].owner = owner; }
     void forget(std::uint32_t slot) override;
     void give_back(const std::vector<std::uint32_t>& done) override;
 

@@ -31,6 +31,10 @@ Result<SignalUse<ProcessObject>> ProcessObject::use(const Host& host, const Opti
               skel.rodata->victim_is_task = facts.arguments("mark_victim") >= 2;
               bpf_map__set_max_entries(skel.maps.rows,
                                        static_cast<__u32>(libbpf_num_possible_cpus()) * (*table)->size());
+              skel.rodata->has_group_dead = facts.arguments("sched_process_exit") >= 2;
+              bpf_map__set_max_entries(skel.maps.marked_late, (*table)->size());
+              bpf_map__set_max_entries(skel.maps.sent_to, lru_entries(1024));
+              if (!skel.rodata->has_group_dead) bpf_map__set_max_entries(skel.maps.counted, lru_entries(1024));
               skel.rodata->has_deaths = libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr) == 1;
               if (skel.rodata->has_deaths)
                 bpf_map__set_max_entries(skel.maps.deaths, 4 * static_cast<__u32>(sysconf(_SC_PAGESIZE)));
@@ -40,9 +44,11 @@ Result<SignalUse<ProcessObject>> ProcessObject::use(const Host& host, const Opti
             [](process_bpf&) {});
         if (!loaded) return fail(loaded.error());
         auto mapped_rows = MappedArray<vitald_process_row>::of(loaded->skel().maps.rows);
+        auto mapped_late = MappedArray<std::uint64_t>::of(loaded->skel().maps.marked_late);
         if (!mapped_rows) return fail(mapped_rows.error());
+        if (!mapped_late) return fail(mapped_late.error());
         return std::make_shared<ProcessObject>(
-            ProcessObject{std::move(*table), std::move(*loaded), std::move(*mapped_rows)});
+            ProcessObject{std::move(*table), std::move(*loaded), std::move(*mapped_rows), std::move(*mapped_late)});
       });
 }
 
@@ -52,6 +58,11 @@ vitald_process_row ProcessObject::row(std::uint32_t slot) const {
   for (std::size_t cpu = 0; cpu < cpus; ++cpu)
     sum = OwnerTotals<vitald_process_row>::sum(sum, rows[cpu * owners->size() + slot]);
   return sum;
+}
+
+void ProcessObject::forget_past(const Signal&) {
+  clear_hash(bpf.skel().maps.sent_to);
+  clear_hash(bpf.skel().maps.counted);
 }
 
 }  // namespace vitald

@@ -21,10 +21,12 @@ struct ProcessObject {
 
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_process_row row(std::uint32_t slot) const;
+  void forget_past(const Signal& signal);
 
   std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf
   BpfObject<process_bpf> bpf;
   MappedArray<vitald_process_row> rows;
+  MappedArray<std::uint64_t> marked_late;  // per slot
 };
 
 }  // namespace vitald

@@ -32,6 +32,7 @@ Result<SignalUse<ReclaimObject>> ReclaimObject::use(const Host& host, const Opti
               const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
               bpf_map__set_max_entries(skel.maps.stalls, cpus);
               bpf_map__set_max_entries(skel.maps.rows, cpus * (*table)->size());
+              bpf_map__set_max_entries(skel.maps.stalled_since, lru_entries(1024));
               return (*table)->share_with(skel);
             },
             [](reclaim_bpf&) {});

@@ -22,6 +22,7 @@ struct ReclaimObject {
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_reclaim_row row(std::uint32_t slot) const;
   [[nodiscard]] HistSum sum(vitald_hist vitald_reclaim_stalls::*which) const;
+  void forget_past(const Signal&) { clear_hash(bpf.skel().maps.stalled_since); }
 
   std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf
   BpfObject<reclaim_bpf> bpf;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace vitald {
 namespace {
@@ -24,8 +25,7 @@ constexpr Signal kSignals[] = {
     {"owner_peaks", VITALD_OWNER_PEAKS, 2, kRunqHooks, 20u << 20},
     {"migrations", VITALD_MIGRATIONS, 3, kMigrateHooks, 13u << 20},
 };
-// Groups that are throttled: a hundred, and on many CPUs more, for the kernel keeps some free for each CPU.
-constexpr __u32 kThrottledGroups = 512, kThrottledPerCpu = 64;
+constexpr __u32 kThrottledGroups = 512;
 
 }  // namespace
 
@@ -47,12 +47,13 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
               skel.rodata->has_last_queued = facts.keeps_last_queued;
               bpf_map__set_max_entries(skel.maps.cpus, cpu_count);
               bpf_map__set_max_entries(skel.maps.rows, cpu_count * (*table)->size());
-              if (!facts.keeps_last_queued) bpf_map__set_max_entries(skel.maps.runnable_since, kRunnableTasks);
+              if (!facts.keeps_last_queued)
+                bpf_map__set_max_entries(skel.maps.runnable_since, lru_entries(kRunnableTasks));
               const auto wants = [&](__u32 bit) { return (skel.rodata->wanted & bit) != 0; };
               skel.rodata->detailed_slots = detailed_slots;
               if (wants(VITALD_OWNER_WAITS)) {
                 bpf_map__set_max_entries(skel.maps.waits, cpu_count * detailed_slots);
-                bpf_map__set_max_entries(skel.maps.throttled, std::max(kThrottledGroups, cpu_count * kThrottledPerCpu));
+                bpf_map__set_max_entries(skel.maps.throttled, lru_entries(kThrottledGroups));
               }
               if (wants(VITALD_OWNER_PEAKS)) bpf_map__set_max_entries(skel.maps.peaks, cpu_count * detailed_slots);
               if (wants(VITALD_MIGRATIONS))
@@ -75,6 +76,18 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
             detailed_slots, std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows),
             std::move(*mapped_waits), std::move(*mapped_peaks), std::move(*mapped_migrations)});
       });
+}
+
+void SchedObject::forget_past(const Signal& signal) {
+  const auto is_on = [&](SchedSignal which) { return bpf.has(kSignals[which]); };
+  // Nobody writes to these now.
+  if (!is_on(kRunqLatency) && !is_on(kOwnerWaits) && !is_on(kOwnerPeaks)) {
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) cpus[cpu].running = 0;
+    clear_hash(bpf.skel().maps.runnable_since);
+  }
+  if (signal.bit != VITALD_OWNER_WAITS) return;
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) std::memset(&cpus[cpu].past, 0, sizeof cpus[cpu].past);
+  clear_hash(bpf.skel().maps.throttled);
 }
 
 vitald_sched_row SchedObject::row(std::uint32_t slot) const {

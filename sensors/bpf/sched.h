@@ -32,6 +32,8 @@ struct SchedObject {
     std::uint64_t clock_ns = 0;
   };
   [[nodiscard]] Running running() const;
+  // While the signal was off, CPUs changed their tasks without a word.
+  void forget_past(const Signal& signal);
   void add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const;
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_sched_row row(std::uint32_t slot) const;

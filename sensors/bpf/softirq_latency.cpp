@@ -33,8 +33,8 @@ class SoftirqLatency final : public Collector {
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
     for (std::size_t vector = 0; vector < VITALD_SOFTIRQS; ++vector) {
-      CoarseSum sum;
-      for (std::size_t cpu = 0; cpu < irq_->softirqs.size(); ++cpu) sum.add(irq_->softirqs[cpu].runs[vector]);
+      const auto sum = coarse_sum(
+          irq_->softirqs, [vector](const auto& cpu) -> const auto& { return cpu.runs[vector]; });
       if (sum.count() != 0) out.histogram(kRuns, sum.view(), kVectors[vector]);
     }
     return {};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How TCP connections begin, stall and break: per owner, and the time of their first exchange for the host.
 #include <cstddef>
-#include <vector>
 
 #include "sensors/bpf/coarse.h"
 #include "sensors/bpf/net.h"
@@ -16,27 +15,29 @@ constexpr std::string_view kName = "tcp_life";
 constexpr MetricDesc kConnections{"vitald_owner_tcp_connections_total",
                                   MetricType::counter,
                                   "TCP connections that were established (connected from here, or accepted) or could "
-                                  "not be (failed), by the owner that "
-                                  "made the socket; where owners are told apart by a v1 hierarchy, all are "
-                                  "owner=\"other\". A result has its series from "
+                                  "not be (failed: refused, no answer, unreachable; abandoned: the application gave up "
+                                  "before there was an answer), by the owner that made the socket; where owners are "
+                                  "told apart by a v1 hierarchy, all are owner=\"other\". A result has its series from "
                                   "its first time.",
                                   "result,owner_kind,owner,namespace,pod,container,guest",
                                   "",
                                   "tp_btf/inet_sock_set_state"};
 constexpr MetricDesc kRetransmits{"vitald_owner_tcp_retransmits_total",
                                   MetricType::counter,
-                                  "TCP segments that were sent again, by the owner that made the socket.",
+                                  "Times that the kernel sent TCP data again, by the owner that made the socket. A "
+                                  "buffer that goes out as several segments is one time; "
+                                  "node_netstat_Tcp_RetransSegs counts the segments.",
                                   kOwnerLabels,
                                   "",
                                   "tp_btf/tcp_retransmit_skb"};
-constexpr MetricDesc kResets{
-    "vitald_owner_tcp_resets_total",
-    MetricType::counter,
-    "TCP resets sent and received, by the owner that made the socket; those sent because nobody listens are "
-    "owner=\"other\".",
-    "direction,owner_kind,owner,namespace,pod,container,guest",
-    "",
-    "tp_btf/tcp_send_reset, tcp_receive_reset"};
+constexpr MetricDesc kResets{"vitald_owner_tcp_resets_total",
+                             MetricType::counter,
+                             "TCP resets sent and received, by the owner that made the socket. Those sent without one, "
+                             "because nobody listens or "
+                             "the connection is over, are owner=\"other\", and are not seen before Linux 6.10.",
+                             "direction,owner_kind,owner,namespace,pod,container,guest",
+                             "",
+                             "tp_btf/tcp_send_reset, tcp_receive_reset"};
 constexpr MetricDesc kRtt{
     "vitald_tcp_connect_rtt_seconds",
     MetricType::histogram,
@@ -51,6 +52,7 @@ constexpr OwnerField kFields[] = {
     {kConnections, offsetof(vitald_tcp_row, connected), 1, {"result", "connected"}},
     {kConnections, offsetof(vitald_tcp_row, accepted), 1, {"result", "accepted"}},
     {kConnections, offsetof(vitald_tcp_row, failed), 1, {"result", "failed"}},
+    {kConnections, offsetof(vitald_tcp_row, abandoned), 1, {"result", "abandoned"}},
     {kRetransmits, offsetof(vitald_tcp_row, retransmits)},
     {kResets, offsetof(vitald_tcp_row, resets_sent), 1, {"direction", "sent"}},
     {kResets, offsetof(vitald_tcp_row, resets_received), 1, {"direction", "received"}},
@@ -70,13 +72,12 @@ class TcpLife final : public Collector {
   Result<> collect(BatchWriter& out) override {
     report_.emit(out);
     totals_.round([](auto&) {}, [&](auto entries) { emit_counted_fields<vitald_tcp_row>(kFields, entries, out); });
-    CoarseSum sent, received;
-    for (std::size_t cpu = 0; cpu < net_->tcp_cpus.size(); ++cpu) {
-      sent.add(net_->tcp_cpus[cpu].out);
-      received.add(net_->tcp_cpus[cpu].in);
-    }
-    out.histogram(kRtt, received.view(), "in");
-    out.histogram(kRtt, sent.view(), "out");
+    const auto rtt = [&](vitald_hist vitald_tcp_cpu::*which) {
+      return coarse_sum(
+          net_->tcp_cpus, [which](const auto& cpu) -> const auto& { return cpu.*which; });
+    };
+    out.histogram(kRtt, rtt(&vitald_tcp_cpu::in).view(), "in");
+    out.histogram(kRtt, rtt(&vitald_tcp_cpu::out).view(), "out");
     return {};
   }
   std::string status() const override { return report_.status(); }

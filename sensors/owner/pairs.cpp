@@ -2,13 +2,14 @@
 #include "sensors/owner/pairs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 namespace vitald {
 namespace {
 
-constexpr double kKept = 0.9;          // of a score, from round to round
+constexpr double kMemoryNs = 142e9;    // a score falls to 1/e: a tenth less in 15 s
 constexpr double kReplaces = 2;        // times the score of who is named and costs least
 constexpr std::size_t kFollowed = 16;  // culprits of one victim
 
@@ -25,8 +26,10 @@ void OwnerPairs::add(OwnerId victim, OwnerId culprit, std::uint64_t amount) {
   if (amount == 0 || culprit == kOtherOwner) return;
   auto& culprits = victims_[victim].culprits;
   const auto it = culprits.find(culprit);
-  if (it != culprits.end()) it->second.pending += amount;
-  else if (culprits.size() < kFollowed) culprits[culprit].pending = amount;
+  if (it == culprits.end() && culprits.size() >= kFollowed) return;
+  auto& c = it != culprits.end() ? it->second : culprits[culprit];
+  c.pending += amount;
+  c.fresh += amount;
 }
 
 void OwnerPairs::follow() {
@@ -55,11 +58,11 @@ void OwnerPairs::follow() {
   }
 }
 
-void OwnerPairs::choose(Victim& victim) const {
+void OwnerPairs::choose(Victim& victim, double kept) const {
   std::size_t named = 0;
   for (auto& entry : victim.culprits) {
     auto& c = entry.second;
-    c.score = c.score * kKept + static_cast<double>(c.pending);
+    c.score = c.score * kept + static_cast<double>(std::exchange(c.fresh, 0));
     named += c.named;
   }
   const auto by_score = [](const auto& a, const auto& b) { return a.second.score < b.second.score; };
@@ -80,20 +83,25 @@ void OwnerPairs::choose(Victim& victim) const {
   }
 }
 
-void OwnerPairs::end_round() {
+void OwnerPairs::end_round(std::int64_t boot_ns) {
   follow();
+  const auto kept = std::exp(-static_cast<double>(std::max<std::int64_t>(0, boot_ns - round_ns_)) / kMemoryNs);
+  round_ns_ = boot_ns;
   for (auto& entry : victims_) {
     auto& victim = entry.second;
-    choose(victim);
+    choose(victim, kept);
     for (auto& culprit : victim.culprits) {
       auto& c = culprit.second;
-      if (c.named) {
-        c.amount += c.pending;
-        victim.pending -= static_cast<std::int64_t>(c.pending);
+      if (!c.named) {
+        c.pending = 0;
+        continue;
       }
-      c.pending = 0;
+      // A culprit's part may be counted before the whole: what is more than that, the next round has.
+      const auto part = std::min(c.pending, static_cast<std::uint64_t>(std::max<std::int64_t>(0, victim.pending)));
+      c.amount += part;
+      c.pending -= part;
+      victim.pending -= static_cast<std::int64_t>(part);
     }
-    // Below 0: a culprit's part was counted before the whole; the next round has it.
     if (victim.pending > 0) victim.rest += static_cast<std::uint64_t>(std::exchange(victim.pending, 0));
     std::erase_if(victim.culprits, [&](const auto& c) { return !c.second.named && c.second.score < worth_ / 100; });
   }

@@ -29,6 +29,8 @@ OwnerSlots::OwnerSlots(const Host& host, OwnerTable& table, SlotMaps& maps)
 
 void OwnerSlots::add(SlotReader& reader) {
   const MutexLock lock(mutex_);
+  // Rows outlive who reads them. A slot that nobody had yet is the same one's that will be seen to have it.
+  for (std::uint32_t slot = 0; slot < ever_used_; ++slot) reader.begin(slot);
   readers_.push_back(&reader);
 }
 
@@ -73,11 +75,16 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   const MutexLock lock(mutex_);
   const auto changes = table_.changes_since(owners_version_);  // a few, or none
   owners_version_ = changes.version;
-  for (auto& s : slots_)
+  for (std::uint32_t slot = 1; slot < slots_.size(); ++slot) {
+    const auto& s = slots_[slot];
     if (s.owner != kOtherOwner && (changes.all || std::ranges::find(changes.ids, s.owner) != changes.ids.end()))
-      s.owner = table_.at(s.owner)->id;
+      give(slot, table_.at(s.owner)->id);
+    if (s.state == Slot::State::given_up) given_back_.push_back(slot);
+  }
+  if (!given_back_.empty())
+    for (auto* reader : readers_) reader->end(given_back_);
   for (std::uint32_t slot = 1; slot < slots_.size(); ++slot)
-    if (slots_[slot].state != Slot::State::free && step(slot, now_ns, room)) given_back_.push_back(slot);
+    if (slots_[slot].state != Slot::State::free) step(slot, now_ns, room);
   if (!given_back_.empty()) maps_.give_back(given_back_);
   given_back_.clear();
 }
@@ -93,8 +100,15 @@ std::size_t OwnerSlots::crowded() const {
   return static_cast<std::size_t>(std::ranges::count_if(groups_, [](const auto& g) { return g.second.crowded; }));
 }
 
+void OwnerSlots::give(std::uint32_t slot, OwnerId owner) {
+  if (slots_[slot].owner == owner) return;
+  slots_[slot].owner = owner;
+  maps_.belongs(slot, owner);
+}
+
 void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
   auto& s = slots_[slot];
+  ever_used_ = std::max(ever_used_, slot + 1);
   s.state = Slot::State::used;
   s.counted_ns = now_ns;
   s.paths = std::make_unique<CgroupPaths>(maps_.paths(slot));
@@ -131,7 +145,7 @@ void OwnerSlots::take(std::uint32_t slot, std::int64_t now_ns) {
   s.begun_ns = now_ns;
   const bool young = s.state == Slot::State::used && now_ns - began_ns_ >= kStartNs && !table_.knows(*s.paths) &&
                      std::ranges::none_of(readers_, [&](const auto* r) { return r->worth_an_owner(slot); });
-  s.owner = young ? kOtherOwner : table_.hold(*s.paths);
+  give(slot, young ? kOtherOwner : table_.hold(*s.paths));
   s.lumped = s.owner == kOtherOwner;
 }
 
@@ -175,8 +189,7 @@ bool OwnerSlots::read(std::uint32_t slot) {
   return any;
 }
 
-// True when the slot is free again.
-bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
+void OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
   auto& s = slots_[slot];
   switch (s.state) {
     case Slot::State::used:
@@ -187,27 +200,27 @@ bool OwnerSlots::step(std::uint32_t slot, std::int64_t now_ns, bool& room) {
       if (maps_.dead(slot)) s.state = Slot::State::dying;
       if (s.state == Slot::State::used && s.lumped && room && now_ns - s.begun_ns >= kLifeNs) {
         read(slot);  // what was counted so far stays with "other"
-        s.owner = table_.hold(*s.paths);
+        give(slot, table_.hold(*s.paths));
         room = !(s.lumped = s.owner == kOtherOwner);
       }
-      return false;
+      return;
     case Slot::State::dying:
       read(slot);
       maps_.forget(slot);
       leave(s);
       table_.release(s.owner);
-      s.paths.reset();
       s.state = Slot::State::given_up;
-      return false;
+      return;
     case Slot::State::given_up:  // a last slice of a task that was still exiting, or that a CPU still knows by this
                                  // slot
       read(slot);
-      s.owner = kOtherOwner;
+      give(slot, kOtherOwner);
+      s.paths.reset();
       s.state = Slot::State::free;
-      return true;
-    case Slot::State::free: return false;
+      s.free_ns = now_ns;
+      return;
+    case Slot::State::free: return;
   }
-  return false;
 }
 
 }  // namespace vitald

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/mutex.h"
@@ -41,6 +42,8 @@ class SlotMaps {
   };
   // False when it could not be done.
   virtual bool claim(std::uint32_t slot, const Territory& territory) = 0;
+  // Whose the slot is now; kOtherOwner: nobody's of their own.
+  virtual void belongs(std::uint32_t, OwnerId) {}
   virtual void forget(std::uint32_t slot) = 0;  // no task finds it any more, nor what it has claimed
   virtual void give_back(const std::vector<std::uint32_t>& slots) = 0;
 };
@@ -53,6 +56,10 @@ class SlotReader {
   virtual bool read(std::uint32_t slot, OwnerId owner) = 0;
   // What the slot has counted since is worth an owner of its own, however young its cgroup is.
   [[nodiscard]] virtual bool worth_an_owner(std::uint32_t slot) const = 0;
+  // From now on it is told of this slot: what was counted before is not counted for whose the slot is now.
+  virtual void begin(std::uint32_t) {}
+  // These slots will be others' in a moment: what still names them has to be read now.
+  virtual void end(std::span<const std::uint32_t>) {}
 };
 
 // Any thread. What is done under the lock never waits, so it may be waited for.
@@ -72,6 +79,14 @@ class OwnerSlots {
   [[nodiscard]] OwnerId of_slot(std::uint32_t slot) const UNCHECKED_LOCKS {
     return slot < slots_.size() ? slots_[slot].owner : kOtherOwner;
   }
+  // When the slot was nobody's for the last time; 0: it always was the same one's. Under the lock as well.
+  [[nodiscard]] std::int64_t free_ns(std::uint32_t slot) const UNCHECKED_LOCKS {
+    return slot < slots_.size() ? slots_[slot].free_ns : 0;
+  }
+  // The cgroups that a slot stands for; null where nobody has it. Under the lock as well.
+  [[nodiscard]] const CgroupPaths* paths(std::uint32_t slot) const UNCHECKED_LOCKS {
+    return slot < slots_.size() ? slots_[slot].paths.get() : nullptr;
+  }
   [[nodiscard]] std::size_t used() const;
   // Of these those that count as "other": young, or there is no room in the table.
   [[nodiscard]] std::size_t lumped() const;
@@ -90,7 +105,7 @@ class OwnerSlots {
     enum class State : std::uint8_t { free, used, dying, given_up };
     State state = State::free;
     bool lumped = false;  // "other" for want of room in the table, or because it is young
-    std::int64_t begun_ns = 0;
+    std::int64_t begun_ns = 0, free_ns = 0;
     OwnerId owner = kOtherOwner;
     std::int64_t counted_ns = 0;         // when it last had
     std::unique_ptr<CgroupPaths> paths;  // while it is used: there are a thousand slots, and few are
@@ -109,7 +124,8 @@ class OwnerSlots {
   void leave(Slot& s) REQUIRES(mutex_);
   void open_again(std::int64_t now_ns) REQUIRES(mutex_);
   bool read(std::uint32_t slot) REQUIRES(mutex_);
-  bool step(std::uint32_t slot, std::int64_t now_ns, bool& room) REQUIRES(mutex_);
+  void step(std::uint32_t slot, std::int64_t now_ns, bool& room) REQUIRES(mutex_);
+  void give(std::uint32_t slot, OwnerId owner) REQUIRES(mutex_);
 
   const Host& host_;
   OwnerTable& table_;
@@ -119,6 +135,7 @@ class OwnerSlots {
   std::map<Ground, Group> groups_ GUARDED_BY(mutex_);
   std::vector<SlotReader*> readers_ GUARDED_BY(mutex_);
   std::vector<std::uint32_t> given_back_ GUARDED_BY(mutex_);
+  std::uint32_t ever_used_ GUARDED_BY(mutex_) = 1;  // slots below
   const std::int64_t began_ns_;
   std::uint64_t owners_version_ GUARDED_BY(mutex_) = 0;
   std::int64_t cycle_ns_ GUARDED_BY(mutex_) = 0;
@@ -147,6 +164,10 @@ class SlotTotals final : public SlotReader {
     before_[slot] = now;
     totals_.add(owner, grown);
     return std::bit_cast<typename OwnerTotals<Row>::Counters>(grown) != typename OwnerTotals<Row>::Counters{};
+  }
+  void begin(std::uint32_t slot) override {
+    if (slot >= before_.size()) before_.resize(slot + 1);
+    before_[slot] = row_(slot);
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t slot) const override {
     return worth_(OwnerTotals<Row>::difference(row_(slot), slot < before_.size() ? before_[slot] : Row{}));

@@ -29,6 +29,11 @@ struct CgroupPaths {
   std::vector<std::uint64_t> v2_ids = {}, v1_ids = {};  // of each name's cgroup, as far as they are known
 };
 
+// The one of the two that says more, for people.
+inline const std::string& cgroup_of(const CgroupPaths& paths) {
+  return paths.v1.empty() || paths.v2 != "/" ? paths.v2 : paths.v1;
+}
+
 class OwnerTable {
  public:
   explicit OwnerTable(const Host& host);

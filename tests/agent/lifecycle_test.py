@@ -461,6 +461,7 @@ def state_directory():
             other = [VITALD, f"--web.listen-address=127.0.0.1:{port}"]
             environment = {**os.environ, "STATE_DIRECTORY": f"{tmp}/state:/nonexistent"}
             with harness.running(other, f"http://127.0.0.1:{port}/-/ready", env=environment) as second:
+                harness.wait_for("the report", 20, lambda: "\n  series " in second.output())
                 assert metrics(f"http://127.0.0.1:{port}")[1][usable] == 0
                 assert f"nothing is kept over a restart: {used} ($STATE_DIRECTORY)" in second.output(), second.output()
             assert run(flag, "--once").returncode == 0  # has no use for it

@@ -303,6 +303,60 @@ TEST_F(PipelineTest, NewsDoNotWait) {
   EXPECT_TRUE(with.stop(5'000'000'000));
 }
 
+// A probe that takes its time: the first numbers do not wait for it, and nobody need ask for those with it.
+std::atomic<bool> g_may_load = false;
+constexpr MetricDesc kProbed[] = {{"probed", MetricType::gauge, "1 once it is there.", "", "", "slow"}};
+struct Probing final : Collector {
+  Result<> collect(BatchWriter& out) override {
+    out.set(kProbed[0], 1);
+    return {};
+  }
+};
+constexpr CollectorInfo kSlow{kProbed, {}, [](const Host&, const Options&) -> Result<std::unique_ptr<Collector>> {
+                                while (!g_may_load) usleep(1000);
+                                return std::make_unique<Probing>();
+                              }};
+constexpr CollectorEntry kWithProbes[] = {{"counting", "proc", DefaultState::on, Runs::here, &kCounting},
+                                          {"probing", "bpf", DefaultState::detect, Runs::here, &kDenied},
+                                          {"runq_latency", "bpf", DefaultState::on, Runs::here, &kSlow}};
+
+TEST_F(PipelineTest, ProbesComeAfterTheFirstNumbers) {
+  using enum CollectorStatus::State;
+  const Host now;
+  g_may_load = false;
+  Pipeline with{now, kWithProbes, [](std::string_view) { return nullptr; }, hub};
+  auto later = config();
+  later.probes_later = true;
+  ASSERT_TRUE(with.start(std::move(later)));
+  ASSERT_TRUE(with.wait_for_configurations(1, 5'000'000'000));
+  EXPECT_EQ(text("probed") + text("test_calls"), "test_calls 1\n");
+  const auto state_of = [&](std::string_view name) {
+    const auto rows = with.status();
+    return std::ranges::find(*rows, name, &CollectorStatus::name)->state;
+  };
+  EXPECT_EQ(state_of("runq_latency"), starting);
+  EXPECT_EQ(text("node_scrape_collector_success"), "node_scrape_collector_success{collector=\"counting\"} 1\n");
+  g_may_load = true;
+  for (int i = 0; i < 5'000 && (state_of("runq_latency") == starting || text("probed").empty()); ++i) usleep(1000);
+  EXPECT_EQ(state_of("runq_latency"), on);
+  EXPECT_EQ(state_of("probing"), failed);
+  EXPECT_EQ(text("probed"), "probed 1\n");
+  EXPECT_TRUE(with.stop(5'000'000'000));
+}
+
+// What a reload brings is in force when it says so, probes included.
+TEST_F(PipelineTest, AReloadMakesTheProbesThatAStartHasNot) {
+  const Host now;
+  g_may_load = true;
+  Pipeline with{now, kWithProbes, [](std::string_view) { return nullptr; }, hub};
+  auto later = config();
+  later.probes_later = true;
+  ASSERT_TRUE(with.start(std::move(later)));
+  ASSERT_TRUE(with.reload(config({{"collector.counting.step", "2"}}), 5'000'000'000));
+  EXPECT_EQ(text("probed"), "probed 1\n");
+  EXPECT_TRUE(with.stop(5'000'000'000));
+}
+
 TEST_F(PipelineTest, AnErrorIsLoggedOncePerChange) {
   pipeline.configure(config({{"collector.throwing", "false"}}));
   const auto log_of = [&] {

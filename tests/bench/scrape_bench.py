@@ -20,7 +20,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, free_port, need, running  # noqa: E402
+from harness import TOP, VITALD, free_port, need, running, wait_for_probes  # noqa: E402
 from measure import Exporter, goal, percentile, series_in, system_calls, text_of, wrk  # noqa: E402
 
 COLLECTORS = ("cpu stat meminfo vmstat loadavg pressure diskstats filesystem netdev uname time textfile hwmon rapl "
@@ -97,6 +97,7 @@ with tempfile.TemporaryDirectory() as folder, \
                 theirs_url + "/metrics") as their_process, \
         running([VITALD, f"--web.listen-address=127.0.0.1:{ports[0]}", "--web.max-age=0", "--web.disable-exporter-metrics",
                  *FLAGS, *(PROBES if DEFAULT else [])], ours_url + "/metrics") as our_process:
+    wait_for_probes(our_process, ours_url)
     floor = Floor(folder)
     exporters = {"vitald": Exporter(our_process.pid, ours_url), "node_exporter": Exporter(their_process.pid, theirs_url)}
     kinds = [(name, encoding) for name in exporters for encoding in ("identity", "gzip")]
@@ -133,6 +134,7 @@ with tempfile.TemporaryDirectory() as folder, \
         began = time.perf_counter_ns()
         with running(command, all_url + "/metrics", pause=0.002) as all_process:
             starts.append(time.perf_counter_ns() - began)
+            wait_for_probes(all_process, all_url)
             users = {"vitald": Exporter(all_process.pid, all_url), "node_exporter": exporters["node_exporter"]}
             for _ in range(12):  # what starting needed is given back after ten seconds
                 time.sleep(1)

@@ -34,6 +34,10 @@ class Pairs : public testing::Test {
     }
     return all;
   }
+  void round(std::int64_t later_ns = 15'000'000'000) {
+    clock_.advance_ns(later_ns);
+    pairs_.end_round(clock_.boot_ns());
+  }
   FakeClock clock_;
   Host host_{Host::Roots(), &clock_};
   OwnerTable table_{host_};
@@ -48,7 +52,7 @@ TEST_F(Pairs, TheFewWorstByNameTheRestTogether) {
   pairs_.add(v, a, 500);
   pairs_.add(v, b, 300);
   pairs_.add(v, c, 99);  // is not worth a name
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"/o1", 500}, {"/o2", 300}, {"other", 200}}));
 }
 
@@ -56,14 +60,14 @@ TEST_F(Pairs, AnotherIsNamedWhenItCostsTwiceAsMuch) {
   const auto v = owner(0), a = owner(1), b = owner(2), c = owner(3);
   pairs_.add_all(v, 1000);
   pairs_.add(v, a, 500), pairs_.add(v, b, 300);
-  pairs_.end_round();
+  round();
   pairs_.add_all(v, 400);
   pairs_.add(v, c, 400);  // 300 * 0.9 is more than half of it
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"/o1", 500}, {"/o2", 300}, {"other", 600}}));
   pairs_.add_all(v, 400);
   pairs_.add(v, c, 400);
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"/o1", 500}, {"/o3", 400}, {"other", 600}})) << "begins with what is new";
 }
 
@@ -71,11 +75,29 @@ TEST_F(Pairs, APartThatIsCountedBeforeTheWhole) {
   const auto v = owner(0), a = owner(1);
   pairs_.add_all(v, 100);
   pairs_.add(v, a, 150);
-  pairs_.end_round();
-  EXPECT_EQ(shown(v), (Map{{"/o1", 150}, {"other", 0}}));
+  round();
+  EXPECT_EQ(shown(v), (Map{{"/o1", 100}, {"other", 0}})) << "never more than the whole";
   pairs_.add_all(v, 100);
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"/o1", 150}, {"other", 50}}));
+}
+
+// Who scrapes often does not make it forget faster.
+TEST_F(Pairs, WhatWasIsForgottenByTimeAndNotByRounds) {
+  const auto v = owner(0), a = owner(1), b = owner(2), c = owner(3);
+  pairs_.add_all(v, 1000);
+  pairs_.add(v, a, 500), pairs_.add(v, b, 300);
+  round();
+  for (int i = 0; i < 1000; ++i) round(1'000'000);
+  pairs_.add_all(v, 400);
+  pairs_.add(v, c, 400);
+  round(0);
+  EXPECT_EQ(shown(v), (Map{{"/o1", 500}, {"/o2", 300}, {"other", 600}}));
+  round(600'000'000'000);
+  pairs_.add_all(v, 400);
+  pairs_.add(v, c, 400);
+  round(0);
+  EXPECT_EQ(shown(v), (Map{{"/o1", 500}, {"/o3", 400}, {"other", 600}}));
 }
 
 TEST_F(Pairs, OwnersThatAreDroppedEndWithTheirSeries) {
@@ -83,14 +105,14 @@ TEST_F(Pairs, OwnersThatAreDroppedEndWithTheirSeries) {
   const auto v = owner(0), a = owner(1);
   pairs_.add_all(v, 1000);
   pairs_.add(v, a, 800);
-  pairs_.end_round();
+  round();
   table_.release(a);
   clock_.advance_ns(400'000'000'000);
   table_.cycle(clock_.boot_ns());
   clock_.advance_ns(400'000'000'000);
   table_.cycle(clock_.boot_ns());
   pairs_.add_all(v, 10);
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"other", 210}}));
 }
 
@@ -100,7 +122,7 @@ TEST_F(Pairs, MoreCulpritsThanAreFollowed) {
     pairs_.add_all(v, 10);
     pairs_.add(v, owner(i), 10);
   }
-  pairs_.end_round();
+  round();
   EXPECT_EQ(shown(v), (Map{{"other", 1000}}));
 }
 

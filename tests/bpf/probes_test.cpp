@@ -554,6 +554,12 @@ TEST_F(Probes, OomKill) {
     EXPECT_TRUE(probe.has_news());
     const auto after = probe.collect();
     EXPECT_FALSE(probe.has_news());
+    std::map<std::string, std::string> told;
+    for (const auto& event : probe.events())
+      if (event->type == "oom_kill") told = {event->fields.begin(), event->fields.end()};
+    EXPECT_EQ(told["limit_cgroup"], cgroup.path());
+    EXPECT_EQ(told["limit_bytes"], "16777216");
+    EXPECT_EQ(told["asked_by_comm"], "bpf_test");
     EXPECT_EQ(
         value(after, fmt::format("vitald_owner_oom_kills_total{{owner=\"{}\",owner_kind=\"other\",scope=\"memcg\"}}",
                                  cgroup.path())),
@@ -574,6 +580,7 @@ TEST_F(Probes, DirectReclaim) {
   const std::unique_ptr<memory_bpf, Destroy> skel(memory_bpf::open());
   ASSERT_TRUE(skel);
   bpf_map__set_max_entries(skel->maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
+  bpf_map__set_max_entries(skel->maps.stalled_since, 64);
   // The others are given their tracepoint by BpfObject::load().
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, skel->obj) {

@@ -2,6 +2,7 @@
 // Processes that begin and die in known numbers and ways.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,11 @@ namespace {
 
 // Deaths by each cause; of the rest the child that runs this is one.
 constexpr int kDeaths = 30;
+
+// A thread that goes at the same moment as all others of its process.
+void* wait_forever(void*) {
+  for (;;) pause();
+}
 
 void die_in_many_ways() {
   const auto each = [](auto&& body) {
@@ -45,6 +51,12 @@ void die_in_many_ways() {
   });
   killed_by(SIGKILL);
   killed_by(SIGTERM);
+  killed_by(SIGABRT);  // not its own doing
+  each([] {
+    pthread_t thread;
+    for (int i = 0; i < 8; ++i) pthread_create(&thread, nullptr, wait_forever, nullptr);
+    _exit(0);
+  });
 }
 
 void check_causes(const Rung& rung) {
@@ -54,6 +66,7 @@ void check_causes(const Rung& rung) {
   const TestCgroup cgroup(cpu_hierarchy(Host()), fmt::format("vitald-deaths-{}", getpid()));
   Child child(cgroup, 0, die_in_many_ways);
   child.finish();
+  EXPECT_TRUE(probe.has_news()) << "a death is told when it happens";
   const auto series = probe.collect();
   const auto labels = fmt::format("owner=\"{}\",owner_kind=\"other\"}}", cgroup.path());
   const auto deaths = [&](std::string_view cause) {
@@ -62,26 +75,31 @@ void check_causes(const Rung& rung) {
   fmt::print("{}: {} forks; exited {}, failed {}, crashed {}, killed {}, terminated {}\n", rung.name,
              value(series, "vitald_owner_forks_total{" + labels), deaths("exited"), deaths("failed"), deaths("crashed"),
              deaths("killed"), deaths("terminated"));
-  EXPECT_EQ(value(series, "vitald_owner_forks_total{" + labels), 5 * kDeaths);
-  EXPECT_EQ(deaths("exited"), kDeaths + 1);  // and the child itself
+  EXPECT_EQ(value(series, "vitald_owner_forks_total{" + labels), 7 * kDeaths);
+  EXPECT_EQ(deaths("exited"), 2 * kDeaths + 1) << "processes, not threads; and the child itself";
   EXPECT_EQ(deaths("failed"), kDeaths);
   EXPECT_EQ(deaths("crashed"), kDeaths);
-  EXPECT_EQ(deaths("killed"), kDeaths);
+  EXPECT_EQ(deaths("killed"), 2 * kDeaths) << "by SIGKILL, or by somebody's SIGABRT";
   EXPECT_EQ(deaths("terminated"), kDeaths);
 
-  int killed = 0, crashed = 0, by_us = 0;
+  int killed = 0, aborted = 0, crashed = 0, terminated = 0, by_us = 0;
   for (const auto& event : probe.events()) {
     EXPECT_EQ(event->type, "process_death");
     std::map<std::string, std::string> fields(event->fields.begin(), event->fields.end());
     if (fields["owner"] != cgroup.path()) continue;
     killed += fields["signal"] == "SIGKILL" && fields["cause"] == "killed";
+    aborted += fields["signal"] == "SIGABRT" && fields["cause"] == "killed";
+    terminated += fields["signal"] == "SIGTERM";
+    EXPECT_EQ(fields["cgroup"], cgroup.path());
     crashed += fields["signal"] == "SIGSEGV" && fields["cause"] == "crashed";
     by_us += fields["sender_comm"] == "bpf_test";
     EXPECT_EQ(fields["comm"], "bpf_test");
   }
   EXPECT_EQ(killed, kDeaths);
+  EXPECT_EQ(aborted, kDeaths);
   EXPECT_EQ(crashed, kDeaths);
-  EXPECT_EQ(by_us, 2 * kDeaths) << "killed by its parent, or by itself";
+  EXPECT_EQ(terminated, 0) << "is how services stop";
+  EXPECT_EQ(by_us, 3 * kDeaths) << "killed by its parent, or by itself";
 }
 
 TEST_F(Probes, CausesOfDeath) {

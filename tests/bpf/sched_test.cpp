@@ -150,6 +150,74 @@ void check_self() {
 
 TEST_F(Probes, AnOwnerThatWaitsForItself) { until_seen_whole(check_self); }
 
+// Two cgroups of one unit: who waits for the other waits for its own.
+void check_self_of_two_cgroups() {
+  LiveProbe probe("owner_waits");
+  probe.collect();
+  const auto name = fmt::format("vitald-{}.service", getpid());
+  const auto v1 = cpu_hierarchy(Host());
+  const TestCgroup unit(v1, name), a(v1, name + "/a"), b(v1, name + "/b");
+  const Start start;
+  const auto spin = [&] {
+    start.wait();
+    spin_for_ms(1500);
+  };
+  Child one(a, last_cpu(), spin), two(b, last_cpu(), spin);
+  start.give();
+  usleep(600'000);
+  probe.collect();
+  const auto before = probe.collect();
+  one.finish();
+  two.finish();
+  const auto after = probe.collect();
+  const auto wait = [&](const auto& series, std::string_view cause) {
+    return value(series, fmt::format("vitald_owner_wait_seconds_total{{cause=\"{}\",owner=\"{}\",owner_kind=\"unit\"}}",
+                                     cause, name));
+  };
+  const auto self = wait(after, "self") - wait(before, "self"),
+             contention = wait(after, "contention") - wait(before, "contention");
+  fmt::print("two cgroups of a unit: self {:.1f} ms, contention {:.1f} ms\n", self * 1e3, contention * 1e3);
+  EXPECT_GT(self, 0.3);
+  EXPECT_LT(contention, self * 0.2);
+}
+
+TEST_F(Probes, AnOwnerOfTwoCgroupsThatWaitsForItself) { until_seen_whole(check_self_of_two_cgroups); }
+
+// Of whom no more is kept than sums: why he waits is known, because of whom is not, and nobody else pays for that.
+void check_beyond_detailed() {
+  LiveProbe probe("owner_waits", {{"owner.detailed", "1"}});
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-more-a-{}", getpid())),
+      b(cpu_hierarchy(Host()), fmt::format("vitald-more-b-{}", getpid()));
+  const Start start;
+  const auto spin = [&] {
+    start.wait();
+    spin_for_ms(1500);
+  };
+  Child one(a, last_cpu(), spin), two(b, last_cpu(), spin);
+  start.give();
+  usleep(600'000);
+  probe.collect();
+  one.finish();
+  two.finish();
+  probe.collect();
+  const auto after = probe.collect();
+  EXPECT_GT(wait_of(after, a, "contention"), 0.2);
+  EXPECT_NEAR(blamed_on_all(after, a), wait_of(after, a, "contention"), 1e-9);
+  EXPECT_EQ(blamed(after, a, b.path()), 0);
+  EXPECT_FALSE(after.contains("vitald_owner_runqueue_latency_seconds_count{" + owner_labels_of(a))) << "an empty one";
+  double blamed_for_others = 0;
+  for (const auto& [series, v] : after)
+    if (series.starts_with("vitald_owner_blamed_wait_seconds_total{") &&
+        series.ends_with("owner=\"other\",owner_kind=\"other\"}"))
+      blamed_for_others += v;
+  EXPECT_NEAR(
+      blamed_for_others,
+      value(after, "vitald_owner_wait_seconds_total{cause=\"contention\",owner=\"other\",owner_kind=\"other\"}"), 1e-9);
+}
+
+TEST_F(Probes, OwnersBeyondTheDetailed) { until_seen_whole(check_beyond_detailed); }
+
 // cpu.max 10 %: what it waits for its limit is not somebody else's fault. Of one task alone it is what the group
 // counts.
 struct LimitedCgroup {
@@ -307,6 +375,53 @@ TEST_F(Probes, SignalsShareTheProgramOnSchedSwitch) {
   truth = ping_pong(a, 1000, 1);
   EXPECT_GT(count() - before, 0.9 * static_cast<double>(truth.voluntary)) << "went with its neighbour";
 }
+
+// A reload turns one off and on again, while another keeps what they share: what was meanwhile is nobody's.
+void check_off_and_on() {
+  FakeClock clock;
+  const Host host(Host::Roots(), &clock);
+  Options options;
+  const FlagSpec flags[] = {{"probe.migrations", FlagType::boolean, "true"},
+                            {"probe.runq_latency", FlagType::boolean, "true"}};
+  options.declare(flags);
+  options.declare(info_of("runq_latency").flags);
+  // Made before the probes: while somebody has a program's link it stays attached.
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-off-{}", getpid()));
+  const Start start;
+  Child one(a, last_cpu(), [&] {
+    start.wait();
+    spin_for_ms(1500);
+  });
+  auto migrations = info_of("migrations").make(host, options), runq = info_of("runq_latency").make(host, options);
+  ASSERT_TRUE(migrations && runq);
+  const auto cpu_of = [&](const std::string& owner) {
+    BatchWriter out("runq_latency");
+    out.begin(0);
+    EXPECT_TRUE((*runq)->collect(out));
+    const auto batch = out.finish({}, 0, 0);
+    for (const auto& s : batch->layout->samples())
+      if (const auto name = batch->layout->prefix(s);
+          name.starts_with("vitald_owner_cpu_seconds_total") && name.find(owner) != std::string_view::npos)
+        return batch->values[s.value];
+    return 0.0;
+  };
+  start.give();
+  usleep(300'000);
+  EXPECT_GT(cpu_of(a.path()), 0.1);
+  runq->reset();
+  usleep(700'000);
+  runq = info_of("runq_latency").make(host, options);
+  ASSERT_TRUE(runq);
+  EXPECT_TRUE((*runq)->status().starts_with("attached")) << (*runq)->status();
+  const auto began = SystemClock::read(CLOCK_MONOTONIC);
+  EXPECT_LT(cpu_of(a.path()), 0.1) << "what it did while nobody looked";
+  one.finish();
+  const auto seconds = static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - began) / 1e9;
+  EXPECT_LT(cpu_of(a.path()), seconds + 0.05);
+  EXPECT_GT(cpu_of(a.path()), 0.1);
+}
+
+TEST_F(Probes, ASignalThatIsTurnedOffAndOnAgain) { until_seen_whole(check_off_and_on); }
 
 }  // namespace
 }  // namespace vitald

@@ -224,6 +224,7 @@ class FakeKernel final : public SlotMaps {
     territories_[slots_[slot].claimed] = slot;
     return true;
   }
+  void belongs(std::uint32_t slot, OwnerId owner) override { owners[slot] = owner; }
   void forget(std::uint32_t slot) override {
     by_path_.erase(slots_[slot].path);
     if (!slots_[slot].claimed.empty()) territories_.erase(slots_[slot].claimed);
@@ -234,6 +235,7 @@ class FakeKernel final : public SlotMaps {
   }
 
   std::vector<Row> rows;
+  std::map<std::uint32_t, OwnerId> owners;
   std::uint64_t charged = 0;
 
  private:
@@ -439,6 +441,54 @@ TEST_F(Churn, ASecondReaderMissesNothing) {
                  for (const auto& e : entries) shown[e.owner->owner.name] += e.shown.cpu_ns;
                });
   EXPECT_EQ(shown, (std::map<std::string, std::uint64_t>{{"other", 0}, {"/a", 5}, {"/b", 7}}));
+}
+
+// Rows outlive who reads them: a reload may take a signal away and bring it back.
+TEST_F(Churn, WhoComesLaterDoesNotReadThePast) {
+  const auto read = [&] {
+    std::map<std::string, std::uint64_t> shown;
+    SlotTotals<Row> second(slots_, table_, [this](std::uint32_t slot) { return kernel_.rows[slot]; });
+    kernel_.charge("/b", 2);
+    clock_.advance_ns(kSecond);
+    second.round([](auto&) {},
+                 [&](auto entries) {
+                   for (const auto& e : entries) shown[e.owner->owner.name] += e.shown.cpu_ns;
+                 });
+    return shown;
+  };
+  kernel_.charge("/a", 5);
+  round();
+  kernel_.rmdir("/a");
+  for (int i = 0; i < 4; ++i) round();
+  kernel_.charge("/b", 7);  // in the same slot
+  EXPECT_EQ(round()["/b"], 7u);
+  EXPECT_EQ(read(), (std::map<std::string, std::uint64_t>{{"other", 0}, {"/b", 2}}));
+}
+
+// What names a slot elsewhere, a record or a culprit, is read while the slot is still whose it was.
+TEST_F(Churn, ASlotsEndIsToldBeforeItIsAnothers) {
+  struct Listener final : SlotReader {
+    explicit Listener(OwnerSlots& s) : slots(s) { slots.add(*this); }
+    ~Listener() override { slots.remove(*this); }
+    bool read(std::uint32_t, OwnerId) override { return false; }
+    [[nodiscard]] bool worth_an_owner(std::uint32_t) const override { return false; }
+    void end(std::span<const std::uint32_t> ended) override {
+      for (const auto slot : ended) told.push_back({slots.of_slot(slot), slots.paths(slot)->v2});
+    }
+    OwnerSlots& slots;
+    std::vector<std::pair<OwnerId, std::string>> told;
+  } listener(slots_);
+  kernel_.charge("/a", 5);
+  kernel_.charge("/b", 5);
+  round();
+  const auto a = table_.of_paths({"/a", ""});
+  EXPECT_EQ(kernel_.owners[1], a) << "the kernel's side is told whose the slot is";
+  kernel_.rmdir("/a");
+  for (int i = 0; i < 4; ++i) round();
+  EXPECT_EQ(listener.told, (std::vector<std::pair<OwnerId, std::string>>{{a, "/a"}}));
+  EXPECT_EQ(kernel_.owners[1], kOtherOwner);
+  EXPECT_GT(slots_.free_ns(1), 0);
+  EXPECT_EQ(slots_.free_ns(2), 0) << "has always been the same one's";
 }
 
 // Whatever comes, goes, is named late, restarts or finds no room: what all series together have grown by is what the

@@ -17,7 +17,7 @@ import tempfile
 
 sys.path.append("/usr/lib/python3/dist-packages")  # Debian's modules, where another Python is the first
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, free_port, metrics, need, running, skip, which  # noqa: E402
+from harness import TOP, VITALD, free_port, metrics, need, running, skip, wait_for_probes, which  # noqa: E402
 
 need("strip", "dpkg-query", "ldd")
 if os.geteuid() != 0:
@@ -179,7 +179,8 @@ def run_pod(runtime, pod, number):
     url, name = f"http://127.0.0.1:{port}", f"vitald-test-{os.getpid()}-{number}"
     try:
         with running([runtime, "--root", str(pod.folder / "runtime"), "run", "--bundle", str(pod.folder), name],
-                     url + "/-/ready", seconds=30):
+                     url + "/-/ready", seconds=30) as process:
+            wait_for_probes(process, url)
             yield url
     finally:
         subprocess.run([runtime, "--root", str(pod.folder / "runtime"), "delete", "--force", name], capture_output=True)
@@ -210,7 +211,8 @@ def try_overlay(runtime, overlay, documents, root, folder, image, number):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with running([*rights, str(folder.parent / "vitald"), f"--config.file={configuration}", "--state.directory=",
-                  f"--web.listen-address=127.0.0.1:{port}"], url + "/-/ready"):
+                  f"--web.listen-address=127.0.0.1:{port}"], url + "/-/ready") as process:
+        wait_for_probes(process, url)
         _, host = metrics(url)
     missing, more = names(host) - names(here), names(here) - names(host)
     up, up_there = values(here, "vitald_probe_up", "probe"), values(host, "vitald_probe_up", "probe")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, free_port, metrics, need, running, wait_for  # noqa: E402
+from harness import TOP, VITALD, free_port, metrics, need, running, wait_for, wait_for_probes  # noqa: E402
 
 need("strace", "systemd-analyze")
 
@@ -78,6 +78,7 @@ with tempfile.TemporaryDirectory(prefix="vitald-syscalls-") as scratch:
         subprocess.run(["cp", VITALD, program], check=True)
         os.chown(folder, 65534, 65534)
     with running([*rights, "strace", "-f", "-qq", "-o", folder / "trace", program, *flags], url + "/-/ready", seconds=60) as strace:
+        wait_for_probes(strace, url)
         ran = lambda: any(n == "vitald_hook_runs_total" and v > 0 for (n, _), v in metrics(url)[1].items())  # noqa: E731
         wait_for("a hook to run", 30, ran)
         (pid,) = [int(p) for p in pathlib.Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split()]

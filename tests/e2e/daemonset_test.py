@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import VITALD, free_port, metrics, need, parse, running, skip, which  # noqa: E402
+from harness import VITALD, free_port, metrics, need, parse, running, skip, wait_for_probes, which  # noqa: E402
 
 need("unshare", "setpriv", "chroot", "strace")
 if os.geteuid() != 0:
@@ -195,6 +195,7 @@ def status_of(rights, *prefix):
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         with running([*rights, program, f"--web.listen-address=127.0.0.1:{port}", *COMMON, "--collector.ntp"], url + "/-/ready") as process:
+            wait_for_probes(process, url)
             children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             # Workers may be started by any thread.
             children += [p.name for p in pathlib.Path("/proc").glob("[0-9]*") if parent_of(p) == process.pid]

@@ -22,16 +22,18 @@ struct vitald_softirq_cpu {
 struct vitald_irq_row {
 	__u64 ns;
 	__u64 count;
+	__u64 name;	/* where that of its handler lies in the kernel: another one may have got the number */
 };
 struct vitald_hardirq_cpu {
 	__u64 since_ns;
 	struct vitald_hist runs;
-	__u64 unused[2];
+	__u64 unused[2];	/* rows begin on a cache line */
 	struct vitald_irq_row rows[VITALD_IRQ_ROWS];
 };
 
 struct vitald_irq_name {
-	char name[VITALD_IRQ_NAME]; /* of the first action that ran */
+	char name[VITALD_IRQ_NAME]; /* of the handler that came last where it was not the one before */
+	__u64 changes;
 };
 
 #endif

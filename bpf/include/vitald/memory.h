@@ -17,8 +17,11 @@ struct vitald_oom_record {
 	__u32 memcg;	/* 1: a memory cgroup's limit was reached, 0: the host ran out of memory */
 	char comm[16];
 	__u32 seen;	/* 0: only the pid is known */
-	__u32 unused;
+	__u32 asker_pid;	/* whose allocation it was for which nothing was left */
+	char asker_comm[16];
+	__u64 limit_pages;	/* where memcg is 1: of the cgroup that was at its limit */
 	struct vitald_cgroup_path v2, v1;
+	struct vitald_cgroup_path limit;	/* where memcg is 1: that cgroup, in the hierarchy that has the memory controller */
 };
 
 /* One per CPU, a multiple of a cache line. */

@@ -29,11 +29,12 @@ struct vitald_tcp_cpu {
 struct vitald_tcp_row {
 	__u64 connected;
 	__u64 failed;		/* to connect */
+	__u64 abandoned;	/* closed before there was an answer */
 	__u64 accepted;
 	__u64 retransmits;
 	__u64 resets_sent;
 	__u64 resets_received;
-	__u64 unused[2];
+	__u64 unused[1];
 };
 
 #endif

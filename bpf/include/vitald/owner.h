@@ -38,6 +38,8 @@ struct vitald_slot {
 	struct vitald_cgroup_key key;
 	__u32 used;	/* written last */
 	__u32 dead;	/* a cgroup of it was removed before the slot was known to be its */
+	__u32 owner;	/* the same for all cgroups of one owner, 0: not known, or no owner of its own. User space says so */
+	__u32 unused;
 };
 
 #define VITALD_OWNER_CACHE 64	/* power of two */

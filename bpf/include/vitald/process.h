@@ -14,14 +14,13 @@ struct vitald_process_row {
 	/* Ends of processes. */
 	__u64 exited;		/* with status 0 */
 	__u64 failed;		/* with another one */
-	__u64 terminated;	/* by a signal that asks to end: TERM, INT, HUP, PIPE, ALRM and such */
-	__u64 killed;		/* by SIGKILL */
+	__u64 terminated;	/* by a signal that asks to end: TERM, INT, HUP, QUIT, PIPE, ALRM and such */
+	__u64 killed;		/* by SIGKILL, or by another process that sent one of those below */
 	__u64 crashed;		/* by a signal for what it did itself, or with which it gave up: SEGV, ABRT, ... */
 	__u64 oom;		/* by the kernel for want of memory */
 };
 
 enum vitald_death {
-	VITALD_DEATH_TERMINATED,
 	VITALD_DEATH_KILLED,
 	VITALD_DEATH_CRASHED,
 	VITALD_DEATH_OOM,

@@ -30,7 +30,7 @@ struct vitald_sched_cpu {
 	struct {
 		__u64 ns;
 		__u32 slot;
-		__u32 unused;
+		__u32 owner;	/* of the slot then, as in vitald_slot */
 	} past[VITALD_SCHED_PAST];
 	__u64 past_count;
 	__u64 padding[2];
@@ -43,7 +43,7 @@ struct vitald_sched_row {
 	__u64 voluntary;
 	__u64 involuntary;
 	__u64 throttled_ns;	/* of delay_ns: without a turn by cpu.max */
-	__u64 self_ns;		/* of delay_ns: the owner's own tasks had the CPU */
+	__u64 self_ns;		/* of delay_ns: the owner's own tasks had the CPU, as far as it is known to be its own */
 	__u64 unused[2];
 };
 
