@@ -167,7 +167,7 @@ bool Collectors::configure(const CollectorEntry& entry) {
   for (auto& s : old_)
     if (s && s->entry == &entry && s->runner && s->runner->away()) orphans_.push_back(std::move(s));
   std::erase(old_, nullptr);
-  if (probes_later_ && is_probe(entry)) {
+  if (probes_later_ && is_probe(entry) && !given) {
     auto& row = not_on(entry);
     row.state = State::starting;
     row.text = "the kernel checks its programs";

@@ -57,7 +57,7 @@ class Collectors {
 
   // Makes what is on by these options. A collector whose own flags did not change is kept with all it has
   // counted: a reload does not attach BPF programs anew.
-  // `probes_later`: those that are not there yet are left to make_next(), one a call.
+  // `probes_later`: those that nobody asked for by name and that are not there yet are left to make_next(), one a call.
   void begin_configure(std::shared_ptr<const Options> options, bool probes_later = false);
   [[nodiscard]] bool configure();
   // The kernel takes half a second of CPU to check all programs: too long for a first answer to wait for.

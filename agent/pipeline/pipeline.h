@@ -37,7 +37,7 @@ struct PipelineConfig {
   std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
   std::vector<InhibitRule> inhibit_rules = {};
   std::shared_ptr<Callbacks> callbacks = {};  // that are told of events; null: none can be registered
-  bool probes_later = false;                  // one by one after the first numbers, which do not wait for them
+  bool probes_later = false;                  // after the first numbers, but for those asked for by name
 };
 
 class Pipeline {

@@ -344,6 +344,18 @@ TEST_F(PipelineTest, ProbesComeAfterTheFirstNumbers) {
   EXPECT_TRUE(with.stop(5'000'000'000));
 }
 
+TEST_F(PipelineTest, WhoAsksForAProbeByNameHasItInTheFirstNumbers) {
+  const Host now;
+  g_may_load = true;
+  Pipeline with{now, kWithProbes, [](std::string_view) { return nullptr; }, hub};
+  auto later = config({{"probe.runq_latency", "true"}});
+  later.probes_later = true;
+  ASSERT_TRUE(with.start(std::move(later)));
+  ASSERT_TRUE(with.wait_for_configurations(1, 5'000'000'000));
+  EXPECT_EQ(text("probed") + text("test_calls"), "probed 1\ntest_calls 1\n");
+  EXPECT_TRUE(with.stop(5'000'000'000));
+}
+
 // What a reload brings is in force when it says so, probes included.
 TEST_F(PipelineTest, AReloadMakesTheProbesThatAStartHasNot) {
   const Host now;

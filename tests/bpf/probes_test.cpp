@@ -471,7 +471,9 @@ struct PluggedDisk {
 
 TEST_F(Probes, RowsOfRemovedDisksAreUsedAgain) {
   if (!PluggedDisk::possible())
-    GTEST_SKIP() << "no driver scsi_debug; zram and brd make no requests, and those of loop devices are not counted";
+    GTEST_SKIP()
+        << "no driver scsi_debug here (zram and brd make no requests, those of loop devices are not counted): the "
+           "test bpf.lab runs this in a virtual machine";
   LiveProbe probe("block_latency");
   ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
   probe.collect();

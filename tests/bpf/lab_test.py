@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Probes on Debian's own kernels, in virtual machines of the lab beside the checkout: the oldest and the newest that
+the shipped programs are tried on, with known answers and a disk that is unplugged (this machine may have no driver for
+one). Emulated, so nothing here looks at times."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import harness  # noqa: E402
+
+PROGRAM = sys.argv[1]
+KERNELS = ("6.1", "7.3")
+TESTS = ("RowsOfRemovedDisksAreUsedAgain", "OomKill", "CausesOfDeath", "ShortLivedCgroup")
+BOUND_S = 240
+
+lab = harness.shared("lab/vm-run")
+if not lab:
+    harness.skip("no VM lab (shared/lab/vm-run) beside the checkout: probes are tried on this kernel alone")
+
+failed = []
+for kernel in KERNELS:
+    with tempfile.TemporaryDirectory(prefix="vitald-lab-") as folder:
+        done = subprocess.run(
+            [lab, "--timeout", str(BOUND_S), "--kernel", kernel, "--share", folder, "--",
+             PROGRAM, "--gtest_filter=" + ":".join(f"Probes.{t}" for t in TESTS)],
+            capture_output=True, text=True, errors="replace", cwd=folder)
+    rows = dict(re.findall(r"^\[ +(?:OK|FAILED|SKIPPED) +\] Probes\.(\w+) \((\d+ ms)\)", done.stdout, re.MULTILINE))
+    good = set(re.findall(r"^\[ +OK \] Probes\.(\w+)", done.stdout, re.MULTILINE))
+    print(f"Linux {kernel}: " + ", ".join(f"{t} {'ok' if t in good else 'NOT OK'} {rows.get(t, '')}" for t in TESTS), flush=True)
+    if done.returncode != 0 or good != set(TESTS):
+        failed.append(kernel)
+        print(done.stdout[-6000:], done.stderr[-3000:], sep="\n")
+sys.exit(f"not all of it holds on Linux {', '.join(failed)}" if failed else 0)
