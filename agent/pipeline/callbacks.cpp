@@ -99,6 +99,20 @@ bool is_muted(const Event& event) {
   return std::ranges::any_of(event.fields, [](const auto& f) { return f.first == "muted" && f.second == "true"; });
 }
 
+// By which one that comes twice is known. A transition of an alert that a crash cut off is an event of the next run,
+// too.
+std::string key_of(const EventLog::Entry& entry) {
+  const auto& event = *entry.event;
+  const auto field = [&event](std::string_view name) {
+    const auto at = std::ranges::find(event.fields, name, &std::pair<std::string, std::string>::first);
+    return at == event.fields.end() ? std::string_view() : std::string_view(at->second);
+  };
+  if (const auto fingerprint = field("fingerprint"), number = field("transition");
+      !fingerprint.empty() && !number.empty())
+    return fmt::format("{}-{}-{}", event.type, fingerprint, number);
+  return fmt::format("{}-{}-{}", event.type, event.boot_ns, entry.sequence);
+}
+
 }  // namespace
 
 std::span<const std::string_view> event_types() { return kTypes; }
@@ -276,7 +290,7 @@ void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
       if (callback.event_type != "*" && callback.event_type != entry.event->type) continue;
       if (is_muted(*entry.event)) continue;
       Item item;
-      item.key = fmt::format("{}-{}-{}", entry.event->type, entry.event->boot_ns, entry.sequence);
+      item.key = key_of(entry);
       item.body = body_of(callback, entry, wall_at_boot_ns);
       item.wall_ms = (entry.event->boot_ns + wall_at_boot_ns) / 1'000'000;
       items.push_back(std::move(item));
