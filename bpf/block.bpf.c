@@ -10,7 +10,7 @@
  * each of which completes; it ends with a last completion of no bytes, and what it waited for is its time. One that is
  * nothing but a flush never was issued itself: all of its time is its device's.
  */
-#include "probe.bpf.h"
+#include "owner_table.bpf.h"
 #include "vitald/block.h"
 
 const volatile bool issue_has_queue = false; /* block_rq_insert/issue(q, rq) before v5.11 */
@@ -32,6 +32,24 @@ struct {
 	__type(key, __u32);
 	__type(value, struct vitald_block_row);
 } rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * owner_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_block_owner_row);
+} owner_rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* CPUs * detailed_slots */
+	__type(key, __u32);
+	__type(value, struct vitald_block_owner_hist);
+} owner_hists SEC(".maps");
+
+const volatile __u32 detailed_slots = 1;
 
 /* Which disk and operation a row is for. */
 struct {
@@ -137,17 +155,105 @@ static __always_inline bool same_place(struct times *seen, struct request *rq, b
 	return seen->first == first || seen->last == first + (FIELD(rq, __data_len) >> 9);
 }
 
+/*
+ * Whom the kernel charges for it: the cgroup that dirtied the page or called read(2), of the first of its bios. On v2
+ * alone: where tasks are told apart by a v1 hierarchy, that of blkio does not say whose it is.
+ */
+static __always_inline __u32 owner_of_request(struct bio *bio, bool direct)
+{
+	struct vitald_cgroup_key key = {};
+	struct cgroup_root *root;
+	struct blkcg_gq *group;
+	struct cgroup *cgroup;
+	struct blkcg *blkcg;
+
+	if (v1_controller != V1_NONE || !bpf_core_field_exists(bio->bi_blkg) || !bio)
+		return 0;
+	group = FIELD(bio, bi_blkg);
+	if (!group)
+		return 0;
+	blkcg = FIELD(group, blkcg);
+	if (!blkcg)
+		return 0;
+	cgroup = FIELD(blkcg, css.cgroup);
+	if (!cgroup)
+		return 0;
+	root = FIELD(cgroup, root);
+	if (!root || FIELD(root, hierarchy_id))
+		return 0;
+	key.v2 = id_of(cgroup, direct);
+	return find_slot(&key, cgroup, NULL);
+}
+
+/* `took`: 0 where its start is not known, or it is not over. */
+static __always_inline void add_to_owner(struct bio *bio, __u64 op, __u32 bytes, bool over, __u64 took, bool direct)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), slot = owner_of_request(bio, direct), index = cpu * owner_slots + slot,
+	      bucket;
+	struct vitald_block_owner_row *row = bpf_map_lookup_elem(&owner_rows, &index);
+	struct vitald_block_owner_hist *hist;
+
+	if (!row)
+		return;
+	if (op == VITALD_BLOCK_READ) {
+		row->reads += over;
+		row->read_bytes += bytes;
+		row->read_ns += took;
+	} else if (op == VITALD_BLOCK_WRITE) {
+		row->writes += over;
+		row->write_bytes += bytes;
+		row->write_ns += took;
+	} else {
+		row->others += over;
+		row->other_bytes += bytes;
+		return;
+	}
+	index = cpu * detailed_slots + (slot < detailed_slots ? slot : 0);
+	hist = bpf_map_lookup_elem(&owner_hists, &index);
+	if (!took || !hist)
+		return;
+	bucket = vitald_coarse_slot(vitald_hist_slot(took));
+	if (op == VITALD_BLOCK_READ) {
+		hist->reads[bucket]++;
+		hist->read_ns += took;
+	} else {
+		hist->writes[bucket]++;
+		hist->write_ns += took;
+	}
+}
+
+/* The row of the disk and operation, of this CPU. */
+static __always_inline struct vitald_block_row *row_of_disk(struct vitald_block_cpu *c, struct gendisk *disk, __u32 device,
+							    __u64 op)
+{
+	__u32 index = bpf_get_smp_processor_id() * VITALD_BLOCK_ROWS;
+	__u64 number_op = (__u64)device << 8 | op;
+	struct vitald_block_key key = {};
+
+	if (c->disk != (__u64)disk || c->number_op != number_op) {
+		bpf_probe_read_kernel(key.disk, sizeof(key.disk), disk->disk_name);
+		key.op = op;
+		key.device = device;
+		c->row = find_row(&key);
+		c->disk = (__u64)disk;
+		c->number_op = number_op;
+	}
+	index += c->row;
+	return bpf_map_lookup_elem(&rows, &index);
+}
+
 static __always_inline int completed(struct request *rq, int error, __u32 bytes, bool direct)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), index, length, device;
+	__u32 cpu = bpf_get_smp_processor_id(), on = wanted & enabled, length, device;
 	struct vitald_block_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
-	__u64 now, start, issue, op, number_op, request = (__u64)rq;
-	struct vitald_block_key key = {};
+	__u64 now, start = 0, issue = 0, op, request = (__u64)rq;
 	struct vitald_block_row *row;
 	struct gendisk *disk;
+	struct bio *bio;
+	bool step;
 	int major;
 
-	if (!(wanted & enabled & VITALD_BLOCK_LATENCY) || !c)
+	if (!(on & (VITALD_BLOCK_LATENCY | VITALD_OWNER_IO)) || !c)
 		return 0;
 	disk = disk_of(rq, direct);
 	if (!disk) /* a host adapter's own queue, no disk */
@@ -157,34 +263,34 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 		return 0;
 	op = op_of(FIELD(rq, cmd_flags));
 	device = number_of(disk, direct);
-	number_op = (__u64)device << 8 | op;
-	if (c->disk != (__u64)disk || c->number_op != number_op) {
-		bpf_probe_read_kernel(key.disk, sizeof(key.disk), disk->disk_name);
-		key.op = op;
-		key.device = device;
-		c->row = find_row(&key);
-		c->disk = (__u64)disk;
-		c->number_op = number_op;
-	}
-	index = cpu * VITALD_BLOCK_ROWS + c->row;
-	row = bpf_map_lookup_elem(&rows, &index);
+	row = row_of_disk(c, disk, device, op);
 	if (!row)
 		return 0;
 
 	row->bytes += bytes;
 	length = FIELD(rq, __data_len);
+	bio = FIELD(rq, bio);
 	if (bytes < length) { /* more of it is to come */
 		if (error)
 			row->errors++;
+		if (on & VITALD_OWNER_IO)
+			add_to_owner(bio, op, bytes, false, 0, direct);
 		return 0;
 	}
-	if (FIELD(rq, rq_flags) & flush_step)
+	step = FIELD(rq, rq_flags) & flush_step;
+	now = bpf_ktime_get_ns();
+	if (trust_request_times) {
+		start = FIELD(rq, start_time_ns);
+		issue = FIELD(rq, io_start_time_ns);
+	}
+	if (step) {
+		/* That with the data is the owner's operation: at the end nobody can tell any more whose it was. */
+		if (on & VITALD_OWNER_IO && bytes)
+			add_to_owner(bio, op, bytes, true, start && now > start ? now - start : 0, direct);
 		return 0;
+	}
 	if (error)
 		row->errors++;
-	now = bpf_ktime_get_ns();
-	start = trust_request_times ? FIELD(rq, start_time_ns) : 0;
-	issue = trust_request_times ? FIELD(rq, io_start_time_ns) : 0;
 	if (!start || !issue) {
 		struct times *seen = bpf_map_lookup_elem(&in_flight, &request);
 		bool ours = seen && same_place(seen, rq, direct);
@@ -195,22 +301,24 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 			issue = seen->issue_ns;
 		if (seen)
 			bpf_map_delete_elem(&in_flight, &request);
-		if (op == VITALD_BLOCK_WRITE && !length && !issue) { /* nothing but a flush */
-			if (start && now >= start) {
-				vitald_hist_add(&row->device, now - start);
-				vitald_hist_add(&row->queue, 0);
-			}
-			return 0;
+	}
+	if (on & VITALD_OWNER_IO && (bio || length || op != VITALD_BLOCK_WRITE))
+		add_to_owner(bio, op, bytes, true, start && now > start ? now - start : 0, direct);
+	if (op == VITALD_BLOCK_WRITE && !length && !issue) { /* nothing but a flush */
+		if (start && now >= start) {
+			vitald_hist_add(&row->device, now - start);
+			vitald_hist_add(&row->queue, 0);
 		}
-		if (!issue || !start) {
-			__u32 one = 1;
+		return 0;
+	}
+	if (!issue || !start) {
+		__u32 one = 1;
 
-			row->untimed++;
-			if (!error)
-				bpf_map_update_elem(&untimed_disks, &device, &one, BPF_ANY);
-		} else {
-			row->recorded++;
-		}
+		row->untimed++;
+		if (!error)
+			bpf_map_update_elem(&untimed_disks, &device, &one, BPF_ANY);
+	} else if (!trust_request_times || !FIELD(rq, start_time_ns) || !FIELD(rq, io_start_time_ns)) {
+		row->recorded++;
 	}
 	if (issue && now >= issue)
 		vitald_hist_add(&row->device, now - issue);
@@ -226,7 +334,7 @@ static __always_inline int on_way(struct request *rq, bool issued, bool direct)
 	__u64 request = (__u64)rq;
 	__u32 device;
 
-	if (!(wanted & enabled & VITALD_BLOCK_LATENCY) || !disk)
+	if (!(wanted & enabled & (VITALD_BLOCK_LATENCY | VITALD_OWNER_IO)) || !disk)
 		return 0;
 	device = number_of(disk, direct);
 	if (!bpf_map_lookup_elem(&untimed_disks, &device))

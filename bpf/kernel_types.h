@@ -139,8 +139,18 @@ struct gendisk {
 struct request_queue {
 	struct gendisk *disk; /* since 5.15 */
 };
+struct blkcg {
+	struct cgroup_subsys_state css;
+};
+struct blkcg_gq {
+	struct blkcg *blkcg;
+};
+struct bio {
+	struct blkcg_gq *bi_blkg; /* with CONFIG_BLK_CGROUP */
+};
 struct request {
 	struct request_queue *q;
+	struct bio *bio;
 	unsigned int cmd_flags;
 	unsigned int rq_flags;
 	unsigned int __data_len;

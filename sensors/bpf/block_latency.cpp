@@ -9,12 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "bpf/block.skel.h"
-#include "bpf/include/vitald/block.h"
 #include "core/log.h"
 #include "core/os/kernel_file.h"
-#include "sensors/bpf/maps.h"
-#include "sensors/bpf/object.h"
+#include "sensors/bpf/block.h"
 #include "sensors/bpf/report.h"
 
 namespace vitald {
@@ -64,20 +61,6 @@ constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kQueue, kDevice, kBytes
 
 constexpr std::string_view kOps[] = {"read", "write", "flush", "discard", "other"};
 static_assert(std::size(kOps) == VITALD_BLOCK_OPS);
-
-constexpr ProbeHook kHooks[] = {
-    {"on_complete", "block_rq_complete"},
-    {"on_insert", "block_rq_insert", ProbeHook::Attach::later},
-    {"on_issue", "block_rq_issue", ProbeHook::Attach::later},
-};
-constexpr Signal kSignals[] = {{kName, VITALD_BLOCK_LATENCY, 0, kHooks}};
-
-struct BlockObject {
-  BpfObject<block_bpf> bpf;
-  MappedArray<vitald_block_cpu> cpus;
-  MappedArray<vitald_block_row> rows;
-  MappedArray<vitald_block_key> keys;
-};
 
 struct Row {
   HistSum queue, device;
@@ -265,40 +248,9 @@ class BlockLatency final : public Collector {
   std::int64_t disks_looked_ns_ = 0;
 };
 
-Result<std::shared_ptr<BlockObject>> load(const Host& host, std::span<const Signal> signals) {
-  const auto& facts = host.shared<KernelFacts>();
-  const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
-  auto bpf = BpfObject<block_bpf>::load(
-      facts, signals,
-      [&](block_bpf& skel) -> Result<> {
-        skel.rodata->trust_request_times = facts.trust_request_times;
-        skel.rodata->flush_step = facts.flush_step;
-        skel.rodata->issue_has_queue = facts.arguments("block_rq_issue") >= 2;
-        bpf_map__set_max_entries(skel.maps.in_flight, lru_entries(16384));
-        bpf_map__set_max_entries(skel.maps.untimed_disks, lru_entries(1024));
-        bpf_map__set_max_entries(skel.maps.cpus, cpus);
-        bpf_map__set_max_entries(skel.maps.rows, cpus * VITALD_BLOCK_ROWS);
-        return {};
-      },
-      [](block_bpf& skel) {
-        for (__u32 row = VITALD_BLOCK_OPS; row < VITALD_BLOCK_ROWS; ++row)
-          bpf_map_update_elem(bpf_map__fd(skel.maps.free_rows), nullptr, &row, 0);
-      });
-  if (!bpf) return fail(bpf.error());
-  auto mapped_cpus = MappedArray<vitald_block_cpu>::of(bpf->skel().maps.cpus);
-  auto rows = MappedArray<vitald_block_row>::of(bpf->skel().maps.rows);
-  auto keys = MappedArray<vitald_block_key>::of(bpf->skel().maps.keys);
-  if (!mapped_cpus) return fail(mapped_cpus.error());
-  if (!rows) return fail(rows.error());
-  if (!keys) return fail(keys.error());
-  return std::make_shared<BlockObject>(
-      BlockObject{std::move(*bpf), std::move(*mapped_cpus), std::move(*rows), std::move(*keys)});
-}
-
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   if (!host.view().kernel) return fail(Errc::absent, "probe block_latency: only on the running system");
-  auto block = use_signal<BlockObject>(host, options, kSignals, 0,
-                                       [&](std::span<const Signal> signals) { return load(host, signals); });
+  auto block = BlockObject::use(host, options, kBlockLatency);
   if (!block) return probe_off(kName, block.error());
   return std::make_unique<BlockLatency>(host, std::move(*block));
 }

@@ -33,6 +33,17 @@ inline constexpr FlagSpec kOwnerNewFlag{
     .least = 0,
     .most = 1'000'000};
 
+inline constexpr FlagSpec kOwnerDetailedFlag{
+    .name = "owner.detailed",
+    .type = FlagType::number,
+    .fallback = "64",
+    .help =
+        "Of how many cgroups at once BPF probes keep more than sums: the histograms of their waits and of their "
+        "disks' requests, because of whom they waited, and the busiest tenth of a second. Takes some 1150 bytes per "
+        "CPU and cgroup.",
+    .least = 1,
+    .most = 65535};
+
 // Of what counts per owner.
 inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
 

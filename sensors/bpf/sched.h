@@ -49,16 +49,4 @@ struct SchedObject {
   MappedArray<std::uint64_t> migrations;  // per CPU and slot
 };
 
-// Of all that are on this object.
-inline constexpr FlagSpec kOwnerDetailedFlag{
-    .name = "owner.detailed",
-    .type = FlagType::number,
-    .fallback = "64",
-    .help =
-        "Of how many cgroups at once BPF probes keep more than sums: the histogram of their waits, because of whom, "
-        "and "
-        "the busiest tenth of a second. Takes some 830 bytes per CPU and cgroup.",
-    .least = 1,
-    .most = 65535};
-
 }  // namespace vitald

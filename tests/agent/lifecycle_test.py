@@ -236,7 +236,7 @@ def few_descriptors():
             _, samples = metrics(url)
         probes = {"block_latency", "direct_reclaim", "migrations", "oom_kills", "owner_peaks", "owner_waits",
                   "process_life", "runq_latency", "tcp_life", "net_drops", "softirq_latency", "hardirq_latency",
-                  "limit_reclaim", "compaction"}
+                  "limit_reclaim", "compaction", "owner_io"}
         assert failed(samples) <= usual | probes, failed(samples) - usual
         assert ("node_memory_MemTotal_bytes", ()) in samples and ("node_load1", ()) in samples
         text = wait_for("the report", 10, lambda: "\n  series" in process.output() and process.output())

@@ -393,6 +393,79 @@ TEST_F(Probes, BlockReads) {
   }
 }
 
+// What two owners read and write, in known numbers. Where a v1 hierarchy says whose a task is, it is all of "other".
+void check_owner_io(const Rung& rung, const Disk& disk) {
+  constexpr int kReads = 1000, kWrites = 200;
+  LiveProbe probe("owner_io");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  const auto before = probe.collect();
+  const auto v1 = cpu_hierarchy(Host());
+  const bool by_owner = v1.controller == V1Hierarchy::Controller::none;
+  if (by_owner) std::ofstream("/sys/fs/cgroup/cgroup.subtree_control") << "+io" << std::flush;
+  const TestCgroup reader(v1, fmt::format("vitald-reads-{}", getpid())),
+      writer(v1, fmt::format("vitald-writes-{}", getpid()));
+  const auto stat_before = disk.reads_and_bytes();
+  Child reads(reader, 0, [&] { disk.read(kReads); });
+  const auto path = fmt::format("{}.owner", disk.path);
+  Child writes(writer, 0, [&] {
+    const Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_DSYNC, 0600));
+    void* buffer = nullptr;
+    if (!fd || posix_memalign(&buffer, 8192, 8192) != 0) _exit(2);
+    std::memset(buffer, 'v', 8192);
+    for (int i = 0; i < kWrites; ++i)
+      if (pwrite(fd.get(), buffer, 8192, i * 8192) != 8192) _exit(3);
+  });
+  reads.finish(), writes.finish();
+  EXPECT_EQ(writes.status(), 0);
+  const auto stat_after = disk.reads_and_bytes();
+  const auto after = probe.collect();
+  unlink(path.c_str());
+  const auto of = [&](const std::string& family, const char* operation, const TestCgroup& cgroup) {
+    const auto series = fmt::format("{}{{operation=\"{}\",owner=\"{}\",owner_kind=\"other\"}}", family, operation,
+                                    by_owner ? cgroup.path() : "other");
+    const auto was = before.find(series);
+    return value(after, series) - (was == before.end() ? 0 : was->second);
+  };
+  const auto read = of("vitald_owner_block_operations_total", "read", reader),
+             read_bytes = of("vitald_owner_block_bytes_total", "read", reader),
+             written = of("vitald_owner_block_operations_total", "write", writer),
+             write_bytes = of("vitald_owner_block_bytes_total", "write", writer),
+             seconds = of("vitald_owner_block_seconds_total", "read", reader),
+             timed = of("vitald_owner_block_latency_seconds_count", "read", reader),
+             timed_seconds = of("vitald_owner_block_latency_seconds_sum", "read", reader);
+  double all = 0;
+  for (const auto& [name, v] : after)
+    if (name.starts_with("vitald_owner_block_operations_total{operation=\"read\"")) all += v;
+  for (const auto& [name, v] : before)
+    if (name.starts_with("vitald_owner_block_operations_total{operation=\"read\"")) all -= v;
+  fmt::print(
+      "{}: {} reads of {} ({:.0f} bytes, {:.1f} us each), {} writes of {} ({:.0f} bytes); all {} (diskstats {})\n",
+      rung.name, read, kReads, read_bytes, 1e6 * seconds / read, written, kWrites, write_bytes, all,
+      stat_after.first - stat_before.first);
+  EXPECT_GE(read, kReads);
+  EXPECT_LE(read, kReads * (by_owner ? 1.05 : 2));
+  EXPECT_GE(read_bytes, kReads * 4096.0);
+  EXPECT_GE(written, kWrites);
+  EXPECT_GE(write_bytes, kWrites * 8192.0);
+  if (by_owner) {
+    EXPECT_LE(write_bytes, kWrites * 8192.0 * 1.05);
+  }
+  EXPECT_GT(seconds, 0);
+  EXPECT_EQ(timed, read);
+  EXPECT_NEAR(timed_seconds, seconds, 1e-9);
+  EXPECT_NEAR(all, stat_after.first - stat_before.first, 20 + 0.02 * all) << "the sum over owners is the disk's";
+}
+
+TEST_F(Probes, IoOfOwners) {
+  const Disk disk;
+  if (!disk.keeps_times()) GTEST_SKIP() << "the kernel keeps no times for " << disk.name;
+  for (const auto& rung : {kRungs[0], kRungs[1]}) {
+    SCOPED_TRACE(rung.name);
+    ASSERT_TRUE(climb({rung.name, rung.tp_btf, keeps_last_queued_}));
+    until_seen_whole([&] { check_owner_io(rung, disk); });
+  }
+}
+
 // A program that syncs, on a disk with a volatile cache: what the kernel does to flush it is accounted by us as by it.
 void check_synced_writes(const Disk& disk, bool sync) {
   LiveProbe probe("block_latency");

@@ -6,6 +6,7 @@
 
 /* Signals of the object block. */
 #define VITALD_BLOCK_LATENCY (1u << 0)
+#define VITALD_OWNER_IO (1u << 1)
 
 enum vitald_block_op {
 	VITALD_BLOCK_READ,
@@ -43,6 +44,27 @@ struct vitald_block_cpu {
 	__u64 disk; /* address and number: an address alone is used again */
 	__u64 number_op;
 	__u64 row;
+};
+
+/* One per CPU and owner slot: a cache line. */
+struct vitald_block_owner_row {
+	__u64 reads;
+	__u64 read_bytes;
+	__u64 read_ns;	/* from the request's start to its completion */
+	__u64 writes;
+	__u64 write_bytes;
+	__u64 write_ns;
+	__u64 others;
+	__u64 other_bytes;
+};
+
+/* One per CPU and each of the first owner slots, of which more is kept; the requests of all others are in slot 0's. */
+struct vitald_block_owner_hist {
+	__u64 reads[VITALD_COARSE_SLOTS];
+	__u64 writes[VITALD_COARSE_SLOTS];
+	__u64 read_ns;
+	__u64 write_ns;
+	__u64 unused[6];
 };
 
 #endif

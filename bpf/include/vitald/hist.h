@@ -77,4 +77,15 @@ static inline __attribute__((always_inline)) void vitald_hist_add(struct vitald_
 	vitald_hist_add_many(h, ns, 1);
 }
 
+/*
+ * Where there is one per owner: every other bound of vitald_hist, from 2^-20 s, the buckets of a native histogram of
+ * schema -1.
+ */
+#define VITALD_COARSE_SLOTS 16 /* power of two */
+
+static inline __attribute__((always_inline)) __u32 vitald_coarse_slot(__u32 slot)
+{
+	return ((slot + 1) >> 1) & (VITALD_COARSE_SLOTS - 1);
+}
+
 #endif

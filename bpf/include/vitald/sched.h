@@ -47,11 +47,7 @@ struct vitald_sched_row {
 	__u64 unused[2];
 };
 
-/*
- * One per CPU and each of the first slots, of which more is kept. Every other bound of vitald_hist, from 2^-20 s: the
- * buckets of a native histogram of schema -1.
- */
-#define VITALD_COARSE_SLOTS 16 /* power of two */
+/* One per CPU and each of the first slots, of which more is kept. */
 #define VITALD_CULPRITS 4
 struct vitald_sched_waits {
 	__u64 slots[VITALD_COARSE_SLOTS];
@@ -81,10 +77,5 @@ struct vitald_sched_peaks {
 	__u16 ended[VITALD_WINDOWS];
 	__u64 unused[5];
 };
-
-static inline __attribute__((always_inline)) __u32 vitald_coarse_slot(__u32 slot)
-{
-	return ((slot + 1) >> 1) & (VITALD_COARSE_SLOTS - 1);
-}
 
 #endif
