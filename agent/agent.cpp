@@ -146,9 +146,24 @@ PushConfig push_config(const Config& config, std::shared_ptr<const StateDir> sta
   return out;
 }
 
-void log_rule_warnings(const PipelineConfig& config) {
+void log_rule_warnings(const PipelineConfig& config, std::span<const Setting> from_file) {
   if (!config.rules) return;
-  for (const auto& w : config.rules->warnings()) log::warn("a rule does not do what it says", {{"rule", w}});
+  for (const auto& w : config.rules->warnings()) {
+    if (w.starts_with("--")) log::warn("a setting has no effect", {{"setting", at_its_place(w, from_file)}});
+    else log::warn("a rule does not do what it says", {{"rule", w}});
+  }
+}
+
+// What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
+// files, and is no reason to go without all the rest: it may be there tomorrow.
+void log_surroundings(const Config& config) {
+  std::vector<std::string> problems, warnings;
+  check_receivers(config, problems);
+  check_patterns(config.options, warnings);
+  for (const auto& p : problems)
+    log::error("a receiver does not work as it is configured", {{"err", at_its_place(p, config.file.settings)}});
+  for (const auto& w : warnings)
+    log::warn("a setting has no effect", {{"setting", at_its_place(w, config.file.settings)}});
 }
 
 bool print_problems(const std::vector<std::string>& problems, std::span<const Setting> from_file = {}) {
@@ -169,6 +184,8 @@ Queries::Settings query_settings(const Options& options) {
   s.timeout_ns = options.duration_ns("query.timeout");
   s.max_concurrency = static_cast<std::size_t>(options.number("query.max-concurrency"));
   s.max_samples = static_cast<std::size_t>(options.number("query.max-samples"));
+  s.language.experimental = options.flag("rules.promql.experimental");
+  if (options.text("rules.promql.dialect") == "2") s.dialect = promql::Dialect::v2;
   return s;
 }
 
@@ -232,7 +249,8 @@ class Daemon {
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
     if (print_problems(problems, config.file.settings)) return 1;
-    log_rule_warnings(start);
+    log_rule_warnings(start, config.file.settings);
+    log_surroundings(config);
 
     const auto path = std::string(config.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
@@ -261,6 +279,7 @@ class Daemon {
     view.metrics = metrics_;
     view.freshness = freshness_;
     view.events = &pipeline_.events();
+    view.event_numbers = EventNumbers(host_.clock().wall_ns());
     view.clock = &host_.clock();
     view.wake = wake;
     view.metrics_path = path;
@@ -343,6 +362,7 @@ class Daemon {
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
+    log_surroundings(next);
     {
       const MutexLock lock(config_mutex_);
       warn_of_fixed(config_.options, next.options);
@@ -351,7 +371,7 @@ class Daemon {
       interval_ns_ = next.options.duration_ns("pipeline.interval");
       queries_->set(query_settings(next.options));
       keep_so_often(next.options);
-      log_rule_warnings(pipeline);
+      log_rule_warnings(pipeline, next.file.settings);
       config_ = std::move(next);
     }
     pushers_.configure(std::move(pushes));

@@ -18,6 +18,8 @@ struct DoctorInput {
   const Snapshot* snapshot = nullptr;  // of one cycle; null: none ended
   const StateCheck& state;
   std::vector<std::string> problems = {}, warnings = {};  // of the configuration
+  std::string kept = {};                                  // by history.keep; empty: nothing
+  bool kept_is_lost = false;                              // with a restart
 };
 struct Diagnosis {
   std::string text;

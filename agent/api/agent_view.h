@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/api/event_numbers.h"
 #include "agent/api/metrics.h"
 #include "agent/api/queries.h"
 #include "agent/http/pending.h"
@@ -36,6 +37,7 @@ struct AgentView {
   std::string external_url;                   // where others reach this server
   std::shared_ptr<const Freshness> freshness;
   const EventLog* events = nullptr;  // thread-safe
+  EventNumbers event_numbers;
   const Clock* clock = nullptr;
   std::shared_ptr<const Wake> wake;
   std::string metrics_path = "/metrics";

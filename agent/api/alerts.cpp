@@ -99,8 +99,7 @@ Answer acknowledge(const AgentView& agent, const Request& request) {
       ack.until_ms = *ms;
     } else if (const auto duration = first(*body, "duration"); !duration.empty()) {
       const auto ms = parse_api_duration(duration);
-      if (!ms || *ms <= 0)
-        return invalid_parameter("duration", fmt::format("cannot parse \"{}\" to a valid duration", duration));
+      if (!ms || *ms <= 0) return invalid_parameter("duration", no_duration(duration));
       ack.until_ms = now_ms + *ms;
     }
     job = work([ack](Silences& s, const Alert& a, std::int64_t now) { return s.acknowledge(a, ack, now); });
@@ -159,8 +158,9 @@ std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& p
   for (const auto* name : {"match[]", "filter"})
     for (const auto value : all(p, name)) {
       auto matchers = parse_alert_matchers(value);
-      if (!matchers) problem = matchers.error().text;
-      else out.matchers.push_back(std::move(*matchers));
+      if (!matchers) problem = fmt::format("{}: {}", name, matchers.error().text);
+      else if (name == std::string_view("filter")) std::ranges::move(*matchers, std::back_inserter(out.all_of));
+      else out.any_of.push_back(std::move(*matchers));
     }
   if (!problem.empty()) return {};
   return out;
@@ -172,9 +172,8 @@ bool AlertFilter::fits(const AlertRow& row) const {
          (!state || to_string(a.state) == *state) &&
          (!acknowledged || row.acknowledgement.has_value() == *acknowledged) &&
          (!silenced || !row.muting.silenced_by.empty() == *silenced) &&
-         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) &&
-         (matchers.empty() ||
-          std::ranges::any_of(matchers, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
+         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) && vitald::fits(all_of, a.labels) &&
+         (any_of.empty() || std::ranges::any_of(any_of, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
 }
 
 std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& filter, std::string_view machine) {

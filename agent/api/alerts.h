@@ -27,7 +27,8 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
 struct AlertFilter {
   std::optional<std::string> severity, name, state;
   std::optional<bool> acknowledged, silenced, inhibited;
-  std::vector<Matchers> matchers;  // one of them fits
+  std::vector<Matchers> any_of;  // match[]: one of them fits, as in Prometheus
+  Matchers all_of;               // filter: each fits, as in Alertmanager
   // Nothing: `problem` says what is wrong.
   static std::optional<AlertFilter> read(const Parameters& p, std::string& problem);
   [[nodiscard]] bool fits(const AlertRow& row) const;

@@ -95,7 +95,9 @@ constexpr FlagSpec kAgentFlags[] = {
     {.name = "query.max-samples",
      .type = number,
      .fallback = "1000000",
-     .help = "Most samples that a query of the API may give; beyond it it fails. A sample takes some 40 bytes.",
+     .help = "Most samples that a query of the API may give, or have in memory at one time; beyond it it fails. A "
+             "sample takes "
+             "some 40 bytes.",
      .least = 1'000,
      .most = 1'000'000'000},
     {.name = "query.timeout",

@@ -57,7 +57,8 @@ class Judge {
   void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<Alert> firing_now() const;
   std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);
-  void note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const;
+  void note_events(const std::vector<AlertTransition>& transitions, const std::vector<AlertTransition>& audible,
+                   const Snapshot& published) const;
   void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string what);
 
