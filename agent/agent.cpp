@@ -140,6 +140,15 @@ void log_rule_warnings(const PipelineConfig& config, std::span<const Setting> fr
   }
 }
 
+EvidenceSettings evidence_settings(const Options& options) {
+  EvidenceSettings s;
+  s.disk_bytes = static_cast<std::size_t>(options.number("evidence.disk")) << 20;
+  s.span_ms = options.duration_ns("evidence.span") / 1'000'000;
+  s.last_words = options.flag("evidence.last-words");
+  s.language.experimental = options.flag("rules.promql.experimental");
+  return s;
+}
+
 // What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
 // files, and is no reason to go without all the rest: it may be there tomorrow.
 void log_surroundings(const Config& config) {
@@ -226,6 +235,9 @@ class Daemon {
     start.silences = silences_;
     callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
+    evidence_ = std::make_shared<Evidence>(state_.dir, host_);
+    evidence_->set(evidence_settings(config.options));
+    start.evidence = evidence_;
     start.probes_later = true;
     keep_so_often(config.options);
     auto listeners = open_listeners(config.options, problems);
@@ -252,6 +264,7 @@ class Daemon {
     view.queries = queries_;
     view.silences = silences_;
     view.callbacks = callbacks_;
+    view.evidence = evidence_;
     view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
     view.external_url = external_url(config.options, problems);  // what it says of it is said already
@@ -340,6 +353,7 @@ class Daemon {
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
+    pipeline.evidence = evidence_;
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
@@ -351,6 +365,7 @@ class Daemon {
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
       interval_ns_ = next.options.duration_ns("pipeline.interval");
       queries_->set(query_settings(next.options));
+      evidence_->set(evidence_settings(next.options));
       keep_so_often(next.options);
       log_rule_warnings(pipeline, next.file.settings);
       config_ = std::move(next);
@@ -416,6 +431,7 @@ class Daemon {
   std::shared_ptr<MetricsHandler> metrics_;
   std::shared_ptr<Silences> silences_;
   std::shared_ptr<Callbacks> callbacks_;
+  std::shared_ptr<Evidence> evidence_;
   std::shared_ptr<Queries> queries_;
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;
