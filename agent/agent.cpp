@@ -137,6 +137,7 @@ PushConfig push_config(const Config& config, std::shared_ptr<const StateDir> sta
   PushConfig out;
   std::vector<std::string> told;  // by pipeline_config() already
   out.state = std::move(state);
+  out.interval_ns = config.options.duration_ns("pipeline.interval");
   for (const auto& settings : config.file.pushes) {
     auto own = settings->copy();
     own->target_labels = series_labels(config.options, told);
@@ -152,6 +153,15 @@ void log_rule_warnings(const PipelineConfig& config, std::span<const Setting> fr
     if (w.starts_with("--")) log::warn("a setting has no effect", {{"setting", at_its_place(w, from_file)}});
     else log::warn("a rule does not do what it says", {{"rule", w}});
   }
+}
+
+EvidenceSettings evidence_settings(const Options& options) {
+  EvidenceSettings s;
+  s.disk_bytes = static_cast<std::size_t>(options.number("evidence.disk")) << 20;
+  s.span_ms = options.duration_ns("evidence.span") / 1'000'000;
+  s.last_words = options.flag("evidence.last-words");
+  s.language.experimental = options.flag("rules.promql.experimental");
+  return s;
 }
 
 // What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
@@ -242,6 +252,9 @@ class Daemon {
     start.silences = silences_;
     callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
+    evidence_ = std::make_shared<Evidence>(state_.dir, host_);
+    evidence_->set(evidence_settings(config.options));
+    start.evidence = evidence_;
     start.probes_later = true;
     keep_so_often(config.options);
     auto pushes = push_config(config, state_.dir);
@@ -269,6 +282,7 @@ class Daemon {
     view.queries = queries_;
     view.silences = silences_;
     view.callbacks = callbacks_;
+    view.evidence = evidence_;
     view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
     view.external_url = external_url(config.options, problems);  // what it says of it is said already
@@ -358,6 +372,7 @@ class Daemon {
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
+    pipeline.evidence = evidence_;
     auto pushes = push_config(next, state_.dir);
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
@@ -370,6 +385,7 @@ class Daemon {
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
       interval_ns_ = next.options.duration_ns("pipeline.interval");
       queries_->set(query_settings(next.options));
+      evidence_->set(evidence_settings(next.options));
       keep_so_often(next.options);
       log_rule_warnings(pipeline, next.file.settings);
       config_ = std::move(next);
@@ -438,6 +454,7 @@ class Daemon {
   std::shared_ptr<MetricsHandler> metrics_;
   std::shared_ptr<Silences> silences_;
   std::shared_ptr<Callbacks> callbacks_;
+  std::shared_ptr<Evidence> evidence_;
   std::shared_ptr<Queries> queries_;
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;

@@ -238,6 +238,7 @@ Diagnosis diagnose(const DoctorInput& in) {
   guests(f, in);
   f.say(in.state.good ? Mark::good : in.state.wanted ? Mark::bad : Mark::note, "state", in.state.text);
   if (!in.kept.empty()) f.say(in.kept_is_lost ? Mark::note : Mark::good, "history.keep", in.kept);
+  if (!in.evidence.empty()) f.say(in.evidence_is_kept ? Mark::good : Mark::note, "evidence", in.evidence);
   const auto down = probes_down(in.snapshot);
   for (const bool of_probes : {false, true}) {
     f.head(of_probes ? "Probes" : "Collectors");
@@ -259,6 +260,17 @@ std::string kept_text(const Options& o, bool is_lost) {
                      entries.size() == 1 ? "entry" : "entries", promql::duration_text(longest_ms),
                      o.number("history.memory"),
                      is_lost ? "a restart loses them: give --state.directory" : "kept over a restart");
+}
+
+// What an alert that fires leaves behind.
+std::string evidence_text(const Options& o, bool kept) {
+  const auto mib = o.number("evidence.disk");
+  auto out = mib == 0 ? std::string("none is written: --evidence.disk=0")
+             : kept   ? fmt::format("of alerts that fire, {} MiB at most in the state directory", mib)
+                      : std::string("none is written: there is no state directory");
+  if (!o.flag("evidence.last-words")) return out += "; no last words";
+  return out += may("/dev/kmsg", W_OK) ? "; last words go to the kernel's log"
+                                       : "; no last words: /dev/kmsg cannot be written (root, and the device)";
 }
 
 // Each is asked, and told nothing.
@@ -309,7 +321,8 @@ int run_doctor(const Config& config, std::ostream& out) {
   static const std::vector<CollectorStatus> kNone;
   const bool lost = !state.good;
   const auto found =
-      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost});
+      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost,
+                evidence_text(o, state.good), state.good && o.number("evidence.disk") > 0});
   const auto told_of = diagnose_receivers(config.file.receivers, config.file.pushes);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;

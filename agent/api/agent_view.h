@@ -13,6 +13,7 @@
 #include "agent/http/pending.h"
 #include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/collectors.h"
+#include "agent/pipeline/evidence.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/snapshot.h"
@@ -32,6 +33,7 @@ struct AgentView {
   std::shared_ptr<Queries> queries;
   std::shared_ptr<Silences> silences;
   std::shared_ptr<Callbacks> callbacks;
+  std::shared_ptr<Evidence> evidence;         // null: none is gathered
   std::shared_ptr<Jobs> changes;              // what waits for the disk, one after the other
   std::function<std::int64_t()> interval_ns;  // of the pipeline
   std::string external_url;                   // where others reach this server

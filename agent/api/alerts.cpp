@@ -50,6 +50,13 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
     if (row.acknowledgement->until_ms != 0) j.text("until", go_time(row.acknowledgement->until_ms));
     j.close('}');
   }
+  if (const auto path = row.evidence.find("evidence"); path != row.evidence.end()) {
+    j.key("evidence");
+    j.open('{');
+    j.text("path", path->second);
+    j.text("sha256", row.evidence.at("evidence_sha256"));
+    j.close('}');
+  }
   j.list("silencedBy", row.muting.silenced_by);
   j.key("inhibitedBy");
   j.open('[');
@@ -125,7 +132,7 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   for (const auto& g : view.groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts) {
-        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}});
+        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}, {}});
         if (a.state == AlertState::firing) firing.push_back(&a);
       }
   const auto marks = silences.marks();
@@ -195,7 +202,13 @@ Handler alerts_page(const AgentView& agent) {
     const auto filter = AlertFilter::read(parameters_of(request), problem);
     if (!filter) return api_error(ApiError::bad_data, problem);
     const auto view = rules_view_of(agent);
-    const auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
+    auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
+    for (auto& row : rows) {
+      Alert a;
+      a.fingerprint = row.alert->fingerprint;
+      if (agent.evidence) agent.evidence->refer(a);
+      row.evidence = std::move(a.annotations);
+    }
     return packed(json_response(200, alerts_json(rows, *filter, machine())),
                   accepts_gzip(request.list("Accept-Encoding")));
   };

@@ -152,7 +152,8 @@ void Judge::watch_history() {
 
 // A crash at any point of this loses nothing and tells nothing that is new: the next run finds the alerts as they were
 // before or are now, and in the second case what to tell of it, with the same times.
-void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
+void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& published) {
+  gather_evidence(transitions, published);
   try {
     log_transitions(transitions);
   } catch (const std::bad_alloc&) {  // receivers hear of them all the same
@@ -238,6 +239,28 @@ void Judge::note_events(const std::vector<AlertTransition>& transitions, const s
   events_->append(one);
 }
 
+// Whoever is told hears where it is, also of the end, and when he is told again.
+void Judge::gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published) {
+  if (!evidence_ || transitions.empty()) return;
+  try {
+    Evidence::Round round;
+    for (const auto& t : transitions)
+      if (t.firing) round.fires.push_back(t.alert);
+    if (!round.fires.empty()) {
+      round.rules = rules_->view();
+      if (const auto history = rules_->history()) round.history = history->view();
+      round.published = published;
+      evidence_->gather(std::move(round));
+    }
+    for (auto& t : transitions) {
+      evidence_->refer(t.alert);
+      if (!t.firing) evidence_->forget(t.alert.fingerprint);
+    }
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory for evidence of alerts");
+  }
+}
+
 std::vector<Alert> Judge::firing_now() const {
   std::vector<Alert> out;
   const auto view = rules_->view();
@@ -245,6 +268,8 @@ std::vector<Alert> Judge::firing_now() const {
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts)
         if (a.state == AlertState::firing) out.push_back(a);
+  if (evidence_)
+    for (auto& a : out) evidence_->refer(a);
   return out;
 }
 

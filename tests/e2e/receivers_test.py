@@ -6,6 +6,7 @@ silence and inhibit them over HTTP and on the command line, and all of it surviv
 import collections
 import contextlib
 import http.server
+import hashlib
 import json
 import os
 import pathlib
@@ -150,7 +151,20 @@ with tempfile.TemporaryDirectory() as top:
             wait_for("Alertmanager knows it", 20, lambda: "Single" in there())
             alert = there()["Single"]
             assert alert["labels"]["cluster"] == "lab" and alert["labels"]["job"] == "node", alert
-            assert alert["annotations"] == {"summary": 'a "quoted" one'} and alert["status"]["state"] == "active", alert
+            annotations = dict(alert["annotations"])
+            path, digest = annotations.pop("evidence"), annotations.pop("evidence_sha256")
+            assert annotations == {"summary": 'a "quoted" one'} and alert["status"]["state"] == "active", alert
+            # ---- what was written down before anybody was told
+            bundle = pathlib.Path(path).read_bytes()
+            assert hashlib.sha256(bundle).hexdigest() == digest and path.startswith(f"{top}/state/evidence/"), path
+            bundle = json.loads(bundle)
+            fired = [f for f in bundle["fired"] if f["labels"]["alertname"] == "Single"][0]
+            assert fired["series"][0]["metric"]["__name__"] == "test_single" and fired["series"][0]["values"][-1][1] == "1", fired
+            assert bundle["machine"]["processes"]["by_memory"] and "loadavg" in bundle["machine"], bundle["machine"].keys()
+            listed = get_json(url + "/api/v1/alerts?alertname=Single")["data"]["alerts"][0]
+            assert listed["evidence"] == {"path": path, "sha256": digest}, listed
+            assert get_json(f"{url}/api/v1/alerts/{listed['uuid']}/evidence")["data"] == bundle
+            assert call("GET", f"{url}/api/v1/alerts/nobody/evidence")[0] == 404
             message, told = wait_for("the webhook knows it", 10, lambda: hook.alerts("Single"))[0]
             assert told["fingerprint"] and told["transition"] > 0 and message["version"] == "4", message
             assert message["commonLabels"]["cluster"] == "lab" and message["receiver"] == "hook", message
