@@ -99,6 +99,7 @@ void Pushers::run() {
 
 void Pushers::apply(PushConfig config) {
   std::vector<Due> before = std::exchange(all_, {});
+  interval_ns_ = config.interval_ns;
   std::vector<PushPtr> fresh;
   for (auto& settings : config.destinations) {
     const auto same =
@@ -144,13 +145,21 @@ std::int64_t Pushers::serve(Due& due, const SnapshotPtr& latest, std::int64_t no
       due.at_ns = asked ? due.at_ns + interval_ns : latest->boot_ns + interval_ns;
       if (due.at_ns <= now_ns) due.at_ns = latest->boot_ns + interval_ns;  // what was missed is not caught up
       push(due, *latest);
+    } else if (due.push->settings().aggregated() != PushAggregate::last) {
+      due.sequence = latest->sequence;
+      due.push->observe(*latest);
     }
+    due.seen_ns = latest->boot_ns;
   }
   if (due.at_ns == INT64_MIN) return INT64_MAX;  // the first snapshot comes by itself
-  const auto ask_ns = std::max(due.at_ns + std::min(kGrace, interval_ns / 10), due.asked_ns + kAskAgain);
+  auto wanted_ns = due.at_ns;
+  if (due.push->settings().aggregated() != PushAggregate::last)
+    wanted_ns = std::min(wanted_ns, due.seen_ns + interval_ns_);
+  const auto ask_ns =
+      std::max(wanted_ns + std::min(kGrace, interval_ns / 10), due.asked_ns + std::min(kAskAgain, interval_ns_));
   if (now_ns < ask_ns) return ask_ns;
   due.asked_ns = now_ns;
-  source_.want(due.at_ns);
+  source_.want(wanted_ns);
   return now_ns + kAskAgain;
 }
 

@@ -25,6 +25,7 @@ namespace vitald {
 struct PushConfig {
   std::vector<PushPtr> destinations;
   std::shared_ptr<const StateDir> state = {};  // where what waits is kept; null: nowhere
+  std::int64_t interval_ns = 5'000'000'000;    // the pipeline's: so often is collected what averages are made of
 };
 
 class Pushers {
@@ -54,6 +55,7 @@ class Pushers {
     std::int64_t at_ns = INT64_MIN;
     std::uint64_t sequence = 0;  // of the snapshot that it was given last
     std::int64_t asked_ns = INT64_MIN / 2;
+    std::int64_t seen_ns = 0;  // when the snapshot began that it has seen last
   };
   void run();
   void apply(PushConfig config);
@@ -68,6 +70,7 @@ class Pushers {
   const Clock& clock_;
   // The thread's.
   std::vector<Due> all_;
+  std::int64_t interval_ns_ = 0;
   std::set<std::string> left_behind_said_, failures_said_;
 
   std::atomic<bool> any_ = false;

@@ -150,7 +150,7 @@ bool SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
 }
 
 GoneSeries SeriesTable::copy_of(const SeriesRow& row) const {
-  GoneSeries out{std::string(row.name), {}};
+  GoneSeries out{std::string(row.name), {}, row.key};
   for (const auto& label : labels(row)) out.labels.emplace_back(label.name, label.value);
   return out;
 }

@@ -36,6 +36,7 @@ struct SeriesRow {
 struct GoneSeries {
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels;  // sorted by name
+  std::uint64_t key = 0;
 };
 
 // Not thread-safe.
@@ -54,6 +55,8 @@ class SeriesTable {
   SeriesTable(const SeriesTable&) = delete;
   SeriesTable& operator=(const SeriesTable&) = delete;
 
+  // Whether the rows are those of this snapshot too.
+  [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
   // True: rows changed.
   bool update(const Snapshot& snapshot);
   [[nodiscard]] std::span<const SeriesRow> rows() const { return rows_; }
@@ -79,7 +82,6 @@ class SeriesTable {
     std::uint64_t key = 0;
     bool kept = false;
   };
-  [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
   void build(const Snapshot& snapshot);
   void add(SeriesRow row, std::span<const Label> own);
   void add_labels(std::span<const Label> own);

@@ -51,12 +51,18 @@ QueueSettings queue_settings(const PushSettings& settings, const PushCounters& c
 void PushEncoder::end(std::int64_t, std::vector<Item>&) {}
 
 std::string PushSettings::problem() const {
+  if (aggregate != "last" && aggregate != "avg" && aggregate != "max")
+    return fmt::format("aggregate: '{}' found, expected last, avg or max", aggregate);
   for (const auto& label : labels) {
     const auto equals = label.find('=');
     if (equals == std::string::npos || !is_label_name(std::string_view(label).substr(0, equals)))
       return fmt::format("labels: '{}' is not NAME=VALUE, expected e.g. rack=7", label);
   }
   return {};
+}
+
+PushAggregate PushSettings::aggregated() const {
+  return aggregate == "avg" ? PushAggregate::avg : aggregate == "max" ? PushAggregate::max : PushAggregate::last;
 }
 
 Result<std::string> PushSettings::reach(const Attempt&) const {
@@ -158,6 +164,8 @@ void Push::push(const Snapshot& snapshot) {
               {{"destination", settings_->name}, {"series", fmt::format("{}", left_out)}});
   left_out_said_ = left_out > 0;
 }
+
+void Push::observe(const Snapshot& snapshot) { encoder_->observe(snapshot); }
 
 void Push::finish(std::int64_t wall_ms) {
   std::vector<Item> items;

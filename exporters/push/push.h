@@ -23,12 +23,17 @@
 
 namespace vitald {
 
+// What is sent of gauges: the last number, or the average or the highest of all snapshots since the last push.
+enum class PushAggregate : std::uint8_t { last, avg, max };
+
 // The thread that pushes only. Snapshots come in order.
 class PushEncoder {
  public:
   virtual ~PushEncoder() = default;
   // Appends what is to be sent of this snapshot; Item::records are samples.
   virtual void encode(const Snapshot& snapshot, std::vector<Item>& out) = 0;
+  // One that is not sent, but counts for averages.
+  virtual void observe(const Snapshot&) {}
   // Nothing comes after it: what a server must be told so that it does not wait.
   virtual void end(std::int64_t wall_ms, std::vector<Item>& out);
   // Series that the table left out.
@@ -40,6 +45,7 @@ struct PushSettings {
   std::string name;                           // in logs and metrics; the folder of what waits for it
   std::int64_t interval_ns = 15'000'000'000;  // between two pushes
   std::int64_t timeout_ns = 30'000'000'000;   // of one attempt
+  std::string aggregate = "last";
   std::size_t queue_memory_mib = 4, queue_disk_mib = 256;
   std::vector<std::string> labels;   // NAME=VALUE, for series that have no such label
   std::vector<RelabelRule> relabel;  // before they leave
@@ -68,6 +74,7 @@ struct PushSettings {
   [[nodiscard]] virtual std::shared_ptr<PushSettings> copy() const = 0;
 
   [[nodiscard]] SeriesTable::Settings table() const;
+  [[nodiscard]] PushAggregate aggregated() const;
 
  protected:
   PushSettings() = default;
@@ -129,6 +136,10 @@ constexpr auto push_fields() {
        .help = "How often it is sent the newest numbers.",
        .least = 100'000'000,
        .most = 86'400'000'000'000},
+      {.key = "aggregate",
+       .at = &S::aggregate,
+       .help = "What is sent of gauges: `last`, or the `avg` or `max` of the numbers since the last push, which are "
+               "collected every `pipeline.interval` then. Counters are what they are."},
       {.key = "labels",
        .at = &S::labels,
        .help = "Labels for series that do not have them: `[datacentre=west, rack=7]`.",
@@ -191,6 +202,7 @@ class Push {
   Push& operator=(const Push&) = delete;
 
   void push(const Snapshot& snapshot);
+  void observe(const Snapshot& snapshot);
   // No snapshot comes any more: what the server must hear of that is queued.
   void finish(std::int64_t wall_ms);
   // Nothing waits and nothing is being sent.

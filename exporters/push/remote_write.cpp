@@ -12,6 +12,7 @@
 #include "core/text/scan.h"
 #include "exporters/encode/snappy.h"
 #include "exporters/push/http_push.h"
+#include "exporters/push/push_table.h"
 
 namespace vitald {
 namespace {
@@ -72,24 +73,27 @@ Result<std::string> RemoteWritePush::reach(const Attempt& attempt) const {
 class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const RemoteWritePush& settings)
-      : table_(with_up(settings.table())), requests_(settings.max_samples), stale_markers_(settings.stale_markers) {}
+      : table_(with_up(settings.table()), settings.aggregated()),
+        requests_(settings.max_samples),
+        stale_markers_(settings.stale_markers) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     // A server refuses what is older than what it has. After the clock was set back the markers would be.
     const auto wall_ms = snapshot.wall_ns / 1'000'000;
-    table_.update(snapshot);
+    table_.look(snapshot);
     if (stale_markers_ && !table_.gone().empty())
       requests_.stale(table_.gone(), wall_ms, [&](auto body, auto samples) { add(body, samples, wall_ms, out); });
-    table_.values(snapshot, values_);
-    requests_.encode(table_, values_, wall_ms, [&](auto body, auto samples) { add(body, samples, wall_ms, out); });
+    requests_.encode(table_.series(), table_.values(), wall_ms,
+                     [&](auto body, auto samples) { add(body, samples, wall_ms, out); });
     last_ms_ = wall_ms;
   }
   void end(std::int64_t wall_ms, std::vector<Item>& out) override {
     if (!stale_markers_) return;
     const auto at_ms = std::max(wall_ms, last_ms_ + 1);  // one time has one value
-    requests_.stale(table_.all(), at_ms, [&](auto body, auto samples) { add(body, samples, at_ms, out); });
+    requests_.stale(table_.series().all(), at_ms, [&](auto body, auto samples) { add(body, samples, at_ms, out); });
   }
-  [[nodiscard]] std::size_t left_out() const override { return table_.left_out(); }
+  [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
+  void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
   // Rules and dashboards ask for it, and here no server makes it.
@@ -106,10 +110,9 @@ class Encoder final : public PushEncoder {
     out.push_back(std::move(item));
   }
 
-  SeriesTable table_;
+  PushTable table_;
   RemoteWriteEncoder requests_;
   bool stale_markers_;
-  std::vector<double> values_;
   std::int64_t last_ms_ = 0;
 };
 

@@ -8,11 +8,14 @@
 #include <limits>
 #include <map>
 
+#include "exporters/encode/influx_line.h"
+#include "exporters/encode/otlp.h"
 #include "exporters/encode/protobuf.h"
 #include "exporters/encode/relabel.h"
 #include "exporters/encode/remote_write.h"
 #include "exporters/encode/series_table.h"
 #include "exporters/encode/snappy.h"
+#include "exporters/encode/table_text.h"
 
 namespace vitald {
 namespace {
@@ -365,6 +368,255 @@ TEST(Snappy, BackAndForth) {
   EXPECT_EQ(snappy_uncompress(packed, again, 99'999).error().text, "a snappy block of 100000 bytes");
   packed.pop_back();
   EXPECT_EQ(snappy_uncompress(packed, again, 1 << 20).error().text, "a damaged snappy block");
+}
+
+// ---- line protocol
+
+std::string influx_name(std::string_view text, bool measurement) {
+  std::string out;
+  append_influx_name(out, text, measurement);
+  return out;
+}
+
+TEST(Influx, Escaping) {
+  struct Case {
+    const char *name, *text, *tag, *measurement;
+  };
+  const Case cases[] = {
+      {"plain", "cpu0", "cpu0", "cpu0"},
+      {"comma, equals, space", "a,b=c d", "a\\,b\\=c\\ d", "a\\,b=c\\ d"},
+      {"quotes mean nothing", "\"a\"", "\"a\"", "\"a\""},
+      {"a line's end", "a\nb\rc", "a\\ b\\ c", "a\\ b\\ c"},
+      {"a backslash within", "a\\b", "a\\b", "a\\b"},
+      {"a backslash at the end", "a\\", "a", "a"},
+      {"several at the end", "a\\\\\\", "a", "a"},
+      {"a backslash before what is escaped", "a\\,b", "a\\,b", "a\\,b"},
+      {"a backslash before a line's end", "a\\\nb", "a\\ b", "a\\ b"},
+      {"not ASCII", "d\xc3\xa9", "d\xc3\xa9", "d\xc3\xa9"},
+      {"empty", "", "", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(influx_name(c.text, false), c.tag);
+    EXPECT_EQ(influx_name(c.text, true), c.measurement);
+  }
+  std::string text;
+  append_influx_string(text, "a\"b\\c\nd");
+  EXPECT_EQ(text, "\"a\\\"b\\\\c d\"");
+}
+
+TEST(Influx, Lines) {
+  Cycles c;
+  c.emit("a", [](auto& o) {
+    o.set(kCpu, 1.5, "0", "idle mode");
+    o.set(kCpu, std::numeric_limits<double>::quiet_NaN(), "1", "idle");
+    o.set(kCpu, std::numeric_limits<double>::infinity(), "2", "idle");
+    o.set(kLoad, 1e21);
+    o.set(kJob, 3, "x", "\\");
+  });
+  SeriesTable table({{{"job", "node"}}, {{"time", "t"}}, {}, SIZE_MAX, false});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  for (const std::size_t most : {10U, 2U}) {
+    InfluxEncoder encoder(most);
+    for (int round = 0; round < 2; ++round) {
+      std::string all;
+      std::vector<std::uint32_t> counts;
+      encoder.encode(table, values, 1'700'000'000'000'000'001, [&](auto lines, auto count) {
+        all += lines;
+        counts.push_back(count);
+      });
+      EXPECT_EQ(all,
+                "cpu_seconds_total,cpu=0,job=node,mode=idle\\ mode,label_time=t value=1.5 1700000000000000001\n"
+                "load1,job=node,label_time=t value=1e+21 1700000000000000001\n"
+                "job_runs,exported_job=x,job=node,label_time=t value=3 1700000000000000001\n");
+      EXPECT_EQ(counts, most == 2 ? (std::vector<std::uint32_t>{2, 1}) : std::vector<std::uint32_t>{3});
+    }
+  }
+}
+
+// ---- text and JSON
+
+constexpr MetricDesc kWait{"wait_seconds", MetricType::histogram, "Wait.\nLong \\ short.", "device"};
+
+TEST(TableText, AsAnExposition) {
+  Cycles c;
+  const double bounds[] = {0.1, 1};
+  const std::uint64_t counts[] = {1, 2, 3};
+  c.emit("b", [&](auto& o) {
+    o.histogram(kWait, {bounds, counts, 7.5}, "sda");
+    o.set(kCpu, 1, "0", "a\"b\\c\nd");
+  });
+  c.emit("c", [](auto& o) { o.set(kLoad, 0.5); });
+  SeriesTable table(
+      {{}, {{"rack", "7"}}, {rule({"__name__"}, "load1", "replace", "__name__", "load")}, SIZE_MAX, false});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  TableText text;
+  std::string out;
+  for (int round = 0; round < 2; ++round) {
+    text.encode(table, values, out);
+    EXPECT_EQ(out,
+              "# HELP cpu_seconds_total Seconds.\n# TYPE cpu_seconds_total counter\n"
+              "cpu_seconds_total{cpu=\"0\",mode=\"a\\\"b\\\\c\\nd\",rack=\"7\"} 1\n"
+              "# HELP load Load.\n# TYPE load gauge\nload{rack=\"7\"} 0.5\n"
+              "# HELP wait_seconds Wait.\\nLong \\\\ short.\n# TYPE wait_seconds histogram\n"
+              "wait_seconds_bucket{device=\"sda\",le=\"0.1\",rack=\"7\"} 1\n"
+              "wait_seconds_bucket{device=\"sda\",le=\"1\",rack=\"7\"} 3\n"
+              "wait_seconds_bucket{device=\"sda\",le=\"+Inf\",rack=\"7\"} 6\n"
+              "wait_seconds_sum{device=\"sda\",rack=\"7\"} 7.5\nwait_seconds_count{device=\"sda\",rack=\"7\"} 6\n");
+  }
+}
+
+TEST(TableText, AsJson) {
+  Cycles c;
+  c.emit("b", [&](auto& o) {
+    o.set(kCpu, 1, "0", "i");
+    o.set(kCpu, std::numeric_limits<double>::quiet_NaN(), "1", "i");
+    o.set(kLoad, 0.5);
+  });
+  SeriesTable table({});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  std::string out;
+  append_table_json(table, values, 1'700'000'000'250'000'000, out);
+  EXPECT_EQ(out, R"({"timestamp":1700000000.250,"metrics":{"cpu_seconds_total":[)"
+                 R"({"value":1,"labels":{"cpu":"0","mode":"i"},"timestamp":1700000000.250},)"
+                 R"({"value":null,"labels":{"cpu":"1","mode":"i"},"timestamp":1700000000.250}],)"
+                 R"("load1":{"value":0.5,"labels":{},"timestamp":1700000000.250}},"events_count":0,"running":true})"
+                 "\n");
+}
+
+// ---- OTLP
+
+// The fields of a message: "number=value" for numbers, "number{...}" for messages named in `deep`, else the bytes.
+std::string shown(std::string_view bytes, int depth) {
+  std::string out;
+  proto::Reader reader(bytes);
+  proto::Field field;
+  while (reader.next(field)) {
+    if (!out.empty()) out += ' ';
+    out += std::to_string(field.number);
+    if (field.wire == proto::Wire::bytes)
+      out += depth > 0 ? "{" + shown(field.bytes, depth - 1) + "}" : ":" + std::string(field.bytes);
+    else out += "=" + std::to_string(field.value);
+  }
+  EXPECT_FALSE(reader.broken());
+  return out;
+}
+
+TEST(Otlp, PointsOfEachKind) {
+  Cycles c;
+  const double bounds[] = {0.1, 1};
+  const std::uint64_t counts[] = {1, 2, 3};
+  const auto emit = [&](auto& o) {
+    o.since(1'600'000'000'000);
+    o.histogram(kWait, {bounds, counts, 7.5}, "sda");
+    o.set(kLoad, 0.5);
+    o.set(kCpu, 2, "0", "i");
+  };
+  c.emit("b", emit);
+  SeriesTable table({});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  OtlpEncoder encoder({{{"service.name", "node"}}, "vitald", "1"}, 100);
+  std::string body;
+  for (int round = 0; round < 2; ++round) {
+    body.clear();
+    encoder.encode(table, values, 1'700'000'000'000'000'000, [&](auto bytes, auto points, auto samples) {
+      body += bytes;
+      EXPECT_EQ(points, 3U);
+      EXPECT_EQ(samples, 7U);
+    });
+  }
+  EXPECT_EQ(encoder.left_out(), 0U);
+  proto::Reader request(body);
+  proto::Field resource_metrics, field;
+  ASSERT_TRUE(request.next(resource_metrics));
+  std::vector<std::string> metrics;
+  proto::Reader parts(resource_metrics.bytes);
+  while (parts.next(field)) {
+    if (field.number == 1) {
+      EXPECT_EQ(shown(field.bytes, 1), "1{1:service.name 2:\x0a\x04node}");
+    }
+    if (field.number != 2) continue;
+    proto::Reader scope(field.bytes);
+    proto::Field metric;
+    while (scope.next(metric)) {
+      if (metric.number == 1) {
+        EXPECT_EQ(shown(metric.bytes, 0), "1:vitald 2:1");
+        continue;
+      }
+      proto::Reader inside(metric.bytes);
+      proto::Field at;
+      std::string text;
+      while (inside.next(at)) {
+        if (at.number <= 3) text += std::string(at.bytes) + "|";
+        else {
+          text += std::to_string(at.number) + "|";
+          proto::Reader data(at.bytes);
+          proto::Field point;
+          while (data.next(point)) {
+            if (point.number != 1) {
+              text += " " + std::to_string(point.number) + "=" + std::to_string(point.value);
+              continue;
+            }
+            proto::Reader values_of(point.bytes);
+            proto::Field v;
+            while (values_of.next(v)) {
+              text += " " + std::to_string(v.number) + ":";
+              if (v.wire == proto::Wire::fixed64 && (v.number == 2 || v.number == 3))
+                text += std::to_string(v.value / 1'000'000'000);
+              else if (v.wire == proto::Wire::fixed64 && at.number == 9 && v.number == 4)
+                text += std::to_string(v.value);
+              else if (v.wire == proto::Wire::fixed64) text += std::to_string(v.real()).substr(0, 3);
+              else if (v.number == 6 || v.number == 7) text += std::to_string(v.bytes.size());
+            }
+          }
+        }
+      }
+      metrics.push_back(text);
+    }
+  }
+  EXPECT_THAT(
+      metrics,
+      ElementsAre(testing::StartsWith("cpu_seconds_total|Seconds.|s|7| 2:1600000000 3:1700000000 4:2.0"),
+                  testing::StartsWith("load1|Load.|5| 3:1700000000 4:0.5"),
+                  testing::StartsWith(
+                      "wait_seconds|Wait.\nLong \\ short.|9| 2:1600000000 3:1700000000 4:6 5:7.5 6:24 7:16 9:")));
+  EXPECT_THAT(metrics[0], HasSubstr(" 2=2 3=1"));
+  EXPECT_THAT(metrics[2], testing::EndsWith(" 2=2"));
+  std::string ended;
+  encoder.ended(table.all(), 5, [&](auto bytes, auto points, auto) {
+    ended += bytes;
+    EXPECT_EQ(points, 7U);
+  });
+  EXPECT_THAT(ended, HasSubstr("wait_seconds_bucket"));
+}
+
+TEST(Otlp, HistogramThatLostItsBuckets) {
+  Cycles c;
+  const double bounds[] = {0.1, 1};
+  const std::uint64_t counts[] = {1, 2, 3};
+  c.emit("b", [&](auto& o) { o.histogram(kWait, {bounds, counts, 7.5}, "sda"); });
+  SeriesTable table({{}, {}, {rule({"le"}, "\\+Inf", "drop")}, SIZE_MAX, false});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  OtlpEncoder encoder({{}, "vitald", "1"}, 100);
+  int requests = 0;
+  encoder.encode(table, values, 1, [&](auto, auto, auto) { ++requests; });
+  EXPECT_EQ(requests, 0);
+  EXPECT_EQ(encoder.left_out(), 4U);
 }
 
 }  // namespace

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/influx_line.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "core/text/number.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kField = " value=";
+constexpr std::size_t kMostTime = 20;
+
+bool is_escaped(char c, bool measurement) { return c == ',' || c == ' ' || (c == '=' && !measurement); }
+bool is_line_end(char c) { return c == '\n' || c == '\r'; }
+
+}  // namespace
+
+void append_influx_name(std::string& out, std::string_view text, bool measurement) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = is_line_end(text[i]) ? ' ' : text[i];
+    if (c == '\\') {
+      const bool last = i + 1 == text.size();
+      const char next = last ? '\0' : is_line_end(text[i + 1]) ? ' ' : text[i + 1];
+      if (last || next == '\\' || is_escaped(next, measurement)) continue;
+    }
+    if (is_escaped(c, measurement)) out += '\\';
+    out += c;
+  }
+}
+
+void append_influx_string(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += is_line_end(c) ? ' ' : c;
+  }
+  out += '"';
+}
+
+void InfluxEncoder::build(const SeriesTable& table) {
+  version_ = table.version();
+  prefixes_.clear();
+  ends_.clear();
+  ends_.reserve(table.rows().size());
+  std::string value;
+  for (const auto& row : table.rows()) {
+    append_influx_name(prefixes_, row.name, true);
+    for (const auto& label : table.labels(row)) {
+      value.clear();
+      append_influx_name(value, label.value, false);
+      if (value.empty()) continue;  // no tag is empty
+      prefixes_ += ',';
+      // These three mean something else to the server.
+      if (label.name == "time" || label.name == "_field" || label.name == "_measurement") prefixes_ += "label_";
+      append_influx_name(prefixes_, label.name, false);
+      prefixes_ += '=';
+      prefixes_ += value;
+    }
+    prefixes_ += kField;
+    ends_.push_back(static_cast<std::uint32_t>(prefixes_.size()));
+  }
+}
+
+void InfluxEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
+                           const Take& take) {
+  if (version_ != table.version()) build(table);
+  char time[kMostTime + 2] = " ";
+  auto* time_end = std::to_chars(time + 1, time + 1 + kMostTime, wall_ns).ptr;
+  *time_end++ = '\n';
+  const auto time_size = static_cast<std::size_t>(time_end - time);
+  const auto room = prefixes_.size() + ends_.size() * (kMaxNumberText + time_size);
+  if (out_.size() < room) out_.resize(room);
+  char* const begin = out_.data();
+  char* at = begin;
+  std::uint32_t count = 0, from = 0;
+  const auto hand_over = [&] {
+    if (count > 0) take({begin, static_cast<std::size_t>(at - begin)}, count);
+    at = begin;
+    count = 0;
+  };
+  for (std::size_t i = 0; i < ends_.size(); ++i) {
+    const auto size = ends_[i] - from;
+    if (std::isfinite(values[i])) {
+      std::memcpy(at, prefixes_.data() + from, size);
+      at = write_number(at + size, values[i]);
+      std::memcpy(at, time, time_size);
+      at += time_size;
+      if (++count == most_lines_) hand_over();
+    }
+    from = ends_[i];
+  }
+  hand_over();
+}
+
+}  // namespace vitald

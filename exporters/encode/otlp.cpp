@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/otlp.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+
+#include "core/text/scan.h"
+#include "exporters/encode/protobuf.h"
+
+namespace vitald {
+namespace {
+
+using proto::Wire;
+
+// Metric: name=1 description=2 unit=3 gauge=5 sum=7 histogram=9 summary=11. Sum: data_points=1 temporality=2
+// monotonic=3.
+constexpr std::uint32_t kGauge = 5, kSum = 7, kHistogram = 9;
+constexpr std::uint64_t kCumulative = 2;
+
+// UCUM, as semantic conventions have it.
+std::string_view unit_of(std::string_view unit) {
+  static constexpr std::pair<std::string_view, std::string_view> kUnits[] = {
+      {"seconds", "s"}, {"bytes", "By"},  {"celsius", "Cel"}, {"joules", "J"}, {"watts", "W"},
+      {"volts", "V"},   {"amperes", "A"}, {"hertz", "Hz"},    {"ratio", "1"},  {"percent", "%"}};
+  const auto at = std::ranges::find(kUnits, unit, &std::pair<std::string_view, std::string_view>::first);
+  return at == std::end(kUnits) ? std::string_view() : at->second;
+}
+
+void append_attribute(std::string& out, std::uint32_t field, std::string_view name, std::string_view value) {
+  std::string text, any;
+  proto::append_bytes(any, 1, value);
+  proto::append_bytes(text, 1, name);
+  proto::append_bytes(text, 2, any);
+  proto::append_bytes(out, field, text);
+}
+
+std::uint64_t whole(double v) { return v >= 0 && v < 1.8e19 ? static_cast<std::uint64_t>(v) : 0; }
+
+std::string_view without_suffix(std::string_view name, std::string_view suffix) {
+  if (name.ends_with(suffix)) name.remove_suffix(suffix.size());
+  return name;
+}
+
+std::string_view label_value(std::span<const Label> labels, std::string_view name) {
+  const auto at = std::ranges::find(labels, name, &Label::name);
+  return at == labels.end() ? std::string_view() : at->value;
+}
+
+}  // namespace
+
+// One row, or the rows [row, row + count) of a histogram: its buckets, its sum and its count.
+struct OtlpEncoder::Point {
+  std::uint32_t row = 0, count = 1;
+  bool histogram = false;
+  std::string_view name = {};
+  const MetricDesc* family = nullptr;
+};
+
+OtlpEncoder::OtlpEncoder(Resource resource, std::size_t most_points) : most_points_(most_points) {
+  std::string attributes;
+  for (const auto& [name, value] : resource.attributes) append_attribute(attributes, 1, name, value);
+  proto::append_bytes(resource_, 1, attributes);
+  std::string scope;
+  proto::append_bytes(scope, 1, resource.scope);
+  proto::append_bytes(scope, 2, resource.version);
+  proto::append_bytes(scope_, 1, scope);
+}
+
+void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
+                               std::vector<Place>& places) const {
+  const auto rows = table.rows();
+  const auto& first = rows[point.row];
+  std::string text;
+  std::vector<Place> mine;
+  const auto place = [&](Kind kind, std::uint32_t row, std::uint32_t before = UINT32_MAX) {
+    mine.push_back({static_cast<std::uint32_t>(text.size() - 8), row, before, kind});
+  };
+  const auto since_ns = first.since_wall_ms * 1'000'000;
+  if (first.since_wall_ms > 0 && since_ns <= wall_ns)
+    proto::append_fixed64(text, 2, static_cast<std::uint64_t>(since_ns));
+  proto::append_fixed64(text, 3, 0);
+  place(Kind::time, 0);
+  if (point.histogram) {
+    const auto buckets = point.count - 2;
+    proto::append_fixed64(text, 4, 0);
+    place(Kind::count, point.row + buckets + 1);
+    proto::append_fixed64(text, 5, 0);
+    place(Kind::number, point.row + buckets);
+    proto::append_tag(text, 6, Wire::bytes);
+    proto::append_varint(text, std::uint64_t{buckets} * 8);
+    for (std::uint32_t i = 0; i < buckets; ++i) {
+      text.append(8, '\0');
+      place(Kind::bucket, point.row + i, i == 0 ? UINT32_MAX : point.row + i - 1);
+    }
+    proto::append_tag(text, 7, Wire::bytes);
+    proto::append_varint(text, std::uint64_t{buckets - 1} * 8);
+    for (std::uint32_t i = 0; i + 1 < buckets; ++i) {
+      char bound[8];
+      proto::put_fixed64(bound, std::bit_cast<std::uint64_t>(
+                                    parse_double(label_value(table.labels(rows[point.row + i]), "le")).value_or(0)));
+      text.append(bound, sizeof bound);
+    }
+  } else {
+    proto::append_fixed64(text, 4, 0);
+    place(Kind::number, point.row);
+  }
+  for (const auto& label : table.labels(first))
+    if (!point.histogram || label.name != "le")
+      append_attribute(text, point.histogram ? 9 : 7, label.name, label.value);
+  proto::append_tag(out, 1, Wire::bytes);
+  proto::append_varint(out, text.size());
+  for (auto& p : mine) {
+    p.at += static_cast<std::uint32_t>(out.size());
+    places.push_back(p);
+  }
+  out += text;
+}
+
+// Metrics as the whole of a request; their places move with them.
+std::string OtlpEncoder::wrapped(std::string_view metrics, std::vector<Place>& places) const {
+  std::string scope_head, resource_head, out;
+  proto::append_tag(scope_head, 2, Wire::bytes);
+  proto::append_varint(scope_head, scope_.size() + metrics.size());
+  const auto inner = resource_.size() + scope_head.size() + scope_.size() + metrics.size();
+  proto::append_tag(out, 1, Wire::bytes);
+  proto::append_varint(out, inner);
+  out.append(resource_).append(scope_head).append(scope_);
+  for (auto& place : places) place.at += static_cast<std::uint32_t>(out.size());
+  out.append(metrics);
+  return out;
+}
+
+void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
+  version_ = table.version();
+  chunks_.clear();
+  left_out_ = 0;
+  const auto rows = table.rows();
+  std::vector<Point> points;
+  for (std::uint32_t i = 0; i < rows.size();) {
+    const auto& row = rows[i];
+    if (row.family->type != MetricType::histogram || row.part == Part::value) {
+      points.push_back({i++, 1, false, row.name, row.family});
+      continue;
+    }
+    auto end = i;
+    while (end < rows.size() && rows[end].family == row.family && rows[end].part == Part::bucket) ++end;
+    const bool complete = end > i && end + 1 < rows.size() && rows[end].family == row.family &&
+                          rows[end].part == Part::sum && rows[end + 1].family == row.family &&
+                          rows[end + 1].part == Part::count && label_value(table.labels(rows[end - 1]), "le") == "+Inf";
+    if (complete) {
+      points.push_back({i, end + 2 - i, true, without_suffix(row.name, "_bucket"), row.family});
+      i = end + 2;
+    } else {
+      ++left_out_;
+      ++i;
+    }
+  }
+  std::ranges::stable_sort(points, {}, &Point::name);
+  for (std::size_t first = 0; first < points.size(); first += most_points_) {
+    const auto part = std::span(points).subspan(first, std::min(most_points_, points.size() - first));
+    Chunk chunk;
+    chunk.points = static_cast<std::uint32_t>(part.size());
+    std::string metrics;
+    for (std::size_t i = 0; i < part.size();) {
+      auto end = i;
+      std::string data;
+      std::vector<Place> mine;
+      for (; end < part.size() && part[end].name == part[i].name && part[end].histogram == part[i].histogram; ++end) {
+        append_point(table, part[end], wall_ns, data, mine);
+        chunk.samples += part[end].count;
+      }
+      const auto& family = *part[i].family;
+      const bool sum = family.type == MetricType::counter;
+      if (sum || part[i].histogram) proto::append_number(data, 2, kCumulative);
+      if (sum) proto::append_number(data, 3, 1);
+      std::string head;
+      proto::append_bytes(head, 1, part[i].name);
+      if (!family.help.empty()) proto::append_bytes(head, 2, family.help);
+      if (const auto unit = unit_of(family.unit); !unit.empty()) proto::append_bytes(head, 3, unit);
+      proto::append_tag(head, part[i].histogram ? kHistogram : sum ? kSum : kGauge, Wire::bytes);
+      proto::append_varint(head, data.size());
+      proto::append_tag(metrics, 2, Wire::bytes);
+      proto::append_varint(metrics, head.size() + data.size());
+      metrics += head;
+      for (auto& place : mine) {
+        place.at += static_cast<std::uint32_t>(metrics.size());
+        chunk.places.push_back(place);
+      }
+      metrics += data;
+      i = end;
+    }
+    chunk.bytes = wrapped(metrics, chunk.places);
+    chunks_.push_back(std::move(chunk));
+  }
+}
+
+void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
+                         const Take& take) {
+  if (version_ != table.version()) build(table, wall_ns);
+  for (auto& chunk : chunks_) {
+    char* const bytes = chunk.bytes.data();
+    for (const auto& place : chunk.places) {
+      std::uint64_t v = 0;
+      switch (place.kind) {
+        case Kind::time: v = static_cast<std::uint64_t>(wall_ns); break;
+        case Kind::number: v = std::bit_cast<std::uint64_t>(values[place.row]); break;
+        case Kind::count: v = whole(values[place.row]); break;
+        case Kind::bucket: {
+          const auto below = place.before == UINT32_MAX ? 0 : whole(values[place.before]);
+          const auto cumulative = whole(values[place.row]);
+          v = cumulative > below ? cumulative - below : 0;
+          break;
+        }
+      }
+      proto::put_fixed64(bytes + place.at, v);
+    }
+    take(chunk.bytes, chunk.points, chunk.samples);
+  }
+}
+
+void OtlpEncoder::ended(std::span<const GoneSeries> gone, std::int64_t wall_ns, const Take& take) const {
+  for (std::size_t first = 0; first < gone.size(); first += most_points_) {
+    const auto part = gone.subspan(first, std::min(most_points_, gone.size() - first));
+    std::string metrics;
+    for (const auto& series : part) {
+      std::string point, data, metric;
+      proto::append_fixed64(point, 3, static_cast<std::uint64_t>(wall_ns));
+      for (const auto& [name, value] : series.labels) append_attribute(point, 7, name, value);
+      proto::append_number(point, 8, 1);  // flags: no recorded value
+      proto::append_bytes(data, 1, point);
+      proto::append_bytes(metric, 1, series.name);
+      proto::append_bytes(metric, kGauge, data);
+      proto::append_bytes(metrics, 2, metric);
+    }
+    std::vector<Place> none;
+    take(wrapped(metrics, none), static_cast<std::uint32_t>(part.size()), static_cast<std::uint32_t>(part.size()));
+  }
+}
+
+}  // namespace vitald

@@ -1,0 +1,365 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics pushed to a real InfluxDB, a real Pushgateway, files, and as OTLP to a decoder of its own: what arrives is what a
+scrape of the same moment shows."""
+
+import gzip
+import http.server
+import json
+import math
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import VITALD, Process, free_port, get, get_json, metrics, need, parse, running, vitald, wait_for  # noqa: E402
+from remote_write import fields  # noqa: E402
+
+need("influxd", "prometheus-pushgateway")
+
+STAMP = "vitald_snapshot_timestamp_seconds"
+TEXT = ("# TYPE odd gauge\nodd{v=\"a b,c=d\\\\\",w=\"\u00e9 \\\"q\\\"\"} 1.5\nodd{v=\"nan\"} NaN\n"
+        "# HELP wait_seconds Wait.\n# TYPE wait_seconds histogram\nwait_seconds_bucket{le=\"0.1\"} 1\n"
+        "wait_seconds_bucket{le=\"+Inf\"} 3\nwait_seconds_sum 2.5\nwait_seconds_count 3\n")
+
+
+def configured(folder, **kinds):
+    path = pathlib.Path(folder, "vitald.yaml")
+    path.write_text("push: " + json.dumps(kinds))
+    text = pathlib.Path(folder, "text")
+    text.mkdir(exist_ok=True)
+    (text / "t.prom").write_text(TEXT)
+    return [f"--config.file={path}", "--web.max-age=10s", f"--collector.textfile.directory={text}"]
+
+
+def counter(url, name, **labels):
+    return metrics(url)[1].get((name, tuple(sorted(labels.items()))), 0)
+
+
+def of_the_moment(url, arrived_stamp):
+    """The scrape whose snapshot is the newest that arrived."""
+    def look():
+        samples = parse(get(url + "/metrics")[2].decode())[1]
+        return samples if abs(arrived_stamp() - samples[(STAMP, ())]) < 1e-6 else None
+    return wait_for("a scrape of what arrived", 30, look, 0.2)
+
+
+def plain(value):
+    return re.sub(r'\\(.)', lambda m: "\n" if m[1] == "n" else m[1], value)
+
+
+def same(what, scraped, arrived, without=()):
+    want = {(name, tuple((k, plain(v)) for k, v in labels)): value for (name, labels), value in scraped.items()
+            if not any(name.startswith(w) for w in without)}
+    missing, more = want.keys() - arrived.keys(), arrived.keys() - want.keys()
+    assert not missing and not more, f"{what}: missing {sorted(missing)[:5]}, more {sorted(more)[:5]}"
+    other = [(k, v, arrived[k]) for k, v in want.items() if v != arrived[k] and not (math.isnan(v) and math.isnan(arrived[k]))]
+    assert not other, f"{what}: {other[:5]}"
+    print(f"{what}: {len(want)} series are what the scrape shows", flush=True)
+
+
+def influx(folder):
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    conf = pathlib.Path(folder, "influx.conf")
+    conf.write_text(f"""reporting-disabled = true
+bind-address = "127.0.0.1:{free_port()}"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+[http]
+bind-address = "127.0.0.1:{port}"
+log-enabled = false
+""")
+
+    def query(q):
+        return get_json(f"{base}/query?" + urllib.parse.urlencode({"db": "vm stats", "q": q, "epoch": "ns"}))["results"][0]
+
+    flags = configured(folder, influx=[{"name": "i", "url": base, "database": "vm stats", "interval": "2s"}])
+    command = ["influxd", "-config", str(conf)]
+    with vitald(*flags) as (_, url):  # before the server is there
+        wait_for("it is away", 20, lambda: counter(url, "vitald_delivery_failed_total", destination="i") > 0)
+        with Server(command, base + "/ping"):
+            wait_for("lines are taken", 60, lambda: counter(url, "vitald_push_sent_samples_total", destination="i") > 1000)
+            doctor = subprocess.run([VITALD, "doctor", *flags], capture_output=True, text=True, check=False).stdout
+            line = next(text for text in doctor.splitlines() if "influx 'i'" in text)
+            assert "ok" in line.split()[0], line
+
+            def newest():
+                series = query(f'SELECT last("value") FROM "{STAMP}"').get("series")
+                return series[0]["values"][0][1] if series else 0
+            scrape = of_the_moment(url, newest)
+            ns = query(f'SELECT last("value") FROM "{STAMP}"')["series"][0]["values"][0][0]
+            arrived = {}
+            for series in query(f'SELECT "value" FROM /.*/ WHERE time = {ns} GROUP BY *').get("series", []):
+                labels = {k: v for k, v in series["tags"].items() if v and k not in ("job", "instance")}
+                if labels.pop("exported_job", None):
+                    continue
+                arrived[(series["name"], tuple(sorted(labels.items())))] = float(series["values"][0][1])
+            finite = {(n, tuple((k, plain(v).rstrip("\\")) for k, v in l)): v for (n, l), v in scrape.items() if math.isfinite(v)}
+            finite = {(n, tuple((k, v.replace("\\", "\\\\")) for k, v in l)): v for (n, l), v in finite.items()}
+            same("InfluxDB 1.6", finite, arrived)
+            # What it does not want: a field that was written as text is a text for ever.
+            for name in ("refuse_1", "refuse_2"):
+                urllib.request.urlopen(urllib.request.Request(
+                    f"{base}/write?" + urllib.parse.urlencode({"db": "vm stats"}),
+                    data=f"{name} value=\"text\"\n".encode(), method="POST"), timeout=10).close()
+            pathlib.Path(folder, "text/u.prom").write_text("refuse_1 1\nrefuse_2 2\nwelcome 3\n")
+            wait_for("two lines are refused", 30, lambda: counter(
+                url, "vitald_push_dropped_samples_total", destination="i", reason="refused") >= 2)
+            refused = counter(url, "vitald_push_dropped_samples_total", destination="i", reason="refused")
+            pathlib.Path(folder, "text/u.prom").unlink()
+            wait_for("the third arrived", 20, lambda: query('SELECT last("value") FROM "welcome"').get("series"))
+            assert refused <= 20, refused  # of each push two lines, not all of them
+        wait_for("it is away again", 30, lambda: counter(url, "vitald_delivery_queued", destination="i") > 1)
+        with Server(command, base + "/ping"):
+            wait_for("all that waited is taken", 120, lambda: counter(url, "vitald_delivery_queued", destination="i") == 0)
+            made = counter(url, "vitald_push_samples_total", destination="i")
+            dropped = sum(v for (n, l), v in metrics(url)[1].items() if n == "vitald_push_dropped_samples_total")
+            sent = counter(url, "vitald_push_sent_samples_total", destination="i")
+            assert dropped < 50 and sent > 0, (made, sent, dropped)
+            print(f"InfluxDB away and back: {made:.0f} lines made, {sent:.0f} taken, {dropped:.0f} dropped", flush=True)
+
+
+class Server:
+    """A program that is ended with its folder kept; ready when it answers anything."""
+
+    def __init__(self, argv, url):
+        self.argv, self.url = argv, url
+
+    def __enter__(self):
+        self.process = Process(self.argv)
+
+        def ready():
+            try:
+                return get(self.url, timeout=2)[0] < 300
+            except OSError:
+                return False
+        wait_for(f"{self.argv[0]} answers", 60, ready)
+
+    def __exit__(self, *_):
+        self.process.stop(10)
+
+
+def pushgateway(folder):
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    flags = configured(folder, pushgateway=[{"name": "p", "url": base, "interval": "2s", "delete_at_end": True}])
+    with running(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"], base + "/-/ready"):
+        with vitald(*flags) as (_, url):
+            def group():
+                samples = parse(get(base + "/metrics")[2].decode())[1]
+                return {(n, tuple((k, v) for k, v in l if k not in ("job", "instance"))): v for (n, l), v in samples.items()
+                        if dict(l).get("job") == "node"}
+            wait_for("the group", 30, group)
+            scrape = of_the_moment(url, lambda: group().get((STAMP, ()), 0))
+            arrived = {k: v for k, v in group().items() if not k[0].startswith("push_")}
+            same("Pushgateway", {(n, tuple((k, plain(v)) for k, v in l)): v for (n, l), v in scrape.items()},
+                 {(n, tuple((k, plain(v)) for k, v in l)): v for (n, l), v in arrived.items()})
+            instance = url.rsplit(":", 1)[1]
+            assert any(dict(g["labels"])["instance"].endswith(":" + instance)
+                       for g in get_json(base + "/api/v1/metrics")["data"])
+        wait_for("the group is deleted", 10, lambda: not get_json(base + "/api/v1/metrics")["data"])
+
+
+def files(folder):
+    text, made = pathlib.Path(folder, "metrics.prom"), pathlib.Path(folder, "metrics.json")
+    flags = configured(folder, textfile=[{"name": "t", "path": str(text), "interval": "1s"}],
+                       json_file=[{"name": "j", "path": str(made), "interval": "1s", "remove_at_end": True}])
+    with vitald(*flags) as (_, url):
+        wait_for("both files", 20, lambda: text.exists() and made.exists())
+        assert text.stat().st_mode & 0o777 == 0o644
+        seen = {}
+
+        def stamp():
+            seen.update(parse(text.read_text())[1])
+            return seen[(STAMP, ())]
+        scrape = of_the_moment(url, stamp)
+        same("textfile", scrape, {(n, tuple((k, plain(v)) for k, v in l)): v
+                                  for (n, l), v in parse(text.read_text())[1].items()} if stamp() == scrape[(STAMP, ())] else scrape)
+        lint = subprocess.run(["promtool", "check", "metrics"], input=text.read_bytes(), capture_output=True, check=False)
+        said = [line for line in (lint.stdout + lint.stderr).decode().splitlines() if not line.startswith(("node_", "odd"))]
+        assert not said, said
+        for _ in range(50):  # it is whole at any time
+            document = json.loads(made.read_text())
+            assert document["running"] is True and document["events_count"] >= 0
+            parse(text.read_text())
+            time.sleep(0.02)
+        one, several = document["metrics"]["node_load1"], document["metrics"]["node_cpu_seconds_total"]
+        assert one["labels"] == {} and one["timestamp"] == document["timestamp"] and isinstance(one["value"], (int, float))
+        assert isinstance(several, list) and {"cpu", "mode"} == set(several[0]["labels"])
+        # A folder that is gone costs this file, and is told.
+    assert text.exists() and not made.exists()
+    assert not list(pathlib.Path(folder).glob("*.new"))
+    print("files: whole at any time", flush=True)
+
+
+class Collector:
+    """Takes OTLP and decodes it by its definition."""
+
+    def __init__(self):
+        self.requests, self.answers, self.problems = [], [], []
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status, answer = collector.answers.pop(0) if collector.answers else (200, b"")
+                try:
+                    assert self.headers["Content-Type"] == "application/x-protobuf" and self.path == "/v1/metrics"
+                    decoded = collector.decode(gzip.decompress(body)) if body else None
+                    if status == 200 and body:
+                        collector.requests.append(decoded)
+                except Exception as problem:  # noqa: BLE001 the test tells of any
+                    collector.problems.append(repr(problem))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1/metrics"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def attributes(messages):
+        out = {}
+        for message in messages:
+            pair = {n: v for n, _, v in fields(message)}
+            value = {n: v for n, _, v in fields(pair[2])}
+            assert set(value) == {1}, value
+            out[pair[1].decode()] = value[1].decode()
+        return out
+
+    def decode(self, data):
+        """(resource, {(name, labels): value}, kinds)"""
+        samples, kinds, starts, times = {}, {}, {}, set()
+        (number, _, resource_metrics), = fields(data)
+        assert number == 1
+        resource = {}
+        real = lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0]  # noqa: E731
+        for number, _, value in fields(resource_metrics):
+            if number == 1:
+                resource = self.attributes([v for n, _, v in fields(value) if n == 1])
+                continue
+            assert number == 2
+            for n, _, metric in fields(value):
+                if n == 1:
+                    scope = {k: v for k, _, v in fields(metric)}
+                    assert scope[1] == b"vitald" and scope[2], scope
+                    continue
+                assert n == 2
+                name, kind, points, more = None, None, [], {}
+                for f, _, v in fields(metric):
+                    if f == 1:
+                        name = v.decode()
+                    elif f in (5, 7, 9):
+                        kind = f
+                        for g, _, w in fields(v):
+                            if g == 1:
+                                points.append(w)
+                            else:
+                                more[g] = w
+                    else:
+                        assert f in (2, 3), f
+                assert more == {5: {}, 7: {2: 2, 3: 1}, 9: {2: 2}}[kind], (name, kind, more)
+                assert name not in kinds, f"{name} twice"
+                kinds[name] = kind
+                for point in points:
+                    got = {}
+                    for f, wire, v in fields(point):
+                        got.setdefault(f, []).append(v)
+                    times.add(got[3][0])
+                    starts[name] = got.get(2, [0])[0]
+                    assert starts[name] <= got[3][0]
+                    labels = self.attributes(got.get(9 if kind == 9 else 7, []))
+                    key = tuple(sorted(labels.items()))
+                    if kind != 9:
+                        if 8 in got:
+                            continue  # ended
+                        assert (name, key) not in samples
+                        samples[(name, key)] = real(got[4][0])
+                        continue
+                    counts = [struct.unpack_from("<Q", got[6][0], i)[0] for i in range(0, len(got[6][0]), 8)]
+                    bounds = [struct.unpack_from("<d", got[7][0], i)[0] for i in range(0, len(got[7][0]), 8)]
+                    assert len(counts) == len(bounds) + 1 and sum(counts) == got[4][0] and bounds == sorted(bounds)
+                    total = 0
+                    for bound, count in zip([*bounds, math.inf], counts):
+                        total += count
+                        samples[(name + "_bucket", bound, key)] = total
+                    samples[(name + "_sum", key)] = real(got[5][0])
+                    samples[(name + "_count", key)] = got[4][0]
+        assert len(times) == 1, times
+        return resource, samples, kinds, starts
+
+
+def otlp(folder):
+    collector = Collector()
+    flags = configured(folder, otlp=[{"name": "o", "url": collector.url, "interval": "2s",
+                                      "resource": ["k8s.cluster.name=west", "host.id="]}])
+    with vitald(*flags) as (_, url):
+        wait_for("a request", 20, lambda: collector.requests or collector.problems)
+        assert not collector.problems, collector.problems[:2]
+
+        def stamp():
+            return collector.requests[-1][1].get((STAMP, ()), 0)
+        scrape = of_the_moment(url, stamp)
+        resource, samples, kinds, starts = collector.requests[-1]
+        want = {}
+        for (name, labels), value in scrape.items():
+            labels = {k: plain(v) for k, v in labels}
+            if name.endswith("_bucket") and "le" in labels:
+                bound = float(labels.pop("le"))
+                want[(name, bound, tuple(sorted(labels.items())))] = value
+            else:
+                want[(name, tuple(sorted(labels.items())))] = value
+        missing, more = want.keys() - samples.keys(), samples.keys() - want.keys()
+        assert not missing and not more, (sorted(map(str, missing))[:5], sorted(map(str, more))[:5])
+        other = [(k, v, samples[k]) for k, v in want.items() if v != samples[k] and not math.isnan(v)]
+        assert not other, other[:5]
+        assert resource["service.name"] == "node" and resource["service.instance.id"].endswith(url.rsplit(":", 1)[1])
+        assert resource["k8s.cluster.name"] == "west" and "host.id" not in resource and resource["os.type"] == "linux"
+        assert kinds["node_cpu_seconds_total"] == 7 and kinds["node_load1"] == 5 and kinds["wait_seconds"] == 9
+        boot = scrape[("node_boot_time_seconds", ())]
+        assert abs(starts["node_cpu_seconds_total"] / 1e9 - boot) < 2
+        print(f"OTLP: {len(want)} series are what the scrape shows", flush=True)
+
+        before = counter(url, "vitald_push_dropped_samples_total", destination="o", reason="refused")
+        partial = b"\x0a\x04\x08\x03\x12\x00"
+        collector.answers[:] = [(503, b""), (200, partial), (400, b"")]
+        size = len(samples)
+        wait_for("503 again, partial three, 400 all", 60, lambda: counter(
+            url, "vitald_push_dropped_samples_total", destination="o", reason="refused") - before >= 3 + size // 2)
+        codes = {dict(l)["code"]: v for (n, l), v in metrics(url)[1].items() if n == "vitald_push_requests_total"}
+        assert codes["503"] == 1 and codes["400"] == 1, codes
+        pathlib.Path(folder, "text/t.prom").unlink()
+    assert not collector.problems, collector.problems[:2]
+
+
+def main():
+    for part in (influx, pushgateway, files, otlp):
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder).chmod(0o755)
+            part(folder)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        with tempfile.TemporaryDirectory() as one:
+            globals()[sys.argv[1]](one)
+    else:
+        main()
