@@ -132,9 +132,33 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   return out;
 }
 
-void log_rule_warnings(const PipelineConfig& config) {
+void log_rule_warnings(const PipelineConfig& config, std::span<const Setting> from_file) {
   if (!config.rules) return;
-  for (const auto& w : config.rules->warnings()) log::warn("a rule does not do what it says", {{"rule", w}});
+  for (const auto& w : config.rules->warnings()) {
+    if (w.starts_with("--")) log::warn("a setting has no effect", {{"setting", at_its_place(w, from_file)}});
+    else log::warn("a rule does not do what it says", {{"rule", w}});
+  }
+}
+
+EvidenceSettings evidence_settings(const Options& options) {
+  EvidenceSettings s;
+  s.disk_bytes = static_cast<std::size_t>(options.number("evidence.disk")) << 20;
+  s.span_ms = options.duration_ns("evidence.span") / 1'000'000;
+  s.last_words = options.flag("evidence.last-words");
+  s.language.experimental = options.flag("rules.promql.experimental");
+  return s;
+}
+
+// What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
+// files, and is no reason to go without all the rest: it may be there tomorrow.
+void log_surroundings(const Config& config) {
+  std::vector<std::string> problems, warnings;
+  check_receivers(config, problems);
+  check_patterns(config.options, warnings);
+  for (const auto& p : problems)
+    log::error("a receiver does not work as it is configured", {{"err", at_its_place(p, config.file.settings)}});
+  for (const auto& w : warnings)
+    log::warn("a setting has no effect", {{"setting", at_its_place(w, config.file.settings)}});
 }
 
 bool print_problems(const std::vector<std::string>& problems, std::span<const Setting> from_file = {}) {
@@ -155,6 +179,8 @@ Queries::Settings query_settings(const Options& options) {
   s.timeout_ns = options.duration_ns("query.timeout");
   s.max_concurrency = static_cast<std::size_t>(options.number("query.max-concurrency"));
   s.max_samples = static_cast<std::size_t>(options.number("query.max-samples"));
+  s.language.experimental = options.flag("rules.promql.experimental");
+  if (options.text("rules.promql.dialect") == "2") s.dialect = promql::Dialect::v2;
   return s;
 }
 
@@ -209,13 +235,17 @@ class Daemon {
     start.silences = silences_;
     callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
+    evidence_ = std::make_shared<Evidence>(state_.dir, host_);
+    evidence_->set(evidence_settings(config.options));
+    start.evidence = evidence_;
     start.probes_later = true;
     keep_so_often(config.options);
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
     if (print_problems(problems, config.file.settings)) return 1;
-    log_rule_warnings(start);
+    log_rule_warnings(start, config.file.settings);
+    log_surroundings(config);
 
     const auto path = std::string(config.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
@@ -234,6 +264,7 @@ class Daemon {
     view.queries = queries_;
     view.silences = silences_;
     view.callbacks = callbacks_;
+    view.evidence = evidence_;
     view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
     view.external_url = external_url(config.options, problems);  // what it says of it is said already
@@ -244,6 +275,7 @@ class Daemon {
     view.metrics = metrics_;
     view.freshness = freshness_;
     view.events = &pipeline_.events();
+    view.event_numbers = EventNumbers(host_.clock().wall_ns());
     view.clock = &host_.clock();
     view.wake = wake;
     view.metrics_path = path;
@@ -321,9 +353,11 @@ class Daemon {
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
+    pipeline.evidence = evidence_;
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
+    log_surroundings(next);
     {
       const MutexLock lock(config_mutex_);
       warn_of_fixed(config_.options, next.options);
@@ -331,8 +365,9 @@ class Daemon {
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
       interval_ns_ = next.options.duration_ns("pipeline.interval");
       queries_->set(query_settings(next.options));
+      evidence_->set(evidence_settings(next.options));
       keep_so_often(next.options);
-      log_rule_warnings(pipeline);
+      log_rule_warnings(pipeline, next.file.settings);
       config_ = std::move(next);
     }
     if (!pipeline_.reload(std::move(pipeline), kInForceNs)) {
@@ -396,6 +431,7 @@ class Daemon {
   std::shared_ptr<MetricsHandler> metrics_;
   std::shared_ptr<Silences> silences_;
   std::shared_ptr<Callbacks> callbacks_;
+  std::shared_ptr<Evidence> evidence_;
   std::shared_ptr<Queries> queries_;
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;

@@ -12,11 +12,15 @@
 #include <ostream>
 #include <vector>
 
+#include "agent/http/web_config.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
+#include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "exporters/deliver/http_receiver.h"
+#include "rules/promql/labels.h"
+#include "rules/promql/lexer.h"
 #include "rules/silences.h"
 
 namespace vitald {
@@ -61,6 +65,16 @@ std::string own_name() {
   return user ? user->pw_name : fmt::format("uid {}", getuid());
 }
 
+// As the web configuration says, where we may read it.
+bool speaks_tls(const Options& options) {
+  const std::string path(options.text("web.config.file"));
+  if (path.empty()) return false;
+  constexpr std::size_t kMostBytes = 1 << 20;
+  const auto text = read_text_file(path, kMostBytes);
+  std::vector<std::string> problems;
+  return text && parse_web_config(*text, path, problems).tls.has_value();
+}
+
 class Server {
  public:
   Server(const Words& words, const Options& options) : url_(words.get("url")) {
@@ -69,7 +83,8 @@ class Server {
       std::string address = addresses.empty() ? ":9100" : addresses.front();
       for (const std::string_view any : {"0.0.0.0:", "[::]:"})
         if (address.starts_with(any)) address.erase(0, any.size() - 1);
-      url_ = fmt::format("http://{}{}", address.starts_with(':') ? "127.0.0.1" : "", address);
+      url_ = fmt::format("{}://{}{}", speaks_tls(options) ? "https" : "http",
+                         address.starts_with(':') ? "127.0.0.1" : "", address);
     }
     while (url_.ends_with('/')) url_.pop_back();
     if (const auto problem = url_problem(url_); !problem.empty()) give_up("--url: " + problem);
@@ -91,7 +106,9 @@ class Server {
     }
     const auto response = client_.send(request, access_, {SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1});
     if (!response)
-      give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where", response.error().text));
+      give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where{}", response.error().text,
+                          url_.starts_with("https:") ? ", --ca-file=FILE who signed its certificate"
+                                                     : ", https://HOST:PORT where it speaks TLS"));
     auto answer = json::parse(response->body, nullptr, false);
     if (response->status == 200) return answer.is_discarded() ? json() : answer;
     auto why = response->body;
@@ -144,6 +161,19 @@ json alerts_of(Server& server, const std::string& query = {}) {
   return answer["data"]["alerts"];
 }
 
+// severity=critical, 'device=~sd.*', DiskFull: a word without an operator is a name of alerts, as in amtool.
+Matchers matchers_of(const std::string& word) {
+  const auto at = word.find_first_of("=~!");
+  auto parsed = parse_alert_matchers(at == std::string::npos ? "alertname=" + promql::quoted(word) : word);
+  if (!parsed && at != std::string::npos) {  // the shell took the quotes
+    const auto end = word.find_first_not_of("=~!", at);
+    const auto split = end == std::string::npos ? word.size() : end;
+    parsed = parse_alert_matchers(word.substr(0, split) + promql::quoted(word.substr(split)));
+  }
+  if (!parsed) give_up(parsed.error().text);
+  return std::move(*parsed);
+}
+
 // All but what has a column of its own.
 std::string labels_text(const json& labels) {
   std::string out;
@@ -162,7 +192,7 @@ void list(Server& server, const Words& words, std::ostream& out) {
   };
   for (const auto* name : {"severity", "acknowledged", "silenced", "inhibited", "state"})
     if (const auto value = words.get(name); !value.empty()) add(name, value);
-  for (std::size_t i = 1; i < words.plain.size(); ++i) add("filter", words.plain[i]);
+  for (std::size_t i = 1; i < words.plain.size(); ++i) add("filter", matchers_text(matchers_of(words.plain[i])));
   const auto alerts = alerts_of(server, query);
   if (words.given.contains("json")) {
     out << alerts.dump(2) << '\n';
@@ -231,28 +261,18 @@ std::string time_text(std::int64_t epoch_s) {
 
 void silence(Server& server, const Words& words, std::ostream& out) {
   json matchers = json::array();
-  for (std::size_t i = 1; i < words.plain.size(); ++i) {
-    // A word without an operator is a name of alerts, as in amtool.
-    const auto& word = words.plain[i];
-    const bool is_name = word.find_first_of("=~!") == std::string::npos;
-    auto parsed = parse_alert_matchers(is_name ? fmt::format("alertname=\"{}\"", word) : word);
-    if (!parsed && word.find('"') == std::string::npos) {  // severity=critical: the shell took the quotes
-      const auto at = word.find_first_of("=~!");
-      const auto end = word.find_first_not_of("=~!", at);
-      const auto split = end == std::string::npos ? word.size() : end;
-      parsed = parse_alert_matchers(fmt::format("{}\"{}\"", word.substr(0, split), word.substr(split)));
-    }
-    if (!parsed) give_up(parsed.error().text);
-    for (const auto& m : *parsed) {
+  for (std::size_t i = 1; i < words.plain.size(); ++i)
+    for (const auto& m : matchers_of(words.plain[i])) {
       using enum promql::MatchOp;
       matchers.push_back({{"name", m.name},
                           {"value", m.value},
                           {"isRegex", m.op == regex || m.op == not_regex},
                           {"isEqual", m.op == equal || m.op == regex}});
     }
-  }
   const auto duration = words.given.contains("duration") ? words.get("duration") : "1h";
   const auto ns = parse_duration_ns(duration);
+  if (promql::parse_duration_ms(duration) == promql::kTooLong)
+    give_up(fmt::format("--duration: '{}' is longer than 292 years, which is the longest", duration));
   if (!ns || *ns <= 0) give_up(fmt::format("--duration: '{}' is not a duration; write e.g. 30m, 2h, 1d", duration));
   const auto now_s = SystemClock::read(CLOCK_REALTIME) / 1'000'000'000;
   json body{{"matchers", matchers},
@@ -285,47 +305,96 @@ void silences(Server& server, const Words& words, std::ostream& out) {
   else print_table(out, rows);
 }
 
+// The one silence that has not ended and whose ID begins so.
+std::string find_silence(const json& all, std::string_view wanted) {
+  if (wanted.empty()) give_up("a silence without an ID, expected one as `vitald alerts silences` lists it");
+  std::vector<std::string> found;
+  for (const auto& s : all)
+    if (text_at(s, "id").starts_with(wanted) && text_at(s["status"], "state") != "expired")
+      found.push_back(text_at(s, "id"));
+  if (found.empty()) give_up(fmt::format("no silence is '{}'; `vitald alerts silences` lists them", wanted));
+  if (found.size() > 1)
+    give_up(fmt::format("{} silences begin with '{}', expected one: say more of its ID", found.size(), wanted));
+  return found.front();
+}
+
 void unsilence(Server& server, const Words& words, std::ostream& out) {
+  const auto all = server.ask("GET", "/api/v2/silences");
   for (std::size_t i = 1; i < words.plain.size(); ++i) {
-    server.ask("DELETE", "/api/v2/silence/" + url_escaped(words.plain[i]));
-    out << fmt::format("{} has ended\n", words.plain[i]);
+    const auto id = find_silence(all, words.plain[i]);
+    server.ask("DELETE", "/api/v2/silence/" + url_escaped(id));
+    out << fmt::format("{} has ended\n", id);
   }
+}
+
+struct Verb {
+  std::string_view name;
+  std::size_t least = 0;                // words behind it
+  std::vector<std::string_view> flags;  // beside those of the server
+  void (*run)(Server&, const Words&, std::ostream&) = nullptr;
+};
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> kVerbs = {
+      {"list", 0, {"severity", "acknowledged", "silenced", "inhibited", "state", "json"}, list},
+      {"ack", 1, {"comment", "duration", "until", "by"}, acknowledge},
+      {"unack", 1, {}, withdraw},
+      {"silence", 1, {"comment", "duration", "until", "by"}, silence},
+      {"silences", 0, {"all", "json"}, silences},
+      {"unsilence", 1, {}, unsilence},
+  };
+  return kVerbs;
+}
+
+// What of the flags is another verb's; empty: nothing.
+std::string flag_problem(const Verb& verb, const Words& words) {
+  static constexpr std::string_view kOfServer[] = {"url", "user", "password-file", "ca-file"};
+  for (const auto& [name, value] : words.given) {
+    if (std::ranges::find(kOfServer, name) != std::end(kOfServer) ||
+        std::ranges::find(verb.flags, name) != verb.flags.end())
+      continue;
+    std::vector<std::string_view> of;
+    for (const auto& v : verbs())
+      if (std::ranges::find(v.flags, name) != v.flags.end()) of.push_back(v.name);
+    return fmt::format("--{} is for {}, not for '{}'", name, fmt::join(of, " and "), verb.name);
+  }
+  if (words.given.contains("until") && words.given.contains("duration"))
+    return "--until and --duration: expected one of them";
+  return {};
 }
 
 }  // namespace
 
 std::string_view alerts_help() {
-  return "usage: vitald alerts [list] [MATCHER...] [--severity=S] [--acknowledged=true|false] [--json]\n"
+  return "usage: vitald alerts [--severity=S] [--state=pending|firing] [--[no-]acknowledged] [--[no-]silenced]\n"
+         "                     [--[no-]inhibited] [--json]\n"
+         "       vitald alerts list [MATCHER...], with the same flags\n"
          "       vitald alerts ack ID... [--comment=WHY] [--duration=2h | --until=TIME] [--by=WHO]\n"
          "       vitald alerts unack ID...\n"
          "       vitald alerts silence MATCHER... [--duration=1h | --until=TIME] [--comment=WHY] [--by=WHO]\n"
          "       vitald alerts silences [--all] [--json]\n"
          "       vitald alerts unsilence ID...\n"
          "An ID is that of the list, the beginning of it, or the alert's name where there is one of it. A MATCHER is\n"
-         "severity=critical, device=~sd.*, or the alert's name. Which vitald is asked: --url=http://HOST:PORT, else "
-         "the\n"
-         "first --web.listen-address; --user, --password-file and --ca-file where it wants them.\n";
+         "severity=critical, device=~sd.*, or the alert's name; all of them must fit. Which vitald is asked:\n"
+         "--url=http://HOST:PORT, else the first --web.listen-address; --user, --password-file and --ca-file where it\n"
+         "wants them.\n";
 }
 
 int run_alerts(const Config& config, std::ostream& out) {
   const auto words = words_of(config.command_line.words);
-  static constexpr struct {
-    std::string_view verb;
-    std::size_t least;  // words behind it
-    void (*run)(Server&, const Words&, std::ostream&);
-  } kVerbs[] = {{"list", 0, list},       {"ack", 1, acknowledge},   {"unack", 1, withdraw},
-                {"silence", 1, silence}, {"silences", 0, silences}, {"unsilence", 1, unsilence}};
-  const auto verb = words.plain.empty() ? std::string("list") : words.plain.front();
-  const auto* at = std::ranges::find(kVerbs, verb, [](const auto& v) { return v.verb; });
-  if (at == std::end(kVerbs) || words.plain.size() < at->least + (words.plain.empty() ? 0 : 1)) {
-    log::say(fmt::format("vitald: error: alerts: {}\n{}",
-                         at == std::end(kVerbs) ? fmt::format("'{}' is not known", verb) : verb + ": of which one?",
-                         alerts_help()));
+  const auto name = words.plain.empty() ? std::string("list") : words.plain.front();
+  const auto verb = std::ranges::find(verbs(), name, &Verb::name);
+  std::string problem;
+  if (verb == verbs().end()) problem = fmt::format("'{}' is not known", name);
+  else if (words.plain.size() < verb->least + (words.plain.empty() ? 0 : 1)) problem = name + ": of which one?";
+  else problem = flag_problem(*verb, words);
+  if (!problem.empty()) {
+    log::say(fmt::format("vitald: error: alerts: {}\n{}", problem, alerts_help()));
     return 1;
   }
   try {
     Server server(words, config.options);
-    at->run(server, words, out);
+    verb->run(server, words, out);
   } catch (const Failed& failed) {
     log::say(fmt::format("vitald: error: {}\n", failed.text));
     return 1;

@@ -33,6 +33,15 @@ constexpr MetricDesc kInstruments[] = {
      "Queries of the API, by how they ended: success, bad_data, execution, timeout, or unavailable where too many "
      "wait.",
      "result"},
+    {"vitald_evidence_bundles_total", MetricType::counter,
+     "Bundles of evidence for alerts that fired: written, failed (the log says why), or late: receivers were told "
+     "without.",
+     "result"},
+    {"vitald_evidence_disk_bytes", MetricType::gauge, "Size of the bundles of evidence in --state.directory."},
+    {"vitald_evidence_seconds_total", MetricType::counter,
+     "How long gathering evidence took, all together: receivers wait for it."},
+    {"vitald_last_words_total", MetricType::counter,
+     "Lines that were written to the kernel's log because a critical alert fired."},
     {"vitald_query_seconds_total", MetricType::counter, "How long queries of the API took, all together."},
     {"vitald_query_cache_hits_total", MetricType::counter,
      "Queries of the API that were answered with what was found in this round."},

@@ -29,6 +29,7 @@
 #include "core/os/privileges.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
+#include "rules/keep.h"
 #include "sensors/owner/hierarchy.h"
 
 namespace vitald {
@@ -236,6 +237,8 @@ Diagnosis diagnose(const DoctorInput& in) {
   hardware(f, in);
   guests(f, in);
   f.say(in.state.good ? Mark::good : in.state.wanted ? Mark::bad : Mark::note, "state", in.state.text);
+  if (!in.kept.empty()) f.say(in.kept_is_lost ? Mark::note : Mark::good, "history.keep", in.kept);
+  if (!in.evidence.empty()) f.say(in.evidence_is_kept ? Mark::good : Mark::note, "evidence", in.evidence);
   const auto down = probes_down(in.snapshot);
   for (const bool of_probes : {false, true}) {
     f.head(of_probes ? "Probes" : "Collectors");
@@ -243,6 +246,31 @@ Diagnosis diagnose(const DoctorInput& in) {
       if (c.probe() == of_probes) collector(f, c, std::ranges::find(down, c.name) != down.end());
   }
   return f.take();
+}
+
+// What history.keep asks for, in one line.
+std::string kept_text(const Options& o, bool is_lost) {
+  std::vector<std::string> problems;  // told by the configuration already
+  std::int64_t longest_ms = 0;
+  const auto& entries = o.list("history.keep");
+  for (const auto& text : entries)
+    if (const auto keep = parse_keep(text, problems)) longest_ms = std::max(longest_ms, keep->for_ms);
+  if (longest_ms == 0) return {};
+  return fmt::format("{} {}, the longest for {}, within history.memory of {} MiB; {}", entries.size(),
+                     entries.size() == 1 ? "entry" : "entries", promql::duration_text(longest_ms),
+                     o.number("history.memory"),
+                     is_lost ? "a restart loses them: give --state.directory" : "kept over a restart");
+}
+
+// What an alert that fires leaves behind.
+std::string evidence_text(const Options& o, bool kept) {
+  const auto mib = o.number("evidence.disk");
+  auto out = mib == 0 ? std::string("none is written: --evidence.disk=0")
+             : kept   ? fmt::format("of alerts that fire, {} MiB at most in the state directory", mib)
+                      : std::string("none is written: there is no state directory");
+  if (!o.flag("evidence.last-words")) return out += "; no last words";
+  return out += may("/dev/kmsg", W_OK) ? "; last words go to the kernel's log"
+                                       : "; no last words: /dev/kmsg cannot be written (root, and the device)";
 }
 
 // Each is asked, and told nothing.
@@ -286,7 +314,10 @@ int run_doctor(const Config& config, std::ostream& out) {
   std::vector<std::string> told;  // by the configuration already
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
-  const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings});
+  const bool lost = !state.good;
+  const auto found =
+      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost,
+                evidence_text(o, state.good), state.good && o.number("evidence.disk") > 0});
   const auto told_of = diagnose_receivers(config.file.receivers);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;

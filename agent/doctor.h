@@ -18,6 +18,10 @@ struct DoctorInput {
   const Snapshot* snapshot = nullptr;  // of one cycle; null: none ended
   const StateCheck& state;
   std::vector<std::string> problems = {}, warnings = {};  // of the configuration
+  std::string kept = {};                                  // by history.keep; empty: nothing
+  bool kept_is_lost = false;                              // with a restart
+  std::string evidence = {};                              // of alerts that fire; empty: not looked at
+  bool evidence_is_kept = true;
 };
 struct Diagnosis {
   std::string text;

@@ -29,6 +29,7 @@ int run(const std::vector<std::string>& arguments) {
 
   // These answer even where the rest is wrong.
   if (options.flag("help") && config.command_line.verb == "alerts") return fmt::print("{}", alerts_help()), 0;
+  if (options.flag("help") && config.command_line.verb == "rules") return fmt::print("{}", rules_help()), 0;
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;

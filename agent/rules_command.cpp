@@ -101,6 +101,8 @@ int test(const std::vector<std::string>& files, const UnitTestSettings& settings
 
 }  // namespace
 
+std::string_view rules_help() { return kUsage; }
+
 int run_rules(const Config& config, std::ostream& out, std::ostream& err) {
   auto operands = config.command_line.operands;
   const auto what = operands.empty() ? std::string() : operands.front();

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <ostream>
+#include <string_view>
 
 #include "agent/config/config.h"
 
 namespace vitald {
+
+std::string_view rules_help();
 
 // 0: all is well; 1: something is not, or what was asked for cannot be done. Progress and success go to `out`, what is
 // wrong to `err`, as promtool has it.

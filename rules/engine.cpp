@@ -212,6 +212,17 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
       impl->groups.push_back(std::move(g));
   }
   if (problems.size() != before) return nullptr;
+  const auto& keep = impl->history->settings().keep;
+  const auto idle_keeps =
+      keeps_without_effect(settings.history_keep, keep, settings.history_retention_ms, [&](std::string_view name) {
+        return settings.families.empty() ? std::string() : unknown_series(name, impl->groups, settings.families);
+      });
+  impl->warnings.insert(impl->warnings.end(), idle_keeps.begin(), idle_keeps.end());
+  if (!keep.empty() && !settings.without_rules &&
+      std::ranges::all_of(impl->groups, [](const RuleGroup& g) { return g.rules.empty(); }))
+    impl->warnings.emplace_back(
+        "--history.keep: nothing is kept: there are no rules, and without them no history unless "
+        "--history.without-rules is given");
   if (!settings.families.empty()) {
     const auto told = unreachable(impl->groups, settings.families, settings.series_labels);
     impl->warnings.insert(impl->warnings.end(), told.begin(), told.end());

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/text/scan.h"
 #include "rules/promql/parser.h"
 
@@ -11,7 +13,7 @@ namespace vitald {
 std::optional<History::Keep> parse_keep(std::string_view text, std::vector<std::string>& problems) {
   const auto bad = [&](std::string_view what) {
     problems.push_back(fmt::format(
-        "history.keep: '{}': {}; expected e.g. {{__name__=~\"node_hwmon.*\"}} for 7d every 1m", text, what));
+        "--history.keep: '{}': {}; expected e.g. {{__name__=~\"node_hwmon.*\"}} for 7d every 1m", text, what));
     return std::nullopt;
   };
   // From behind: a matcher may hold any text.
@@ -38,6 +40,32 @@ std::optional<History::Keep> parse_keep(std::string_view text, std::vector<std::
   if (!selector) return bad(found.empty() ? "no selector" : found.front().what);
   keep.match = selector->matchers;
   return keep;
+}
+
+std::vector<std::string> keeps_without_effect(std::span<const std::string> texts, std::span<const History::Keep> keep,
+                                              std::int64_t retention_ms,
+                                              const std::function<std::string(std::string_view)>& unknown) {
+  const auto same = [](const History::Keep& a, const History::Keep& b) {
+    return std::ranges::equal(a.match, b.match, [](const promql::Matcher& x, const promql::Matcher& y) {
+      return x.name == y.name && x.op == y.op && x.value == y.value;
+    });
+  };
+  const auto why = [&](std::size_t i) -> std::string {
+    const auto& k = keep[i];
+    if (k.for_ms <= retention_ms) return "so long all samples are kept anyway (history.retention)";
+    if (k.every_ms >= k.for_ms) return "'every' is not shorter than 'for', so nothing is left";
+    for (std::size_t before = 0; before < i; ++before)
+      if (same(keep[before], k))
+        return fmt::format("entry {} is for the same series, and the first one counts", before + 1);
+    for (const auto& m : k.match)
+      if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal)
+        if (auto text = unknown(m.value); !text.empty()) return text;
+    return {};
+  };
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < keep.size(); ++i)
+    if (const auto text = why(i); !text.empty()) out.push_back(fmt::format("--history.keep: '{}': {}", texts[i], text));
+  return out;
 }
 
 }  // namespace vitald

@@ -19,17 +19,14 @@ using promql::ValueType;
 tl::unexpected<QueryError> error(QueryError::Kind kind, std::string text) {
   return tl::unexpected(QueryError{kind, std::move(text)});
 }
-// No series of a host is one.
-constexpr const char* kHistogram = "the result is a native histogram, which this API does not give";
-
 tl::unexpected<QueryError> given_up() { return error(QueryError::Kind::given_up, "given up"); }
 constexpr std::size_t kSampleBytes = 16;  // of an answer
 
 tl::unexpected<QueryError> too_many_samples(const QueryLimits& limits) {
-  return error(QueryError::Kind::too_much,
-               fmt::format("query processing would load too many samples into memory in query execution: more than {} "
-                           "(query.max-samples); ask for fewer series, a shorter time or a longer step",
-                           limits.max_samples));
+  return error(QueryError::Kind::too_much, promql::too_many_samples(limits.max_samples));
+}
+tl::unexpected<QueryError> failed(const Error& e) {
+  return e.kind == Errc::timeout ? given_up() : error(QueryError::Kind::failed, e.text);
 }
 
 tl::unexpected<QueryError> bad(std::string_view text, const std::vector<promql::Problem>& problems) {
@@ -46,7 +43,22 @@ tl::unexpected<QueryError> bad(std::string_view text, const std::vector<promql::
 promql::EvalOptions options_of(const QueryLimits& limits) {
   promql::EvalOptions options;
   options.lookback_ms = limits.lookback_ms;
+  options.dialect = limits.dialect;
+  options.max_samples = limits.max_samples;
+  options.given_up = limits.given_up;
   return options;
+}
+
+// One that outlives the evaluator.
+const promql::Histogram* keep(QueryAnswer& answer, const promql::Histogram* h) {
+  return h ? answer.histograms.emplace_back(std::make_shared<const promql::Histogram>(*h)).get() : nullptr;
+}
+
+void add_annotations(QueryAnswer& answer, const promql::Value& value) {
+  constexpr std::size_t kMost = 100;
+  for (const auto& a : *value.annotations)
+    if (answer.annotations.size() < kMost && std::ranges::find(answer.annotations, a) == answer.annotations.end())
+      answer.annotations.push_back(a);
 }
 
 void sort(QueryAnswer& answer) {
@@ -65,9 +77,9 @@ bool labels_before(const Labels& a, const Labels& b) {
   return x == a.end() && y != b.end();
 }
 
-Queried<promql::ExprPtr> parse_query(std::string_view text) {
+Queried<promql::ExprPtr> parse_query(std::string_view text, const promql::Language& language) {
   std::vector<promql::Problem> problems;
-  auto expr = promql::compile(text, problems);
+  auto expr = promql::compile(text, problems, language);
   if (!expr) return bad(text, problems);
   return expr;
 }
@@ -79,33 +91,38 @@ Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text)
   return selector;
 }
 
-Queried<QueryAnswer> instant_query(const promql::Expr& query, HistoryView& view, std::int64_t t_ms,
+Queried<QueryAnswer> instant_query(const promql::Expr& query, promql::SeriesSource& source, std::int64_t t_ms,
                                    const QueryLimits& limits) {
   if (limits.given_up()) return given_up();
-  promql::Evaluator evaluator(query, view, options_of(limits));
+  promql::Evaluator evaluator(query, source, options_of(limits));
   auto value = evaluator.eval(t_ms);
-  if (!value) return error(QueryError::Kind::failed, value.error().text);
+  if (!value) return failed(value.error());
   QueryAnswer out;
   out.type = value->type;
   out.text = std::move(value->text);
-  if (value->type == ValueType::scalar) out.rows.emplace_back(Labels(), value->scalar);
+  add_annotations(out, *value);
+  if (value->type == ValueType::scalar) out.rows.push_back({{}, value->scalar});
   if (value->vector) {
     if (value->vector->samples.size() > limits.max_samples) return too_many_samples(limits);
     for (const auto& s : value->vector->samples)
-      if (value->histogram(s)) return error(QueryError::Kind::failed, kHistogram);
-    for (const auto& s : value->vector->samples) out.rows.emplace_back(value->vector->labels(s), s.value);
+      out.rows.push_back({value->vector->labels(s), s.value, keep(out, value->histogram(s))});
   }
   std::size_t samples = 0;
   for (const auto& [labels, points] : value->matrix) samples += points.size();
   if (samples > limits.max_samples) return too_many_samples(limits);
   out.matrix = std::move(value->matrix);
+  for (auto& [labels, points] : out.matrix)
+    for (auto& p : points) p.histogram = keep(out, p.histogram);
   sort(out);
   return out;
 }
 
-Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, std::int64_t start_ms,
+Queried<QueryAnswer> range_query(const promql::Expr& query, promql::SeriesSource& source, std::int64_t start_ms,
                                  std::int64_t end_ms, std::int64_t step_ms, const QueryLimits& limits) {
-  promql::Evaluator evaluator(query, view, options_of(limits));
+  auto options = options_of(limits);
+  options.step_ms = step_ms;
+  options.range_ms = end_ms - start_ms;
+  promql::Evaluator evaluator(query, source, std::move(options));
   QueryAnswer out;
   out.type = ValueType::matrix;
   std::unordered_map<Labels, std::size_t, Labels::Hash> rows;
@@ -127,7 +144,8 @@ Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, s
   for (auto t = start_ms; t <= end_ms; t += step_ms) {
     if (limits.given_up()) return given_up();
     const auto value = evaluator.eval(t, start_ms, end_ms);
-    if (!value) return error(QueryError::Kind::failed, value.error().text);
+    if (!value) return failed(value.error());
+    add_annotations(out, *value);
     if (value->type == ValueType::scalar) {
       out.matrix[row({})].second.push_back({t, value->scalar});
       ++samples;
@@ -137,10 +155,9 @@ Queried<QueryAnswer> range_query(const promql::Expr& query, HistoryView& view, s
         row_of.assign(shape->series.size(), kNone);
       }
       for (const auto& s : value->vector->samples) {
-        if (value->histogram(s)) return error(QueryError::Kind::failed, kHistogram);
         auto& at = row_of[s.series];
         if (at == kNone) at = row(shape->series[s.series]);
-        out.matrix[at].second.push_back({t, s.value});
+        out.matrix[at].second.push_back({t, s.value, keep(out, value->histogram(s))});
       }
       samples += value->vector->samples.size();
     }

@@ -49,6 +49,15 @@ class Reach {
     });
   }
 
+  [[nodiscard]] std::string unknown(std::string_view name) const {
+    if (known(name)) return {};
+    const auto near = closest(name, names_);
+    return near.empty()
+               ? fmt::format("no collector and no rule makes '{}': unless a textfile has it, this matches nothing",
+                             name)
+               : fmt::format("no collector and no rule makes '{}', did you mean '{}'?", name, near);
+  }
+
   std::vector<std::string> warnings;
 
  private:
@@ -67,13 +76,8 @@ class Reach {
     std::string name;
     for (const auto& m : s.matchers)
       if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal) name = m.value;
-    if (!name.empty() && !known(name)) {
-      const auto near = closest(name, names_);
-      return {name, near.empty() ? fmt::format("no collector and no rule makes '{}': unless a textfile has it, this "
-                                               "matches nothing",
-                                               name)
-                                 : fmt::format("no collector and no rule makes '{}', did you mean '{}'?", name, near)};
-    }
+    if (!name.empty())
+      if (auto what = unknown(name); !what.empty()) return {name, std::move(what)};
     // What a rule recorded or an alert says may have any label; what a collector writes has no job and no instance.
     if (name.empty() || recorded_.contains(name) || name.starts_with("ALERTS")) return {};
     for (const auto& m : s.matchers) {
@@ -98,6 +102,15 @@ class Reach {
 };
 
 }  // namespace
+
+std::string unknown_series(std::string_view name, std::span<const RuleGroup> groups,
+                           std::span<const std::string_view> families) {
+  static const LabelMap kNone;
+  Reach reach(families, kNone);
+  reach.made_by_rules(groups);
+  // Series of alerts are any rule's.
+  return name.starts_with("ALERTS") ? std::string() : reach.unknown(name);
+}
 
 std::span<const std::string_view> server_series() { return kServerSeries; }
 

@@ -22,4 +22,8 @@ std::span<const std::string_view> server_series();
 std::vector<std::string> unreachable(std::span<const RuleGroup> groups, std::span<const std::string_view> families,
                                      const LabelMap& series_labels);
 
+// What is wrong with a name of series that somebody asks for; empty: a collector or a rule makes it.
+std::string unknown_series(std::string_view name, std::span<const RuleGroup> groups,
+                           std::span<const std::string_view> families);
+
 }  // namespace vitald

@@ -134,6 +134,9 @@ def vitald(*flags, **kwargs):
     url = f"http://127.0.0.1:{port}"
     # Not the machine's own state: tests run at the same time, and one must not deliver what another left.
     state = [] if any(str(f).startswith("--state.directory") for f in flags) else ["--state.directory="]
+    # Nor in the kernel's log of the machine: what fires in a test is no critical alert of it.
+    if not any("evidence.last-words" in str(f) for f in flags):
+        state.append("--no-evidence.last-words")
     with running([VITALD, f"--web.listen-address=127.0.0.1:{port}", *state, *map(str, flags)], url + "/-/ready", **kwargs) as p:
         wait_for_probes(p, url)
         wait_for("the report", 20, lambda: not p.alive() or "\n  series " in p.output())

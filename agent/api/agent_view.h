@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "agent/api/event_numbers.h"
 #include "agent/api/metrics.h"
 #include "agent/api/queries.h"
 #include "agent/http/pending.h"
 #include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/collectors.h"
+#include "agent/pipeline/evidence.h"
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/snapshot.h"
@@ -31,11 +33,13 @@ struct AgentView {
   std::shared_ptr<Queries> queries;
   std::shared_ptr<Silences> silences;
   std::shared_ptr<Callbacks> callbacks;
+  std::shared_ptr<Evidence> evidence;         // null: none is gathered
   std::shared_ptr<Jobs> changes;              // what waits for the disk, one after the other
   std::function<std::int64_t()> interval_ns;  // of the pipeline
   std::string external_url;                   // where others reach this server
   std::shared_ptr<const Freshness> freshness;
   const EventLog* events = nullptr;  // thread-safe
+  EventNumbers event_numbers;
   const Clock* clock = nullptr;
   std::shared_ptr<const Wake> wake;
   std::string metrics_path = "/metrics";

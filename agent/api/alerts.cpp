@@ -50,6 +50,13 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
     if (row.acknowledgement->until_ms != 0) j.text("until", go_time(row.acknowledgement->until_ms));
     j.close('}');
   }
+  if (const auto path = row.evidence.find("evidence"); path != row.evidence.end()) {
+    j.key("evidence");
+    j.open('{');
+    j.text("path", path->second);
+    j.text("sha256", row.evidence.at("evidence_sha256"));
+    j.close('}');
+  }
   j.list("silencedBy", row.muting.silenced_by);
   j.key("inhibitedBy");
   j.open('[');
@@ -99,8 +106,7 @@ Answer acknowledge(const AgentView& agent, const Request& request) {
       ack.until_ms = *ms;
     } else if (const auto duration = first(*body, "duration"); !duration.empty()) {
       const auto ms = parse_api_duration(duration);
-      if (!ms || *ms <= 0)
-        return invalid_parameter("duration", fmt::format("cannot parse \"{}\" to a valid duration", duration));
+      if (!ms || *ms <= 0) return invalid_parameter("duration", no_duration(duration));
       ack.until_ms = now_ms + *ms;
     }
     job = work([ack](Silences& s, const Alert& a, std::int64_t now) { return s.acknowledge(a, ack, now); });
@@ -126,7 +132,7 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   for (const auto& g : view.groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts) {
-        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}});
+        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}, {}});
         if (a.state == AlertState::firing) firing.push_back(&a);
       }
   const auto marks = silences.marks();
@@ -159,8 +165,9 @@ std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& p
   for (const auto* name : {"match[]", "filter"})
     for (const auto value : all(p, name)) {
       auto matchers = parse_alert_matchers(value);
-      if (!matchers) problem = matchers.error().text;
-      else out.matchers.push_back(std::move(*matchers));
+      if (!matchers) problem = fmt::format("{}: {}", name, matchers.error().text);
+      else if (name == std::string_view("filter")) std::ranges::move(*matchers, std::back_inserter(out.all_of));
+      else out.any_of.push_back(std::move(*matchers));
     }
   if (!problem.empty()) return {};
   return out;
@@ -172,9 +179,8 @@ bool AlertFilter::fits(const AlertRow& row) const {
          (!state || to_string(a.state) == *state) &&
          (!acknowledged || row.acknowledgement.has_value() == *acknowledged) &&
          (!silenced || !row.muting.silenced_by.empty() == *silenced) &&
-         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) &&
-         (matchers.empty() ||
-          std::ranges::any_of(matchers, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
+         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) && vitald::fits(all_of, a.labels) &&
+         (any_of.empty() || std::ranges::any_of(any_of, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
 }
 
 std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& filter, std::string_view machine) {
@@ -196,7 +202,13 @@ Handler alerts_page(const AgentView& agent) {
     const auto filter = AlertFilter::read(parameters_of(request), problem);
     if (!filter) return api_error(ApiError::bad_data, problem);
     const auto view = rules_view_of(agent);
-    const auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
+    auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
+    for (auto& row : rows) {
+      Alert a;
+      a.fingerprint = row.alert->fingerprint;
+      if (agent.evidence) agent.evidence->refer(a);
+      row.evidence = std::move(a.annotations);
+    }
     return packed(json_response(200, alerts_json(rows, *filter, machine())),
                   accepts_gzip(request.list("Accept-Encoding")));
   };

@@ -18,6 +18,7 @@ struct AlertRow {
   std::string uuid;
   std::optional<Acknowledgement> acknowledgement;
   Muting muting;
+  LabelMap evidence = {};  // the annotations that say where it is
 };
 // Of all alerts that are pending or fire. They point into `view`.
 std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences, std::int64_t now_ms,
@@ -27,7 +28,8 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
 struct AlertFilter {
   std::optional<std::string> severity, name, state;
   std::optional<bool> acknowledged, silenced, inhibited;
-  std::vector<Matchers> matchers;  // one of them fits
+  std::vector<Matchers> any_of;  // match[]: one of them fits, as in Prometheus
+  Matchers all_of;               // filter: each fits, as in Alertmanager
   // Nothing: `problem` says what is wrong.
   static std::optional<AlertFilter> read(const Parameters& p, std::string& problem);
   [[nodiscard]] bool fits(const AlertRow& row) const;

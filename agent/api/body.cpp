@@ -31,7 +31,14 @@ std::optional<std::string> text_of(const json& value) {
 
 Result<Parameters> body_of(const Request& request) {
   const auto trimmed = trim(request.body);
-  if (!trimmed.starts_with('{')) return parameters_of(request);
+  auto type = request.header("Content-Type");
+  type = trim(take_until(type, ';'));
+  if (type.starts_with("multipart/"))
+    return fail(Errc::malformed, fmt::format("the body is {}, expected a JSON object or a form "
+                                             "(application/x-www-form-urlencoded)",
+                                             type));
+  const bool is_json = type == "application/json" || trimmed.starts_with('{') || trimmed.starts_with('[');
+  if (!is_json || trimmed.empty()) return parameters_of(request);
   const auto parsed = object_of(trimmed);
   if (!parsed) return fail(parsed.error());
   Parameters out;

@@ -3,9 +3,12 @@
 // last sequence that he has.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "agent/api/endpoints.h"
+#include "agent/api/json.h"
 #include "core/check.h"
-#include "core/text/json.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -13,14 +16,8 @@ namespace {
 
 constexpr std::uint64_t kLimit = 100, kMostLimit = 1024;
 
-Response json_response(int status, std::string body) {
-  return {status, "application/json", std::make_shared<const std::string>(std::move(body)), {}};
-}
-
 Response refused(std::string_view name, std::string_view given, std::string_view expected) {
-  std::string problem = R"({"status":"error","errorType":"bad_data","error":)";
-  append_json_string(problem, fmt::format("{}: '{}', expected {}", name, given, expected));
-  return json_response(400, problem + "}\n");
+  return api_error(ApiError::bad_data, fmt::format("{}: '{}', expected {}", name, given, expected));
 }
 
 void append(std::string& out, std::string_view name, std::string_view value) {
@@ -29,17 +26,18 @@ void append(std::string& out, std::string_view name, std::string_view value) {
   append_json_string(out, value);
 }
 
-std::string events_json(const EventLog& log, std::uint64_t after, std::size_t limit, const Clock& clock) {
+std::string events_json(const EventLog& log, const EventNumbers& numbers, std::optional<std::uint64_t> after,
+                        std::size_t limit, const Clock& clock) {
   const auto newest = log.newest();
   // The newest ones where no start is given: the log has them in order.
-  const auto from = after == UINT64_MAX ? newest - std::min<std::uint64_t>(newest, limit) : after;
-  std::string out = fmt::format(R"({{"status":"success","data":{{"newest":{},"events":[)", newest);
+  const auto from = after ? numbers.after(*after, newest) : newest - std::min<std::uint64_t>(newest, limit);
+  std::string out = fmt::format(R"({{"status":"success","data":{{"newest":{},"events":[)", numbers.shown(newest));
   const auto wall_at_boot = clock.wall_ns() - clock.boot_ns();
   bool first = true;
   for (const auto& entry : log.since(from, limit)) {
     const auto& event = *entry.event;
-    fmt::format_to(std::back_inserter(out), R"({}{{"sequence":{},"time":{:.3f},)", first ? "" : ",", entry.sequence,
-                   static_cast<double>(wall_at_boot + event.boot_ns) / 1e9);
+    fmt::format_to(std::back_inserter(out), R"({}{{"sequence":{},"time":{:.3f},)", first ? "" : ",",
+                   numbers.shown(entry.sequence), static_cast<double>(wall_at_boot + event.boot_ns) / 1e9);
     first = false;
     append(out, "type", event.type);
     out += ',';
@@ -60,7 +58,8 @@ std::string events_json(const EventLog& log, std::uint64_t after, std::size_t li
 
 Handler events_page(const AgentView& agent) {
   return [agent](const Request& request) -> Answer {
-    auto after = std::uint64_t{UINT64_MAX}, limit = kLimit;
+    std::optional<std::uint64_t> after;
+    auto limit = kLimit;
     if (const auto given = request.all("after"); !given.empty()) {
       const auto number = parse_u64(given[0]);
       if (!number) return refused("after", given[0], "the sequence of an event");
@@ -73,7 +72,7 @@ Handler events_page(const AgentView& agent) {
       limit = *number;
     }
     check(agent.events != nullptr, "an agent with events");
-    return json_response(200, events_json(*agent.events, after, limit, *agent.clock));
+    return json_response(200, events_json(*agent.events, agent.event_numbers, after, limit, *agent.clock));
   };
 }
 

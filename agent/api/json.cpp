@@ -104,13 +104,15 @@ Response api_error(ApiError type, std::string_view text) {
   return json_response(status, std::move(out));
 }
 
-std::string success(std::string_view data, const std::vector<std::string>& warnings) {
+std::string success(std::string_view data, const Notes& notes) {
   std::string out = R"({"status":"success","data":)";
   out += data;
-  if (!warnings.empty()) {
+  for (const bool warnings : {true, false}) {
+    const auto& list = warnings ? notes.warnings : notes.infos;
+    if (list.empty()) continue;
     std::string texts;
     Json j(texts);
-    j.list("warnings", warnings);
+    j.list(warnings ? "warnings" : "infos", list);
     out += ',' + texts;
   }
   return out += '}';

@@ -60,8 +60,14 @@ void append_sample_time(std::string& out, std::int64_t epoch_ms);
 enum class ApiError : std::uint8_t { bad_data, execution, timeout, canceled, unavailable, not_found, internal };
 Response api_error(ApiError type, std::string_view text);
 Response json_response(int status, std::string body);
-// {"status":"success","data":DATA}, and the warnings where there are some.
-std::string success(std::string_view data, const std::vector<std::string>& warnings = {});
+// What an answer says beside its data, where there is something to say.
+struct Notes {
+  std::vector<std::string> warnings, infos;
+};
+// Prometheus' warning where a `limit` left something out.
+inline constexpr const char* kTruncated = "results truncated due to limit";
+// {"status":"success","data":DATA}, and the notes.
+std::string success(std::string_view data, const Notes& notes = {});
 // The same body packed where the client takes it (`gzip`) and it is worth it.
 Response packed(Response response, bool gzip);
 

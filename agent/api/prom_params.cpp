@@ -2,12 +2,13 @@
 #include "agent/api/prom_params.h"
 
 #include <fmt/format.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 
 #include "agent/api/json.h"
+#include "core/text/rfc3339.h"
 #include "core/text/scan.h"
 #include "rules/promql/lexer.h"
 
@@ -17,54 +18,6 @@ namespace {
 
 // Beyond these a number of milliseconds is no time any more, and sums of two overflow.
 constexpr double kMostSeconds = 4.5e12;
-
-std::optional<int> digits(std::string_view& rest, std::size_t count) {
-  if (rest.size() < count) return {};
-  const auto n = parse_u64(rest.substr(0, count));
-  if (!n) return {};
-  rest.remove_prefix(count);
-  return static_cast<int>(*n);
-}
-
-// 2023-11-14T22:13:20.12Z, 2023-11-14T22:13:20+01:00
-std::optional<std::int64_t> parse_rfc3339(std::string_view text) {
-  std::tm tm{};
-  const auto part = [&](int& into, std::size_t count, std::string_view before) {
-    if (!take_prefix(text, before)) return false;
-    const auto n = digits(text, count);
-    if (n) into = *n;
-    return n.has_value();
-  };
-  if (!part(tm.tm_year, 4, "") || !part(tm.tm_mon, 2, "-") || !part(tm.tm_mday, 2, "-") || text.empty()) return {};
-  if (text[0] != 'T' && text[0] != 't') return {};
-  text.remove_prefix(1);
-  if (!part(tm.tm_hour, 2, "") || !part(tm.tm_min, 2, ":") || !part(tm.tm_sec, 2, ":")) return {};
-  if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-      tm.tm_sec > 59)
-    return {};
-  tm.tm_year -= 1900;
-  --tm.tm_mon;
-  std::int64_t ms = 0;
-  if (take_prefix(text, ".")) {
-    std::int64_t unit = 100;
-    if (text.empty() || text[0] < '0' || text[0] > '9') return {};
-    for (; !text.empty() && text[0] >= '0' && text[0] <= '9'; text.remove_prefix(1), unit /= 10)
-      ms += (text[0] - '0') * unit;
-  }
-  std::int64_t zone_s = 0;
-  if (text != "Z" && text != "z") {
-    const bool west = text.starts_with('-');
-    if (!west && !text.starts_with('+')) return {};
-    text.remove_prefix(1);
-    int hours = 0, minutes = 0;
-    if (!part(hours, 2, "") || !part(minutes, 2, ":") || !text.empty() || hours > 23 || minutes > 59) return {};
-    zone_s = (hours * 3600 + minutes * 60) * (west ? -1 : 1);
-  }
-  const auto mday = tm.tm_mday;
-  const std::int64_t seconds = timegm(&tm);
-  if (tm.tm_mday != mday) return {};  // the 31st of a month of 30 days
-  return (seconds - zone_s) * 1000 + ms;
-}
 
 }  // namespace
 
@@ -88,6 +41,23 @@ std::optional<std::int64_t> parse_api_duration(std::string_view text) {
 
 Response invalid_parameter(std::string_view name, std::string_view why) {
   return api_error(ApiError::bad_data, fmt::format("invalid parameter \"{}\": {}", name, why));
+}
+
+std::string no_duration(std::string_view text) {
+  if (promql::parse_duration_ms(text) == promql::kTooLong)
+    return fmt::format("\"{}\" is longer than 292 years, which is the longest", text);
+  return fmt::format("cannot parse \"{}\" to a valid duration", text);
+}
+
+std::optional<Response> body_problem(const Request& request) {
+  auto type = request.header("Content-Type");
+  type = trim(take_until(type, ';'));
+  constexpr std::string_view kForm = "application/x-www-form-urlencoded";
+  const auto is = [&type](std::string_view what) {
+    return type.size() == what.size() && strncasecmp(type.data(), what.data(), what.size()) == 0;
+  };
+  if (trim(request.body).empty() || type.empty() || is(kForm)) return {};
+  return api_error(ApiError::bad_data, fmt::format("the body is {}, expected {}", type, kForm));
 }
 
 std::int64_t time_parameter(const Parameters& p, std::string_view name, std::int64_t fallback_ms,
@@ -128,16 +98,15 @@ Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key
   ask.key = std::move(key);
   ask.arrived_boot_ns = request.arrived_boot_ns;
   ask.gzip = accepts_gzip(request.list("Accept-Encoding"));
+  if (!problem) problem = body_problem(request);
   if (const auto text = first(p, "timeout"); !text.empty()) {
     const auto ms = parse_api_duration(text);
-    if ((!ms || *ms <= 0) && !problem)
-      problem = invalid_parameter("timeout", fmt::format("cannot parse \"{}\" to a valid duration", text));
+    if ((!ms || *ms <= 0) && !problem) problem = invalid_parameter("timeout", no_duration(text));
     ask.timeout_ns = std::min<std::int64_t>(ms.value_or(0), 1'000'000'000) * 1'000'000;
   }
   if (const auto text = first(p, "lookback_delta"); !text.empty()) {
     const auto ms = parse_api_duration(text);
-    if ((!ms || *ms <= 0) && !problem)
-      problem = invalid_parameter("lookback_delta", fmt::format("cannot parse \"{}\" to a valid duration", text));
+    if ((!ms || *ms <= 0) && !problem) problem = invalid_parameter("lookback_delta", no_duration(text));
     ask.lookback_ms = ms.value_or(0);
     ask.key.append(1, '\0').append(text);
   }

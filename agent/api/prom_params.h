@@ -17,6 +17,11 @@ namespace vitald {
 std::optional<std::int64_t> parse_api_time(std::string_view text);
 // Seconds, with a fraction, or 5m; in milliseconds.
 std::optional<std::int64_t> parse_api_duration(std::string_view text);
+// Prometheus' words for a text that is none.
+std::string no_duration(std::string_view text);
+
+// The body of a request is of a kind that is not read, as of `curl -F`: what is in it would be missing.
+std::optional<Response> body_problem(const Request& request);
 
 // `problem` is set where it is wrong: the answer then.
 std::int64_t time_parameter(const Parameters& p, std::string_view name, std::int64_t fallback_ms,

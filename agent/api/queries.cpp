@@ -114,6 +114,7 @@ void Queries::set(Settings settings) {
   impl_->jobs->set_threads(settings.max_concurrency);
   const MutexLock lock(impl_->mutex);
   impl_->settings = settings;
+  impl_->forget_old(INT64_MIN);  // it may be another dialect
 }
 
 Queries::Settings Queries::settings() const {
@@ -153,6 +154,8 @@ Answer Queries::run(const Ask& ask, Work work) {
     ++impl.stats.cache_misses;
     limits.lookback_ms = ask.lookback_ms > 0 ? ask.lookback_ms : impl.settings.lookback_ns / 1'000'000;
     limits.max_samples = impl.settings.max_samples;
+    limits.language = impl.settings.language;
+    limits.dialect = impl.settings.dialect;
     timeout_ns = impl.settings.timeout_ns;
   }
   if (ask.timeout_ns > 0) timeout_ns = std::min(timeout_ns, ask.timeout_ns);

@@ -24,6 +24,8 @@ class Queries {
     std::int64_t timeout_ns = 10'000'000'000;
     std::size_t max_concurrency = 2;
     std::size_t max_samples = 1'000'000;
+    promql::Language language = {};
+    promql::Dialect dialect = promql::Dialect::v3;
   };
   // What was asked so far: /api/stats/telemetry and the metrics.
   struct Stats {

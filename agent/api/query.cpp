@@ -5,6 +5,9 @@
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "agent/api/prom_params.h"
+#include "agent/api/query_json.h"
+#include "agent/api/query_tree.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 namespace {
@@ -13,90 +16,45 @@ using promql::ValueType;
 
 constexpr std::int64_t kMostPoints = 11'000;  // of one series: what a screen can show, and Prometheus' limit
 
-void append_point(std::string& out, std::int64_t t_ms, double value) {
-  out += '[';
-  append_sample_time(out, t_ms);
-  out += ",\"";
-  append_sample_value(out, value);
-  out += "\"]";
-}
-
-std::string body_of(const QueryAnswer& answer, std::int64_t t_ms, const std::vector<std::string>& warnings) {
-  static constexpr std::string_view kTypes[] = {"none", "scalar", "vector", "matrix", "string"};
-  std::string out = fmt::format(R"({{"resultType":"{}","result":)", kTypes[static_cast<std::size_t>(answer.type)]);
-  switch (answer.type) {
-    case ValueType::scalar:  // never with an exponent, unlike a sample
-      out += '[';
-      append_sample_time(out, t_ms);
-      out += fmt::format(",\"{}\"]", promql::number_text(answer.rows[0].second));
-      break;
-    case ValueType::string:
-      out += '[';
-      append_sample_time(out, t_ms);
-      out += ',';
-      append_json_string(out, answer.text);
-      out += ']';
-      break;
-    case ValueType::vector: {
-      out += '[';
-      bool some = false;
-      for (const auto& [labels, value] : answer.rows) {
-        out += std::exchange(some, true) ? ",{\"metric\":" : "{\"metric\":";
-        append_labels(out, labels);
-        out += ",\"value\":";
-        append_point(out, t_ms, value);
-        out += '}';
-      }
-      out += ']';
-      break;
-    }
-    case ValueType::matrix:
-    case ValueType::none: {
-      out += '[';
-      bool some = false;
-      for (const auto& [labels, points] : answer.matrix) {
-        out += std::exchange(some, true) ? ",{\"metric\":" : "{\"metric\":";
-        append_labels(out, labels);
-        out += ",\"values\":";
-        char separator = '[';
-        for (const auto& p : points) {
-          out += separator;
-          append_point(out, p.t_ms, p.value);
-          separator = ',';
-        }
-        out += points.empty() ? "[]}" : "]}";
-      }
-      out += ']';
-      break;
-    }
-  }
-  return success(out + '}', warnings);
-}
-
 // An empty result of a host that keeps no history would pass for good news.
-std::vector<std::string> warnings_of(const HistoryView& view) {
-  if (view.round().names) return {};
-  return {"this host keeps no history: load rules (rules.file) or set history.without_rules"};
+constexpr std::string_view kNoHistory =
+    "this host keeps no history: load rules (rules.file) or set history.without_rules";
+bool keeps_history(const HistoryView& view) { return view.round().names != nullptr; }
+
+Notes notes_of(const QueryAnswer& answer, std::string_view query, const HistoryView& view, bool cut) {
+  Notes notes;
+  if (cut) notes.warnings.emplace_back(kTruncated);
+  if (!keeps_history(view)) notes.warnings.emplace_back(kNoHistory);
+  add_annotations(notes, answer, query);
+  return notes;
 }
 
-Answer instant(const std::shared_ptr<Queries>& queries, const Request& request) {
+Answer instant(const std::shared_ptr<Queries>& queries, const Clock& clock, const Request& request) {
   const auto p = parameters_of(request);
   std::optional<Response> problem;
   constexpr auto kNow = INT64_MIN;
   const auto t = time_parameter(p, "time", kNow, problem);
   const std::string text(first(p, "query"));
   auto ask = ask_of(request, p, fmt::format("query\n{}\n{}", t, text), problem);
+  const auto limit = limit_of(p, problem);
   if (problem) return std::move(*problem);
-  return queries->run(ask, [t, text](HistoryView& view, const QueryLimits& limits) {
-    const auto expr = parse_query(text);
+  ask.key += fmt::format("\n{}", limit);
+  const auto now_ms = clock.wall_ns() / 1'000'000;
+  // Without a history there are no rounds, whose time it could be.
+  if (t == kNow && !keeps_history(*queries->view())) ask.key.clear();
+  return queries->run(ask, [t, now_ms, limit, text](HistoryView& view, const QueryLimits& limits) {
+    const auto expr = parse_query(text, limits.language);
     if (!expr) return outcome_of(expr.error());
-    const auto at = t != kNow ? t : view.now_wall_ms();
-    const auto answer = instant_query(**expr, view, at, limits);
-    return answer ? outcome_of(body_of(*answer, at, warnings_of(view))) : outcome_of(answer.error());
+    const auto at = t != kNow ? t : keeps_history(view) ? view.now_wall_ms() : now_ms;
+    auto answer = instant_query(**expr, view, at, limits);
+    if (!answer) return outcome_of(answer.error());
+    const bool cut = truncate(*answer, limit);
+    return outcome_of(query_json(*answer, at, notes_of(*answer, text, view, cut)));
   });
 }
 
 Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
+  if (auto problem = body_problem(request)) return std::move(*problem);
   const auto p = parameters_of(request);
   // Unlike the time of an instant query these must be given.
   std::int64_t bounds[2] = {};
@@ -109,7 +67,9 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto start = bounds[0], end = bounds[1];
   if (end < start) return invalid_parameter("end", "end timestamp must not be before start time");
   const auto step = parse_api_duration(first(p, "step"));
-  if (!step) return invalid_parameter("step", fmt::format("cannot parse \"{}\" to a valid duration", first(p, "step")));
+  if (!step) return invalid_parameter("step", no_duration(first(p, "step")));
+  if (*step == 0 && parse_double(first(p, "step")).value_or(0) > 0)
+    return invalid_parameter("step", "less than a millisecond, which is the shortest that there is");
   if (*step <= 0)
     return invalid_parameter("step",
                              "zero or negative query resolution step widths are not accepted. Try a positive integer");
@@ -119,10 +79,11 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
                      "resolution (?step=XX)");
   std::optional<Response> problem;
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, fmt::format("range\n{} {} {}\n{}", start, end, *step, text), problem);
+  const auto limit = limit_of(p, problem);
+  auto ask = ask_of(request, p, fmt::format("range\n{} {} {} {}\n{}", start, end, *step, limit, text), problem);
   if (problem) return std::move(*problem);
-  return queries->run(ask, [start, end, step = *step, text](HistoryView& view, const QueryLimits& limits) {
-    const auto expr = parse_query(text);
+  return queries->run(ask, [start, end, step = *step, limit, text](HistoryView& view, const QueryLimits& limits) {
+    const auto expr = parse_query(text, limits.language);
     if (!expr) return outcome_of(expr.error());
     const auto type = (*expr)->type;
     if (type != ValueType::scalar && type != ValueType::vector)
@@ -132,8 +93,10 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
                                                  "instant Vector",
                                                  type == ValueType::matrix ? "range vector" : "string")),
           true};
-    const auto answer = range_query(**expr, view, start, end, step, limits);
-    return answer ? outcome_of(body_of(*answer, end, warnings_of(view))) : outcome_of(answer.error());
+    auto answer = range_query(**expr, view, start, end, step, limits);
+    if (!answer) return outcome_of(answer.error());
+    const bool cut = truncate(*answer, limit);
+    return outcome_of(query_json(*answer, end, notes_of(*answer, text, view, cut)));
   });
 }
 
@@ -146,8 +109,8 @@ Answer exemplars(const std::shared_ptr<Queries>& queries, const Request& request
   const std::string text(first(p, "query"));
   auto ask = ask_of(request, p, "exemplars\n" + text, problem);
   if (problem) return std::move(*problem);
-  return queries->run(ask, [text](HistoryView&, const QueryLimits&) {
-    const auto expr = parse_query(text);
+  return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
+    const auto expr = parse_query(text, limits.language);
     return expr ? outcome_of(success("[]")) : outcome_of(expr.error());
   });
 }
@@ -159,8 +122,8 @@ Answer formatted(const std::shared_ptr<Queries>& queries, const Request& request
   const std::string text(first(p, "query"));
   auto ask = ask_of(request, p, "format\n" + text, problem);
   if (problem) return std::move(*problem);
-  return queries->run(ask, [text](HistoryView&, const QueryLimits&) {
-    const auto expr = parse_query(text);
+  return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
+    const auto expr = parse_query(text, limits.language);
     if (!expr) return outcome_of(expr.error());
     std::string out;
     append_json_string(out, promql::to_string(**expr));
@@ -168,10 +131,24 @@ Answer formatted(const std::shared_ptr<Queries>& queries, const Request& request
   });
 }
 
+Answer parsed(const std::shared_ptr<Queries>& queries, const Request& request) {
+  const auto p = parameters_of(request);
+  std::optional<Response> problem;
+  const std::string text(first(p, "query"));
+  auto ask = ask_of(request, p, "parse\n" + text, problem);
+  if (problem) return std::move(*problem);
+  return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
+    const auto expr = parse_query(text, limits.language);
+    return expr ? outcome_of(success(query_tree_json(**expr))) : outcome_of(expr.error());
+  });
+}
+
 }  // namespace
 
 Handler query_request(const AgentView& agent) {
-  return [queries = agent.queries](const Request& request) { return instant(queries, request); };
+  return [queries = agent.queries, clock = agent.clock](const Request& request) {
+    return instant(queries, *clock, request);
+  };
 }
 
 Handler query_range_request(const AgentView& agent) {
@@ -184,6 +161,10 @@ Handler query_exemplars_request(const AgentView& agent) {
 
 Handler format_query_request(const AgentView& agent) {
   return [queries = agent.queries](const Request& request) { return formatted(queries, request); };
+}
+
+Handler parse_query_request(const AgentView& agent) {
+  return [queries = agent.queries](const Request& request) { return parsed(queries, request); };
 }
 
 }  // namespace vitald

@@ -40,10 +40,10 @@ std::optional<Response> read(const Request& request, std::string what, bool requ
   return problem;
 }
 
-std::vector<std::string> truncated(std::size_t limit, std::size_t& count) {
+Notes truncated(std::size_t limit, std::size_t& count) {
   if (limit == 0 || count <= limit) return {};
   count = limit;
-  return {"results truncated due to limit"};
+  return {{kTruncated}, {}};
 }
 
 Answer series(const std::shared_ptr<Queries>& queries, const Request& request) {
@@ -53,13 +53,13 @@ Answer series(const std::shared_ptr<Queries>& queries, const Request& request) {
     const auto found = find_series(*a.matchers, view, a.first_ms, a.last_ms, limits);
     if (!found) return outcome_of(found.error());
     auto count = found->size();
-    const auto warnings = truncated(a.limit, count);
+    const auto notes = truncated(a.limit, count);
     std::string out = "[";
     for (std::size_t i = 0; i < count; ++i) {
       if (i > 0) out += ',';
       append_labels(out, (*found)[i]);
     }
-    return outcome_of(success(out + ']', warnings));
+    return outcome_of(success(out + ']', notes));
   });
 }
 
@@ -77,14 +77,14 @@ Queries::Outcome words(const Asked& a, std::string_view name, HistoryView& view,
   }
   std::vector<std::string> texts(all.begin(), all.end());
   auto count = texts.size();
-  const auto warnings = truncated(a.limit, count);
+  const auto notes = truncated(a.limit, count);
   texts.resize(count);
   std::string out = "[";
   for (std::size_t i = 0; i < count; ++i) {
     if (i > 0) out += ',';
     append_json_string(out, texts[i]);
   }
-  return outcome_of(success(out + ']', warnings));
+  return outcome_of(success(out + ']', notes));
 }
 
 Answer label_names(const std::shared_ptr<Queries>& queries, const Request& request) {

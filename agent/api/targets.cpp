@@ -60,13 +60,13 @@ std::string targets_json(const AgentView& agent, bool active) {
   return success(out);
 }
 
-// A version of which the API is a part at least: Grafana chooses by it what it asks for. Never `features`: with it
-// Grafana takes a server for another product.
-std::string buildinfo_json() {
+// The version whose language the queries are in: Grafana chooses by it what it asks for and offers. Who it really is
+// says `revision`. Never `features`: with it Grafana takes a server for another product.
+std::string buildinfo_json(promql::Dialect dialect) {
   std::string out;
   Json j(out);
   j.open('{');
-  j.text("version", "2.42.0");
+  j.text("version", dialect == promql::Dialect::v2 ? "2.42.0" : "3.0.0");
   j.text("revision", "vitald " VITALD_VERSION);
   j.text("branch", "");
   j.text("buildUser", "");
@@ -122,8 +122,10 @@ Handler targets_page(const AgentView& agent) {
   };
 }
 
-Handler buildinfo_page(const AgentView&) {
-  return [](const Request&) { return json_response(200, buildinfo_json()); };
+Handler buildinfo_page(const AgentView& agent) {
+  return [queries = agent.queries](const Request&) {
+    return json_response(200, buildinfo_json(queries->settings().dialect));
+  };
 }
 
 Handler query_stats_page(const AgentView& agent) {

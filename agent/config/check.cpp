@@ -31,6 +31,11 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     for (const auto& address : options.list("web.listen-address"))
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
+  check_receivers(config, problems);
+  check_patterns(options, warnings);
+}
+
+void check_receivers(const Config& config, std::vector<std::string>& problems) {
   const auto& receivers = config.file.receivers;
   const auto& places = config.file.receiver_places;
   for (std::size_t i = 0; i < receivers.size(); ++i) {
@@ -38,7 +43,9 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
     receivers[i]->check(problems);
     for (auto p = before; p < problems.size(); ++p) problems[p] = fmt::format("{}: {}", places[i], problems[p]);
   }
+}
 
+void check_patterns(const Options& options, std::vector<std::string>& warnings) {
   // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
   for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})
     for (const auto& pattern : options.list(flag))

@@ -14,6 +14,10 @@ namespace vitald {
 // and runs no program.
 void check_surroundings(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings);
 
+// The parts of it that a start and a reload look at, too, and go on: what a receiver needs, and patterns of files.
+void check_receivers(const Config& config, std::vector<std::string>& problems);
+void check_patterns(const Options& options, std::vector<std::string>& warnings);
+
 // Settings that a collector refuses when it is made: two filters that exclude each other, a server that must be local.
 // Probes are not tried: that would load them.
 void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems);

@@ -22,12 +22,16 @@ std::string unexpected(std::string_view argument, bool first) {
                       : fmt::format("unknown command '{}'{}; try --help", argument, near);
 }
 
-// Of `vitald alerts`: words, and flags of its own.
-bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words) {
+// Of `vitald alerts`: words, and flags of its own. A flag is a word `--NAME=VALUE`, however it was written.
+bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words,
+                   std::vector<std::string>& problems) {
   static constexpr std::string_view kSwitches[] = {"all", "json"};
-  static constexpr std::string_view kValued[] = {
-      "acknowledged", "by",       "ca-file", "comment", "duration", "inhibited", "password-file",
-      "severity",     "silenced", "state",   "until",   "url",      "user"};
+  static constexpr std::string_view kYesOrNo[] = {"acknowledged", "inhibited", "silenced"};
+  static constexpr std::string_view kValued[] = {"by",       "ca-file", "comment", "duration", "password-file",
+                                                 "severity", "state",   "until",   "url",      "user"};
+  const auto is_among = [](const auto& names, std::string_view name) {
+    return std::ranges::find(names, name) != std::end(names);
+  };
   std::string_view rest = arguments[i];
   if (!take_prefix(rest, "--")) {
     if (rest == "-h") return false;
@@ -35,11 +39,31 @@ bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::
     return true;
   }
   const bool has_value = rest.find('=') != std::string_view::npos;
-  const auto name = take_until(rest, '=');
-  const bool valued = std::ranges::find(kValued, name) != std::end(kValued);
-  if (!valued && std::ranges::find(kSwitches, name) == std::end(kSwitches)) return false;
+  auto name = take_until(rest, '=');
+  const bool negated = name.starts_with("no-") && is_among(kYesOrNo, name.substr(3));
+  if (negated) name.remove_prefix(3);
+  const std::string_view next = i + 1 < arguments.size() ? std::string_view(arguments[i + 1]) : std::string_view();
+  if (is_among(kYesOrNo, name)) {
+    // Alone it says yes: the word behind it may be an alert's.
+    const bool takes_next = !has_value && !negated && (next == "true" || next == "false");
+    if (negated && has_value) problems.push_back(fmt::format("--no-{}: takes no value", name));
+    if (has_value && rest != "true" && rest != "false")
+      problems.push_back(fmt::format("--{}: '{}', expected true or false", name, rest));
+    words.push_back(fmt::format("--{}={}", name, has_value ? rest : takes_next ? next : negated ? "false" : "true"));
+    if (takes_next) ++i;
+    return true;
+  }
+  if (is_among(kSwitches, name)) {
+    if (has_value) problems.push_back(fmt::format("--{}: takes no value", name));
+    words.push_back(fmt::format("--{}=", name));
+    return true;
+  }
+  if (!is_among(kValued, name)) return false;
   words.push_back(arguments[i]);
-  if (valued && !has_value && i + 1 < arguments.size()) words.back() += "=" + arguments[++i];
+  if (has_value) return true;
+  if (next.empty() || next.starts_with("--"))
+    problems.push_back(fmt::format("--{}: expected a value after it, e.g. --{}=VALUE", name, name));
+  else words.back() += "=" + arguments[++i];
   return true;
 }
 
@@ -61,7 +85,7 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   bool said_unexpected = false;  // what follows belongs to it
   for (; i < arguments.size(); ++i) {
-    if (line.verb == "alerts" && take_own_word(arguments, i, line.words)) continue;
+    if (line.verb == "alerts" && take_own_word(arguments, i, line.words, problems)) continue;
     if (line.verb == "rules" && !arguments[i].starts_with('-')) {
       line.operands.push_back(arguments[i]);
       continue;

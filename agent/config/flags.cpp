@@ -95,7 +95,9 @@ constexpr FlagSpec kAgentFlags[] = {
     {.name = "query.max-samples",
      .type = number,
      .fallback = "1000000",
-     .help = "Most samples that a query of the API may give; beyond it it fails. A sample takes some 40 bytes.",
+     .help = "Most samples that a query of the API may give, or have in memory at one time; beyond it it fails. A "
+             "sample takes "
+             "some 40 bytes.",
      .least = 1'000,
      .most = 1'000'000'000},
     {.name = "query.timeout",
@@ -114,6 +116,25 @@ constexpr FlagSpec kAgentFlags[] = {
     {"history.save-interval", duration, "5m",
      "How often the history is written to --state.directory, beside the end: what a crash may lose of it. 0: at the "
      "end only."},
+    {.name = "evidence.disk",
+     .type = number,
+     .fallback = "64",
+     .help = "MiB in --state.directory for what is written down when alerts fire: the series of their expressions, the "
+             "busiest owners, pressure, processes, blocked tasks, the kernel's log; at most 1 MiB each time, the "
+             "oldest go. "
+             "Messages name the file (annotation `evidence`). 0: nothing is written.",
+     .least = 0,
+     .most = 100'000},
+    {.name = "evidence.span",
+     .type = duration,
+     .fallback = "10m",
+     .help = "How far back the series in it go.",
+     .least = 1'000'000'000,
+     .most = 86'400'000'000'000},
+    {"evidence.last-words", boolean, "true",
+     "When an alert of severity critical fires, write one line to the kernel's log (/dev/kmsg): the alert, load, "
+     "memory, "
+     "pressure. It is on the console, on a netconsole and in pstore when the machine dies."},
     {"state.directory", text, "/var/lib/vitald",
      "Folder for what must survive a restart, made where its parent is there. Without this flag the first one of "
      "$STATE_DIRECTORY goes before the default; empty: nothing is kept."},

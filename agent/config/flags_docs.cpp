@@ -54,7 +54,7 @@ constexpr Row kUsage[] = {
     {"vitald [<flags>]", "the daemon"},
     {"vitald --once [<flags>]", "collects once and prints the metrics"},
     {"vitald --config.check [<flags>]", "tells all that is wrong with the configuration"},
-    {"vitald alerts [list|ack|silence ...]", "what burns, who has it in hand; vitald alerts --help says more"},
+    {"vitald alerts [list|ack|silence]", "what burns, who has it in hand; vitald alerts --help says more"},
     {"vitald doctor [<flags>]", "what this machine can and cannot do, and what to change"},
     {"vitald rules check FILE...", "tells all that is wrong with rule files"},
     {"vitald rules test FILE...", "runs unit tests of rules in promtool's format"},

@@ -150,7 +150,7 @@ class Reader : public YamlReader {
         return say(node.Mark(), path, fmt::format("no '{}', expected {{match: '{{...}}', for: 7d, every: 1m}}", key));
     auto text = fmt::format("{} for {}", given["match"], given["for"]);
     if (given.contains("every")) text += " every " + given["every"];
-    file_.settings.push_back({&flag, std::move(text)});
+    file_.settings.push_back({&flag, std::move(text), place(node.Mark())});
   }
 
   void notify(const YAML::Node& node) {

@@ -12,6 +12,7 @@
 #include "core/os/host_name.h"
 #include "core/text/bytes.h"
 #include "core/text/json.h"
+#include "core/text/suggest.h"
 #include "core/text/uuid.h"
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
@@ -24,6 +25,11 @@ namespace {
 constexpr std::string_view kHead = "vitaldc1";
 constexpr std::uint32_t kCallback = kEndSection + 1;
 constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20;
+// A queue has two threads: one that nothing waits in goes after this long.
+constexpr std::int64_t kIdleNs = 60'000'000'000;
+
+// tests/agent/callbacks_test.cpp compares them with what the sources name.
+constexpr std::string_view kTypes[] = {"alert_firing", "alert_resolved", "oom_kill", "process_death"};
 
 const Clock& system_clock() {
   static const SystemClock clock;
@@ -88,7 +94,33 @@ std::string body_of(const Callback& callback, const EventLog::Entry& entry, std:
   return out + "}}";
 }
 
+// A field of the judge's events of alerts.
+bool is_muted(const Event& event) {
+  return std::ranges::any_of(event.fields, [](const auto& f) { return f.first == "muted" && f.second == "true"; });
+}
+
+// By which one that comes twice is known. A transition of an alert that a crash cut off is an event of the next run,
+// too.
+std::string key_of(const EventLog::Entry& entry) {
+  const auto& event = *entry.event;
+  const auto field = [&event](std::string_view name) {
+    const auto at = std::ranges::find(event.fields, name, &std::pair<std::string, std::string>::first);
+    return at == event.fields.end() ? std::string_view() : std::string_view(at->second);
+  };
+  if (const auto fingerprint = field("fingerprint"), number = field("transition");
+      !fingerprint.empty() && !number.empty())
+    return fmt::format("{}-{}-{}", event.type, fingerprint, number);
+  return fmt::format("{}-{}-{}", event.type, event.boot_ns, entry.sequence);
+}
+
 }  // namespace
+
+std::span<const std::string_view> event_types() { return kTypes; }
+
+std::string event_type_problem(std::string_view type) {
+  if (type == "*" || std::ranges::find(kTypes, type) != std::end(kTypes)) return {};
+  return fmt::format("event_type: '{}'{}, expected {} or *", type, did_you_mean(type, kTypes), fmt::join(kTypes, ", "));
+}
 
 Result<> save(const std::vector<Callback>& callbacks, SectionWriter::Sink sink) {
   SectionWriter out(kHead, std::move(sink));
@@ -136,13 +168,14 @@ Callbacks::Callbacks(std::shared_ptr<const StateDir> state) : state_(std::move(s
   for (auto& c : *loaded) {
     auto queue = queue_for(c);
     auto id = c.id;
-    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue)});
+    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue), 0, system_clock().boot_ns()});
   }
 }
 
 Callbacks::~Callbacks() {
   const MutexLock lock(mutex_);
-  for (auto& [id, r] : all_) r.queue->stop();  // then all end at the same time
+  for (auto& [id, r] : all_)
+    if (r.queue) r.queue->stop();  // then all end at the same time
   all_.clear();
 }
 
@@ -162,8 +195,7 @@ Result<> Callbacks::store(const std::vector<Callback>& callbacks) const {
 }
 
 Result<Callback> Callbacks::add(std::string event_type, std::string url, std::int64_t now_ms) {
-  if (event_type.empty() || event_type.size() > kMostText)
-    return fail(Errc::malformed, "no 'event_type', expected e.g. alert_firing, alert_resolved or *");
+  if (const auto problem = event_type_problem(event_type); !problem.empty()) return fail(Errc::malformed, problem);
   if (url.size() > kMostText) return fail(Errc::malformed, fmt::format("url: more than {} bytes", kMostText));
   if (const auto problem = url_problem(url); !problem.empty()) return fail(Errc::malformed, "url: " + problem);
   const MutexLock changing(changing_);
@@ -177,9 +209,8 @@ Result<Callback> Callbacks::add(std::string event_type, std::string url, std::in
   Callback made{new_uuid(), std::move(event_type), std::move(url), now_ms};
   next.push_back(made);
   if (const auto kept = store(next); !kept) return fail(kept.error());
-  auto queue = queue_for(made);
   const MutexLock lock(mutex_);
-  all_[made.id] = {made, std::move(queue)};
+  all_[made.id] = {made, nullptr, 0, 0};
   return made;
 }
 
@@ -203,7 +234,10 @@ Result<> Callbacks::remove(const std::string& id) {
 std::vector<Callbacks::Row> Callbacks::rows() const {
   std::vector<Row> out;
   const MutexLock lock(mutex_);
-  for (const auto& [id, r] : all_) out.push_back({r.callback, r.queue->stats()});
+  for (const auto& [id, r] : all_) {
+    out.push_back({r.callback, r.queue ? r.queue->stats() : QueueStats()});
+    out.back().stats.delivered += r.delivered;
+  }
   return out;
 }
 
@@ -212,26 +246,57 @@ bool Callbacks::empty() const {
   return all_.empty();
 }
 
-void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
-  if (log.newest() == told_) return;
-  std::vector<Registered> now;
+void Callbacks::end_idle() {
+  const auto now_ns = system_clock().boot_ns();
+  std::vector<std::shared_ptr<Queue>> ended;  // not with the lock: each may take a second
   {
     const MutexLock lock(mutex_);
-    for (const auto& [id, r] : all_) now.push_back(r);
+    for (auto& [id, r] : all_) {
+      if (!r.queue) continue;
+      const auto stats = r.queue->stats();
+      if (stats.waiting + stats.in_flight > 0) r.busy_boot_ns = now_ns;
+      if (now_ns - r.busy_boot_ns < kIdleNs) continue;
+      r.delivered += stats.delivered;
+      ended.push_back(std::exchange(r.queue, nullptr));
+    }
+  }
+  for (const auto& queue : ended) queue->stop();
+}
+
+// Null: it was taken back meanwhile.
+std::shared_ptr<Queue> Callbacks::begin(const std::string& id) {
+  const MutexLock lock(mutex_);
+  const auto at = all_.find(id);
+  if (at == all_.end()) return nullptr;
+  auto& r = at->second;
+  r.busy_boot_ns = system_clock().boot_ns();
+  if (!r.queue) r.queue = queue_for(r.callback);
+  return r.queue;
+}
+
+void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
+  end_idle();
+  if (log.newest() == told_) return;
+  std::vector<Callback> now;
+  {
+    const MutexLock lock(mutex_);
+    for (const auto& [id, r] : all_) now.push_back(r.callback);
   }
   const auto entries = log.since(told_, SIZE_MAX);
   if (!entries.empty()) told_ = entries.back().sequence;
-  for (const auto& r : now) {
+  for (const auto& callback : now) {
     std::vector<Item> items;
     for (const auto& entry : entries) {
-      if (r.callback.event_type != "*" && r.callback.event_type != entry.event->type) continue;
+      if (callback.event_type != "*" && callback.event_type != entry.event->type) continue;
+      if (is_muted(*entry.event)) continue;
       Item item;
-      item.key = fmt::format("{}-{}-{}", entry.event->type, entry.event->boot_ns, entry.sequence);
-      item.body = body_of(r.callback, entry, wall_at_boot_ns);
+      item.key = key_of(entry);
+      item.body = body_of(callback, entry, wall_at_boot_ns);
       item.wall_ms = (entry.event->boot_ns + wall_at_boot_ns) / 1'000'000;
       items.push_back(std::move(item));
     }
-    if (!items.empty()) r.queue->push(std::move(items));
+    if (items.empty()) continue;
+    if (const auto queue = begin(callback.id)) queue->push(std::move(items));
   }
 }
 

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/event.h"
@@ -20,16 +22,21 @@ namespace vitald {
 
 struct Callback {
   std::string id;          // a UUID
-  std::string event_type;  // "alert_firing", "oom_kill"; "*": all
+  std::string event_type;  // one of event_types(), or "*": all
   std::string url;
   std::int64_t created_ms = 0;
 };
+// Of all events that there can be.
+std::span<const std::string_view> event_types();
+// What is wrong with a type that somebody asks for; empty: nothing.
+std::string event_type_problem(std::string_view type);
+
 Result<> save(const std::vector<Callback>& callbacks, SectionWriter::Sink sink);
 Result<std::vector<Callback>> load_callbacks(SectionReader::Source source, std::size_t file_bytes);
 
 class Callbacks {
  public:
-  static constexpr std::size_t kMost = 100;
+  static constexpr std::size_t kMost = 50;
   static constexpr const char* kFile = "callbacks";
 
   // Goes on with those that an earlier run left; one that cannot be read is set aside, with a warning.
@@ -49,15 +56,20 @@ class Callbacks {
   [[nodiscard]] std::vector<Row> rows() const;
   [[nodiscard]] bool empty() const;
 
-  // The events of the log that were not there at the last call go to who wants them. By one thread.
+  // The events of the log that were not there at the last call go to who wants them; alerts that are silenced or
+  // inhibited go to nobody. By one thread. Queues that had nothing to do for a while end with their threads.
   // `wall_at_boot_ns`: the wall clock's time when the machine booted.
   void tell(const EventLog& log, std::int64_t wall_at_boot_ns);
 
  private:
   struct Registered {
     Callback callback;
-    std::shared_ptr<Queue> queue;
+    std::shared_ptr<Queue> queue;  // null: nothing waits
+    std::uint64_t delivered = 0;   // by queues before this one
+    std::int64_t busy_boot_ns = 0;
   };
+  void end_idle();
+  std::shared_ptr<Queue> begin(const std::string& id);
   [[nodiscard]] std::shared_ptr<Queue> queue_for(const Callback& callback) const;
   Result<> store(const std::vector<Callback>& callbacks) const;
 

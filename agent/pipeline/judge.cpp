@@ -152,10 +152,10 @@ void Judge::watch_history() {
 
 // A crash at any point of this loses nothing and tells nothing that is new: the next run finds the alerts as they were
 // before or are now, and in the second case what to tell of it, with the same times.
-void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot& published) {
+void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& published) {
+  gather_evidence(transitions, published);
   try {
     log_transitions(transitions);
-    note_events(transitions, published);
   } catch (const std::bad_alloc&) {  // receivers hear of them all the same
     log::error("out of memory for the log lines of alerts");
   }
@@ -170,6 +170,11 @@ void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot
   if (keeper_ && !transitions.empty() && !receivers_.empty())
     keeper_->keep(to_save(transitions), published, kDiskPatience);
   const auto audible = without_muted(transitions, published.wall_ns / 1'000'000);
+  try {
+    note_events(transitions, audible, published);
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory for the events of alerts");
+  }
   const bool changed = !transitions.empty() || version != alerts_kept_ || withheld != withheld_;
   // One that was muted and is not any more is told as if it fired now: that, too, survives a crash.
   if (keeper_ && !receivers_.empty() && transitions.empty() && !audible.empty())
@@ -188,13 +193,23 @@ void Judge::tell(const std::vector<AlertTransition>& transitions, const Snapshot
   alerts_kept_ = version;
 }
 
-// As a batch of its own: however many there are, each is an event.
-void Judge::note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const {
-  if (!events_ || transitions.empty()) return;
+// As a batch of its own: however many there are, each is an event. Those that are not told to receivers are marked; one
+// that is told later, when its silence ends, is an event of its own then.
+void Judge::note_events(const std::vector<AlertTransition>& transitions, const std::vector<AlertTransition>& audible,
+                        const Snapshot& published) const {
+  if (!events_ || (transitions.empty() && audible.empty())) return;
+  const auto among = [](const std::vector<AlertTransition>& all, const AlertTransition& t) {
+    return std::ranges::find(all, t.number, &AlertTransition::number) != all.end();
+  };
+  std::vector<const AlertTransition*> all;
+  for (const auto& t : transitions) all.push_back(&t);
+  for (const auto& t : audible)
+    if (!among(transitions, t)) all.push_back(&t);
   auto batch = std::make_shared<Batch>();
   batch->collector = "alerts";
   batch->collected_boot_ns = SystemClock::read(CLOCK_BOOTTIME);  // a snapshot may be judged twice
-  for (const auto& t : transitions) {
+  for (const auto* each : all) {
+    const auto& t = *each;
     Event event;
     event.type = t.firing ? "alert_firing" : "alert_resolved";
     event.boot_ns = published.boot_ns;
@@ -216,11 +231,34 @@ void Judge::note_events(const std::vector<AlertTransition>& transitions, const S
     for (const auto& [name, value] : t.alert.labels)
       labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", name, value);
     add("labels", labels);
+    if (!among(audible, t)) add("muted", "true");
     batch->events.push_back(std::make_shared<const Event>(std::move(event)));
   }
   Snapshot one;
   one.batches.push_back(std::move(batch));
   events_->append(one);
+}
+
+// Whoever is told hears where it is, also of the end, and when he is told again.
+void Judge::gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published) {
+  if (!evidence_ || transitions.empty()) return;
+  try {
+    Evidence::Round round;
+    for (const auto& t : transitions)
+      if (t.firing) round.fires.push_back(t.alert);
+    if (!round.fires.empty()) {
+      round.rules = rules_->view();
+      if (const auto history = rules_->history()) round.history = history->view();
+      round.published = published;
+      evidence_->gather(std::move(round));
+    }
+    for (auto& t : transitions) {
+      evidence_->refer(t.alert);
+      if (!t.firing) evidence_->forget(t.alert.fingerprint);
+    }
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory for evidence of alerts");
+  }
 }
 
 std::vector<Alert> Judge::firing_now() const {
@@ -230,6 +268,8 @@ std::vector<Alert> Judge::firing_now() const {
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts)
         if (a.state == AlertState::firing) out.push_back(a);
+  if (evidence_)
+    for (auto& a : out) evidence_->refer(a);
   return out;
 }
 

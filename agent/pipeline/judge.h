@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/pipeline/evidence.h"
 #include "agent/pipeline/keeper.h"
 #include "core/event.h"
 #include "core/mutex.h"
@@ -33,6 +34,8 @@ class Judge {
                  std::shared_ptr<Silences> silences = nullptr);
   // Where changes of alerts are events, too.
   void set_events(EventLog* events) { events_ = events; }
+  // What is written down before receivers are told; null: nothing.
+  void set_evidence(std::shared_ptr<Evidence> evidence) { evidence_ = std::move(evidence); }
   // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
   void judge(const Snapshot& published);
   // No receiver is told anything any more; what waits for them is kept or told as lost.
@@ -54,10 +57,12 @@ class Judge {
   void show(BatchPtr batch);
   void watch_history();
   void look_for_left_behind(const StateDir& state);
-  void tell(const std::vector<AlertTransition>& transitions, const Snapshot& published);
+  void tell(std::vector<AlertTransition> transitions, const Snapshot& published);
+  void gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<Alert> firing_now() const;
   std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);
-  void note_events(const std::vector<AlertTransition>& transitions, const Snapshot& published) const;
+  void note_events(const std::vector<AlertTransition>& transitions, const std::vector<AlertTransition>& audible,
+                   const Snapshot& published) const;
   void log_transitions(const std::vector<AlertTransition>& transitions);
   void failed(std::string what);
 
@@ -66,6 +71,7 @@ class Judge {
   bool restored_ = false;          // from it
   std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
   std::shared_ptr<Silences> silences_;
+  std::shared_ptr<Evidence> evidence_;
   std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<Receiver>> receivers_;

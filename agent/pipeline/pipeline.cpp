@@ -94,6 +94,7 @@ void Pipeline::configure_judge(PipelineConfig& config) {
   const std::scoped_lock lock(judging_);
   try {
     callbacks_ = std::move(config.callbacks);
+    judge_.set_evidence(std::move(config.evidence));
     if (config.silences) config.silences->set_inhibit_rules(std::move(config.inhibit_rules));
     judge_.configure(std::move(config.rules), std::move(config.receivers), std::move(config.state),
                      std::move(config.keeper), std::move(config.silences));

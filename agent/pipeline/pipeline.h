@@ -37,6 +37,7 @@ struct PipelineConfig {
   std::shared_ptr<Silences> silences = {};     // by which receivers are not told of some alerts; null: of none
   std::vector<InhibitRule> inhibit_rules = {};
   std::shared_ptr<Callbacks> callbacks = {};  // that are told of events; null: none can be registered
+  std::shared_ptr<Evidence> evidence = {};    // of alerts that fire; null: none is gathered
   bool probes_later = false;                  // after the first numbers, but for those asked for by name
 };
 

@@ -22,6 +22,7 @@ constexpr std::array kPrivileges = {
     Privilege{CAP_SETUID, "CAP_SETUID", "root: hooks as another user", false},
     Privilege{CAP_SETGID, "CAP_SETGID", "root: hooks as another user", false},
     Privilege{CAP_KILL, "CAP_KILL", "root: ending a hook of another user", false},
+    Privilege{CAP_SYSLOG, "CAP_SYSLOG", "evidence of alerts: the end of the kernel's log", false},
     Privilege{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "a port below 1024", false},
 };
 

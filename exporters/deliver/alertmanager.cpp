@@ -28,7 +28,7 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
 
   [[nodiscard]] std::string text() const override {
     std::string where;
-    for (const auto& u : urls) where += (where.empty() ? "" : ", ") + url_for_display(u);
+    for (const auto& u : urls) where += (where.empty() ? "" : ", ") + url_with_path(u);
     return fmt::format("alertmanager '{}' ({})", name, where);
   }
   // Two for each alert: its JSON as far as the time that it ends, and that (empty: not yet).
@@ -55,7 +55,7 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
     std::string good;
     for (auto u : urls) {
       while (u.ends_with('/')) u.pop_back();
-      const auto answer = reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt);
+      const auto answer = reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt, url_with_path(u));
       if (!answer) return fail(answer.error());
       good += (good.empty() ? "" : "; ") + *answer;
     }
@@ -130,10 +130,10 @@ class AlertmanagerDestination final : public Destination {
     Target(const AlertmanagerReceiver& settings, std::string where)
         : url(std::move(where)),
           up(instruments().gauge("vitald_alertmanager_up", "1 when the Alertmanager took what it was sent last.",
-                                 {{"destination", settings.name}, {"target", url_for_display(url)}})),
+                                 {{"destination", settings.name}, {"target", url_with_path(url)}})),
           errors(instruments().counter("vitald_alertmanager_errors_total",
                                        "Requests that the Alertmanager did not take.",
-                                       {{"destination", settings.name}, {"target", url_for_display(url)}})) {}
+                                       {{"destination", settings.name}, {"target", url_with_path(url)}})) {}
     std::string url;
     HttpClient client;
     prometheus::Gauge& up;
@@ -169,7 +169,7 @@ class AlertmanagerDestination final : public Destination {
         }
         why = response.error().text;
       } else if (verdict_of(response->status) != Verdict::taken) {
-        why = fmt::format("{} answers {}", url_for_display(url), status_text(*response));
+        why = fmt::format("{} answers {}", url_with_path(url), status_text(*response));
         some_refused |= verdict_of(response->status) == Verdict::refused;
         out.retry_after_ns = std::max(out.retry_after_ns, response->retry_after_ns);
       }
@@ -189,7 +189,7 @@ class AlertmanagerDestination final : public Destination {
     if (t.failing) log::warn("an Alertmanager does not take alerts", {{"destination", settings_.name}, {"err", why}});
     else
       log::info("an Alertmanager takes alerts again",
-                {{"destination", settings_.name}, {"target", url_for_display(t.url)}});
+                {{"destination", settings_.name}, {"target", url_with_path(t.url)}});
   }
 
   static std::string message_of(std::span<const Item> items, const std::string& forgotten, std::size_t& unreadable) {

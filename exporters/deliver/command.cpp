@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -75,7 +77,55 @@ Result<Pipe> make_pipe() {
 
 bool set_nonblocking(const Fd& fd) { return fcntl(fd.get(), F_SETFL, O_NONBLOCK) == 0; }
 
-// Runs the command, one at a time.
+// "firing 0123456789abcdef-7 ...": of one alert no two commands run at the same time, and none before an earlier one.
+std::string_view alert_of(std::string_view key) {
+  take_until(key, ' ');
+  return take_until(key, '-');
+}
+
+// One command that runs. One that is late is asked to end (so that a script can clean up), then killed with whoever is
+// left of its group.
+struct Run {
+  enum class Phase : std::uint8_t { runs, asked_to_end, killed, stuck };
+  std::size_t item = 0;  // of the batch
+  Process process = {};
+  Fd to = {}, from = {};
+  std::string_view rest = {};  // of what it reads
+  std::string output = {};
+  std::int64_t begin_ns = 0, until_ns = 0;
+  Phase phase = Phase::runs;
+  bool late = false;
+
+  void ask_to_end(std::int64_t now_ns) {
+    process.signal_group(SIGTERM);
+    phase = Phase::asked_to_end;
+    until_ns = now_ns + kPatience;
+  }
+  // Its time is over, in whatever phase. True: it cannot be killed.
+  bool go_on(std::int64_t now_ns) {
+    switch (phase) {
+      case Phase::runs:
+        late = true;
+        ask_to_end(now_ns);
+        return false;
+      case Phase::asked_to_end:
+        process.signal_group(SIGKILL);
+        phase = Phase::killed;
+        until_ns = now_ns + kPatience;
+        return false;
+      case Phase::killed:
+        phase = Phase::stuck;
+        until_ns = INT64_MAX;
+        return true;
+      case Phase::stuck: break;
+    }
+    return false;
+  }
+
+  static constexpr std::int64_t kPatience = 300 * kMs;
+};
+
+// Runs the command for each item, as many at the same time and in a minute as it may.
 class CommandDestination final : public Destination {
  public:
   explicit CommandDestination(const CommandReceiver& settings)
@@ -87,65 +137,165 @@ class CommandDestination final : public Destination {
         duration_(instruments().histogram("vitald_hook_duration_seconds", "How long the commands run for alerts took.",
                                           {0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30}, {{"hook", settings.name}})) {}
 
-  // A command that ran is not run again, however it ended: it knows best whether the message went out. One that the
-  // end of vitald cut off is, and one that could not be started: for want of a process, or while it is being upgraded.
+  // A command that ran is not run again, unless `retries` says so: it knows best whether the message went out. One that
+  // the end of vitald cut off is, and one that could not be started: for want of a process, or while it is being
+  // upgraded.
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
-    const auto& item = items.front();
-    const auto parts = parts_of(item.body);
-    if (!parts) {
-      report(item, "what an earlier version kept cannot be read", "");
-      return Sent{1, 1, 0};
-    }
-    const auto begin = SystemClock::read(CLOCK_BOOTTIME);
-    std::string_view rest = parts->front();
-    std::string output;
-    Fd to, from;
-    auto started = start(std::span(*parts).subspan(1), to, from);
-    if (!started) {
-      not_started_.Increment();
-      return fail(std::move(started.error()));
-    }
-    Process process = std::move(*started);
-    bool stopping = false, late = false;
+    Batch batch(items);
+    std::erase_if(ended_, [&](const auto& e) { return e.first < items.front().id; });
+    std::erase_if(tries_, [&](const auto& e) { return e.first < items.front().id; });
+    // Those that ended when one before them was to be run again.
+    for (std::size_t i = 0; i < items.size(); ++i)
+      if (const auto at = ended_.find(items[i].id); at != ended_.end()) batch.outcomes[i] = at->second;
+    std::vector<Run> running;
+    bool stopping = false;
     for (;;) {
-      const auto left_ns = attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME);
-      late = left_ns <= 0;
-      if (late) break;
-      pollfd p[] = {{attempt.stop_fd, POLLIN, 0},
-                    {process.pidfd(), POLLIN, 0},
-                    {from.get(), POLLIN, 0},  // a negative one is ignored
-                    {to.get(), POLLOUT, 0}};
-      if (poll(p, 4, static_cast<int>(left_ns / kMs) + 1) < 0 && errno != EINTR) break;
-      if (p[2].revents != 0 && !read_some(from, output)) from.reset();
-      if (p[3].revents != 0 && !write_some(to, rest)) to.reset();
-      stopping = p[0].revents != 0;
-      if (stopping || p[1].revents != 0) break;
+      auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+      const auto next_start_ns = stopping ? INT64_MAX : start_some(batch, running, now_ns);
+      if (running.empty() && next_start_ns == INT64_MAX) break;
+      stopping = wait(running, next_start_ns, stopping ? -1 : attempt.stop_fd) || stopping;
+      now_ns = SystemClock::read(CLOCK_BOOTTIME);
+      for (auto& run : running) {
+        if (stopping && run.phase == Run::Phase::runs) run.ask_to_end(now_ns);
+        if (now_ns >= run.until_ns && run.go_on(now_ns)) end(run, batch, {}, stopping);
+      }
+      // In D state there is never a second one beside it; unless vitald ends.
+      std::erase_if(running, [&](Run& run) {
+        pollfd p{run.process.pidfd(), POLLIN, 0};
+        if (poll(&p, 1, 0) != 1) return stopping && run.phase == Run::Phase::stuck;
+        if (run.phase != Run::Phase::runs) run.process.signal_group(SIGKILL);  // whoever is left of the group
+        if (run.from) read_some(run.from, run.output);
+        const bool told = run.phase == Run::Phase::stuck;
+        const auto exit = run.process.reap();
+        if (!told) end(run, batch, exit, stopping);
+        return true;
+      });
     }
-    if (late || stopping) end(process);
-    if (from) read_some(from, output);
-    auto exit = process.reap();
-    duration_.Observe(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - begin) / 1e9);
-    if (late) {
-      timeout_.Increment();
-      report(item,
-             fmt::format("no end within {} ms, {}", settings_.timeout_ns / kMs, exit ? "killed" : "cannot be killed"),
-             output);
-      // In D state: never a second one beside it. What comes meanwhile fills the queue.
-      if (!exit) wait_for_end(process, attempt.stop_fd);
-      return Sent{1, 1, 0};
-    }
-    if (stopping && !(exit && exit->ok())) return Sent{};
-    if (exit && exit->ok()) {
-      ok_.Increment();
-    } else {
-      failed_.Increment();
-      report(item, exit ? exit->text() : "lost", output);
-      return Sent{1, 1, 0};
-    }
-    return Sent{1, 0, 0};
+    return sum_up(batch);
   }
 
  private:
+  enum class Outcome : std::uint8_t { waits, runs, taken, refused, again };
+  struct Batch {
+    explicit Batch(std::span<const Item> all) : items(all), outcomes(all.size(), Outcome::waits) {}
+    std::span<const Item> items;
+    std::vector<Outcome> outcomes;
+    std::optional<Error> problem;  // why one is to be run again, or was not started
+    bool cannot_start = false;
+  };
+
+  // Starts what may start now. When the next one may, INT64_MAX: not before one ended.
+  std::int64_t start_some(Batch& batch, std::vector<Run>& running, std::int64_t now_ns) {
+    for (std::size_t i = 0; i < batch.items.size() && !batch.cannot_start; ++i) {
+      if (batch.outcomes[i] != Outcome::waits) continue;
+      if (running.size() >= settings_.at_once) return INT64_MAX;
+      if (waits_for_another(batch, i)) continue;
+      if (const auto from_ns = next_token_ns(now_ns); from_ns > now_ns) return from_ns;
+      const auto& item = batch.items[i];
+      const auto parts = parts_of(item.body);
+      if (!parts) {
+        report(item, "what an earlier version kept cannot be read", "");
+        batch.outcomes[i] = Outcome::refused;
+        continue;
+      }
+      Run run{.item = i, .rest = parts->front(), .begin_ns = now_ns, .until_ns = now_ns + settings_.timeout_ns};
+      auto started = start(std::span(*parts).subspan(1), run.to, run.from);
+      if (!started) {
+        not_started_.Increment();
+        batch.problem = std::move(started.error());
+        batch.cannot_start = true;
+        break;
+      }
+      run.process = std::move(*started);
+      batch.outcomes[i] = Outcome::runs;
+      running.push_back(std::move(run));
+      if (settings_.most_per_minute > 0) tokens_ -= 1;
+    }
+    return INT64_MAX;
+  }
+
+  // One of the same alert that came before runs, or is to be run again.
+  static bool waits_for_another(const Batch& batch, std::size_t i) {
+    for (std::size_t before = 0; before < i; ++before) {
+      const auto o = batch.outcomes[before];
+      if ((o == Outcome::waits || o == Outcome::runs || o == Outcome::again) &&
+          alert_of(batch.items[before].key) == alert_of(batch.items[i].key))
+        return true;
+    }
+    return false;
+  }
+
+  // When a command may be started: at once as long as there were not too many in the last minute.
+  std::int64_t next_token_ns(std::int64_t now_ns) {
+    if (settings_.most_per_minute == 0) return now_ns;
+    const auto most = static_cast<double>(settings_.most_per_minute);
+    const double per_ns = most / 60e9;
+    tokens_ =
+        tokens_at_ns_ == 0 ? most : std::min(most, tokens_ + static_cast<double>(now_ns - tokens_at_ns_) * per_ns);
+    tokens_at_ns_ = now_ns;
+    return tokens_ >= 1 ? now_ns : now_ns + static_cast<std::int64_t>((1 - tokens_) / per_ns) + kMs;
+  }
+
+  // Until one of them has something to say, or its time is over. True: all is to end.
+  static bool wait(std::vector<Run>& running, std::int64_t until_ns, int stop_fd) {
+    std::vector<pollfd> p{{stop_fd, POLLIN, 0}};
+    for (auto& run : running) {
+      until_ns = std::min(until_ns, run.until_ns);
+      p.push_back({run.process.pidfd(), POLLIN, 0});
+      p.push_back({run.from.get(), POLLIN, 0});  // a negative one is ignored
+      p.push_back({run.to.get(), POLLOUT, 0});
+    }
+    constexpr std::int64_t kMostMs = 3'600'000;
+    const auto left_ms = (until_ns - SystemClock::read(CLOCK_BOOTTIME)) / kMs + 1;
+    if (poll(p.data(), p.size(), static_cast<int>(std::clamp<std::int64_t>(left_ms, 0, kMostMs))) < 0) return false;
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      auto& run = running[i];
+      if (p[2 + 3 * i].revents != 0 && !read_some(run.from, run.output)) run.from.reset();
+      if (p[3 + 3 * i].revents != 0 && !write_some(run.to, run.rest)) run.to.reset();
+    }
+    return p[0].revents != 0;
+  }
+
+  // `exit`: none where it cannot be killed.
+  void end(const Run& run, Batch& batch, const std::optional<ProcessExit>& exit, bool stopping) {
+    const auto& item = batch.items[run.item];
+    auto& outcome = batch.outcomes[run.item];
+    duration_.Observe(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - run.begin_ns) / 1e9);
+    if (!run.late && exit && exit->ok()) {
+      ok_.Increment();
+      outcome = Outcome::taken;
+      return;
+    }
+    if (!run.late && stopping) {
+      outcome = Outcome::again;
+      return;
+    }
+    const auto why = run.late ? fmt::format("no end within {} ms, {}", settings_.timeout_ns / kMs,
+                                            exit ? "killed" : "cannot be killed")
+                     : exit   ? exit->text()
+                              : std::string("lost");
+    (run.late ? timeout_ : failed_).Increment();
+    report(item, why, run.output);
+    outcome = Outcome::refused;
+    if (++tries_[item.id] > settings_.retries) return;
+    outcome = Outcome::again;
+    batch.problem = Error{Errc::io, 0, fmt::format("the command for '{}' failed ({}), it is run again", item.key, why)};
+  }
+
+  // What is done with in front leaves the queue; what is behind one that is to be run again is remembered.
+  Result<Sent> sum_up(const Batch& batch) {
+    Sent sent;
+    const auto is_done = [](Outcome o) { return o == Outcome::taken || o == Outcome::refused; };
+    while (sent.taken < batch.items.size() && is_done(batch.outcomes[sent.taken])) {
+      if (batch.outcomes[sent.taken] == Outcome::refused) ++sent.refused;
+      ++sent.taken;
+    }
+    for (auto i = sent.taken; i < batch.items.size(); ++i)
+      if (is_done(batch.outcomes[i])) ended_[batch.items[i].id] = batch.outcomes[i];
+    if (sent.taken == 0 && batch.problem) return fail(*batch.problem);
+    return sent;
+  }
+
   void report(const Item& item, std::string_view what, std::string_view output) const {
     std::string_view name = item.key;
     const auto status = take_until(name, ' ');
@@ -161,12 +311,6 @@ class CommandDestination final : public Destination {
   [[nodiscard]] prometheus::Counter& runs(const char* result) const {
     return instruments().counter("vitald_hook_runs_total", "Commands run for alerts, by how they ended.",
                                  {{"hook", settings_.name}, {"result", result}});
-  }
-
-  static void wait_for_end(const Process& process, int stop_fd) {
-    pollfd p[] = {{stop_fd, POLLIN, 0}, {process.pidfd(), POLLIN, 0}};
-    while (poll(p, 2, -1) < 0 && errno == EINTR) {
-    }
   }
 
   Result<Process> start(std::span<const std::string_view> variables, Fd& to, Fd& from) const {
@@ -221,18 +365,14 @@ class CommandDestination final : public Destination {
     return !rest.empty();
   }
 
-  // SIGTERM, so that a script can clean up, then SIGKILL for whoever is left of the group.
-  static void end(Process& process) {
-    process.signal_group(SIGTERM);
-    pollfd p{process.pidfd(), POLLIN, 0};
-    poll(&p, 1, 300);
-    process.signal_group(SIGKILL);
-    poll(&p, 1, 300);
-  }
-
   const CommandReceiver settings_;
   prometheus::Counter &ok_, &failed_, &timeout_, &not_started_;
   prometheus::Histogram& duration_;
+  double tokens_ = 0;
+  std::int64_t tokens_at_ns_ = 0;
+  // By item: those that ended before one in front of them, and how often one was run.
+  std::map<std::uint64_t, Outcome> ended_;
+  std::map<std::uint64_t, std::size_t> tries_;
 };
 
 // What the kernel would run for a script: the word behind #!. Empty: it is no script.
@@ -271,6 +411,23 @@ constexpr Field<CommandReceiver> kFields[] = {
     {.key = "user",
      .at = &CommandReceiver::user,
      .help = "Whom it runs as; without one as `nobody` where vitald is root, else as vitald."},
+    {.key = "at_once",
+     .at = &CommandReceiver::at_once,
+     .help = "How many run at the same time. Of one alert never two, and in order.",
+     .least = 1,
+     .most = 64},
+    {.key = "most_per_minute",
+     .at = &CommandReceiver::most_per_minute,
+     .help = "How many are started within a minute; what is more waits. 0: no limit.",
+     .least = 0,
+     .most = 60'000},
+    {.key = "retries",
+     .at = &CommandReceiver::retries,
+     .help =
+         "How often it is run again for an alert where it fails or takes too long, later each time. 0: it knows best "
+         "whether the message went out.",
+     .least = 0,
+     .most = 100},
     kQueueLimitField<CommandReceiver>,
 };
 
@@ -305,6 +462,8 @@ void CommandReceiver::check(std::vector<std::string>& problems) const {
 }
 
 void CommandReceiver::adjust(QueueSettings& q) const {
+  // Enough that a slow one leaves the others something to do.
+  q.batch_items = at_once == 1 ? 1 : 4 * at_once;
   auto& length =
       instruments().gauge("vitald_hook_queue_length", "Alert transitions that wait for the command.", {{"hook", name}});
   auto& dropped = instruments().counter("vitald_hook_dropped_total",

@@ -11,10 +11,12 @@
 
 namespace vitald {
 
-// The commands run one at a time, in order.
 struct CommandReceiver final : ReceiverOf<CommandReceiver> {
   std::vector<std::string> command;  // argv; argv[0] is a path
   std::string user;                  // run as; empty: as "nobody" when we are root, else as ourselves
+  std::size_t at_once = 1;           // that run at the same time; of one alert one
+  std::size_t most_per_minute = 0;   // that are started; 0: no limit
+  std::size_t retries = 0;           // of one that failed
   bool operator==(const CommandReceiver&) const = default;
 
   [[nodiscard]] std::string text() const override;

@@ -121,6 +121,16 @@ std::string url_for_display(std::string_view url) {
   return fmt::format("{}://{}{}{}", p.scheme, p.host, p.port.empty() ? "" : ":", p.port);
 }
 
+std::string url_with_path(std::string_view url) {
+  auto out = url_for_display(url);
+  url.remove_prefix(std::min(url.size(), url.find("://") == url.npos ? 0 : url.find("://") + 3));
+  const auto path = url.find('/');
+  if (path == url.npos) return out;
+  url = url.substr(path, url.find_first_of("?#") - path);
+  while (url.ends_with('/')) url.remove_suffix(1);
+  return out += url;
+}
+
 std::string url_problem(std::string_view url) {
   const auto p = parts_of_url(url);
   if (p.scheme != "http" && p.scheme != "https")

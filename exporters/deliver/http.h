@@ -62,6 +62,8 @@ class HttpClient {
 std::int64_t retry_after_ns(std::string_view value, std::int64_t now_wall_ns);
 // The URL without user and password, for logs and pages.
 std::string url_for_display(std::string_view url);
+// The same with its path, where that says which of several it is and is no secret.
+std::string url_with_path(std::string_view url);
 // Empty when it is http:// or https:// with a host; otherwise what is wrong with it.
 std::string url_problem(std::string_view url);
 

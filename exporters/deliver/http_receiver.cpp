@@ -55,13 +55,15 @@ std::vector<std::string> HttpSettings::problems() const {
   return out;
 }
 
-Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt) {
+Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
+                             const std::string& shown) {
   const auto access = settings.access();
   if (!access) return fail(access.error());
   HttpClient client;
   const auto response = client.send(request, *access, attempt);
   if (!response) return fail(response.error());
-  auto text = fmt::format("{} answers {}", url_for_display(request.url), status_text(*response));
+  auto text =
+      fmt::format("{} answers {}", shown.empty() ? url_for_display(request.url) : shown, status_text(*response));
   if (response->status == 401 || response->status == 403 || response->status == 407)
     return fail(Errc::denied, text + ": user, password or token are not those that it wants");
   if (response->status < 200 || (response->status >= 300 && response->status < 400))

@@ -74,7 +74,8 @@ inline Verdict verdict_of(int status) {
   return Verdict::refused;
 }
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error.
-Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt);
+Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
+                             const std::string& shown = {});
 // "500: first words of the answer"
 std::string status_text(const HttpResponse& response);
 

@@ -12,8 +12,8 @@
 #include "core/log.h"
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
-#include "core/yaml/reader.h"
 #include "rules/load/keys.h"
+#include "rules/load/reader.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
 
@@ -28,12 +28,11 @@ constexpr auto kGroup = names_of(kGroupKeys);
 constexpr auto kRule = names_of(kRuleKeys);
 constexpr auto kThreshold = names_of(kThresholdKeys);
 constexpr std::string_view kThresholdGroup = "thresholds";
-constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has some dozens
 
-class Loader : public YamlReader {
+class Loader : public RuleReader {
  public:
   Loader(std::string_view yaml, const std::string& file, const promql::Language& language)
-      : YamlReader(file), language_(language) {
+      : RuleReader(file), language_(language) {
     while (!yaml.empty()) lines_.push_back(take_line(yaml));
   }
 
@@ -59,9 +58,6 @@ class Loader : public YamlReader {
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  using YamlReader::say;
-  void say(const YAML::Node& at, const std::string& what) { say(at.Mark(), "", what); }
-
   [[nodiscard]] std::string unknown_key(const std::string&, const std::string& key,
                                         std::span<const std::string_view> known) const override {
     const auto near = closest(key, known);
@@ -70,51 +66,6 @@ class Loader : public YamlReader {
   }
   [[nodiscard]] std::string given_twice(const std::string&, const std::string& key, int) const override {
     return fmt::format("'{}' is there twice, expected once", key);
-  }
-
-  // Is a map, with known keys, each once.
-  bool map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
-           std::string_view expected) {
-    if (!n.IsMap()) return say(n, fmt::format("{} is {}, expected {}", what, kind_of(n), expected)), false;
-    each(n, "", known, [](const std::string&, const std::string&, const YAML::Node&) {});
-    return true;
-  }
-
-  std::vector<YAML::Node> list(const YAML::Node& parent, const char* key) {
-    const YAML::Node n = parent[key];
-    if (!n || n.IsNull()) return {};
-    if (n.IsSequence()) return items(n);
-    say(n, fmt::format("{} is {}, expected a list", key, kind_of(n)));
-    return {};
-  }
-
-  // An unknown key of `map` was told, and that this one is probably meant.
-  static bool misspelt(const YAML::Node& map, std::string_view key) {
-    const std::string_view meant[] = {key};
-    return std::ranges::any_of(map, [&](const auto& entry) {
-      return entry.first.IsScalar() && entry.first.Scalar() != key && !closest(entry.first.Scalar(), meant).empty();
-    });
-  }
-
-  // Empty when it is not there or no text; the latter is told.
-  std::string text(const YAML::Node& parent, const char* key, bool required = false) {
-    const YAML::Node n = parent[key];
-    if (!n || n.IsNull()) {
-      if (required && (n || !misspelt(parent, key))) say(n ? n : parent, fmt::format("no {}, expected one", key));
-      return {};
-    }
-    if (!n.IsScalar()) return say(n, fmt::format("{} is {}, expected text", key, kind_of(n))), std::string();
-    if (required && n.Scalar().empty()) say(n, fmt::format("{} is empty, expected text", key));
-    return n.Scalar();
-  }
-
-  std::int64_t duration(const YAML::Node& parent, const char* key) {
-    const auto t = text(parent, key);
-    if (t.empty() || t == "0") return 0;
-    const auto ms = promql::parse_duration_ms(t);
-    if (ms == promql::kTooLong) say(parent[key], fmt::format("{}: '{}' is longer than 292 years", key, t));
-    else if (ms < 0) say(parent[key], fmt::format("{}: '{}' is not a duration, expected e.g. 30s, 5m, 1h30m", key, t));
-    return std::max<std::int64_t>(ms, 0);
   }
 
   // Where a byte of the text of a scalar lies in the file, as far as it can be known: not inside folded
@@ -160,26 +111,14 @@ class Loader : public YamlReader {
   }
 
   void texts(const YAML::Node& parent, const char* key, TemplateMap& out, bool templates) {
-    const YAML::Node n = parent[key];
-    if (!n || n.IsNull()) return;
-    if (!map(n, key, {}, "a map of names to texts")) return;
-    if (n.size() > kMaxTexts)
-      return say(n, fmt::format("{} names in {}, expected at most {}", n.size(), key, kMaxTexts));
-    for (const auto& entry : n) {
-      if (!entry.first.IsScalar() || !(entry.second.IsScalar() || entry.second.IsNull())) {
-        say(entry.second, fmt::format("{} is {}, expected text", key, kind_of(entry.second)));
-        continue;
-      }
-      const auto& name = entry.first.Scalar();
-      if (!promql::valid_label_name(name) || name == promql::kMetricName) {
-        say(entry.first, fmt::format("{}: '{}' is not a name, expected letters, digits and _", key, name));
-        continue;
-      }
-      const auto value = entry.second.IsNull() ? std::string() : entry.second.Scalar();
+    each_text(parent, key, [&](const YAML::Node& at, const std::string& value, const YAML::Node& value_at) {
+      const auto& name = at.Scalar();
+      if (!promql::valid_label_name(name) || name == promql::kMetricName)
+        return say(at, fmt::format("{}: '{}' is not a name, expected letters, digits and _", key, name));
       if (!templates && value.find("{{") != value.npos)
-        say(entry.second, fmt::format("{}: templates are for alerts, expected plain text", key));
-      put(out, name, value, entry.second);
-    }
+        say(value_at, fmt::format("{}: templates are for alerts, expected plain text", key));
+      put(out, name, value, value_at);
+    });
   }
 
   void put(TemplateMap& out, const std::string& name, const std::string& value, const YAML::Node& at) {
@@ -211,7 +150,7 @@ class Loader : public YamlReader {
     RuleGroup g;
     g.file = name();
     if (!map(n, "group", kGroup, "{name: ..., rules: [...]}")) return g;
-    g.name = text(n, "name", true);
+    g.name = text(n, "name", Need::text);
     g.interval_ms = duration(n, "interval");
     g.query_offset_ms = duration(n, "query_offset");
     if (const auto t = text(n, "limit"); !t.empty()) {
@@ -239,7 +178,7 @@ class Loader : public YamlReader {
       for (const char* key : {"for", "keep_firing_for", "annotations"})
         if (n[key]) say(n[key], fmt::format("'{}' in a recording rule, expected only in alerts", key));
     }
-    const auto expr = text(n, "expr", true);
+    const auto expr = text(n, "expr", Need::text);
     if (!expr.empty()) r.expr = expression(n["expr"], expr);
     r.for_ms = duration(n, "for");
     r.keep_firing_for_ms = duration(n, "keep_firing_for");
@@ -276,7 +215,8 @@ class Loader : public YamlReader {
   void read_threshold(const YAML::Node& n, RuleGroup& group) {
     const auto before = problem_count();
     if (!map(n, "threshold", kThreshold, "{metric: ..., op: \">\", value: ..., severity: ...}")) return;
-    const auto metric = text(n, "metric", true), op = text(n, "op", true), value = text(n, "value", true);
+    const auto metric = text(n, "metric", Need::text), op = text(n, "op", Need::text),
+               value = text(n, "value", Need::text);
     if (!metric.empty() && !promql::valid_metric_name(metric))
       say(n["metric"], fmt::format("metric: '{}' is not a metric name, expected letters, digits, _ and :", metric));
     if (!op.empty() && std::ranges::find(kThresholdOps, op) == std::end(kThresholdOps))

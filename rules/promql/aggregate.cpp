@@ -41,6 +41,7 @@ const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
   if (a.op == AggregateOp::count_values) return count_values(a, in, n), n.out;
   if (c.in != in.shape) {
     c.in = in.shape;
+    spend(kLabelsWork * in.shape->series.size());
     c.groups = group(
         in.shape, [&](const Labels& l) { return a.without ? drop_labels(l, a.grouping) : keep_labels(l, a.grouping); });
     c.groups.names_differ = !a.without && !in.shape->nameless.empty() &&
@@ -54,6 +55,7 @@ const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
     case AggregateOp::limit_ratio: limited_ratio(a, parameter, in, n); break;
     case AggregateOp::quantile: {
       split(in, c, &a);
+      spend(work_to_sort(in.samples.size()));
       std::vector<double> values;
       emit_groups(n, [&](std::size_t g) {
         values.clear();
@@ -189,6 +191,7 @@ void Evaluator::Impl::ranked(const Aggregate& a, double k, const Vector& in, Nod
   if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", number_text(k)));
   if (k < 1) return;
   split(in, c, &a);
+  spend(work_to_sort(in.samples.size()));
   for (auto& list : c.lists) {
     const bool top = a.op == AggregateOp::topk;
     // NaN is the last choice of both; of equals the first ones stay.
@@ -240,6 +243,7 @@ void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n
   if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
   auto shape = std::make_shared<Shape>();
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> at;
+  spend(4 * kLabelsWork * in.samples.size());
   for (const auto& s : in.samples) {
     // The value's label may itself be one of the grouping: it is set before grouping.
     const auto* h = histogram(s);

@@ -23,6 +23,7 @@ const Vector& Evaluator::Impl::binary(const Binary& b, std::int64_t t) {
   if (c.in != l.shape || c.in2 != r.shape) {
     c.in = l.shape;
     c.in2 = r.shape;
+    spend(kLabelsWork * (l.shape->series.size() + r.shape->series.size()));
     c.matched = match(b, l.shape, r.shape, drops_name(b), late_names());
     c.pairs.clear();
     c.pair_shape.reset();
@@ -222,6 +223,7 @@ void Evaluator::Impl::fill(const Binary& b, const Vector& l, const Vector& r, No
   // As Prometheus has it, with group_right too: fill_left() is for the side of the many, wherever that stands.
   const auto fill_many = b.matching.fill_left, fill_one = b.matching.fill_right;
   const bool exclusive = b.matching.card == Card::one_to_one, drops = drops_name(b);
+  spend(kLabelsWork * (l.samples.size() + r.samples.size()));
   auto shape = std::make_shared<Shape>();
   n.out.shape = empty_shape();
   const auto named = [&](const Labels& base, bool loses, const Labels* with) {

@@ -18,6 +18,9 @@ void Evaluator::Impl::bind(const Expr& e, std::int64_t past) {
     const auto offset = length(s.offset_ms, s.offset_expr);
     return std::max<std::int64_t>(0, past + offset + range + (s.at == TimeShift::At::time ? kFixedTimePastMs : 0));
   };
+  // Each selector looks at all series.
+  stop_if_given_up();
+  if (!error_.empty()) return;
   switch (e.kind) {
     case Kind::number:
     case Kind::string: return;
@@ -25,14 +28,14 @@ void Evaluator::Impl::bind(const Expr& e, std::int64_t past) {
       const auto& s = static_cast<const Selector&>(e);
       const auto back = shifted(s.shift, s.ends == Ends::plain ? 0 : 1);
       nodes_[e.id].handle = source_.bind(s, back > 0 ? back + options_.lookback_ms : 0);
-      return;
+      return hold_selection(nodes_[e.id]);
     }
     case Kind::matrix: {
       const auto& m = static_cast<const MatrixSelector&>(e);
       nodes_[m.selector->id].handle = source_.bind(
           *m.selector, shifted(m.selector->shift, length(m.range_ms, m.range_expr) +
                                                       (m.selector->ends == Ends::plain ? 0 : options_.lookback_ms)));
-      return;
+      return hold_selection(nodes_[m.selector->id]);
     }
     case Kind::subquery: {
       const auto& s = static_cast<const Subquery&>(e);
@@ -55,6 +58,11 @@ void Evaluator::Impl::bind(const Expr& e, std::int64_t past) {
       return;
     }
   }
+}
+
+// What a selector found is kept as long as the evaluator.
+void Evaluator::Impl::hold_selection(Node& n) {
+  if (options_.max_samples > 0) hold(n.held, source_.select(n.handle).ids.size());
 }
 
 std::int64_t Evaluator::Impl::shifted(const TimeShift& s, std::int64_t t) const {

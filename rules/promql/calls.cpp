@@ -111,6 +111,7 @@ void Evaluator::Impl::absent_over_time(const Call& call, std::int64_t t, Node& n
 }
 
 void Evaluator::Impl::sort(bool down, const Vector& in, Node& n) {
+  spend(work_to_sort(in.samples.size()));
   n.out.shape = in.shape;
   for (const auto& s : in.samples)
     if (s.histogram == 0) n.out.samples.push_back(s);  // of histograms none is greater

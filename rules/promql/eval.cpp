@@ -12,19 +12,51 @@
 
 namespace vitald::promql {
 
+namespace {
+
+// Of work, until somebody is asked again whether he still waits: about a millisecond.
+constexpr std::int64_t kLook = 50'000;
+
+}  // namespace
+
+std::string too_many_samples(std::size_t most) {
+  return fmt::format(
+      "query processing would load too many samples into memory in query execution: more than {} (query.max-samples); "
+      "ask for fewer series, a shorter time or a longer step",
+      most);
+}
+
+void Evaluator::Impl::look() {
+  if (work_left_ < 0)
+    fail("the expression reads too many samples; expected shorter ranges, longer steps of subqueries or fewer series");
+  look_at_ = std::max<std::int64_t>(0, work_left_ - kLook);
+  stop_if_given_up();
+}
+
+void Evaluator::Impl::stop_if_given_up() {
+  if (!given_up_ && (!options_.given_up || !options_.given_up())) return;
+  given_up_ = true;
+  fail("given up");
+}
+
 Evaluator::Impl::Impl(const Expr& root, SeriesSource& source, EvalOptions options)
     : root_(root), source_(source), options_(options), nodes_(node_count(root)) {
   if (options_.dialect == Dialect::v2) ++options_.lookback_ms;  // its window includes both ends
+  work_left_ = options_.max_work;
+  look_at_ = work_left_ - kLook;
   bind(root, options.past_ms);
+  unbound_ = error_;
 }
 
 Result<Value> Evaluator::Impl::eval(std::int64_t t, std::int64_t start, std::int64_t end) {
-  error_.clear();
+  error_ = unbound_;
   work_left_ = options_.max_work;
+  look_at_ = work_left_ - kLook;
   start_ = start;
   end_ = end;
   pool_.resize(1);
   made_.clear();
+  hold(made_held_, 0);
   annotations_.clear();
   Value v;
   v.type = root_.type;
@@ -43,12 +75,13 @@ Result<Value> Evaluator::Impl::eval(std::int64_t t, std::int64_t start, std::int
     case ValueType::matrix: matrix(root_, t, v); break;
     case ValueType::none: break;
   }
-  if (!error_.empty()) return vitald::fail(Errc::malformed, error_);
+  if (!error_.empty()) return vitald::fail(given_up_ ? Errc::timeout : Errc::malformed, error_);
   return v;
 }
 
 double Evaluator::Impl::scalar(const Expr& e, std::int64_t t) {
   spend(1);
+  if (!error_.empty()) return kNaN;
   switch (e.kind) {
     case Kind::number: return static_cast<const NumberLiteral&>(e).value;
     case Kind::paren: return scalar(*static_cast<const Paren&>(e).inner, t);
@@ -92,7 +125,12 @@ double Evaluator::Impl::scalar(const Expr& e, std::int64_t t) {
 // After an error nothing more is computed: what failed may have left samples without a matching shape.
 const Vector& Evaluator::Impl::vector(const Expr& e, std::int64_t t) {
   spend(1);
+  if (!error_.empty()) return nothing_;
   const auto& out = vector_of(e, t);
+  // Whoever gets it goes through it once at least.
+  spend(out.samples.size());
+  auto& n = nodes_[e.id];
+  if (&out == &n.out) hold(n.held, std::max(out.samples.size(), out.shape ? out.shape->series.size() : 0));
   return error_.empty() ? out : nothing_;
 }
 
@@ -172,6 +210,7 @@ void Evaluator::Impl::drop_names(const Vector& v) {
   auto& cache = *c.cache;
   if (cache.named_in != v.shape) {
     cache.named_in = v.shape;
+    spend(kLabelsWork * v.shape->series.size());
     auto out = std::make_shared<Shape>();
     for (std::size_t i = 0; i < v.shape->series.size(); ++i) {
       const auto& l = v.shape->series[i];

@@ -3,6 +3,7 @@
 // (matching, grouping, result labels) is computed when the sets change; a steady evaluation moves numbers.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,7 +24,15 @@ struct EvalOptions {
   Dialect dialect = Dialect::v3;
   // An evaluation that takes more ends in an error: one unit is about a sample read, 10 to 20 ns.
   std::int64_t max_work = 50'000'000;
+  // Samples, or series without any, that all parts of the expression may hold at the same time; 0: as many as there
+  // are.
+  std::size_t max_samples = 0;
+  // Asked every millisecond or so; true: the evaluation ends in an error of the kind timeout. Empty: never.
+  std::function<bool()> given_up = {};
 };
+
+// Prometheus' words for it, and what to do.
+std::string too_many_samples(std::size_t most);
 
 struct Sample {
   Sample() = default;

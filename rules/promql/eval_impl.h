@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <limits>
@@ -68,6 +69,7 @@ class Evaluator::Impl {
   struct Node {
     Vector out;
     std::uint32_t handle = 0;  // of a selector
+    std::size_t held = 0;      // samples or series of `out`, of a subquery or a range
     std::unique_ptr<Cache> cache;
   };
 
@@ -86,6 +88,7 @@ class Evaluator::Impl {
   // One more histogram of this evaluation.
   const Histogram* keep(Histogram h) {
     spend(h.size());
+    hold(made_held_, made_held_ + h.size());
     return &made_.emplace_back(std::move(h));
   }
   void emit(Vector& out, std::uint32_t series, Histogram h) {
@@ -108,13 +111,25 @@ class Evaluator::Impl {
   }
   void spend(std::size_t work) {
     work_left_ -= static_cast<std::int64_t>(work);
-    if (work_left_ < 0)
-      fail(
-          "the expression reads too many samples; expected shorter ranges, longer steps of subqueries or fewer series");
+    if (work_left_ < look_at_) [[unlikely]]
+      look();
   }
+  void look();
+  void stop_if_given_up();
+  // What one part of the expression keeps is `now` in place of `before`.
+  void hold(std::size_t& before, std::size_t now) {
+    held_ += now - before;
+    before = now;
+    if (held_ > options_.max_samples && options_.max_samples > 0) [[unlikely]]
+      fail(too_many_samples(options_.max_samples));
+  }
+  // Of computing from labels, per series: hashing and copying them.
+  static constexpr std::size_t kLabelsWork = 10;
+  static std::size_t work_to_sort(std::size_t count) { return count * std::bit_width(count); }
 
   // bind.cpp
   void bind(const Expr& e, std::int64_t past);
+  void hold_selection(Node& n);
   void bind_info(const Call& call, std::int64_t past);
   std::int64_t shifted(const TimeShift& s, std::int64_t t) const;
   std::int64_t length(std::int64_t ms, const DurationExprPtr& expr) const;
@@ -144,6 +159,7 @@ class Evaluator::Impl {
   const Relabelled& relabel(Cache& c, const ShapePtr& in, F&& f) {
     if (c.in != in) {
       c.in = in;
+      spend(kLabelsWork * in->series.size());
       c.relabelled = vitald::promql::relabel(in, f);
       if (!error_.empty()) c.in.reset();  // it may be that of some series only
     }
@@ -153,6 +169,7 @@ class Evaluator::Impl {
     if (!late_names()) return relabel(c, in, [](const Labels& l) { return l.without_name(); });
     if (c.in != in) {
       c.in = in;
+      spend(in->series.size());
       c.relabelled = {marked_nameless(in), false, {}};
     }
     return c.relabelled;
@@ -211,6 +228,7 @@ class Evaluator::Impl {
   const Relabelled& relabel_named(Cache& c, const ShapePtr& in, const std::string& written, F&& f) {
     if (c.in == in) return c.relabelled;
     c.in = in;
+    spend(kLabelsWork * in->series.size());
     auto out = std::make_shared<Shape>();
     out->nameless = in->nameless;
     for (std::size_t i = 0; i < in->series.size(); ++i) {
@@ -266,8 +284,9 @@ class Evaluator::Impl {
     if (e.kind == Kind::subquery) {
       const auto shape = run_subquery(static_cast<const Subquery&>(e), t, context);
       const auto& columns = nodes_[e.id].cache->columns;
-      for (std::uint32_t i = 0; i < shape->series.size(); ++i) {
+      for (std::uint32_t i = 0; i < shape->series.size() && error_.empty(); ++i) {
         const auto& c = columns[i];
+        spend(1 + c.times.size());
         f(*shape, i,
           Points{c.times.data(), c.values.data(), c.times.size(), 0,
                  c.histograms.empty() ? nullptr : c.histograms.data()});
@@ -287,6 +306,8 @@ class Evaluator::Impl {
     for (std::uint32_t i = 0; i < selection.ids.size() && error_.empty(); ++i) {
       const auto points = source_.range(selection.ids[i], first, last, buffer);
       spend(1 + points.count);
+      if (options_.max_samples > 0 && held_ + points.count > options_.max_samples)
+        fail(too_many_samples(options_.max_samples));
       if (points.histograms && m.selector->only_totals) [[unlikely]]
         hint_range(buffer);
       f(*selection.shape, i, points);
@@ -301,7 +322,10 @@ class Evaluator::Impl {
   std::int64_t start_ = 0, end_ = 0;
   const Vector nothing_{empty_shape(), {}};
   std::string error_;
-  std::int64_t work_left_ = 0;
+  std::string unbound_;  // why not all selectors could be bound
+  bool given_up_ = false;
+  std::int64_t work_left_ = 0, look_at_ = 0;
+  std::size_t held_ = 0, made_held_ = 0;
   std::vector<const Histogram*> pool_{nullptr};  // what Sample::histogram counts in
   std::deque<Histogram> made_;                   // those that this evaluation computed
   std::vector<Annotation> annotations_;

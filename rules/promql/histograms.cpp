@@ -81,6 +81,7 @@ void Evaluator::Impl::gather_buckets(const Call&, const Vector& in, Span where, 
   auto& c = *n.cache;
   if (c.in != in.shape) {
     c.in = in.shape;
+    spend(kLabelsWork * in.shape->series.size());
     const std::vector<std::string> le{"le"};
     c.groups = group(in.shape, [&](const Labels& l) {
       if (!late_names()) return drop_labels(l, le);

@@ -71,6 +71,7 @@ void Evaluator::Impl::bind_info(const Call& call, std::int64_t past) {
     for (const auto& m : data->matchers)
       if (m.name != kMetricName) query.matchers.push_back(m);
   nodes_[call.id].handle = source_.bind(query, past + 2 * options_.lookback_ms + kInfoPastMs);
+  hold_selection(nodes_[call.id]);
 }
 
 void Evaluator::Impl::info_labels(const Call& call, std::int64_t t, Node& n) {
@@ -117,6 +118,7 @@ void Evaluator::Impl::info_labels(const Call& call, std::int64_t t, Node& n) {
     if (p->t_ms > found.at_ms) found = {i, p->t_ms};
   }
 
+  spend(2 * kLabelsWork * in.samples.size());
   auto shape = std::make_shared<Shape>();
   n.out.shape = empty_shape();
   const auto put = [&](const Sample& s, const Labels& labels) {

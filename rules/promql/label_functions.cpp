@@ -50,6 +50,7 @@ std::string expand(std::string_view pattern, const RE2& re, const std::vector<re
 // Numbers inside the values count as numbers: eth2 before eth10.
 void Evaluator::Impl::sort_by_label(const Call& call, std::int64_t t, Node& n) {
   n.out = vector(*call.args[0], t);
+  spend(kLabelsWork * work_to_sort(n.out.samples.size()));  // it compares texts
   const bool down = call.name == "sort_by_label_desc";
   std::ranges::stable_sort(n.out.samples, [&](const Sample& a, const Sample& b) {
     for (std::size_t i = 1; i < call.args.size(); ++i) {

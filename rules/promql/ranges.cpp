@@ -42,11 +42,14 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
 void Evaluator::Impl::matrix(const Expr& e, std::int64_t t, Value& v) {
   RangeContext context;
   std::vector<std::pair<std::uint32_t, std::vector<Point>>> rows;
+  std::size_t kept = 0;
   const auto shape = each_series(e, t, context, [&](const Shape&, std::uint32_t i, const Points& p) {
     if (p.count == 0) return;
     auto& row = rows.emplace_back(i, std::vector<Point>{}).second;
+    hold(kept, kept + p.count);
     for (std::size_t k = 0; k < p.count; ++k) row.push_back({p.time(k), p.values[k], p.histogram(k)});
   });
+  hold(kept, 0);
   for (auto& [i, points] : rows)
     v.matrix.emplace_back(shape->loses_name(i) ? shape->series[i].without_identity() : shape->series[i],
                           std::move(points));
@@ -66,11 +69,15 @@ ShapePtr Evaluator::Impl::run_subquery(const Subquery& s, std::int64_t t, RangeC
   ShapePtr last;
   std::vector<std::uint32_t> series_of;
   for (auto& column : c.columns) column.times.clear(), column.values.clear(), column.histograms.clear();
+  auto& held = nodes_[s.id].held;
+  hold(held, 0);
   for (; at <= context.end_ms && error_.empty(); at += step) {
     const auto& v = vector(*s.inner, at);
     spend(kSubqueryPointWork * (1 + v.samples.size()));
+    hold(held, held + v.samples.size());
     if (v.shape != last) {
       last = v.shape;
+      spend(last->series.size());
       series_of.assign(last->series.size(), UINT32_MAX);
     }
     for (const auto& sample : v.samples) {

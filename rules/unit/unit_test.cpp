@@ -308,7 +308,8 @@ UnitTestReport run_unit_tests(const std::string& file, const UnitTestSettings& s
     std::vector<std::string> none;
     const auto path = std::filesystem::path(pattern).is_absolute() ? pattern : (folder / pattern).string();
     const auto files = find_rule_files({path}, none);
-    if (files.empty()) report.warnings.push_back(fmt::format("no file match pattern {}", path));
+    if (files.empty())
+      report.warnings.push_back(fmt::format("no file match pattern {}: none of its rules is tested", path));
     for (const auto& f : files) {
       const auto rules = read_text_file(f, kTestFileBytes);
       if (!rules) {
@@ -323,6 +324,14 @@ UnitTestReport run_unit_tests(const std::string& file, const UnitTestSettings& s
   for (const auto& name : tests.group_order)
     if (std::ranges::find(groups, name, &RuleGroup::name) == groups.end())
       report.warnings.push_back(fmt::format("group_eval_order: no group '{}' in the rule files", name));
+  std::set<std::string> said;
+  for (const auto& test : tests.groups)
+    for (const auto& c : test.alerts) {
+      const auto is_it = [&c](const Rule& r) { return r.alert && r.name == c.name; };
+      if (std::ranges::none_of(groups, [&](const RuleGroup& g) { return std::ranges::any_of(g.rules, is_it); }) &&
+          said.insert(c.name).second)
+        report.warnings.push_back(fmt::format("alert_rule_test: no rule of the rule files is called '{}'", c.name));
+    }
   for (const auto& test : tests.groups) {
     report.tests += test.alerts.size() + test.exprs.size();
     Machine machine(tests, test, groups, settings);

@@ -95,6 +95,9 @@ TEST(Doctor, WhatNobodyAskedForIsNoFinding) {
               testing::Not(testing::ContainsRegex("FIX   (CAP_BPF|CAP_PERFMON|BTF)")));
   EXPECT_THAT(diagnose({host, {}, nullptr, kept, {"x.yaml:1:2: web.max_age: no"}, {"a glob"}}).text,
               testing::HasSubstr("Configuration\n  FIX   x.yaml:1:2: web.max_age: no\n  note  a glob\n"));
+  for (const bool lost : {true, false})
+    EXPECT_THAT(diagnose({host, {}, nullptr, kept, {}, {}, "2 entries", lost}).text,
+                testing::HasSubstr(fmt::format("  {}  history.keep   2 entries\n", lost ? "note" : "ok  ")));
 }
 
 }  // namespace

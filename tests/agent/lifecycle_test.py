@@ -169,6 +169,18 @@ def reload():
             os.kill(process.pid, signal.SIGHUP)
             wait_for("loadavg to be on again", 5, has_load)
 
+            # What --config.check says of what is named, a reload says in the log, and goes on; a start, too.
+            config.write_text("notify:\n  commands:\n    - {name: pager, command: [/nonexistent/pager]}\n"
+                              "history:\n  keep:\n    - {match: node_load1, for: 1s}\n")
+            os.kill(process.pid, signal.SIGHUP)
+            wait_for("a word about the command", 5, lambda: f"{config}:3:7: notify.commands 'pager': /nonexistent/pager" in process.output())
+            wait_for("and about the entry", 5, lambda: f"{config}:6:7: history.keep: 'node_load1 for 1s': so long" in process.output())
+        with vitald(f"--config.file={config}") as (process, url):
+            assert "a receiver does not work as it is configured" in process.output(), process.output()
+            assert "a setting has no effect" in process.output(), process.output()
+        done = run(f"--config.file={config}", "--config.check")
+        assert done.returncode == 1 and f"warning: {config}:6:7: history.keep: 'node_load1 for 1s'" in done.stderr, done.stderr
+
 
 def rules():
     good = ("groups: [{name: g, rules: [{alert: Always, expr: vector(1) > 0},"

@@ -6,6 +6,7 @@ silence and inhibit them over HTTP and on the command line, and all of it surviv
 import collections
 import contextlib
 import http.server
+import hashlib
 import json
 import os
 import pathlib
@@ -134,7 +135,8 @@ with tempfile.TemporaryDirectory() as top:
         return metrics(url)[1].get((f"vitald_delivery_{family}", tuple(sorted(want.items()))))
 
     def cli(url, *words):
-        done = subprocess.run([VITALD, "alerts", *words, f"--url={url}", "--by=tester"], capture_output=True, text=True)
+        who = ["--by=tester"] if words and words[0] in ("ack", "silence") else []
+        done = subprocess.run([VITALD, "alerts", *words, f"--url={url}", *who], capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     numbers("test_single 0\n")
@@ -149,7 +151,20 @@ with tempfile.TemporaryDirectory() as top:
             wait_for("Alertmanager knows it", 20, lambda: "Single" in there())
             alert = there()["Single"]
             assert alert["labels"]["cluster"] == "lab" and alert["labels"]["job"] == "node", alert
-            assert alert["annotations"] == {"summary": 'a "quoted" one'} and alert["status"]["state"] == "active", alert
+            annotations = dict(alert["annotations"])
+            path, digest = annotations.pop("evidence"), annotations.pop("evidence_sha256")
+            assert annotations == {"summary": 'a "quoted" one'} and alert["status"]["state"] == "active", alert
+            # ---- what was written down before anybody was told
+            bundle = pathlib.Path(path).read_bytes()
+            assert hashlib.sha256(bundle).hexdigest() == digest and path.startswith(f"{top}/state/evidence/"), path
+            bundle = json.loads(bundle)
+            fired = [f for f in bundle["fired"] if f["labels"]["alertname"] == "Single"][0]
+            assert fired["series"][0]["metric"]["__name__"] == "test_single" and fired["series"][0]["values"][-1][1] == "1", fired
+            assert bundle["machine"]["processes"]["by_memory"] and "loadavg" in bundle["machine"], bundle["machine"].keys()
+            listed = get_json(url + "/api/v1/alerts?alertname=Single")["data"]["alerts"][0]
+            assert listed["evidence"] == {"path": path, "sha256": digest}, listed
+            assert get_json(f"{url}/api/v1/alerts/{listed['uuid']}/evidence")["data"] == bundle
+            assert call("GET", f"{url}/api/v1/alerts/nobody/evidence")[0] == 404
             message, told = wait_for("the webhook knows it", 10, lambda: hook.alerts("Single"))[0]
             assert told["fingerprint"] and told["transition"] > 0 and message["version"] == "4", message
             assert message["commonLabels"]["cluster"] == "lab" and message["receiver"] == "hook", message
@@ -187,6 +202,24 @@ with tempfile.TemporaryDirectory() as top:
             assert mine["acknowledgement"]["by"] == "tester" and mine["acknowledgement"]["comment"] == "on it", mine
             code, out = cli(url)
             assert code == 0 and "acknowledged by tester" in out and "Follows" in out and "inhibited" in out, out
+            # What the list is asked for: all matchers fit, with or without quotes; a flag alone says yes.
+            for words, names in ((["list", "Single"], ["Single"]), (["list", "severity=critical"], ["Single"]),
+                                 (["list", "alertname=~Sin.*|Follows", "severity=critical"], ["Single"]),
+                                 (["list", "alertname=~Sin.*|Follows"], ["Follows", "Single"]),
+                                 (["list", 'alertname="Follows"', "severity=critical"], []),
+                                 (["--acknowledged", "list", "Follows"], []), (["--no-acknowledged"], ["Follows"]),
+                                 (["--acknowledged"], ["Single"]), (["--inhibited", "--severity", "warning"], ["Follows"]),
+                                 (["--no-inhibited", "--severity=warning"], [])):
+                code, out = cli(url, *words, "--json")
+                assert code == 0 and sorted(a["labels"]["alertname"] for a in json.loads(out)) == names, (words, out)
+            for words, why in ((["list", "--by=me"], "--by is for ack and silence, not for 'list'"),
+                               (["unack", "Single", "--duration=1h"], "--duration is for ack and silence"),
+                               (["silences", "--severity=critical"], "--severity is for list"),
+                               (["--severity", "--json"], "--severity: expected a value after it"),
+                               (["--acknowledged=maybe"], "--acknowledged: 'maybe', expected true or false"),
+                               (["silence", "Single", "--duration=1h", "--until=2999-01-01T00:00:00Z"], "expected one of them")):
+                code, out = cli(url, *words)
+                assert code == 1 and why in out, (words, out)
             code, out = cli(url, "ack", "Nothing")
             assert code == 1 and "no pending or firing alert" in out, out
 
@@ -214,8 +247,10 @@ with tempfile.TemporaryDirectory() as top:
             assert code == 0, out
             assert get_json(url + "/api/v1/alerts?acknowledged=true")["data"]["alerts"] == []
             assert not hook.alerts("Storm") and not hook.alerts("Follows")
-            code, out = cli(url, "unsilence", silence)
-            assert code == 0, out
+            code, out = cli(url, "unsilence", "nothing")
+            assert code == 1 and "no silence is 'nothing'" in out, out
+            code, out = cli(url, "unsilence", silence[:8])
+            assert code == 0 and silence in out, out
             wait_for("what still fires is told once nothing mutes it", 10, lambda: hook.alerts("Storm", "firing"))
             # Its cause is over: it follows from nothing, and is told.
             numbers('test_single 0\ntest_follows 1\ntest_storm{n="1"} 1\n')

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/reach.h"
 
+#include "rules/keep.h"
+
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
@@ -60,6 +62,28 @@ TEST(Reach, IsShort) {
   const auto all = warnings(rules);
   EXPECT_EQ(std::ranges::count(all, '\n'), 10);
   EXPECT_NE(all.find("20 more selectors of rules match nothing on this host"), all.npos);
+}
+
+TEST(Keep, EntriesThatChangeNothingAreTold) {
+  constexpr std::int64_t kHour = 3'600'000;
+  const std::vector<std::string> texts = {"node_load1 for 1d",           "node_load5 for 1h",
+                                          "node_load15 for 2h every 2h", "{__name__=\"node_load1\"} for 7d",
+                                          "node_loda1 for 1d",           "{__name__=~\"node_.*\"} for 7d every 1m"};
+  std::vector<std::string> problems;
+  std::vector<History::Keep> keep;
+  for (const auto& text : texts) keep.push_back(*parse_keep(text, problems));
+  ASSERT_TRUE(problems.empty());
+  const auto told = keeps_without_effect(texts, keep, kHour, [](std::string_view name) {
+    return name == "node_loda1" ? std::string("nothing makes it") : std::string();
+  });
+  EXPECT_EQ(told,
+            (std::vector<std::string>{
+                "--history.keep: 'node_load5 for 1h': so long all samples are kept anyway (history.retention)",
+                "--history.keep: 'node_load15 for 2h every 2h': 'every' is not shorter than 'for', so nothing is left",
+                "--history.keep: '{__name__=\"node_load1\"} for 7d': entry 1 is for the same series, and the first "
+                "one counts",
+                "--history.keep: 'node_loda1 for 1d': nothing makes it",
+            }));
 }
 
 }  // namespace

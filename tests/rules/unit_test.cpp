@@ -255,7 +255,7 @@ TEST(UnitTests, BadFiles) {
     EXPECT_NE(report.problems[0].find(row.problem), std::string::npos) << report.problems[0];
   }
   EXPECT_EQ(run_unit_tests(folder.file("rule_files: [none.yaml]")).warnings,
-            std::vector{"no file match pattern " + folder.path + "/none.yaml"});
+            std::vector{"no file match pattern " + folder.path + "/none.yaml: none of its rules is tested"});
   EXPECT_FALSE(run_unit_tests(folder.path + "/none.yaml").problems.empty());
 }
 

@@ -204,6 +204,86 @@ TEST_F(HookTest, Outcomes) {
   if (const auto pid = std::atoi(file("pid").c_str()); pid > 0) kill(pid, SIGKILL);
 }
 
+AlertTransition of_alert(int n, bool firing = true) {
+  auto t = transition("Alert" + std::to_string(n), firing);
+  t.alert.fingerprint = static_cast<std::uint64_t>(n);
+  t.number = static_cast<std::uint64_t>(2 * n + (firing ? 0 : 1));
+  return t;
+}
+std::size_t lines(const std::string& text) { return static_cast<std::size_t>(std::ranges::count(text, '\n')); }
+
+TEST_F(HookTest, SeveralAtOnceUpToTheLimit) {
+  script("cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/started; while [ ! -e $dir/go ]; do sleep 0.01; done");
+  settings_.at_once = 3;
+  Receiver hook(settings_.copy());
+  std::vector<AlertTransition> all;
+  for (int i = 1; i <= 5; ++i) all.push_back(of_alert(i));
+  hook.notify(all);
+  ASSERT_TRUE(eventually([&] { return lines(file("started")) == 3; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(lines(file("started")), 3U) << "no more than three";
+  std::ofstream(dir_ + "/go") << "";
+  EXPECT_TRUE(eventually([&] { return runs("ok") == 5; }));
+  EXPECT_EQ(lines(file("started")), 5U);
+}
+
+TEST_F(HookTest, OfOneAlertOneAtATimeAndInOrder) {
+  script(
+      "cat > /dev/null; mkdir $dir/lock$VITALD_ALERT_FINGERPRINT || echo both >> $dir/overlap; sleep 0.05; "
+      "rmdir $dir/lock$VITALD_ALERT_FINGERPRINT; echo $VITALD_ALERT_STATUS >> $dir/$VITALD_ALERT_NAME");
+  settings_.at_once = 4;
+  Receiver hook(settings_.copy());
+  std::vector<AlertTransition> all;
+  for (int round = 0; round < 2; ++round)
+    for (int i = 1; i <= 2; ++i) all.push_back(of_alert(i, true)), all.push_back(of_alert(i, false));
+  hook.notify(all);
+  ASSERT_TRUE(eventually([&] { return runs("ok") == 8; }));
+  EXPECT_EQ(file("overlap"), "");
+  for (const auto* name : {"Alert1", "Alert2"}) EXPECT_EQ(file(name), "firing\nresolved\nfiring\nresolved\n") << name;
+}
+
+TEST_F(HookTest, MoreThanInAMinuteWait) {
+  script("cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/started");
+  settings_.at_once = 4;
+  settings_.most_per_minute = 2;
+  Receiver hook(settings_.copy());
+  std::vector<AlertTransition> all;
+  for (int i = 1; i <= 5; ++i) all.push_back(of_alert(i));
+  hook.notify(all);
+  ASSERT_TRUE(eventually([&] { return runs("ok") == 2; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(lines(file("started")), 2U);
+  EXPECT_EQ(metric("vitald_hook_dropped_total", settings_.name), 0) << "what waits is not lost";
+}
+
+TEST_F(HookTest, OneThatFailsIsRunAgainAndTheOthersAreNot) {
+  script(
+      "cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/started; "
+      "[ $VITALD_ALERT_NAME != Alert1 ] || [ $(grep -c Alert1 $dir/started) = 3 ] || exit 75");
+  settings_.at_once = 2;
+  settings_.retries = 2;
+  Receiver hook(settings_.copy());
+  std::vector<AlertTransition> all;
+  for (int i = 1; i <= 4; ++i) all.push_back(of_alert(i));
+  hook.notify(all);
+  ASSERT_TRUE(eventually([&] { return runs("ok") == 4; }));
+  EXPECT_EQ(runs("failed"), 2);
+  std::istringstream started(file("started"));
+  std::map<std::string, int> times;
+  for (std::string name; std::getline(started, name);) ++times[name];
+  EXPECT_EQ(times, (std::map<std::string, int>{{"Alert1", 3}, {"Alert2", 1}, {"Alert3", 1}, {"Alert4", 1}}));
+}
+
+TEST_F(HookTest, RetriesHaveAnEnd) {
+  script("cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/started; [ $VITALD_ALERT_NAME = Alert2 ]");
+  settings_.retries = 1;
+  Receiver hook(settings_.copy());
+  hook.notify(of_alert(1));
+  hook.notify(of_alert(2));
+  ASSERT_TRUE(eventually([&] { return runs("ok") == 1; }));
+  EXPECT_EQ(file("started"), "Alert1\nAlert1\nAlert2\n");
+}
+
 // An upgrade takes it away for a moment.
 TEST_F(HookTest, NotStartedIsTriedAgain) {
   script("cat > /dev/null; echo $VITALD_ALERT_NAME >> $dir/names");

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/pipeline/evidence.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gnutls/crypto.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "agent/pipeline/machine_now.h"
+#include "core/clock.h"
+#include "core/instruments.h"
+#include "core/log.h"
+#include "core/os/host_name.h"
+#include "core/os/kernel_file.h"
+#include "core/os/machine_id.h"
+#include "core/text/json.h"
+#include "core/text/scan.h"
+#include "rules/promql/walk.h"
+#include "rules/query.h"
+#include "rules/silences.h"
+
+namespace vitald {
+
+namespace {
+
+// Parts of a bundle, so that all of it stays below Evidence::kMostBytes.
+constexpr std::size_t kSeriesBytes = 500 << 10, kOwnersBytes = 100 << 10;
+constexpr std::size_t kMostSeries = 20, kMostPoints = 240;  // of one alert, of one series
+constexpr std::size_t kTopOwners = 5;
+constexpr const char* kOwnerSpan = "5m";
+// In a storm the machine is looked at so often; bundles in between name the one that has it.
+constexpr std::int64_t kLookAgainNs = 10'000'000'000;
+constexpr std::size_t kMostLine = 900;  // of the kernel's log: /dev/kmsg takes 1 KiB
+
+void member(std::string& out, std::string_view name, std::string_view text) {
+  append_json_string(out, name);
+  out += ':';
+  append_json_string(out, text);
+}
+
+void append_map(std::string& out, const LabelMap& map) {
+  out += '{';
+  bool some = false;
+  for (const auto& [name, value] : map) {
+    if (std::exchange(some, true)) out += ',';
+    member(out, name, value);
+  }
+  out += '}';
+}
+
+void append_labels(std::string& out, const promql::Labels& labels) {
+  out += '{';
+  bool some = false;
+  for (const Label l : labels) {
+    if (std::exchange(some, true)) out += ',';
+    member(out, l.name, l.value);
+  }
+  out += '}';
+}
+
+void append_value(std::string& out, double value) { out += fmt::format("\"{}\"", promql::number_text(value)); }
+
+// How many labels of the alert a series has with the same value; -1: one is another.
+int closeness(const promql::Labels& series, const LabelMap& alert) {
+  int same = 0;
+  for (const Label l : series) {
+    if (l.name == promql::kMetricName) continue;
+    const auto at = alert.find(std::string(l.name));
+    if (at == alert.end()) continue;
+    if (at->second != l.value) return -1;
+    ++same;
+  }
+  return same;
+}
+
+// The rule of an alert, by its fingerprint.
+const RuleView* rule_of(const RulesView& view, std::uint64_t fingerprint) {
+  for (const auto& g : view.groups)
+    for (const auto& r : g.rules)
+      if (std::ranges::find(r.alerts, fingerprint, &Alert::fingerprint) != r.alerts.end()) return &r;
+  return nullptr;
+}
+
+// What the expression looks at, the alert's own series first.
+void append_series(std::string& out, const Alert& alert, const std::string& query, HistoryView& history,
+                   const EvidenceSettings& settings, std::size_t most_bytes) {
+  out += "\"series\":[";
+  const auto expr = parse_query(query, settings.language);
+  const auto begin = out.size();
+  std::size_t written = 0, left_out = 0;
+  std::set<std::uint32_t> seen;
+  const auto now_ms = history.now_wall_ms();
+  promql::SeriesSource::Buffer buffer;
+  if (expr)
+    promql::each_selector(**expr, [&](const promql::Selector& selector) {
+      const auto& selection = history.select(history.bind(selector, 0));
+      std::vector<std::pair<int, std::size_t>> order;
+      for (std::size_t i = 0; i < selection.ids.size(); ++i)
+        if (const auto near = closeness(selection.shape->series[i], alert.labels); near >= 0)
+          order.emplace_back(-near, i);
+      std::ranges::stable_sort(order, {}, &std::pair<int, std::size_t>::first);
+      for (const auto& [near, i] : order) {
+        if (seen.contains(selection.ids[i])) continue;
+        if (written >= kMostSeries || out.size() - begin > most_bytes) {
+          ++left_out;
+          continue;
+        }
+        const auto points = history.range(selection.ids[i], now_ms - settings.span_ms, now_ms, buffer);
+        if (points.count == 0) continue;
+        seen.insert(selection.ids[i]);
+        out += written++ > 0 ? ",{\"metric\":" : "{\"metric\":";
+        append_labels(out, selection.shape->series[i]);
+        out += ",\"values\":[";
+        const auto first = points.count > kMostPoints ? points.count - kMostPoints : 0;
+        for (auto p = first; p < points.count; ++p) {
+          out += fmt::format("{}[{:.3f},", p > first ? "," : "", static_cast<double>(points.time(p)) / 1000);
+          append_value(out, points.values[p]);
+          out += ']';
+        }
+        out += "]}";
+      }
+    });
+  out += fmt::format("],\"series_left_out\":{}", left_out);
+}
+
+// The busiest of each family per owner.
+void append_owners(std::string& out, const Snapshot& published, HistoryView& history, std::int64_t deadline_boot_ns) {
+  std::map<std::string_view, MetricType> families;
+  for (const auto& batch : published.batches)
+    for (const auto* family : *batch->layout->families())
+      if (family->name.starts_with("vitald_owner_") &&
+          (family->type == MetricType::counter || family->type == MetricType::gauge))
+        families.emplace(family->name, family->type);
+  QueryLimits limits;
+  limits.given_up = [deadline_boot_ns] { return SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns; };
+  out += "\"owners\":{";
+  const auto begin = out.size();
+  bool some = false;
+  for (const auto& [name, type] : families) {
+    if (out.size() - begin > kOwnersBytes) break;
+    const auto text = type == MetricType::counter
+                          ? fmt::format("topk({}, rate({}[{}]) > 0)", kTopOwners, name, kOwnerSpan)
+                          : fmt::format("topk({}, {} > 0)", kTopOwners, name);
+    const auto expr = parse_query(text);
+    const auto answer = expr ? instant_query(**expr, history, history.now_wall_ms(), limits)
+                             : Queried<QueryAnswer>(tl::unexpected(expr.error()));
+    if (!answer || answer->rows.empty()) continue;
+    if (std::exchange(some, true)) out += ',';
+    append_json_string(out,
+                       type == MetricType::counter ? fmt::format("rate({}[{}])", name, kOwnerSpan) : std::string(name));
+    out += ":[";
+    for (std::size_t i = 0; i < answer->rows.size(); ++i) {
+      out += i > 0 ? ",[" : "[";
+      append_labels(out, answer->rows[i].labels);
+      out += ',';
+      append_value(out, answer->rows[i].value);
+      out += ']';
+    }
+    out += ']';
+  }
+  out += '}';
+}
+
+std::string sha256(std::string_view bytes) {
+  std::array<unsigned char, 32> digest{};
+  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data()) != 0) return {};
+  std::string out;
+  for (const auto byte : digest) out += fmt::format("{:02x}", byte);
+  return out;
+}
+
+std::string machine() {
+  static const auto kUuid = machine_uuid();
+  return kUuid;
+}
+
+bool is_critical(const Alert& a) {
+  const auto at = a.labels.find("severity");
+  return at != a.labels.end() && at->second == "critical";
+}
+
+std::string bundle_json(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
+                        const std::string& machine_is_in, std::int64_t deadline_boot_ns) {
+  std::string out = R"({"version":1,"alerts":[)";
+  // All of them are named before their series, so that the head of a file says whose it is.
+  for (std::size_t i = 0; i < round.fires.size(); ++i)
+    out += fmt::format("{}[\"{}\",\"{:016x}\"]", i > 0 ? "," : "", alert_uuid(round.fires[i], machine()),
+                       round.fires[i].fingerprint);
+  out += fmt::format(R"(],"time":{:.3f},)", static_cast<double>(round.published.wall_ns) / 1e9);
+  member(out, "host", host_name());
+  out += ',';
+  member(out, "provider_uuid", machine());
+  out += ",\"fired\":[";
+  const auto begin = out.size();
+  for (std::size_t i = 0; i < round.fires.size(); ++i) {
+    const auto& a = round.fires[i];
+    // A storm: those that are left out are named above.
+    if (out.size() - begin > kSeriesBytes || SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns) break;
+    out += i > 0 ? ",{\"labels\":" : "{\"labels\":";
+    append_map(out, a.labels);
+    out += ",\"annotations\":";
+    append_map(out, a.annotations);
+    out += ",\"value\":";
+    append_value(out, a.value);
+    const auto* rule = round.rules ? rule_of(*round.rules, a.fingerprint) : nullptr;
+    out += ',';
+    member(out, "query", rule ? rule->query : "");
+    out += ',';
+    const auto left = kSeriesBytes - std::min(kSeriesBytes, out.size() - begin);
+    if (rule && round.history)
+      append_series(out, a, rule->query, *round.history, settings, left / (round.fires.size() - i));
+    else out += "\"series\":[],\"series_left_out\":0";
+    out += '}';
+  }
+  out += "],";
+  if (!machine_is_in.empty()) {
+    member(out, "machine_is_in", machine_is_in);
+  } else {
+    if (round.history) append_owners(out, round.published, *round.history, deadline_boot_ns);
+    else out += "\"owners\":{}";
+    out += ",\"machine\":" + machine_now_json(host, deadline_boot_ns);
+  }
+  return out + "}\n";
+}
+
+}  // namespace
+
+std::string evidence_json(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
+                          std::int64_t deadline_boot_ns) {
+  return bundle_json(round, host, settings, "", deadline_boot_ns);
+}
+
+struct Evidence::State {
+  struct Reference {
+    std::string path, sha256;
+  };
+  struct Told {
+    prometheus::Counter& written = bundles("written");
+    prometheus::Counter& failed = bundles("failed");
+    prometheus::Counter& late = bundles("late");
+    prometheus::Gauge& bytes =
+        instruments().gauge("vitald_evidence_disk_bytes", "Size of the bundles of evidence in --state.directory.");
+    prometheus::Counter& seconds = instruments().counter(
+        "vitald_evidence_seconds_total", "How long gathering evidence took, all together: receivers wait for it.");
+    prometheus::Counter& words = instruments().counter(
+        "vitald_last_words_total", "Lines that were written to the kernel's log because a critical alert fired.");
+    static prometheus::Counter& bundles(const char* result) {
+      return instruments().counter("vitald_evidence_bundles_total",
+                                   "Bundles of evidence for alerts that fired: written, failed (the log says why), or "
+                                   "late: receivers were told without.",
+                                   {{"result", result}});
+    }
+  };
+
+  State(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h) {}
+
+  // --- the gathering thread
+
+  void work(const Round& round, const EvidenceSettings& now) {
+    const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
+    const auto deadline_ns = begin_ns + kPatienceNs / 2;
+    if (now.last_words) say_last_words(round, now);
+    Result<Reference> written = fail(Errc::absent, "");
+    if (state && now.disk_bytes > 0) {
+      written = write(round, now, deadline_ns);
+      make_room(now.disk_bytes);
+    }
+    const MutexLock lock(mutex);
+    auto& t = told_now();
+    t.seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - begin_ns) / 1e9);
+    if (written) {
+      t.written.Increment();
+      for (const auto& a : round.fires) references[a.fingerprint] = *written;
+      failing = false;
+    } else if (state && now.disk_bytes > 0) {
+      t.failed.Increment();
+      if (!std::exchange(failing, true))
+        log::warn("evidence of alerts cannot be written", {{"err", written.error().text}});
+    }
+    done = true;
+    changed.notify_all();
+  }
+
+  Result<Reference> write(const Round& round, const EvidenceSettings& now, std::int64_t deadline_ns) {
+    if (const auto made = state->folder(kFolder); !made) return fail(made.error());
+    const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
+    const bool again = last_machine.empty() || begin_ns - looked_boot_ns >= kLookAgainNs;
+    auto bytes = bundle_json(round, host, now, again ? std::string() : last_machine, deadline_ns);
+    if (bytes.size() > kMostBytes)
+      return fail(Errc::io, fmt::format("a bundle has {} bytes, expected {} at most", bytes.size(), kMostBytes));
+    auto digest = sha256(bytes);
+    if (digest.empty()) return fail(Errc::io, "no SHA-256 to be had of GnuTLS");
+    const auto name = fmt::format("{:013}-{}.json", round.published.wall_ns / 1'000'000, digest.substr(0, 16));
+    if (const auto kept = state->write(fmt::format("{}/{}", kFolder, name), bytes); !kept) return fail(kept.error());
+    if (again) {
+      last_machine = name;
+      looked_boot_ns = begin_ns;
+    }
+    return Reference{state->at(fmt::format("{}/{}", kFolder, name)), std::move(digest)};
+  }
+
+  // From the oldest to the newest.
+  [[nodiscard]] std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    if (!state) return out;
+    if (const auto all = list_directory(state->at(kFolder)))
+      for (const auto& name : *all)
+        if (name.ends_with(".json")) out.push_back(name);
+    return out;  // sorted, and names begin with their time
+  }
+
+  void make_room(std::size_t most) {
+    std::vector<std::pair<std::string, std::size_t>> files;
+    std::size_t bytes = 0;
+    for (const auto& name : names()) {
+      struct stat st {};
+      if (stat(state->at(fmt::format("{}/{}", kFolder, name)).c_str(), &st) != 0) continue;
+      files.emplace_back(name, static_cast<std::size_t>(st.st_size));
+      bytes += files.back().second;
+    }
+    // The newest stays whatever the budget: it was just told of.
+    for (std::size_t i = 0; i + 1 < files.size() && bytes > most; ++i) {
+      if (unlink(state->at(fmt::format("{}/{}", kFolder, files[i].first)).c_str()) != 0) continue;
+      bytes -= files[i].second;
+    }
+    const MutexLock lock(mutex);
+    told_now().bytes.Set(static_cast<double>(bytes));
+  }
+
+  void say_last_words(const Round& round, const EvidenceSettings& now) {
+    const auto critical = std::ranges::find_if(round.fires, is_critical);
+    if (critical == round.fires.end()) return;
+    const auto more = std::ranges::count_if(round.fires, is_critical) - 1;
+    std::string labels;
+    for (const auto& [name, value] : critical->labels)
+      if (name != "alertname" && name != "severity")
+        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", name, value);
+    const auto name = critical->labels.find("alertname");
+    auto line =
+        fmt::format("vitald: critical alert {}{{{}}} = {}{}; {}", name == critical->labels.end() ? "" : name->second,
+                    labels, critical->value, more > 0 ? fmt::format(" and {} more", more) : "", vitals_line(host));
+    line = log::one_line(line);
+    if (line.size() > kMostLine) line.resize(kMostLine);
+    line = "<2>" + line + '\n';  // KERN_CRIT: consoles show it
+    const Fd file(open(now.kernel_log.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+    const bool said = file && ::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size());
+    const auto why = errno;
+    const MutexLock lock(mutex);
+    if (said) told_now().words.Increment();
+    else if (!std::exchange(mute_said, true))
+      log::warn("no last words in the kernel's log", {{"err", from_errno(now.kernel_log, why).text}});
+  }
+
+  // What an earlier run wrote, for alerts that fire on.
+  void restore() {
+    constexpr std::size_t kHead = 64 << 10, kMostRestored = 20;
+    auto all = names();
+    if (all.size() > kMostRestored) all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(kMostRestored));
+    for (const auto& name : all) {
+      const auto path = state->at(fmt::format("{}/{}", kFolder, name));
+      const auto bytes = state->read(fmt::format("{}/{}", kFolder, name), kMostBytes);
+      if (!bytes || !*bytes) continue;
+      const Reference reference{path, sha256(**bytes)};
+      std::string_view head = std::string_view(**bytes).substr(0, kHead);
+      if (!take_prefix(head, R"({"version":1,"alerts":[)")) continue;
+      const MutexLock lock(mutex);
+      // ["uuid","fingerprint"],...
+      while (take_prefix(head, "[\"")) {
+        take_until(head, ',');
+        if (!take_prefix(head, "\"")) break;
+        if (const auto fingerprint = parse_int<std::uint64_t>(take_until(head, '"'), 16))
+          references[*fingerprint] = reference;
+        take_prefix(head, "]");
+        take_prefix(head, ",");
+      }
+    }
+  }
+
+  // --- the judge's
+
+  Told& told_now() REQUIRES(mutex) {
+    if (!told) told.emplace();
+    return *told;
+  }
+
+  const std::shared_ptr<const StateDir> state;
+  const Host& host;
+  // The gathering thread's, of which there is one at a time.
+  std::string last_machine;
+  std::int64_t looked_boot_ns = 0;
+
+  mutable Mutex mutex;
+  CondVar changed;
+  EvidenceSettings settings GUARDED_BY(mutex);
+  std::optional<Told> told GUARDED_BY(mutex);
+  std::map<std::uint64_t, Reference> references GUARDED_BY(mutex);
+  bool done GUARDED_BY(mutex) = true, failing GUARDED_BY(mutex) = false, mute_said GUARDED_BY(mutex) = false;
+};
+
+Evidence::Evidence(std::shared_ptr<const StateDir> state, const Host& host)
+    : state_(std::make_shared<State>(std::move(state), host)) {
+  state_->restore();
+}
+
+Evidence::~Evidence() {
+  MutexLock lock(state_->mutex);
+  state_->changed.wait_for_ns(lock, kPatienceNs, [s = state_.get()]() UNCHECKED_LOCKS { return s->done; });
+}
+
+void Evidence::set(EvidenceSettings settings) {
+  const MutexLock lock(state_->mutex);
+  state_->settings = std::move(settings);
+}
+
+void Evidence::gather(Round round) {
+  auto& s = *state_;
+  MutexLock lock(s.mutex);
+  const auto settings = s.settings;
+  if (round.fires.empty() || (!settings.last_words && (!s.state || settings.disk_bytes == 0))) return;
+  // One that hangs in the disk holds up nobody a second time.
+  if (!s.done) return s.told_now().late.Increment();
+  s.done = false;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are the main thread's; a new thread has the mask of its maker
+  try {
+    std::thread([state = state_, settings, round = std::move(round)] {
+      pthread_setname_np(pthread_self(), "evidence");
+      try {
+        state->work(round, settings);
+      } catch (const std::exception& e) {  // no memory
+        log::error("evidence of alerts was given up", {{"err", e.what()}});
+        const MutexLock done(state->mutex);
+        state->told_now().failed.Increment();
+        state->done = true;
+        state->changed.notify_all();
+      }
+    }).detach();
+  } catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
+    s.done = true;
+    s.told_now().failed.Increment();
+    log::error("no thread to be had for evidence", {{"err", e.what()}});
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (s.changed.wait_for_ns(lock, kPatienceNs, [&s]() UNCHECKED_LOCKS { return s.done; })) return;
+  s.told_now().late.Increment();
+  log::warn("evidence takes longer than a second: receivers are told without it");
+}
+
+void Evidence::refer(Alert& alert) const {
+  const MutexLock lock(state_->mutex);
+  const auto at = state_->references.find(alert.fingerprint);
+  if (at == state_->references.end()) return;
+  alert.annotations["evidence"] = at->second.path;
+  alert.annotations["evidence_sha256"] = at->second.sha256;
+}
+
+void Evidence::forget(std::uint64_t fingerprint) {
+  const MutexLock lock(state_->mutex);
+  state_->references.erase(fingerprint);
+}
+
+Result<std::string> Evidence::of(std::string_view uuid) const {
+  const auto wanted = fmt::format("[\"{}\",\"", uuid);
+  auto names = state_->names();
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    const auto bytes = state_->state->read(fmt::format("{}/{}", kFolder, *name), kMostBytes);
+    if (!bytes) return fail(bytes.error());
+    if (!*bytes) continue;
+    const auto head = std::string_view(**bytes).substr(0, (*bytes)->find(R"(],"time":)"));
+    if (head.find(wanted) != head.npos) return std::move(**bytes);
+  }
+  return fail(Errc::absent, fmt::format("no evidence of an alert '{}'", uuid));
+}
+
+}  // namespace vitald

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Events over HTTP: numbers that outlive a restart, a watcher who wants one kind among many, a share for each address.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "agent/api/endpoints.h"
+#include "core/snapshot.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+struct Host {
+  Host(std::int64_t begin_wall_ns = 0) {
+    agent.events = &log;
+    agent.clock = &clock;
+    agent.event_numbers = EventNumbers(begin_wall_ns);
+  }
+  void happen(const std::string& type, int count = 1) {
+    Snapshot snapshot;
+    auto batch = std::make_shared<Batch>();
+    batch->collector = "c";
+    batch->collected_boot_ns = ++collected;
+    for (int i = 0; i < count; ++i)
+      batch->events.push_back(std::make_shared<const Event>(Event{type, kSecond, "", {}}));
+    snapshot.batches = {batch};
+    log.append(snapshot);
+  }
+  static Request request(const std::string& query, std::string peer = "192.0.2.1") {
+    Request r;
+    r.peer = std::move(peer);
+    for (std::size_t at = 0; at < query.size();) {
+      const auto equals = query.find('=', at), end = std::min(query.find('&', at), query.size());
+      r.query.emplace_back(query.substr(at, equals - at), query.substr(equals + 1, end - equals - 1));
+      at = end + 1;
+    }
+    r.arrived_boot_ns = 1000 * kSecond;
+    return r;
+  }
+  std::string events(const std::string& query) { return *std::get<Response>(events_page(agent)(request(query))).body; }
+
+  FakeClock clock;
+  EventLog log;
+  AgentView agent;
+  std::int64_t collected = 0;
+};
+
+TEST(Events, WhoComesBackAfterARestartMissesNothing) {
+  constexpr std::int64_t kWall = 1'700'000'000 * kSecond;
+  Host before(kWall);
+  before.happen("oom_kill", 5);
+  EXPECT_THAT(before.events("limit=1"), HasSubstr("\"newest\":1700000000000005"));
+  const std::string seen = "after=1700000000000005";
+  EXPECT_THAT(before.events(seen), HasSubstr("\"events\":[]"));
+
+  // More than were seen, so that the old number alone would hide five of them.
+  Host after(kWall + 60 * kSecond);
+  after.happen("oom_kill", 7);
+  const auto all = after.events(seen);
+  EXPECT_THAT(all, HasSubstr("\"sequence\":1700000060000001"));
+  EXPECT_THAT(all, HasSubstr("\"sequence\":1700000060000007"));
+
+  struct Case {
+    const char* name;
+    const char* query;
+    const char* want;
+  };
+  const Case cases[] = {
+      {"from the beginning", "after=0", "\"sequence\":1700000060000001"},
+      {"of a run whose clock was ahead", "after=1800000000000001", "\"sequence\":1700000060000001"},
+      {"the largest number", "after=18446744073709551615", "\"sequence\":1700000060000001"},
+      {"the newest", "after=1700000060000007", "\"events\":[]"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_THAT(after.events(c.query), HasSubstr(c.want));
+  }
+}
+
+TEST(Events, AWatcherFindsItsKindBehindManyOthers) {
+  Host host;
+  const auto watch = watch_request(host.agent);
+  host.happen("process_death", 900);
+  host.happen("oom_kill");
+  auto answer = watch(Host::request("after=0&type=oom_kill"));
+  auto& pending = *std::get<std::unique_ptr<Pending>>(answer);
+  const auto found = pending.poll(1000 * kSecond);
+  ASSERT_TRUE(found);
+  EXPECT_THAT(*found->body, HasSubstr("id: 901\nevent: oom_kill\n"));
+  EXPECT_THAT(*found->body, Not(HasSubstr("process_death")));
+
+  // None yet: it waits, and does not look at the same ones for ever.
+  auto later = watch(Host::request("after=901&type=oom_kill"));
+  auto& waiting = *std::get<std::unique_ptr<Pending>>(later);
+  host.happen("process_death", 500);
+  EXPECT_FALSE(waiting.poll(1001 * kSecond));
+  host.happen("oom_kill");
+  const auto next = waiting.poll(1002 * kSecond);
+  ASSERT_TRUE(next);
+  EXPECT_THAT(*next->body, HasSubstr("id: 1402\nevent: oom_kill\n"));
+}
+
+TEST(Events, OneAddressLeavesRoomForOthers) {
+  Host host;
+  const auto watch = watch_request(host.agent);
+  std::vector<Answer> held;
+  const auto come = [&](const std::string& peer) {
+    auto answer = watch(Host::request("", peer));
+    const bool in = std::holds_alternative<std::unique_ptr<Pending>>(answer);
+    if (in) held.push_back(std::move(answer));
+    return in;
+  };
+  int of_first = 0;
+  while (come("192.0.2.1")) ASSERT_LT(++of_first, 100);
+  EXPECT_EQ(of_first, 16);
+  EXPECT_TRUE(come("192.0.2.2"));
+  held.clear();
+  EXPECT_TRUE(come("192.0.2.1")) << "those that went are not counted";
+}
+
+TEST(Events, TypesThatCallbacksMayAskForAreThoseThatThereAre) {
+  std::set<std::string> named;
+  const std::regex type(R"re((?:event\.type = |\? )"([a-z_]+)"(?: : "([a-z_]+)")?;)re");
+  for (const auto* folder : {"sensors", "agent/pipeline"})
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(std::string(VITALD_SOURCE_DIR "/") + folder)) {
+      if (entry.path().extension() != ".cpp") continue;
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);) {
+        if (line.find("event.type = ") == std::string::npos) continue;
+        std::smatch found;
+        ASSERT_TRUE(std::regex_search(line, found, type)) << entry.path() << ": " << line;
+        for (const auto i : {1U, 2U})
+          if (found[i].matched) named.insert(found[i]);
+      }
+    }
+  const auto known = event_types();
+  EXPECT_EQ(named, std::set<std::string>(known.begin(), known.end()));
+  EXPECT_EQ(event_type_problem("*"), "");
+  EXPECT_THAT(event_type_problem("alert_fires"), HasSubstr("expected alert_firing, alert_resolved, "));
+  EXPECT_THAT(event_type_problem("alert_firin"), HasSubstr("did you mean 'alert_firing'?"));
+}
+
+}  // namespace
+}  // namespace vitald
