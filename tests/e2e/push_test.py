@@ -24,6 +24,10 @@ from remote_write import STALE, Receiver  # noqa: E402
 
 need("prometheus", "victoria-metrics")
 
+# Without probes: they need seconds to start where others build at the same time, and are not what is asked here.
+HOST = ["--collector.disable-defaults", *(f"--collector.{name}" for name in (
+    "cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "netstat", "pressure", "self", "softnet", "stat",
+    "textfile", "time", "uname", "vmstat"))]
 STAMP = ("vitald_snapshot_timestamp_seconds", ())
 
 
@@ -98,7 +102,7 @@ def equals_a_scrape(folder):
         destinations = [{"name": "strict", "url": strict.url, "interval": "3s"},
                         {"name": "prom", "url": f"http://127.0.0.1:{prometheus}/api/v1/write", "interval": "3s"},
                         {"name": "vm", "url": f"http://127.0.0.1:{victoria}/api/v1/write", "interval": "3s"}]
-        with vitald(config(folder, *destinations), "--web.max-age=10s", "--collector.textfile",
+        with vitald(config(folder, *destinations), "--web.max-age=10s", *HOST,
                     f"--collector.textfile.directory={folder}/text") as (_, url):
             wait_for("the first push", 20, lambda: strict.series or strict.problems)
             assert not strict.problems, strict.problems[:2]
@@ -139,7 +143,7 @@ def equals_a_scrape(folder):
             scrape, arrived = at(f"http://127.0.0.1:{prometheus}")
             compare("Prometheus 2.42, by 1.0", scrape, arrived, extra)
             for name in ("prom", "vm", "strict"):
-                numbers = wait_for("its numbers", 20, lambda: (n := counted(url, name))["sent"] > 1000 and n)
+                numbers = wait_for("its numbers", 20, lambda: (n := counted(url, name))["sent"] > 300 and n)
                 assert numbers["dropped"] == 0, numbers
         # The end: all series are told to be over.
         assert not strict.latest(), list(strict.latest())[:3]
@@ -155,7 +159,7 @@ def equals_a_scrape(folder):
                 row = json.loads(re.sub(r"(?<=[\[,])\+?(-?)[Ii]nf(inity)?(?=[\],])", r"\1Infinity", line))
                 labels = row["metric"]
                 out[(labels.pop("__name__"), tuple(sorted(labels.items())))] = dict(zip(row["timestamps"], row["values"]))
-            return out if len(out) > 1000 else None
+            return out if len(out) > 300 else None
         held = wait_for("what VictoriaMetrics has", 30, exported, 0.5)
         # What it has of each moment is what the strict receiver was sent at that moment, number by number.
         times = set()
@@ -171,7 +175,7 @@ def equals_a_scrape(folder):
                 assert same(float(theirs), value) or abs(float(theirs) - value) <= 1e-12 * abs(value), (key, ms, theirs, value)
                 times.add(ms)
                 checked += 1
-        assert checked > 1000 and times, (checked, len(times))
+        assert checked > 300 and times, (checked, len(times))
         print(f"VictoriaMetrics, by 1.0: {checked} samples of {len(times)} moments are what the strict receiver has", flush=True)
     assert not strict.problems, strict.problems
     strict.stop()
