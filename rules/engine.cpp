@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,6 +22,7 @@
 #include "rules/promql/lexer.h"
 #include "rules/promql/matching.h"
 #include "rules/promql/parser.h"
+#include "rules/promql/walk.h"
 #include "rules/reach.h"
 #include "rules/saved_alerts.h"
 #include "rules/template/value.h"
@@ -87,6 +89,7 @@ struct RuleEngine::Impl {
     const RuleGroup* group = nullptr;
     std::int64_t interval_ms = 0, next_boot_ms = INT64_MIN;
     std::vector<std::unique_ptr<RuleState>> rules;
+    std::vector<std::string_view> reads;  // names of its selectors, sorted
     std::int64_t wall_ms = 0, took_ns = 0;
   };
 
@@ -99,6 +102,7 @@ struct RuleEngine::Impl {
   [[nodiscard]] std::int64_t slack_ms(const GroupState& g) const {
     return std::min<std::int64_t>(g.interval_ms / 4, 500);
   }
+  [[nodiscard]] std::set<std::string_view> news_in(const Snapshot& snapshot) const;
   void run(GroupState& g, AlertRule::Now now);
   void run(RuleState& r, const RuleGroup& g, AlertRule::Now now);
   Result<> record(RuleState& r, const RuleGroup& g, const promql::Vector& result);
@@ -128,7 +132,8 @@ struct RuleEngine::Impl {
 
   RuleSettings settings;
   std::vector<std::string> warnings;
-  std::vector<RuleGroup> groups;  // never changes after load: the states point into it
+  std::vector<std::string> announced;  // collectors, for the next round
+  std::vector<RuleGroup> groups;       // never changes after load: the states point into it
   std::shared_ptr<History> history;
   LiveHistory live{*history};
   std::vector<GroupState> states;
@@ -192,6 +197,34 @@ void match_alerts(Now& now, Before& before, const auto& take) {
 }  // namespace
 
 RuleEngine::RuleEngine() : impl_(std::make_unique<Impl>(RuleSettings{})) {}
+namespace {
+
+// The names that a group's selectors ask for to the letter.
+std::vector<std::string_view> names_read(const RuleGroup& group) {
+  std::vector<std::string_view> names;
+  for (const auto& rule : group.rules)
+    if (rule.expr)
+      promql::each_selector(*rule.expr, [&](const promql::Selector& s) {
+        for (const auto& m : s.matchers)
+          if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal) names.push_back(m.value);
+      });
+  std::ranges::sort(names);
+  const auto twice = std::ranges::unique(names);
+  names.erase(twice.begin(), twice.end());
+  return names;
+}
+
+// A series of a histogram has its part's name behind the family's.
+std::string_view family_of(std::string_view series, const std::set<std::string_view>& families) {
+  if (families.empty()) return series;
+  for (const std::string_view part : {"_bucket", "_sum", "_count"})
+    if (series.ends_with(part))
+      if (const auto family = series.substr(0, series.size() - part.size()); families.contains(family)) return family;
+  return series;
+}
+
+}  // namespace
+
 RuleEngine::~RuleEngine() = default;
 
 std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::vector<std::string>& problems) {
@@ -242,6 +275,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
             &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));
       g.rules.push_back(std::move(r));
     }
+    g.reads = names_read(group);
     impl->states.push_back(std::move(g));
   }
   std::unordered_map<std::string_view, std::size_t> recorded;
@@ -379,6 +413,20 @@ std::uint64_t RuleEngine::alerts_version() const {
   return version;
 }
 
+void RuleEngine::announce(std::span<const std::string_view> collectors) {
+  impl_->announced.assign(collectors.begin(), collectors.end());
+}
+
+// Names of the series that may have changed by what was announced.
+std::set<std::string_view> RuleEngine::Impl::news_in(const Snapshot& snapshot) const {
+  std::set<std::string_view> names;
+  if (announced.empty()) return names;
+  for (const auto& batch : snapshot.batches)
+    if (std::ranges::find(announced, batch->collector) != announced.end())
+      for (const auto& sample : batch->layout->samples()) names.insert(sample.family->name);
+  return names;
+}
+
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   auto& impl = *impl_;
   impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};
@@ -388,8 +436,17 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   impl.history->begin(snapshot);
   impl.live.begin_round();
   impl.record_server_series(snapshot);
+  auto news = impl.news_in(snapshot);
+  impl.announced.clear();
   for (auto& g : impl.states) {
-    if (!due(g)) continue;
+    const bool told = std::ranges::any_of(g.reads, [&](auto name) { return news.contains(family_of(name, news)); });
+    if (told)
+      for (const auto& r : g.rules)
+        if (!r->rule->alert) news.insert(r->rule->name);
+    if (!due(g)) {
+      if (told) impl.run(g, impl.now);
+      continue;
+    }
     // On schedule while cycles keep up; a longer pause is not caught up.
     g.next_boot_ms = g.next_boot_ms == INT64_MIN || boot_ms - g.next_boot_ms > g.interval_ms
                          ? boot_ms + g.interval_ms

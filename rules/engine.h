@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/alert.h"
@@ -99,6 +100,9 @@ class RuleEngine {
   // Takes the snapshot into the history and evaluates the groups that are due at its time, rule by rule: what
   // a rule records, the next one sees. Returns ALERTS, ALERTS_FOR_STATE and recorded series as batch "rules".
   virtual BatchPtr evaluate(const Snapshot& snapshot);
+  // The kernel has told these collectors of something: the next evaluate() also runs the groups that read a family of
+  // theirs, or what such a group records, whenever those are due. Their schedule stays.
+  void announce(std::span<const std::string_view> collectors);
   // What changed since the last call, oldest first, each with its number.
   std::vector<AlertTransition> take_transitions();
   // With a number, for one that is told at another time than it happened.

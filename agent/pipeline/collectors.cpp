@@ -470,10 +470,10 @@ void Collectors::add_worker_fds(std::vector<int>& fds) const {
     if (slot->worker && slot->worker->busy()) fds.push_back(slot->worker->fd());
 }
 
-void Collectors::add_news_fds(std::vector<int>& fds) const {
+void Collectors::add_news(std::vector<News>& news) const {
   for (const auto& slot : slots_)
     if (slot->runner)
-      if (const int fd = slot->runner->news_fd(); fd >= 0) fds.push_back(fd);
+      if (const int fd = slot->runner->news_fd(); fd >= 0) news.push_back({fd, slot->entry->name});
 }
 
 bool Collectors::take_changed() {

@@ -83,8 +83,12 @@ class Collectors {
 
   // Descriptors of workers that owe an answer, to be polled between rounds; watch() reads what came.
   void add_worker_fds(std::vector<int>& fds) const;
-  // Descriptors of collectors that are readable when they have news (Collector::news_fd).
-  void add_news_fds(std::vector<int>& fds) const;
+  // Readable when their collectors have news (Collector::news_fd).
+  struct News {
+    int fd;
+    std::string_view collector;
+  };
+  void add_news(std::vector<News>& news) const;
   [[nodiscard]] bool owed() const;  // there is one
   void watch();
 

@@ -88,11 +88,12 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   if (idle()) batch_.reset();
 }
 
-void Judge::judge(const Snapshot& published) {
+void Judge::judge(const Snapshot& published, std::span<const std::string_view> news) {
   if (!rules_) return;
   if (!idle()) {
     const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
     try {
+      if (!news.empty()) rules_->announce(news);
       show(rules_->evaluate(published));
       watch_history();
       if (!last_failure_.empty()) log::info("the rules work again");

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,8 +37,9 @@ class Judge {
   void set_events(EventLog* events) { events_ = events; }
   // What is written down before receivers are told; null: nothing.
   void set_evidence(std::shared_ptr<Evidence> evidence) { evidence_ = std::move(evidence); }
-  // Evaluates what is due, then tells the receivers. An exception costs this round, not the agent.
-  void judge(const Snapshot& published);
+  // Evaluates what is due, and at once what reads numbers of collectors that have `news`; then tells the receivers. An
+  // exception costs this round, not the agent.
+  void judge(const Snapshot& published, std::span<const std::string_view> news = {});
   // No receiver is told anything any more; what waits for them is kept or told as lost.
   void end();
   // No rules: nobody needs a timer.

@@ -34,7 +34,7 @@ constexpr MetricDesc kMetrics[] = {
 };
 
 // Between two cycles for news: a collector that does not read them would be asked again and again.
-constexpr std::int64_t kNewsPauseNs = 100'000'000;
+constexpr std::int64_t kNewsPauseNs = 50'000'000;
 
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
 
@@ -355,7 +355,7 @@ bool Pipeline::judge_newest() {
   if (!serve_wanted()) return false;
   if (const auto newest = hub_.latest()) {
     const std::scoped_lock lock(judging_);
-    if (!crew_.stopping()) judge_.judge(*newest);
+    if (!crew_.stopping()) judge_.judge(*newest, news_of_);
     if (callbacks_) callbacks_->tell(events_, host_.clock().wall_ns() - host_.clock().boot_ns());
   }
   if (config_judged_ != config_in_force_) {
@@ -389,11 +389,12 @@ bool Pipeline::handle_requests() {
 // Until there is something to do: woken, a worker answered, or the time has come. False when another thread leads now.
 bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
-  std::vector<int> workers, news;
+  std::vector<int> workers;
+  std::vector<Collectors::News> news;
   std::int64_t pause_ns = 0;
   if (!with_baton([&] {
         collectors_.add_worker_fds(workers);
-        collectors_.add_news_fds(news);
+        collectors_.add_news(news);
         pause_ns = last_begin_ns_ + kNewsPauseNs - host_.clock().boot_ns();
         return true;
       }))
@@ -403,14 +404,15 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   const auto first_of_news = fds.size();
   if (!news.empty() && pause_ns > 0) left_ns = std::min(left_ns, pause_ns);
   else
-    for (const int fd : news) fds.push_back({fd, POLLIN, 0});
+    for (const auto& n : news) fds.push_back({n.fd, POLLIN, 0});
   if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
   const timespec timeout{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
   if (ppoll(fds.data(), fds.size(), left_ns == INT64_MAX ? nullptr : &timeout, nullptr) > 0 && fds[0].revents) {
     std::uint64_t n;
     [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
   }
-  for (auto i = first_of_news; i < fds.size(); ++i) news_ = news_ || fds[i].revents != 0;
+  for (auto i = first_of_news; i < fds.size(); ++i)
+    if (fds[i].revents != 0) news_of_.push_back(news[i - first_of_news].collector);
   return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }
 
@@ -434,9 +436,10 @@ bool Pipeline::lead_once() {
   if (timer && !had_timer_) tick_ns_ = now_ns + interval_ns_;  // the configuration brought a cycle of its own
   had_timer_ = timer;
   if (!serve_wanted()) return false;
-  if (std::exchange(news_, false)) {
+  if (!news_of_.empty()) {
     if (!with_baton([&] { return begin_cycle(Collectors::kPatienceNs, true), go_on(); })) return false;
     if (timer && !judge_newest()) return false;
+    news_of_.clear();
   }
   if (timer && now_ns >= tick_ns_) {
     if (!with_baton([&] { return begin_cycle(Collectors::kPatienceNs, true), go_on(); }) || !judge_newest())

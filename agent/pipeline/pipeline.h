@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/pipeline/away.h"
@@ -139,7 +140,7 @@ class Pipeline {
   Judge judge_;  // a scrape's cycle runs beside an evaluation
   std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
   bool had_timer_ = false;
-  bool news_ = false;  // a collector has some
+  std::vector<std::string_view> news_of_;  // collectors that have some
   std::uint64_t config_judged_ = 0, config_number_ = 0;
 
   // A collect() that came when another thread had the baton: the pipeline's threads see to it. 0: none.

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/proc/stall_news.h"
 #include "sensors/read/left_out.h"
 
 namespace vitald {
@@ -43,16 +47,58 @@ struct Resource {
   std::int64_t look_again_ns = 0;  // there was no such file; a container's may be mounted later
 };
 
+// So much of a second is more than a healthy host has now and then; what follows from a trigger is one collection.
+constexpr std::int64_t kMostNs = 999'000'000;
+constexpr FlagSpec kFlags[] = {
+    {.name = "collector.pressure.cpu-news",
+     .type = FlagType::duration,
+     .fallback = "500ms",
+     .help =
+         "When tasks have waited so much of a second for a CPU, the rules that read node_pressure_* are evaluated at "
+         "once, not at their next turn. 0s: never.",
+     .least = 0,
+     .most = kMostNs},
+    {.name = "collector.pressure.memory-news",
+     .type = FlagType::duration,
+     .fallback = "100ms",
+     .help = "The same of memory (reclaim, swap, compaction).",
+     .least = 0,
+     .most = kMostNs},
+    {.name = "collector.pressure.io-news",
+     .type = FlagType::duration,
+     .fallback = "300ms",
+     .help = "The same of disks.",
+     .least = 0,
+     .most = kMostNs},
+};
+
 class Pressure final : public Collector {
  public:
-  explicit Pressure(const Host& host)
+  Pressure(const Host& host, const Options& options)
       : host_(host),
         resources_{{&kCpuWaiting, nullptr, KernelFile(host.procfs("pressure/cpu"))},
                    {&kIoWaiting, &kIoStalled, KernelFile(host.procfs("pressure/io"))},
                    {&kMemoryWaiting, &kMemoryStalled, KernelFile(host.procfs("pressure/memory"))},
-                   {nullptr, &kIrqStalled, KernelFile(host.procfs("pressure/irq"))}} {}
+                   {nullptr, &kIrqStalled, KernelFile(host.procfs("pressure/irq"))}} {
+    if (!host.view().kernel) return;  // nothing happens in a copy
+    for (const std::string_view resource : {"cpu", "memory", "io"}) {
+      const auto flag = fmt::format("collector.pressure.{}-news", resource);
+      const auto stalled_ns = options.duration_ns(flag);
+      if (stalled_ns <= 0) continue;
+      // Our own, for the tree's may be mounted read-only and is the same kernel's.
+      if (const auto watched = news_.watch(fmt::format("/proc/pressure/{}", resource), stalled_ns);
+          !watched && without_news_.empty())
+        without_news_ = watched.error().text;
+    }
+  }
+
+  [[nodiscard]] int news_fd() const override { return news_.fd(); }
+  [[nodiscard]] std::string status() const override {
+    return without_news_.empty() ? "" : fmt::format("rules are not told of stalls at once: {}", without_news_);
+  }
 
   Result<> collect(BatchWriter& out) override {
+    news_.clear();
     LeftOut left_out;
     bool any = false;
     const auto now_ns = host_.clock().boot_ns();
@@ -100,13 +146,17 @@ class Pressure final : public Collector {
   static constexpr std::int64_t kLookAgainNs = 60'000'000'000;
   const Host& host_;
   Resource resources_[4];
+  StallNews news_;
+  std::string without_news_;  // why, if so
 };
 
-Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Pressure>(host); }
+Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
+  return std::make_unique<Pressure>(host, options);
+}
 
 }  // namespace
 
 extern const CollectorInfo collector_pressure;
-const CollectorInfo collector_pressure{kMetrics, {}, make};
+const CollectorInfo collector_pressure{kMetrics, kFlags, make};
 
 }  // namespace vitald

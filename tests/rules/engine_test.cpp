@@ -454,6 +454,37 @@ groups:
   EXPECT_NE(view->groups[2].rules[0].last_error.find("limit of 1"), std::string::npos);
 }
 
+// What the kernel has announced is judged at once: by the groups that read it, and by those that read what they record.
+TEST(Engine, NewsAreJudgedBeforeTheirTurn) {
+  Machine m(R"(
+groups:
+  - {name: reads, interval: 1m, rules: [{record: seen, expr: x}]}
+  - {name: reads what is recorded, interval: 1m, rules: [{alert: High, expr: seen > 5}]}
+  - {name: histogram, interval: 1m, rules: [{record: h, expr: x_count}]}
+  - {name: other, interval: 1m, rules: [{record: other, expr: y}]}
+)");
+  const auto value_of = [](const std::string& text, const std::string& name) {
+    const auto at = text.find(name + " ");
+    return at == std::string::npos ? std::string("?") : text.substr(at + name.size() + 1, 1);
+  };
+  const std::string_view test = "test", stranger = "stranger";
+  m.cycle({{"x", "", 1}, {"y", "", 1}});
+  auto text = m.cycle({{"x", "", 2}, {"y", "", 2}});
+  EXPECT_EQ(value_of(text, "seen"), "1") << "not due";
+  m.engine->announce(std::span(&stranger, 1));
+  text = m.cycle({{"x", "", 3}, {"y", "", 3}});
+  EXPECT_EQ(value_of(text, "seen"), "1") << "nothing of theirs is read";
+  m.engine->announce(std::span(&test, 1));
+  text = m.cycle({{"x", "", 6}});
+  EXPECT_EQ(value_of(text, "seen"), "6");
+  EXPECT_EQ(value_of(text, "other"), "1") << "y was not among what the collector has now";
+  EXPECT_EQ(m.transitions(), "High+ ");
+  text = m.cycle({{"x", "", 7}, {"y", "", 7}});
+  EXPECT_EQ(value_of(text, "seen"), "6") << "once";
+  text = m.cycle({{"x", "", 8}, {"y", "", 8}}, 40);
+  EXPECT_EQ(value_of(text, "seen"), "8") << "the schedule has stayed: a minute after the first";
+}
+
 TEST(Engine, WorkOfARuleIsBounded) {
   std::string bomb = "x";
   for (int i = 0; i < 30; ++i) bomb = "label_join(" + bomb + ", 'device', 'x', 'device', 'device')";
