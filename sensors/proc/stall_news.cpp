@@ -15,6 +15,8 @@ Result<> StallNews::watch(const std::string& file, std::int64_t stalled_ns) {
   // A window of one second; who lacks CAP_SYS_RESOURCE gets those of whole two seconds, from 6.4 on.
   for (const int seconds : {1, 2}) {
     Fd trigger(open(file.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!trigger && (errno == EPERM || errno == EACCES))
+      return fail(Errc::denied, fmt::format("{}: before Linux 6.4 this takes CAP_SYS_RESOURCE", file), errno);
     if (!trigger) return fail(from_errno(file, errno));
     const auto text = fmt::format("some {} {}", us * seconds, seconds * 1'000'000);
     if (write(trigger.get(), text.c_str(), text.size() + 1) < 0) {  // with its NUL
