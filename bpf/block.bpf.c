@@ -355,35 +355,35 @@ static __always_inline int on_way(struct request *rq, bool issued, bool direct)
 SEC("tp_btf/block_rq_complete")
 int on_complete(__u64 *ctx)
 {
-	return completed((struct request *)ctx[0], (int)ctx[1], (__u32)ctx[2], true);
+	TIMED(COST_ON_COMPLETE, completed((struct request *)ctx[0], (int)ctx[1], (__u32)ctx[2], true));
 }
 
 SEC("raw_tp/block_rq_complete")
 int on_complete_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return completed((struct request *)ctx->args[0], (int)ctx->args[1], (__u32)ctx->args[2], false);
+	TIMED(COST_ON_COMPLETE, completed((struct request *)ctx->args[0], (int)ctx->args[1], (__u32)ctx->args[2], false));
 }
 
 SEC("tp_btf/block_rq_insert")
 int on_insert(__u64 *ctx)
 {
-	return on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), false, true);
+	TIMED(COST_ON_INSERT, on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), false, true));
 }
 
 SEC("raw_tp/block_rq_insert")
 int on_insert_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), false, false);
+	TIMED(COST_ON_INSERT, on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), false, false));
 }
 
 SEC("tp_btf/block_rq_issue")
 int on_issue(__u64 *ctx)
 {
-	return on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), true, true);
+	TIMED(COST_ON_ISSUE, on_way((struct request *)(issue_has_queue ? ctx[1] : ctx[0]), true, true));
 }
 
 SEC("raw_tp/block_rq_issue")
 int on_issue_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), true, false);
+	TIMED(COST_ON_ISSUE, on_way((struct request *)(issue_has_queue ? ctx->args[1] : ctx->args[0]), true, false));
 }

@@ -99,47 +99,47 @@ static __always_inline int hardirq_ends(int irq)
 SEC("tp_btf/softirq_entry")
 int on_softirq(void *ctx __attribute__((unused)))
 {
-	return softirq_begins();
+	TIMED(COST_ON_SOFTIRQ, softirq_begins());
 }
 
 SEC("raw_tp/softirq_entry")
 int on_softirq_raw(void *ctx __attribute__((unused)))
 {
-	return softirq_begins();
+	TIMED(COST_ON_SOFTIRQ, softirq_begins());
 }
 
 SEC("tp_btf/softirq_exit")
 int on_softirq_end(__u64 *ctx)
 {
-	return softirq_ends((__u32)ctx[0]);
+	TIMED(COST_ON_SOFTIRQ_END, softirq_ends((__u32)ctx[0]));
 }
 
 SEC("raw_tp/softirq_exit")
 int on_softirq_end_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return softirq_ends((__u32)ctx->args[0]);
+	TIMED(COST_ON_SOFTIRQ_END, softirq_ends((__u32)ctx->args[0]));
 }
 
 SEC("tp_btf/irq_handler_entry")
 int on_hardirq(__u64 *ctx)
 {
-	return hardirq_begins((int)ctx[0], (struct irqaction *)ctx[1], true);
+	TIMED(COST_ON_HARDIRQ, hardirq_begins((int)ctx[0], (struct irqaction *)ctx[1], true));
 }
 
 SEC("raw_tp/irq_handler_entry")
 int on_hardirq_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return hardirq_begins((int)ctx->args[0], (struct irqaction *)ctx->args[1], false);
+	TIMED(COST_ON_HARDIRQ, hardirq_begins((int)ctx->args[0], (struct irqaction *)ctx->args[1], false));
 }
 
 SEC("tp_btf/irq_handler_exit")
 int on_hardirq_end(__u64 *ctx)
 {
-	return hardirq_ends((int)ctx[0]);
+	TIMED(COST_ON_HARDIRQ_END, hardirq_ends((int)ctx[0]));
 }
 
 SEC("raw_tp/irq_handler_exit")
 int on_hardirq_end_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return hardirq_ends((int)ctx->args[0]);
+	TIMED(COST_ON_HARDIRQ_END, hardirq_ends((int)ctx->args[0]));
 }

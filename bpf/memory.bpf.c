@@ -168,25 +168,25 @@ static __always_inline int signalled(int sig, struct task_struct *task)
 SEC("tp_btf/mark_victim")
 int on_victim(__u64 *ctx)
 {
-	return victim_is_task ? marked_task((struct task_struct *)ctx[0]) : marked_pid((__u32)ctx[0]);
+	TIMED(COST_ON_VICTIM, victim_is_task ? marked_task((struct task_struct *)ctx[0]) : marked_pid((__u32)ctx[0]));
 }
 
 SEC("raw_tp/mark_victim")
 int on_victim_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return victim_is_task ? marked_task((struct task_struct *)ctx->args[0]) : marked_pid((__u32)ctx->args[0]);
+	TIMED(COST_ON_VICTIM, victim_is_task ? marked_task((struct task_struct *)ctx->args[0]) : marked_pid((__u32)ctx->args[0]));
 }
 
 SEC("tp_btf/signal_generate")
 int on_signal(__u64 *ctx)
 {
-	return signalled((int)ctx[0], (struct task_struct *)ctx[2]);
+	TIMED(COST_ON_SIGNAL, signalled((int)ctx[0], (struct task_struct *)ctx[2]));
 }
 
 SEC("raw_tp/signal_generate")
 int on_signal_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return signalled((int)ctx->args[0], (struct task_struct *)ctx->args[2]);
+	TIMED(COST_ON_SIGNAL, signalled((int)ctx->args[0], (struct task_struct *)ctx->args[2]));
 }
 
 struct {
@@ -247,23 +247,23 @@ static __always_inline int end(void)
 SEC("tp_btf/mm_vmscan_direct_reclaim_begin")
 int on_begin(void *ctx __attribute__((unused)))
 {
-	return begin();
+	TIMED(COST_ON_BEGIN, begin());
 }
 
 SEC("raw_tp/mm_vmscan_direct_reclaim_begin")
 int on_begin_raw(void *ctx __attribute__((unused)))
 {
-	return begin();
+	TIMED(COST_ON_BEGIN, begin());
 }
 
 SEC("tp_btf/mm_vmscan_direct_reclaim_end")
 int on_end(void *ctx __attribute__((unused)))
 {
-	return end();
+	TIMED(COST_ON_END, end());
 }
 
 SEC("raw_tp/mm_vmscan_direct_reclaim_end")
 int on_end_raw(void *ctx __attribute__((unused)))
 {
-	return end();
+	TIMED(COST_ON_END, end());
 }

@@ -155,59 +155,59 @@ static __always_inline int reset(struct sock *sk, bool sent)
 SEC("tp_btf/kfree_skb")
 int on_drop(__u64 *ctx)
 {
-	return dropped((__u32)ctx[2]);
+	TIMED(COST_ON_DROP, dropped((__u32)ctx[2]));
 }
 
 SEC("raw_tp/kfree_skb")
 int on_drop_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return dropped((__u32)ctx->args[2]);
+	TIMED(COST_ON_DROP, dropped((__u32)ctx->args[2]));
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int on_state(__u64 *ctx)
 {
-	return state_set((struct sock *)ctx[0], (int)ctx[1], (int)ctx[2]);
+	TIMED(COST_ON_STATE, state_set((struct sock *)ctx[0], (int)ctx[1], (int)ctx[2]));
 }
 
 SEC("raw_tp/inet_sock_set_state")
 int on_state_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return state_set((struct sock *)ctx->args[0], (int)ctx->args[1], (int)ctx->args[2]);
+	TIMED(COST_ON_STATE, state_set((struct sock *)ctx->args[0], (int)ctx->args[1], (int)ctx->args[2]));
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
 int on_retransmit(__u64 *ctx)
 {
-	return retransmitted((struct sock *)ctx[0]);
+	TIMED(COST_ON_RETRANSMIT, retransmitted((struct sock *)ctx[0]));
 }
 
 SEC("raw_tp/tcp_retransmit_skb")
 int on_retransmit_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return retransmitted((struct sock *)ctx->args[0]);
+	TIMED(COST_ON_RETRANSMIT, retransmitted((struct sock *)ctx->args[0]));
 }
 
 SEC("tp_btf/tcp_send_reset")
 int on_reset_sent(__u64 *ctx)
 {
-	return reset((struct sock *)ctx[0], true);
+	TIMED(COST_ON_RESET_SENT, reset((struct sock *)ctx[0], true));
 }
 
 SEC("raw_tp/tcp_send_reset")
 int on_reset_sent_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return reset((struct sock *)ctx->args[0], true);
+	TIMED(COST_ON_RESET_SENT, reset((struct sock *)ctx->args[0], true));
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int on_reset_received(__u64 *ctx)
 {
-	return reset((struct sock *)ctx[0], false);
+	TIMED(COST_ON_RESET_RECEIVED, reset((struct sock *)ctx[0], false));
 }
 
 SEC("raw_tp/tcp_receive_reset")
 int on_reset_received_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return reset((struct sock *)ctx->args[0], false);
+	TIMED(COST_ON_RESET_RECEIVED, reset((struct sock *)ctx->args[0], false));
 }

@@ -9,6 +9,8 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
+#include "cost.bpf.h"
+
 /*
  * Each hook exists twice, as tp_btf and as raw_tp, around one body. With tp_btf the verifier knows the types and
  * fields are read by plain loads; a raw_tp program has to copy each of them. `direct` is constant in both.

@@ -272,61 +272,61 @@ static __always_inline int marked(__u32 tgid)
 SEC("tp_btf/sched_process_fork")
 int on_fork(__u64 *ctx)
 {
-	return forked((struct task_struct *)ctx[0], (struct task_struct *)ctx[1], true);
+	TIMED(COST_ON_FORK, forked((struct task_struct *)ctx[0], (struct task_struct *)ctx[1], true));
 }
 
 SEC("raw_tp/sched_process_fork")
 int on_fork_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return forked((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1], false);
+	TIMED(COST_ON_FORK, forked((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1], false));
 }
 
 SEC("tp_btf/sched_process_exec")
 int on_exec(__u64 *ctx)
 {
-	return execed((struct task_struct *)ctx[0], true);
+	TIMED(COST_ON_EXEC, execed((struct task_struct *)ctx[0], true));
 }
 
 SEC("raw_tp/sched_process_exec")
 int on_exec_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return execed((struct task_struct *)ctx->args[0], false);
+	TIMED(COST_ON_EXEC, execed((struct task_struct *)ctx->args[0], false));
 }
 
 SEC("tp_btf/sched_process_exit")
 int on_exit(__u64 *ctx)
 {
-	return exited((struct task_struct *)ctx[0], has_group_dead ? ctx[1] & 1 : false, true);
+	TIMED(COST_ON_EXIT, exited((struct task_struct *)ctx[0], has_group_dead ? ctx[1] & 1 : false, true));
 }
 
 SEC("raw_tp/sched_process_exit")
 int on_exit_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return exited((struct task_struct *)ctx->args[0], has_group_dead ? ctx->args[1] & 1 : false, false);
+	TIMED(COST_ON_EXIT, exited((struct task_struct *)ctx->args[0], has_group_dead ? ctx->args[1] & 1 : false, false));
 }
 
 SEC("tp_btf/signal_generate")
 int on_sent(__u64 *ctx)
 {
-	return signalled((int)ctx[0], (struct kernel_siginfo *)ctx[1], (struct task_struct *)ctx[2], (int)ctx[4]);
+	TIMED(COST_ON_SENT, signalled((int)ctx[0], (struct kernel_siginfo *)ctx[1], (struct task_struct *)ctx[2], (int)ctx[4]));
 }
 
 SEC("raw_tp/signal_generate")
 int on_sent_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return signalled((int)ctx->args[0], (struct kernel_siginfo *)ctx->args[1], (struct task_struct *)ctx->args[2],
-			 (int)ctx->args[4]);
+	TIMED(COST_ON_SENT, signalled((int)ctx->args[0], (struct kernel_siginfo *)ctx->args[1], (struct task_struct *)ctx->args[2],
+			 (int)ctx->args[4]));
 }
 
 SEC("tp_btf/mark_victim")
 int on_marked(__u64 *ctx)
 {
-	return marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx[0], tgid) : (__u32)ctx[0]);
+	TIMED(COST_ON_MARKED, marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx[0], tgid) : (__u32)ctx[0]));
 }
 
 SEC("raw_tp/mark_victim")
 int on_marked_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx->args[0], tgid) :
-				       (__u32)ctx->args[0]);
+	TIMED(COST_ON_MARKED, marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx->args[0], tgid) :
+				       (__u32)ctx->args[0]));
 }

@@ -88,47 +88,47 @@ static __always_inline int ends(__u32 signal)
 SEC("tp_btf/mm_vmscan_memcg_reclaim_begin")
 int on_limit(void *ctx __attribute__((unused)))
 {
-	return begins(VITALD_LIMIT_RECLAIM);
+	TIMED(COST_ON_LIMIT, begins(VITALD_LIMIT_RECLAIM));
 }
 
 SEC("raw_tp/mm_vmscan_memcg_reclaim_begin")
 int on_limit_raw(void *ctx __attribute__((unused)))
 {
-	return begins(VITALD_LIMIT_RECLAIM);
+	TIMED(COST_ON_LIMIT, begins(VITALD_LIMIT_RECLAIM));
 }
 
 SEC("tp_btf/mm_vmscan_memcg_reclaim_end")
 int on_limit_end(void *ctx __attribute__((unused)))
 {
-	return ends(VITALD_LIMIT_RECLAIM);
+	TIMED(COST_ON_LIMIT_END, ends(VITALD_LIMIT_RECLAIM));
 }
 
 SEC("raw_tp/mm_vmscan_memcg_reclaim_end")
 int on_limit_end_raw(void *ctx __attribute__((unused)))
 {
-	return ends(VITALD_LIMIT_RECLAIM);
+	TIMED(COST_ON_LIMIT_END, ends(VITALD_LIMIT_RECLAIM));
 }
 
 SEC("tp_btf/mm_compaction_begin")
 int on_compaction(void *ctx __attribute__((unused)))
 {
-	return begins(VITALD_COMPACTION);
+	TIMED(COST_ON_COMPACTION, begins(VITALD_COMPACTION));
 }
 
 SEC("raw_tp/mm_compaction_begin")
 int on_compaction_raw(void *ctx __attribute__((unused)))
 {
-	return begins(VITALD_COMPACTION);
+	TIMED(COST_ON_COMPACTION, begins(VITALD_COMPACTION));
 }
 
 SEC("tp_btf/mm_compaction_end")
 int on_compaction_end(void *ctx __attribute__((unused)))
 {
-	return ends(VITALD_COMPACTION);
+	TIMED(COST_ON_COMPACTION_END, ends(VITALD_COMPACTION));
 }
 
 SEC("raw_tp/mm_compaction_end")
 int on_compaction_end_raw(void *ctx __attribute__((unused)))
 {
-	return ends(VITALD_COMPACTION);
+	TIMED(COST_ON_COMPACTION_END, ends(VITALD_COMPACTION));
 }

@@ -461,13 +461,13 @@ static __always_inline int migrated(struct task_struct *task, bool direct)
 SEC("tp_btf/sched_migrate_task")
 int on_migrate(__u64 *ctx)
 {
-	return migrated((struct task_struct *)ctx[0], true);
+	TIMED(COST_ON_MIGRATE, migrated((struct task_struct *)ctx[0], true));
 }
 
 SEC("raw_tp/sched_migrate_task")
 int on_migrate_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return migrated((struct task_struct *)ctx->args[0], false);
+	TIMED(COST_ON_MIGRATE, migrated((struct task_struct *)ctx->args[0], false));
 }
 
 SEC("tp_btf/sched_switch")
@@ -475,8 +475,8 @@ int on_switch(__u64 *ctx)
 {
 	struct task_struct *prev = (struct task_struct *)ctx[1];
 
-	return switched(ctx[0], prev, (struct task_struct *)ctx[2], has_prev_state ? (long)ctx[3] : state_of(prev, true),
-			true);
+	TIMED(COST_ON_SWITCH, switched(ctx[0], prev, (struct task_struct *)ctx[2], has_prev_state ? (long)ctx[3] : state_of(prev, true),
+			true));
 }
 
 SEC("raw_tp/sched_switch")
@@ -484,36 +484,32 @@ int on_switch_raw(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *prev = (struct task_struct *)ctx->args[1];
 
-	return switched(ctx->args[0], prev, (struct task_struct *)ctx->args[2],
-			has_prev_state ? (long)ctx->args[3] : state_of(prev, false), false);
+	TIMED(COST_ON_SWITCH, switched(ctx->args[0], prev, (struct task_struct *)ctx->args[2],
+			has_prev_state ? (long)ctx->args[3] : state_of(prev, false), false));
 }
 
 SEC("tp_btf/sched_wakeup")
 int on_wakeup(__u64 *ctx)
 {
-	became_runnable((struct task_struct *)ctx[0], true);
-	return 0;
+	TIMED(COST_ON_WAKEUP, became_runnable((struct task_struct *)ctx[0], true));
 }
 
 SEC("raw_tp/sched_wakeup")
 int on_wakeup_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	became_runnable((struct task_struct *)ctx->args[0], false);
-	return 0;
+	TIMED(COST_ON_WAKEUP, became_runnable((struct task_struct *)ctx->args[0], false));
 }
 
 SEC("tp_btf/sched_wakeup_new")
 int on_wakeup_new(__u64 *ctx)
 {
-	became_runnable((struct task_struct *)ctx[0], true);
-	return 0;
+	TIMED(COST_ON_WAKEUP_NEW, became_runnable((struct task_struct *)ctx[0], true));
 }
 
 SEC("raw_tp/sched_wakeup_new")
 int on_wakeup_new_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	became_runnable((struct task_struct *)ctx->args[0], false);
-	return 0;
+	TIMED(COST_ON_WAKEUP_NEW, became_runnable((struct task_struct *)ctx->args[0], false));
 }
 
 /*

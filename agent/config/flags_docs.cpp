@@ -32,7 +32,7 @@ constexpr std::string_view kGeneral[] = {"config",   "help",    "log",   "once",
 constexpr std::string_view kWeb[] = {"web"};
 constexpr std::string_view kRules[] = {"rules", "history", "query"};
 constexpr std::string_view kCollectors[] = {"collector"};
-constexpr std::string_view kProbes[] = {"probe", "owner"};
+constexpr std::string_view kProbes[] = {"probe", "owner", "bpf"};
 constexpr HelpSection kSections[] = {{"Flags", kGeneral},
                                      {"HTTP", kWeb},
                                      {"Rules, alerts and history", kRules},

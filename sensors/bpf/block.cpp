@@ -9,9 +9,9 @@ namespace vitald {
 namespace {
 
 constexpr ProbeHook kHooks[] = {
-    {"on_complete", "block_rq_complete"},
-    {"on_insert", "block_rq_insert", ProbeHook::Attach::later},
-    {"on_issue", "block_rq_issue", ProbeHook::Attach::later},
+    timed(COST_ON_COMPLETE, {"on_complete", "block_rq_complete"}),
+    timed(COST_ON_INSERT, {"on_insert", "block_rq_insert", ProbeHook::Attach::later}),
+    timed(COST_ON_ISSUE, {"on_issue", "block_rq_issue", ProbeHook::Attach::later}),
 };
 constexpr std::span<const ProbeHook> kCompletion = std::span(kHooks).first(1);
 constexpr Signal kSignals[] = {

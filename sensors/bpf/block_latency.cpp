@@ -98,7 +98,7 @@ class BlockLatency final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     const auto now_ns = host_.clock().boot_ns();
     if (now_ns - disks_looked_ns_ >= kDisksEveryNs) {
       disks_looked_ns_ = now_ns;
@@ -258,6 +258,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_block_latency;
-const CollectorInfo collector_block_latency{kMetrics, {}, make};
+const CollectorInfo collector_block_latency{kMetrics, kProbeFlags, make};
 
 }  // namespace vitald

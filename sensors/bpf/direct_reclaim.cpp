@@ -24,7 +24,7 @@ class DirectReclaim final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     HistSum sum;
     for (std::size_t cpu = 0; cpu < memory_->stalls.size(); ++cpu) sum.add(memory_->stalls[cpu].stall);
     out.histogram(kStall, sum.view());
@@ -47,6 +47,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_direct_reclaim;
-const CollectorInfo collector_direct_reclaim{kMetrics, {}, make};
+const CollectorInfo collector_direct_reclaim{kMetrics, kProbeFlags, make};
 
 }  // namespace vitald

@@ -41,7 +41,7 @@ class HardirqLatency final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     const auto& cpus = irq_->hardirqs;
     out.histogram(kRuns, coarse_sum(
                              cpus, [](const auto& cpu) -> const auto& { return cpu.runs; })
@@ -82,6 +82,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_hardirq_latency;
-const CollectorInfo collector_hardirq_latency{kMetrics, {}, make};
+const CollectorInfo collector_hardirq_latency{kMetrics, kProbeFlags, make};
 
 }  // namespace vitald

@@ -6,8 +6,10 @@
 namespace vitald {
 namespace {
 
-constexpr ProbeHook kSoftirqHooks[] = {{"on_softirq", "softirq_entry"}, {"on_softirq_end", "softirq_exit"}};
-constexpr ProbeHook kHardirqHooks[] = {{"on_hardirq", "irq_handler_entry"}, {"on_hardirq_end", "irq_handler_exit"}};
+constexpr ProbeHook kSoftirqHooks[] = {timed(COST_ON_SOFTIRQ, {"on_softirq", "softirq_entry"}),
+                                       timed(COST_ON_SOFTIRQ_END, {"on_softirq_end", "softirq_exit"})};
+constexpr ProbeHook kHardirqHooks[] = {timed(COST_ON_HARDIRQ, {"on_hardirq", "irq_handler_entry"}),
+                                       timed(COST_ON_HARDIRQ_END, {"on_hardirq_end", "irq_handler_exit"})};
 constexpr Signal kSignals[] = {
     {"softirq_latency", VITALD_SOFTIRQ_LATENCY, 5, kSoftirqHooks},
     {"hardirq_latency", VITALD_HARDIRQ_LATENCY, 6, kHardirqHooks},

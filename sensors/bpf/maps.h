@@ -28,6 +28,7 @@ namespace vitald {
 template <class T>
 class MappedArray {
  public:
+  MappedArray() = default;
   static Result<MappedArray> of(bpf_map* map) {
     MappedArray a;
     a.size_ = bpf_map__max_entries(map);

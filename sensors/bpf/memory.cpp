@@ -9,13 +9,13 @@ namespace {
 bool victim_is_task(const KernelFacts& facts) { return facts.arguments("mark_victim") >= 2; }
 
 constexpr ProbeHook kOomHooks[] = {
-    {"on_victim", "mark_victim"},
-    {"on_signal", "signal_generate", ProbeHook::Attach::with_signal,
-     [](const KernelFacts& facts) { return !victim_is_task(facts); }},
+    timed(COST_ON_VICTIM, {"on_victim", "mark_victim"}),
+    timed(COST_ON_SIGNAL, {"on_signal", "signal_generate", ProbeHook::Attach::with_signal,
+                           [](const KernelFacts& facts) { return !victim_is_task(facts); }}),
 };
 constexpr ProbeHook kReclaimHooks[] = {
-    {"on_begin", "mm_vmscan_direct_reclaim_begin"},
-    {"on_end", "mm_vmscan_direct_reclaim_end"},
+    timed(COST_ON_BEGIN, {"on_begin", "mm_vmscan_direct_reclaim_begin"}),
+    timed(COST_ON_END, {"on_end", "mm_vmscan_direct_reclaim_end"}),
 };
 constexpr Signal kSignals[] = {
     {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks, 7u << 20},

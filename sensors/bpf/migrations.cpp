@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kName = "migrations";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 
 constexpr MetricDesc kMoved{"vitald_owner_migrations_total",
                             MetricType::counter,
@@ -37,7 +37,7 @@ class Migrations final : public Collector {
     report_.watch(host.shared<KernelFacts>(), sched_);
   }
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     totals_.round([](auto&) {}, [&](auto entries) { emit_fields<Moved>(kFields, entries, out); });
     return {};
   }

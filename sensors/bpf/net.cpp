@@ -7,12 +7,13 @@ namespace vitald {
 namespace {
 
 // Why a packet is dropped is the third argument, since Linux 5.17.
-constexpr ProbeHook kDropHooks[] = {{"on_drop", "kfree_skb", ProbeHook::Attach::with_signal, nullptr, 3}};
+constexpr ProbeHook kDropHooks[] = {
+    timed(COST_ON_DROP, {"on_drop", "kfree_skb", ProbeHook::Attach::with_signal, nullptr, 3})};
 constexpr ProbeHook kTcpHooks[] = {
-    {"on_state", "inet_sock_set_state"},
-    {"on_retransmit", "tcp_retransmit_skb"},
-    {"on_reset_sent", "tcp_send_reset"},
-    {"on_reset_received", "tcp_receive_reset"},
+    timed(COST_ON_STATE, {"on_state", "inet_sock_set_state"}),
+    timed(COST_ON_RETRANSMIT, {"on_retransmit", "tcp_retransmit_skb"}),
+    timed(COST_ON_RESET_SENT, {"on_reset_sent", "tcp_send_reset"}),
+    timed(COST_ON_RESET_RECEIVED, {"on_reset_received", "tcp_receive_reset"}),
 };
 constexpr Signal kSignals[] = {
     {"net_drops", VITALD_NET_DROPS, 3, kDropHooks},

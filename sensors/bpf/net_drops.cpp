@@ -64,7 +64,7 @@ class NetDrops final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     const auto sum = [&](auto&& member) {
       std::uint64_t all = 0;
       for (std::size_t cpu = 0; cpu < net_->drops.size(); ++cpu) all += now_in(member(net_->drops[cpu]));

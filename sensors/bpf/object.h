@@ -8,6 +8,7 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <map>
@@ -19,12 +20,15 @@
 #include <utility>
 #include <vector>
 
+#include "bpf/include/vitald/cost.h"
 #include "core/host.h"
 #include "core/mutex.h"
 #include "core/options.h"
 #include "core/os/fd.h"
 #include "core/result.h"
+#include "sensors/bpf/budget.h"
 #include "sensors/bpf/facts.h"
+#include "sensors/bpf/maps.h"
 
 namespace vitald {
 
@@ -40,7 +44,24 @@ struct ProbeHook {
   Attach attach = Attach::with_signal;
   bool (*needed)(const KernelFacts&) = nullptr;  // on this kernel
   int arguments = 0;                             // that the tracepoint has at least, where older kernels' has fewer
+  int cost = -1;                                 // its number among the timed programs of its object
 };
+constexpr ProbeHook timed(int cost, ProbeHook hook) {
+  hook.cost = cost;
+  return hook;
+}
+
+// Of all probes.
+inline constexpr FlagSpec kProbeBudgetFlag{
+    .name = "bpf.budget",
+    .type = FlagType::number,
+    .fallback = "1",
+    .help =
+        "Per cent of one CPU that the programs of all probes may take together. Beyond it probes are turned off, the "
+        "least important ones first (vitald_probe_up says so), and tried again later. 0 is no limit.",
+    .least = 0,
+    .most = 10'000};
+inline constexpr FlagSpec kProbeFlags[] = {kProbeBudgetFlag};
 
 // One thing that is on, off or shed.
 struct Signal {
@@ -122,6 +143,8 @@ class BpfObject {
       for (const auto& signal : signals) o.wanted_ |= signal.bit;
       o.skel_->rodata->wanted = o.wanted_;
       o.skel_->data->enabled = 0;
+      bpf_map__set_max_entries(o.skel_->maps.costs,
+                               static_cast<__u32>(std::max(1, libbpf_num_possible_cpus())) * VITALD_COSTS);
       if (auto ok = configure(*o.skel_); !ok) return fail(ok.error());
       bpf_detail::choose_programs(facts, o.skel_->obj, signals, form);
       if (auto ok = types->fill(o.skel_->obj); !ok) return fail(ok.error());
@@ -132,6 +155,9 @@ class BpfObject {
         if (why->kind == Errc::denied) break;
         continue;
       }
+      auto costs = MappedArray<vitald_cost>::of(o.skel_->maps.costs);
+      if (!costs) return fail(costs.error());
+      o.costs_ = std::move(*costs);
       prepare(*o.skel_);
       if (auto ok = o.attach(first); ok) return o;
       else if (!why) why = ok.error();
@@ -162,16 +188,17 @@ class BpfObject {
     skel_->data->enabled &= ~signal.bit;
     links_.erase(signal.bit);
   }
+  // Off for a while, but nobody else's: what it costs is too much.
+  void pause(const Signal& signal) {
+    skel_->data->enabled &= ~signal.bit;
+    links_[signal.bit].clear();
+  }
   // For hooks that are attached later.
   Result<LinkPtr> attach_program(const Signal& signal, const char* program) const {
     return bpf_detail::attach(signal.name, skel_->obj, program, form_);
   }
-  // Off, or on again, at once and without loading: for what costs too much.
-  void enable(const Signal& signal, bool on) {
-    if (on) skel_->data->enabled |= signal.bit;
-    else skel_->data->enabled &= ~signal.bit;
-  }
-
+  // Per CPU VITALD_COSTS.
+  [[nodiscard]] const MappedArray<vitald_cost>& costs() const { return costs_; }
   [[nodiscard]] bool wants(const Signal& signal) const { return (wanted_ & signal.bit) != 0; }
   [[nodiscard]] bool has(const Signal& signal) const { return links_.contains(signal.bit); }
   [[nodiscard]] HookForm form() const { return form_; }
@@ -187,6 +214,7 @@ class BpfObject {
   HookForm form_;
   std::uint32_t wanted_ = 0;
   std::unique_ptr<Skel, Destroy> skel_;
+  MappedArray<vitald_cost> costs_;
   std::map<std::uint32_t, std::vector<SharedLink>> links_;        // by signal
   std::map<std::string_view, std::weak_ptr<bpf_link>> attached_;  // by program
 };
@@ -197,7 +225,8 @@ class BpfObject {
 template <class Object>
 class SignalUse {
  public:
-  SignalUse(std::shared_ptr<Object> object, const Signal& signal) : object_(std::move(object)), signal_(&signal) {}
+  SignalUse(std::shared_ptr<Object> object, const Signal& signal, ProbeBudget& budget)
+      : object_(std::move(object)), signal_(&signal), budget_(&budget) {}
   SignalUse(SignalUse&&) noexcept = default;
   SignalUse& operator=(SignalUse&&) = delete;
   ~SignalUse() {
@@ -206,10 +235,18 @@ class SignalUse {
   Object* operator->() const { return object_.get(); }
   Object& operator*() const { return *object_; }
   [[nodiscard]] const Signal& signal() const { return *signal_; }
+  [[nodiscard]] ProbeBudget& budget() const { return *budget_; }
+  // Off for a while, and on again.
+  Result<> turn(bool on) const {
+    if (!on) return object_->bpf.pause(*signal_), Result<>{};
+    if constexpr (requires { object_->forget_past(*signal_); }) object_->forget_past(*signal_);
+    return object_->bpf.attach(*signal_);
+  }
 
  private:
   std::shared_ptr<Object> object_;
   const Signal* signal_;
+  ProbeBudget* budget_;
 };
 
 template <class Object>
@@ -224,6 +261,9 @@ template <class Object, class Load>
 Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, std::span<const Signal> signals,
                                      std::size_t which, Load&& load) {
   const auto& signal = signals[which];
+  auto& budget = host.shared<ProbeBudget>();
+  if (options.spec(kProbeBudgetFlag.name))
+    budget.set_limit(static_cast<double>(options.number(kProbeBudgetFlag.name)) / 100);
   auto& shared = host.shared<ObjectsInUse<Object>>();
   const MutexLock lock(shared.mutex);
   std::erase_if(shared.objects, [](const auto& o) { return o.expired(); });
@@ -233,7 +273,7 @@ Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, s
     // It may have been on before: what its programs remember of then is not of now.
     if constexpr (requires { object->forget_past(signal); }) object->forget_past(signal);
     if (auto ok = object->bpf.attach(signal); !ok) return fail(ok.error());
-    return SignalUse<Object>(std::move(object), signal);
+    return SignalUse<Object>(std::move(object), signal, budget);
   }
   std::vector<Signal> wanted = {signal};
   for (const auto& other : signals)
@@ -243,7 +283,7 @@ Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, s
   Result<std::shared_ptr<Object>> made = load(std::span<const Signal>(wanted));
   if (!made) return fail(made.error());
   shared.objects.push_back(*made);
-  return SignalUse<Object>(std::move(*made), signal);
+  return SignalUse<Object>(std::move(*made), signal, budget);
 }
 
 }  // namespace vitald

@@ -64,7 +64,7 @@ class OomKills final : public Collector {
   OomKills& operator=(const OomKills&) = delete;
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     if (news_) ring_buffer__consume(news_.get());
     for (const auto last = sequence(); read_ < last; ++read_) {
       const vitald_oom_record record = memory_->records[read_ % VITALD_OOM_RECORDS];
@@ -162,6 +162,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_oom_kills;
-const CollectorInfo collector_oom_kills{kMetrics, {}, make};
+const CollectorInfo collector_oom_kills{kMetrics, kProbeFlags, make};
 
 }  // namespace vitald

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kName = "owner_io";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 
 constexpr MetricDesc kOperations{
     "vitald_owner_block_operations_total",
@@ -81,7 +81,7 @@ class OwnerIo final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     totals_.round([](auto&) {},
                   [&](auto entries) {
                     emit_counted_fields<Io>(kFields, entries, out);

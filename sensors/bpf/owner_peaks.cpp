@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kShownWindows = 250;  // 25 s: fewer than the ring has, by some that are still written to
 constexpr double kWorth = 0.1;              // of a CPU in some window: what has an owner series of its own
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 
 constexpr MetricDesc kHost{
     "vitald_host_cpu_peak_ratio",

@@ -20,7 +20,7 @@ namespace {
 // What an owner has to have waited to have series of its own, and to be blamed by name.
 constexpr std::uint64_t kWorthNs = 100'000'000;
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 
 constexpr MetricDesc kWait{
     "vitald_owner_wait_seconds_total",

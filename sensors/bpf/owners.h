@@ -45,7 +45,7 @@ inline constexpr FlagSpec kOwnerDetailedFlag{
     .most = 65535};
 
 // Of what counts per owner.
-inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag};
+inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kProbeBudgetFlag};
 
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);

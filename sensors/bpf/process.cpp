@@ -9,8 +9,9 @@ namespace vitald {
 namespace {
 
 constexpr ProbeHook kLifeHooks[] = {
-    {"on_fork", "sched_process_fork"}, {"on_exec", "sched_process_exec"}, {"on_exit", "sched_process_exit"},
-    {"on_sent", "signal_generate"},    {"on_marked", "mark_victim"},
+    timed(COST_ON_FORK, {"on_fork", "sched_process_fork"}), timed(COST_ON_EXEC, {"on_exec", "sched_process_exec"}),
+    timed(COST_ON_EXIT, {"on_exit", "sched_process_exit"}), timed(COST_ON_SENT, {"on_sent", "signal_generate"}),
+    timed(COST_ON_MARKED, {"on_marked", "mark_victim"}),
 };
 constexpr Signal kSignals[] = {{"process_life", VITALD_PROCESS_LIFE, 2, kLifeHooks, 16u << 20}};
 

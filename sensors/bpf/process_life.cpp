@@ -113,7 +113,7 @@ class ProcessLife final : public Collector, private SlotReader {
   ProcessLife& operator=(const ProcessLife&) = delete;
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     std::vector<Taken> taken;
     std::uint64_t left_out = 0;
     totals_.round(

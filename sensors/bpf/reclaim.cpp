@@ -6,10 +6,10 @@
 namespace vitald {
 namespace {
 
-constexpr ProbeHook kLimitHooks[] = {{"on_limit", "mm_vmscan_memcg_reclaim_begin"},
-                                     {"on_limit_end", "mm_vmscan_memcg_reclaim_end"}};
-constexpr ProbeHook kCompactionHooks[] = {{"on_compaction", "mm_compaction_begin"},
-                                          {"on_compaction_end", "mm_compaction_end"}};
+constexpr ProbeHook kLimitHooks[] = {timed(COST_ON_LIMIT, {"on_limit", "mm_vmscan_memcg_reclaim_begin"}),
+                                     timed(COST_ON_LIMIT_END, {"on_limit_end", "mm_vmscan_memcg_reclaim_end"})};
+constexpr ProbeHook kCompactionHooks[] = {timed(COST_ON_COMPACTION, {"on_compaction", "mm_compaction_begin"}),
+                                          timed(COST_ON_COMPACTION_END, {"on_compaction_end", "mm_compaction_end"})};
 constexpr Signal kSignals[] = {
     {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 16u << 20},
     {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 16u << 20},

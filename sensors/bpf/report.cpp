@@ -6,6 +6,7 @@
 
 #include <cstddef>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/metric_row.h"
 #include "core/text/scan.h"
@@ -17,6 +18,11 @@ constexpr const auto& kUp = row(kProbeMetrics, "vitald_probe_up");
 constexpr const auto& kRunSeconds = row(kProbeMetrics, "vitald_bpf_program_run_seconds_total");
 constexpr const auto& kRuns = row(kProbeMetrics, "vitald_bpf_program_runs_total");
 constexpr const auto& kMissed = row(kProbeMetrics, "vitald_bpf_program_missed_runs_total");
+
+constexpr const auto& kCost = row(kProbeMetrics, "vitald_probe_cost_seconds_total");
+constexpr const auto& kCostRuns = row(kProbeMetrics, "vitald_probe_runs_total");
+
+constexpr std::string_view kShed = "probes cost more than --bpf.budget; it is tried again later";
 
 class OffProbe final : public Collector {
  public:
@@ -45,9 +51,75 @@ void ProbeReport::watch(const KernelFacts& facts, const Signal& signal, const bp
   }
 }
 
-void ProbeReport::emit(BatchWriter& out) {
-  const Label labels[] = {{"probe", probe_}, {"hook", to_string(form_)}};
-  out.set_labels(kUp, 1, labels);
+ProbeReport::~ProbeReport() {
+  if (budget_) budget_->forget(probe_);
+}
+
+void ProbeReport::hold(const KernelFacts& facts, const Signal& signal, const MappedArray<vitald_cost>& costs,
+                       ProbeBudget& budget, Turn turn) {
+  rank_ = signal.rank;
+  cells_ = &costs;
+  budget_ = &budget;
+  turn_ = std::move(turn);
+  for (const auto& hook : bpf_detail::needed_hooks(facts, signal)) {
+    if (hook.cost < 0) continue;
+    costs_.push_back({hook.program, hook.cost, std::vector<vitald_cost>(costs.size() / VITALD_COSTS), 0, 0});
+    // What others have had of it is not this probe's.
+    for (std::size_t cpu = 0; cpu < costs_.back().before.size(); ++cpu) {
+      auto& before = costs_.back().before[cpu];
+      before = costs[cpu * VITALD_COSTS + static_cast<std::size_t>(hook.cost)];
+      before.left = 0;
+    }
+  }
+}
+
+void ProbeReport::read(Cost& cost) const {
+  for (std::size_t cpu = 0; cpu < cost.before.size(); ++cpu) {
+    const auto& cell = (*cells_)[cpu * VITALD_COSTS + static_cast<std::size_t>(cost.number)];
+    auto& before = cost.before[cpu];
+    const auto runs = now_in(cell.runs), timed = now_in(cell.timed), ns = now_in(cell.ns);
+    const auto more = runs - before.runs;
+    cost.runs += more;
+    before.runs = runs;
+    before.left += more;  // here: runs that are not accounted for
+    if (timed == before.timed) continue;
+    cost.seconds += static_cast<double>(ns - before.ns) / static_cast<double>(timed - before.timed) *
+                    static_cast<double>(before.left) / 1e9;
+    before.timed = timed, before.ns = ns, before.left = 0;
+  }
+}
+
+// Turns it off, or on again, as the budget says.
+void ProbeReport::obey(BatchWriter& out) {
+  std::vector<ProbeBudget::Program> programs;
+  for (auto& cost : costs_) {
+    read(cost);
+    programs.push_back({&(*cells_)[static_cast<std::size_t>(cost.number)], cost.seconds});
+  }
+  const bool wanted = budget_->look(probe_, rank_, programs, SystemClock::read(CLOCK_MONOTONIC));
+  if (wanted == on_) return;
+  if (auto ok = turn_(wanted); !ok) {
+    out.problem(ok.error());
+    return;
+  }
+  on_ = wanted;
+  if (on_) log::info("the probe is on again", {{"collector", probe_}});
+  else
+    log::warn("probes cost more than --bpf.budget: one is off for a while", {{"collector", probe_}, {"state", "shed"}});
+}
+
+bool ProbeReport::emit(BatchWriter& out) {
+  if (budget_) obey(out);
+  if (on_) {
+    const Label labels[] = {{"probe", probe_}, {"hook", to_string(form_)}};
+    out.set_labels(kUp, 1, labels);
+  } else {
+    out.set(kUp, 0, probe_, "shed", kShed);
+  }
+  for (const auto& cost : costs_) {
+    out.set(kCost, cost.seconds, probe_, cost.program);
+    out.set(kCostRuns, static_cast<double>(cost.runs), probe_, cost.program);
+  }
   const auto enabled = stats_enabled_.read();
   // Once seen the counters stay, or they would look like a restart.
   if (enabled && trim(*enabled) == "1") stats_seen_ = true;
@@ -65,9 +137,11 @@ void ProbeReport::emit(BatchWriter& out) {
     if (size >= offsetof(bpf_prog_info, recursion_misses) + sizeof info.recursion_misses)
       out.set(kMissed, static_cast<double>(info.recursion_misses), probe_, program.name);
   }
+  return on_;
 }
 
 std::string ProbeReport::status() const {
+  if (!on_) return fmt::format("shed: {}", kShed);
   return note_.empty() ? fmt::format("attached, {}", to_string(form_))
                        : fmt::format("attached, {}, {}", to_string(form_), note_);
 }

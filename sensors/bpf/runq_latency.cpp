@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kName = "runq_latency";
 
-constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag};
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 
 constexpr MetricDesc kLatency{
     "vitald_sched_runqueue_latency_seconds",
@@ -103,7 +103,7 @@ class RunqLatency final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     HistSum delays;
     for (std::size_t cpu = 0; cpu < sched_->cpus.size(); ++cpu) delays.add(sched_->cpus[cpu].delay);
     out.histogram(kLatency, delays.view());

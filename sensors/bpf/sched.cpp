@@ -13,12 +13,12 @@ constexpr __u32 kRunnableTasks = 16384;
 constexpr bool records_wakeups(const KernelFacts& facts) { return !facts.keeps_last_queued; }
 
 constexpr ProbeHook kRunqHooks[] = {
-    {"on_switch", "sched_switch"},
+    timed(COST_ON_SWITCH, {"on_switch", "sched_switch"}),
     {"read_clock", "sched_switch", ProbeHook::Attach::never},
-    {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups},
-    {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups},
+    timed(COST_ON_WAKEUP, {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups}),
+    timed(COST_ON_WAKEUP_NEW, {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups}),
 };
-constexpr ProbeHook kMigrateHooks[] = {{"on_migrate", "sched_migrate_task"}};
+constexpr ProbeHook kMigrateHooks[] = {timed(COST_ON_MIGRATE, {"on_migrate", "sched_migrate_task"})};
 constexpr Signal kSignals[] = {
     {"runq_latency", VITALD_RUNQ_LATENCY, 0, kRunqHooks, 16u << 20},
     {"owner_waits", VITALD_OWNER_WAITS, 1, kRunqHooks, 20u << 20},

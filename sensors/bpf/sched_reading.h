@@ -26,7 +26,7 @@ class SchedReading final : public Collector {
     if constexpr (requires { Reader::note(facts); }) report_.note(Reader::note(facts));
   }
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     reader_.collect(out);
     return {};
   }

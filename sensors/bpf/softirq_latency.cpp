@@ -31,7 +31,7 @@ class SoftirqLatency final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     for (std::size_t vector = 0; vector < VITALD_SOFTIRQS; ++vector) {
       const auto sum = coarse_sum(
           irq_->softirqs, [vector](const auto& cpu) -> const auto& { return cpu.runs[vector]; });
@@ -56,6 +56,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_softirq_latency;
-const CollectorInfo collector_softirq_latency{kMetrics, {}, make};
+const CollectorInfo collector_softirq_latency{kMetrics, kProbeFlags, make};
 
 }  // namespace vitald

@@ -34,7 +34,7 @@ class Stalls final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     out.histogram(families_.stall, reclaim_->sum(families_.histogram).view());
     totals_.round([](auto&) {},
                   [&](auto entries) { emit_counted_fields<vitald_reclaim_row>(families_.fields, entries, out); });

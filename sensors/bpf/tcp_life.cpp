@@ -70,7 +70,7 @@ class TcpLife final : public Collector {
   }
 
   Result<> collect(BatchWriter& out) override {
-    report_.emit(out);
+    if (!report_.emit(out)) return {};
     totals_.round([](auto&) {}, [&](auto entries) { emit_counted_fields<vitald_tcp_row>(kFields, entries, out); });
     const auto rtt = [&](vitald_hist vitald_tcp_cpu::*which) {
       return coarse_sum(

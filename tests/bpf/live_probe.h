@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "sensors/bpf/budget.h"
 #include "sensors/bpf/facts.h"
 #include "tests/bpf/load.h"
 
@@ -64,6 +65,7 @@ class LiveProbe {
   // Of the last collection.
   const std::vector<EventPtr>& events() const { return events_; }
   std::string status() const { return probe_->status(); }
+  [[nodiscard]] const Host& host() const { return host_; }
   // Whether there is something that should not wait for the next cycle.
   bool has_news() const {
     pollfd news{probe_->news_fd(), POLLIN, 0};

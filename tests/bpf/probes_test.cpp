@@ -25,6 +25,7 @@
 #include <optional>
 #include <sstream>
 
+#include "bpf/include/vitald/cost.h"
 #include "bpf/include/vitald/memory.h"
 #include "bpf/memory.skel.h"
 #include "core/collector.h"
@@ -656,6 +657,7 @@ TEST_F(Probes, DirectReclaim) {
   ASSERT_TRUE(skel);
   bpf_map__set_max_entries(skel->maps.stalls, static_cast<__u32>(libbpf_num_possible_cpus()));
   bpf_map__set_max_entries(skel->maps.stalled_since, 64);
+  bpf_map__set_max_entries(skel->maps.costs, static_cast<__u32>(libbpf_num_possible_cpus()) * VITALD_COSTS);
   // The others are given their tracepoint by BpfObject::load().
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, skel->obj) {

@@ -376,6 +376,56 @@ TEST_F(Probes, SignalsShareTheProgramOnSchedSwitch) {
   EXPECT_GT(count() - before, 0.9 * static_cast<double>(truth.voluntary)) << "went with its neighbour";
 }
 
+// What a probe costs is counted by itself, and beyond the budget it is off and says so until there is room again.
+void check_budget() {
+  LiveProbe probe("runq_latency", {{"bpf.budget", "0"}});
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  const std::string up = "vitald_probe_up{hook=\"tp_btf\",probe=\"runq_latency\"}",
+                    shed =
+                        "vitald_probe_up{hook=\"shed\",probe=\"runq_latency\",reason=\"probes cost more than "
+                        "--bpf.budget; it is tried again later\"}",
+                    cost = "vitald_probe_cost_seconds_total{probe=\"runq_latency\",program=\"on_switch\"}",
+                    runs = "vitald_probe_runs_total{probe=\"runq_latency\",program=\"on_switch\"}";
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-cost-{}", getpid()));
+  const auto load = [&] { return static_cast<double>(ping_pong(a, 20'000, 1).voluntary); };
+  auto before = probe.collect();
+  const auto switches = load();
+  auto after = probe.collect();
+  const auto ran = value(after, runs) - value(before, runs), took = value(after, cost) - value(before, cost);
+  fmt::print("{} runs for {} switches, {:.0f} ns each\n", ran, switches, 1e9 * took / ran);
+  EXPECT_GE(ran, switches * 0.99);
+  EXPECT_LE(ran, switches * 3 + 20'000) << "the host has others, and its idle task";
+  EXPECT_GT(took / ran, 10e-9);
+  EXPECT_LT(took / ran, 5e-6);
+
+  auto& budget = probe.host().shared<ProbeBudget>();
+  budget.set_limit(1e-7);
+  probe.collect();
+  usleep(1'100'000);
+  load();
+  after = probe.collect();
+  EXPECT_EQ(value(after, shed), 0);
+  EXPECT_FALSE(after.contains(up));
+  EXPECT_FALSE(after.contains("vitald_sched_runqueue_latency_seconds_count")) << "would look like a quiet host";
+  EXPECT_TRUE(probe.status().starts_with("shed")) << probe.status();
+  const auto off = value(after, runs);
+  load();
+  after = probe.collect();
+  EXPECT_EQ(value(after, runs), off) << "is not called at all";
+
+  budget.set_limit(1);
+  after = probe.collect();
+  EXPECT_EQ(value(after, up), 1);
+  EXPECT_FALSE(after.contains(shed));
+  before = after;
+  const auto again = load();
+  after = probe.collect();
+  const std::string family = "vitald_sched_runqueue_latency_seconds_count";
+  EXPECT_GE(value(after, family) - value(before, family), again * 0.9) << "goes on where it was";
+}
+
+TEST_F(Probes, ABudgetIsHeld) { until_seen_whole(check_budget); }
+
 // A reload turns one off and on again, while another keeps what they share: what was meanwhile is nobody's.
 void check_off_and_on() {
   FakeClock clock;

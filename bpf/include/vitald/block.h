@@ -67,4 +67,11 @@ struct vitald_block_owner_hist {
 	__u64 unused[6];
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_block_cost {
+	COST_ON_COMPLETE,
+	COST_ON_INSERT,
+	COST_ON_ISSUE,
+};
+
 #endif

@@ -36,4 +36,12 @@ struct vitald_irq_name {
 	__u64 changes;
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_irq_cost {
+	COST_ON_SOFTIRQ,
+	COST_ON_SOFTIRQ_END,
+	COST_ON_HARDIRQ,
+	COST_ON_HARDIRQ_END,
+};
+
 #endif

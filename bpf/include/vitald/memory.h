@@ -30,4 +30,12 @@ struct vitald_reclaim_cpu {
 	__u64 unused[3];
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_memory_cost {
+	COST_ON_VICTIM,
+	COST_ON_SIGNAL,
+	COST_ON_BEGIN,
+	COST_ON_END,
+};
+
 #endif

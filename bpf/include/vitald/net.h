@@ -37,4 +37,13 @@ struct vitald_tcp_row {
 	__u64 unused[1];
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_net_cost {
+	COST_ON_DROP,
+	COST_ON_STATE,
+	COST_ON_RETRANSMIT,
+	COST_ON_RESET_SENT,
+	COST_ON_RESET_RECEIVED,
+};
+
 #endif

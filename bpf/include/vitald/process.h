@@ -39,4 +39,13 @@ struct vitald_death_record {
 	char sender_comm[16];
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_process_cost {
+	COST_ON_FORK,
+	COST_ON_EXEC,
+	COST_ON_EXIT,
+	COST_ON_SENT,
+	COST_ON_MARKED,
+};
+
 #endif

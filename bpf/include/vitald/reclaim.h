@@ -23,4 +23,12 @@ struct vitald_reclaim_row {
 	__u64 compaction_count;
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_reclaim_cost {
+	COST_ON_LIMIT,
+	COST_ON_LIMIT_END,
+	COST_ON_COMPACTION,
+	COST_ON_COMPACTION_END,
+};
+
 #endif

@@ -78,4 +78,12 @@ struct vitald_sched_peaks {
 	__u64 unused[5];
 };
 
+/* What is timed (cost.h): programs, whichever their form. */
+enum vitald_sched_cost {
+	COST_ON_MIGRATE,
+	COST_ON_SWITCH,
+	COST_ON_WAKEUP,
+	COST_ON_WAKEUP_NEW,
+};
+
 #endif

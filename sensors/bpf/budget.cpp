@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/bpf/budget.h"
+
+#include <algorithm>
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+// Over how long the cost is taken together, but where it is out of all proportion.
+constexpr std::int64_t kTogetherNs = 10 * kSecond, kAtOnceNs = kSecond;
+constexpr double kAtOnce = 4;
+// How long a probe stays off for the first time, and at most; it has fitted when it was on for so long.
+constexpr std::int64_t kFirstNs = 60 * kSecond, kLongestNs = 3600 * kSecond, kFittedNs = 600 * kSecond;
+// What takes less of the limit would free nothing.
+constexpr double kWorth = 0.02;
+// Below this part of the limit there is room for one more.
+constexpr double kRoom = 0.8;
+
+}  // namespace
+
+void ProbeBudget::set_limit(double cpus) {
+  const MutexLock lock(mutex_);
+  if (cpus == limit_) return;
+  limit_ = cpus;
+  changed_ = true;
+}
+
+void ProbeBudget::forget(std::string_view probe) {
+  const MutexLock lock(mutex_);
+  const auto it = probes_.find(probe);
+  if (it != probes_.end()) probes_.erase(it);
+  for (auto& [key, cost] : costs_)
+    if (cost.teller == probe) cost.teller.clear();
+  std::erase_if(costs_, [&](const auto& cost) REQUIRES(mutex_) {
+    return std::ranges::none_of(probes_, [&](const auto& p) {
+      return std::ranges::find(p.second.programs, cost.first) != p.second.programs.end();
+    });
+  });
+}
+
+bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const Program> programs,
+                       std::int64_t now_ns) {
+  const MutexLock lock(mutex_);
+  auto at = probes_.find(name);
+  if (at == probes_.end()) at = probes_.emplace(std::string(name), Probe{rank, true, {}, now_ns, 0}).first;
+  auto& probe = at->second;
+  probe.programs.clear();
+  for (const auto& program : programs) {
+    probe.programs.push_back(program.key);
+    auto& cost = costs_[program.key];
+    if (cost.teller.empty()) {
+      cost.teller = name;
+      cost.before = cost.seconds = program.seconds;
+      cost.began_ns = cost.told_ns = now_ns;
+    }
+    if (cost.teller == name) tell(cost, program.seconds, now_ns);
+  }
+  judge(now_ns);
+  return probe.on;
+}
+
+void ProbeBudget::tell(Cost& cost, double seconds, std::int64_t now_ns) {
+  cost.seconds = seconds;
+  cost.told_ns = now_ns;
+  const auto elapsed_ns = now_ns - cost.began_ns;
+  if (elapsed_ns < kAtOnceNs) return;
+  cost.peak = (cost.seconds - cost.before) / (static_cast<double>(elapsed_ns) / 1e9);
+  if (elapsed_ns < kTogetherNs) return;
+  cost.rate = cost.peak;
+  cost.before = cost.seconds;
+  cost.began_ns = now_ns;
+}
+
+void ProbeBudget::judge(std::int64_t now_ns) {
+  bool decided = false;
+  if (changed_) {
+    changed_ = false;
+    decided = true;
+    for (auto& [name, probe] : probes_) {
+      probe.on = true;
+      probe.since_ns = now_ns;
+      probe.wait_ns = 0;
+    }
+  } else if (limit_ > 0) {
+    if (all(&Cost::peak) > kAtOnce * limit_) decided = shed(&Cost::peak, now_ns);
+    else if (all(&Cost::rate) > limit_) decided = shed(&Cost::rate, now_ns);
+    else if (all(&Cost::rate) <= kRoom * limit_ && now_ns - decided_ns_ >= kTogetherNs) decided = bring_back(now_ns);
+  }
+  if (!decided) return;
+  // What was before says nothing of what is now.
+  decided_ns_ = now_ns;
+  for (auto& [key, cost] : costs_) {
+    cost.rate = cost.peak = 0;
+    cost.before = cost.seconds;
+    cost.began_ns = cost.told_ns;
+  }
+}
+
+std::ptrdiff_t ProbeBudget::users_of(const void* program) const {
+  return std::ranges::count_if(probes_, [&](const auto& p) {
+    return p.second.on && std::ranges::find(p.second.programs, program) != p.second.programs.end();
+  });
+}
+
+double ProbeBudget::all(Rate rate) const {
+  double sum = 0;
+  for (const auto& [key, cost] : costs_)
+    if (users_of(key) > 0) sum += cost.*rate;
+  return sum;
+}
+
+double ProbeBudget::part_of(const Probe& probe, Rate rate) const {
+  double sum = 0;
+  for (const auto* key : probe.programs)
+    if (const auto cost = costs_.find(key); cost != costs_.end())
+      sum += cost->second.*rate / static_cast<double>(std::max<std::ptrdiff_t>(1, users_of(key)));
+  return sum;
+}
+
+bool ProbeBudget::shed(Rate rate, std::int64_t now_ns) {
+  bool any = false;
+  for (auto over = all(rate) - limit_; over > 0; any = true) {
+    Probe* first = nullptr;
+    for (auto& [name, probe] : probes_)
+      if (probe.on && part_of(probe, rate) >= kWorth * limit_ && (!first || probe.rank > first->rank)) first = &probe;
+    if (!first) return any;
+    over -= part_of(*first, rate);
+    if (first->wait_ns == 0 || now_ns - first->since_ns >= kFittedNs) first->wait_ns = kFirstNs;
+    else first->wait_ns = std::min(2 * first->wait_ns, kLongestNs);
+    first->on = false;
+    first->since_ns = now_ns;
+  }
+  return any;
+}
+
+bool ProbeBudget::bring_back(std::int64_t now_ns) {
+  Probe* first = nullptr;
+  for (auto& [name, probe] : probes_)
+    if (!probe.on && now_ns - probe.since_ns >= probe.wait_ns && (!first || probe.rank < first->rank)) first = &probe;
+  if (!first) return false;
+  first->on = true;
+  first->since_ns = now_ns;
+  return true;
+}
+
+}  // namespace vitald
