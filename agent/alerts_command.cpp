@@ -217,14 +217,15 @@ void list(Server& server, const Words& words, std::ostream& out) {
   print_table(out, rows);
 }
 
-// The one alert that is meant by its fingerprint or uuid, the beginning of one, or its name.
-std::string find_alert(Server& server, std::string_view wanted) {
+// The one alert that is meant by its fingerprint or uuid, the beginning of one, or its name: its fingerprint, or what
+// else is asked for.
+std::string find_alert(Server& server, std::string_view wanted, const char* member = "fingerprint") {
   if (wanted.empty()) give_up("an alert without a name, expected its ID as `vitald alerts` lists it");
   std::vector<std::string> found;
   for (const auto& a : alerts_of(server))
     if (text_at(a, "fingerprint").starts_with(wanted) || text_at(a, "uuid").starts_with(wanted) ||
         text_at(a["labels"], "alertname") == wanted)
-      found.push_back(text_at(a, "fingerprint"));
+      found.push_back(text_at(a, member));
   if (found.empty()) give_up(fmt::format("no pending or firing alert is '{}'; `vitald alerts` lists them", wanted));
   if (found.size() > 1)
     give_up(
@@ -240,6 +241,15 @@ void acknowledge(Server& server, const Words& words, std::ostream& out) {
       if (words.given.contains(name)) body[name] = words.get(name);
     server.ask("POST", fmt::format("/api/v1/alerts/{}/acknowledgement", id), body);
     out << fmt::format("{} acknowledged\n", id);
+  }
+}
+
+// What was written down when it fired.
+void evidence(Server& server, const Words& words, std::ostream& out) {
+  for (std::size_t i = 1; i < words.plain.size(); ++i) {
+    const auto answer =
+        server.ask("GET", fmt::format("/api/v1/alerts/{}/evidence", find_alert(server, words.plain[i], "uuid")));
+    out << answer.at("data").dump(2) << '\n';
   }
 }
 
@@ -339,6 +349,7 @@ const std::vector<Verb>& verbs() {
       {"list", 0, {"severity", "acknowledged", "silenced", "inhibited", "state", "json"}, list},
       {"ack", 1, {"comment", "duration", "until", "by"}, acknowledge},
       {"unack", 1, {}, withdraw},
+      {"evidence", 1, {}, evidence},
       {"silence", 1, {"comment", "duration", "until", "by"}, silence},
       {"silences", 0, {"all", "json"}, silences},
       {"unsilence", 1, {}, unsilence},
@@ -371,6 +382,7 @@ std::string_view alerts_help() {
          "       vitald alerts list [MATCHER...], with the same flags\n"
          "       vitald alerts ack ID... [--comment=WHY] [--duration=2h | --until=TIME] [--by=WHO]\n"
          "       vitald alerts unack ID...\n"
+         "       vitald alerts evidence ID...\n"
          "       vitald alerts silence MATCHER... [--duration=1h | --until=TIME] [--comment=WHY] [--by=WHO]\n"
          "       vitald alerts silences [--all] [--json]\n"
          "       vitald alerts unsilence ID...\n"

@@ -68,6 +68,7 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     const auto data_labels = as_map(result.labels(s));
     data.labels = &data_labels;
     data.value = s.value;
+    data.histogram = s.histogram > 0 && data.text_of_histogram ? data.text_of_histogram(s) : std::string();
     ActiveAlert a;
     a.alert.labels = data_labels;
     a.alert.labels.erase(std::string(promql::kMetricName));
@@ -143,6 +144,7 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     const auto data_labels = as_map(values->labels(*one));
     data.labels = &data_labels;
     data.value = one->value;
+    data.histogram.clear();
     expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
   };
   const auto ended = [&](ActiveAlert& a) {

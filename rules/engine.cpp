@@ -502,6 +502,7 @@ void RuleEngine::Impl::run(RuleState& r, const RuleGroup& g, AlertRule::Now at) 
   };
   TemplateData data{.external_labels = &settings.external_labels, .external_url = settings.external_url};
   data.now_ms = at.wall_ms;
+  data.text_of_histogram = [&](const promql::Sample& s) { return value->histogram(s)->text(); };
   data.query = [&](const std::string& expression) { return ask(expression, at.wall_ms - g.query_offset_ms); };
   const auto done = r.alerts.update(*value->vector, at, g.limit, std::move(data), measure, transitions);
   tell(r, g, done ? std::string() : done.error().text);

@@ -86,7 +86,7 @@ Result<std::string> Template::expand(const TemplateData& data) const {
   };
   const Environment environment{data.query, data.external_url, static_cast<double>(data.now_ms) / 1000};
   const auto dot = std::make_shared<const Data>(
-      Data{borrowed(data.labels), borrowed(data.external_labels), data.external_url, data.value});
+      Data{borrowed(data.labels), borrowed(data.external_labels), data.external_url, data.value, data.histogram});
   if (!tree_) tree_ = tree_of(text_);
   try {
     return execute(*tree_, name, dot, environment);

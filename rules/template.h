@@ -15,6 +15,10 @@
 
 namespace vitald {
 
+namespace promql {
+struct Sample;
+}
+
 namespace text_template {
 struct Sample;
 struct Tree;
@@ -24,6 +28,10 @@ struct TemplateData {
   const LabelMap* labels = nullptr;
   const LabelMap* external_labels = nullptr;
   double value = 0;
+  // Of a sample that is a native histogram: the text that stands for its value; empty: it is a number. Set by whoever
+  // evaluates; `histogram` is what it gave for this one.
+  std::function<std::string(const promql::Sample&)> text_of_histogram = {};
+  std::string histogram = {};
   std::string_view name = {};  // of the alert, for errors
   std::string external_url = {};
   std::int64_t now_ms = 0;  // of the evaluation, epoch

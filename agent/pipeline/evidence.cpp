@@ -172,6 +172,24 @@ void append_owners(std::string& out, const Snapshot& published, HistoryView& his
   out += '}';
 }
 
+struct Told {
+  prometheus::Counter& written = bundles("written");
+  prometheus::Counter& failed = bundles("failed");
+  prometheus::Counter& late = bundles("late");
+  prometheus::Gauge& bytes =
+      instruments().gauge("vitald_evidence_disk_bytes", "Size of the bundles of evidence in --state.directory.");
+  prometheus::Counter& seconds = instruments().counter(
+      "vitald_evidence_seconds_total", "How long gathering evidence took, all together: receivers wait for it.");
+  prometheus::Counter& words = instruments().counter(
+      "vitald_last_words_total", "Lines that were written to the kernel's log because a critical alert fired.");
+  static prometheus::Counter& bundles(const char* result) {
+    return instruments().counter("vitald_evidence_bundles_total",
+                                 "Bundles of evidence for alerts that fired: written, failed (the log says why), or "
+                                 "late: receivers were told without.",
+                                 {{"result", result}});
+  }
+};
+
 std::string sha256(std::string_view bytes) {
   std::array<unsigned char, 32> digest{};
   if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data()) != 0) return {};
@@ -245,24 +263,6 @@ struct Evidence::State {
   struct Reference {
     std::string path, sha256;
   };
-  struct Told {
-    prometheus::Counter& written = bundles("written");
-    prometheus::Counter& failed = bundles("failed");
-    prometheus::Counter& late = bundles("late");
-    prometheus::Gauge& bytes =
-        instruments().gauge("vitald_evidence_disk_bytes", "Size of the bundles of evidence in --state.directory.");
-    prometheus::Counter& seconds = instruments().counter(
-        "vitald_evidence_seconds_total", "How long gathering evidence took, all together: receivers wait for it.");
-    prometheus::Counter& words = instruments().counter(
-        "vitald_last_words_total", "Lines that were written to the kernel's log because a critical alert fired.");
-    static prometheus::Counter& bundles(const char* result) {
-      return instruments().counter("vitald_evidence_bundles_total",
-                                   "Bundles of evidence for alerts that fired: written, failed (the log says why), or "
-                                   "late: receivers were told without.",
-                                   {{"result", result}});
-    }
-  };
-
   State(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h) {}
 
   // --- the gathering thread

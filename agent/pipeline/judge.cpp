@@ -168,8 +168,8 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   };
   auto withheld = withheld_;
   // What is told in the end depends on silences, which may be others after a crash: so all of it is kept.
-  if (keeper_ && !transitions.empty() && !receivers_.empty())
-    keeper_->keep(to_save(transitions), published, kDiskPatience);
+  // Where there are no receivers callbacks may be told.
+  if (keeper_ && !transitions.empty()) keeper_->keep(to_save(transitions), published, kDiskPatience);
   const auto audible = without_muted(transitions, published.wall_ns / 1'000'000);
   try {
     note_events(transitions, audible, published);
@@ -178,8 +178,7 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   }
   const bool changed = !transitions.empty() || version != alerts_kept_ || withheld != withheld_;
   // One that was muted and is not any more is told as if it fired now: that, too, survives a crash.
-  if (keeper_ && !receivers_.empty() && transitions.empty() && !audible.empty())
-    keeper_->keep(to_save(audible), published, kDiskPatience);
+  if (keeper_ && transitions.empty() && !audible.empty()) keeper_->keep(to_save(audible), published, kDiskPatience);
   for (const auto& r : receivers_) try {
       const auto& news = r->settings().mutes ? audible : transitions;
       if (!news.empty()) r->notify(news);  // all at once: the journal goes to disk once

@@ -173,8 +173,11 @@ class Loader : public RuleReader {
       say(n, "a rule without a name, expected 'alert' or 'record'");
     if (!alert.empty() && !record.empty()) say(n["record"], "both 'alert' and 'record', expected one of them");
     if (!r.alert) {
-      if (!promql::valid_metric_name(r.name))
-        say(n["record"], fmt::format("record: '{}' is not a metric name, expected letters, digits, _ and :", r.name));
+      // Any text, as in Prometheus 3; but an expression that came into the wrong line is none.
+      if (!promql::valid_quoted_name(r.name))
+        say(n["record"], fmt::format("record: '{}' is not a metric name, expected text in UTF-8", r.name));
+      else if (r.name.find_first_of("{}") != r.name.npos)
+        say(n["record"], fmt::format("record: '{}' has braces, expected a name; labels stand below 'labels'", r.name));
       for (const char* key : {"for", "keep_firing_for", "annotations"})
         if (n[key]) say(n[key], fmt::format("'{}' in a recording rule, expected only in alerts", key));
     }

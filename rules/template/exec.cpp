@@ -22,7 +22,7 @@ std::optional<Value> field_of(const Value& v, const std::string& name) {
     if (name == "Labels") return (*d)->labels;
     if (name == "ExternalLabels") return (*d)->external_labels;
     if (name == "ExternalURL") return (*d)->external_url;
-    if (name == "Value") return (*d)->value;
+    if (name == "Value") return (*d)->histogram.empty() ? Value((*d)->value) : Value((*d)->histogram);
   } else if (const auto* s = v.as<SamplePtr>()) {
     if (name == "Labels") return std::shared_ptr<const LabelMap>(*s, &(*s)->labels);
     if (name == "Value") return (*s)->value;

@@ -46,6 +46,7 @@ struct Data {
   std::shared_ptr<const LabelMap> labels, external_labels;
   std::string external_url;
   double value = 0;
+  std::string histogram = {};  // in place of the value, as it is printed
 };
 
 class Value {

@@ -137,7 +137,7 @@ class Machine {
       scalar.samples.emplace_back(0, value->scalar);
       vector = &scalar;
     }
-    if (r.rule->alert) return alert(r, t, *vector);
+    if (r.rule->alert) return alert(r, t, *value, *vector);
     std::map<Labels, GotSample> now;
     for (const auto& s : vector->samples) {
       promql::LabelsBuilder b(vector->labels(s));
@@ -159,9 +159,10 @@ class Machine {
     record(r, t, now);
   }
 
-  void alert(State& r, std::int64_t t, const promql::Vector& vector) {
+  void alert(State& r, std::int64_t t, const promql::Value& evaluated, const promql::Vector& vector) {
     TemplateData data{.external_labels = &test_.external_labels, .external_url = test_.external_url};
     data.now_ms = t;
+    data.text_of_histogram = [&](const promql::Sample& s) { return evaluated.histogram(s)->text(); };
     data.query = [&](const std::string& text) { return ask(text, t - r.group->query_offset_ms); };
     std::vector<AlertTransition> transitions;
     const auto done = r.alerts.update(vector, {t, t}, r.group->limit, std::move(data), {}, transitions);

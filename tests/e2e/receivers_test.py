@@ -165,6 +165,8 @@ with tempfile.TemporaryDirectory() as top:
             assert listed["evidence"] == {"path": path, "sha256": digest}, listed
             assert get_json(f"{url}/api/v1/alerts/{listed['uuid']}/evidence")["data"] == bundle
             assert call("GET", f"{url}/api/v1/alerts/nobody/evidence")[0] == 404
+            code, out = cli(url, "evidence", "Single")
+            assert code == 0 and json.loads(out) == bundle, out
             message, told = wait_for("the webhook knows it", 10, lambda: hook.alerts("Single"))[0]
             assert told["fingerprint"] and told["transition"] > 0 and message["version"] == "4", message
             assert message["commonLabels"]["cluster"] == "lab" and message["receiver"] == "hook", message

@@ -137,6 +137,8 @@ def rewrite(path, text):
     fresh.rename(path)
 
 
+(HERE / "cli.yml").write_text(SERVER)
+
 # 1. TLS: a client that trusts the CA, curl, and one that does not; versions; a renewed certificate.
 with vitald(SERVER) as v:
     status, headers, body = v.get(tls=context())
@@ -151,6 +153,12 @@ with vitald(SERVER) as v:
     assert v.refused(context(lowest=ssl.TLSVersion.TLSv1, highest=ssl.TLSVersion.TLSv1_1,
                              ciphers="ALL:@SECLEVEL=0"))
     assert "https://127.0.0.1:" in wait_for("report", 10, lambda: v.process.output())
+    # `vitald alerts` with the daemon's own flags asks by TLS; without them it says what to try.
+    own = [VITALD, "alerts", f"--web.listen-address=127.0.0.1:{v.port}"]
+    asked = subprocess.run([*own, f"--web.config.file={HERE}/cli.yml", f"--ca-file={HERE}/ca.crt"], capture_output=True, text=True)
+    assert asked.returncode == 0 and asked.stdout == "no alerts\n", asked
+    asked = subprocess.run(own, capture_output=True, text=True)
+    assert asked.returncode == 1 and "https://HOST:PORT where it speaks TLS" in asked.stderr, asked
     with socket.create_connection(("127.0.0.1", v.port), timeout=10) as plain:  # plain HTTP to a TLS port
         plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):

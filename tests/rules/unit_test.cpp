@@ -225,6 +225,37 @@ tests:
   EXPECT_TRUE(run_unit_tests(folder.file(std::string("fuzzy_compare: true") + sum)).passed());
 }
 
+TEST(UnitTests, HistogramsInTextsAndNamesOfAnyText) {
+  Folder folder;
+  std::ofstream(folder.path + "/odd.yaml") << R"_(
+groups:
+- name: g
+  rules:
+  - {alert: Hist, expr: h, annotations: {v: 'it is {{ $value }}'}}
+  - {alert: Number, expr: 'up > 0', annotations: {v: '{{ $value | humanize }}'}}
+  - {record: my.metric, expr: sum(up)}
+)_";
+  const auto report = run_unit_tests(folder.file(R"_(
+rule_files: [odd.yaml]
+tests:
+- interval: 1m
+  input_series:
+  - {series: h, values: '{{schema:0 count:3 sum:4 buckets:[1 2]}}x5'}
+  - {series: up, values: '1500x5'}
+  alert_rule_test:
+  - eval_time: 1m
+    alertname: Hist
+    exp_alerts:
+    - exp_annotations:
+        v: 'it is {count:3, sum:4, (0.5,1]:1, (1,2]:2}'
+  - {eval_time: 1m, alertname: Number, exp_alerts: [{exp_annotations: {v: 1.5k}}]}
+  promql_expr_test:
+  - {expr: '{"my.metric"}', eval_time: 2m, exp_samples: [{labels: '{"my.metric"}', value: 1500}]}
+)_"));
+  EXPECT_TRUE(report.problems.empty()) << report.problems[0];
+  for (const auto& f : report.failures) ADD_FAILURE() << f;
+}
+
 TEST(UnitTests, BadFiles) {
   const Folder folder;
   struct Row {
