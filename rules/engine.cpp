@@ -209,8 +209,7 @@ std::vector<std::string_view> names_read(const RuleGroup& group) {
           if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal) names.push_back(m.value);
       });
   std::ranges::sort(names);
-  const auto twice = std::ranges::unique(names);
-  names.erase(twice.begin(), twice.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());  // clang 14 knows no subrange
   return names;
 }
 
