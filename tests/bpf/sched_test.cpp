@@ -440,7 +440,7 @@ void check_off_and_on() {
   const Start start;
   Child one(a, last_cpu(), [&] {
     start.wait();
-    spin_for_ms(1500);
+    spin_for_ms(4000);  // a slow machine takes a second to load
   });
   auto migrations = info_of("migrations").make(host, options), runq = info_of("runq_latency").make(host, options);
   ASSERT_TRUE(migrations && runq);
