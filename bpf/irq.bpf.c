@@ -68,7 +68,8 @@ static __always_inline int hardirq_begins(int irq, struct irqaction *action, boo
 	if (!(wanted & enabled & VITALD_HARDIRQ_LATENCY) || !c)
 		return 0;
 	text = FIELD(action, name);
-	if (c->rows[number].name != (__u64)text) { /* on a line that devices share, each time */
+	/* The last row is many interrupts', each with its name, and has none. */
+	if (number != VITALD_IRQ_ROWS - 1 && c->rows[number].name != (__u64)text) { /* on a line that devices share, each time */
 		c->rows[number].name = (__u64)text;
 		name = bpf_map_lookup_elem(&names, &number);
 		if (name) {

@@ -29,7 +29,7 @@ Result<std::shared_ptr<BlockObject>> load(const Host& host, const Options& optio
     auto table = BpfOwners::of(host, options, signals.front().name);
     if (!table) return fail(table.error());
     owners = std::move(*table);
-    detailed = std::min(static_cast<std::uint32_t>(options.number("owner.detailed")), owners->size());
+    detailed = detailed_slots(options, owners->size());
   }
   auto bpf = BpfObject<block_bpf>::load(
       facts, signals,

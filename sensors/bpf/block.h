@@ -23,6 +23,10 @@ struct BlockObject {
   [[nodiscard]] vitald_block_owner_row owner_row(std::uint32_t slot) const;
   // The same of one of the first `detailed` slots.
   [[nodiscard]] vitald_block_owner_hist owner_hist(std::uint32_t slot) const;
+  // One without owners has no size.
+  [[nodiscard]] bool fits(const Options& options) const {
+    return !owners || (owners->fits(options) && detailed == detailed_slots(options, owners->size()));
+  }
   void forget_past(const Signal&) { clear_hash(bpf.skel().maps.in_flight); }
 
   std::uint32_t detailed = 1;

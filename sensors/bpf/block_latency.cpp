@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@ namespace vitald {
 namespace {
 
 constexpr std::string_view kName = "block_latency";
+// Those of the owners as well, since owner_io has its object: made anew together, both have the same new one.
+constexpr FlagSpec kFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kOwnerDetailedFlag, kProbeBudgetFlag};
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kDisksEveryNs = 30 * kSecond;
 // How long a disk's requests have come with the kernel's times again before ours are given up.
@@ -73,14 +76,6 @@ struct Row {
     untimed += k.untimed;
     recorded += k.recorded;
   }
-  void subtract(const Row& r) {
-    queue.subtract(r.queue);
-    device.subtract(r.device);
-    bytes -= r.bytes;
-    errors -= r.errors;
-    untimed -= r.untimed;
-    recorded -= r.recorded;
-  }
   [[nodiscard]] bool empty() const {
     return bytes == 0 && errors == 0 && untimed == 0 &&
            std::ranges::all_of(device.counts, [](auto n) { return n == 0; });
@@ -120,14 +115,9 @@ class BlockLatency final : public Collector {
   // The first rows are those of "other".
   [[nodiscard]] bool used(std::size_t row) const { return row < VITALD_BLOCK_OPS || block_->keys[row].disk[0] != 0; }
 
-  [[nodiscard]] Row counted(std::size_t row) const {
+  [[nodiscard]] Row sum(std::size_t row) const {
     Row r;
     for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu) r.add(block_->rows[cpu * VITALD_BLOCK_ROWS + row]);
-    return r;
-  }
-  [[nodiscard]] Row sum(std::size_t row) const {
-    auto r = counted(row);
-    if (const auto before = before_.find(row); before != before_.end()) r.subtract(before->second);
     return r;
   }
 
@@ -156,7 +146,8 @@ class BlockLatency final : public Collector {
       if (known->second) continue;
       bpf_map_delete_elem(bpf_map__fd(block_->bpf.skel().maps.row_of), &key);
       block_->keys[row] = {};
-      before_[row] = counted(row);
+      for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu)
+        std::memset(&block_->rows[cpu * VITALD_BLOCK_ROWS + row], 0, sizeof(vitald_block_row));
       freed.push_back(static_cast<__u32>(row));
     }
     if (freed.empty()) return;
@@ -237,7 +228,6 @@ class BlockLatency final : public Collector {
   SignalUse<BlockObject> block_;
   ProbeReport report_;
   std::vector<Row> rows_;
-  std::map<std::size_t, Row> before_;  // what earlier disks counted in a row that is used again
   struct Untimed {
     std::uint64_t needed = 0;  // requests without the kernel's times
     std::int64_t since_ns = 0;
@@ -258,6 +248,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_block_latency;
-const CollectorInfo collector_block_latency{kMetrics, kProbeFlags, make};
+const CollectorInfo collector_block_latency{kMetrics, kFlags, make};
 
 }  // namespace vitald

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <vector>
 
 #include "sensors/bpf/coarse.h"
 #include "sensors/bpf/irq.h"
@@ -35,9 +36,11 @@ constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kRuns, kTime};
 
 class HardirqLatency final : public Collector {
  public:
-  HardirqLatency(const Host& host, SignalUse<IrqObject> irq)
-      : irq_(std::move(irq)), report_(kName, irq_->bpf.form()), names_(host, VITALD_IRQ_ROWS) {
+  HardirqLatency(const Host& host, SignalUse<IrqObject> use)
+      : irq_(std::move(use)), report_(kName, irq_->bpf.form()), names_(host, VITALD_IRQ_ROWS) {
     report_.watch(host.shared<KernelFacts>(), irq_);
+    // Rows outlive who reads them, and an interrupt may have become another device's.
+    for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) before_.push_back(counted(irq));
   }
 
   Result<> collect(BatchWriter& out) override {
@@ -47,12 +50,9 @@ class HardirqLatency final : public Collector {
                              cpus, [](const auto& cpu) -> const auto& { return cpu.runs; })
                              .view());
     for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) {
-      std::uint64_t ns = 0, count = 0;
-      for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
-        ns += now_in(cpus[cpu].rows[irq].ns);
-        count += now_in(cpus[cpu].rows[irq].count);
-      }
-      if (count == 0) continue;
+      const auto now = counted(irq);
+      if (now.count == before_[irq].count) continue;
+      const auto ns = now.ns - before_[irq].ns;
       if (irq == VITALD_IRQ_ROWS - 1) {
         out.set(kTime, static_cast<double>(ns) / 1e9, "other", "");
         continue;
@@ -67,9 +67,23 @@ class HardirqLatency final : public Collector {
   std::string status() const override { return report_.status(); }
 
  private:
+  struct Counted {
+    std::uint64_t ns = 0, count = 0;
+  };
+  // All CPUs together.
+  [[nodiscard]] Counted counted(std::size_t irq) const {
+    Counted sum;
+    for (std::size_t cpu = 0; cpu < irq_->hardirqs.size(); ++cpu) {
+      sum.ns += now_in(irq_->hardirqs[cpu].rows[irq].ns);
+      sum.count += now_in(irq_->hardirqs[cpu].rows[irq].count);
+    }
+    return sum;
+  }
+
   SignalUse<IrqObject> irq_;
   ProbeReport report_;
   IrqNames names_;
+  std::vector<Counted> before_;  // by number: what was there when it began
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

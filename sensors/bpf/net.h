@@ -21,6 +21,7 @@ struct NetObject {
 
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_tcp_row row(std::uint32_t slot) const;
+  [[nodiscard]] bool fits(const Options& options) const { return !owners || owners->fits(options); }
 
   std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf
   BpfObject<net_bpf> bpf;

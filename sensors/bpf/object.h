@@ -220,8 +220,9 @@ class BpfObject {
 };
 
 // A signal of an object that others may use as well; detached when this goes. `Object` has a member `bpf`, and where
-// its programs remember what has begun, forget_past(signal), called before they are attached again. Rows keep what was
-// counted: their readers begin with what stands there (SlotReader::begin).
+// its programs remember what has begun, forget_past(signal), called before they are attached again; where its size is
+// configured, fits(options). Rows keep what was counted: their readers begin with what stands there
+// (SlotReader::begin).
 template <class Object>
 class SignalUse {
  public:
@@ -270,6 +271,9 @@ Result<SignalUse<Object>> use_signal(const Host& host, const Options& options, s
   for (const auto& weak : shared.objects) {
     auto object = weak.lock();
     if (!object || !object->bpf.wants(signal) || object->bpf.has(signal)) continue;
+    // After a reload one of another size may still be somebody's.
+    if constexpr (requires { object->fits(options); })
+      if (!object->fits(options)) continue;
     // It may have been on before: what its programs remember of then is not of now.
     if constexpr (requires { object->forget_past(signal); }) object->forget_past(signal);
     if (auto ok = object->bpf.attach(signal); !ok) return fail(ok.error());

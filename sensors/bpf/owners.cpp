@@ -33,6 +33,14 @@ std::string path_text(const vitald_cgroup_path& path) {
   return text.empty() ? "/" : text;
 }
 
+std::uint32_t detailed_slots(const Options& options, std::uint32_t slots) {
+  return std::min(static_cast<std::uint32_t>(options.number(kOwnerDetailedFlag.name)), slots);
+}
+
+bool BpfOwners::fits(const Options& options) const {
+  return !options.spec(kOwnerLimitFlag.name) || options.number(kOwnerLimitFlag.name) + 1 == std::int64_t{size_};
+}
+
 Result<std::shared_ptr<BpfOwners>> BpfOwners::of(const Host& host, const Options& options, std::string_view signal) {
   const auto limit = static_cast<std::uint32_t>(options.number("owner.limit"));
   auto& in_use = host.shared<OwnersInUse>();

@@ -50,6 +50,9 @@ inline constexpr FlagSpec kOwnerFlags[] = {kOwnerLimitFlag, kOwnerNewFlag, kProb
 // "/system.slice/ssh.service"; "/" for the root, and "/..." at the end of what was cut.
 std::string path_text(const vitald_cgroup_path& path);
 
+// How many of `slots` have the details.
+std::uint32_t detailed_slots(const Options& options, std::uint32_t slots);
+
 class BpfOwners {
  public:
   // The one in use with this limit, or a new one. Errors name the signal that asks.
@@ -76,6 +79,8 @@ class BpfOwners {
   [[nodiscard]] OwnerTable& table() const { return table_; }
   [[nodiscard]] OwnerSlots& slots() { return slots_; }
   [[nodiscard]] std::uint32_t size() const { return size_; }
+  // Whether it is as large as is asked for.
+  [[nodiscard]] bool fits(const Options& options) const;
   [[nodiscard]] const V1Hierarchy& v1() const { return v1_; }
   [[nodiscard]] const MappedArray<vitald_owner_cpu>& cpus() const { return *maps_.cpus; }
   void watch(const KernelFacts& facts, class ProbeReport& report) const;

@@ -21,6 +21,7 @@ struct ProcessObject {
 
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_process_row row(std::uint32_t slot) const;
+  [[nodiscard]] bool fits(const Options& options) const { return !owners || owners->fits(options); }
   void forget_past(const Signal& signal);
 
   std::shared_ptr<BpfOwners> owners;  // its maps are used by bpf

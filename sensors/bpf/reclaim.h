@@ -21,6 +21,7 @@ struct ReclaimObject {
 
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_reclaim_row row(std::uint32_t slot) const;
+  [[nodiscard]] bool fits(const Options& options) const { return !owners || owners->fits(options); }
   [[nodiscard]] HistSum sum(vitald_hist vitald_reclaim_stalls::*which) const;
   void forget_past(const Signal&) { clear_hash(bpf.skel().maps.stalled_since); }
 

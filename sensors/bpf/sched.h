@@ -32,6 +32,9 @@ struct SchedObject {
     std::uint64_t clock_ns = 0;
   };
   [[nodiscard]] Running running() const;
+  [[nodiscard]] bool fits(const Options& options) const {
+    return owners->fits(options) && detailed == detailed_slots(options, owners->size());
+  }
   // While the signal was off, CPUs changed their tasks without a word.
   void forget_past(const Signal& signal);
   void add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const;
