@@ -220,7 +220,7 @@ static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culpri
 			return;
 		}
 	}
-	/* No room: it is among the rest, which is what is left of the wait. */
+	/* No room: it is among the rest, which is what is left of all that others had. */
 #pragma unroll
 	for (k = 0; k < VITALD_CULPRITS; k++) {
 		if (!w->culprits[k].who) {
@@ -233,7 +233,7 @@ static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culpri
 
 /*
  * Lays a wait over the last slices on this CPU, backwards: whose they are made it wait. Without `w` it is not noted who
- * that was.
+ * that was. What is older than these slices, or of an idle CPU, is nobody's: it might as well be the owner's own.
  */
 static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct vitald_sched_waits *w,
 			    __u64 left)
@@ -252,8 +252,11 @@ static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row 
 		left -= part;
 		if (c->past[at].slot == c->slot || (mine && c->past[at].owner == mine))
 			row->self_ns += part;
-		else if (w && c->past[at].slot != VITALD_SCHED_NOBODY && part)
-			add_blame(w, c->past[at].slot, part);
+		else if (c->past[at].slot != VITALD_SCHED_NOBODY && part) {
+			row->others_ns += part;
+			if (w)
+				add_blame(w, c->past[at].slot, part);
+		}
 		if (!left)
 			break;
 	}

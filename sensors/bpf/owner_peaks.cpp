@@ -75,6 +75,11 @@ class PeakReader final : public SlotReader {
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t) const override { return false; }
 
+  // The windows meanwhile were not counted, and must not look like quiet ones.
+  void turned(bool on) {
+    if (on) began_ = object_.running().clock_ns / VITALD_WINDOW_NS + 1;
+  }
+
   void collect(BatchWriter& out) {
     const auto running = object_.running();
     if (running.clock_ns == 0) return;
@@ -171,7 +176,7 @@ class PeakReader final : public SlotReader {
   const Clock& clock_;
   SchedObject& object_;
   CpuList online_;
-  const std::uint64_t began_;  // the first window that was seen whole
+  std::uint64_t began_;  // the first window that was seen whole
   std::vector<Slot> slots_;
   std::unordered_set<OwnerId> shown_;
   vitald_sched_peaks row_{};

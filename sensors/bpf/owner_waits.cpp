@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Why owners waited for a CPU: throttled by cpu.max, behind their own tasks, or behind others, and behind whom; and how
-// long their waits were. Owners whose tasks hardly ever wait are counted together.
+// Why owners waited for a CPU: throttled by cpu.max, behind their own tasks, or behind others, and behind whom, as far
+// as that was seen; and how long their waits were. Owners whose tasks hardly ever wait are counted together.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,8 +26,10 @@ constexpr MetricDesc kWait{
     "vitald_owner_wait_seconds_total",
     MetricType::counter,
     "Time that tasks which could run waited for a CPU, by owner and cause: its cpu.max was used up (throttled), its "
-    "own "
-    "tasks had the CPU (self), or others had (contention). Task time: three tasks that are throttled together count "
+    "own tasks had the CPU (self), others were seen to have it (contention), or neither is known (unknown: the CPU was "
+    "idle or just leaving it, or the wait is longer than the last 32 slices on that CPU, which many short ones are). "
+    "The "
+    "four together are all of its waiting. Task time: three tasks that are throttled together count "
     "three times, which cpu.stat does not. Owners that have waited less than 100 ms are part of owner=\"other\". From "
     "where the kernel does not keep since when a task waits, nothing is throttled.",
     "cause,owner_kind,owner,namespace,pod,container,guest",
@@ -37,8 +39,8 @@ constexpr MetricDesc kBlamed{
     "vitald_owner_blamed_wait_seconds_total",
     MetricType::counter,
     "Of the contention of an owner what was because of another owner, whose tasks had that CPU: the wait is laid over "
-    "the "
-    "last 32 slices there. The four that cost it most by name; culprit=\"other\" is the rest, also of cgroups beyond "
+    "the last 32 slices there, and what is older is no contention but cause=\"unknown\". The four that cost it most by "
+    "name; culprit=\"other\" is the rest, also of cgroups beyond "
     "--owner.detailed. Together they grow by what the contention grows by; one that is named no more ends with its "
     "series.",
     "culprit_kind,culprit,owner_kind,owner,namespace,pod,container,guest",
@@ -54,7 +56,7 @@ constexpr MetricDesc kLatency{"vitald_owner_runqueue_latency_seconds",
 constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kWait, kBlamed, kLatency};
 
 struct WaitTotals {
-  std::uint64_t throttled, self, contended;
+  std::uint64_t throttled, self, contended, unknown;
   std::uint64_t slots[kCoarseBounds + 1];
   std::uint64_t sum_ns;
 };
@@ -62,6 +64,7 @@ constexpr OwnerField kFields[] = {
     {kWait, offsetof(WaitTotals, contended), 1e9, {"cause", "contention"}},
     {kWait, offsetof(WaitTotals, throttled), 1e9, {"cause", "throttled"}},
     {kWait, offsetof(WaitTotals, self), 1e9, {"cause", "self"}},
+    {kWait, offsetof(WaitTotals, unknown), 1e9, {"cause", "unknown"}},
 };
 
 // Reads the rows; under the slots' lock, as is all that it keeps.
@@ -81,6 +84,7 @@ class WaitReader final : public SlotReader {
   WaitReader& operator=(const WaitReader&) = delete;
 
   bool read(std::uint32_t slot, OwnerId owner) override {
+    if (!on_) return false;
     if (slot >= rows_.size()) rows_.resize(slot + 1);
     auto& before = rows_[slot];
     const auto now = object_.row(slot);
@@ -88,12 +92,18 @@ class WaitReader final : public SlotReader {
     WaitTotals grown{};
     grown.throttled = now.throttled_ns - before.throttled;
     grown.self = now.self_ns - before.self;
-    const auto who = shown(owner, delay);
-    if (slot < object_.detailed) read_details(slot, owner, who, grown);
+    const auto others = now.others_ns - before.others;
     // The parts are written after the whole: what is not explained yet waits for the next round.
-    before.open += static_cast<std::int64_t>(delay - grown.throttled - grown.self);
-    if (before.open > 0) grown.contended = static_cast<std::uint64_t>(std::exchange(before.open, 0));
+    const auto open = before.open + static_cast<std::int64_t>(delay - grown.throttled - grown.self - others);
+    grown.unknown = static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::min(before.open, open)));
+    before.open = open - static_cast<std::int64_t>(grown.unknown);
+    const auto who = shown(owner, delay);
+    // Whose it was may be seen before how much that is.
+    before.contended += static_cast<std::int64_t>(others);
+    if (slot < object_.detailed) before.contended -= static_cast<std::int64_t>(read_details(slot, owner, who, grown));
+    if (before.contended > 0) grown.contended = static_cast<std::uint64_t>(std::exchange(before.contended, 0));
     before.delay = now.delay_ns, before.throttled = now.throttled_ns, before.self = now.self_ns;
+    before.others = now.others_ns;
     totals_.add(who, grown);
     pairs_.add_all(who, grown.contended);
     return delay != 0;
@@ -103,7 +113,7 @@ class WaitReader final : public SlotReader {
   void begin(std::uint32_t slot) override {
     if (slot >= rows_.size()) rows_.resize(slot + 1);
     const auto now = object_.row(slot);
-    rows_[slot] = {now.delay_ns, now.throttled_ns, now.self_ns, 0};
+    rows_[slot] = {now.delay_ns, now.throttled_ns, now.self_ns, now.others_ns, 0, 0};
     if (slot >= object_.detailed) return;
     details_[slot] = details(slot);
     each_culprit(slot, [&](auto& culprit, Culprit& before) {
@@ -123,6 +133,14 @@ class WaitReader final : public SlotReader {
         if (who != 0 && (ended[slot] || ended[who - 1])) culprit.who = 0;
       });
     }
+  }
+
+  // The wait goes on to be counted while runq_latency is on, and why is not.
+  void turned(bool on) {
+    auto& slots = object_.owners->slots();
+    slots.cycle(had_);
+    if (on) slots.restart(*this, [&] { on_ = true; });
+    else slots.read_all(*this, [&] { on_ = false; });
   }
 
   void collect(BatchWriter& out) {
@@ -150,8 +168,8 @@ class WaitReader final : public SlotReader {
 
  private:
   struct Before {
-    std::uint64_t delay = 0, throttled = 0, self = 0;
-    std::int64_t open = 0;
+    std::uint64_t delay = 0, throttled = 0, self = 0, others = 0;
+    std::int64_t open = 0, contended = 0;  // not counted yet: what is not explained; what others had
   };
   using Details = std::array<std::uint64_t, kCoarseBounds + 2>;  // and the sum
   struct Culprit {
@@ -184,8 +202,10 @@ class WaitReader final : public SlotReader {
     return now;
   }
 
-  void read_details(std::uint32_t slot, OwnerId owner, OwnerId who, WaitTotals& grown) {
+  // How much of what others had was the owner's own after all.
+  std::uint64_t read_details(std::uint32_t slot, OwnerId owner, OwnerId who, WaitTotals& grown) {
     const auto now_ns = clock_.boot_ns();
+    std::uint64_t own = 0;
     each_culprit(slot, [&](auto& culprit, Culprit& before) {
       const auto whose = now_in(culprit.who);
       const auto ns = now_in(culprit.ns), more = ns - before.ns;
@@ -193,7 +213,7 @@ class WaitReader final : public SlotReader {
       if (whose == 0) return;
       const auto by = object_.owners->slots().of_slot(whose - 1);
       // Of before the kernel's side was told that both are one's.
-      if (by == owner && owner != kOtherOwner) grown.self += more;
+      if (by == owner && owner != kOtherOwner) own += more;
       else pairs_.add(who, by, more);
       // One that is none any more makes room for the next.
       if (more != 0) before.grown_ns = now_ns;
@@ -204,6 +224,8 @@ class WaitReader final : public SlotReader {
     for (std::size_t i = 0; i <= kCoarseBounds; ++i) grown.slots[i] = now[i] - before[i];
     grown.sum_ns = now.back() - before.back();
     before = now;
+    grown.self += own;
+    return own;
   }
 
   static constexpr std::int64_t kQuietNs = 60'000'000'000;
@@ -217,6 +239,7 @@ class WaitReader final : public SlotReader {
   std::vector<Before> rows_;       // per slot, as far as they are used
   std::unordered_map<OwnerId, std::uint64_t> waited_;
   std::uint64_t had_ = 0;
+  bool on_ = true;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -14,8 +14,9 @@
 
 namespace vitald {
 
-// Reader: made of the host and the object, has collect(out), and may have note(facts) for the status, empty where there
-// is nothing to say.
+// Reader: made of the host and the object, has collect(out) and turned(on), called when the signal was shed or is on
+// again: the rows go on while another signal of the object is on. It may have note(facts) for the status, empty where
+// there is nothing to say.
 template <class Reader>
 class SchedReading final : public Collector {
  public:
@@ -26,8 +27,9 @@ class SchedReading final : public Collector {
     if constexpr (requires { Reader::note(facts); }) report_.note(Reader::note(facts));
   }
   Result<> collect(BatchWriter& out) override {
-    if (!report_.emit(out)) return {};
-    reader_.collect(out);
+    const bool on = report_.emit(out);
+    if (on != on_) reader_.turned(on_ = on);
+    if (on) reader_.collect(out);
     return {};
   }
   std::string status() const override { return report_.status(); }
@@ -44,6 +46,7 @@ class SchedReading final : public Collector {
   SignalUse<SchedObject> sched_;
   ProbeReport report_;
   Reader reader_;
+  bool on_ = true;
 };
 
 }  // namespace vitald

@@ -34,6 +34,12 @@ void OwnerSlots::add(SlotReader& reader) {
   readers_.push_back(&reader);
 }
 
+void OwnerSlots::restart(SlotReader& reader, const std::function<void()>& then) {
+  const MutexLock lock(mutex_);
+  for (std::uint32_t slot = 0; slot < ever_used_; ++slot) reader.begin(slot);
+  then();
+}
+
 void OwnerSlots::remove(SlotReader& reader) {
   const MutexLock lock(mutex_);
   std::erase(readers_, &reader);

@@ -73,6 +73,8 @@ class OwnerSlots {
 
   void add(SlotReader& reader);
   void remove(SlotReader& reader);
+  // What was counted until now is not counted for anybody, as for a reader that has just come. `then`: under the lock.
+  void restart(SlotReader& reader, const std::function<void()>& then);
   // Reads all slots for one reader; `then` sees its totals before anybody changes them.
   void read_all(SlotReader& reader, const std::function<void()>& then);
   // Under the lock that the readers are called with.

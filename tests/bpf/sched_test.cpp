@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -11,6 +12,8 @@
 #include <memory>
 
 #include "core/clock.h"
+#include "sensors/bpf/block.h"
+#include "sensors/bpf/sched.h"
 #include "tests/bpf/live_probe.h"
 #include "tests/bpf/load.h"
 
@@ -109,7 +112,8 @@ void check_two_hogs(const Rung& rung) {
   EXPECT_GT(by_b, 0.85 * contention);
   EXPECT_LE(by_b, contention * 1.01);
   EXPECT_NEAR(blamed_on_all(after, a), wait_of(after, a, "contention"), 1e-3) << "the sum is the contention";
-  EXPECT_NEAR(contention + wait_of(before, a, "contention"), static_cast<double>(truth.delay_ns) / 1e9,
+  // What no slice explains has a cause of its own.
+  EXPECT_NEAR(wait_of(after, a, "contention") + wait_of(after, a, "unknown"), static_cast<double>(truth.delay_ns) / 1e9,
               0.1 + 0.05 * static_cast<double>(truth.delay_ns) / 1e9);
   // Of a tenth of a second each.
   const auto family = "vitald_owner_runqueue_latency_seconds_count{" + owner_labels_of(a);
@@ -182,6 +186,104 @@ void check_self_of_two_cgroups() {
 }
 
 TEST_F(Probes, AnOwnerOfTwoCgroupsThatWaitsForItself) { until_seen_whole(check_self_of_two_cgroups); }
+
+// So many short slices that each wait is longer than those that are remembered: the rest is not somebody else's.
+void check_short_slices() {
+  LiveProbe probe("owner_waits", {{"bpf.budget", "0"}});
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-many-{}", getpid()));
+  constexpr int kTasks = 100;
+  Child one(a, last_cpu(), [] {
+    go_first();
+    const auto end = SystemClock::read(CLOCK_MONOTONIC) + 1'500'000'000ll;
+    for (int i = 1; i < kTasks; ++i)
+      if (fork() == 0) {
+        while (SystemClock::read(CLOCK_MONOTONIC) < end) sched_yield();
+        _exit(0);
+      }
+    while (SystemClock::read(CLOCK_MONOTONIC) < end) sched_yield();
+    while (wait(nullptr) > 0) {
+    }
+  });
+  one.finish();
+  probe.collect();
+  probe.collect();
+  const auto after = probe.collect();
+  const auto self = wait_of(after, a, "self"), contention = wait_of(after, a, "contention"),
+             unknown = wait_of(after, a, "unknown");
+  fmt::print("{} tasks: self {:.1f} s, unknown {:.1f} s, contention {:.3f} s\n", kTasks, self, unknown, contention);
+  EXPECT_GT(self, 5);
+  EXPECT_GT(unknown, self * 0.5) << "32 of 99 slices are remembered";
+  EXPECT_LT(contention, 0.05 * (self + unknown));
+  EXPECT_NEAR(self + contention + unknown, 1.5 * (kTasks - 1), 0.1 * 1.5 * kTasks) << "all but one wait, all the time";
+  EXPECT_NEAR(blamed_on_all(after, a), contention, 1e-6);
+}
+
+TEST_F(Probes, AWaitOfMoreSlicesThanAreRemembered) { until_seen_whole(check_short_slices); }
+
+// Shed while another signal goes on: what was waited meanwhile has no cause, and is nobody's.
+void check_shed_waits() {
+  FakeClock clock;
+  const Host host(Host::Roots(), &clock);
+  Options options;
+  const FlagSpec flags[] = {{"probe.owner_waits", FlagType::boolean, "true"},
+                            {"probe.runq_latency", FlagType::boolean, "true"}};
+  options.declare(flags);
+  options.declare(info_of("owner_waits").flags);
+  options.set("bpf.budget", "0");
+  auto waits = info_of("owner_waits").make(host, options), runq = info_of("runq_latency").make(host, options);
+  ASSERT_TRUE(waits && runq);
+  auto& budget = host.shared<ProbeBudget>();
+  const auto collect = [&](Collector& collector, const char* name) {
+    BatchWriter out(name);
+    out.begin(0);
+    EXPECT_TRUE(collector.collect(out));
+    std::map<std::string, double> series;
+    const auto batch = out.finish({}, 0, 0);
+    for (const auto& s : batch->layout->samples()) {
+      auto prefix = batch->layout->prefix(s);
+      prefix.remove_suffix(1);
+      series[std::string(prefix)] = batch->values[s.value];
+    }
+    return series;
+  };
+  collect(**waits, "owner_waits");
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-pause-a-{}", getpid())),
+      b(cpu_hierarchy(Host()), fmt::format("vitald-pause-b-{}", getpid()));
+  const Start start;
+  const auto spin = [&] {
+    start.wait();
+    spin_for_ms(4500);
+  };
+  Child one(a, last_cpu(), spin), two(b, last_cpu(), spin);
+  start.give();
+  usleep(600'000);
+  const auto all = [&](const std::map<std::string, double>& series) {
+    double sum = 0;
+    for (const auto cause : {"contention", "self", "throttled", "unknown"}) sum += wait_of(series, a, cause);
+    return sum;
+  };
+  collect(**waits, "owner_waits");
+  const auto before = all(collect(**waits, "owner_waits"));
+  EXPECT_GT(before, 0.1);
+  budget.set_limit(1e-9);
+  collect(**waits, "owner_waits");
+  usleep(1'100'000);
+  for (int i = 0; i < 3 && !(*waits)->status().starts_with("shed"); ++i) collect(**waits, "owner_waits");
+  ASSERT_TRUE((*waits)->status().starts_with("shed")) << (*waits)->status();
+  const auto at_shed = SystemClock::read(CLOCK_MONOTONIC);
+  usleep(1'500'000);
+  budget.set_limit(100);
+  auto after = collect(**waits, "owner_waits");
+  ASSERT_TRUE((*waits)->status().starts_with("attached")) << (*waits)->status();
+  const auto paused = static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - at_shed) / 1e9;
+  after = collect(**waits, "owner_waits");
+  fmt::print("waited {:.2f} s before, {:.2f} s after {:.2f} s of pause\n", before, all(after), paused);
+  EXPECT_LT(all(after) - before, 1.1 / 2 + 0.35) << "half of the pause is what it waited in it";
+  one.finish(), two.finish();
+}
+
+TEST_F(Probes, WhatWasWaitedWhileShedIsNobodys) { until_seen_whole(check_shed_waits); }
 
 // Of whom no more is kept than sums: why he waits is known, because of whom is not, and nobody else pays for that.
 void check_beyond_detailed() {
@@ -273,8 +375,9 @@ void check_throttled(const Rung& rung) {
              rung.name, throttled * 1e3, group * 1e3, contention * 1e3, static_cast<double>(truth.delay_ns) / 1e6);
   EXPECT_GT(throttled, 1.0);
   EXPECT_NEAR(throttled, group, 0.1) << "the wait that was going on at one of the two moments is in only one";
-  EXPECT_NEAR(wait_of(after, a.owner, "throttled") + wait_of(after, a.owner, "contention"),
-              static_cast<double>(truth.delay_ns) / 1e9, 0.15);
+  EXPECT_NEAR(
+      wait_of(after, a.owner, "throttled") + wait_of(after, a.owner, "contention") + wait_of(after, a.owner, "unknown"),
+      static_cast<double>(truth.delay_ns) / 1e9, 0.15);
 }
 
 TEST_F(Probes, AnOwnerAtItsCpuLimit) {
@@ -425,6 +528,47 @@ void check_budget() {
 }
 
 TEST_F(Probes, ABudgetIsHeld) { until_seen_whole(check_budget); }
+
+// A reload may make one of two that share an object anew while the other still has the old one.
+void check_other_sizes(const char* first, std::size_t which_first, const char* second, std::size_t which_second,
+                       auto use) {
+  FakeClock clock;
+  const Host host(Host::Roots(), &clock);
+  Options options;
+  options.declare(info_of(second).flags);
+  const std::string names[] = {fmt::format("probe.{}", first), fmt::format("probe.{}", second)};
+  const FlagSpec on[] = {{names[0].c_str(), FlagType::boolean, "true"}, {names[1].c_str(), FlagType::boolean, "true"}};
+  options.declare(on);
+  options.set("owner.limit", "100");
+  auto stays = use(host, options, which_first);
+  ASSERT_TRUE(stays);
+  const auto made = [&] {
+    auto again = use(host, options, which_second);
+    EXPECT_TRUE(again) << again.error().text;
+    struct {
+      bool shared;
+      std::uint32_t size, detailed;
+    } got{&**again == &**stays, (*again)->owners->size(), (*again)->detailed};
+    return got;
+  };
+  EXPECT_TRUE(made().shared);
+  options.set("owner.limit", "200");
+  EXPECT_EQ(made().size, 201u);
+  options.set("owner.limit", "100");
+  options.set("owner.detailed", "7");
+  EXPECT_EQ(made().detailed, 7u);
+}
+
+TEST_F(Probes, AReloadWithAnotherLimit) {
+  check_other_sizes("block_latency", kBlockLatency, "owner_io", kOwnerIo,
+                    [](const Host& host, const Options& options, std::size_t which) {
+                      return BlockObject::use(host, options, static_cast<BlockSignal>(which));
+                    });
+  check_other_sizes("migrations", kMigrations, "owner_waits", kOwnerWaits,
+                    [](const Host& host, const Options& options, std::size_t which) {
+                      return SchedObject::use(host, options, static_cast<SchedSignal>(which));
+                    });
+}
 
 // A reload turns one off and on again, while another keeps what they share: what was meanwhile is nobody's.
 void check_off_and_on() {

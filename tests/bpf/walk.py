@@ -18,12 +18,11 @@ member, line, family, row = examples
 
 row_struct = (top / "bpf/include/vitald/sched.h").read_text().partition("struct vitald_sched_row {")[2]
 unused = int(re.search(r"__u64 unused\[(\d+)\];", row_struct)[1])
+rest = f"\t__u64 unused[{unused - 1}];\n" if unused > 1 else ""
 shutil.copytree(top / "bpf", folder / "bpf", dirs_exist_ok=True)
 name = re.search(r"constexpr MetricDesc (\w+)", family)[1]
 edits = {
-    # The page's count is its own moment's: the next one's is one less again.
-    "bpf/include/vitald/sched.h": [(f"\t__u64 unused[{unused}];\n",
-                                    textwrap.indent(re.sub(r"unused\[\d+\]", f"unused[{unused - 1}]", member), "\t"))],
+    "bpf/include/vitald/sched.h": [(f"\t__u64 unused[{unused}];\n", textwrap.indent(member, "\t") + rest)],
     "bpf/sched.bpf.c": [("\t\trow->delay_ns += delay;\n", "\t\trow->delay_ns += delay;\n" + textwrap.indent(line, "\t"))],
     "sensors/bpf/runq_latency.cpp": [
         ("constexpr MetricDesc kMetrics[] = {", family + "constexpr MetricDesc kMetrics[] = {" + name + ", "),

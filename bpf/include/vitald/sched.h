@@ -44,7 +44,8 @@ struct vitald_sched_row {
 	__u64 involuntary;
 	__u64 throttled_ns;	/* of delay_ns: without a turn by cpu.max */
 	__u64 self_ns;		/* of delay_ns: the owner's own tasks had the CPU, as far as it is known to be its own */
-	__u64 unused[2];
+	__u64 others_ns;	/* of delay_ns: others' tasks were seen to have it */
+	__u64 unused[1];
 };
 
 /* One per CPU and each of the first slots, of which more is kept. */
