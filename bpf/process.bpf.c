@@ -248,15 +248,15 @@ static __always_inline int signalled(int signal, struct kernel_siginfo *info, st
 
 /*
  * The kernel sent it SIGKILL a moment ago; or it is dying already of something else, and is marked to get at the
- * reserves.
+ * reserves. `start_ns`: the process', 0 where it is not known.
  */
-static __always_inline int marked(__u32 tgid)
+static __always_inline int marked(__u32 tgid, __u64 start_ns)
 {
 	struct sent *sent = bpf_map_lookup_elem(&sent_to, &tgid);
 	__u64 *late;
 	__u32 slot;
 
-	if (!sent || sent->signal != SIGNAL_KILL || sent->pid)
+	if (!sent || sent->signal != SIGNAL_KILL || sent->pid || (start_ns && sent->start_ns != start_ns))
 		return 0;
 	sent->oom = 1;
 	if (!sent->gone)
@@ -318,15 +318,23 @@ int on_sent_raw(struct bpf_raw_tracepoint_args *ctx)
 			 (int)ctx->args[4]));
 }
 
+static __always_inline int marked_task_or_pid(__u64 victim)
+{
+	struct task_struct *task = (struct task_struct *)victim;
+
+	if (!victim_is_task)
+		return marked((__u32)victim, 0);
+	return marked(BPF_CORE_READ(task, tgid), BPF_CORE_READ(task, group_leader, start_time));
+}
+
 SEC("tp_btf/mark_victim")
 int on_marked(__u64 *ctx)
 {
-	TIMED(COST_ON_MARKED, marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx[0], tgid) : (__u32)ctx[0]));
+	TIMED(COST_ON_MARKED, marked_task_or_pid(ctx[0]));
 }
 
 SEC("raw_tp/mark_victim")
 int on_marked_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	TIMED(COST_ON_MARKED, marked(victim_is_task ? (__u32)BPF_CORE_READ((struct task_struct *)ctx->args[0], tgid) :
-				       (__u32)ctx->args[0]));
+	TIMED(COST_ON_MARKED, marked_task_or_pid(ctx->args[0]));
 }

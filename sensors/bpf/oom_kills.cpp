@@ -64,7 +64,8 @@ class OomKills final : public Collector {
   OomKills& operator=(const OomKills&) = delete;
 
   Result<> collect(BatchWriter& out) override {
-    if (!report_.emit(out)) return {};
+    // Read while it is off as well: what happened before is told, and news that nobody takes would wake us for ever.
+    const bool on = report_.emit(out);
     if (news_) ring_buffer__consume(news_.get());
     for (const auto last = sequence(); read_ < last; ++read_) {
       const vitald_oom_record record = memory_->records[read_ % VITALD_OOM_RECORDS];
@@ -75,7 +76,7 @@ class OomKills final : public Collector {
     table_.cycle(host_.clock().boot_ns());
     totals_.begin_round();
     totals_.end_round();
-    emit_fields<Kills>(kFields, totals_.entries(), out);
+    if (on) emit_fields<Kills>(kFields, totals_.entries(), out);
     return {};
   }
   std::string status() const override { return report_.status(); }
@@ -104,8 +105,9 @@ class OomKills final : public Collector {
   }
 
   void count(const vitald_oom_record& record, BatchWriter& out) {
-    CgroupPaths paths{path_text(record.v2), memory_->v1.id != 0 ? path_text(record.v1) : std::string()};
-    // Only the pid was seen: it was exiting already.
+    // Only the pid was seen: it was exiting already, and the record's paths are an earlier one's.
+    CgroupPaths paths;
+    if (record.seen) paths = {path_text(record.v2), memory_->v1.id != 0 ? path_text(record.v1) : std::string()};
     const auto id = record.seen ? owner_of(paths) : kOtherOwner;
     totals_.add(id, record.memcg ? Kills{0, 1} : Kills{1, 0});
     table_.cycle(host_.clock().boot_ns());  // its name, if it has to be looked up
@@ -118,8 +120,8 @@ class OomKills final : public Collector {
                     {"comm", comm},
                     {"scope", record.memcg ? "memcg" : "global"},
                     {"owner_kind", std::string(to_string(owner->owner.kind))},
-                    {"owner", owner->owner.name},
-                    {"cgroup", cgroup_of(paths)}};
+                    {"owner", owner->owner.name}};
+    if (record.seen) event.fields.emplace_back("cgroup", cgroup_of(paths));
     std::string where;
     if (record.memcg) {
       const auto limited = path_text(record.limit);

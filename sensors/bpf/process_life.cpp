@@ -100,9 +100,9 @@ class ProcessLife final : public Collector, private SlotReader {
     process_->owners->watch(facts, report_);
     if (process_->bpf.skel().rodata->has_deaths) {
       deaths_.reset(ring_buffer__new(bpf_map__fd(process_->bpf.skel().maps.deaths), take, this, nullptr));
-      // It may have been on before.
+      // It may have been on before: what still lies there is not of now, and whose it was is not known any more.
       if (deaths_) ring_buffer__consume(deaths_.get());
-      taken_.clear();
+      keeps_ = true;
     } else {
       report_.note("no events: they need ring buffers, Linux 5.8");
     }
@@ -113,7 +113,8 @@ class ProcessLife final : public Collector, private SlotReader {
   ProcessLife& operator=(const ProcessLife&) = delete;
 
   Result<> collect(BatchWriter& out) override {
-    if (!report_.emit(out)) return {};
+    // Read while it is off as well: what happened before is told, and news that nobody takes would wake us for ever.
+    const bool on = report_.emit(out);
     std::vector<Taken> taken;
     std::uint64_t left_out = 0;
     totals_.round(
@@ -123,9 +124,11 @@ class ProcessLife final : public Collector, private SlotReader {
           taken.swap(taken_);
           left_out = left_out_;
         },
-        [&](auto entries) { emit(entries, out); });
+        [&](auto entries) {
+          if (on) emit(entries, out);
+        });
     for (const auto& t : taken) tell(t, out);
-    out.set(kLost, static_cast<double>(now_in(process_->bpf.skel().bss->deaths_lost) + left_out));
+    if (on) out.set(kLost, static_cast<double>(now_in(process_->bpf.skel().bss->deaths_lost) + left_out));
     return {};
   }
   std::string status() const override { return report_.status(); }
@@ -164,7 +167,7 @@ class ProcessLife final : public Collector, private SlotReader {
   static int take(void* context, void* data, std::size_t size) {
     auto& self = *static_cast<ProcessLife*>(context);
     Taken t{};
-    if (size < sizeof t.record) return 0;
+    if (!self.keeps_ || size < sizeof t.record) return 0;
     if (self.taken_.size() >= kMostTaken) return ++self.left_out_, 0;
     std::memcpy(&t.record, data, sizeof t.record);
     const auto& slots = self.process_->owners->slots();
@@ -212,6 +215,7 @@ class ProcessLife final : public Collector, private SlotReader {
   SlotTotals<Counted> totals_;
   std::unique_ptr<ring_buffer, Call<&ring_buffer__free>> deaths_;
   static constexpr std::size_t kMostTaken = 1024;  // of one cycle
+  bool keeps_ = false;                             // what it takes
   std::vector<Taken> taken_;                       // under the slots' lock
   std::uint64_t left_out_ = 0;                     // the same
   std::map<OwnerId, std::uint64_t> killed_;        // as shown

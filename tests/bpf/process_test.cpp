@@ -109,6 +109,26 @@ TEST_F(Probes, CausesOfDeath) {
   }
 }
 
+// Off for what it costs: what was before is told, and nothing is left that would wake us again and again.
+void check_shed() {
+  LiveProbe probe("process_life", {{"bpf.budget", "0"}});
+  probe.collect();
+  probe.host().shared<ProbeBudget>().set_limit(1e-9);
+  probe.collect();
+  usleep(1'100'000);
+  const TestCgroup cgroup(cpu_hierarchy(Host()), fmt::format("vitald-shed-{}", getpid()));
+  Child child(cgroup, 0, die_in_many_ways);
+  child.finish();
+  EXPECT_TRUE(probe.has_news());
+  const auto series = probe.collect();
+  EXPECT_TRUE(probe.status().starts_with("shed")) << probe.status();
+  EXPECT_FALSE(probe.has_news()) << "a collection for nothing, twenty times a second";
+  EXPECT_GE(probe.events().size(), 3u * kDeaths);
+  EXPECT_FALSE(series.contains("vitald_process_death_events_lost_total"));
+}
+
+TEST_F(Probes, NoNewsOfDeathsWhileShed) { until_seen_whole(check_shed); }
+
 void check_execs() {
   LiveProbe probe("process_life");
   probe.collect();
