@@ -60,32 +60,68 @@ struct {
 #define MEMORY_LEVELS 12
 #define CHARGE_BATCH 64 /* pages charged ahead per CPU: MEMCG_CHARGE_BATCH */
 
+static __always_inline struct page_counter *counter_of(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+
+	/* css is the first field of mem_cgroup */
+	return &((struct mem_cgroup *)css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), false))->memory;
+}
+
+static __always_inline struct mem_cgroup *group_of(struct page_counter *counter)
+{
+	return (void *)counter - bpf_core_field_offset(struct mem_cgroup, memory);
+}
+
+static __always_inline int level_of(struct page_counter *counter)
+{
+	return BPF_CORE_READ(group_of(counter), css.cgroup, level);
+}
+
+/* The first of this counter and those above it that has no more than so many pages left. */
+static __noinline struct page_counter *first_full(struct page_counter *counter, __u64 left)
+{
+	int i;
+
+	for (i = 0; i < MEMORY_LEVELS; i++) {
+		unsigned long usage, max;
+
+		if (!counter)
+			break;
+		usage = BPF_CORE_READ(counter, usage.counter);
+		max = BPF_CORE_READ(counter, max);
+		if (max && usage + left >= max)
+			return counter;
+		counter = BPF_CORE_READ(counter, parent);
+	}
+	return NULL;
+}
+
 /*
- * The tracepoint does not say whether a cgroup's limit or the host's memory ran out, so ask the victim's cgroup
- * and those above it whether one is at its limit. The counter of the first that is; NULL when none is.
+ * The tracepoint does not say whether a cgroup's limit or the host's memory ran out, so ask those that the victim and
+ * the one who needed memory are both in whether one is at its limit: another one of the victim's may be full without
+ * being asked. Who makes a limit smaller kills without being in there, but then more is used than the limit allows. The
+ * counter of the first; NULL when none is.
  */
 static __always_inline struct page_counter *at_limit(struct task_struct *task)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct page_counter *counter;
+	struct page_counter *victims, *askers, *full;
 	int i;
 
 	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
 		return NULL;
-	/* css is the first field of mem_cgroup */
-	counter = &((struct mem_cgroup *)css_of(set, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id), false))
-			   ->memory;
-#pragma unroll
-	for (i = 0; i < MEMORY_LEVELS; i++) {
-		unsigned long usage = BPF_CORE_READ(counter, usage.counter), max = BPF_CORE_READ(counter, max);
-
-		if (max && usage + CHARGE_BATCH >= max)
-			return counter;
-		counter = BPF_CORE_READ(counter, parent);
-		if (!counter)
+	victims = counter_of(task);
+	askers = counter_of((struct task_struct *)bpf_get_current_task());
+	for (i = 0; i < 2 * MEMORY_LEVELS; i++) {
+		if (!victims || !askers || victims == askers)
 			break;
+		if (level_of(victims) >= level_of(askers))
+			victims = BPF_CORE_READ(victims, parent);
+		else
+			askers = BPF_CORE_READ(askers, parent);
 	}
-	return NULL;
+	full = victims == askers ? first_full(victims, CHARGE_BATCH) : NULL;
+	return full ? full : first_full(counter_of(task), -1);
 }
 
 static __always_inline void describe(struct vitald_oom_record *record, struct task_struct *task)
@@ -102,7 +138,7 @@ static __always_inline void describe(struct vitald_oom_record *record, struct ta
 	record->memcg = counter != NULL;
 	record->limit_pages = 0;
 	if (counter) {
-		limited = (void *)counter - bpf_core_field_offset(struct mem_cgroup, memory);
+		limited = group_of(counter);
 		record->limit_pages = BPF_CORE_READ(counter, max);
 		read_path(&record->limit, BPF_CORE_READ(limited, css.cgroup));
 	}

@@ -16,7 +16,8 @@ import harness  # noqa: E402
 
 PROGRAM = sys.argv[1]
 KERNELS = ("6.1", "7.3")
-TESTS = ("RowsOfRemovedDisksAreUsedAgain", "OomKill", "CausesOfDeath", "ShortLivedCgroup")
+TESTS = ("RowsOfRemovedDisksAreUsedAgain", "OomKill", "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath",
+         "ShortLivedCgroup")
 BOUND_S = 240
 
 lab = harness.shared("lab/vm-run")

@@ -644,6 +644,72 @@ TEST_F(Probes, OomKill) {
   }
 }
 
+// Two limits are reached: who asked for more is below one of them alone, and that the victim is at the other killed
+// nobody.
+TEST_F(Probes, OomKillNamesTheLimitThatWasAsked) {
+  LiveProbe probe("oom_kills");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const auto fill = [](std::size_t mib) {
+    auto* p = static_cast<volatile char*>(
+        mmap(nullptr, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    for (std::size_t i = 0; i < mib << 20; i += 4096) p[i] = 1;
+  };
+  const auto name = fmt::format("vitald-oom-{}", getpid());
+  const auto v1 = memory_hierarchy(real_host_);
+  const TestCgroup parent(v1, name);
+  const bool v2 = v1.controller == V1Hierarchy::Controller::none;
+  const auto* const limit = v2 ? "memory.max" : "memory.limit_in_bytes";
+  if (v2) parent.set("cgroup.subtree_control", "+memory");
+  const TestCgroup a(v1, name + "/a"), b(v1, name + "/b");
+  parent.set(limit, "60M");
+  if (!v2)
+    for (const TestCgroup* group : {&parent, &a, &b}) group->set("memory.swappiness", "0");
+  else if (std::filesystem::exists("/sys/fs/cgroup" + parent.path() + "/memory.swap.max"))
+    parent.set("memory.swap.max", "0");
+  Child full(a, 0, [&] {
+    fill(39);
+    usleep(60'000'000);
+  });
+  const auto used_by = [&](const TestCgroup& group) {
+    std::uint64_t used = 0;
+    std::ifstream(v2 ? "/sys/fs/cgroup" + group.path() + "/memory.current"
+                     : "/sys/fs/cgroup/memory" + group.path() + "/memory.usage_in_bytes") >>
+        used;
+    return used;
+  };
+  for (int i = 0; i < 100 && used_by(a) < 39u << 20; ++i) usleep(100'000);
+  usleep(100'000);
+  a.set(limit, std::to_string(used_by(a) + 4 * 4096));
+  Child asks(b, 0, [&] { fill(30); });
+  asks.finish();
+  full.finish();
+  EXPECT_TRUE(WIFSIGNALED(full.status())) << "the largest is the victim";
+  probe.collect();
+  std::map<std::string, std::string> told;
+  for (const auto& event : probe.events())
+    if (event->type == "oom_kill") told = {event->fields.begin(), event->fields.end()};
+  EXPECT_EQ(told["cgroup"], a.path());
+  EXPECT_EQ(told["limit_cgroup"], parent.path());
+
+  if (!v2) return;  // there it is refused
+  // A limit that is made smaller by somebody who is not in there.
+  Child shrunk(b, 0, [&] {
+    fill(20);
+    usleep(60'000'000);
+  });
+  for (int i = 0; i < 100 && used_by(b) < 20u << 20; ++i) usleep(100'000);
+  b.set("memory.max", "4M");
+  shrunk.finish();
+  EXPECT_TRUE(WIFSIGNALED(shrunk.status()));
+  probe.collect();
+  told.clear();
+  for (const auto& event : probe.events())
+    if (event->type == "oom_kill") told = {event->fields.begin(), event->fields.end()};
+  EXPECT_EQ(told["limit_cgroup"], b.path());
+  EXPECT_EQ(told["scope"], "memcg");
+}
+
 // Real direct reclaim needs a host short of memory; here the two programs are run by hand, one after the other.
 TEST_F(Probes, DirectReclaim) {
   LiveProbe attached("direct_reclaim");
