@@ -23,8 +23,10 @@ constexpr MetricDesc kOperations{
     "vitald_owner_block_operations_total",
     MetricType::counter,
     "Completed block requests of an owner: the cgroup that called read or dirtied the pages, as the kernel charges it. "
-    "A request made of several owners' parts is the first one's; what no cgroup is charged for is owner=\"other\", and "
-    "so is all where owners are told apart by a v1 hierarchy. An owner has its series from the first one.",
+    "A cgroup below which the io controller is not on (cgroup.subtree_control) is charged to the nearest one above it "
+    "that has it. A request made of several owners' parts is the first one's; what no cgroup is charged for is "
+    "owner=\"other\", and so is all where owners are told apart by a v1 hierarchy. An owner has its series from the "
+    "first one.",
     "operation,owner_kind,owner,namespace,pod,container,guest",
     "",
     "tp_btf/block_rq_complete"};
@@ -38,7 +40,8 @@ constexpr MetricDesc kTime{"vitald_owner_block_seconds_total",
                            MetricType::counter,
                            "Time from the start of a block request of an owner to its completion, in the queue and in "
                            "the device; requests that are on their way together count each. Without a flush that "
-                           "follows a write.",
+                           "follows a write. Of a disk for whose requests the kernel keeps no start (queue/iostats is "
+                           "0) only while the probe block_latency is on, which records it.",
                            "operation,owner_kind,owner,namespace,pod,container,guest",
                            "seconds",
                            "tp_btf/block_rq_complete"};
@@ -69,7 +72,8 @@ constexpr OwnerField kFields[] = {
 class OwnerIo final : public Collector {
  public:
   OwnerIo(const Host& host, SignalUse<BlockObject> block)
-      : block_(std::move(block)),
+      : folders_(host, {}),
+        block_(std::move(block)),
         report_(kName, block_->bpf.form()),
         totals_(block_->owners->slots(), block_->owners->table(), [&object = *block_](std::uint32_t slot) {
           return Io{object.owner_row(slot),
@@ -89,7 +93,13 @@ class OwnerIo final : public Collector {
                   });
     return {};
   }
-  std::string status() const override { return report_.status(); }
+  // The controller may be turned on at any time.
+  std::string status() const override {
+    auto status = report_.status();
+    if (block_->owners->v1().id == 0 && folders_.gives("io") == false)
+      status += ", all is the root's: the io controller is not in the root's cgroup.subtree_control";
+    return status;
+  }
 
  private:
   static void emit_histograms(std::span<const OwnerTotals<Io>::Entry> entries, BatchWriter& out) {
@@ -109,6 +119,7 @@ class OwnerIo final : public Collector {
     }
   }
 
+  CgroupFolders folders_;
   SignalUse<BlockObject> block_;
   ProbeReport report_;
   SlotTotals<Io> totals_;

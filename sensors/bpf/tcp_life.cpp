@@ -16,7 +16,8 @@ constexpr MetricDesc kConnections{"vitald_owner_tcp_connections_total",
                                   MetricType::counter,
                                   "TCP connections that were established (connected from here, or accepted) or could "
                                   "not be (failed: refused, no answer, unreachable; abandoned: the application gave up "
-                                  "before there was an answer), by the owner that made the socket; where owners are "
+                                  "before there was an answer, or there was no free local port to begin with), by the "
+                                  "owner that made the socket; where owners are "
                                   "told apart by a v1 hierarchy, all are owner=\"other\". A result has its series from "
                                   "its first time.",
                                   "result,owner_kind,owner,namespace,pod,container,guest",

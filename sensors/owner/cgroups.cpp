@@ -60,6 +60,15 @@ CgroupFolders::CgroupFolders(const Host& host, const V1Hierarchy& v1) {
 }
 
 std::optional<bool> CgroupFolders::on_v2(std::string_view path, std::uint64_t id) const { return there(v2_, path, id); }
+std::optional<bool> CgroupFolders::gives(std::string_view controller) const {
+  if (v2_.empty()) return std::nullopt;
+  const auto text = read_kernel_file(v2_ + "/cgroup.subtree_control");
+  if (!text) return std::nullopt;
+  std::string_view rest = *text;
+  for (auto word = take_word(rest); !word.empty(); word = take_word(rest))
+    if (trim(word) == controller) return true;
+  return false;
+}
 std::optional<bool> CgroupFolders::on_v1(std::string_view path, std::uint64_t id) const { return there(v1_, path, id); }
 
 }  // namespace vitald
