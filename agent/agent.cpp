@@ -438,7 +438,9 @@ class Daemon {
     const bool pipeline_ended = pipeline_.stop(kSecond / 2);
     if (keeper_ && !keeper_->save(kSaveNs))
       log::warn("ending before history and alerts are saved: the disk takes very long");
-    if (pipeline_ended && server_ended && reloader_.idle(0)) return 0;
+    // A thread that hangs in the disk, or is behind, uses what goes with us.
+    const bool evidence_ended = evidence_->idle(kSecond / 2);
+    if (pipeline_ended && server_ended && evidence_ended && reloader_.idle(0)) return 0;
     pipeline_.end_receivers(kSecond / 4);  // they do not depend on what hangs
     log::flush(kLastWordsNs);
     _exit(0);

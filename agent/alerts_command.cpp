@@ -161,13 +161,30 @@ json alerts_of(Server& server, const std::string& query = {}) {
   return answer["data"]["alerts"];
 }
 
+// X,severity=critical: without quotes nobody can tell whether the value ends at the comma.
+bool has_another_matcher(std::string_view value) {
+  for (auto comma = value.find(','); comma != value.npos; comma = value.find(',', comma + 1)) {
+    auto rest = trim(value.substr(comma + 1));
+    const auto at = rest.find_first_of("=~!");
+    if (at == rest.npos || rest[at] == '~') continue;
+    if (rest[at] == '!' && (at + 1 == rest.size() || (rest[at + 1] != '=' && rest[at + 1] != '~'))) continue;
+    if (promql::valid_label_name(trim(rest.substr(0, at)))) return true;
+  }
+  return false;
+}
+
 // severity=critical, 'device=~sd.*', DiskFull: a word without an operator is a name of alerts, as in amtool.
 Matchers matchers_of(const std::string& word) {
   const auto at = word.find_first_of("=~!");
   auto parsed = parse_alert_matchers(at == std::string::npos ? "alertname=" + promql::quoted(word) : word);
-  if (!parsed && at != std::string::npos) {  // the shell took the quotes
+  if (!parsed && at != std::string::npos && word.find_first_of("\"'`") == std::string::npos) {  // the shell took them
     const auto end = word.find_first_not_of("=~!", at);
     const auto split = end == std::string::npos ? word.size() : end;
+    if (has_another_matcher(std::string_view(word).substr(split)))
+      give_up(
+          fmt::format("'{}' may be one matcher or several: write several as words of their own (alertname=X "
+                      "severity=critical), and a value that has a comma in quotes ('{}{}')",
+                      word, word.substr(0, split), promql::quoted(word.substr(split))));
     parsed = parse_alert_matchers(word.substr(0, split) + promql::quoted(word.substr(split)));
   }
   if (!parsed) give_up(parsed.error().text);

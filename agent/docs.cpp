@@ -35,7 +35,7 @@ constexpr MetricDesc kInstruments[] = {
      "result"},
     {"vitald_evidence_bundles_total", MetricType::counter,
      "Bundles of evidence for alerts that fired: written, failed (the log says why), or late: receivers were told "
-     "without.",
+     "without. Of those written, unsynced: a power cut may take them, the log says why.",
      "result"},
     {"vitald_evidence_disk_bytes", MetricType::gauge, "Size of the bundles of evidence in --state.directory."},
     {"vitald_evidence_seconds_total", MetricType::counter,

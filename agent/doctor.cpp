@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
+#include <sys/klog.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -268,6 +269,13 @@ std::string evidence_text(const Options& o, bool kept) {
   auto out = mib == 0 ? std::string("none is written: --evidence.disk=0")
              : kept   ? fmt::format("of alerts that fire, {} MiB at most in the state directory", mib)
                       : std::string("none is written: there is no state directory");
+  // As the kernel decides it: capability, kernel.dmesg_restrict, a container's seccomp filter.
+  constexpr int kSizeOfLog = 10;  // SYSLOG_ACTION_SIZE_BUFFER of syslog(2)
+  if (mib > 0 && kept) {
+    if (klogctl(kSizeOfLog, nullptr, 0) < 0)
+      out += "; without the end of the kernel's log (kernel.dmesg_restrict is 1: CAP_SYSLOG)";
+    out += "; of blocked tasks it has wchan, and stacks only as far as the kernel shows them without CAP_SYS_ADMIN";
+  }
   if (!o.flag("evidence.last-words")) return out += "; no last words";
   return out += may("/dev/kmsg", W_OK) ? "; last words go to the kernel's log"
                                        : "; no last words: /dev/kmsg cannot be written (root, and the device)";

@@ -206,6 +206,7 @@ Handler alerts_page(const AgentView& agent) {
     for (auto& row : rows) {
       Alert a;
       a.fingerprint = row.alert->fingerprint;
+      a.active_at_ms = row.alert->active_at_ms;  // it tells one firing from another
       if (agent.evidence) agent.evidence->refer(a);
       row.evidence = std::move(a.annotations);
     }

@@ -55,19 +55,19 @@ Handler callbacks_request(const AgentView& agent) {
     if (request.method != "POST") return list(*agent.callbacks);
     const auto body = body_of(request);
     if (!body) return refused(body.error());
-    return change(
-        agent, request,
-        [callbacks = agent.callbacks, type = std::string(first(*body, "event_type")),
-         url = std::string(first(*body, "url")), now_ms = agent.clock->wall_ns() / 1'000'000](const Jobs::GivenUp&) {
-          const auto made = callbacks->add(type, url, now_ms);
-          if (!made) return refused(made.error());
-          std::string out;
-          Json j(out);
-          j.open('{');
-          append(j, *made);
-          j.close('}');
-          return json_response(200, success(out));
-        });
+    return change(agent, request,
+                  [callbacks = agent.callbacks, type = std::string(first(*body, "event_type")),
+                   url = std::string(first(*body, "url")), now_ms = agent.clock->wall_ns() / 1'000'000,
+                   newest = agent.events ? agent.events->newest() : 0](const Jobs::GivenUp&) {
+                    const auto made = callbacks->add(type, url, now_ms, newest);
+                    if (!made) return refused(made.error());
+                    std::string out;
+                    Json j(out);
+                    j.open('{');
+                    append(j, *made);
+                    j.close('}');
+                    return json_response(200, success(out));
+                  });
   };
 }
 

@@ -3,8 +3,13 @@
 // log, so it is for those who may change something.
 #include "agent/pipeline/evidence.h"
 
+#include <fmt/format.h>
+
+#include "agent/api/alerts.h"
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
+#include "agent/api/rules.h"
+#include "core/os/machine_id.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -17,8 +22,16 @@ constexpr std::int64_t kPatienceNs = 5'000'000'000;  // for the disk
 
 Handler evidence_request(const AgentView& agent) {
   return [agent](const Request& request) -> Answer {
-    const std::string id(part_of_path("/api/v1/alerts/{id}/evidence", request.path));
+    std::string id(part_of_path("/api/v1/alerts/{id}/evidence", request.path));
     if (!agent.evidence) return api_error(ApiError::not_found, "no evidence is kept");
+    // The fingerprint of an alert that is there means this time, not one before it.
+    static const auto kMachine = machine_uuid();
+    const auto view = rules_view_of(agent);
+    for (const auto& row : alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, kMachine))
+      if (fmt::format("{:016x}", row.alert->fingerprint) == id) {
+        id = row.uuid;
+        break;
+      }
     auto work = [evidence = agent.evidence, id,
                  gzip = accepts_gzip(request.list("Accept-Encoding"))](const Jobs::GivenUp&) {
       auto found = evidence->of(id);

@@ -28,7 +28,7 @@ constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20;
 // A queue has two threads: one that nothing waits in goes after this long.
 constexpr std::int64_t kIdleNs = 60'000'000'000;
 
-// tests/agent/callbacks_test.cpp compares them with what the sources name.
+// tests/agent/api/events_test.cpp compares them with what the sources name.
 constexpr std::string_view kTypes[] = {"alert_firing", "alert_resolved", "oom_kill", "process_death"};
 
 const Clock& system_clock() {
@@ -168,7 +168,7 @@ Callbacks::Callbacks(std::shared_ptr<const StateDir> state) : state_(std::move(s
   for (auto& c : *loaded) {
     auto queue = queue_for(c);
     auto id = c.id;
-    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue), 0, system_clock().boot_ns()});
+    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue), 0, system_clock().boot_ns(), 0});
   }
 }
 
@@ -194,7 +194,7 @@ Result<> Callbacks::store(const std::vector<Callback>& callbacks) const {
   return state_->write(kFile, [&](const StateDir::Append& append) { return save(callbacks, append); });
 }
 
-Result<Callback> Callbacks::add(std::string event_type, std::string url, std::int64_t now_ms) {
+Result<Callback> Callbacks::add(std::string event_type, std::string url, std::int64_t now_ms, std::uint64_t newest) {
   if (const auto problem = event_type_problem(event_type); !problem.empty()) return fail(Errc::malformed, problem);
   if (url.size() > kMostText) return fail(Errc::malformed, fmt::format("url: more than {} bytes", kMostText));
   if (const auto problem = url_problem(url); !problem.empty()) return fail(Errc::malformed, "url: " + problem);
@@ -210,7 +210,7 @@ Result<Callback> Callbacks::add(std::string event_type, std::string url, std::in
   next.push_back(made);
   if (const auto kept = store(next); !kept) return fail(kept.error());
   const MutexLock lock(mutex_);
-  all_[made.id] = {made, nullptr, 0, 0};
+  all_[made.id] = {made, nullptr, 0, 0, newest};
   return made;
 }
 
@@ -277,16 +277,17 @@ std::shared_ptr<Queue> Callbacks::begin(const std::string& id) {
 void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
   end_idle();
   if (log.newest() == told_) return;
-  std::vector<Callback> now;
+  std::vector<std::pair<Callback, std::uint64_t>> now;
   {
     const MutexLock lock(mutex_);
-    for (const auto& [id, r] : all_) now.push_back(r.callback);
+    for (const auto& [id, r] : all_) now.emplace_back(r.callback, r.after);
   }
   const auto entries = log.since(told_, SIZE_MAX);
   if (!entries.empty()) told_ = entries.back().sequence;
-  for (const auto& callback : now) {
+  for (const auto& [callback, after] : now) {
     std::vector<Item> items;
     for (const auto& entry : entries) {
+      if (entry.sequence <= after) continue;
       if (callback.event_type != "*" && callback.event_type != entry.event->type) continue;
       if (is_muted(*entry.event)) continue;
       Item item;

@@ -45,8 +45,8 @@ class Callbacks {
   Callbacks(const Callbacks&) = delete;
   Callbacks& operator=(const Callbacks&) = delete;
 
-  // From any thread. In force when it is on disk.
-  Result<Callback> add(std::string event_type, std::string url, std::int64_t now_ms);
+  // From any thread. In force when it is on disk. `newest`: of the log's events; those up to it are not told.
+  Result<Callback> add(std::string event_type, std::string url, std::int64_t now_ms, std::uint64_t newest);
   // absent: there is none of this id. What waits for it is let go.
   Result<> remove(const std::string& id);
   struct Row {
@@ -67,6 +67,7 @@ class Callbacks {
     std::shared_ptr<Queue> queue;  // null: nothing waits
     std::uint64_t delivered = 0;   // by queues before this one
     std::int64_t busy_boot_ns = 0;
+    std::uint64_t after = 0;  // events that were there before it are not its
   };
   void end_idle();
   std::shared_ptr<Queue> begin(const std::string& id);

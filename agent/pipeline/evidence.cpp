@@ -42,6 +42,9 @@ constexpr const char* kOwnerSpan = "5m";
 // In a storm the machine is looked at so often; bundles in between name the one that has it.
 constexpr std::int64_t kLookAgainNs = 10'000'000'000;
 constexpr std::size_t kMostLine = 900;  // of the kernel's log: /dev/kmsg takes 1 KiB
+constexpr std::int64_t kMinuteNs = 60'000'000'000;
+// While the disk is behind no more are written than this beyond --evidence.disk.
+constexpr std::size_t kMostUnsettled = 16;
 
 void member(std::string& out, std::string_view name, std::string_view text) {
   append_json_string(out, name);
@@ -134,8 +137,8 @@ void append_series(std::string& out, const Alert& alert, const std::string& quer
   out += fmt::format("],\"series_left_out\":{}", left_out);
 }
 
-// The busiest of each family per owner.
-void append_owners(std::string& out, const Snapshot& published, HistoryView& history, std::int64_t deadline_boot_ns) {
+// The busiest of each family per owner. False: there was no time for some.
+bool append_owners(std::string& out, const Snapshot& published, HistoryView& history, std::int64_t deadline_boot_ns) {
   std::map<std::string_view, MetricType> families;
   for (const auto& batch : published.batches)
     for (const auto* family : *batch->layout->families())
@@ -146,15 +149,21 @@ void append_owners(std::string& out, const Snapshot& published, HistoryView& his
   limits.given_up = [deadline_boot_ns] { return SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns; };
   out += "\"owners\":{";
   const auto begin = out.size();
-  bool some = false;
+  bool some = false, in_time = true;
+  std::size_t left_out = 0;
   for (const auto& [name, type] : families) {
-    if (out.size() - begin > kOwnersBytes) break;
+    if (limits.given_up()) in_time = false;
+    if (!in_time || out.size() - begin > kOwnersBytes) {
+      ++left_out;
+      continue;
+    }
     const auto text = type == MetricType::counter
                           ? fmt::format("topk({}, rate({}[{}]) > 0)", kTopOwners, name, kOwnerSpan)
                           : fmt::format("topk({}, {} > 0)", kTopOwners, name);
     const auto expr = parse_query(text);
     const auto answer = expr ? instant_query(**expr, history, history.now_wall_ms(), limits)
                              : Queried<QueryAnswer>(tl::unexpected(expr.error()));
+    if (!answer) ++left_out;
     if (!answer || answer->rows.empty()) continue;
     if (std::exchange(some, true)) out += ',';
     append_json_string(out,
@@ -169,13 +178,15 @@ void append_owners(std::string& out, const Snapshot& published, HistoryView& his
     }
     out += ']';
   }
-  out += '}';
+  out += fmt::format("}},\"owners_left_out\":{}", left_out);
+  return in_time && !limits.given_up();
 }
 
 struct Told {
   prometheus::Counter& written = bundles("written");
   prometheus::Counter& failed = bundles("failed");
   prometheus::Counter& late = bundles("late");
+  prometheus::Counter& unsynced = bundles("unsynced");
   prometheus::Gauge& bytes =
       instruments().gauge("vitald_evidence_disk_bytes", "Size of the bundles of evidence in --state.directory.");
   prometheus::Counter& seconds = instruments().counter(
@@ -185,7 +196,8 @@ struct Told {
   static prometheus::Counter& bundles(const char* result) {
     return instruments().counter("vitald_evidence_bundles_total",
                                  "Bundles of evidence for alerts that fired: written, failed (the log says why), or "
-                                 "late: receivers were told without.",
+                                 "late: receivers were told without. Of those written, unsynced: a power cut may take "
+                                 "them, the log says why.",
                                  {{"result", result}});
   }
 };
@@ -203,25 +215,47 @@ std::string machine() {
   return kUuid;
 }
 
-bool is_critical(const Alert& a) {
+// In the kernel's log.
+bool speaks_up(const Alert& a, const Evidence::Round& round) {
   const auto at = a.labels.find("severity");
-  return at != a.labels.end() && at->second == "critical";
+  return at != a.labels.end() && at->second == "critical" && !round.muted.contains(a.fingerprint);
 }
 
-std::string bundle_json(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
-                        const std::string& machine_is_in, std::int64_t deadline_boot_ns) {
+struct Bundle {
+  std::string json;
+  bool complete = true;  // of the machine and the owners
+};
+
+Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
+                 const std::string& machine_is_in, std::int64_t deadline_boot_ns) {
+  // The machine first, then the owners, each with a part of the time: series of a storm would leave them none, and they
+  // are the same for all that fires.
+  const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
+  const auto part = [&](int tenths) { return begin_ns + (deadline_boot_ns - begin_ns) / 10 * tenths; };
+  bool complete = true;
+  std::string of_machine;
+  if (!machine_is_in.empty()) {
+    member(of_machine, "machine_is_in", machine_is_in);
+  } else {
+    auto now = machine_now(host, part(4));
+    complete = now.complete;
+    if (!round.history) of_machine = "\"owners\":{},\"owners_left_out\":0";
+    else if (!append_owners(of_machine, round.published, *round.history, part(7))) complete = false;
+    of_machine += ",\"machine\":" + now.json;
+  }
   std::string out = R"({"version":1,"alerts":[)";
   // All of them are named before their series, so that the head of a file says whose it is.
-  for (std::size_t i = 0; i < round.fires.size(); ++i)
-    out += fmt::format("{}[\"{}\",\"{:016x}\"]", i > 0 ? "," : "", alert_uuid(round.fires[i], machine()),
-                       round.fires[i].fingerprint);
+  for (std::size_t n = 0; n < round.fires.size(); ++n)
+    out += fmt::format("{}[\"{}\",\"{:016x}\"]", n > 0 ? "," : "", alert_uuid(round.fires[n], machine()),
+                       round.fires[n].fingerprint);
   out += fmt::format(R"(],"time":{:.3f},)", static_cast<double>(round.published.wall_ns) / 1e9);
   member(out, "host", host_name());
   out += ',';
   member(out, "provider_uuid", machine());
   out += ",\"fired\":[";
   const auto begin = out.size();
-  for (std::size_t i = 0; i < round.fires.size(); ++i) {
+  std::size_t i = 0;
+  for (; i < round.fires.size(); ++i) {
     const auto& a = round.fires[i];
     // A storm: those that are left out are named above.
     if (out.size() - begin > kSeriesBytes || SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns) break;
@@ -241,27 +275,27 @@ std::string bundle_json(const Evidence::Round& round, const Host& host, const Ev
     else out += "\"series\":[],\"series_left_out\":0";
     out += '}';
   }
-  out += "],";
-  if (!machine_is_in.empty()) {
-    member(out, "machine_is_in", machine_is_in);
-  } else {
-    if (round.history) append_owners(out, round.published, *round.history, deadline_boot_ns);
-    else out += "\"owners\":{}";
-    out += ",\"machine\":" + machine_now_json(host, deadline_boot_ns);
-  }
-  return out + "}\n";
+  out += fmt::format("],\"fired_left_out\":{},", round.fires.size() - i);
+  out += of_machine + "}\n";
+  return {std::move(out), complete};
+}
+
+// A bundle's name has the beginning of its digest: one that a power cut tore is not passed on.
+bool is_whole(std::string_view name, std::string_view digest) {
+  return !digest.empty() && name.ends_with(fmt::format("-{}.json", digest.substr(0, 16)));
 }
 
 }  // namespace
 
 std::string evidence_json(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
                           std::int64_t deadline_boot_ns) {
-  return bundle_json(round, host, settings, "", deadline_boot_ns);
+  return bundle_of(round, host, settings, "", deadline_boot_ns).json;
 }
 
 struct Evidence::State {
   struct Reference {
-    std::string path, sha256;
+    std::string name, sha256;
+    std::string uuid = {};  // of the alert: another one when it fires anew
   };
   State(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h) {}
 
@@ -272,16 +306,15 @@ struct Evidence::State {
     const auto deadline_ns = begin_ns + kPatienceNs / 2;
     if (now.last_words) say_last_words(round, now);
     Result<Reference> written = fail(Errc::absent, "");
-    if (state && now.disk_bytes > 0) {
-      written = write(round, now, deadline_ns);
-      make_room(now.disk_bytes);
-    }
+    if (state && now.disk_bytes > 0) written = write(round, now, deadline_ns);
     const MutexLock lock(mutex);
     auto& t = told_now();
     t.seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - begin_ns) / 1e9);
     if (written) {
       t.written.Increment();
-      for (const auto& a : round.fires) references[a.fingerprint] = *written;
+      for (const auto& a : round.fires)
+        references[a.fingerprint] = {written->name, written->sha256, alert_uuid(a, machine())};
+      unsettled.push_back(written->name);
       failing = false;
     } else if (state && now.disk_bytes > 0) {
       t.failed.Increment();
@@ -294,20 +327,91 @@ struct Evidence::State {
 
   Result<Reference> write(const Round& round, const EvidenceSettings& now, std::int64_t deadline_ns) {
     if (const auto made = state->folder(kFolder); !made) return fail(made.error());
+    if (const MutexLock lock(mutex); unsettled.size() >= kMostUnsettled)
+      return fail(Errc::io, fmt::format("{} bundles wait to be brought to disk, which is slow", unsettled.size()));
     const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
-    const bool again = last_machine.empty() || begin_ns - looked_boot_ns >= kLookAgainNs;
-    auto bytes = bundle_json(round, host, now, again ? std::string() : last_machine, deadline_ns);
+    const bool again = last_machine.empty() || begin_ns - looked_boot_ns >= kLookAgainNs ||
+                       access(path_of(last_machine).c_str(), F_OK) != 0;
+    const auto bundle = bundle_of(round, host, now, again ? std::string() : last_machine, deadline_ns);
+    const auto& bytes = bundle.json;
     if (bytes.size() > kMostBytes)
       return fail(Errc::io, fmt::format("a bundle has {} bytes, expected {} at most", bytes.size(), kMostBytes));
     auto digest = sha256(bytes);
     if (digest.empty()) return fail(Errc::io, "no SHA-256 to be had of GnuTLS");
     const auto name = fmt::format("{:013}-{}.json", round.published.wall_ns / 1'000'000, digest.substr(0, 16));
-    if (const auto kept = state->write(fmt::format("{}/{}", kFolder, name), bytes); !kept) return fail(kept.error());
-    if (again) {
+    if (const auto kept = put(name, bytes); !kept) return fail(kept.error());
+    if (again && bundle.complete) {
       last_machine = name;
       looked_boot_ns = begin_ns;
     }
-    return Reference{state->at(fmt::format("{}/{}", kFolder, name)), std::move(digest)};
+    return Reference{name, std::move(digest)};
+  }
+
+  // Not yet on disk: an fsync() takes up to a second where others write, and receivers wait for this. Whoever reads it
+  // after a power cut sees by the name whether it is whole.
+  [[nodiscard]] Result<> put(const std::string& name, std::string_view bytes) const {
+    const auto path = path_of(name), fresh = path + ".new";
+    const Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file) return fail(from_errno(fresh, errno));
+    auto written = write_all(file.get(), bytes, fresh);
+    if (written && rename(fresh.c_str(), path.c_str()) != 0) written = fail(from_errno(path, errno));
+    if (!written) unlink(fresh.c_str());  // its space is what others miss
+    return written;
+  }
+
+  // What comes after receivers were told. By one thread at a time, which also does what others leave it.
+  void settle(std::size_t most_bytes) {
+    {
+      const MutexLock lock(mutex);
+      if (std::exchange(settling, true)) return;
+    }
+    try {
+      for (;;) {
+        std::vector<std::string> names;
+        {
+          const MutexLock lock(mutex);
+          names.swap(unsettled);
+          if (names.empty()) {
+            settling = false;
+            changed.notify_all();
+            return;
+          }
+        }
+        sync(names);
+        make_room(most_bytes);
+      }
+    } catch (const std::exception& e) {  // no memory
+      log::error("evidence of alerts is not brought to disk", {{"err", e.what()}});
+      const MutexLock lock(mutex);
+      unsettled.clear();
+      settling = false;
+      changed.notify_all();
+    }
+  }
+
+  void sync(const std::vector<std::string>& names) {
+    std::size_t failed = 0;
+    std::string why;
+    for (const auto& name : names) {
+      const Fd file(open(path_of(name).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+      if (file && fsync(file.get()) == 0) continue;
+      const auto err = errno;
+      ++failed;
+      why = from_errno(path_of(name), err).text;
+    }
+    if (const auto synced = sync_folder(state->at(kFolder)); !synced) {
+      failed = names.size();
+      why = synced.error().text;
+    }
+    const MutexLock lock(mutex);
+    told_now().unsynced.Increment(static_cast<double>(failed));
+    if (failed == 0) sync_fails = false;
+    else if (!std::exchange(sync_fails, true))
+      log::warn("evidence of alerts cannot be brought to disk: a power cut may take it", {{"err", why}});
+  }
+
+  [[nodiscard]] std::string path_of(std::string_view name) const {
+    return state->at(fmt::format("{}/{}", kFolder, name));
   }
 
   // From the oldest to the newest.
@@ -325,23 +429,31 @@ struct Evidence::State {
     std::size_t bytes = 0;
     for (const auto& name : names()) {
       struct stat st {};
-      if (stat(state->at(fmt::format("{}/{}", kFolder, name)).c_str(), &st) != 0) continue;
+      if (stat(path_of(name).c_str(), &st) != 0) continue;
       files.emplace_back(name, static_cast<std::size_t>(st.st_size));
       bytes += files.back().second;
     }
+    std::set<std::string> gone;
     // The newest stays whatever the budget: it was just told of.
     for (std::size_t i = 0; i + 1 < files.size() && bytes > most; ++i) {
-      if (unlink(state->at(fmt::format("{}/{}", kFolder, files[i].first)).c_str()) != 0) continue;
+      if (unlink(path_of(files[i].first).c_str()) != 0) continue;
       bytes -= files[i].second;
+      gone.insert(files[i].first);
     }
     const MutexLock lock(mutex);
+    std::erase_if(references, [&](const auto& r) { return gone.contains(r.second.name); });
     told_now().bytes.Set(static_cast<double>(bytes));
   }
 
   void say_last_words(const Round& round, const EvidenceSettings& now) {
-    const auto critical = std::ranges::find_if(round.fires, is_critical);
+    const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+    std::erase_if(said_boot_ns, [&](const auto& said) { return now_ns - said.second >= kMinuteNs; });
+    if (said_boot_ns.size() >= kMostWordsPerMinute) return;
+    const auto critical = std::ranges::find_if(
+        round.fires, [&](const Alert& a) { return speaks_up(a, round) && !said_boot_ns.contains(a.fingerprint); });
     if (critical == round.fires.end()) return;
-    const auto more = std::ranges::count_if(round.fires, is_critical) - 1;
+    said_boot_ns[critical->fingerprint] = now_ns;
+    const auto more = std::ranges::count_if(round.fires, [&](const Alert& a) { return speaks_up(a, round); }) - 1;
     std::string labels;
     for (const auto& [name, value] : critical->labels)
       if (name != "alertname" && name != "severity")
@@ -362,23 +474,28 @@ struct Evidence::State {
       log::warn("no last words in the kernel's log", {{"err", from_errno(now.kernel_log, why).text}});
   }
 
-  // What an earlier run wrote, for alerts that fire on.
+  // What an earlier run wrote, for alerts that fire on: refer() knows them by their uuid.
   void restore() {
     constexpr std::size_t kHead = 64 << 10, kMostRestored = 20;
+    // What a crash left half written.
+    if (state)
+      if (const auto left = list_directory(state->at(kFolder)))
+        for (const auto& name : *left)
+          if (name.ends_with(".new")) unlink(path_of(name).c_str());
     auto all = names();
     if (all.size() > kMostRestored) all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(kMostRestored));
     for (const auto& name : all) {
-      const auto path = state->at(fmt::format("{}/{}", kFolder, name));
       const auto bytes = state->read(fmt::format("{}/{}", kFolder, name), kMostBytes);
       if (!bytes || !*bytes) continue;
-      const Reference reference{path, sha256(**bytes)};
+      Reference reference{name, sha256(**bytes)};
+      if (!is_whole(name, reference.sha256)) continue;
       std::string_view head = std::string_view(**bytes).substr(0, kHead);
       if (!take_prefix(head, R"({"version":1,"alerts":[)")) continue;
       const MutexLock lock(mutex);
       // ["uuid","fingerprint"],...
       while (take_prefix(head, "[\"")) {
-        take_until(head, ',');
-        if (!take_prefix(head, "\"")) break;
+        reference.uuid = take_until(head, '"');
+        if (!take_prefix(head, ",\"")) break;
         if (const auto fingerprint = parse_int<std::uint64_t>(take_until(head, '"'), 16))
           references[*fingerprint] = reference;
         take_prefix(head, "]");
@@ -397,8 +514,9 @@ struct Evidence::State {
   const std::shared_ptr<const StateDir> state;
   const Host& host;
   // The gathering thread's, of which there is one at a time.
-  std::string last_machine;
+  std::string last_machine;  // the bundle that has all of it
   std::int64_t looked_boot_ns = 0;
+  std::map<std::uint64_t, std::int64_t> said_boot_ns;  // last words of the last minute, by fingerprint
 
   mutable Mutex mutex;
   CondVar changed;
@@ -406,6 +524,8 @@ struct Evidence::State {
   std::optional<Told> told GUARDED_BY(mutex);
   std::map<std::uint64_t, Reference> references GUARDED_BY(mutex);
   bool done GUARDED_BY(mutex) = true, failing GUARDED_BY(mutex) = false, mute_said GUARDED_BY(mutex) = false;
+  std::vector<std::string> unsettled GUARDED_BY(mutex);  // names of bundles
+  bool settling GUARDED_BY(mutex) = false, sync_fails GUARDED_BY(mutex) = false;
 };
 
 Evidence::Evidence(std::shared_ptr<const StateDir> state, const Host& host)
@@ -413,9 +533,13 @@ Evidence::Evidence(std::shared_ptr<const StateDir> state, const Host& host)
   state_->restore();
 }
 
-Evidence::~Evidence() {
+Evidence::~Evidence() { static_cast<void>(idle(kPatienceNs)); }
+
+bool Evidence::idle(std::int64_t patience_ns) const {
   MutexLock lock(state_->mutex);
-  state_->changed.wait_for_ns(lock, kPatienceNs, [s = state_.get()]() UNCHECKED_LOCKS { return s->done; });
+  return state_->changed.wait_for_ns(lock, patience_ns, [s = state_.get()]() UNCHECKED_LOCKS {
+    return s->done && !s->settling && s->unsettled.empty();
+  });
 }
 
 void Evidence::set(EvidenceSettings settings) {
@@ -427,7 +551,12 @@ void Evidence::gather(Round round) {
   auto& s = *state_;
   MutexLock lock(s.mutex);
   const auto settings = s.settings;
-  if (round.fires.empty() || (!settings.last_words && (!s.state || settings.disk_bytes == 0))) return;
+  // Whatever comes of it, what was written when they fired before is not of this time.
+  for (const auto& a : round.fires) s.references.erase(a.fingerprint);
+  const bool disk = s.state && settings.disk_bytes > 0 && !round.fires.empty();
+  const bool words =
+      settings.last_words && std::ranges::any_of(round.fires, [&](const Alert& a) { return speaks_up(a, round); });
+  if (!disk && !words) return;
   // One that hangs in the disk holds up nobody a second time.
   if (!s.done) return s.told_now().late.Increment();
   s.done = false;
@@ -446,6 +575,7 @@ void Evidence::gather(Round round) {
         state->done = true;
         state->changed.notify_all();
       }
+      state->settle(settings.disk_bytes);
     }).detach();
   } catch (const std::exception& e) {  // TasksMax=, ulimit -u, no memory
     s.done = true;
@@ -461,8 +591,8 @@ void Evidence::gather(Round round) {
 void Evidence::refer(Alert& alert) const {
   const MutexLock lock(state_->mutex);
   const auto at = state_->references.find(alert.fingerprint);
-  if (at == state_->references.end()) return;
-  alert.annotations["evidence"] = at->second.path;
+  if (at == state_->references.end() || at->second.uuid != alert_uuid(alert, machine())) return;
+  alert.annotations["evidence"] = state_->path_of(at->second.name);
   alert.annotations["evidence_sha256"] = at->second.sha256;
 }
 
@@ -471,17 +601,28 @@ void Evidence::forget(std::uint64_t fingerprint) {
   state_->references.erase(fingerprint);
 }
 
-Result<std::string> Evidence::of(std::string_view uuid) const {
-  const auto wanted = fmt::format("[\"{}\",\"", uuid);
+Result<std::string> Evidence::of(std::string_view id) const {
+  const auto none = fail(Errc::absent, fmt::format("no evidence of an alert '{}'", id));
+  if (id.size() < 16 || id.find_first_not_of("0123456789abcdef-") != id.npos) return none;
+  const auto wanted = fmt::format("\"{}\"", id);
+  std::optional<Error> unreadable;
   auto names = state_->names();
   for (auto name = names.rbegin(); name != names.rend(); ++name) {
     const auto bytes = state_->state->read(fmt::format("{}/{}", kFolder, *name), kMostBytes);
-    if (!bytes) return fail(bytes.error());
+    if (!bytes) {  // an older one may be the one
+      if (!unreadable) unreadable = bytes.error();
+      continue;
+    }
     if (!*bytes) continue;
     const auto head = std::string_view(**bytes).substr(0, (*bytes)->find(R"(],"time":)"));
-    if (head.find(wanted) != head.npos) return std::move(**bytes);
+    if (head.find(wanted) == head.npos) continue;
+    if (is_whole(*name, sha256(**bytes))) return std::move(**bytes);
+    if (!unreadable)
+      unreadable =
+          Error{Errc::malformed, 0, fmt::format("{} is not what its name says: a power cut?", state_->path_of(*name))};
   }
-  return fail(Errc::absent, fmt::format("no evidence of an alert '{}'", uuid));
+  if (unreadable) return fail(std::move(*unreadable));
+  return none;
 }
 
 }  // namespace vitald

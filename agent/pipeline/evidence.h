@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,8 @@ class Evidence {
   // Of one bundle: of all alerts that fired in a round.
   static constexpr std::size_t kMostBytes = std::size_t{1} << 20;
   static constexpr std::int64_t kPatienceNs = 1'000'000'000;
+  // Lines in the kernel's log: of an alert one, of all so many.
+  static constexpr std::size_t kMostWordsPerMinute = 10;
   static constexpr const char* kFolder = "evidence";
 
   // Without a state folder there are last words only.
@@ -49,17 +52,23 @@ class Evidence {
   // The judge's, before anybody is told. Waits for a bundle a second at most; what takes longer is told without.
   struct Round {
     std::vector<Alert> fires;
+    std::set<std::uint64_t> muted = {};  // fingerprints of those that nobody is told of: no last words of them
     std::shared_ptr<const RulesView> rules;
     std::shared_ptr<HistoryView> history;
     Snapshot published;
   };
   void gather(Round round);
-  // Adds the annotations `evidence` and `evidence_sha256` where there is a bundle of this alert.
+  // Adds the annotations `evidence` and `evidence_sha256` where there is a bundle of this alert: of this firing, not of
+  // one before it.
   void refer(Alert& alert) const;
   void forget(std::uint64_t fingerprint);
 
-  // The newest bundle of the alert of this uuid. absent: there is none. From any thread; waits for the disk.
-  [[nodiscard]] Result<std::string> of(std::string_view uuid) const;
+  // The newest bundle of the alert of this uuid or fingerprint. absent: there is none. From any thread; waits for the
+  // disk.
+  [[nodiscard]] Result<std::string> of(std::string_view id) const;
+
+  // Nothing is gathered, and all bundles are on disk. A thread that hangs in the disk uses the host that was given.
+  [[nodiscard]] bool idle(std::int64_t patience_ns) const;
 
  private:
   struct State;

@@ -12,6 +12,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/os/host_name.h"
+#include "core/os/machine_id.h"
 #include "exporters/deliver/journal.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
@@ -205,6 +206,7 @@ void Judge::note_events(const std::vector<AlertTransition>& transitions, const s
   for (const auto& t : transitions) all.push_back(&t);
   for (const auto& t : audible)
     if (!among(transitions, t)) all.push_back(&t);
+  static const auto kMachine = machine_uuid();
   auto batch = std::make_shared<Batch>();
   batch->collector = "alerts";
   batch->collected_boot_ns = SystemClock::read(CLOCK_BOOTTIME);  // a snapshot may be judged twice
@@ -225,6 +227,9 @@ void Judge::note_events(const std::vector<AlertTransition>& transitions, const s
       event.text += ": " + at->second;
     }
     add("fingerprint", fmt::format("{:016x}", t.alert.fingerprint));
+    add("uuid", alert_uuid(t.alert, kMachine));
+    for (const auto* name : {"evidence", "evidence_sha256"})
+      if (const auto at = t.alert.annotations.find(name); at != t.alert.annotations.end()) add(name, at->second);
     add("transition", fmt::format("{}", t.number));
     add("value", fmt::format("{}", t.alert.value));
     std::string labels;
@@ -247,6 +252,7 @@ void Judge::gather_evidence(std::vector<AlertTransition>& transitions, const Sna
     for (const auto& t : transitions)
       if (t.firing) round.fires.push_back(t.alert);
     if (!round.fires.empty()) {
+      round.muted = muted_of(round.fires, published.wall_ns / 1'000'000);
       round.rules = rules_->view();
       if (const auto history = rules_->history()) round.history = history->view();
       round.published = published;
@@ -259,6 +265,17 @@ void Judge::gather_evidence(std::vector<AlertTransition>& transitions, const Sna
   } catch (const std::bad_alloc&) {
     log::error("out of memory for evidence of alerts");
   }
+}
+
+std::set<std::uint64_t> Judge::muted_of(const std::vector<Alert>& alerts, std::int64_t now_ms) const {
+  std::set<std::uint64_t> out;
+  if (!silences_ || silences_->idle()) return out;
+  const auto fires = firing_now();
+  std::vector<const Alert*> firing;
+  for (const auto& a : fires) firing.push_back(&a);
+  for (const auto& a : alerts)
+    if (silences_->muting(a.labels, firing, now_ms).muted()) out.insert(a.fingerprint);
+  return out;
 }
 
 std::vector<Alert> Judge::firing_now() const {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/clock.h"
@@ -74,6 +75,8 @@ class Processes {
       threads(pid);
     }
   }
+
+  [[nodiscard]] bool complete() const { return !cut_; }
 
   void append(std::string& out) {
     out += fmt::format(R"("processes":{{"seen":{},"all":{})", all_.size(), cut_ ? "false" : "true");
@@ -182,7 +185,7 @@ std::string_view some_avg10(std::string_view pressure) {
 
 }  // namespace
 
-std::string machine_now_json(const Host& host, std::int64_t deadline_boot_ns) {
+MachineNow machine_now(const Host& host, std::int64_t deadline_boot_ns) {
   std::string out = "{";
   member(out, "loadavg", read(host.procfs("loadavg")));
   for (const auto* what : {"cpu", "memory", "io"}) {
@@ -192,10 +195,12 @@ std::string machine_now_json(const Host& host, std::int64_t deadline_boot_ns) {
   out += ',';
   member(out, "meminfo", read(host.procfs("meminfo")));
   out += ',';
-  Processes(host, deadline_boot_ns).append(out);
+  Processes processes(host, deadline_boot_ns);
+  processes.append(out);
   out += ',';
   append_kernel_log(out);
-  return out + '}';
+  out += '}';
+  return {std::move(out), processes.complete()};
 }
 
 std::string vitals_line(const Host& host) {

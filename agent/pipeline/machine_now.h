@@ -11,8 +11,12 @@
 
 namespace vitald {
 
-// An object. Stops looking at more processes at that time.
-std::string machine_now_json(const Host& host, std::int64_t deadline_boot_ns);
+struct MachineNow {
+  std::string json;      // an object
+  bool complete = true;  // every process was looked at
+};
+// Stops looking at more processes at that time.
+MachineNow machine_now(const Host& host, std::int64_t deadline_boot_ns);
 
 // One line for the kernel's log: load, memory, pressure; what cannot be read is left out.
 std::string vitals_line(const Host& host);

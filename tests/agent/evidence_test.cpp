@@ -170,6 +170,80 @@ TEST_F(EvidenceTest, AStormIsBounded) {
   EXPECT_EQ(bundle["alerts"].size(), 1000U) << "each is named";
   EXPECT_GE(bundle["fired"].size(), 1U);
   EXPECT_LE(bundle["machine"]["blocked"].size(), 40U);
+  // Whatever the series take: what all alerts share is there, and what is not is counted.
+  EXPECT_EQ(bundle["machine"]["processes"]["all"], true);
+  EXPECT_EQ(bundle["owners"]["rate(vitald_owner_cpu_seconds_total[5m])"].size(), 5U);
+  EXPECT_EQ(bundle["owners_left_out"], 0);
+  EXPECT_EQ(bundle["fired"].size() + bundle["fired_left_out"].get<std::size_t>(), 1000U);
+}
+
+TEST_F(EvidenceTest, WithoutTimeItSaysWhatIsMissing) {
+  const auto bundle = json::parse(evidence_json(round({alert(0), alert(1)}), *host_, {}, 1));
+  EXPECT_EQ(bundle["alerts"].size(), 2U);
+  EXPECT_EQ(bundle["fired_left_out"], 2);
+  EXPECT_EQ(bundle["owners_left_out"], 1);
+  EXPECT_EQ(bundle["machine"]["processes"]["all"], false);
+}
+
+TEST_F(EvidenceTest, ANewFiringHasNoneOfTheOneBefore) {
+  const auto dir = state();
+  Evidence evidence(dir, *host_);
+  auto before = alert(0);
+  evidence.gather(round({before}));
+  evidence.refer(before);
+  ASSERT_TRUE(before.annotations.contains("evidence"));
+  auto anew = alert(0);
+  anew.active_at_ms += 60'000;
+  auto early = anew;
+  evidence.refer(early);
+  EXPECT_FALSE(early.annotations.contains("evidence"));
+  ASSERT_TRUE(evidence.idle(5'000'000'000));
+  {  // a later run, as well
+    Evidence later(dir, *host_);
+    auto restored = anew;
+    later.refer(restored);
+    EXPECT_FALSE(restored.annotations.contains("evidence")) << "it was over meanwhile";
+  }
+  // Nothing is written of it.
+  EvidenceSettings settings;
+  settings.disk_bytes = 0;
+  evidence.set(settings);
+  evidence.gather(round({alert(0)}));
+  auto same = alert(0);
+  evidence.refer(same);
+  EXPECT_FALSE(same.annotations.contains("evidence"));
+}
+
+TEST_F(EvidenceTest, TornAndUnreadableFilesHideNoOthers) {
+  const auto dir = state();
+  const auto uuid = alert_uuid(alert(0), machine_uuid());
+  std::string first, second;
+  {
+    Evidence evidence(dir, *host_);
+    for (auto* path : {&first, &second}) {
+      published_.wall_ns += 1'000'000'000;
+      evidence.gather(round({alert(0)}));
+      auto a = alert(0);
+      evidence.refer(a);
+      *path = a.annotations.at("evidence");
+    }
+  }
+  ASSERT_NE(first, second);
+  fs::resize_file(second, fs::file_size(second) - 10);  // a power cut
+  put("state/evidence/1800000000000-0000000000000000.json.new", "half of it");
+  fs::create_directory(top_ + "/state/evidence/1900000000000-0000000000000000.json");  // read() says it is no file
+  Evidence evidence(dir, *host_);
+  EXPECT_FALSE(fs::exists(top_ + "/state/evidence/1800000000000-0000000000000000.json.new"));
+  auto a = alert(0);
+  evidence.refer(a);
+  EXPECT_EQ(a.annotations["evidence"], first);
+  for (const auto& id : {uuid, std::string("000000000000f000")}) {
+    const auto found = evidence.of(id);
+    ASSERT_TRUE(found) << found.error().text;
+    EXPECT_EQ(*found, slurp(first));
+  }
+  fs::remove(first);
+  EXPECT_THAT(evidence.of(uuid).error().text, HasSubstr("1900000000000")) << "nothing fits: why one was not looked at";
 }
 
 TEST_F(EvidenceTest, IsOnDiskWhenTheJudgeGoesOn) {
@@ -223,13 +297,21 @@ TEST_F(EvidenceTest, TheOldestGo) {
   for (int i = 0; i < 60; ++i) {
     published_.wall_ns += 1'000'000'000;
     evidence.gather(round({alert(0)}));
+    ASSERT_TRUE(evidence.idle(10'000'000'000)) << "room is made after receivers were told";
     ASSERT_LE(bytes().first, std::max<std::size_t>(settings.disk_bytes, Evidence::kMostBytes / 4));
   }
+  auto gone = alert(1), a = alert(0);
+  for (int i = 0; i < 30; ++i) {
+    published_.wall_ns += 1'000'000'000;
+    evidence.gather(round({i == 0 ? gone : a}));
+  }
+  ASSERT_TRUE(evidence.idle(10'000'000'000));
   EXPECT_GE(bytes().second, 2U);
   EXPECT_LE(bytes().first, settings.disk_bytes);
-  auto a = alert(0);
   evidence.refer(a);
   EXPECT_TRUE(fs::exists(a.annotations.at("evidence"))) << "the newest is there";
+  evidence.refer(gone);
+  EXPECT_FALSE(gone.annotations.contains("evidence")) << "nobody is sent to a file that went";
 }
 
 TEST_F(EvidenceTest, LastWords) {
@@ -245,10 +327,26 @@ TEST_F(EvidenceTest, LastWords) {
       slurp(top_ + "/kmsg"),
       "<2>vitald: critical alert Hot{chip=x2} = 110 and 1 more; load 4.25 2.50 1.00, memory available 1024 of 8192 "
       "MiB, pressure memory 12.50\n");
-  settings.last_words = false;
-  evidence.set(settings);
   put("kmsg", "");
   evidence.gather(round({alert(2, "critical")}));
+  EXPECT_EQ(slurp(top_ + "/kmsg"), "") << "of one alert a line a minute";
+  auto silenced = round({alert(4, "critical")});
+  silenced.muted = {alert(4).fingerprint};
+  evidence.gather(std::move(silenced));
+  EXPECT_EQ(slurp(top_ + "/kmsg"), "") << "nobody is told of it";
+  std::size_t lines = 0;
+  for (int i = 10; i < 30; ++i) {
+    put("kmsg", "");
+    evidence.gather(round({alert(i, "critical")}));
+    lines += slurp(top_ + "/kmsg").empty() ? 0 : 1;
+  }
+  EXPECT_EQ(lines, Evidence::kMostWordsPerMinute - 1) << "with the first one";
+
+  Evidence mute(nullptr, *host_);
+  settings.last_words = false;
+  mute.set(settings);
+  put("kmsg", "");
+  mute.gather(round({alert(2, "critical")}));
   EXPECT_EQ(slurp(top_ + "/kmsg"), "");
 }
 

@@ -164,7 +164,10 @@ with tempfile.TemporaryDirectory() as top:
             listed = get_json(url + "/api/v1/alerts?alertname=Single")["data"]["alerts"][0]
             assert listed["evidence"] == {"path": path, "sha256": digest}, listed
             assert get_json(f"{url}/api/v1/alerts/{listed['uuid']}/evidence")["data"] == bundle
+            assert get_json(f"{url}/api/v1/alerts/{listed['fingerprint']}/evidence")["data"] == bundle
             assert call("GET", f"{url}/api/v1/alerts/nobody/evidence")[0] == 404
+            event = [e for e in get_json(url + "/api/v1/events")["data"]["events"] if e["fields"]["alertname"] == "Single"][0]["fields"]
+            assert (event["evidence"], event["evidence_sha256"], event["uuid"]) == (path, digest, listed["uuid"]), event
             code, out = cli(url, "evidence", "Single")
             assert code == 0 and json.loads(out) == bundle, out
             message, told = wait_for("the webhook knows it", 10, lambda: hook.alerts("Single"))[0]
@@ -219,6 +222,9 @@ with tempfile.TemporaryDirectory() as top:
                                (["silences", "--severity=critical"], "--severity is for list"),
                                (["--severity", "--json"], "--severity: expected a value after it"),
                                (["--acknowledged=maybe"], "--acknowledged: 'maybe', expected true or false"),
+                               (["silence", "alertname=Single,severity=critical"],
+                                "several as words of their own (alertname=X severity=critical), and a value that has a comma in quotes ('alertname="),
+                               (["silence", 'alertname="Single", severity'], "is no matcher"),
                                (["silence", "Single", "--duration=1h", "--until=2999-01-01T00:00:00Z"], "expected one of them")):
                 code, out = cli(url, *words)
                 assert code == 1 and why in out, (words, out)

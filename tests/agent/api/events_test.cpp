@@ -10,6 +10,7 @@
 #include <set>
 
 #include "agent/api/endpoints.h"
+#include "agent/pipeline/callbacks.h"
 #include "core/snapshot.h"
 
 namespace vitald {
@@ -126,6 +127,23 @@ TEST(Events, OneAddressLeavesRoomForOthers) {
   EXPECT_TRUE(come("192.0.2.2"));
   held.clear();
   EXPECT_TRUE(come("192.0.2.1")) << "those that went are not counted";
+}
+
+TEST(Events, WhoRegistersIsPostedNothingOfBefore) {
+  Host host;
+  host.happen("oom_kill", 3);
+  Callbacks callbacks(nullptr);
+  // Nobody listens there: what is posted waits.
+  ASSERT_TRUE(callbacks.add("oom_kill", "http://127.0.0.1:1/", 0, host.log.newest()));
+  const auto waiting = [&callbacks] {
+    const auto stats = callbacks.rows().at(0).stats;
+    return stats.waiting + stats.in_flight;
+  };
+  callbacks.tell(host.log, 0);
+  EXPECT_EQ(waiting(), 0U);
+  host.happen("oom_kill", 2);
+  callbacks.tell(host.log, 0);
+  EXPECT_EQ(waiting(), 2U);
 }
 
 TEST(Events, TypesThatCallbacksMayAskForAreThoseThatThereAre) {
