@@ -161,10 +161,10 @@ TEST_F(EvidenceTest, AStormIsBounded) {
   }
   const auto all = round(storm);
   const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
-  const auto text = evidence_json(all, *host_, {}, begin_ns + 500'000'000);
+  const auto text = evidence_json(all, *host_, {}, begin_ns + 1'000'000'000);
   const auto took_ms = (SystemClock::read(CLOCK_BOOTTIME) - begin_ns) / 1'000'000;
   RecordProperty("milliseconds", static_cast<int>(took_ms));
-  EXPECT_LT(took_ms, 2000) << "half a second, and what was begun then";
+  EXPECT_LT(took_ms, 2000) << "a second, and what was begun then";
   EXPECT_LT(text.size(), Evidence::kMostBytes);
   const auto bundle = json::parse(text);
   EXPECT_EQ(bundle["alerts"].size(), 1000U) << "each is named";

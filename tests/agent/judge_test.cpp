@@ -11,14 +11,17 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <new>
 
 #include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
+#include "core/event.h"
 #include "core/instruments.h"
 #include "exporters/deliver/command.h"
 #include "rules/history/store.h"
+#include "rules/silences.h"
 #include "tests/agent/snapshot_text.h"
 
 namespace vitald {
@@ -112,6 +115,45 @@ TEST(Judge, ResultsAndViewAreOfTheLastRound) {
   judge.configure(engine_of("groups: []"), {});
   EXPECT_EQ(results(judge), "");
   EXPECT_TRUE(judge.view()->groups.empty());
+}
+
+TEST(Judge, LastWordsAreOfWhatIsTold) {
+  const auto log = fmt::format("{}/judge_test_{}.kmsg", testing::TempDir(), getpid());
+  const auto said = [&log] {
+    std::ifstream in(log);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  std::ofstream(log) << "";
+  const Host host;
+  const auto evidence = std::make_shared<Evidence>(nullptr, host);
+  EvidenceSettings settings;
+  settings.kernel_log = log;
+  evidence->set(settings);
+  const auto silences = std::make_shared<Silences>();
+  auto matchers = parse_alert_matchers("alertname=\"Quiet\"");
+  ASSERT_TRUE(matchers);
+  const auto now_ms = snapshot_at(10).wall_ns / 1'000'000;
+  ASSERT_TRUE(silences->put({"", *matchers, now_ms - 1000, now_ms + 3'600'000, 0, "test", ""}, now_ms));
+
+  Judge judge;
+  EventLog events;
+  judge.set_events(&events);
+  judge.set_evidence(evidence);
+  judge.configure(
+      engine_of("groups: [{name: g, rules: [{alert: Quiet, expr: vector(1), labels: {severity: critical}}]}]"), {},
+      nullptr, nullptr, silences);
+  judge.judge(snapshot_at(10));
+  EXPECT_EQ(said(), "") << "it is silenced";
+  ASSERT_EQ(events.newest(), 1U) << "it fires";
+  const auto& fields = events.since(0, 1).front().event->fields;
+  EXPECT_THAT(fields, testing::Contains(testing::Pair("uuid", testing::SizeIs(36))));
+  judge.configure(engine_of("groups: [{name: g, rules: [{alert: Quiet, expr: vector(1), labels: {severity: critical}}, "
+                            "{alert: Loud, expr: vector(2), labels: {severity: critical}}]}]"),
+                  {}, nullptr, nullptr, silences);
+  judge.judge(snapshot_at(20));
+  EXPECT_THAT(said(), testing::StartsWith("<2>vitald: critical alert Loud{} = 2; "));
+  judge.end();
+  std::filesystem::remove(log);
 }
 
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
