@@ -16,6 +16,9 @@ target_include_directories(vitald_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJEC
 target_compile_definitions(vitald_flags INTERFACE VITALD_VERSION="${PROJECT_VERSION}")
 if(VITALD_SANITIZE)
   target_compile_options(vitald_flags INTERFACE -fsanitize=${VITALD_SANITIZE} -fno-omit-frame-pointer)
+  # GCC 12 takes what it puts in between for accesses out of bounds.
+  target_compile_options(vitald_flags INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-maybe-uninitialized>)
   if(VITALD_FUZZ)
     target_compile_options(vitald_flags INTERFACE -fno-sanitize-recover=all) # only what ends the process is noticed
   endif()
