@@ -45,6 +45,8 @@ struct CollectorInfo {
   std::span<const std::string_view> others_flags = {};
   // In place of make() where the list says `after`.
   Result<std::unique_ptr<Deriver>> (*derive)(const Host& host, const Options& options) = nullptr;
+  // What news_fd() tells of is nothing but numbers that move: for rules that read them, and for nobody else.
+  bool news_are_numbers = false;
 };
 
 enum class DefaultState : std::uint8_t {

@@ -416,6 +416,14 @@ void RuleEngine::announce(std::span<const std::string_view> collectors) {
   impl_->announced.assign(collectors.begin(), collectors.end());
 }
 
+bool RuleEngine::reads_any(std::span<const MetricDesc> families) const {
+  std::set<std::string_view> names;
+  for (const auto& f : families) names.insert(f.name);
+  return std::ranges::any_of(impl_->states, [&](const auto& g) {
+    return std::ranges::any_of(g.reads, [&](auto name) { return names.contains(family_of(name, names)); });
+  });
+}
+
 // Names of the series that may have changed by what was announced.
 std::set<std::string_view> RuleEngine::Impl::news_in(const Snapshot& snapshot) const {
   std::set<std::string_view> names;

@@ -103,6 +103,8 @@ class RuleEngine {
   // The kernel has told these collectors of something: the next evaluate() also runs the groups that read a family of
   // theirs, or what such a group records, whenever those are due. Their schedule stays.
   void announce(std::span<const std::string_view> collectors);
+  // Whether a group asks for one of these families by its full name.
+  [[nodiscard]] bool reads_any(std::span<const MetricDesc> families) const;
   // What changed since the last call, oldest first, each with its number.
   std::vector<AlertTransition> take_transitions();
   // With a number, for one that is told at another time than it happened.

@@ -104,8 +104,12 @@ Queried<QueryAnswer> instant_query(const promql::Expr& query, promql::SeriesSour
   if (value->type == ValueType::scalar) out.rows.push_back({{}, value->scalar});
   if (value->vector) {
     if (value->vector->samples.size() > limits.max_samples) return too_many_samples(limits);
-    for (const auto& s : value->vector->samples)
+    std::size_t label_bytes = 0;
+    for (const auto& s : value->vector->samples) {
       out.rows.push_back({value->vector->labels(s), s.value, keep(out, value->histogram(s))});
+      label_bytes += out.rows.back().labels.bytes().size();
+      if (out.rows.size() + label_bytes / kSampleBytes > limits.max_samples) return too_many_samples(limits);
+    }
   }
   std::size_t samples = 0;
   for (const auto& [labels, points] : value->matrix) samples += points.size();

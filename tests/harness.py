@@ -139,13 +139,13 @@ def vitald(*flags, **kwargs):
         state.append("--no-evidence.last-words")
     with running([VITALD, f"--web.listen-address=127.0.0.1:{port}", *state, *map(str, flags)], url + "/-/ready", **kwargs) as p:
         wait_for_probes(p, url)
-        wait_for("the report", 20, lambda: not p.alive() or "\n  series " in p.output())
+        wait_for("the report", 60, lambda: not p.alive() or "\n  series " in p.output())
         yield p, url
 
 
 def wait_for_probes(process, url):
     """They come after the first answer."""
-    wait_for("the probes", 20, lambda: not process.alive() or not some_start(url))
+    wait_for("the probes", 60, lambda: not process.alive() or not some_start(url))
 
 
 def some_start(url):

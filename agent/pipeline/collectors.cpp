@@ -473,7 +473,7 @@ void Collectors::add_worker_fds(std::vector<int>& fds) const {
 void Collectors::add_news(std::vector<News>& news) const {
   for (const auto& slot : slots_)
     if (slot->runner)
-      if (const int fd = slot->runner->news_fd(); fd >= 0) news.push_back({fd, slot->entry->name});
+      if (const int fd = slot->runner->news_fd(); fd >= 0) news.push_back({fd, slot->entry});
 }
 
 bool Collectors::take_changed() {

@@ -86,7 +86,7 @@ class Collectors {
   // Readable when their collectors have news (Collector::news_fd).
   struct News {
     int fd;
-    std::string_view collector;
+    const CollectorEntry* collector;
   };
   void add_news(std::vector<News>& news) const;
   [[nodiscard]] bool owed() const;  // there is one

@@ -42,6 +42,10 @@ class Judge {
   void judge(const Snapshot& published, std::span<const std::string_view> news = {});
   // No receiver is told anything any more; what waits for them is kept or told as lost.
   void end();
+  // Whether a rule asks for one of these families by its full name.
+  [[nodiscard]] bool reads_any(std::span<const MetricDesc> families) const {
+    return rules_ && rules_->reads_any(families);
+  }
   // No rules: nobody needs a timer.
   [[nodiscard]] bool idle() const { return !rules_ || rules_->empty(); }
 

@@ -34,6 +34,7 @@ constexpr MetricDesc kMetrics[] = {
 };
 
 // Between two cycles for news: a collector that does not read them would be asked again and again.
+constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kNewsPauseNs = 50'000'000;
 
 constexpr std::string_view kCompiler = "gcc " __VERSION__;
@@ -376,6 +377,7 @@ bool Pipeline::handle_requests() {
     if (config) config_number_ = asked_configs_;
   }
   if (!config) return true;
+  config->probes_later = config->probes_later || owes_probes_;  // those go on coming one by one
   configure_judge(*config);
   // Its first numbers come at once, and so does what the rules say of them.
   const auto patience_ns = std::exchange(first_patience_ns_, Collectors::kPatienceNs);
@@ -384,6 +386,13 @@ bool Pipeline::handle_requests() {
     begin_cycle(patience_ns, false);
     return go_on();
   });
+}
+
+std::int64_t Pipeline::NewsShare::wait_ns(std::int64_t now_ns, double most, std::int64_t each_ns) {
+  const auto each = static_cast<double>(each_ns);
+  left = std::min(most, left + static_cast<double>(now_ns - at_ns) / each);
+  at_ns = now_ns;
+  return left >= 1 ? 0 : static_cast<std::int64_t>((1 - left) * each) + 1;
 }
 
 // Until there is something to do: woken, a worker answered, or the time has come. False when another thread leads now.
@@ -401,10 +410,19 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
     return false;
   for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
   std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
+  const auto now_ns = host_.clock().boot_ns();
+  std::erase_if(news, [&](const auto& n) {
+    // Numbers that no rule reads, and nothing that happened, need no cycle.
+    const bool numbers = n.collector->info->news_are_numbers;
+    if (numbers && !judge_.reads_any(n.collector->info->metrics)) return true;
+    auto& share = news_shares_[n.collector->name];
+    const auto later_ns =
+        std::max(pause_ns, numbers ? share.wait_ns(now_ns, 2, 5 * kSecondNs) : share.wait_ns(now_ns, 10, kSecondNs));
+    if (later_ns > 0) left_ns = std::min(left_ns, later_ns);
+    return later_ns > 0;
+  });
   const auto first_of_news = fds.size();
-  if (!news.empty() && pause_ns > 0) left_ns = std::min(left_ns, pause_ns);
-  else
-    for (const auto& n : news) fds.push_back({n.fd, POLLIN, 0});
+  for (const auto& n : news) fds.push_back({n.fd, POLLIN, 0});
   if (!workers.empty()) left_ns = std::min<std::int64_t>(left_ns, 1'000'000'000);  // their deadlines
   const timespec timeout{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
   if (ppoll(fds.data(), fds.size(), left_ns == INT64_MAX ? nullptr : &timeout, nullptr) > 0 && fds[0].revents) {
@@ -412,7 +430,11 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
     [[maybe_unused]] const auto got = read(wake_.get(), &n, sizeof n);
   }
   for (auto i = first_of_news; i < fds.size(); ++i)
-    if (fds[i].revents != 0) news_of_.push_back(news[i - first_of_news].collector);
+    if (fds[i].revents != 0) {
+      const auto name = news[i - first_of_news].collector->name;
+      news_shares_[name].left -= 1;
+      news_of_.push_back(name);
+    }
   return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -87,6 +88,14 @@ class Pipeline {
 
  private:
   struct Instruments;
+  // Many news of one collector in a row bring few cycles: a tenant may make a hundred processes die a second, and each
+  // cycle is a sample of every series in history.
+  struct NewsShare {
+    double left = 0;
+    std::int64_t at_ns = -1'000'000'000'000;
+    // How long until it may bring a cycle; 0: now. `most` in a row, then one each `each_ns`.
+    std::int64_t wait_ns(std::int64_t now_ns, double most, std::int64_t each_ns);
+  };
 
   void lead(bool taken_over);
   bool lead_once();
@@ -141,6 +150,7 @@ class Pipeline {
   std::int64_t interval_ns_ = 0, tick_ns_ = 0, first_patience_ns_ = 0;
   bool had_timer_ = false;
   std::vector<std::string_view> news_of_;  // collectors that have some
+  std::map<std::string_view, NewsShare, std::less<>> news_shares_;
   std::uint64_t config_judged_ = 0, config_number_ = 0;
 
   // A collect() that came when another thread had the baton: the pipeline's threads see to it. 0: none.

@@ -123,6 +123,8 @@ class Evaluator::Impl {
     if (held_ > options_.max_samples && options_.max_samples > 0) [[unlikely]]
       fail(too_many_samples(options_.max_samples));
   }
+  // What counts as one more sample, of labels that are made.
+  static constexpr std::size_t kBytesOfASample = 16;
   // Of computing from labels, per series: hashing and copying them.
   static constexpr std::size_t kLabelsWork = 10;
   static std::size_t work_to_sort(std::size_t count) { return count * std::bit_width(count); }

@@ -64,6 +64,8 @@ void Evaluator::Impl::sort_by_label(const Call& call, std::int64_t t, Node& n) {
 Labels Evaluator::Impl::with_label(const Labels& labels, const std::string& name, const std::string& value) {
   if (value.size() > kMaxLabelBytes) fail(fmt::format("label {} would be longer than {} bytes", name, kMaxLabelBytes));
   spend(value.size());
+  hold(made_held_,
+       made_held_ + value.size() / kBytesOfASample);  // text of the query's own making, a copy for each series
   if (!error_.empty()) return labels;
   LabelsBuilder b(labels);
   b.set(name, value);

@@ -157,6 +157,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_pressure;
-const CollectorInfo collector_pressure{kMetrics, kFlags, make};
+const CollectorInfo collector_pressure{kMetrics, kFlags, make, {}, nullptr, true};
 
 }  // namespace vitald

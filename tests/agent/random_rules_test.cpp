@@ -164,7 +164,8 @@ TEST(RandomRules, WhatLeavesIsReadByEverybody) {
       EXPECT_EQ(reader.read(text), "") << text;
       EXPECT_EQ(encoder.conflicts().size(), 0U);
       series += reader.series();
-      for (const auto& group : engine->view()->groups)
+      const auto view = engine->view();
+      for (const auto& group : view->groups)
         for (const auto& rule : group.rules) EXPECT_TRUE(rule.health != "err" || !rule.last_error.empty()) << rule.name;
       engine->take_transitions();
     }

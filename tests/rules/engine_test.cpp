@@ -156,7 +156,8 @@ TEST(Engine, ReloadKeepsAlertsOfEditedRules) {
     const auto file = [](const char* rules) { return fmt::format("groups: [{{name: g, rules: [{}]}}]", rules); };
     Machine m(file(c.before));
     const auto since = [&] {
-      for (const auto& g : m.engine->view()->groups)
+      const auto view = m.engine->view();
+      for (const auto& g : view->groups)
         for (const auto& r : g.rules)
           for (const auto& a : r.alerts) {
             EXPECT_EQ(a.state, AlertState::firing);
@@ -171,7 +172,8 @@ TEST(Engine, ReloadKeepsAlertsOfEditedRules) {
     m.cycle({{"x", "", 90}});
     EXPECT_EQ(m.transitions(), c.told);
     EXPECT_EQ(since() == first, c.kept);
-    for (const auto& r : m.engine->view()->groups[0].rules)
+    const auto view = m.engine->view();
+    for (const auto& r : view->groups[0].rules)
       for (const auto& a : r.alerts) EXPECT_TRUE(!c.label || a.labels.at("l") == c.label);
     m.cycle({{"x", "", 90}});
     EXPECT_EQ(m.transitions(), "");
