@@ -131,6 +131,11 @@ std::optional<Thresholds> thresholds_of(const Parameters& p, std::string& proble
       problem = fmt::format("{}: '{}', expected a number from 0 to {}", name, text, most);
     else to = value;
   };
+  static constexpr std::string_view kKnown[] = {"cpu_threshold", "memory_threshold", "disk_threshold",
+                                                "network_threshold", "temperature_threshold"};
+  for (const auto& [name, value] : p)
+    if (!is_one_of(name, kKnown))
+      problem = fmt::format("there is no '{}', expected one of {}", name, fmt::join(kKnown, ", "));
   read("cpu_threshold", out.cpu, 100);
   read("memory_threshold", out.memory, 100);
   read("disk_threshold", out.disk, 100);

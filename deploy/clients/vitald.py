@@ -8,6 +8,7 @@
 The uuid of a host and where it is: GET /api/v1/registration of its vitald (`registration(url)`).
 """
 
+import base64
 import http.server
 import json
 import threading
@@ -20,11 +21,14 @@ class TelemetryError(RuntimeError):
     """A host did not answer, or refused; the text says which and why."""
 
 
-def _call(url, method="GET", body=None, timeout=5.0):
-    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode(),
-                                     headers={"Content-Type": "application/json"})
+def _call(url, method="GET", body=None, timeout=5.0, access=None):
+    headers = {"Content-Type": "application/json"}
+    user, password, context = access or (None, None, None)
+    if user is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
+    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode(), headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
             return json.loads(answer.read())["data"]
     except urllib.error.HTTPError as error:
         text = error.read(4096).decode(errors="replace")
@@ -37,19 +41,21 @@ def _call(url, method="GET", body=None, timeout=5.0):
         raise TelemetryError(f"{url}: {error}") from error
 
 
-def registration(url, timeout=5.0):
+def registration(url, timeout=5.0, user=None, password=None, ssl_context=None):
     """uuid, name, endpoint_url, type, scrape_interval, enabled, created_at, updated_at of the vitald at `url`."""
-    return _call(url.rstrip("/") + "/api/v1/registration", timeout=timeout)
+    return _call(url.rstrip("/") + "/api/v1/registration", timeout=timeout, access=(user, password, ssl_context))
 
 
 class VitaldTelemetry:
     """query_metrics, get_utilization and register_callback as schedulers' telemetry plugins have them."""
 
-    def __init__(self, hosts, timeout=5.0, callback_address=("127.0.0.1", 0), callback_url=None):
-        """`hosts`: {provider uuid: base URL}. Callbacks are received at `callback_address`, which the hosts reach as
+    def __init__(self, hosts, timeout=5.0, callback_address=("127.0.0.1", 0), callback_url=None, user=None, password=None,
+                 ssl_context=None):
+        """`hosts`: {provider uuid: base URL}; `user`, `password` and an ssl.SSLContext as their web configuration wants
+        them. Callbacks are received at `callback_address`, which the hosts reach as
         `callback_url` (default: that address)."""
         self.hosts = {uuid: url.rstrip("/") for uuid, url in hosts.items()}
-        self.timeout = timeout
+        self.timeout, self.access = timeout, (user, password, ssl_context)
         self._address, self._url = callback_address, callback_url
         self._server, self._handlers, self._registered = None, {}, []
         self._lock = threading.Lock()
@@ -70,7 +76,7 @@ class VitaldTelemetry:
                         raise ValueError("time_range: its end is not after its begin")
                     seconds = max(1, int(end - begin))
                     parameters = {"query": f"sum(avg_over_time({{__name__={json.dumps(name)}}}[{seconds}s]))", "time": f"{end:.3f}"}
-                found = _call(f"{self.hosts[uuid]}/api/v1/query?{urllib.parse.urlencode(parameters)}", timeout=self.timeout)
+                found = _call(f"{self.hosts[uuid]}/api/v1/query?{urllib.parse.urlencode(parameters)}", timeout=self.timeout, access=self.access)
                 for sample in found["result"]:
                     out[uuid][name] = float(sample["value"][1])
         return out
@@ -78,7 +84,7 @@ class VitaldTelemetry:
     def utilization(self, provider_uuid, **thresholds):
         """What /api/v1/utilization says, whole. `thresholds`: cpu_threshold=90 and the like."""
         query = "?" + urllib.parse.urlencode(thresholds) if thresholds else ""
-        return _call(f"{self.hosts[provider_uuid]}/api/v1/utilization{query}", timeout=self.timeout)
+        return _call(f"{self.hosts[provider_uuid]}/api/v1/utilization{query}", timeout=self.timeout, access=self.access)
 
     def get_utilization(self, provider_uuid):
         """{"cpu": percent, "memory": percent, "disk": percent, "network": percent, "power": watts, "temperature":
@@ -102,7 +108,7 @@ class VitaldTelemetry:
         base = self._url or "http://{}:{}".format(*self._server.server_address)
         for uuid, url in self.hosts.items():
             made = _call(f"{url}/api/v1/callbacks", "POST",
-                         {"event_type": event_type, "url": f"{base}/{number}/{urllib.parse.quote(uuid, safe='')}"}, self.timeout)
+                         {"event_type": event_type, "url": f"{base}/{number}/{urllib.parse.quote(uuid, safe='')}"}, self.timeout, self.access)
             self._registered.append((url, made["id"]))
         return number
 
@@ -111,7 +117,7 @@ class VitaldTelemetry:
         failed = []
         for url, number in self._registered:
             try:
-                _call(f"{url}/api/v1/callbacks/{number}", "DELETE", timeout=self.timeout)
+                _call(f"{url}/api/v1/callbacks/{number}", "DELETE", timeout=self.timeout, access=self.access)
             except TelemetryError as error:
                 failed.append(str(error))
         self._registered = []
@@ -123,8 +129,12 @@ class VitaldTelemetry:
             raise TelemetryError("; ".join(failed))
 
     def weight(self, provider_uuid, utilization_weight=1.0, power_weight=1.0):
-        """An example weigher: free capacity, less a point per 10 W and much for heat. None: do not place here."""
-        data = self.utilization(provider_uuid)
+        """An example weigher: free capacity, less a point per 10 W and much for heat. None: do not place here, or it does
+        not answer."""
+        try:
+            data = self.utilization(provider_uuid)
+        except TelemetryError:
+            return None
         if not data["schedulable"] or "available_capacity" not in data:
             return None
         celsius = data.get("temperature", {}).get("celsius", 0)

@@ -457,8 +457,10 @@ void CommandReceiver::check(std::vector<std::string>& problems) const {
   };
   if (const auto problem = program_problem(command.at(0)); !problem.empty()) say(problem);
   if (user.empty() && geteuid() != 0) return;
-  if (const auto found = find_user(user.empty() ? "nobody" : user); !found)
-    say(fmt::format("{}, expected one of this machine", found.error().text));
+  const auto found = find_user(user.empty() ? "nobody" : user);
+  if (!found) say(fmt::format("{}, expected one of this machine", found.error().text));
+  else if (found->uid != geteuid() && !(has_capability(CAP_SETUID) && has_capability(CAP_SETGID)))
+    say(fmt::format("cannot run as '{}': vitald itself is not root; leave `user` out, or give the unit User=root", user));
 }
 
 void CommandReceiver::adjust(QueueSettings& q) const {

@@ -15,7 +15,7 @@ PushClient::PushClient(const std::string& destination, HttpSettings settings)
 
 Result<HttpResponse> PushClient::send(HttpRequest request, const Attempt& attempt) {
   auto access = settings_.access();
-  if (!access) return fail(access.error());
+  if (!access) return fail(Errc::absent, access.error().text);  // gone would say that this destination ends
   if (!scheme_.empty() && !access->bearer.empty()) {
     request.headers.emplace_back("Authorization", scheme_ + " " + access->bearer);
     access->bearer.clear();

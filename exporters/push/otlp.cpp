@@ -41,7 +41,7 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
   // A request without metrics.
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
     auto answer = reach_of({"POST", url, {{"Content-Type", "application/x-protobuf"}}, {}}, *this, attempt);
-    if (answer && answer->find(" answers 404") != std::string::npos)
+    if (answer && answer->find(" answers 2") == std::string::npos)
       return fail(Errc::absent, *answer + ": nothing takes OTLP there; the path is /v1/metrics mostly");
     return answer;
   }

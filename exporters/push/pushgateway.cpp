@@ -33,7 +33,7 @@ struct PushgatewayPush final : PushOf<PushgatewayPush>, HttpSettings {
       problems.push_back(fmt::format("push.pushgateway '{}': {}", name, p));
   }
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
-    auto answer = reach_of({"GET", base() + "/-/ready", {}, {}}, *this, attempt);
+    auto answer = reach_of({"GET", base() + "/api/v1/status", {}, {}}, *this, attempt);
     if (answer && answer->find(" answers 2") == std::string::npos)
       return fail(Errc::absent, *answer + ": this is no Pushgateway");
     return answer;

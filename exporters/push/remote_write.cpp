@@ -186,7 +186,8 @@ class RemoteWriteDestination final : public Destination {
       const auto response = client_.send(request_of(settings_.url, two_, std::move(*body)), attempt);
       if (!response) return fail(response.error());
       const auto* header = response->header("x-prometheus-remote-write-samples-written");
-      const auto written = header ? parse_u64(*header) : std::nullopt;
+      std::optional<std::uint64_t> written;
+      if (header) written = parse_u64(*header);
       const auto verdict = verdict_of(response->status);
       if (verdict == Verdict::taken && (!two_ || written)) {
         known_ = true;

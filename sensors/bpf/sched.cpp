@@ -39,7 +39,7 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
         auto table = BpfOwners::of(host, options, signals.front().name);
         if (!table) return fail(table.error());
         const auto cpu_count = static_cast<__u32>(libbpf_num_possible_cpus());
-        const auto detailed = detailed_slots(options, (*table)->size());
+        const auto detailed_owners = detailed_slots(options, (*table)->size());
         auto loaded = BpfObject<sched_bpf>::load(
             facts, signals,
             [&](sched_bpf& skel) -> Result<> {
@@ -50,12 +50,12 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
               if (!facts.keeps_last_queued)
                 bpf_map__set_max_entries(skel.maps.runnable_since, lru_entries(kRunnableTasks));
               const auto wants = [&](__u32 bit) { return (skel.rodata->wanted & bit) != 0; };
-              skel.rodata->detailed_slots = detailed;
+              skel.rodata->detailed_slots = detailed_owners;
               if (wants(VITALD_OWNER_WAITS)) {
-                bpf_map__set_max_entries(skel.maps.waits, cpu_count * detailed);
+                bpf_map__set_max_entries(skel.maps.waits, cpu_count * detailed_owners);
                 bpf_map__set_max_entries(skel.maps.throttled, lru_entries(kThrottledGroups));
               }
-              if (wants(VITALD_OWNER_PEAKS)) bpf_map__set_max_entries(skel.maps.peaks, cpu_count * detailed);
+              if (wants(VITALD_OWNER_PEAKS)) bpf_map__set_max_entries(skel.maps.peaks, cpu_count * detailed_owners);
               if (wants(VITALD_MIGRATIONS))
                 bpf_map__set_max_entries(skel.maps.migrations, cpu_count * (*table)->size());
               return (*table)->share_with(skel);
@@ -73,7 +73,7 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
         if (!mapped_peaks) return fail(mapped_peaks.error());
         if (!mapped_migrations) return fail(mapped_migrations.error());
         return std::make_shared<SchedObject>(SchedObject{
-            detailed, std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows),
+            detailed_owners, std::move(*table), std::move(*loaded), std::move(*mapped_cpus), std::move(*mapped_rows),
             std::move(*mapped_waits), std::move(*mapped_peaks), std::move(*mapped_migrations)});
       });
 }

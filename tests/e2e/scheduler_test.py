@@ -75,7 +75,7 @@ with tempfile.TemporaryDirectory() as folder:
             refused = get_json(f"{api}?{query}")["data"]
             assert refused["schedulable"] is False and refused["reasons"][0].startswith(reason), (query, refused)
         assert get_json(api + "?memory_threshold=80")["data"]["schedulable"] is True
-        for bad in ("cpu_threshold=x", "cpu_threshold=101", "memory_threshold=-1", "cpu_threshold=nan"):
+        for bad in ("cpu_threshold=x", "cpu_threshold=101", "memory_threshold=-1", "cpu_threshold=nan", "cpu_treshold=90"):
             assert get(f"{api}?{bad}")[0] == 400, bad
 
         # A critical alert that nobody has in hand takes the host out.
