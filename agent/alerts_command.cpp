@@ -266,9 +266,10 @@ void evidence(Server& server, const Words& words, std::ostream& out) {
   for (std::size_t i = 1; i < words.plain.size(); ++i) {
     // Also of one that is over: by its whole uuid or fingerprint, as messages and events have it.
     const auto& word = words.plain[i];
-    const bool whole = (word.size() == 16 || word.size() == 36) && word.find_first_not_of("0123456789abcdef-") == word.npos;
-    const auto answer = server.ask(
-        "GET", fmt::format("/api/v1/alerts/{}/evidence", whole ? word : find_alert(server, word, "uuid")));
+    const bool whole =
+        (word.size() == 16 || word.size() == 36) && word.find_first_not_of("0123456789abcdef-") == word.npos;
+    const auto answer =
+        server.ask("GET", fmt::format("/api/v1/alerts/{}/evidence", whole ? word : find_alert(server, word, "uuid")));
     out << answer.at("data").dump(2) << '\n';
   }
 }

@@ -460,7 +460,8 @@ void CommandReceiver::check(std::vector<std::string>& problems) const {
   const auto found = find_user(user.empty() ? "nobody" : user);
   if (!found) say(fmt::format("{}, expected one of this machine", found.error().text));
   else if (found->uid != geteuid() && !(has_capability(CAP_SETUID) && has_capability(CAP_SETGID)))
-    say(fmt::format("cannot run as '{}': vitald itself is not root; leave `user` out, or give the unit User=root", user));
+    say(fmt::format("cannot run as '{}': vitald itself is not root; leave `user` out, or give the unit User=root",
+                    user));
 }
 
 void CommandReceiver::adjust(QueueSettings& q) const {

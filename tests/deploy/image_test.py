@@ -25,7 +25,7 @@ if os.geteuid() != 0:
 
 MOST_BYTES = 60e6
 SECCOMP = pathlib.Path("/usr/share/containers/seccomp.json")  # golang-github-containers-common
-RESTLESS = re.compile(r"vitald_(alerts|http|bpf_program|owner|owners|block|sched|runq|oom|memory|softirq|hardirq|tcp|network|process|events|worker|log|rules|delivery|history|cycle|collector)|"
+RESTLESS = re.compile(r"vitald_(alerts|http|bpf_program|owner|owners|block|sched|runq|oom|memory|softirq|hardirq|tcp|network|process|events|worker|log|rules|delivery|history|cycle|collector|evidence|last_words)|"
                       r"process_|promhttp_|node_scrape_collector_duration|node_processes_|node_tcp_|ALERTS|host:|"
                       r"node_filesystem_|node_network_address|node_softirqs|node_interrupts|node_slabinfo")
 bad, skipped = [], []

@@ -158,7 +158,7 @@ def pushgateway(folder):
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     flags = configured(folder, pushgateway=[{"name": "p", "url": base, "interval": "2s", "delete_at_end": True}])
-    with running(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"], base + "/-/ready"):
+    with running(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}", "--persistence.file="], base + "/-/ready"):
         with vitald(*flags) as (_, url):
             def group():
                 samples = parse(get(base + "/metrics")[2].decode())[1]
