@@ -60,7 +60,7 @@ class Collectors {
   // `probes_later`: those that nobody asked for by name and that are not there yet are left to make_next(), one a call.
   void begin_configure(std::shared_ptr<const Options> options, bool probes_later = false);
   [[nodiscard]] bool configure();
-  // The kernel takes half a second of CPU to check all programs: too long for a first answer to wait for.
+  // The kernel takes about a second of CPU to check all programs: too long for a first answer to wait for.
   void begin_make_next() { make_next_ = true; }
   [[nodiscard]] bool make_next();
   [[nodiscard]] std::size_t left_to_make() const { return later_.size(); }

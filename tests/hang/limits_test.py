@@ -159,7 +159,7 @@ def cpu(folder):
         (own / "cpu.cfs_period_us").write_text("100000")
         (own / "cpu.cfs_quota_us").write_text("5000")
         # 0.04 s, so within two seconds of such a cgroup; a build for tests takes longer, and a busy machine more. That the
-        # kernel then checks the programs of all probes, half a second of CPU, nobody waits for.
+        # kernel then checks the programs of all probes, about a second of CPU, nobody waits for.
         run("cpu5", inside(own), folder, must_answer=True, ready_cpu_s=0.2)
     finally:
         own.rmdir()
