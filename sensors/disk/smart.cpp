@@ -112,7 +112,7 @@ class Smart final : public Collector {
       ask(disk, now);
     }
     out.set(family("smartctl_devices"), static_cast<double>(disks_.size()));
-    for (const auto& [name, disk] : disks_) emit(disk, begin, out);
+    for (const auto& [name, disk] : disks_) emit(disk, host_.clock().boot_ns(), out);
     return {};
   }
 

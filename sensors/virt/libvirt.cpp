@@ -32,9 +32,10 @@ constexpr unsigned kCheap = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_INTERFACE;
 // The rest asks QEMU or walks /proc: block 390, cpu 200, balloon 180 us a guest; events of perf and RDT are counted for
 // guests only whose XML asks for it, and cost nothing for others ...
 constexpr unsigned kCostly = VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK |
-                             VIR_DOMAIN_STATS_PERF | VIR_DOMAIN_STATS_MEMORY | VIR_DOMAIN_STATS_DIRTYRATE;
+                             VIR_DOMAIN_STATS_PERF | VIR_DOMAIN_STATS_MEMORY;
 // ... and vcpu 340, of which what moves is read from /proc where we can (QemuThreads); with it what rarely matters.
-constexpr unsigned kVcpus = VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_IOTHREAD | VIR_DOMAIN_STATS_VM;
+constexpr unsigned kVcpus =
+    VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_IOTHREAD | VIR_DOMAIN_STATS_VM | VIR_DOMAIN_STATS_DIRTYRATE;
 constexpr std::int64_t kVcpusEveryNs = 60 * kSecond;
 // Guests that do not run, and XML that no event told to have changed.
 constexpr std::int64_t kInactiveEveryNs = 60 * kSecond, kXmlEveryNs = 300 * kSecond;
@@ -563,7 +564,7 @@ class Libvirt final : public Collector {
     for (const auto& [uuid, known] : guests_) {
       GuestEmitter emitter(out, settings_, known.guest);
       emitter.emit();
-      if (known.active) emitter.throttled(known.threads.throttled());
+      if (known.active) emitter.throttled(known.throttled);
     }
     if (found) emit_jobs(out, *found);
     for (auto& problem : std::exchange(problems_, {})) out.problem(std::move(problem));
@@ -580,6 +581,7 @@ class Libvirt final : public Collector {
     bool active = false, seen = false, complete = false;  // complete: the costly groups were asked for too
     std::int64_t xml_ns = 0;                              // when its XML was read; 0: it must be
     QemuThreads threads;
+    std::vector<QemuThreads::Throttled> throttled;
   };
 
   Result<> update() {
@@ -623,8 +625,12 @@ class Libvirt final : public Collector {
     if (auto read = bulk(*handle, groups, true); !read) return read;
     if (std::ranges::any_of(guests_, [](const auto& g) { return g.second.active && !g.second.complete; }))
       if (auto read = bulk(*handle, kCheap | kCostly | kVcpus, true); !read) return read;  // one has just started
-    // On which CPU it runs is worth another file only as often as the costly numbers.
-    for (auto& [uuid, known] : guests_) known.threads.read(known.guest.vcpus, (groups & kCostly) == kCostly);
+    // On which CPU it runs, and for how long it may not, is worth more files only as often as the costly numbers.
+    const bool slow = (groups & kCostly) == kCostly;
+    for (auto& [uuid, known] : guests_) {
+      known.threads.read(known.guest.vcpus, slow);
+      if (slow) known.throttled = known.threads.throttled();
+    }
     if (inactive_ns_ == 0 || now - inactive_ns_ >= kInactiveEveryNs) {
       if (auto read = bulk(*handle, VIR_DOMAIN_STATS_STATE, false); !read) return read;
       inactive_ns_ = now;
