@@ -88,13 +88,14 @@ void ask_jobs(const Library& lib, virConnectPtr c, Findings& out) {
 
 }  // namespace
 
-void Inventory::ask(const Library& lib, const Connection::Handle& handle, bool all, bool jobs) {
-  findings();  // takes what a round that ended has found
+void Inventory::ask(const Library& lib, const Connection::Handle& handle, bool all, bool jobs, std::int64_t now_ns) {
+  findings(now_ns);  // takes what a round that ended has found
   if (asking_) return;
   if (thread_.joinable()) thread_.join();
   auto round = std::make_shared<Round>();
   if (last_) round->found = last_->found;
   asking_ = round;
+  asking_since_ns_ = now_ns;
   thread_ = std::thread([&lib, handle, round, all, jobs] {
     auto& found = round->found;
     if (all) {
@@ -112,8 +113,9 @@ void Inventory::ask(const Library& lib, const Connection::Handle& handle, bool a
   });
 }
 
-const Findings* Inventory::findings() {
+const Findings* Inventory::findings(std::int64_t now_ns) {
   if (asking_ && asking_->done.load(std::memory_order_acquire)) last_ = std::exchange(asking_, nullptr);
+  if (asking_ && now_ns - asking_since_ns_ > kTooLongNs) return nullptr;
   return last_ ? &last_->found : nullptr;
 }
 

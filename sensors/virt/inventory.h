@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -46,9 +47,10 @@ class Inventory {
 
   // Begins a round where none is under way. `jobs`: with those of guests. What is not asked again (the host, pools) is
   // taken from the round before.
-  void ask(const Library& lib, const Connection::Handle& handle, bool all, bool jobs);
-  // Of the last round that ended; null before the first.
-  const Findings* findings();
+  void ask(const Library& lib, const Connection::Handle& handle, bool all, bool jobs, std::int64_t now_ns);
+  // Of the last round that ended; null before the first, and when the one after it has waited for five minutes: nobody
+  // knows any more what a pool has whose server does not answer.
+  const Findings* findings(std::int64_t now_ns);
   // Nothing that was found is true any more. A round that still waits for its answers is left to itself.
   void forget();
 
@@ -57,7 +59,9 @@ class Inventory {
     Findings found;
     std::atomic<bool> done{false};
   };
+  static constexpr std::int64_t kTooLongNs = 300'000'000'000;
   std::shared_ptr<Round> asking_, last_;
+  std::int64_t asking_since_ns_ = 0;
   std::thread thread_;
 };
 

@@ -553,7 +553,7 @@ class Libvirt final : public Collector {
     out.set(kUp, read ? 1 : 0);
     if (connection_ && connection_->opened() > 0) out.set(kReconnects, static_cast<double>(connection_->opened() - 1));
     if (!read) return read;
-    const auto* found = inventory_.findings();
+    const auto* found = inventory_.findings(clock_.boot_ns());
     if (found) out.set(kVersions, 1, found->hypervisor, found->daemon, found->mine);
     out.set(kCallDuration, call_s_);
     if (read_ns_ != 0) out.set(kReadAt, static_cast<double>(read_ns_) / 1e9);
@@ -639,7 +639,7 @@ class Libvirt final : public Collector {
     const bool all = settings_.inventory_interval_ns > 0 && due(inventory_ns_, settings_.inventory_interval_ns, now);
     const bool jobs = settings_.inovex && due(jobs_ns_, settings_.slow_interval_ns, now);
     if (opened || all || jobs) {
-      inventory_.ask(*lib_, *handle, all, jobs);
+      inventory_.ask(*lib_, *handle, all, jobs, now);
       if (all) inventory_ns_ = now;
       if (jobs) jobs_ns_ = now;
     }
