@@ -242,7 +242,7 @@ def a_query(page, url):
     page.evaluate("document.querySelector('textarea').select(); true")
     page.call("Input.insertText", text="rate(page_filler)")
     press("Enter", 13)
-    page.until("the error", "document.querySelector('[role=alert]')?.innerText.includes('expected type range vector')")
+    page.until("the error", "document.querySelector('[role=alert]')?.innerText.includes('expected range vector')")
     page.events.clear()  # the browser tells the console of every answer that is no 200
 
 
