@@ -173,11 +173,19 @@ def axe(page, folder, where):
     assert not found, f"axe at {where}: {json.dumps(found, indent=1)}"
 
 
+def steady(page, where):
+    """What is on the screen stays where it is while the rest arrives (cumulative layout shift)."""
+    moved = page.evaluate("new Promise(done => { setTimeout(() => done(0), 300); new PerformanceObserver(l => done(l.getEntries().reduce("
+                          "(sum, e) => sum + (e.hadRecentInput ? 0 : e.value), 0))).observe({type: 'layout-shift', buffered: true}); })")
+    assert moved < 0.1, f"{where}: layout shift {moved:.3f}"
+
+
 def all_views(page, url, folder):
     for view in VIEWS:
         page.look(1400)
         page.go(f"{url}#/{view}")
         ready(page)
+        steady(page, f"#/{view} at 1400 px")
         for width, dark in ((1400, False), (1400, True), (400, False), (400, True)):
             where = f"#/{view} at {width} px, {'dark' if dark else 'light'}"
             page.look(width, dark)
@@ -195,6 +203,7 @@ def all_views(page, url, folder):
 def what_views_say(page, url):
     """Numbers, names as they are, and reasons where there is nothing."""
     text = "document.querySelector('main').innerText"
+    page.look(400)
     for view, wanted in {
         "": ["CPU", "Memory", "91 °C", "File systems", "now half within", EVIL, "No such file|not attached|--no-probe|no-probe.block_latency"],
         "owners": [EVIL, "vm-1", "waits because of", "ms/s"],
@@ -209,6 +218,7 @@ def what_views_say(page, url):
         for want in wanted:
             found = " || ".join(f"t.includes({json.dumps(w)})" for w in ([want] if want == EVIL or EVIL in want else want.split("|")))
             page.until(f"#/{view}: {want!r}", f"(() => {{ const t = {text}; return {found}; }})()")
+        steady(page, f"#/{view} at 400 px")
     assert page.evaluate("document.querySelectorAll('main img').length") == 0
 
 

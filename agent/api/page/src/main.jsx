@@ -136,14 +136,23 @@ function Page() {
       <Head view={where.view} />
       <main id="content" tabindex="-1" aria-busy={!live.loaded}>
         <h2 class="hidden">{VIEWS[where.view][0]}</h2>
-        <Urgent view={where.view} />
-        <View key={where.view} initial={where.argument} />
+        {live.loaded ? (
+          <>
+            <Urgent view={where.view} />
+            <View key={where.view} initial={where.argument} />
+          </>
+        ) : (
+          // All of a view comes at once: nothing that is there moves when the rest arrives.
+          <p class="asking">{live.error || "Asking …"}</p>
+        )}
       </main>
-      <footer>
-        <p>
-          Everything here comes from <a href="#/agent">this agent</a> over its own API; nothing is loaded from elsewhere.
-        </p>
-      </footer>
+      {live.loaded ? (
+        <footer>
+          <p>
+            Everything here comes from <a href="#/agent">this agent</a> over its own API; nothing is loaded from elsewhere.
+          </p>
+        </footer>
+      ) : null}
     </>
   );
 }
