@@ -324,6 +324,7 @@ def first_paint(page, url):
 
 
 def field(page, name, value):
+    page.until("an open dialog", f"!!document.querySelector('dialog[open] [name={name}]')")
     page.evaluate(f"document.querySelector('dialog [name={name}]').focus(); true")
     page.evaluate(f"document.querySelector('dialog [name={name}]').select(); true")
     page.call("Input.insertText", text=value)

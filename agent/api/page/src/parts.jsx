@@ -1,5 +1,5 @@
 // The small parts that all views are made of.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { NONE } from "./format.js";
 
 export function Card({ title, note, wide, double, children, id }) {
@@ -117,7 +117,8 @@ export function Table({ caption, columns, rows, sort, empty, most = 200, rowKey 
 
 export function Dialog({ title, onClose, children }) {
   const ref = useRef();
-  useEffect(() => {
+  // Before anybody can type: opening it moves the focus.
+  useLayoutEffect(() => {
     const d = ref.current;
     d.showModal();
     return () => d.close();

@@ -70,7 +70,7 @@ function Act({ title, verb, onClose, send, children }) {
 const By = () => (
   <label>
     Who
-    <input name="by" required maxlength="200" value={remembered()} autocomplete="username" />
+    <input name="by" autofocus required maxlength="200" value={remembered()} autocomplete="username" />
   </label>
 );
 const Comment = ({ required }) => (
