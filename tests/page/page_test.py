@@ -225,7 +225,9 @@ def what_views_say(page, url):
 def a_query(page, url):
     page.go(f"{url}#/query/{urllib.request.quote('page_filler')}")
     ready(page)
-    page.until("the answer", "document.querySelector('main').innerText.includes('The first 20 of 4200 series')")
+    page.until("the answer", "document.querySelector('main').innerText.includes('1000 or more series are too many for a graph')")
+    page.go(f"{url}#/query/{urllib.request.quote('page_filler < 30')}")
+    page.until("its graph", "document.querySelector('main')?.innerText.includes('The first 20 of 30 series')")
     # Completion: of a metric's name, of a label, of its value; with the keyboard alone.
     page.evaluate("document.querySelector('textarea').focus(); document.querySelector('textarea').select(); true")
     page.call("Input.insertText", text="rate(page_fil")

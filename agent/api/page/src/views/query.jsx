@@ -11,6 +11,8 @@ const FUNCTIONS =
     " ",
   );
 const MOST = 20; // lines in a graph
+const GRAPHED = 200; // series of whose past the agent is asked: more would keep it busy for a picture that nobody can read
+const LISTED = 1000;
 
 let names = null; // [{name, help}]; asked for once
 async function metricNames() {
@@ -81,10 +83,11 @@ export function Query({ initial }) {
     setBusy(true);
     try {
       const end = Math.floor(Date.now() / 1000);
-      const now = await query(what);
-      const past = now.data.resultType === "vector" || now.data.resultType === "scalar" ? await queryRange(what, end - live.window, end, Math.max(live.interval, Math.ceil(live.window / 240))) : null;
+      const now = await query(what, { form: { limit: LISTED } });
+      const many = now.data.resultType === "vector" ? now.data.result.length : 1;
+      const past = many <= GRAPHED && (now.data.resultType === "vector" || now.data.resultType === "scalar") ? await queryRange(what, end - live.window, end, Math.max(live.interval, Math.ceil(live.window / 240)), { form: { limit: GRAPHED } }) : null;
       if (mine !== asked.current) return;
-      setAnswer({ now: now.data, past: past?.data, notes: [...(now.warnings ?? []), ...(now.infos ?? [])], end });
+      setAnswer({ now: now.data, past: past?.data, many, notes: [...(now.warnings ?? []), ...(now.infos ?? [])], end });
       setError("");
     } catch (e) {
       if (mine !== asked.current) return;
@@ -202,7 +205,7 @@ export function Query({ initial }) {
         ))}
       </Card>
       <Card title="Graph" note={series.length > MOST ? `The first ${MOST} of ${series.length} series.` : undefined} id="q-graph" wide>
-        <Chart label="Result" xs={xs} series={lines} format={f.plain} lowest={null} height={260} why={answer ? "This expression has no series within this time." : error ? "See above." : "Asking …"} />
+        <Chart label="Result" xs={xs} series={lines} format={f.plain} lowest={null} height={260} why={answer?.many > GRAPHED ? `${answer.many}${answer.many === LISTED ? " or more" : ""} series are too many for a graph; choose fewer, for example with topk(10, …).` : answer ? "This expression has no series within this time." : error ? "See above." : "Asking …"} />
       </Card>
       <Card title="Now" id="q-now" wide>
         {answer ? (
