@@ -36,10 +36,13 @@ constexpr MetricDesc kMetrics[] = {
     {"vitald_hwmon_read_seconds", MetricType::gauge,
      "Time the last read of all files of a chip took; above 0.05 it is read every 10 s, above 1 every 60 s.", "chip",
      "seconds", "CLOCK_BOOTTIME"},
+    {"vitald_hwmon_oem_info", MetricType::gauge, "What the firmware calls that which a power meter measures.",
+     "chip,sensor,text", "", "/sys/class/hwmon/*/power*_oem_info", Shown::inside},
     {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
 };
 constexpr auto& kChipNames = row(kMetrics, "node_hwmon_chip_names");
 constexpr auto& kSensorLabel = row(kMetrics, "node_hwmon_sensor_label");
+constexpr auto& kOemInfo = row(kMetrics, "vitald_hwmon_oem_info");
 constexpr auto& kReadSeconds = row(kMetrics, "vitald_hwmon_read_seconds");
 
 constexpr FlagSpec kFlags[] = {
@@ -83,6 +86,7 @@ struct Element {
   Op op = Op::raw;
   Quantity quantity = Quantity::other;
   bool limit = false;  // a limit or another setting
+  bool text = false;   // usually no number
   // An attribute that is in hwmonN and in hwmonN/device: the second one counts while it can be read.
   std::string path, other_path;
 
@@ -91,7 +95,8 @@ struct Element {
 
 struct Description {
   HwmonChip id;
-  std::vector<std::pair<std::string, std::string>> labels;  // sensor, its text
+  std::vector<std::pair<std::string, std::string>> labels;     // sensor, its text
+  std::vector<std::pair<std::string, std::string>> oem_infos;  // the same
   std::vector<Element> elements;
 
   bool operator==(const Description&) const = default;
@@ -112,7 +117,7 @@ class ChipFiles {
     for (const auto& e : elements)
       files_.push_back({KernelFile(e.path),
                         e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op, e.quantity,
-                        e.limit});
+                        e.limit, e.text});
   }
   void read(Values& out) {
     out.numbers.assign(files_.size(), kNone);
@@ -132,7 +137,7 @@ class ChipFiles {
     std::optional<KernelFile> other;
     Op op;
     Quantity quantity;
-    bool limit;
+    bool limit, text;
     PacedAttribute<double> pace = {};
     std::optional<Error> problem = {};  // a text that is no number; what cannot be read now (ENODATA) is no trouble
   };
@@ -144,6 +149,7 @@ class ChipFiles {
     while (text->ends_with('\n')) text->remove_suffix(1);
     const auto number = parse_double(*text);
     if (!number && file.op == Op::is_one) return 0;
+    if (!number && file.text) return kNone;
     if (!number) {
       file.problem = malformed(file.file.path(), *text, "a number").value();
       return kNone;
@@ -272,6 +278,11 @@ class Hwmon final : public Collector {
         e.path = paths.path;
         e.other_path = paths.other;
         e.limit = is_limit(property);
+        // ACPI's power meters have names and numbers of parts; of some of them the firmware makes a number.
+        e.text = property == "oem_info" || property == "model_number" || property == "serial_number";
+        if (property == "oem_info")
+          if (const auto text = read_kernel_file(paths.path); text && !is_blank(*text))
+            out.oem_infos.emplace_back(sensor, trim(*text));
         if (name_element(e, types[sensor], property, files.contains(""), label)) out.elements.push_back(std::move(e));
       }
     }
@@ -366,6 +377,7 @@ class Hwmon final : public Collector {
     const auto& id = chip.about.id;
     if (!id.chip_name.empty()) out.set(kChipNames, 1, id.chip, id.chip_name);
     for (const auto& [sensor, text] : chip.about.labels) out.set(kSensorLabel, 1, id.chip, sensor, text);
+    for (const auto& [sensor, text] : chip.about.oem_infos) out.set(kOemInfo, 1, id.chip, sensor, text);
     const auto waiting = chip.read.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs)
       out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", id.directory, id.chip)});
