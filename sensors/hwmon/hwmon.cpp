@@ -36,12 +36,17 @@ constexpr MetricDesc kMetrics[] = {
     {"vitald_hwmon_read_seconds", MetricType::gauge,
      "Time the last read of all files of a chip took; above 0.05 it is read every 10 s, above 1 every 60 s.", "chip",
      "seconds", "CLOCK_BOOTTIME"},
+    {"vitald_sensor_alias", MetricType::gauge,
+     "What the operator calls a sensor (--collector.hwmon.alias): joins node_hwmon_* and vitald_sensor_* by chip and "
+     "sensor.",
+     "chip,sensor,alias", "", "--collector.hwmon.alias"},
     {"vitald_hwmon_oem_info", MetricType::gauge, "What the firmware calls that which a power meter measures.",
      "chip,sensor,text", "", "/sys/class/hwmon/*/power*_oem_info", Shown::inside},
     {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
 };
 constexpr auto& kChipNames = row(kMetrics, "node_hwmon_chip_names");
 constexpr auto& kSensorLabel = row(kMetrics, "node_hwmon_sensor_label");
+constexpr auto& kAlias = row(kMetrics, "vitald_sensor_alias");
 constexpr auto& kOemInfo = row(kMetrics, "vitald_hwmon_oem_info");
 constexpr auto& kReadSeconds = row(kMetrics, "vitald_hwmon_read_seconds");
 
@@ -54,6 +59,9 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of hwmon sensor to include (mutually exclusive to sensor-exclude)."},
     {"collector.hwmon.sensor-exclude", FlagType::pattern, "",
      "Regexp of hwmon sensor to exclude (mutually exclusive to sensor-include)."},
+    {"collector.hwmon.alias", FlagType::list, "",
+     "A name for a sensor, as CHIP;SENSOR=NAME with the labels that node_hwmon_* has: "
+     "\"platform_coretemp_0;temp1=cpu package\". May be given several times."},
 };
 
 constexpr std::string_view kTypes[] = {
@@ -93,10 +101,31 @@ struct Element {
   bool operator==(const Element&) const = default;
 };
 
+struct Alias {
+  std::string chip, sensor, name;
+};
+
+// "CHIP;SENSOR=NAME"
+Result<std::vector<Alias>> parse_aliases(const std::vector<std::string>& flags) {
+  std::vector<Alias> out;
+  for (const auto& flag : flags) {
+    const auto semicolon = flag.find(';'), equals = flag.find('=', semicolon == flag.npos ? 0 : semicolon);
+    if (semicolon == flag.npos || semicolon == 0 || equals == flag.npos || equals == semicolon + 1 ||
+        equals + 1 == flag.size())
+      return malformed("collector.hwmon.alias", flag, "CHIP;SENSOR=NAME");
+    Alias alias{flag.substr(0, semicolon), flag.substr(semicolon + 1, equals - semicolon - 1), flag.substr(equals + 1)};
+    if (std::ranges::any_of(out, [&](const Alias& a) { return a.chip == alias.chip && a.sensor == alias.sensor; }))
+      return malformed("collector.hwmon.alias", flag, "one name for each sensor");
+    out.push_back(std::move(alias));
+  }
+  return out;
+}
+
 struct Description {
   HwmonChip id;
   std::vector<std::pair<std::string, std::string>> labels;     // sensor, its text
   std::vector<std::pair<std::string, std::string>> oem_infos;  // the same
+  std::vector<std::pair<std::string, std::string>> aliases;    // the same
   std::vector<Element> elements;
 
   bool operator==(const Description&) const = default;
@@ -174,11 +203,12 @@ struct Chip {
 
 class Hwmon final : public Collector {
  public:
-  Hwmon(const Host& host, NameFilter chips, NameFilter sensors)
+  Hwmon(const Host& host, NameFilter chips, NameFilter sensors, std::vector<Alias> aliases)
       : host_(host),
         class_(host.sysfs("class/hwmon")),
         chip_filter_(std::move(chips)),
         sensor_filter_(std::move(sensors)),
+        aliases_(std::move(aliases)),
         helpers_(4) {}
 
   Result<> collect(BatchWriter& out) override {
@@ -264,6 +294,8 @@ class Hwmon final : public Collector {
     out.id = std::move(id);
     for (const auto& [sensor, files] : sensors) {
       if (sensor_filter_.ignored(out.id.chip + ";" + sensor)) continue;
+      for (const auto& alias : aliases_)
+        if (alias.chip == out.id.chip && alias.sensor == sensor) out.aliases.emplace_back(sensor, alias.name);
       std::optional<std::string> label;
       if (const auto file = files.find("label"); file != files.end()) {
         auto text = read_kernel_file(file->second.path);
@@ -377,6 +409,7 @@ class Hwmon final : public Collector {
     const auto& id = chip.about.id;
     if (!id.chip_name.empty()) out.set(kChipNames, 1, id.chip, id.chip_name);
     for (const auto& [sensor, text] : chip.about.labels) out.set(kSensorLabel, 1, id.chip, sensor, text);
+    for (const auto& [sensor, text] : chip.about.aliases) out.set(kAlias, 1, id.chip, sensor, text);
     for (const auto& [sensor, text] : chip.about.oem_infos) out.set(kOemInfo, 1, id.chip, sensor, text);
     const auto waiting = chip.read.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs)
@@ -393,6 +426,7 @@ class Hwmon final : public Collector {
   const Host& host_;
   KernelDir class_;
   NameFilter chip_filter_, sensor_filter_;
+  const std::vector<Alias> aliases_;
   DescPoolPtr descs_ = std::make_shared<DescPool>();
   HelperPool helpers_;
   std::vector<Chip> chips_;
@@ -408,11 +442,13 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   auto sensors =
       NameFilter::make(options.text("collector.hwmon.sensor-exclude"), options.text("collector.hwmon.sensor-include"));
   if (!sensors) return fail(sensors.error());
+  auto aliases = parse_aliases(options.list("collector.hwmon.alias"));
+  if (!aliases) return fail(aliases.error());
   const auto path = host.sysfs("class/hwmon");
   const auto entries = list_directory(path);
   if (!entries) return absent_when_gone(entries.error());
   if (entries->empty()) return fail(Errc::absent, path + ": this machine has no hardware monitoring chip");
-  return std::make_unique<Hwmon>(host, std::move(*chips), std::move(*sensors));
+  return std::make_unique<Hwmon>(host, std::move(*chips), std::move(*sensors), std::move(*aliases));
 }
 
 }  // namespace

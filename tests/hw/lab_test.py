@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sensors, meters and a BMC: one virtual machine of the lab beside the checkout, with the drivers of a stock kernel and
+values that are turned (guest.py, which runs in it). Emulated, so nothing here looks at how long something takes."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import harness  # noqa: E402
+
+BOUND_S = 540
+
+lab = harness.shared("lab/vm-run")
+if not lab:
+    harness.skip("no VM lab (shared/lab/vm-run) beside the checkout: there is no hardware to ask")
+harness.need("sensors", "qemu-system-x86_64")
+
+with tempfile.TemporaryDirectory(prefix="vitald-lab-") as folder:
+    done = subprocess.run(
+        [lab, "--hwmon", "--mem", "1500", "--timeout", str(BOUND_S), "--share", folder, "--",
+         sys.executable, str(HERE / "guest.py"), sys.argv[1]],
+        capture_output=True, text=True, errors="replace", cwd=folder)
+print(done.stdout, end="")
+if done.returncode != 0:
+    sys.exit(f"status {done.returncode}\n{done.stderr[-4000:]}")
