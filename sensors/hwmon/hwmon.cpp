@@ -311,7 +311,8 @@ class Hwmon final : public Collector {
         e.other_path = paths.other;
         e.limit = is_limit(property);
         // ACPI's power meters have names and numbers of parts; of some of them the firmware makes a number.
-        e.text = property == "oem_info" || property == "model_number" || property == "serial_number";
+        e.text = property == "oem_info" || property == "model_number" || property == "serial_number" ||
+                 property == "accuracy";  // "98.0%"
         if (property == "oem_info")
           if (const auto text = read_kernel_file(paths.path); text && !is_blank(*text))
             out.oem_infos.emplace_back(sensor, trim(*text));

@@ -169,9 +169,19 @@ with tempfile.TemporaryDirectory() as state:
             "--probe.runq_latency", "--pipeline.interval=1s", "--history.without-rules",
             *(f"--collector.{name}" for name in COLLECTORS)]
     with started(*argv):
-        first = wait_for("the BMC's sensors", 120,
-                         lambda: (s := scrape(PORT)) and of(s, "ipmi_up", collector="ipmi") == 1 and
-                         of(s, "vitald_host_power_watts") and s)
+        # Each in a process of its own, which comes when it comes; ibmaem's averages take a second each.
+        def all_there():
+            s = scrape(PORT)
+            chips = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_sensor_info"}
+            read = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_sensor_read_seconds"}
+            hwmon = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_hwmon_read_seconds"}
+            return chips and chips <= read and chips <= hwmon and of(s, "ipmi_up", collector="ipmi") == 1 and s
+
+        first = wait_for("all chips and the BMC", 180, all_there)
+        if not first:
+            for (name, labels), value in scrape(PORT).items():
+                if name in ("node_scrape_collector_success", "vitald_worker_deadline_kills_total", "vitald_worker_crashes_total"):
+                    print("  ", name, dict(labels), value)
         if first:
             beside_sensors(first)
             beside_node_exporter(first)

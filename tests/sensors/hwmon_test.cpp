@@ -372,6 +372,7 @@ TEST(Hwmon, WhatFirmwareCallsAMeter) {
   const auto got = run_collector("hwmon", {{"sys/class/hwmon/hwmon0/name", "power_meter\n"},
                                            {"sys/class/hwmon/hwmon0/power1_average", "700000000\n"},
                                            {"sys/class/hwmon/hwmon0/power1_oem_info", "Module Power Socket 0\n"},
+                                           {"sys/class/hwmon/hwmon0/power1_accuracy", "98.0%\n"},
                                            {"sys/class/hwmon/hwmon0/power1_serial_number", "12a\n"}});
   EXPECT_EQ(lines_with(got.text, "oem_info"),
             "vitald_hwmon_oem_info{chip=\"power_meter\",sensor=\"power1\",text=\"Module Power Socket 0\"} 1\n");
