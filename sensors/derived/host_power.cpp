@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/clock.h"
 #include "core/collector.h"
 #include "core/deriver.h"
 #include "core/layout_map.h"
