@@ -305,7 +305,8 @@ class HostPower final : public Deriver {
       else if (name == "node_hwmon_power_average_watt" || name == "node_hwmon_power_watt")
         rows.hwmon.push_back(
             {s.value, std::string(label(s, "chip")), std::string(label(s, "sensor")), name.ends_with("average_watt")});
-      else if (name == "node_hwmon_chip_names") rows.chip_names[std::string(label(s, "chip"))] = label(s, "chip_name");
+      else if (name == "node_hwmon_chip_names" || name == "vitald_hwmon_device_name")
+        rows.chip_names[std::string(label(s, "chip"))] = label(s, "chip_name");
       else if (name == "node_hwmon_sensor_label")
         rows.sensor_labels[{std::string(label(s, "chip")), std::string(label(s, "sensor"))}] = label(s, "label");
       else if (name == "vitald_hwmon_oem_info")

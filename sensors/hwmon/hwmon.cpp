@@ -40,6 +40,9 @@ constexpr MetricDesc kMetrics[] = {
      "What the operator calls a sensor (--collector.hwmon.alias): joins node_hwmon_* and vitald_sensor_* by chip and "
      "sensor.",
      "chip,sensor,alias", "", "--collector.hwmon.alias"},
+    {"vitald_hwmon_device_name", MetricType::gauge,
+     "What a chip is called whose name stands with its device (ACPI's power meter).", "chip,chip_name", "",
+     "/sys/class/hwmon/*/device/name", Shown::inside},
     {"vitald_hwmon_oem_info", MetricType::gauge, "What the firmware calls that which a power meter measures.",
      "chip,sensor,text", "", "/sys/class/hwmon/*/power*_oem_info", Shown::inside},
     {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
@@ -47,6 +50,7 @@ constexpr MetricDesc kMetrics[] = {
 constexpr auto& kChipNames = row(kMetrics, "node_hwmon_chip_names");
 constexpr auto& kSensorLabel = row(kMetrics, "node_hwmon_sensor_label");
 constexpr auto& kAlias = row(kMetrics, "vitald_sensor_alias");
+constexpr auto& kDeviceName = row(kMetrics, "vitald_hwmon_device_name");
 constexpr auto& kOemInfo = row(kMetrics, "vitald_hwmon_oem_info");
 constexpr auto& kReadSeconds = row(kMetrics, "vitald_hwmon_read_seconds");
 
@@ -123,6 +127,7 @@ Result<std::vector<Alias>> parse_aliases(const std::vector<std::string>& flags) 
 
 struct Description {
   HwmonChip id;
+  std::string device_name;                                     // where the chip itself has none
   std::vector<std::pair<std::string, std::string>> labels;     // sensor, its text
   std::vector<std::pair<std::string, std::string>> oem_infos;  // the same
   std::vector<std::pair<std::string, std::string>> aliases;    // the same
@@ -292,6 +297,9 @@ class Hwmon final : public Collector {
 
     Description out;
     out.id = std::move(id);
+    if (out.id.chip_name.empty())
+      if (const auto name = read_kernel_file(out.id.directory + "/device/name"); name)
+        out.device_name = clean_metric_name(trim(*name));
     for (const auto& [sensor, files] : sensors) {
       if (sensor_filter_.ignored(out.id.chip + ";" + sensor)) continue;
       for (const auto& alias : aliases_)
@@ -409,6 +417,7 @@ class Hwmon final : public Collector {
   static void emit(BatchWriter& out, const Chip& chip, std::int64_t now) {
     const auto& id = chip.about.id;
     if (!id.chip_name.empty()) out.set(kChipNames, 1, id.chip, id.chip_name);
+    if (!chip.about.device_name.empty()) out.set(kDeviceName, 1, id.chip, chip.about.device_name);
     for (const auto& [sensor, text] : chip.about.labels) out.set(kSensorLabel, 1, id.chip, sensor, text);
     for (const auto& [sensor, text] : chip.about.aliases) out.set(kAlias, 1, id.chip, sensor, text);
     for (const auto& [sensor, text] : chip.about.oem_infos) out.set(kOemInfo, 1, id.chip, sensor, text);

@@ -170,12 +170,15 @@ with tempfile.TemporaryDirectory() as state:
             *(f"--collector.{name}" for name in COLLECTORS)]
     with started(*argv):
         # Each in a process of its own, which comes when it comes; ibmaem's averages take a second each.
+        theirs = json.loads(subprocess.run(["sensors", "-j"], check=True, capture_output=True, text=True).stdout)
+
         def all_there():
             s = scrape(PORT)
-            chips = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_sensor_info"}
+            chips = {dict(labels)["libsensors_chip"]: dict(labels)["chip"] for (name, labels) in s if name == "vitald_sensor_info"}
             read = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_sensor_read_seconds"}
             hwmon = {dict(labels)["chip"] for (name, labels) in s if name == "vitald_hwmon_read_seconds"}
-            return chips and chips <= read and chips <= hwmon and of(s, "ipmi_up", collector="ipmi") == 1 and s
+            return (set(theirs) <= set(chips) and set(chips.values()) <= read & hwmon
+                    and of(s, "ipmi_up", collector="ipmi") == 1 and s)
 
         first = wait_for("all chips and the BMC", 180, all_there)
         if not first:

@@ -41,6 +41,11 @@ TEST(HostPower, Cases) {
            {{10, meter(300), host(300, 0, "acpi_power_meter")},
             {20, meter(400), host(400, 3500, "acpi_power_meter")},
             {30, meter(400), host(400, 7500, "acpi_power_meter")}}},
+          {"a meter whose name stands with its device",
+           {{1,
+             "vitald_hwmon_device_name{chip=\"lnxsybus:00_acpi000d:00\",chip_name=\"power_meter\"} 1\n"
+             "node_hwmon_power_average_watt{chip=\"lnxsybus:00_acpi000d:00\",sensor=\"power1\"} 215\n",
+             host(215, 0, "acpi_power_meter")}}},
           {"two feeds are added up", {{1, meter(300) + meter(200, "acpi_1"), host(500, 0, "acpi_power_meter")}}},
           {"modules have the other meters in them",
            {{1,

@@ -379,6 +379,19 @@ TEST(Hwmon, WhatFirmwareCallsAMeter) {
   EXPECT_TRUE(got.problems.empty()) << got.problems[0];
 }
 
+// ACPI's power meter, as Linux 6.1 has it.
+TEST(Hwmon, AChipWhoseNameStandsWithItsDevice) {
+  const auto got =
+      run_collector("hwmon", {{"sys/devices/LNXSYBUS:00/ACPI000D:00/name", "power_meter\n"},
+                              {"sys/devices/LNXSYBUS:00/ACPI000D:00/power1_average", "215000000\n"},
+                              {"sys/devices/LNXSYBUS:00/ACPI000D:00/hwmon/hwmon1/device", "->../.."},
+                              {"sys/class/hwmon/hwmon1", "->../../devices/LNXSYBUS:00/ACPI000D:00/hwmon/hwmon1"}});
+  EXPECT_EQ(lines_with(got.text, "name"),
+            "vitald_hwmon_device_name{chip=\"lnxsybus:00_acpi000d:00\",chip_name=\"power_meter\"} 1\n");
+  EXPECT_EQ(lines_with(got.text, "watt"),
+            "node_hwmon_power_average_watt{chip=\"lnxsybus:00_acpi000d:00\",sensor=\"power1\"} 215\n");
+}
+
 TEST(Hwmon, Aliases) {
   const Tree tree = {{"sys/class/hwmon/hwmon0/name", "coretemp\n"},
                      {"sys/class/hwmon/hwmon0/temp1_input", "55000\n"},
