@@ -37,7 +37,7 @@ std::string name_of(std::span<const std::uint8_t> record) {
       }
       break;
     case 1:
-      for (const auto c : bytes)
+      for (const unsigned c : bytes)
         for (const unsigned digit : {c >> 4, c & 0xf}) name += "0123456789 -.:,_"[digit];
       break;
     default: break;
