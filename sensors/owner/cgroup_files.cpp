@@ -15,19 +15,19 @@ namespace {
 
 constexpr double kMicro = 1e6, kNano = 1e9;
 
-// Lines of a name and a number; `take` gets both. A line that is none ends in an error that names the file.
+// Lines of a name and a number; `take` gets both. The others stay where one is none, which is told with its file.
 template <class Take>
-Result<> each_pair(std::string_view path, std::string_view text, Take&& take) {
+void each_pair(std::string_view path, std::string_view text, LeftOut& left_out, Take&& take) {
+  if (is_blank(text)) left_out.add(malformed(path, text, "lines of a name and a number"));
   while (!text.empty()) {
     const auto line = take_line(text);
     std::string_view rest = line;
     const auto name = take_word(rest);
     if (name.empty()) continue;
     const auto n = take_u64(rest);
-    if (!n || !trim(rest).empty()) return malformed(path, line, "a name and a number");
-    take(name, static_cast<double>(*n));
+    if (n && trim(rest).empty()) take(name, static_cast<double>(*n));
+    else left_out.add(malformed(path, line, "a name and a number"));
   }
-  return {};
 }
 
 // A file of a cgroup: what a controller lacks, or a cgroup that has just gone, is no error.
@@ -37,7 +37,7 @@ class CgroupFile {
 
   template <class Take>
   void pairs(LeftOut& left_out, Take&& take) {
-    if (const auto text = read(left_out)) left_out.add(each_pair(file_.path(), *text, take));
+    if (const auto text = read(left_out)) each_pair(file_.path(), *text, left_out, take);
   }
   // "max", and on v1 -1 and a number that no memory has, are no limit.
   double limit(LeftOut& left_out) {
@@ -153,6 +153,7 @@ class V2Reader final : public Reader {
     const auto text = file.read(left_out);
     if (!text) return;
     std::string_view lines = *text;
+    if (is_blank(lines)) left_out.add(malformed(file.path(), lines, "some or full with a total"));
     while (!lines.empty()) {
       const auto line = take_line(lines);
       const auto at = line.rfind("total=");
@@ -160,7 +161,7 @@ class V2Reader final : public Reader {
       const bool is_some = line.starts_with("some ");
       if (!us || (!is_some && !line.starts_with("full "))) {
         left_out.add(malformed(file.path(), line, "some or full with a total"));
-        return;
+        continue;
       }
       n[is_some ? some : some + 1] = static_cast<double>(*us) / kMicro;
     }
@@ -280,7 +281,7 @@ class V1Reader final : public Reader {
       const auto n = parse_u64(trim(rest));
       if (!n) {
         left_out.add(malformed(file.path(), line, "a device, an operation and a number"));
-        return;
+        continue;
       }
       io_of(out, device).values[what == "Read" ? read : write] = static_cast<double>(*n);
     }
