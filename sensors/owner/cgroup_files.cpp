@@ -157,7 +157,7 @@ class V2Reader final : public Reader {
     while (!lines.empty()) {
       const auto line = take_line(lines);
       const auto at = line.rfind("total=");
-      const auto us = at == std::string_view::npos ? std::nullopt : parse_u64(trim(line.substr(at + 6)));
+      const auto us = parse_u64(at == std::string_view::npos ? std::string_view() : trim(line.substr(at + 6)));
       const bool is_some = line.starts_with("some ");
       if (!us || (!is_some && !line.starts_with("full "))) {
         left_out.add(malformed(file.path(), line, "some or full with a total"));
