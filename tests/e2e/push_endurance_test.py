@@ -113,7 +113,7 @@ def full_disk(server, flags, state):
     with vitald(*flags) as (_, url):
         wait_for("some wait", 20, lambda: counted(url, "r")["waiting"] >= 3)
         filler = pathlib.Path(state, "filler")
-        with open(filler, "wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), open(filler, "wb") as file:
             while True:
                 file.write(b"x" * 4096)
                 file.flush()
@@ -124,8 +124,12 @@ def full_disk(server, flags, state):
         server.start()
         numbers = drained(url)
         assert numbers["dropped"] == 0, numbers
-        filler.unlink()
+        filler.unlink(missing_ok=True)
+        server.stop()  # it is written to again when something waits
         wait_for("the disk is well", 60, lambda: metrics(url)[1].get(failing) == 0)
+        server.start()
+        numbers = drained(url)
+        assert numbers["dropped"] == 0, numbers
     return numbers
 
 
