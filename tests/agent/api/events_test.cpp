@@ -70,7 +70,7 @@ TEST(Events, PostedOnes) {
   const Case cases[] = {
       {"all there is",
        R"({"type":"deploy","text":"Version 3","value":2.5,"labels":{"app":"a"},"metadata":{"by":7},"timestamp":1699999990})",
-       202, "deploy|Version 3|value=2.5,app=a,by=7|-10"},
+       202, "deploy|Version 3|app=a,by=7,value=2.5|-10"},
       {"a type is enough", R"({"type":"x_1"})", 202, "x_1|||0"},
       {"a time to come is now", R"({"type":"x","timestamp":"2099-01-01T00:00:00Z"})", 202, "x|||0"},
       {"none", "", 400, "no JSON object"},
