@@ -22,6 +22,7 @@ struct DoctorInput {
   bool kept_is_lost = false;                              // with a restart
   std::string evidence = {};                              // of alerts that fire; empty: not looked at
   bool evidence_is_kept = true;
+  std::string config_file = {};  // empty: none was given
 };
 struct Diagnosis {
   std::string text;
