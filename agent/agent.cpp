@@ -32,6 +32,7 @@
 #include "core/os/host_name.h"
 #include "core/text/names.h"
 #include "core/text/url.h"
+#include "sensors/self/posted_events.h"
 
 namespace vitald {
 namespace {
@@ -185,6 +186,7 @@ MetricsHandler::Settings metrics_settings(const Options& options) {
   MetricsHandler::Settings s;
   s.max_age_ns = options.duration_ns("web.max-age");
   s.max_requests = options.number("web.max-requests");
+  s.created = options.flag("web.created-series");
   return s;
 }
 
@@ -219,7 +221,8 @@ std::vector<Listener> open_listeners(const Options& options, std::vector<std::st
 void warn_of_fixed(const Options& now, const Options& next) {
   for (const std::string_view name :
        {"web.listen-address", "web.systemd-socket", "web.config.file", "web.telemetry-path", "web.max-requests",
-        "path.procfs", "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format", "state.directory"})
+        "web.created-series", "path.procfs", "path.sysfs", "path.rootfs", "path.udev.data", "log.level", "log.format",
+        "state.directory"})
     if (now.list(name) != next.list(name)) log::warn("this setting changes only with a restart", {{"flag", name}});
 }
 
@@ -293,6 +296,7 @@ class Daemon {
     view.metrics = metrics_;
     view.freshness = freshness_;
     view.events = &pipeline_.events();
+    view.posted = &host_.shared<PostedEvents>();
     view.event_numbers = EventNumbers(host_.clock().wall_ns());
     view.clock = &host_.clock();
     view.wake = wake;

@@ -340,10 +340,9 @@ int run_doctor(const Config& config, std::ostream& out) {
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
   const bool lost = !state.good;
-  const auto found =
-      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost,
-                evidence_text(o, state.good), state.good && o.number("evidence.disk") > 0,
-                std::string(o.text("config.file"))});
+  const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings,
+                               kept_text(o, lost), lost, evidence_text(o, state.good),
+                               state.good && o.number("evidence.disk") > 0, std::string(o.text("config.file"))});
   const auto told_of = diagnose_receivers(config.file.receivers, config.file.pushes);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;

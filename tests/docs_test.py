@@ -58,7 +58,8 @@ absent = {
                                         "tests/sensors/swap_used_test.cpp", "vitald_swap_used_ratio"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
     # Of Prometheus.
-    "docs/destinations.md": {"--web.enable-remote-write-receiver"},
+    "docs/destinations.md": {"--web.enable-remote-write-receiver", "--enable-feature"},
+    "docs/formats.md": {"--enable-feature"},
     # Of `vitald alerts` and of amtool.
     "docs/alerts.md": {"--severity", "--acknowledged", "--comment", "--duration", "--until", "--alertmanager.url"},
 }

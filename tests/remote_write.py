@@ -8,6 +8,7 @@ import threading
 import time
 
 STALE = 0x7FF0000000000002
+HISTOGRAM = {1: 0, 3: 1, 4: 0, 5: 1, 6: 0, 12: 2, 15: 0, 17: 0}  # fields that vitald uses, and their wire types
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 
 
@@ -104,8 +105,47 @@ def check_labels(labels):
     check("__name__" in names, f"no name: {labels}")
 
 
+def signed(v):
+    return (v >> 1) ^ -(v & 1)
+
+
+def histogram(data, version):
+    """((bits of the sum, count, schema, {index: count}), ms, start ms) of a native one; or the stale marker's bits."""
+    got, spans = {}, []
+    for n, w, v in fields(data):
+        if n == 11:
+            span = {k: x for k, _, x in fields(v)}
+            spans.append((signed(span.get(1, 0)), span[2]))
+            continue
+        check(n not in got, f"field {n} of Histogram twice")
+        check(HISTOGRAM.get(n) == w and (n != 17 or version == 2), f"field {n} of Histogram")
+        got[n] = v
+    if got[3] == STALE:
+        check(set(got) == {3, 15}, "a stale marker and more")
+        return STALE, got[15], 0
+    check(got[5] > 0 and got.get(6, 0) == 0, "zero bucket")
+    deltas, at = [], 0
+    while at < len(got.get(12, b"")):
+        delta, at = varint(got[12], at)
+        deltas.append(signed(delta))
+    buckets, index, count = {}, 0, 0
+    for n, (offset, length) in enumerate(spans):
+        check(n == 0 or offset >= 0, "spans overlap")
+        index = offset if n == 0 else index + offset
+        for _ in range(length):
+            count += deltas.pop(0)
+            check(count >= 0, "a negative bucket")
+            if count:
+                buckets[index] = count
+            index += 1
+    check(not deltas, "more deltas than buckets")
+    check(sum(buckets.values()) == got.get(1, 0), "the count is not that of the buckets")
+    return (got[3], got.get(1, 0), signed(got[4]), buckets), got[15], got.get(17, 0)
+
+
 def parse2(data):
-    """[(labels, bits, ms, start ms, type, help)], everything that the definition demands is checked."""
+    """[(labels, bits, ms, start ms, type, help)], everything that the definition demands is checked. `bits` of a
+    histogram are (bits of the sum, count, schema, {index: count})."""
     symbols, series = [], []
     for number, wire, value in fields(data):
         if number == 4:
@@ -142,6 +182,8 @@ def parse2(data):
                 check(all(sample[n][0] == w for n, w in ((1, 1), (2, 0), (3, 0)) if n in sample), "types of Sample")
                 get = lambda n: sample.get(n, (0, 0))[1]  # noqa: E731
                 samples.append((get(1), get(2), get(3)))
+            elif number == 3:
+                samples.append(histogram(value, version=2))
             elif number == 5:
                 for n, w, v in fields(value):
                     check(w == 0 and n in (1, 3, 4), f"field {n} of Metadata")
@@ -174,12 +216,15 @@ def parse1(data):
                     label = {k: v.decode() for k, _, v in fields(value)}
                     labels.append((label[1], label[2]))
                 elif n == 2:
-                    samples.append({k: v for k, _, v in fields(value)})
+                    sample = {k: v for k, _, v in fields(value)}
+                    samples.append((sample.get(1, 0), sample[2]))
+                elif n == 4:
+                    samples.append(histogram(value, version=1)[:2])
                 else:
                     raise Malformed(f"field {n} of TimeSeries")
             check_labels(labels)
             check(len(samples) == 1, "samples")
-            out.append((tuple(labels), samples[0].get(1, 0), samples[0][2], 0, 0, ""))
+            out.append((tuple(labels), *samples[0], 0, 0, ""))
         elif number == 3:
             one = {k: v for k, _, v in fields(message)}
             metadata[one[2].decode()] = (one.get(1, 0), one.get(4, b"").decode())
@@ -280,9 +325,23 @@ class Receiver:
             self.taken += 1
         if not two:
             return 204, {}
-        return 204, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got)),
-                     "X-Prometheus-Remote-Write-Histograms-Written": "0",
+        native = sum(isinstance(bits, tuple) for _, bits, *_ in got)
+        return 204, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got) - native),
+                     "X-Prometheus-Remote-Write-Histograms-Written": str(native),
                      "X-Prometheus-Remote-Write-Exemplars-Written": "0"}
+
+    def histograms(self):
+        """{(name, labels): (ms, sum, count, schema, {index: count})} of the native ones that have not ended."""
+        out = {}
+        with self.lock:
+            for labels, times in self.series.items():
+                ms, bits = times[-1]
+                if not isinstance(bits, tuple):
+                    continue
+                rest = tuple((n, v) for n, v in labels if n != "__name__")
+                total = struct.unpack("<d", struct.pack("<Q", bits[0]))[0]
+                out[(dict(labels)["__name__"], rest)] = (ms, total, *bits[1:])
+        return out
 
     def latest(self):
         """{(name, labels): (ms, value)} of the series that have not ended."""
@@ -290,7 +349,7 @@ class Receiver:
         with self.lock:
             for labels, times in self.series.items():
                 ms, bits = times[-1]
-                if bits == STALE:
+                if bits == STALE or isinstance(bits, tuple):
                     continue
                 rest = tuple((n, v) for n, v in labels if n != "__name__")
                 out[(dict(labels)["__name__"], rest)] = (ms, struct.unpack("<d", struct.pack("<Q", bits))[0])

@@ -22,6 +22,8 @@
 
 namespace vitald {
 
+class PostedEvents;
+
 // Functions are called on the server's loop and must not block.
 struct AgentView {
   std::function<SnapshotPtr()> latest;
@@ -39,6 +41,7 @@ struct AgentView {
   std::string external_url;                   // where others reach this server
   std::shared_ptr<const Freshness> freshness;
   const EventLog* events = nullptr;  // thread-safe
+  PostedEvents* posted = nullptr;    // thread-safe; null: none are taken
   EventNumbers event_numbers;
   const Clock* clock = nullptr;
   std::shared_ptr<const Wake> wake;

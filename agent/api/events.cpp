@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// GET /api/v1/events: what happened and is no number, the newest of it. Whoever follows asks for what came after the
-// last sequence that he has.
+// /api/v1/events: what happened and is no number, the newest of it. Whoever follows asks for what came after the last
+// sequence that he has; programs of this host post what they have seen.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
+#include "agent/api/prom_params.h"
 #include "core/check.h"
+#include "core/log.h"
 #include "core/text/scan.h"
+#include "core/text/utf8.h"
+#include "sensors/self/posted_events.h"
 
 namespace vitald {
 namespace {
@@ -54,10 +60,87 @@ std::string events_json(const EventLog& log, const EventNumbers& numbers, std::o
   return out + "]}}\n";
 }
 
+// ---- posted ones
+
+constexpr std::size_t kMostType = 64, kMostText = 1024, kMostFields = 32;
+
+bool is_type(std::string_view type) {
+  return !type.empty() && type.size() <= kMostType &&
+         std::ranges::all_of(type, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+}
+
+std::optional<std::string> text_of(const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number() || value.is_boolean()) return value.dump();
+  return std::nullopt;
+}
+
+// {"type": "deploy", "text": "...", "value": 3, "labels": {...}, "metadata": {...}, "timestamp": "..."}; `type` must be
+// there. A time that is to come is now.
+Result<Event> posted_event(std::string_view body, const Clock& clock) {
+  const auto wrong = [](std::string_view key, std::string_view expected) {
+    return fail(Errc::malformed, fmt::format("{}: expected {}", key, expected));
+  };
+  const auto parsed = nlohmann::json::parse(body, nullptr, false);
+  if (parsed.is_discarded() || !parsed.is_object())
+    return fail(Errc::malformed, "the body is no JSON object, expected {\"type\": \"deploy\", \"text\": \"...\"}");
+  Event event;
+  event.boot_ns = clock.boot_ns();
+  for (const auto& [key, value] : parsed.items()) {
+    if (value.is_null()) continue;
+    if (key == "type") {
+      if (!value.is_string() || !is_type(value.get<std::string>()))
+        return wrong(key, fmt::format("a word of small letters, digits and '_', {} at most", kMostType));
+      event.type = value.get<std::string>();
+    } else if (key == "text") {
+      if (!value.is_string() || value.get<std::string>().size() > kMostText)
+        return wrong(key, fmt::format("text of {} bytes at most", kMostText));
+      event.text = fit_text(value.get<std::string>());
+    } else if (key == "value") {
+      if (!value.is_number()) return wrong(key, "a number");
+      event.fields.emplace_back("value", value.dump());
+    } else if (key == "timestamp") {
+      const auto written = text_of(value);
+      const auto at_ms = written ? parse_api_time(*written) : std::nullopt;
+      if (!at_ms) return wrong(key, "a time, e.g. 2026-01-31T12:00:00Z or seconds since the epoch");
+      event.boot_ns -= std::max<std::int64_t>(0, clock.wall_ns() - *at_ms * 1'000'000);
+    } else if (key == "labels" || key == "metadata") {
+      if (!value.is_object()) return wrong(key, "an object");
+      for (const auto& [name, inner] : value.items()) {
+        auto text = text_of(inner);
+        if (!text || text->size() > kMostText || name.empty() || name.size() > kMostType)
+          return wrong(fmt::format("{}.{}", key, log::one_line(name.substr(0, kMostType))),
+                       "a short name with a text or number");
+        event.fields.emplace_back(fit_text(name), fit_text(*text));
+      }
+      if (event.fields.size() > kMostFields) return wrong(key, fmt::format("{} fields at most", kMostFields));
+    } else {
+      return wrong(log::one_line(key.substr(0, kMostType)),
+                   "none of that name: type, text, value, labels, metadata and timestamp are known");
+    }
+  }
+  if (event.type.empty()) return wrong("type", "a word, e.g. deploy");
+  return event;
+}
+
+Response post(const AgentView& agent, const Request& request) {
+  check(agent.posted != nullptr, "an agent that takes events");
+  auto event = posted_event(request.body, *agent.clock);
+  if (!event) {
+    agent.posted->count_malformed();
+    return api_error(ApiError::bad_data, event.error().text);
+  }
+  if (agent.posted->add(std::move(*event), agent.clock->boot_ns())) return json_response(202, success("{}"));
+  auto full = api_error(ApiError::unavailable, "too many events wait already; try again later");
+  full.headers.emplace_back("Retry-After", "1");
+  return full;
+}
+
 }  // namespace
 
 Handler events_page(const AgentView& agent) {
   return [agent](const Request& request) -> Answer {
+    if (request.method == "POST") return post(agent, request);
     std::optional<std::uint64_t> after;
     auto limit = kLimit;
     if (const auto given = request.all("after"); !given.empty()) {

@@ -24,6 +24,12 @@ std::int64_t deadline_of(const Request& request, std::int64_t limit_ns) {
 
 std::vector<std::string> copy(const std::vector<std::string_view>& views) { return {views.begin(), views.end()}; }
 
+// The library is opened for those who say that they take it.
+Packing packing_of(const std::string& accept_encoding) {
+  const bool asked = accept_encoding.find("zstd") != std::string::npos;
+  return scrape_packing(accept_encoding, asked && zstd_usable());
+}
+
 // A buffer that nobody is being sent any more is written again, over what it has; otherwise a new one.
 std::string& writable(std::shared_ptr<std::string>& text) {
   if (!text || text.use_count() > 1) {
@@ -51,6 +57,13 @@ struct MetricsHandler::Instruments {
   prometheus::Gauge& in_flight =
       instruments().gauge("promhttp_metric_handler_requests_in_flight", "Current number of scrapes being served.");
   prometheus::Counter &encoding = errors("encoding"), &gathering = errors("gathering");
+  // How many of each, so that one sees what a server asks for.
+  static prometheus::Counter& format(const char* name) {
+    return instruments().counter("vitald_scrapes_total", "Scrapes that were answered, by the format of the answer.",
+                                 {{"format", name}});
+  }
+  prometheus::Counter* formats[kScrapeFormats] = {&format("text"), &format("openmetrics"), &format("protobuf"),
+                                                  &format("json")};  // in the order of ScrapeFormat
   prometheus::Counter& late =
       instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");
 };
@@ -60,6 +73,8 @@ MetricsHandler::MetricsHandler(Settings settings, MetricsSource source, std::sha
       max_age_ns_(settings.max_age_ns),
       source_(std::move(source)),
       freshness_(std::move(freshness)),
+      all_(settings.created),
+      filtered_(settings.created),
       instruments_(std::make_unique<Instruments>()) {}
 MetricsHandler::~MetricsHandler() = default;
 
@@ -67,7 +82,8 @@ MetricsHandler::Scrape::Scrape(MetricsHandler& owner, const Request& request)
     : owner_(owner),
       fresh_ns_(request.arrived_boot_ns - owner.max_age_ns_.load()),
       deadline_ns_(request.arrived_boot_ns + deadline_of(request, owner.settings_.deadline_ns)),
-      gzip_(accepts_gzip(request.list("Accept-Encoding"))),
+      shape_(scrape_shape(request.list("Accept"))),
+      packing_(packing_of(request.list("Accept-Encoding"))),
       collect_(copy(request.all("collect[]"))),
       exclude_(copy(request.all("exclude[]"))) {
   if (owner.full()) {
@@ -135,13 +151,13 @@ std::optional<Response> MetricsHandler::check_filter(std::span<const std::string
 }
 
 Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64_t now_boot_ns) const {
-  Response response{200, std::string(kPromTextContentType), {}, {{"Vary", "Accept-Encoding"}}, true};
+  Response response{200, shape_.content_type, {}, {{"Vary", "Accept, Accept-Encoding"}}, true};
   // Whole seconds (RFC 9111, 5.1): more than 0 or 1 says that the collection hangs.
   if (const auto age_s = (now_boot_ns - snapshot->boot_ns) / 1'000'000'000; age_s > 0)
     response.headers.emplace_back("Age", fmt::format("{}", age_s));
-  if (gzip_) response.headers.emplace_back("Content-Encoding", "gzip");
+  if (packing_ != Packing::none) response.headers.emplace_back("Content-Encoding", content_encoding(packing_));
   if (collect_.empty() && exclude_.empty()) {
-    response.body = owner_.encoded(*snapshot, gzip_);
+    response.body = owner_.encoded(*snapshot, shape_.format, packing_);
   } else {
     auto text = std::make_shared<std::string>();
     owner_.filtered_.encode(owner_.select(*snapshot,
@@ -153,10 +169,10 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64
                                                      std::ranges::find(collect_, name) != collect_.end();
                                             return std::ranges::find(exclude_, name) == exclude_.end();
                                           }),
-                            *text);
-    if (gzip_) {
+                            shape_.format, *text);
+    if (packing_ != Packing::none) {
       auto packed = std::make_shared<std::string>();
-      if (const auto done = owner_.gzip_.compress(*text, *packed); !done) response.body = nullptr;
+      if (const auto done = owner_.pack(*text, packing_, *packed); !done) response.body = nullptr;
       else response.body = std::move(packed);
     } else {
       response.body = std::move(text);
@@ -164,11 +180,12 @@ Response MetricsHandler::Scrape::respond(const SnapshotPtr& snapshot, std::int64
   }
   if (response.body) {
     owner_.instruments_->ok.Increment();
+    owner_.instruments_->formats[static_cast<std::size_t>(shape_.format)]->Increment();
     return response;
   }
   owner_.instruments_->internal.Increment();
   owner_.instruments_->encoding.Increment();
-  response = text_response(500, "gzip did not work, see the log; ask without Accept-Encoding\n");
+  response = text_response(500, "compression did not work, see the log; ask without Accept-Encoding\n");
   response.counted = true;
   return response;
 }
@@ -183,21 +200,30 @@ Snapshot MetricsHandler::select(const Snapshot& all, const std::function<bool(st
   return some;
 }
 
-// Encoded once per snapshot, however many ask.
-std::shared_ptr<const std::string> MetricsHandler::encoded(const Snapshot& snapshot, bool gzip) {
-  if (gzip && gzipped_.sequence == snapshot.sequence) return gzipped_.text;
-  if (plain_.sequence != snapshot.sequence) {
-    all_.encode(snapshot, writable(plain_.text));
-    plain_.sequence = snapshot.sequence;
+// Encoded once per snapshot and format, however many ask.
+std::shared_ptr<const std::string> MetricsHandler::encoded(const Snapshot& snapshot, ScrapeFormat format,
+                                                           Packing packing) {
+  auto& bodies = bodies_[static_cast<std::size_t>(format)];
+  auto& wanted = bodies[static_cast<std::size_t>(packing)];
+  if (wanted.sequence == snapshot.sequence) return wanted.text;
+  auto& plain = bodies[static_cast<std::size_t>(Packing::none)];
+  if (plain.sequence != snapshot.sequence) {
+    plain.sequence = 0;
+    all_.encode(snapshot, format, writable(plain.text));
+    plain.sequence = snapshot.sequence;
   }
-  if (!gzip) return plain_.text;
-  gzipped_.sequence = 0;
-  if (const auto done = gzip_.compress(*plain_.text, writable(gzipped_.text)); !done) {
-    log::error("gzip", {{"err", done.error().text}});
+  if (packing == Packing::none) return plain.text;
+  wanted.sequence = 0;
+  if (const auto done = pack(*plain.text, packing, writable(wanted.text)); !done) {
+    log::error("compression", {{"err", done.error().text}});
     return nullptr;
   }
-  gzipped_.sequence = snapshot.sequence;
-  return gzipped_.text;
+  wanted.sequence = snapshot.sequence;
+  return wanted.text;
+}
+
+Result<> MetricsHandler::pack(std::string_view text, Packing packing, std::string& out) {
+  return packing == Packing::zstd ? zstd_.compress(text, out) : gzip_.compress(text, out);
 }
 
 Handler metrics_page(const AgentView& agent) {

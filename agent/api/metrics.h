@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// GET /metrics: which snapshot answers it, in which encoding, through which filter.
+// GET /metrics: which snapshot answers it, in which format and packing, through which filter.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -11,13 +12,15 @@
 #include <string>
 
 #include "agent/api/freshness.h"
+#include "agent/api/scrape_shape.h"
 #include "agent/http/pending.h"
 #include "agent/pipeline/collectors.h"
 #include "agent/pipeline/health.h"
 #include "core/clock.h"
 #include "core/snapshot.h"
 #include "exporters/encode/gzip.h"
-#include "exporters/encode/prom_text.h"
+#include "exporters/encode/scrape_body.h"
+#include "exporters/encode/zstd.h"
 
 namespace vitald {
 
@@ -34,6 +37,7 @@ class MetricsHandler {
     std::int64_t max_age_ns = 1'000'000'000;
     std::int64_t max_requests = 40;
     std::int64_t deadline_ns = 5'000'000'000;
+    bool created = false;  // `_created` in OpenMetrics
   };
   // `freshness`: null: no number is ever too old.
   MetricsHandler(Settings settings, MetricsSource source, std::shared_ptr<const Freshness> freshness = nullptr);
@@ -56,7 +60,8 @@ class MetricsHandler {
     MetricsHandler& owner_;
     std::int64_t fresh_ns_;
     std::int64_t deadline_ns_;
-    bool gzip_;
+    ScrapeShape shape_;
+    Packing packing_;
     std::vector<std::string> collect_, exclude_;
     std::optional<Response> refused_;
   };
@@ -74,7 +79,8 @@ class MetricsHandler {
   };
   struct Instruments;
   Snapshot select(const Snapshot& all, const std::function<bool(std::string_view)>& keep);
-  std::shared_ptr<const std::string> encoded(const Snapshot& snapshot, bool gzip);
+  std::shared_ptr<const std::string> encoded(const Snapshot& snapshot, ScrapeFormat format, Packing packing);
+  Result<> pack(std::string_view text, Packing packing, std::string& out);
   [[nodiscard]] std::optional<Response> check_filter(std::span<const std::string> collect,
                                                      std::span<const std::string> exclude) const;
 
@@ -82,10 +88,11 @@ class MetricsHandler {
   std::atomic<std::int64_t> max_age_ns_;
   MetricsSource source_;
   std::shared_ptr<const Freshness> freshness_;
-  PromText all_, filtered_;
+  ScrapeBody all_, filtered_;
   BatchWriter some_health_{std::string(HealthWriter::kName)};  // keeps the layout of the selection asked for last
   Gzip gzip_;
-  Body plain_, gzipped_;
+  Zstd zstd_;
+  std::array<std::array<Body, kPackings>, kScrapeFormats> bodies_;
   std::int64_t in_flight_ = 0;
   std::unique_ptr<Instruments> instruments_;
 };

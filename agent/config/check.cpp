@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "agent/config/flags.h"
 #include "agent/http/listen.h"
 #include "core/collector.h"
 #include "core/os/process.h"
+#include "sensors/service/exec_program.h"
 
 namespace vitald {
 namespace {
@@ -32,6 +34,7 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
       if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
 
   check_receivers(config, problems);
+  check_exec(config, problems);
   check_patterns(options, warnings);
 }
 
@@ -45,6 +48,18 @@ void check_receivers(const Config& config, std::vector<std::string>& problems) {
   };
   check_all(config.file.receivers, config.file.receiver_places);
   check_all(config.file.pushes, config.file.push_places);
+}
+
+void check_exec(const Config& config, std::vector<std::string>& problems) {
+  for (const auto& line : config.options.list("collector.exec.program")) {
+    const auto program = parse_exec(line);
+    if (!program) continue;  // the collector says so
+    const auto& settings = config.file.settings;
+    const auto at = std::ranges::find(settings, line, &Setting::value);
+    for (const auto& problem : exec_problems(*program))
+      problems.push_back(fmt::format("{}{}exec '{}': {}", at == settings.end() ? "" : at->place,
+                                     at == settings.end() ? "" : ": ", program->name, problem));
+  }
 }
 
 void check_patterns(const Options& options, std::vector<std::string>& warnings) {

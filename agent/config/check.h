@@ -18,6 +18,9 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
 void check_receivers(const Config& config, std::vector<std::string>& problems);
 void check_patterns(const Options& options, std::vector<std::string>& warnings);
 
+// The programs of `exec`: whether they can be run, and as whom.
+void check_exec(const Config& config, std::vector<std::string>& problems);
+
 // Settings that a collector refuses when it is made: two filters that exclude each other, a server that must be local.
 // Probes are not tried: that would load them.
 void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems);

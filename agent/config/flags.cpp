@@ -37,6 +37,9 @@ constexpr FlagSpec kAgentFlags[] = {
      .help = "Maximum number of parallel scrape requests. Use 0 to disable.",
      .least = 0,
      .most = 1'000'000},
+    {"web.created-series", boolean, "false",
+     "Give OpenMetrics' readers a _created series beside each counter, histogram and summary, with the time since when "
+     "it counts. A Prometheus before 3 keeps them as series of their own. Protobuf always has these times."},
     {"web.config.file", text, "",
      "Path to configuration file that can enable TLS or authentication, in exporter-toolkit's format."},
     {"web.systemd-socket", boolean, "false", "Use systemd socket activation listeners instead of port listeners."},

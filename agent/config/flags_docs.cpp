@@ -6,6 +6,7 @@
 #include <iterator>
 #include <span>
 
+#include "agent/config/exec.h"
 #include "agent/config/flags.h"
 #include "exporters/deliver/receiver.h"
 #include "exporters/push/push.h"
@@ -166,6 +167,7 @@ std::string config_markdown() {
                        flag.fallback.empty() ? "" : fmt::format("`{}`", escaped(flag.fallback)), allowed_text(flag),
                        escaped(flag.help));
   }
+  out += "\n## exec\n\nA list; each item is a program that prints metrics ([exec.md](exec.md)).\n\n" + exec_markdown();
   for (const auto* kind : receiver_kinds())
     out += fmt::format("\n## notify.{}\n\nA list; each item is {}.\n\n{}", kind->key, kind->about, kind->markdown());
   for (const auto* kind : push_kinds())

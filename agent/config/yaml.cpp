@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vitald.yaml. Which keys there are comes from the flags; only `notify`, `push` and `inhibit_rules` have a shape of
-// their own.
+// vitald.yaml. Which keys there are comes from the flags; only `notify`, `push`, `exec` and `inhibit_rules` have a
+// shape of their own.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <set>
 
 #include "agent/config/config.h"
+#include "agent/config/exec.h"
 #include "agent/config/flags.h"
 #include "core/log.h"
 #include "core/os/kernel_file.h"
@@ -37,6 +38,7 @@ const Key& tree() {
     }
     top.keys["notify"];
     top.keys["push"];
+    top.keys["exec"];
     top.keys["inhibit_rules"];
     return top;
   }();
@@ -70,6 +72,7 @@ class Reader : public YamlReader {
       const auto& below = key.keys.find(name)->second;
       if (at == "notify") return kinds(value, at, receiver_kinds(), file_.receivers, file_.receiver_places);
       if (at == "push") return kinds(value, at, push_kinds(), file_.pushes, file_.push_places);
+      if (at == "exec") return exec(value);
       if (at == "inhibit_rules") return inhibit(value);
       if (below.flag) return leaf(value, *below.flag, at);
       const auto on = below.keys.find("enabled");
@@ -106,6 +109,21 @@ class Reader : public YamlReader {
     file_.settings.push_back(
         {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar(),
          place(node.Mark())});
+  }
+
+  void exec(const YAML::Node& node) {
+    if (!node.IsSequence()) return say(node.Mark(), "exec", fmt::format("{} found, expected a list", kind_of(node)));
+    const auto& flag = *std::ranges::find(all_flags(), "collector.exec.program", &FlagSpec::name);
+    std::set<std::string> names;
+    std::size_t i = 0;
+    for (const auto& item : items(node)) {
+      const auto path = fmt::format("exec[{}]", i++);
+      ExecProgram program;
+      if (!read_exec(*this, item, path, program)) continue;
+      if (!names.insert(program.name).second)
+        say(item.Mark(), path, fmt::format("a second '{}', expected another name", program.name));
+      else file_.settings.push_back({&flag, exec_line(program), place(item.Mark())});
+    }
   }
 
   // As in alertmanager.yml.

@@ -24,7 +24,9 @@ constexpr std::string_view kLeftOut = "vitald_collector_left_out";
 constexpr std::string_view kTextfileError = "node_textfile_scrape_error";
 
 // Who stays where two say the same: 0 a collector, 1 files that anybody writes, 2 rules.
-int rank_of(std::string_view collector) { return collector == "rules" ? 2 : collector == "textfile" ? 1 : 0; }
+int rank_of(std::string_view collector) {
+  return collector == "rules" ? 2 : collector == "textfile" || collector == "exec" ? 1 : 0;
+}
 
 std::uint64_t bit_of(const MetricDesc* desc) {
   return std::uint64_t{1} << (std::bit_cast<std::uintptr_t>(desc) / 32 % 64);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What two batches of one snapshot say of the same family or series must fit together, or no reader of the whole text
-// could take it. The guard decides who stays: a collector's own family before a text file's and a rule's, among equals
-// the first by name. What does not stay is left out of its batch, so that exporters, rules and history see the same.
+// could take it. The guard decides who stays: a collector's own family before a text file's or program's and a rule's,
+// among equals the first by name. What does not stay is left out of its batch, so that exporters, rules and history see
+// the same.
 #pragma once
 
 #include <cstdint>

@@ -131,6 +131,19 @@ std::string url_with_path(std::string_view url) {
   return out += url;
 }
 
+std::string url_at(std::string_view url, std::string_view origin) {
+  while (origin.ends_with('/')) origin.remove_suffix(1);
+  return std::string(origin).append(parts_of_url(url).rest);
+}
+
+std::string origin_problem(std::string_view origin) {
+  if (auto problem = url_problem(origin); !problem.empty()) return problem;
+  if (const auto rest = parts_of_url(origin).rest; !rest.empty() && rest != "/")
+    return fmt::format("'{}' has a path, expected http(s)://HOST:PORT only: the path is that of 'url'",
+                       url_for_display(origin));
+  return {};
+}
+
 std::string url_problem(std::string_view url) {
   const auto p = parts_of_url(url);
   if (p.scheme != "http" && p.scheme != "https")

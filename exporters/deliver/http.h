@@ -73,6 +73,10 @@ std::int64_t retry_after_ns(std::string_view value, std::int64_t now_wall_ns);
 std::string url_for_display(std::string_view url);
 // The same with its path, where that says which of several it is and is no secret.
 std::string url_with_path(std::string_view url);
+// `url` at another server: `origin` is http(s)://HOST[:PORT].
+std::string url_at(std::string_view url, std::string_view origin);
+// Empty when that is what it is; otherwise what is wrong with it.
+std::string origin_problem(std::string_view origin);
 // Empty when it is http:// or https:// with a host; otherwise what is wrong with it.
 std::string url_problem(std::string_view url);
 

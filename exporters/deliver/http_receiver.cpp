@@ -50,6 +50,8 @@ std::vector<std::string> HttpSettings::problems() const {
     out.emplace_back("both 'username' and a bearer token, expected one of them");
   if (cert_file.empty() != key_file.empty()) out.emplace_back("expected both 'cert_file' and 'key_file' or none");
   if (const auto found = access(); !found) out.push_back(found.error().text);
+  for (const auto& origin : standby)
+    if (const auto problem = origin_problem(origin); !problem.empty()) out.push_back("standby: " + problem);
   for (const auto& [key, file] : {std::pair{"ca_file", &ca_file}, {"cert_file", &cert_file}, {"key_file", &key_file}})
     if (!file->empty())
       if (const auto text = read_text_file(*file, 1 << 20); !text)
@@ -57,8 +59,10 @@ std::vector<std::string> HttpSettings::problems() const {
   return out;
 }
 
-Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
-                             const std::string& shown) {
+namespace {
+
+Result<std::string> reach_one(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
+                              const std::string& shown) {
   const auto access = settings.access();
   if (!access) return fail(access.error());
   HttpClient client;
@@ -71,6 +75,24 @@ Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& set
   if (response->status < 200 || (response->status >= 300 && response->status < 400))
     return fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is");
   return text;
+}
+
+}  // namespace
+
+Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
+                             const std::string& shown) {
+  auto answer = reach_one(request, settings, attempt, shown);
+  for (const auto& origin : settings.standby) {
+    auto there = request;
+    there.url = url_at(request.url, origin);
+    const auto other = reach_one(there, settings, attempt, {});
+    if (answer && other) *answer += "; standby: " + *other;
+    else if (answer) answer = fail(other.error().kind, fmt::format("{}; the standby: {}", *answer, other.error().text));
+    else
+      answer = fail(answer.error().kind,
+                    fmt::format("{}; the standby: {}", answer.error().text, other ? *other : other.error().text));
+  }
+  return answer;
 }
 
 std::string status_text(const HttpResponse& response) {

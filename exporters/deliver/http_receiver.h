@@ -20,6 +20,9 @@ struct HttpSettings {
   std::string bearer_token_file, bearer_token_env;
   std::string ca_file, cert_file, key_file, server_name;
   bool tls_skip_verify = false;
+  // Of pushes: where else, in this order, while it does not answer, and how often it is tried again meanwhile.
+  std::vector<std::string> standby;
+  std::int64_t standby_retry_ns = 60'000'000'000;
   bool operator==(const HttpSettings&) const = default;
 
   // With what the files and the environment say now. The text of an error names the file, never what is in it.
@@ -54,6 +57,23 @@ constexpr auto http_fields() {
        .at = &S::server_name,
        .help = "The name in the receiver's certificate, where the URL has another one."},
       {.key = "tls_skip_verify", .at = &S::tls_skip_verify, .help = "Take any certificate: whoever listens may read."},
+  });
+}
+
+// Of those that have servers in reserve.
+template <class S>
+constexpr auto standby_fields() {
+  return std::to_array<Field<S>>({
+      {.key = "standby",
+       .at = &S::standby,
+       .help = "Servers that stand in, in this order, while the one of `url` does not answer or answers 5xx: "
+               "`[\"https://b.example:9090\"]`, with the path, user and certificates of `url`.",
+       .expected = "a list of http(s)://HOST:PORT"},
+      {.key = "standby_retry",
+       .at = &S::standby_retry_ns,
+       .help = "How often the server of `url` is tried again while another one stands in.",
+       .least = 1'000'000'000,
+       .most = 86'400'000'000'000},
   });
 }
 

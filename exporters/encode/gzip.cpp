@@ -52,4 +52,27 @@ Result<> Gzip::compress(std::string_view text, std::string& out) {
   return {};
 }
 
+Result<> gunzip(std::string_view packed, std::string& out, std::size_t most) {
+  // The last four bytes say how long it is, modulo 2^32 (RFC 1952, 2.3.1).
+  constexpr std::size_t kLeast = 18;
+  if (packed.size() < kLeast) return fail(Errc::malformed, "no gzip member");
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < 4; ++i)
+    size |= static_cast<std::size_t>(static_cast<unsigned char>(packed[packed.size() - 4 + i])) << 8 * i;
+  if (size > most) return fail(Errc::malformed, fmt::format("a gzip member of {} bytes, {} at most", size, most));
+  out.resize(size + 1);  // so that more than was said shows
+  inflate_state z;
+  isal_inflate_init(&z);
+  z.crc_flag = ISAL_GZIP;
+  z.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(packed.data()));  // only read
+  z.avail_in = static_cast<std::uint32_t>(packed.size());
+  z.next_out = reinterpret_cast<std::uint8_t*>(out.data());
+  z.avail_out = static_cast<std::uint32_t>(size + 1);
+  if (const int rc = isal_inflate(&z);
+      rc != ISAL_DECOMP_OK || z.total_out != size || z.block_state != ISAL_BLOCK_FINISH)
+    return fail(Errc::malformed, fmt::format("no gzip member: code {}", rc));
+  out.resize(size);
+  return {};
+}
+
 }  // namespace vitald

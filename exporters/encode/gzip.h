@@ -10,6 +10,9 @@
 
 namespace vitald {
 
+// Replaces `out` by what one gzip member has in it, `most` bytes at most. malformed: it is none, or has more.
+Result<> gunzip(std::string_view packed, std::string& out, std::size_t most);
+
 // Replaces `out` by `text` as one gzip member (RFC 1952), made by isa-l at level 1: a twelfth of what zlib's
 // default costs, for a few percent more bytes (docs/performance.md). Its buffers (0.5 MB, of which a small text touches
 // a fifth) are allocated once. Not thread-safe: one per thread.

@@ -14,9 +14,9 @@ namespace {
 
 using proto::Wire;
 
-// Metric: name=1 description=2 unit=3 gauge=5 sum=7 histogram=9 summary=11. Sum: data_points=1 temporality=2
-// monotonic=3.
-constexpr std::uint32_t kGauge = 5, kSum = 7, kHistogram = 9;
+// Metric: name=1 description=2 unit=3 gauge=5 sum=7 histogram=9 exponential_histogram=10 summary=11. Sum: data_points=1
+// temporality=2 monotonic=3.
+constexpr std::uint32_t kGauge = 5, kSum = 7, kHistogram = 9, kExponential = 10;
 constexpr std::uint64_t kCumulative = 2;
 
 // UCUM, as semantic conventions have it.
@@ -36,8 +36,6 @@ void append_attribute(std::string& out, std::uint32_t field, std::string_view na
   proto::append_bytes(out, field, text);
 }
 
-std::uint64_t whole(double v) { return v >= 0 && v < 1.8e19 ? static_cast<std::uint64_t>(v) : 0; }
-
 std::string_view without_suffix(std::string_view name, std::string_view suffix) {
   if (name.ends_with(suffix)) name.remove_suffix(suffix.size());
   return name;
@@ -53,8 +51,9 @@ std::string_view label_value(std::span<const Label> labels, std::string_view nam
 // One row, or the rows [row, row + count) of a histogram: its buckets, its sum and its count.
 struct OtlpEncoder::Point {
   std::uint32_t row = 0, count = 1;
-  bool histogram = false;
+  std::uint32_t field = kGauge;  // of the metric: of which kind it is
   std::string_view name = {};
+  [[nodiscard]] bool histogram() const { return field == kHistogram; }
   const MetricDesc* family = nullptr;
 };
 
@@ -77,12 +76,15 @@ void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std
   const auto place = [&](Kind kind, std::uint32_t row, std::uint32_t before = UINT32_MAX) {
     mine.push_back({static_cast<std::uint32_t>(text.size() - 8), row, before, kind});
   };
+  const bool exponential = point.field == kExponential;
   const auto since_ns = first.since_wall_ms * 1'000'000;
   if (first.since_wall_ms > 0 && since_ns <= wall_ns)
     proto::append_fixed64(text, 2, static_cast<std::uint64_t>(since_ns));
   proto::append_fixed64(text, 3, 0);
   place(Kind::time, 0);
-  if (point.histogram) {
+  if (exponential) {
+    append_exponential(table, first, text, mine);
+  } else if (point.histogram()) {
     const auto buckets = point.count - 2;
     proto::append_fixed64(text, 4, 0);
     place(Kind::count, point.row + buckets + 1);
@@ -107,8 +109,8 @@ void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std
     place(Kind::number, point.row);
   }
   for (const auto& label : table.labels(first))
-    if (!point.histogram || label.name != "le")
-      append_attribute(text, point.histogram ? 9 : 7, label.name, label.value);
+    if (!point.histogram() || label.name != "le")
+      append_attribute(text, exponential ? 1 : point.histogram() ? 9 : 7, label.name, label.value);
   proto::append_tag(out, 1, Wire::bytes);
   proto::append_varint(out, text.size());
   for (auto& p : mine) {
@@ -116,6 +118,36 @@ void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std
     places.push_back(p);
   }
   out += text;
+}
+
+// ExponentialHistogramDataPoint: count=4 sum=5 scale=6 zero_count=7 positive=8 {offset=1 bucket_counts=2}
+// zero_threshold=14. Its bucket i is (base^i, base^(i+1)], Prometheus' is (base^(i-1), base^i].
+void OtlpEncoder::append_exponential(const SeriesTable& table, const SeriesRow& row, std::string& out,
+                                     std::vector<Place>& places) const {
+  const auto& h = table.histograms()[row.histogram];
+  const auto first = static_cast<std::uint32_t>(table.buckets_at(h));
+  const auto place = [&](Kind kind, std::size_t size, std::uint32_t at, std::uint32_t before = UINT32_MAX) {
+    places.push_back({static_cast<std::uint32_t>(out.size() - size), at, before, kind});
+  };
+  proto::append_fixed64(out, 4, 0);
+  place(Kind::count, 8, first + h.count - 1);
+  proto::append_fixed64(out, 5, 0);
+  place(Kind::number, 8, static_cast<std::uint32_t>(&row - table.rows().data()));
+  proto::append_number(out, 6, proto::zigzag(h.scheme.schema));
+  proto::append_fixed64(out, 7, 0);
+  std::string offset;
+  proto::append_number(offset, 1, proto::zigzag(std::int64_t{h.scheme.first} - 1));
+  const auto counts = h.count * proto::kPaddedVarint;
+  proto::append_tag(out, 8, Wire::bytes);
+  proto::append_varint(out, offset.size() + 1 + proto::varint_size(counts) + counts);
+  out += offset;
+  proto::append_tag(out, 2, Wire::bytes);
+  proto::append_varint(out, counts);
+  for (std::uint32_t i = 0; i < h.count; ++i) {
+    out.append(proto::kPaddedVarint, '\0');
+    place(Kind::padded_bucket, proto::kPaddedVarint, first + i, i == 0 ? UINT32_MAX : first + i - 1);
+  }
+  proto::append_double(out, 14, kZeroThreshold);
 }
 
 // Metrics as the whole of a request; their places move with them.
@@ -140,8 +172,12 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
   std::vector<Point> points;
   for (std::uint32_t i = 0; i < rows.size();) {
     const auto& row = rows[i];
+    if (row.histogram != SeriesRow::kNoHistogram) {
+      points.push_back({i++, 1, kExponential, row.name, row.family});
+      continue;
+    }
     if (row.family->type != MetricType::histogram || row.part == Part::value) {
-      points.push_back({i++, 1, false, row.name, row.family});
+      points.push_back({i++, 1, row.family->type == MetricType::counter ? kSum : kGauge, row.name, row.family});
       continue;
     }
     auto end = i;
@@ -150,7 +186,7 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
                           rows[end].part == Part::sum && rows[end + 1].family == row.family &&
                           rows[end + 1].part == Part::count && label_value(table.labels(rows[end - 1]), "le") == "+Inf";
     if (complete) {
-      points.push_back({i, end + 2 - i, true, without_suffix(row.name, "_bucket"), row.family});
+      points.push_back({i, end + 2 - i, kHistogram, without_suffix(row.name, "_bucket"), row.family});
       i = end + 2;
     } else {
       ++left_out_;
@@ -167,19 +203,19 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
       auto end = i;
       std::string data;
       std::vector<Place> mine;
-      for (; end < part.size() && part[end].name == part[i].name && part[end].histogram == part[i].histogram; ++end) {
+      for (; end < part.size() && part[end].name == part[i].name && part[end].field == part[i].field; ++end) {
         append_point(table, part[end], wall_ns, data, mine);
         chunk.samples += part[end].count;
       }
       const auto& family = *part[i].family;
-      const bool sum = family.type == MetricType::counter;
-      if (sum || part[i].histogram) proto::append_number(data, 2, kCumulative);
-      if (sum) proto::append_number(data, 3, 1);
+      const auto kind = part[i].field;
+      if (kind != kGauge) proto::append_number(data, 2, kCumulative);
+      if (kind == kSum) proto::append_number(data, 3, 1);
       std::string head;
       proto::append_bytes(head, 1, part[i].name);
       if (!family.help.empty()) proto::append_bytes(head, 2, family.help);
       if (const auto unit = unit_of(family.unit); !unit.empty()) proto::append_bytes(head, 3, unit);
-      proto::append_tag(head, part[i].histogram ? kHistogram : sum ? kSum : kGauge, Wire::bytes);
+      proto::append_tag(head, kind, Wire::bytes);
       proto::append_varint(head, data.size());
       proto::append_tag(metrics, 2, Wire::bytes);
       proto::append_varint(metrics, head.size() + data.size());
@@ -206,13 +242,18 @@ void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> value
       switch (place.kind) {
         case Kind::time: v = static_cast<std::uint64_t>(wall_ns); break;
         case Kind::number: v = std::bit_cast<std::uint64_t>(values[place.row]); break;
-        case Kind::count: v = whole(values[place.row]); break;
-        case Kind::bucket: {
-          const auto below = place.before == UINT32_MAX ? 0 : whole(values[place.before]);
-          const auto cumulative = whole(values[place.row]);
+        case Kind::count: v = whole_count(values[place.row]); break;
+        case Kind::bucket:
+        case Kind::padded_bucket: {
+          const auto below = place.before == UINT32_MAX ? 0 : whole_count(values[place.before]);
+          const auto cumulative = whole_count(values[place.row]);
           v = cumulative > below ? cumulative - below : 0;
           break;
         }
+      }
+      if (place.kind == Kind::padded_bucket) {
+        proto::put_padded_varint(bytes + place.at, v);
+        continue;
       }
       proto::put_fixed64(bytes + place.at, v);
     }
@@ -227,11 +268,12 @@ void OtlpEncoder::ended(std::span<const GoneSeries> gone, std::int64_t wall_ns, 
     for (const auto& series : part) {
       std::string point, data, metric;
       proto::append_fixed64(point, 3, static_cast<std::uint64_t>(wall_ns));
-      for (const auto& [name, value] : series.labels) append_attribute(point, 7, name, value);
-      proto::append_number(point, 8, 1);  // flags: no recorded value
+      for (const auto& [name, value] : series.labels) append_attribute(point, series.histogram ? 1 : 7, name, value);
+      proto::append_number(point, series.histogram ? 10 : 8, 1);  // flags: no recorded value
       proto::append_bytes(data, 1, point);
+      if (series.histogram) proto::append_number(data, 2, kCumulative);
       proto::append_bytes(metric, 1, series.name);
-      proto::append_bytes(metric, kGauge, data);
+      proto::append_bytes(metric, series.histogram ? kExponential : kGauge, data);
       proto::append_bytes(metrics, 2, metric);
     }
     std::vector<Place> none;

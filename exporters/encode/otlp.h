@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshot -> OpenTelemetry's ExportMetricsServiceRequest (OTLP, protobuf), with Prometheus' names: counters are
-// cumulative monotonic sums, histograms explicit ones. https://opentelemetry.io/docs/specs/otlp/
+// cumulative monotonic sums, histograms explicit ones, or exponential ones where the table has them as one row.
+// https://opentelemetry.io/docs/specs/otlp/
 #pragma once
 
 #include <cstdint>
@@ -33,10 +34,10 @@ class OtlpEncoder {
   [[nodiscard]] std::size_t left_out() const { return left_out_; }
 
  private:
-  enum class Kind : std::uint8_t { time, number, bucket, count };
+  enum class Kind : std::uint8_t { time, number, bucket, count, padded_bucket };
   struct Place {
     std::uint32_t at = 0;               // in the bytes
-    std::uint32_t row = 0;              // of its number
+    std::uint32_t row = 0;              // of its number, or where it is among the values
     std::uint32_t before = UINT32_MAX;  // of a bucket: the row of the one below
     Kind kind = Kind::time;
   };
@@ -50,6 +51,8 @@ class OtlpEncoder {
   [[nodiscard]] std::string wrapped(std::string_view metrics, std::vector<Place>& places) const;
   void append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
                     std::vector<Place>& places) const;
+  void append_exponential(const SeriesTable& table, const SeriesRow& row, std::string& out,
+                          std::vector<Place>& places) const;
 
   std::string resource_, scope_;
   std::size_t most_points_;

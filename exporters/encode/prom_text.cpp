@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporters/encode/prom_text.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
-#include <compare>
+#include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/text/number.h"
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
+#include "exporters/encode/family_order.h"
 
 namespace vitald {
 namespace {
@@ -39,67 +39,48 @@ struct Run {
   std::size_t line_count = 0;
 };
 
-// The series of one family in one layout, in the order they leave.
-struct FamilyPart {
-  const MetricDesc* desc = nullptr;
-  std::size_t batch = 0;
-  std::vector<const Sample*> samples;
-};
-
-// The label that tells the samples of one histogram or summary apart: it does not take part in their order.
-std::string_view inner_label(const MetricDesc& family, Part part) {
-  if (part == Part::bucket) return "le";
-  if (part == Part::value && family.type == MetricType::summary) return "quantile";
-  return {};
-}
-
-struct Key {
-  std::span<const Label> labels;
-  std::string_view inner;
-  Part part;
-
-  Key(const MetricDesc& family, const SeriesInfo& s)
-      : labels(s.labels, s.label_count), inner(inner_label(family, s.part)), part(s.part) {}
-
-  [[nodiscard]] std::size_t outer_count() const {
-    return inner.empty() ? labels.size()
-                         : labels.size() - static_cast<std::size_t>(std::ranges::count(labels, inner, &Label::name));
-  }
-  [[nodiscard]] double inner_value() const {
-    const auto at = inner.empty() ? labels.end() : std::ranges::find(labels, inner, &Label::name);
-    return at == labels.end() ? 0 : parse_double(at->value).value_or(0);
-  }
-};
-
-// client_golang's order: by label values in the order of the label names. A histogram's buckets by bound,
-// then its sum, then its count.
-bool leaves_before(const Key& a, const Key& b) {
-  if (const auto n = a.outer_count() <=> b.outer_count(); n != 0) return n < 0;
-  for (const bool by_name : {false, true}) {
-    auto x = a.labels.begin(), y = b.labels.begin();
-    while (true) {
-      if (x != a.labels.end() && !a.inner.empty() && x->name == a.inner) ++x;
-      if (y != b.labels.end() && !b.inner.empty() && y->name == b.inner) ++y;
-      if (x == a.labels.end() || y == b.labels.end()) break;
-      if (const auto c = by_name ? x->name <=> y->name : x->value <=> y->value; c != 0) return c < 0;
-      ++x, ++y;
-    }
-  }
-  if (a.part != b.part) return a.part < b.part;
-  return a.inner_value() < b.inner_value();
-}
-bool leaves_before(const Sample& a, const Sample& b) {
-  return leaves_before(Key(*a.family, *a.series), Key(*b.family, *b.series));
-}
-
-void append_help(std::string& out, std::string_view help) {
+void append_help(std::string& out, std::string_view help, bool quotes) {
   std::string mended;
   if (!is_fit_text(help)) help = mended = fit_text(help);
   for (const char c : help) {
     if (c == '\\') out += "\\\\";
     else if (c == '\n') out += "\\n";
+    else if (c == '"' && quotes) out += "\\\"";
     else out += c;
   }
+}
+
+constexpr std::string_view kTotal = "_total", kEnd = "# EOF\n";
+
+// The bound of a bucket or a quantile as OpenMetrics wants it, and Go prints it: "1.0", "1.048576e+06".
+std::string canonical_bound(double v) {
+  char text[kValueRoom];
+  if (!std::isfinite(v)) return {text, write_number(text, v)};
+  const std::string scientific(text, std::to_chars(text, text + sizeof text, v, std::chars_format::scientific).ptr);
+  const auto exponent = parse_double(std::string_view(scientific).substr(scientific.find('e') + 1)).value_or(0);
+  if (exponent < -4 || exponent >= 6) return scientific;
+  std::string fixed(text, std::to_chars(text, text + sizeof text, v, std::chars_format::fixed).ptr);
+  if (fixed.find('.') == std::string::npos) fixed += ".0";
+  return fixed;
+}
+
+// The text before a value in OpenMetrics: that of the layout, but for `le` and `quantile`.
+std::string open_metrics_prefix(const Sample& s) {
+  std::string out(Layout::prefix(s));
+  const auto inner = inner_label(*s.family, s.part);
+  if (inner.empty()) return out;
+  // Within a value a quote has a backslash before it, so this is the label.
+  for (const char before : {'{', ','}) {
+    const auto key = before + std::string(inner) + "=\"";
+    const auto at = out.find(key);
+    if (at == std::string::npos) continue;
+    const auto first = at + key.size(), end = out.find('"', first);
+    if (end == std::string::npos) break;
+    if (const auto v = parse_double(std::string_view(out).substr(first, end - first)))
+      out.replace(first, end - first, canonical_bound(*v));
+    break;
+  }
+  return out;
 }
 
 // Lines [first, first + count): one family, its HELP and TYPE in front of the first.
@@ -110,46 +91,19 @@ struct FamilyLines {
 
 }  // namespace
 
-// The families of one layout, sorted by name.
-struct PromText::LayoutOrder {
-  explicit LayoutOrder(const Layout& layout) {
-    for (const auto& s : layout.samples()) {
-      if (s.family->shown == Shown::inside) continue;
-      if (families.empty() || families.back().desc != s.family) families.push_back({s.family, 0, {}});
-      families.back().samples.push_back(&s);
-    }
-    std::ranges::stable_sort(families, {}, [](const FamilyPart& f) { return f.desc->name; });
-    join_same_descriptor();
-    for (auto& f : families) sort(f.samples);
-  }
-
-  static void sort(std::vector<const Sample*>& samples) {
-    const auto less = [](const Sample* a, const Sample* b) { return leaves_before(*a, *b); };
-    if (!std::ranges::is_sorted(samples, less)) std::ranges::stable_sort(samples, less);
-  }
-
-  // A family may have been emitted in several places (for each disk: reads, writes).
-  void join_same_descriptor() {
-    std::size_t kept = 0;
-    for (std::size_t i = 1; i < families.size(); ++i) {
-      if (families[i].desc == families[kept].desc)
-        families[kept].samples.insert(families[kept].samples.end(), families[i].samples.begin(),
-                                      families[i].samples.end());
-      else if (++kept != i) families[kept] = std::move(families[i]);
-    }
-    if (!families.empty()) families.resize(kept + 1);
-  }
-
-  std::vector<FamilyPart> families;
-};
-
 struct PromText::Plan {
+  explicit Plan(Format f) : format(f) {}
+
+  const Format format;
   std::vector<std::string> collectors;
   std::vector<std::shared_ptr<const Layout>> layouts;  // beside collectors
   std::string text;                                    // per line: what stands before the value, kValueRoom
   std::size_t text_in_use = 0;                         // the rest is of lines that went
   std::vector<Line> lines;
   std::vector<const SeriesInfo*> series;  // beside lines
+  // Beside lines, where the format has `_created`: the size of the text that follows the line, and lies behind its
+  // value's room; otherwise empty.
+  std::vector<std::uint32_t> tails;
   std::vector<Run> runs;
   std::vector<FamilyLines> families;  // in the order they leave
   std::unordered_map<const MetricDesc*, std::uint32_t> family_of;
@@ -164,11 +118,11 @@ struct PromText::Plan {
         [](const auto& layout) { return layout.get(); });
   }
 
-  void build(const std::vector<const Batch*>& batches, LayoutMap<LayoutOrder>& orders);
+  void build(const std::vector<const Batch*>& batches, FamilyOrders& orders);
   [[nodiscard]] char* write(const std::vector<const Batch*>& batches, char* at);
 
   // Takes what came and went over from the layouts before. False when that is not possible; then build() must follow.
-  [[nodiscard]] bool update(const std::vector<const Batch*>& batches, LayoutMap<LayoutOrder>& orders);
+  [[nodiscard]] bool update(const std::vector<const Batch*>& batches, FamilyOrders& orders);
 
  private:
   struct Arrival {
@@ -177,9 +131,19 @@ struct PromText::Plan {
     const Sample* sample = nullptr;
   };
   static constexpr std::uint32_t kGone = UINT32_MAX;
+  // In OpenMetrics: counters that are `unknown` there, and families without `_created`, because of another's name.
+  std::unordered_set<std::string_view> taken_names;
 
-  void add_family(const MetricDesc& desc, std::span<const FamilyPart> parts, const std::vector<const Batch*>& batches);
+  void add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries,
+                  const std::vector<const Batch*>& batches);
+  [[nodiscard]] std::string header_of(const MetricDesc& desc);
   void add_line(std::size_t batch, const Sample& s, double value, std::string_view header = {});
+  [[nodiscard]] std::string tail_of(const Sample& s) const;
+  [[nodiscard]] std::size_t room_of(std::size_t line, const Line& l, const std::vector<std::uint32_t>& of) const {
+    return l.text_size + kValueRoom + (of.empty() ? 0 : of[line]);
+  }
+  template <bool kTails>
+  [[nodiscard]] char* write_lines(const std::vector<const Batch*>& batches, char* at);
   void count_line(std::size_t batch);
   static void render(Line& line, char* at, double value);
   [[nodiscard]] bool find_changes(const std::vector<const Batch*>& batches);
@@ -188,6 +152,7 @@ struct PromText::Plan {
   // Of update(), kept for their memory.
   std::vector<Line> old_lines;
   std::vector<const SeriesInfo*> old_series;
+  std::vector<std::uint32_t> old_tails;
   std::vector<Run> old_runs;
   std::vector<std::vector<std::uint32_t>>
       new_value_of;  // by batch, where its layout changed: the value's index, or kGone
@@ -196,13 +161,21 @@ struct PromText::Plan {
 
 // `header`: of the family, whose first line this is.
 void PromText::Plan::add_line(std::size_t batch, const Sample& s, double value, std::string_view header) {
-  const auto prefix = Layout::prefix(s);
+  std::string own;
+  auto prefix = Layout::prefix(s);
+  if (format != Format::text && !inner_label(*s.family, s.part).empty()) prefix = own = open_metrics_prefix(s);
   Line line;
   line.value = s.value;
   line.at = static_cast<std::uint32_t>(text.size());
   line.text_size = static_cast<std::uint32_t>(header.size() + prefix.size());
   text.append(header).append(prefix);
   text.resize(text.size() + kValueRoom);
+  if (format == Format::open_metrics_created) {
+    const auto tail = tail_of(s);
+    text += tail;
+    tails.push_back(static_cast<std::uint32_t>(tail.size()));
+    text_in_use += tail.size();
+  }
   char* to = text.data() + line.at;
   render(line, to + line.text_size, value);
   lines.push_back(line);
@@ -216,96 +189,97 @@ void PromText::Plan::count_line(std::size_t batch) {
   ++runs.back().line_count;
 }
 
-void PromText::Plan::build(const std::vector<const Batch*>& batches, LayoutMap<LayoutOrder>& orders) {
+// The line with the time since when the series counts, where it is known: after a counter's, and after the last one of
+// a histogram or summary.
+std::string PromText::Plan::tail_of(const Sample& s) const {
+  const auto& family = *s.family;
+  const bool counter = family.type == MetricType::counter && family.name.ends_with(kTotal);
+  const bool last =
+      (family.type == MetricType::histogram || family.type == MetricType::summary) && s.part == Part::count;
+  const auto since_ms = Layout::since_wall_ms(s);
+  if ((!counter && !last) || since_ms <= 0 || taken_names.contains(family.name)) return {};
+  auto base = family.name;
+  if (counter) base.remove_suffix(kTotal.size());
+  char number[kValueRoom];
+  std::string out(base);
+  out.append("_created").append(Layout::prefix(s).substr(Layout::name(s).size()));
+  out.append(number, write_number(number, static_cast<double>(since_ms) / 1000)).append("\n");
+  return out;
+}
+
+std::string PromText::Plan::header_of(const MetricDesc& desc) {
+  auto name = desc.name;
+  auto type = to_string(desc.type);
+  if (format != Format::text) {
+    // A counter is named without the suffix that its samples have; what has none is no counter there.
+    if (desc.type == MetricType::untyped) type = "unknown";
+    if (desc.type == MetricType::counter) {
+      if (!name.ends_with(kTotal) || taken_names.contains(desc.name)) type = "unknown";
+      else name.remove_suffix(kTotal.size());
+    }
+  }
+  std::string header;
+  if (!desc.help.empty()) {
+    header.append("# HELP ").append(name).append(" ");
+    append_help(header, desc.help, format != Format::text);
+    header += '\n';
+  }
+  header.append("# TYPE ").append(name).append(" ").append(type).append("\n");
+  if (const auto unit = named_unit(desc); format != Format::text && !unit.empty() && name.ends_with(unit))
+    header.append("# UNIT ").append(name).append(" ").append(unit).append("\n");
+  return header;
+}
+
+void PromText::Plan::build(const std::vector<const Batch*>& batches, FamilyOrders& orders) {
   layouts.clear();
   collectors.clear();
   text.clear();
   text_in_use = 0;
   lines.clear();
   series.clear();
+  tails.clear();
   runs.clear();
   families.clear();
   family_of.clear();
-  conflicts.clear();
+  taken_names.clear();
 
-  std::vector<FamilyPart> parts;
-  for (std::size_t i = 0; i < batches.size(); ++i) {
-    layouts.push_back(batches[i]->layout);
-    collectors.push_back(batches[i]->collector);
-    for (const auto& family : orders.of(batches[i]->layout, [](const Layout& l) { return LayoutOrder(l); }).families) {
-      parts.push_back(family);
-      parts.back().batch = i;
+  for (const auto* batch : batches) {
+    layouts.push_back(batch->layout);
+    collectors.push_back(batch->collector);
+  }
+  auto order = orders.order(batches);
+  conflicts = std::move(order.conflicts);
+  if (format != Format::text) {
+    // Without its suffix a counter may have the name of another family, or `_created` may be one.
+    std::unordered_set<std::string> names;
+    for (const auto& f : order.families) {
+      names.emplace(f.desc->name);
+      if (f.desc->type == MetricType::histogram || f.desc->type == MetricType::summary)
+        for (const auto* suffix : {"_bucket", "_sum", "_count"}) names.insert(std::string(f.desc->name) + suffix);
+    }
+    for (const auto& f : order.families) {
+      std::string base(f.desc->name);
+      const bool counter = f.desc->type == MetricType::counter && base.ends_with(kTotal);
+      if (counter) base.resize(base.size() - kTotal.size());
+      if ((counter && names.contains(base)) || names.contains(base + "_created")) taken_names.insert(f.desc->name);
     }
   }
-  orders.forget_unused();
-  std::ranges::stable_sort(parts, {}, [](const FamilyPart& f) { return f.desc->name; });
-
-  std::set<std::string, std::less<>> taken;  // the names that histograms and summaries use beside their own
-  for (std::size_t first = 0, end; first < parts.size(); first = end) {
-    const MetricDesc& desc = *parts[first].desc;
-    for (end = first + 1; end < parts.size() && parts[end].desc->name == desc.name;) ++end;
-    if (taken.contains(desc.name)) {
-      conflicts.push_back(
-          fmt::format("{}: {} gives a family with the name of a histogram's or summary's part; left out", desc.name,
-                      batches[parts[first].batch]->collector));
-      continue;
-    }
-    if (desc.type == MetricType::histogram || desc.type == MetricType::summary)
-      for (const auto* suffix : {"_bucket", "_sum", "_count"}) taken.insert(std::string(desc.name) + suffix);
-    add_family(desc, std::span(parts).subspan(first, end - first), batches);
+  for (const auto& f : order.families) {
+    add_family(*f.desc, std::span(order.entries).subspan(f.first, f.count), batches);
+    // Where descriptors of one name say different things, only build() decides which one leaves.
+    if (f.one_desc) family_of.emplace(f.desc, static_cast<std::uint32_t>(families.size() - 1));
   }
 }
 
-void PromText::Plan::add_family(const MetricDesc& desc, std::span<const FamilyPart> parts,
+void PromText::Plan::add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries,
                                 const std::vector<const Batch*>& batches) {
-  std::string header;
-  if (!desc.help.empty()) {
-    header.append("# HELP ").append(desc.name).append(" ");
-    append_help(header, desc.help);
-    header += '\n';
-  }
-  header.append("# TYPE ").append(desc.name).append(" ").append(to_string(desc.type)).append("\n");
-  FamilyLines family{&desc, static_cast<std::uint32_t>(lines.size()), 0, static_cast<std::uint32_t>(header.size())};
-
-  const auto add = [&](std::size_t batch, const Sample& s) {
-    const bool leads = lines.size() == family.first;
-    add_line(batch, s, batches[batch]->values[s.value], leads ? header : std::string_view());
-  };
-  if (parts.size() == 1) {
-    for (const auto* s : parts[0].samples) add(parts[0].batch, *s);
-  } else {
-    struct Entry {
-      const FamilyPart* part;
-      const Sample* sample;
-    };
-    std::vector<Entry> entries;
-    for (const auto& part : parts) {
-      if (part.desc->type != desc.type) {
-        conflicts.push_back(fmt::format("{}: {} calls it a {}, {} already a {}; left out", desc.name,
-                                        batches[part.batch]->collector, to_string(part.desc->type),
-                                        batches[parts[0].batch]->collector, to_string(desc.type)));
-        continue;
-      }
-      for (const auto* s : part.samples) entries.push_back({&part, s});
-    }
-    std::ranges::stable_sort(entries,
-                             [](const Entry& a, const Entry& b) { return leaves_before(*a.sample, *b.sample); });
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto prefix = Layout::prefix(*entries[i].sample);
-      if (i > 0 && prefix == Layout::prefix(*entries[i - 1].sample)) {
-        conflicts.push_back(
-            fmt::format("{}: {} gives it too; left out", trim(prefix), batches[entries[i].part->batch]->collector));
-        continue;
-      }
-      add(entries[i].part->batch, *entries[i].sample);
-    }
-  }
-  family.count = static_cast<std::uint32_t>(lines.size()) - family.first;
-  if (family.count == 0) return;
-  // Where descriptors of one name say different things, only build() decides which one leaves.
-  const bool one = std::ranges::all_of(parts, [&](const FamilyPart& p) { return p.desc == &desc; });
-  if (one) family_of.emplace(&desc, static_cast<std::uint32_t>(families.size()));
-  families.push_back(family);
+  const auto header = header_of(desc);
+  const auto first = static_cast<std::uint32_t>(lines.size());
+  for (const auto& e : entries)
+    add_line(e.batch, *e.sample, batches[e.batch]->values[e.sample->value],
+             lines.size() == first ? std::string_view(header) : std::string_view());
+  families.push_back(
+      {&desc, first, static_cast<std::uint32_t>(entries.size()), static_cast<std::uint32_t>(header.size())});
 }
 
 // ---- one series of many comes or goes
@@ -347,14 +321,14 @@ bool PromText::Plan::find_places() {
     const auto& family = families[a.family];
     const auto first = series.begin() + family.first, last = first + family.count;
     const auto at = std::lower_bound(first, last, a.sample, [&](const SeriesInfo* known, const Sample* s) {
-      return leaves_before({*family.desc, *known}, {*family.desc, *s->series});
+      return leaves_before(*family.desc, *known, *s->series);
     });
     a.line = static_cast<std::uint32_t>(at - series.begin());
   }
   std::ranges::stable_sort(arrivals, [](const Arrival& a, const Arrival& b) {
     if (a.family != b.family) return a.family < b.family;
     if (a.line != b.line) return a.line < b.line;
-    return leaves_before(*a.sample, *b.sample);
+    return leaves_before(*a.sample->family, *a.sample->series, *b.sample->series);
   });
   const auto same = [](const Arrival& a, const Arrival& b) {
     return a.family == b.family && Layout::prefix(*a.sample) == Layout::prefix(*b.sample);
@@ -362,14 +336,16 @@ bool PromText::Plan::find_places() {
   return std::ranges::adjacent_find(arrivals, same) == arrivals.end();
 }
 
-bool PromText::Plan::update(const std::vector<const Batch*>& batches, LayoutMap<LayoutOrder>& orders) {
+bool PromText::Plan::update(const std::vector<const Batch*>& batches, FamilyOrders& orders) {
   if (!conflicts.empty() || layouts.size() != batches.size() || text_in_use * 2 < text.size()) return false;
   if (!find_changes(batches) || !find_places()) return false;
   lines.swap(old_lines);
   series.swap(old_series);
+  tails.swap(old_tails);
   runs.swap(old_runs);
   lines.clear();
   series.clear();
+  tails.clear();
   runs.clear();
   lines.reserve(old_lines.size() + arrivals.size());
   series.reserve(old_lines.size() + arrivals.size());
@@ -405,6 +381,9 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, LayoutMap<
                      old_lines.begin() + static_cast<std::ptrdiff_t>(end));
         series.insert(series.end(), old_series.begin() + static_cast<std::ptrdiff_t>(at),
                       old_series.begin() + static_cast<std::ptrdiff_t>(end));
+        if (!old_tails.empty())
+          tails.insert(tails.end(), old_tails.begin() + static_cast<std::ptrdiff_t>(at),
+                       old_tails.begin() + static_cast<std::ptrdiff_t>(end));
       } else {
         lines.resize(copied + end - at);
         series.resize(copied + end - at);
@@ -413,9 +392,10 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, LayoutMap<
         for (auto i = at; i < end; ++i) {
           const auto value = now[old_lines[i].value];
           if (value == kGone) {
-            text_in_use -= old_lines[i].text_size + kValueRoom;
+            text_in_use -= room_of(i, old_lines[i], old_tails);
             continue;
           }
+          if (!old_tails.empty()) tails.push_back(old_tails[i]);
           *line = old_lines[i];
           line->value = value;
           *info = old_series[i];
@@ -436,7 +416,7 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, LayoutMap<
           text_in_use -= family.header_size;
         } else if (!led && copied == first) {
           const auto was = line.at;
-          const auto size = line.text_size + kValueRoom;
+          const auto size = room_of(copied, line, tails);
           line.at = static_cast<std::uint32_t>(text.size());
           text.resize(text.size() + family.header_size + size);
           std::memcpy(text.data() + line.at, text.data() + header_at, family.header_size);
@@ -466,7 +446,8 @@ void PromText::Plan::render(Line& line, char* at, double value) {
   line.value_size = static_cast<std::uint32_t>(end - at);
 }
 
-char* PromText::Plan::write(const std::vector<const Batch*>& batches, char* at) {
+template <bool kTails>
+char* PromText::Plan::write_lines(const std::vector<const Batch*>& batches, char* at) {
   char* const base = text.data();
   Line* line = lines.data();
   for (const auto& run : runs) {
@@ -477,12 +458,25 @@ char* PromText::Plan::write(const std::vector<const Batch*>& batches, char* at) 
       if (std::bit_cast<std::uint64_t>(value) != line->bits) render(*line, from + line->text_size, value);
       std::memcpy(at, from, line->text_size + line->value_size);
       at += line->text_size + line->value_size;
+      if constexpr (kTails) {
+        const auto tail = tails[static_cast<std::size_t>(line - lines.data())];
+        std::memcpy(at, from + line->text_size + kValueRoom, tail);
+        at += tail;
+      }
     }
   }
   return at;
 }
 
-PromText::PromText() : orders_(std::make_unique<LayoutMap<LayoutOrder>>()) {}
+// Needs room for text_in_use and the end.
+char* PromText::Plan::write(const std::vector<const Batch*>& batches, char* at) {
+  at = format == Format::open_metrics_created ? write_lines<true>(batches, at) : write_lines<false>(batches, at);
+  if (format == Format::text) return at;
+  std::memcpy(at, kEnd.data(), kEnd.size());
+  return at + kEnd.size();
+}
+
+PromText::PromText(Format format) : format_(format), orders_(std::make_unique<FamilyOrders>()) {}
 PromText::~PromText() = default;
 PromText::PromText(PromText&&) noexcept = default;
 PromText& PromText::operator=(PromText&&) noexcept = default;
@@ -495,7 +489,7 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
 
   auto plan = std::ranges::find_if(plans_, [&](const auto& p) { return p->is_for(batches); });
   if (plan == plans_.end()) {
-    auto made = std::make_unique<Plan>();
+    auto made = std::make_unique<Plan>(format_);
     if (plans_.size() < kMaxPlans) plans_.push_back(nullptr);
     plan = plans_.end() - 1;
     *plan = std::move(made);
@@ -510,7 +504,7 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
   }
 
   // kValueRoom a line: the most it can become. What a longer text left in `out` is not zeroed again.
-  out.resize(current.text_in_use);
+  out.resize(current.text_in_use + (format_ == Format::text ? 0 : kEnd.size()));
   const char* end = current.write(batches, out.data());
   out.resize(static_cast<std::size_t>(end - out.data()));
 }

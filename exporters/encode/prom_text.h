@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Snapshot -> Prometheus text exposition, format 0.0.4
-// (https://prometheus.io/docs/instrumenting/exposition_formats/).
+// Snapshot -> Prometheus text exposition, format 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/)
+// or OpenMetrics 1.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,17 +11,23 @@
 #include <string_view>
 #include <vector>
 
-#include "core/layout_map.h"
 #include "core/snapshot.h"
 
 namespace vitald {
+
+class FamilyOrders;
 
 // Keeps a plan per set of batches: the text of every line in the order it leaves, with its last value. The
 // steady state is one copy a line; only numbers that changed are written anew. Where series came or went, only their
 // lines are made or dropped. Not thread-safe: one per thread that encodes.
 class PromText {
  public:
-  PromText();
+  enum class Format : std::uint8_t {
+    text,
+    open_metrics,
+    open_metrics_created,  // with a `_created` line for each counter, histogram and summary whose start is known
+  };
+  explicit PromText(Format format = Format::text);
   ~PromText();
   PromText(PromText&&) noexcept;
   PromText& operator=(PromText&&) noexcept;
@@ -37,8 +44,8 @@ class PromText {
 
  private:
   struct Plan;
-  struct LayoutOrder;
-  std::unique_ptr<LayoutMap<LayoutOrder>> orders_;
+  Format format_;
+  std::unique_ptr<FamilyOrders> orders_;
   std::vector<std::unique_ptr<Plan>> plans_;  // the last used one first
 };
 

@@ -20,6 +20,16 @@ inline char* put_varint(char* at, std::uint64_t v) {
   *at++ = static_cast<char>(v);
   return at;
 }
+// With bytes that say nothing more, so that its size does not depend on the number: of 63 bits at most.
+inline constexpr std::size_t kPaddedVarint = 9;
+inline void put_padded_varint(char* at, std::uint64_t v) {
+  for (std::size_t i = 0; i + 1 < kPaddedVarint; ++i, v >>= 7) at[i] = static_cast<char>(v | 0x80);
+  at[kPaddedVarint - 1] = static_cast<char>(v & 0x7f);
+}
+// Of sint32 and sint64.
+constexpr std::uint64_t zigzag(std::int64_t v) {
+  return static_cast<std::uint64_t>(v) << 1 ^ static_cast<std::uint64_t>(v >> 63);
+}
 inline char* put_fixed64(char* at, std::uint64_t v) {
   if constexpr (std::endian::native == std::endian::big) v = __builtin_bswap64(v);
   std::memcpy(at, &v, sizeof v);

@@ -14,11 +14,16 @@ namespace {
 
 using proto::Wire;
 
-// Request: symbols=4 timeseries=5. TimeSeries: labels_refs=1 samples=2 metadata=5.
+// Request: symbols=4 timeseries=5. TimeSeries: labels_refs=1 samples=2 histograms=3 metadata=5.
 // Sample: value=1 timestamp=2 start_timestamp=3. Metadata: type=1 help_ref=3 unit_ref=4.
+// Histogram: count_int=1 sum=3 schema=4 zero_threshold=5 zero_count_int=6 positive_spans=11 {offset=1 length=2}
+// positive_deltas=12 timestamp=15 start_timestamp=17; the last one is not in version 1.
 constexpr char kSymbol = 4 << 3 | 2, kSeries = 5 << 3 | 2;
 constexpr char kRefs = 1 << 3 | 2, kSample = 2 << 3 | 2, kMetadata = 5 << 3 | 2;
 constexpr char kValue = 1 << 3 | 1, kTime = 2 << 3, kStart = 3 << 3;
+constexpr char kHistogramField = 3 << 3 | 2, kSum = 3 << 3 | 1, kHistogramTime = 15 << 3;
+constexpr std::uint32_t kHistogramStart = 17;
+constexpr std::int64_t kMostAfterMs = 60'000;
 constexpr std::string_view kName = "__name__";
 
 std::uint32_t type_of(MetricType type) {
@@ -63,7 +68,7 @@ class Builder {
   };
   // Where its value is, from the first series' beginning.
   std::uint32_t end(const Rest& rest) {
-    char sample[32], metadata[32];
+    char sample[32];
     auto* at = sample;
     *at++ = kValue;
     at = proto::put_fixed64(at, rest.bits);
@@ -73,11 +78,58 @@ class Builder {
       *at++ = kStart;
       at = proto::put_varint(at, static_cast<std::uint64_t>(rest.since_wall_ms));
     }
-    const auto sample_size = static_cast<std::size_t>(at - sample);
-    at = metadata;
-    const auto number = [&at](char field, std::uint64_t v) {
+    return add_series(kSample, {sample, static_cast<std::size_t>(at - sample)}, rest);
+  }
+  // The same for a histogram of so many buckets, all there and of 0; its numbers are put in later.
+  std::uint32_t end(const Rest& rest, NativeScheme scheme, std::uint32_t buckets, std::uint32_t& count_at,
+                    std::uint32_t& deltas_at) {
+    auto& h = histogram_;
+    begin_histogram(rest);
+    proto::append_tag(h, 1, Wire::varint);
+    const auto count = h.size();
+    h.append(proto::kPaddedVarint, '\0');
+    proto::append_number(h, 4, proto::zigzag(scheme.schema));
+    proto::append_double(h, 5, kZeroThreshold);
+    proto::append_number(h, 6, 0);
+    span_.clear();
+    proto::append_number(span_, 1, proto::zigzag(scheme.first));
+    proto::append_number(span_, 2, buckets);
+    proto::append_bytes(h, 11, span_);
+    proto::append_tag(h, 12, Wire::bytes);
+    proto::append_varint(h, buckets * proto::kPaddedVarint);
+    const auto deltas = h.size();
+    h.append(buckets * proto::kPaddedVarint, '\0');
+    if (rest.since_wall_ms > 0)
+      proto::append_number(h, kHistogramStart, static_cast<std::uint64_t>(rest.since_wall_ms));
+    const auto place = add_series(kHistogramField, h, rest);
+    count_at = place - 1 + static_cast<std::uint32_t>(count);
+    deltas_at = place - 1 + static_cast<std::uint32_t>(deltas);
+    return place;
+  }
+  // A histogram's stale marker.
+  void end_stale(const Rest& rest) {
+    begin_histogram(rest);
+    add_series(kHistogramField, histogram_, rest);
+  }
+  // One that was encoded before.
+  void end_encoded(std::string_view histogram, const Rest& rest) { add_series(kHistogramField, histogram, rest); }
+
+ private:
+  // The sum and the time stand as value and time of a sample do.
+  void begin_histogram(const Rest& rest) {
+    histogram_.clear();
+    histogram_ += kSum;
+    histogram_.append(8, '\0');
+    proto::put_fixed64(histogram_.data() + 1, rest.bits);
+    histogram_ += kHistogramTime;
+    proto::append_varint(histogram_, static_cast<std::uint64_t>(rest.wall_ms));
+  }
+  std::uint32_t add_series(char field, std::string_view sample, const Rest& rest) {
+    char metadata[32];
+    auto* at = metadata;
+    const auto number = [&at](char key, std::uint64_t v) {
       if (v == 0) return;
-      *at++ = static_cast<char>(field << 3);
+      *at++ = static_cast<char>(key << 3);
       at = proto::put_varint(at, v);
     };
     number(1, rest.type);
@@ -85,17 +137,18 @@ class Builder {
     number(4, rest.unit.empty() ? 0 : symbol(rest.unit));
     const auto metadata_size = static_cast<std::size_t>(at - metadata);
     const auto label_size = static_cast<std::size_t>(label_at_ - label_room_.data());
-    std::size_t size = 1 + proto::varint_size(label_size) + label_size + 2 + sample_size;
+    std::size_t size =
+        1 + proto::varint_size(label_size) + label_size + 1 + proto::varint_size(sample.size()) + sample.size();
     if (metadata_size > 0) size += 2 + metadata_size;
     series_ += kSeries;
     proto::append_varint(series_, size);
     series_ += kRefs;
     proto::append_varint(series_, label_size);
     series_.append(label_room_.data(), label_size);
-    series_ += kSample;
-    series_ += static_cast<char>(sample_size);
+    series_ += field;
+    proto::append_varint(series_, sample.size());
     const auto place = static_cast<std::uint32_t>(series_.size() + 1);
-    series_.append(sample, sample_size);
+    series_.append(sample);
     if (metadata_size > 0) {
       series_ += kMetadata;
       series_ += static_cast<char>(metadata_size);
@@ -103,6 +156,8 @@ class Builder {
     }
     return place;
   }
+
+ public:
   // How many bytes stand before the first series.
   [[nodiscard]] std::uint32_t head_size() const { return static_cast<std::uint32_t>(symbols_.size()); }
   [[nodiscard]] std::string take() {
@@ -114,7 +169,7 @@ class Builder {
  private:
   std::unordered_map<std::string_view, std::uint64_t> refs_;
   std::string symbols_{kSymbol, '\0'};  // the first one is empty
-  std::string series_, label_room_;
+  std::string series_, label_room_, histogram_, span_;
   char* label_at_ = nullptr;
 };
 
@@ -147,13 +202,22 @@ void RemoteWriteEncoder::build(const SeriesTable& table, std::int64_t wall_ms) {
       add_labels(
           to, row.name, table.labels(row), [](const Label& l) { return l.name; },
           [](const Label& l) { return l.value; });
-      // One that begins after its sample would be refused: the clock was set back.
-      const auto since = row.since_wall_ms <= wall_ms ? row.since_wall_ms : 0;
-      chunk.places.push_back(
-          to.end({0, wall_ms, since, type_of(row.family->type), row.family->help, row.family->unit}));
+      // One that begins after its sample would be refused. In its first snapshot a series begins some milliseconds
+      // after that did; where it is more the clock was set back.
+      const auto since = row.since_wall_ms - wall_ms < kMostAfterMs ? std::min(row.since_wall_ms, wall_ms) : 0;
+      const Builder::Rest rest{0, wall_ms, since, type_of(row.family->type), row.family->help, row.family->unit};
+      if (row.histogram == SeriesRow::kNoHistogram) {
+        chunk.places.push_back(to.end(rest));
+        continue;
+      }
+      const auto& h = table.histograms()[row.histogram];
+      Chunk::Histogram put{0, 0, h.count, row.histogram};
+      chunk.places.push_back(to.end(rest, h.scheme, h.count, put.count, put.deltas));
+      chunk.histograms.push_back(put);
     }
     const auto head = to.head_size();
     for (auto& place : chunk.places) place += head;
+    for (auto& h : chunk.histograms) h.count += head, h.deltas += head;
     chunk.bytes = to.take();
     chunk.bytes.shrink_to_fit();
     chunks_.push_back(std::move(chunk));
@@ -173,8 +237,25 @@ void RemoteWriteEncoder::encode(const SeriesTable& table, std::span<const double
       proto::put_fixed64(at, bits_of(*value++));
       std::memcpy(at + 9, time, time_size_);
     }
+    for (const auto& h : chunk.histograms)
+      put_histogram(chunk.bytes.data(), h, values.subspan(table.buckets_at(table.histograms()[h.which]), h.buckets));
     take(chunk.bytes, static_cast<std::uint32_t>(chunk.places.size()));
   }
+}
+
+void RemoteWriteEncoder::put_histogram(char* bytes, const Chunk::Histogram& h, std::span<const double> cumulative) {
+  std::uint64_t below = 0;
+  std::int64_t last = 0;
+  char* at = bytes + h.deltas;
+  for (const double c : cumulative) {
+    const auto upto = std::max(below, whole_count(c));  // what falls is of another time
+    const auto here = static_cast<std::int64_t>(upto - below);
+    proto::put_padded_varint(at, proto::zigzag(here - last));
+    at += proto::kPaddedVarint;
+    below = upto;
+    last = here;
+  }
+  proto::put_padded_varint(bytes + h.count, below);
 }
 
 void RemoteWriteEncoder::stale(std::span<const GoneSeries> gone, std::int64_t wall_ms, const TakeRequest& take) const {
@@ -185,7 +266,9 @@ void RemoteWriteEncoder::stale(std::span<const GoneSeries> gone, std::int64_t wa
       add_labels(
           to, series.name, series.labels, [](const auto& l) { return std::string_view(l.first); },
           [](const auto& l) { return std::string_view(l.second); });
-      to.end({kStaleBits, wall_ms, 0, 0, {}, {}});
+      const Builder::Rest rest{kStaleBits, wall_ms, 0, 0, {}, {}};
+      if (series.histogram) to.end_stale(rest);
+      else to.end(rest);
     }
     take(to.take(), static_cast<std::uint32_t>(part.size()));
   }
@@ -211,6 +294,14 @@ Result<WriteRequestView> WriteRequestView::of(std::string_view bytes) {
           if (inner.number == 2) s.wall_ms = static_cast<std::int64_t>(inner.value);
           if (inner.number == 3) s.since_wall_ms = static_cast<std::int64_t>(inner.value);
         }
+      if (part.number == 3) {
+        s.histogram = part.bytes;
+        while (message.next(inner)) {
+          if (inner.number == 3) s.bits = inner.value;
+          if (inner.number == 15) s.wall_ms = static_cast<std::int64_t>(inner.value);
+          if (inner.number == kHistogramStart) s.since_wall_ms = static_cast<std::int64_t>(inner.value);
+        }
+      }
       if (part.number == 5)
         while (message.next(inner)) {
           if (inner.number == 1) s.type = static_cast<std::uint32_t>(inner.value);
@@ -238,12 +329,14 @@ std::string WriteRequestView::part(std::size_t first, std::size_t count) const {
       const auto name = symbol(refs.varint());
       to.add_label(name, symbol(refs.varint()));
     }
-    to.end({s.bits, s.wall_ms, s.since_wall_ms, s.type, symbol(s.help), symbol(s.unit)});
+    const Builder::Rest rest{s.bits, s.wall_ms, s.since_wall_ms, s.type, symbol(s.help), symbol(s.unit)};
+    if (s.histogram.empty()) to.end(rest);
+    else to.end_encoded(s.histogram, rest);
   }
   return to.take();
 }
 
-// WriteRequest: timeseries=1 metadata=3. TimeSeries: labels=1 samples=2. Label: name=1 value=2.
+// WriteRequest: timeseries=1 metadata=3. TimeSeries: labels=1 samples=2 histograms=4. Label: name=1 value=2.
 // MetricMetadata: type=1 metric_family_name=2 help=4 unit=5.
 std::string WriteRequestView::version1(std::size_t first, std::size_t count, bool with_metadata) const {
   std::string out, series, label;
@@ -262,10 +355,18 @@ std::string WriteRequestView::version1(std::size_t first, std::size_t count, boo
       proto::append_bytes(series, 1, name);
       proto::append_bytes(series, 2, value);
     }
-    series += 2 << 3 | 2;
-    proto::append_varint(series, 10 + proto::varint_size(static_cast<std::uint64_t>(s.wall_ms)));
-    proto::append_fixed64(series, 1, s.bits);
-    proto::append_number(series, 2, static_cast<std::uint64_t>(s.wall_ms));
+    if (!s.histogram.empty()) {
+      auto histogram = s.histogram;
+      std::string start;  // it is the last field, where it is there
+      proto::append_number(start, kHistogramStart, static_cast<std::uint64_t>(s.since_wall_ms));
+      if (s.since_wall_ms > 0 && histogram.ends_with(start)) histogram.remove_suffix(start.size());
+      proto::append_bytes(series, 4, histogram);
+    } else {
+      series += 2 << 3 | 2;
+      proto::append_varint(series, 10 + proto::varint_size(static_cast<std::uint64_t>(s.wall_ms)));
+      proto::append_fixed64(series, 1, s.bits);
+      proto::append_number(series, 2, static_cast<std::uint64_t>(s.wall_ms));
+    }
     proto::append_bytes(out, 1, series);
     if (!with_metadata || (s.type == 0 && s.help == 0)) continue;
     if (s.type == 3 || s.type == 5)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prometheus remote write messages: snapshots to io.prometheus.write.v2.Request, and such a request to the
-// prometheus.WriteRequest of version 1 or to a part of itself. Not compressed; that is snappy.h's.
-// https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
+// Prometheus remote write messages, with native histograms where the table has such rows: snapshots to
+// io.prometheus.write.v2.Request, and such a request to the prometheus.WriteRequest of version 1 or to a part of
+// itself. Not compressed; that is snappy.h's. https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/
 #pragma once
 
 #include <bit>
@@ -39,7 +39,13 @@ class RemoteWriteEncoder {
   struct Chunk {
     std::string bytes;
     std::vector<std::uint32_t> places;  // of the values; behind each a tag and the time
+    struct Histogram {
+      std::uint32_t count = 0, deltas = 0;  // where its numbers are, from the first series' beginning
+      std::uint32_t buckets = 0, which = 0;
+    };
+    std::vector<Histogram> histograms;
   };
+  static void put_histogram(char* bytes, const Chunk::Histogram& h, std::span<const double> cumulative);
   void build(const SeriesTable& table, std::int64_t wall_ms);
 
   std::size_t most_series_;
@@ -64,6 +70,7 @@ class WriteRequestView {
     std::uint64_t bits = 0;  // of the value: a stale marker is a NaN that arithmetic would change
     std::int64_t wall_ms = 0, since_wall_ms = 0;
     std::uint32_t type = 0, help = 0, unit = 0;
+    std::string_view histogram = {};  // the message; empty: a number
   };
   [[nodiscard]] std::span<const Series> series() const { return series_; }
   [[nodiscard]] std::string_view symbol(std::uint64_t ref) const {

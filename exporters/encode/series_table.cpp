@@ -2,6 +2,9 @@
 #include "exporters/encode/series_table.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "exporters/encode/family_order.h"
 
 namespace vitald {
 namespace {
@@ -11,7 +14,8 @@ constexpr MetricDesc kUp{"up", MetricType::gauge, "1: vitald runs; it is what pu
 
 }  // namespace
 
-SeriesTable::SeriesTable(Settings settings) : most_series_(settings.most_series), up_(settings.up) {
+SeriesTable::SeriesTable(Settings settings)
+    : most_series_(settings.most_series), up_(settings.up), native_(settings.native) {
   for (auto& [name, value] : settings.external)
     if (!settings.target.contains(name)) extra_.push_back({name, value, {}});
   for (auto& [name, value] : settings.target) extra_.push_back({name, value, "exported_" + name});
@@ -58,6 +62,8 @@ bool SeriesTable::update(const Snapshot& snapshot) {
 void SeriesTable::build(const Snapshot& snapshot) {
   left_out_ = 0;
   there_.clear();
+  histograms_.clear();
+  buckets_.clear();
   for (const auto& batch : snapshot.batches) layouts_.push_back(batch->layout);
   if (up_) {
     SeriesRow row;
@@ -68,8 +74,16 @@ void SeriesTable::build(const Snapshot& snapshot) {
     add(row, {});
   }
   for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) {
-    for (const auto& sample : layouts_[b]->samples()) {
+    const auto samples = layouts_[b]->samples();
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const auto& sample = samples[i];
       if (sample.family->shown == Shown::inside) continue;
+      if (native_ && sample.part == Part::bucket) {
+        if (const auto taken = add_histogram(b, samples.subspan(i)); taken > 0) {
+          i += taken - 1;
+          continue;
+        }
+      }
       SeriesRow row;
       row.family = sample.family;
       row.name = Layout::name(sample);
@@ -84,17 +98,47 @@ void SeriesTable::build(const Snapshot& snapshot) {
   there_.clear();
 }
 
-void SeriesTable::add(SeriesRow row, std::span<const Label> own) {
+// How many samples it took: those of the histogram that is in front, where it is a native one; otherwise none.
+std::size_t SeriesTable::add_histogram(std::uint32_t batch, std::span<const Sample> samples) {
+  const auto& lead = samples.front();
+  std::vector<double> upper;
+  std::size_t n = 0;
+  for (; n < samples.size() && samples[n].family == lead.family && samples[n].part == Part::bucket; ++n)
+    upper.push_back(inner_value(samples[n]));
+  if (n + 1 >= samples.size() || samples[n].part != Part::sum || samples[n + 1].part != Part::count ||
+      upper.back() != HUGE_VAL || !same_but_inner(lead, samples[n + 1]))
+    return 0;
+  upper.pop_back();
+  const auto scheme = native_scheme(upper);
+  if (!scheme) return 0;
+  SeriesRow row;
+  row.family = lead.family;
+  row.name = lead.family->name;
+  row.batch = batch;
+  row.value = samples[n].value;
+  row.part = Part::sum;
+  row.since_wall_ms = Layout::since_wall_ms(samples[n + 1]);
+  row.key = samples[n + 1].series->fingerprint;
+  row.histogram = static_cast<std::uint32_t>(histograms_.size());
+  if (add(row, Layout::labels(samples[n + 1]))) {
+    histograms_.push_back({*scheme, batch, static_cast<std::uint32_t>(buckets_.size()), static_cast<std::uint32_t>(n)});
+    for (const auto& s : samples.first(n)) buckets_.push_back(s.value);
+  }
+  return n + 2;
+}
+
+bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
   row.label = static_cast<std::uint32_t>(labels_.size());
   add_labels(own);
   row.label_count = static_cast<std::uint32_t>(labels_.size()) - row.label;
   const bool kept = !relabel_ || relabel(row, row.key);
   if (kept && rows_.size() < most_series_ && (!relabel_ || there_.insert(row.key).second)) {
     rows_.push_back(row);
-    return;
+    return true;
   }
   if (kept) ++left_out_;
   labels_.resize(row.label);
+  return false;
 }
 
 void SeriesTable::add_labels(std::span<const Label> own) {
@@ -150,7 +194,7 @@ bool SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
 }
 
 GoneSeries SeriesTable::copy_of(const SeriesRow& row) const {
-  GoneSeries out{std::string(row.name), {}, row.key};
+  GoneSeries out{std::string(row.name), {}, row.key, row.histogram != SeriesRow::kNoHistogram};
   for (const auto& label : labels(row)) out.labels.emplace_back(label.name, label.value);
   return out;
 }
@@ -163,7 +207,7 @@ std::vector<GoneSeries> SeriesTable::all() const {
 }
 
 void SeriesTable::values(const Snapshot& snapshot, std::vector<double>& out) const {
-  out.resize(rows_.size());
+  out.resize(rows_.size() + buckets_.size());
   const double* values = nullptr;
   std::uint32_t batch = UINT32_MAX;
   for (std::size_t i = 0; i < rows_.size(); ++i) {
@@ -173,6 +217,11 @@ void SeriesTable::values(const Snapshot& snapshot, std::vector<double>& out) con
     }
     if (rows_[i].batch != batch) batch = rows_[i].batch, values = snapshot.batches[batch]->values.data();
     out[i] = values[rows_[i].value];
+  }
+  auto at = out.begin() + static_cast<std::ptrdiff_t>(rows_.size());
+  for (const auto& h : histograms_) {
+    const auto* from = snapshot.batches[h.batch]->values.data();
+    for (std::uint32_t i = 0; i < h.count; ++i) *at++ = from[buckets_[h.first + i]];
   }
 }
 

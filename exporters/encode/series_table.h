@@ -17,6 +17,7 @@
 
 #include "core/alert.h"
 #include "core/snapshot.h"
+#include "exporters/encode/native_histogram.h"
 #include "exporters/encode/relabel.h"
 
 namespace vitald {
@@ -29,7 +30,15 @@ struct SeriesRow {
   std::int64_t since_wall_ms = 0;      // since when a counter counts; 0: not known, or no counter
   std::uint64_t key = 0;               // of the series; never leaves this process
   Part part = Part::value;
-  static constexpr std::uint32_t kUp = UINT32_MAX;
+  std::uint32_t histogram = kNoHistogram;  // which of the table's; `value` is its sum
+  static constexpr std::uint32_t kUp = UINT32_MAX, kNoHistogram = UINT32_MAX;
+};
+
+// All of a native histogram's samples, which are one row.
+struct TableHistogram {
+  NativeScheme scheme;
+  std::uint32_t batch = 0;
+  std::uint32_t first = 0, count = 0;  // its cumulative buckets with +Inf, among those of all histograms
 };
 
 // One that was sent and is not there any more.
@@ -37,6 +46,7 @@ struct GoneSeries {
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels;  // sorted by name
   std::uint64_t key = 0;
+  bool histogram = false;
 };
 
 // Not thread-safe.
@@ -50,6 +60,7 @@ class SeriesTable {
     std::vector<RelabelRule> relabel;
     std::size_t most_series = SIZE_MAX;  // what is beyond is left out
     bool up = false;                     // with `up`, which a server would make: 1
+    bool native = false;                 // histograms whose bounds are those of a native one are one row each
   };
   explicit SeriesTable(Settings settings);
   SeriesTable(const SeriesTable&) = delete;
@@ -70,7 +81,11 @@ class SeriesTable {
   [[nodiscard]] std::span<const GoneSeries> gone() const { return gone_; }
   // All that there are, as if they were gone: for the end.
   [[nodiscard]] std::vector<GoneSeries> all() const;
-  // The numbers of the rows, in their order. The snapshot is the one of the last update().
+  [[nodiscard]] std::span<const TableHistogram> histograms() const { return histograms_; }
+  // Where a histogram's cumulative buckets begin among the values.
+  [[nodiscard]] std::size_t buckets_at(const TableHistogram& h) const { return rows_.size() + h.first; }
+  // The numbers of the rows, in their order, then the buckets of all histograms. The snapshot is the one of the last
+  // update().
   void values(const Snapshot& snapshot, std::vector<double>& out) const;
   // After relabelling the same as another one, or beyond most_series.
   [[nodiscard]] std::size_t left_out() const { return left_out_; }
@@ -83,7 +98,8 @@ class SeriesTable {
     bool kept = false;
   };
   void build(const Snapshot& snapshot);
-  void add(SeriesRow row, std::span<const Label> own);
+  bool add(SeriesRow row, std::span<const Label> own);
+  std::size_t add_histogram(std::uint32_t batch, std::span<const Sample> samples);
   void add_labels(std::span<const Label> own);
   bool relabel(SeriesRow& row, std::uint64_t fingerprint);
   [[nodiscard]] GoneSeries copy_of(const SeriesRow& row) const;
@@ -94,10 +110,12 @@ class SeriesTable {
   std::vector<Extra> extra_;  // sorted by name
   std::optional<Relabel> relabel_;
   std::size_t most_series_;
-  const bool up_;
+  const bool up_, native_;
   std::vector<std::shared_ptr<const Layout>> layouts_;
   std::vector<SeriesRow> rows_;
   std::vector<Label> labels_;
+  std::vector<TableHistogram> histograms_;
+  std::vector<std::uint32_t> buckets_;  // of all histograms: indices into their batches' values
   std::vector<GoneSeries> gone_;
   // By the fingerprint of the series before; so long as it is used.
   std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;

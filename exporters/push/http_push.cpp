@@ -20,8 +20,45 @@ Result<HttpResponse> PushClient::send(HttpRequest request, const Attempt& attemp
     request.headers.emplace_back("Authorization", scheme_ + " " + access->bearer);
     access->bearer.clear();
   }
+  if (settings_.standby.empty()) return send_one(request, *access, attempt);
+  const auto servers = settings_.standby.size() + 1;
+  const auto away_ns = SystemClock::read(CLOCK_BOOTTIME) - left_first_ns_;
+  const auto first = answered_ != 0 && away_ns >= settings_.standby_retry_ns ? 0 : answered_;
+  Result<HttpResponse> response = fail(Errc::absent, "no server");
+  const auto url = request.url;
+  for (std::size_t tried = 0; tried < servers; ++tried) {
+    const auto server = (first + tried) % servers;
+    request.url = server == 0 ? url : url_at(url, settings_.standby[server - 1]);
+    // One that is silent leaves the others their time.
+    auto share = attempt;
+    const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+    share.deadline_boot_ns = now_ns + (attempt.deadline_boot_ns - now_ns) / static_cast<std::int64_t>(servers - tried);
+    response = send_one(request, *access, share);
+    if (!response && response.error().kind == Errc::gone) return response;
+    if (response && response->status < 500) {
+      now_at(server, first, request.url);
+      return response;
+    }
+  }
+  return response;
+}
+
+// Another server answers than the one of before: said once each time, and counted.
+void PushClient::now_at(std::size_t server, std::size_t first, const std::string& url) {
+  if (server != 0 && (first == 0 || server != answered_)) left_first_ns_ = SystemClock::read(CLOCK_BOOTTIME);
+  if (server == answered_) return;
+  answered_ = server;
+  ++switches_;
+  counters_.switches.Increment();
+  counters_.standby.Set(static_cast<double>(server));
+  log::warn(server == 0 ? "push: the first server answers again" : "push: a standby is sent to",
+            {{"destination", destination_}, {"url", url_for_display(url)}});
+}
+
+Result<HttpResponse> PushClient::send_one(const HttpRequest& request, const HttpAccess& access,
+                                          const Attempt& attempt) {
   const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
-  auto response = client_.send(request, *access, attempt);
+  auto response = client_.send(request, access, attempt);
   counters_.request_seconds.Observe(static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin_ns) / 1e9);
   counters_.answered(response ? fmt::format("{}", response->status) : std::string("none"));
   if (response && response->status >= 200 && response->status < 300)

@@ -18,9 +18,13 @@ class PushClient {
  public:
   PushClient(const std::string& destination, HttpSettings settings);
 
-  // As HttpClient::send(), with the secrets as they are now.
+  // As HttpClient::send(), with the secrets as they are now. Where the server does not answer, or answers 5xx, those
+  // that stand in are asked too, within the same attempt; the one that answered is asked first from then on, for
+  // `standby_retry`.
   Result<HttpResponse> send(HttpRequest request, const Attempt& attempt);
   // `scheme`: in place of Bearer, for servers that have a word of their own ("Token").
+  // Grows when another server answers than before.
+  [[nodiscard]] std::uint64_t switches() const { return switches_; }
   void set_scheme(std::string scheme) { scheme_ = std::move(scheme); }
   [[nodiscard]] const PushCounters& counters() const { return counters_; }
 
@@ -34,7 +38,13 @@ class PushClient {
   std::string scheme_;
   PushCounters counters_;
   HttpClient client_;
+  Result<HttpResponse> send_one(const HttpRequest& request, const HttpAccess& access, const Attempt& attempt);
+  void now_at(std::size_t server, std::size_t first, const std::string& url);
+
   bool refusal_said_ = false;
+  std::size_t answered_ = 0;        // which server did last: 0 is that of the URL
+  std::int64_t left_first_ns_ = 0;  // when the first one was tried last, without an answer
+  std::uint64_t switches_ = 0;
 };
 
 // The records of an item in parts that the server takes: after "too large" in halves, and the next items too.

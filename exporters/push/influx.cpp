@@ -367,8 +367,9 @@ constexpr auto kOwnFields = std::to_array<Field<InfluxPush>>({
      .least = 1,
      .most = 10'000'000},
 });
-constexpr auto kFields = joined(joined(push_fields<InfluxPush>(), kOwnFields),
-                                joined(push_queue_fields<InfluxPush>(), http_fields<InfluxPush>()));
+constexpr auto kFields =
+    joined(joined(push_fields<InfluxPush>(), kOwnFields),
+           joined(push_queue_fields<InfluxPush>(), joined(standby_fields<InfluxPush>(), http_fields<InfluxPush>())));
 
 }  // namespace
 

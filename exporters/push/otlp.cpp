@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "core/log.h"
 #include "core/os/host_name.h"
@@ -12,6 +14,7 @@
 #include "core/text/scan.h"
 #include "exporters/encode/gzip.h"
 #include "exporters/encode/otlp.h"
+#include "exporters/encode/otlp_parts.h"
 #include "exporters/encode/protobuf.h"
 #include "exporters/push/http_push.h"
 #include "exporters/push/push_table.h"
@@ -20,7 +23,7 @@ namespace vitald {
 namespace {
 
 struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
-  std::string url;
+  std::string url, histograms = "classic";
   std::vector<std::string> resource;
   std::size_t max_points = 5000;
   bool operator==(const OtlpPush&) const = default;
@@ -33,6 +36,8 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
     for (const auto& r : resource)
       if (const auto equals = r.find('='); equals == std::string::npos || equals == 0)
         return fmt::format("resource: '{}' is not NAME=VALUE, expected e.g. k8s.cluster.name=west", r);
+    if (histograms != "classic" && histograms != "native")
+      return fmt::format("histograms: '{}' found, expected classic or native", histograms);
     return PushSettings::problem();
   }
   void check(std::vector<std::string>& problems) const override {
@@ -84,7 +89,7 @@ OtlpEncoder::Resource OtlpPush::attributes() const {
 class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const OtlpPush& settings)
-      : table_(without_target(settings.table()), settings.aggregated()),
+      : table_(table_settings(settings), settings.aggregated()),
         requests_(settings.attributes(), settings.max_points) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
@@ -97,10 +102,11 @@ class Encoder final : public PushEncoder {
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
-  // They are the resource's.
-  static SeriesTable::Settings without_target(SeriesTable::Settings settings) {
-    settings.target.clear();
-    return settings;
+  static SeriesTable::Settings table_settings(const OtlpPush& settings) {
+    auto out = settings.table();
+    out.target.clear();  // they are the resource's
+    out.native = settings.histograms == "native";
+    return out;
   }
   void add(std::string_view body, std::uint32_t samples, std::int64_t wall_ns, std::vector<Item>& out) {
     Item item;
@@ -122,30 +128,75 @@ class OtlpDestination final : public Destination {
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     const auto& item = items.front();
-    const auto response = client_.send(
-        {"POST", settings_.url, {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "gzip"}}, item.body},
-        attempt);
-    if (!response) return response.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(response.error());
-    const auto status = response->status;
-    if (status >= 200 && status < 300) {
-      const auto rejected = std::min<std::uint64_t>(rejected_points(response->body), item.records);
-      client_.counters().sent.Increment(static_cast<double>(item.records - rejected));
-      client_.counters().dropped("refused", rejected);
-      if (rejected == 0) client_.taken();
-      else client_.say_refused(*response, settings_.url);
-      return Sent{1, 0, 0};
+    if (!halved_) {
+      const auto outcome = send_body(item.body, item.records, true, attempt);
+      if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
+      if (!outcome->too_large) return outcome->sent;
     }
-    // The protocol names these; all others are for good. Who is sent elsewhere waits until the URL is mended.
-    if (status == 429 || status == 502 || status == 503 || status == 504 || (status >= 300 && status < 400)) {
-      if (response->retry_after_ns > 0) return Sent{0, 0, response->retry_after_ns};
-      return fail(Errc::io, fmt::format("{} answers {}", url_for_display(settings_.url), status_text(*response)));
+    // What is sent as it waited need not be looked at; once one was too large, all are.
+    if (const auto opened = open(item); !opened) {
+      log::warn("push: what waited cannot be read, it is left out",
+                {{"destination", settings_.name}, {"err", opened.error().text}});
+      client_.counters().dropped("refused", item.records);
+      return Sent{1, 1, 0};
     }
-    client_.say_refused(*response, settings_.url);
-    client_.counters().dropped("refused", item.records);
-    return Sent{1, 1, 0};
+    parts_.begin(item.id, points_->size());
+    if (!std::exchange(halved_, true)) static_cast<void>(parts_.halve());
+    while (const auto part = parts_.next()) {
+      std::string packed;
+      if (const auto done = gzip_.compress(points_->part(part->first, part->count), packed); !done)
+        return fail(done.error());
+      const auto outcome = send_body(packed, points_->samples(part->first, part->count), part->count > 1, attempt);
+      if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
+      if (outcome->too_large && parts_.halve()) continue;
+      if (outcome->sent.taken == 0) return outcome->sent;
+      parts_.done();
+    }
+    return Sent{1, 0, 0};
   }
 
  private:
+  struct Outcome {
+    Sent sent;
+    bool too_large = false;
+  };
+
+  Result<Outcome> send_body(const std::string& body, std::uint64_t samples, bool can_halve, const Attempt& attempt) {
+    const auto response = client_.send(
+        {"POST", settings_.url, {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "gzip"}}, body},
+        attempt);
+    if (!response) return fail(response.error());
+    const auto status = response->status;
+    if (status >= 200 && status < 300) {
+      const auto rejected = std::min(rejected_points(response->body), samples);
+      client_.counters().sent.Increment(static_cast<double>(samples - rejected));
+      client_.counters().dropped("refused", rejected);
+      if (rejected == 0) client_.taken();
+      else client_.say_refused(*response, settings_.url);
+      return Outcome{Sent{1, 0, 0}};
+    }
+    if (status == 413 && can_halve) return Outcome{Sent{}, true};
+    // The protocol names these; all others are for good. Who is sent elsewhere waits until the URL is mended.
+    if (status == 429 || status == 502 || status == 503 || status == 504 || (status >= 300 && status < 400)) {
+      if (response->retry_after_ns > 0) return Outcome{Sent{0, 0, response->retry_after_ns}};
+      return fail(Errc::io, fmt::format("{} answers {}", url_for_display(settings_.url), status_text(*response)));
+    }
+    client_.say_refused(*response, settings_.url);
+    client_.counters().dropped(status == 413 ? "too_large" : "refused", samples);
+    return Outcome{Sent{1, 1, 0}};
+  }
+
+  Result<> open(const Item& item) {
+    if (points_ && item_ == item.id) return {};
+    points_.reset();
+    if (auto unpacked = gunzip(item.body, bytes_, kMostRequest); !unpacked) return unpacked;
+    auto points = OtlpParts::of(bytes_);
+    if (!points) return fail(points.error());
+    points_ = std::move(*points);
+    item_ = item.id;
+    return {};
+  }
+
   // ExportMetricsServiceResponse: partial_success=1 {rejected_data_points=1 error_message=2}
   static std::uint64_t rejected_points(std::string_view body) {
     proto::Reader response(body);
@@ -159,8 +210,16 @@ class OtlpDestination final : public Destination {
     return 0;
   }
 
+  static constexpr std::size_t kMostRequest = 64 << 20;  // not compressed
+
   const OtlpPush settings_;
   PushClient client_;
+  Gzip gzip_;
+  bool halved_ = false;  // one was too large
+  Halving parts_;
+  std::uint64_t item_ = 0;
+  std::string bytes_;
+  std::optional<OtlpParts> points_;  // of bytes_
 };
 
 std::unique_ptr<PushEncoder> OtlpPush::encoder() const { return std::make_unique<Encoder>(*this); }
@@ -175,6 +234,10 @@ constexpr auto kOwnFields = std::to_array<Field<OtlpPush>>({
      .at = &OtlpPush::resource,
      .help = "Attributes of the resource beside or in place of those that vitald finds; `host.id=` takes one away.",
      .expected = "a list of NAME=VALUE"},
+    {.key = "histograms",
+     .at = &OtlpPush::histograms,
+     .help = "`native`: histograms whose bounds are powers of two, as those of the kernel are, are sent as exponential "
+             "ones; `classic`: with their bounds."},
     {.key = "max_points",
      .at = &OtlpPush::max_points,
      .help = "Most data points in one request.",
@@ -182,7 +245,8 @@ constexpr auto kOwnFields = std::to_array<Field<OtlpPush>>({
      .most = 100'000},
 });
 constexpr auto kFields =
-    joined(joined(push_fields<OtlpPush>(), kOwnFields), joined(push_queue_fields<OtlpPush>(), http_fields<OtlpPush>()));
+    joined(joined(push_fields<OtlpPush>(), kOwnFields),
+           joined(push_queue_fields<OtlpPush>(), joined(standby_fields<OtlpPush>(), http_fields<OtlpPush>())));
 
 }  // namespace
 

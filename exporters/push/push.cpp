@@ -107,10 +107,16 @@ PushCounters::PushCounters(const std::string& destination)
                          "Bytes of the requests that the destination took, as they were sent.", destination)),
       encode_seconds(counter("vitald_push_encode_seconds_total", "CPU time for making what is sent out of snapshots.",
                              destination)),
+      switches(counter("vitald_push_server_changes_total",
+                       "Times that another server of the destination was sent to than before.", destination)),
       left_out(instruments().gauge("vitald_push_left_out_series",
                                    "Series that the destination is not sent: beyond max_series, or made the same as "
                                    "others by relabelling.",
                                    {{"destination", destination}})),
+      standby(
+          instruments().gauge("vitald_push_standby",
+                              "Which server of the destination is sent to; 0: that of its URL, 1: its first standby.",
+                              {{"destination", destination}})),
       request_seconds(
           instruments().histogram("vitald_push_request_duration_seconds", "How long requests to the destination took.",
                                   {0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}, {{"destination", destination}})),

@@ -182,8 +182,9 @@ constexpr auto push_queue_fields() {
 // What is counted per destination, in samples. Thread-safe; the same for the same name.
 struct PushCounters {
   explicit PushCounters(const std::string& destination);
-  prometheus::Counter &made, &sent, &sent_bytes, &encode_seconds;
+  prometheus::Counter &made, &sent, &sent_bytes, &encode_seconds, &switches;
   prometheus::Gauge& left_out;  // series
+  prometheus::Gauge& standby;   // which server is sent to
   prometheus::Histogram& request_seconds;
   void answered(std::string_view code) const;  // "200", or "none"
   void dropped(std::string_view reason, std::uint64_t samples) const;

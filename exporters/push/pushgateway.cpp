@@ -143,7 +143,8 @@ constexpr auto kOwnFields = std::to_array<Field<PushgatewayPush>>({
      .least = 1'000'000,
      .most = 3'600'000'000'000},
 });
-constexpr auto kFields = joined(joined(push_fields<PushgatewayPush>(), kOwnFields), http_fields<PushgatewayPush>());
+constexpr auto kFields = joined(joined(push_fields<PushgatewayPush>(), kOwnFields),
+                                joined(standby_fields<PushgatewayPush>(), http_fields<PushgatewayPush>()));
 
 }  // namespace
 

@@ -21,7 +21,7 @@ constexpr std::size_t kMostRequest = 64 << 20;  // not compressed
 constexpr std::int64_t kMetadataEveryMs = 60'000;
 
 struct RemoteWritePush final : PushOf<RemoteWritePush>, HttpSettings {
-  std::string url, protocol = "auto";
+  std::string url, protocol = "auto", histograms = "classic";
   std::size_t max_samples = 5000;
   bool stale_markers = true;
   bool operator==(const RemoteWritePush&) const = default;
@@ -35,6 +35,8 @@ struct RemoteWritePush final : PushOf<RemoteWritePush>, HttpSettings {
     if (const auto found = url_problem(url); !found.empty()) return "url: " + found;
     if (protocol != "auto" && protocol != "1" && protocol != "2")
       return fmt::format("protocol: '{}' found, expected auto, 1 or 2", protocol);
+    if (histograms != "classic" && histograms != "native")
+      return fmt::format("histograms: '{}' found, expected classic or native", histograms);
     return PushSettings::problem();
   }
   void check(std::vector<std::string>& problems) const override {
@@ -73,7 +75,7 @@ Result<std::string> RemoteWritePush::reach(const Attempt& attempt) const {
 class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const RemoteWritePush& settings)
-      : table_(with_up(settings.table()), settings.aggregated()),
+      : table_(table_settings(settings), settings.aggregated()),
         requests_(settings.max_samples),
         stale_markers_(settings.stale_markers) {}
 
@@ -97,9 +99,11 @@ class Encoder final : public PushEncoder {
 
  private:
   // Rules and dashboards ask for it, and here no server makes it.
-  static SeriesTable::Settings with_up(SeriesTable::Settings settings) {
-    settings.up = true;
-    return settings;
+  static SeriesTable::Settings table_settings(const RemoteWritePush& settings) {
+    auto out = settings.table();
+    out.up = true;
+    out.native = settings.histograms == "native";
+    return out;
   }
   static void add(std::string_view body, std::uint32_t samples, std::int64_t wall_ms, std::vector<Item>& out) {
     Item item;
@@ -185,9 +189,20 @@ class RemoteWriteDestination final : public Destination {
       if (!body) return fail(body.error());
       const auto response = client_.send(request_of(settings_.url, two_, std::move(*body)), attempt);
       if (!response) return fail(response.error());
-      const auto* header = response->header("x-prometheus-remote-write-samples-written");
+      // Another server than the one that knew version 1 only may know version 2 only.
+      if (client_.switches() != switches_) {
+        switches_ = client_.switches();
+        known_ = false;
+        if (auto_ && !two_ && response->status == 415) {
+          two_ = true;
+          continue;
+        }
+      }
       std::optional<std::uint64_t> written;
-      if (header) written = parse_u64(*header);
+      for (const auto* name :
+           {"x-prometheus-remote-write-samples-written", "x-prometheus-remote-write-histograms-written"})
+        if (const auto* header = response->header(name))
+          if (const auto n = parse_u64(*header)) written = written.value_or(0) + *n;
       const auto verdict = verdict_of(response->status);
       if (verdict == Verdict::taken && (!two_ || written)) {
         known_ = true;
@@ -218,6 +233,7 @@ class RemoteWriteDestination final : public Destination {
   const bool auto_;
   bool two_;
   bool known_ = false;  // this version was taken since the connection is as it is
+  std::uint64_t switches_ = 0;
   std::uint64_t item_ = 0;
   std::string bytes_;
   std::optional<WriteRequestView> view_;  // of bytes_
@@ -239,6 +255,12 @@ constexpr auto kOwnFields = std::to_array<Field<RemoteWritePush>>({
     {.key = "protocol",
      .at = &RemoteWritePush::protocol,
      .help = "The version: `2`, `1`, or `auto`, which is 2.0 to those that know it and 1.0 to the others."},
+    {.key = "histograms",
+     .at = &RemoteWritePush::histograms,
+     .help =
+         "`native`: histograms whose bounds are powers of two, as those of the kernel are, are sent as native ones, "
+         "a sample each. A Prometheus 2 takes them with `--enable-feature=native-histograms` and answers 500 "
+         "otherwise. `classic`: as buckets, to everybody."},
     {.key = "max_samples",
      .at = &RemoteWritePush::max_samples,
      .help = "Most samples in one request.",
@@ -249,7 +271,8 @@ constexpr auto kOwnFields = std::to_array<Field<RemoteWritePush>>({
      .help = "Whether the server is told that a series has ended, and at the end of vitald that all have."},
 });
 constexpr auto kFields = joined(joined(push_fields<RemoteWritePush>(), kOwnFields),
-                                joined(push_queue_fields<RemoteWritePush>(), http_fields<RemoteWritePush>()));
+                                joined(push_queue_fields<RemoteWritePush>(),
+                                       joined(standby_fields<RemoteWritePush>(), http_fields<RemoteWritePush>())));
 
 }  // namespace
 

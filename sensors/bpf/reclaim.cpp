@@ -39,7 +39,8 @@ Result<SignalUse<ReclaimObject>> ReclaimObject::use(const Host& host, const Opti
               bpf_map__set_max_entries(skel.maps.stalled_since, lru_entries(1024));
               // The coarse clocks advance with each jiffy (kernel/time/posix-timers.c), whatever CONFIG_HZ is.
               timespec tick{};
-              if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0) skel.rodata->tick_ns = static_cast<__u64>(tick.tv_nsec);
+              if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0)
+                skel.rodata->tick_ns = static_cast<__u64>(tick.tv_nsec);
               skel.rodata->pause_is_late = facts.arguments("balance_dirty_pages") >= 12;
               return (*table)->share_with(skel);
             },

@@ -7,22 +7,24 @@
 namespace vitald {
 namespace {
 
-constexpr MetricDesc kStall{
-    "vitald_writeback_pause_seconds",
-    MetricType::histogram,
-    "How long tasks that write files were made to sleep each time because pages became dirty faster than disks take them "
-    "(vm.dirty_ratio, vm.dirty_bytes, and with cgroup v2 a memory cgroup's share of them): as the kernel planned it, in "
-    "its ticks; one that is killed meanwhile sleeps less.",
-    "",
+constexpr MetricDesc kStall{"vitald_writeback_pause_seconds",
+                            MetricType::histogram,
+                            "How long tasks that write files were made to sleep each time because pages became dirty "
+                            "faster than disks take them "
+                            "(vm.dirty_ratio, vm.dirty_bytes, and with cgroup v2 a memory cgroup's share of them): as "
+                            "the kernel planned it, in "
+                            "its ticks; one that is killed meanwhile sleeps less.",
+                            "",
+                            "seconds",
+                            "tp_btf/balance_dirty_pages"};
+constexpr MetricDesc kTime{
+    "vitald_owner_writeback_pause_seconds_total",
+    MetricType::counter,
+    "Time that the owner's tasks were made to sleep for it; see vitald_writeback_pause_seconds. An "
+    "owner has its series from the first time.",
+    kOwnerLabels,
     "seconds",
     "tp_btf/balance_dirty_pages"};
-constexpr MetricDesc kTime{"vitald_owner_writeback_pause_seconds_total",
-                           MetricType::counter,
-                           "Time that the owner's tasks were made to sleep for it; see vitald_writeback_pause_seconds. An "
-                           "owner has its series from the first time.",
-                           kOwnerLabels,
-                           "seconds",
-                           "tp_btf/balance_dirty_pages"};
 constexpr MetricDesc kCount{"vitald_owner_writeback_pauses_total",
                             MetricType::counter,
                             "How often; see vitald_owner_writeback_pause_seconds_total.",

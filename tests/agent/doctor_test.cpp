@@ -96,7 +96,8 @@ TEST(Doctor, WhatNobodyAskedForIsNoFinding) {
   EXPECT_THAT(diagnose({host, {}, nullptr, kept, {"x.yaml:1:2: web.max_age: no"}, {"a glob"}}).text,
               testing::HasSubstr("Configuration\n  FIX   x.yaml:1:2: web.max_age: no\n  note  a glob\n"));
   // Flags alone are only a part of what a service runs with.
-  EXPECT_THAT(diagnose({host, {}, nullptr, kept}).text, testing::HasSubstr("  note  file           none was looked at"));
+  EXPECT_THAT(diagnose({host, {}, nullptr, kept}).text,
+              testing::HasSubstr("  note  file           none was looked at"));
   DoctorInput with_file{host, {}, nullptr, kept};
   with_file.config_file = "/etc/x.yaml";
   EXPECT_THAT(diagnose(with_file).text, testing::HasSubstr("  ok    file           /etc/x.yaml\n"));

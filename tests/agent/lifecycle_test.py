@@ -105,9 +105,10 @@ def http_edges():
         one = b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n"
         _, rest = answer_to(one + one + b"GET /-/healthy" + end + b"\r\n")
         assert rest.count(b"HTTP/1.1 200 OK") == 3 and rest.endswith(b"vitald is healthy.\n"), rest[-200:]
-        # OpenMetrics is asked for first, as Prometheus does.
+        # Whoever asks for OpenMetrics first, as Prometheus does, gets that.
         accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-        assert get(url + "/metrics", {"Accept": accept})[1]["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert get(url + "/metrics", {"Accept": accept})[1]["Content-Type"].startswith(
+            "application/openmetrics-text; version=1.0.0")
         # Clients that leave in the middle.
         for i in range(100):
             with socket.create_connection(host.split(":")) as s:

@@ -20,7 +20,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import VITALD, Process, free_port, get, get_json, metrics, need, parse, running, vitald, wait_for  # noqa: E402
-from remote_write import fields  # noqa: E402
+from remote_write import Receiver, fields, signed, varint  # noqa: E402
 
 need("influxd", "prometheus-pushgateway")
 
@@ -31,7 +31,10 @@ HOST = ["--collector.disable-defaults", *(f"--collector.{name}" for name in (
 STAMP = "vitald_snapshot_timestamp_seconds"
 TEXT = ("# TYPE odd gauge\nodd{v=\"a b,c=d\\\\\",w=\"\u00e9 \\\"q\\\"\"} 1.5\nodd{v=\"nan\"} NaN\n"
         "# HELP wait_seconds Wait.\n# TYPE wait_seconds histogram\nwait_seconds_bucket{le=\"0.1\"} 1\n"
-        "wait_seconds_bucket{le=\"+Inf\"} 3\nwait_seconds_sum 2.5\nwait_seconds_count 3\n")
+        "wait_seconds_bucket{le=\"+Inf\"} 3\nwait_seconds_sum 2.5\nwait_seconds_count 3\n"
+        "# TYPE power_seconds histogram\n" + "".join(
+            f"power_seconds_bucket{{le=\"{2.0 ** i:g}\"}} {max(0, i + 3) * 2}\n" for i in range(-4, 6)) +
+        "power_seconds_bucket{le=\"+Inf\"} 21\npower_seconds_sum 77.5\npower_seconds_count 21\n")
 
 
 def configured(folder, **kinds):
@@ -212,6 +215,7 @@ class Collector:
 
     def __init__(self):
         self.requests, self.answers, self.problems = [], [], []
+        self.most_bytes, self.sizes = None, []
         collector = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -220,6 +224,10 @@ class Collector:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status, answer = collector.answers.pop(0) if collector.answers else (200, b"")
+                if collector.most_bytes and len(body) > collector.most_bytes:
+                    status = 413
+                elif body:
+                    collector.sizes.append(len(body))
                 try:
                     assert self.headers["Content-Type"] == "application/x-protobuf" and self.path == "/v1/metrics"
                     decoded = collector.decode(gzip.decompress(body)) if body else None
@@ -249,6 +257,25 @@ class Collector:
             out[pair[1].decode()] = value[1].decode()
         return out
 
+    @staticmethod
+    def exponential(name, key, got):
+        """As the samples of a classic one with those bounds; the last bucket has none."""
+        unsigned = {n: v for n, _, v in fields(got[8][0])}
+        assert got[14][0] == struct.unpack("<Q", struct.pack("<d", 2.0 ** -128))[0] and got[7][0] == 0, got
+        counts, at = [], 0
+        while at < len(unsigned[2]):
+            count, at = varint(unsigned[2], at)
+            counts.append(count)
+        assert sum(counts) == got[4][0], (name, counts, got[4])
+        base, offset, out, total = 2.0 ** 2.0 ** -signed(got[6][0]), signed(unsigned.get(1, 0)), {}, 0
+        for i, count in enumerate(counts):
+            total += count
+            bound = math.inf if i + 1 == len(counts) else base ** (offset + i + 1)
+            out[(name + "_bucket", bound, key)] = total
+        out[(name + "_sum", key)] = struct.unpack("<d", struct.pack("<Q", got[5][0]))[0]
+        out[(name + "_count", key)] = got[4][0]
+        return out
+
     def decode(self, data):
         """(resource, {(name, labels): value}, kinds)"""
         samples, kinds, starts, times = {}, {}, {}, set()
@@ -271,7 +298,7 @@ class Collector:
                 for f, _, v in fields(metric):
                     if f == 1:
                         name = v.decode()
-                    elif f in (5, 7, 9):
+                    elif f in (5, 7, 9, 10):
                         kind = f
                         for g, _, w in fields(v):
                             if g == 1:
@@ -280,7 +307,7 @@ class Collector:
                                 more[g] = w
                     else:
                         assert f in (2, 3), f
-                assert more == {5: {}, 7: {2: 2, 3: 1}, 9: {2: 2}}[kind], (name, kind, more)
+                assert more == {5: {}, 7: {2: 2, 3: 1}, 9: {2: 2}, 10: {2: 2}}[kind], (name, kind, more)
                 assert name not in kinds, f"{name} twice"
                 kinds[name] = kind
                 for point in points:
@@ -290,8 +317,11 @@ class Collector:
                     times.add(got[3][0])
                     starts[name] = got.get(2, [0])[0]
                     assert starts[name] <= got[3][0]
-                    labels = self.attributes(got.get(9 if kind == 9 else 7, []))
+                    labels = self.attributes(got.get({9: 9, 10: 1}.get(kind, 7), []))
                     key = tuple(sorted(labels.items()))
+                    if kind == 10:
+                        samples.update(self.exponential(name, key, got))
+                        continue
                     if kind != 9:
                         if 8 in got:
                             continue  # ended
@@ -312,8 +342,13 @@ class Collector:
 
 
 def otlp(folder):
+    for histograms in ("classic", "native"):
+        otlp_with(folder, histograms)
+
+
+def otlp_with(folder, histograms):
     collector = Collector()
-    flags = configured(folder, otlp=[{"name": "o", "url": collector.url, "interval": "2s",
+    flags = configured(folder, otlp=[{"name": "o", "url": collector.url, "interval": "2s", "histograms": histograms,
                                       "resource": ["k8s.cluster.name=west", "host.id="]}])
     with vitald(*flags) as (_, url):
         wait_for("a request", 20, lambda: collector.requests or collector.problems)
@@ -338,9 +373,12 @@ def otlp(folder):
         assert resource["service.name"] == "node" and resource["service.instance.id"].endswith(url.rsplit(":", 1)[1])
         assert resource["k8s.cluster.name"] == "west" and "host.id" not in resource and resource["os.type"] == "linux"
         assert kinds["node_cpu_seconds_total"] == 7 and kinds["node_load1"] == 5 and kinds["wait_seconds"] == 9
+        assert kinds["power_seconds"] == (10 if histograms == "native" else 9), kinds["power_seconds"]
         boot = scrape[("node_boot_time_seconds", ())]
         assert abs(starts["node_cpu_seconds_total"] / 1e9 - boot) < 2
-        print(f"OTLP: {len(want)} series are what the scrape shows", flush=True)
+        print(f"OTLP, {histograms} histograms: {len(want)} series are what the scrape shows", flush=True)
+        if histograms == "native":
+            return
 
         before = counter(url, "vitald_push_dropped_samples_total", destination="o", reason="refused")
         partial = b"\x0a\x04\x08\x03\x12\x00"
@@ -350,12 +388,55 @@ def otlp(folder):
             url, "vitald_push_dropped_samples_total", destination="o", reason="refused") - before >= 3 + size // 2)
         codes = {dict(l)["code"]: v for (n, l), v in metrics(url)[1].items() if n == "vitald_push_requests_total"}
         assert codes["503"] == 1 and codes["400"] == 1, codes
+
+        # Too large: in parts, and nothing is lost.
+        collector.most_bytes = max(collector.sizes) // 3
+        before, at = counter(url, "vitald_push_sent_samples_total", destination="o"), len(collector.requests)
+        wait_for("it goes on in parts", 60, lambda: counter(
+            url, "vitald_push_sent_samples_total", destination="o") - before >= 2 * size)
+        parts = {}
+        for _, got, _, _ in collector.requests[at:]:
+            for key in got:
+                parts[key] = parts.get(key, 0) + 1
+        assert want.keys() <= parts.keys(), sorted(map(str, want.keys() - parts.keys()))[:5]
+        assert counter(url, "vitald_push_dropped_samples_total", destination="o", reason="too_large") == 0
+        collector.most_bytes = None
         pathlib.Path(folder, "text/t.prom").unlink()
     assert not collector.problems, collector.problems[:2]
 
 
+def native(folder):
+    """What is pushed as native histograms is what is scraped, in both versions, and a series that goes is told."""
+    for version in (2, 1):
+        receiver = Receiver(version=version)
+        flags = configured(folder, remote_write=[{"name": "r", "url": receiver.url, "interval": "1s",
+                                                  "histograms": "native", "max_samples": 300}])
+        with vitald(*flags) as (_, url):
+            def mine():
+                found = [v for (name, _), v in receiver.histograms().items() if name == "power_seconds"]
+                assert not receiver.problems, receiver.problems[:3]
+                return found[0] if found else None
+            wait_for("the histogram", 20, mine)
+            _, total, count, schema, buckets = mine()
+            assert (total, count, schema) == (77.5, 21, 0), mine()
+            assert buckets == {-2: 2, -1: 2, 0: 2, 1: 2, 2: 2, 3: 2, 4: 2, 5: 2, 6: 5}, buckets
+            arrived = {name for name, _ in receiver.latest()}
+            assert "power_seconds_bucket" not in arrived and {"wait_seconds_bucket", "node_load1"} <= arrived
+            if version == 2:
+                key = next(k for k in receiver.series if ("__name__", "power_seconds") in k)
+                assert receiver.kinds[key] == 3 and receiver.starts[key] > 1e12, (receiver.kinds[key], receiver.starts[key])
+            sent = counter(url, "vitald_push_sent_samples_total", destination="r")
+            dropped = sum(v for (n, _), v in metrics(url)[1].items() if n == "vitald_push_dropped_samples_total")
+            assert sent > 0 and dropped == 0, (sent, dropped)
+            pathlib.Path(folder, "text/t.prom").unlink()
+            wait_for("its end", 10, lambda: not mine())
+        assert not receiver.problems, receiver.problems[:3]
+        receiver.stop()
+        print(f"remote write {version}.0 with native histograms: {sent:.0f} samples", flush=True)
+
+
 def main():
-    for part in (influx, pushgateway, files, otlp):
+    for part in (influx, pushgateway, files, otlp, native):
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder).chmod(0o755)
             part(folder)

@@ -316,6 +316,41 @@ def reload_and_secrets(folder):
     print("reload: old series ended, new ones relabelled", flush=True)
 
 
+def standby(folder):
+    """While the first server is away or answers 5xx the other one gets all, in order; then the first one again."""
+    first, second = Receiver(), Receiver(version=1)
+    port = first.port
+    destination = {"name": "pair", "url": first.url, "interval": "1s", "timeout": "2s", "standby_retry": "3s",
+                   "standby": [f"http://127.0.0.1:{second.port}/"]}
+    with vitald(config(folder, destination), f"--state.directory={folder}/state", *HOST) as (process, url):
+        def standing_in():
+            return metrics(url)[1].get(("vitald_push_standby", (("destination", "pair"),)))
+        wait_for("the first one has some", 20, lambda: first.taken > 0)
+        assert standing_in() == 0 and second.taken == 0
+        first.answers[:] = ["drop"] * 9  # on the connection that is there
+        first.stop()
+        wait_for("the second one has some", 20, lambda: second.taken > 0)
+        wait_for("it says so", 10, lambda: standing_in() == 1)
+        first = Receiver(port=port)
+        wait_for("the first one again", 30, lambda: first.taken > 0)
+        wait_for("it says so again", 10, lambda: standing_in() == 0)
+        first.answers[:] = [503]
+        before = second.taken
+        wait_for("5xx is no answer either", 20, lambda: second.taken > before)
+        counts = settle(url, "pair")
+        assert counts["dropped"] == 0 and counts["made"] == counts["sent"], counts
+        wait_for("it is counted", 10, lambda: metrics(url)[1][
+            ("vitald_push_server_changes_total", (("destination", "pair"),))] >= 3)
+        assert "push: a standby is sent to" in process.output() and "push: the first server answers again" in process.output()
+        doctor = subprocess.run([VITALD, "doctor", config(folder, destination)], capture_output=True, text=True, check=False).stdout
+        line = next(text for text in doctor.splitlines() if "remote_write 'pair'" in text)
+        assert "standby: " in line, line
+    for receiver in (first, second):
+        assert not receiver.problems, receiver.problems[:3]
+        receiver.stop()
+    print("standby: all of it arrived", flush=True)
+
+
 def urllib_post(url):
     urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=20).close()
 
@@ -331,7 +366,7 @@ def without_destinations():
 
 
 def main():
-    for part in (equals_a_scrape, counting, away_and_killed, bound, reload_and_secrets):
+    for part in (equals_a_scrape, counting, away_and_killed, bound, standby, reload_and_secrets):
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder).chmod(0o755)
             part(folder)

@@ -65,5 +65,24 @@ TEST(Gzip, ShrinksExposition) {
   EXPECT_LT(packed.size() * 4, text.size());
 }
 
+TEST(Gzip, AndBack) {
+  Gzip gzip;
+  std::string packed, back = "what was there";
+  for (const std::size_t size : {0UL, 1UL, 1000UL, 1'000'000UL, 3UL}) {
+    std::string text;
+    for (std::size_t i = 0; i < size; ++i) text += static_cast<char>('a' + i * i % 23);
+    ASSERT_TRUE(gzip.compress(text, packed));
+    const auto done = vitald::gunzip(packed, back, 1'000'000);
+    ASSERT_TRUE(done) << done.error().text;
+    EXPECT_EQ(back, text);
+    if (size > 0) {
+      EXPECT_FALSE(vitald::gunzip(packed, back, size - 1));
+    }
+    for (const std::size_t cut : {1UL, packed.size() / 2, packed.size() - 1})
+      EXPECT_FALSE(vitald::gunzip(std::string_view(packed).substr(0, cut), back, 1'000'000));
+  }
+  EXPECT_FALSE(vitald::gunzip(std::string(100, 'x'), back, 1'000'000));
+}
+
 }  // namespace
 }  // namespace vitald

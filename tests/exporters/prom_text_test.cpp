@@ -227,7 +227,7 @@ TEST(PromText, WhatChangedIsAllThatChanges) {
   Cycles c;
   std::map<std::string, std::vector<int>> owners{{"a", {1, 2, 3}}, {"b", {}}, {"c", {}}};
   for (int i = 0; i < 40; ++i) owners["b"].push_back(2 * i), owners["c"].push_back(2 * i + 201);
-  std::string before;
+  PromText open(PromText::Format::open_metrics_created);
   int fell = 0;
   for (int cycle = 0; cycle < 120; ++cycle) {
     for (auto& [name, list] : owners) {
@@ -258,6 +258,8 @@ TEST(PromText, WhatChangedIsAllThatChanges) {
     const auto conflicts = std::vector(c.encoder.conflicts().begin(), c.encoder.conflicts().end());
     PromText fresh;
     ASSERT_EQ(got, c.text_by(fresh)) << cycle;
+    PromText fresh_open(PromText::Format::open_metrics_created);
+    ASSERT_EQ(c.text_by(open), c.text_by(fresh_open)) << cycle;
     ASSERT_TRUE(std::ranges::equal(conflicts, fresh.conflicts()));
     EXPECT_EQ(got.find("inside"), got.npos);
   }

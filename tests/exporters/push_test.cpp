@@ -10,6 +10,7 @@
 
 #include "exporters/encode/influx_line.h"
 #include "exporters/encode/otlp.h"
+#include "exporters/encode/otlp_parts.h"
 #include "exporters/encode/protobuf.h"
 #include "exporters/encode/relabel.h"
 #include "exporters/encode/remote_write.h"
@@ -349,6 +350,90 @@ TEST(RemoteWrite, PartsAndVersion1) {
   }
 }
 
+// Bounds 2^-3 .. 2^4: a native one of schema 0.
+std::vector<double> eight_bounds() {
+  std::vector<double> out;
+  for (int i = -3; i <= 4; ++i) out.push_back(std::ldexp(1.0, i));
+  return out;
+}
+
+TEST(RemoteWrite, NativeHistograms) {
+  static constexpr MetricDesc kNative{"wait_seconds", MetricType::histogram, "Wait.", "device"};
+  static constexpr MetricDesc kFew{"few", MetricType::histogram, "Few."};
+  Cycles c;
+  const auto bounds = eight_bounds();
+  const double few[] = {1, 2};
+  const std::uint64_t few_counts[] = {1, 1, 1};
+  std::vector<std::uint64_t> counts(9, 0);
+  const auto emit = [&](auto& o) {
+    o.set(kLoad, 1);
+    o.histogram(kNative, {bounds, counts, 7.5}, "sda");
+    o.histogram(kFew, {few, few_counts, 2});
+  };
+  SeriesTable::Settings settings;
+  settings.native = true;
+  settings.target = {{"job", "node"}};
+  SeriesTable table(settings);
+  RemoteWriteEncoder encoder(100);
+  std::vector<double> values;
+  std::string body;
+  for (const bool empty : {true, false}) {
+    SCOPED_TRACE(empty);
+    if (!empty) counts = {1, 0, 3, 0, 0, 0, 0, 0, 300};
+    c.emit("a", emit);
+    const auto snapshot = c.snapshot();
+    EXPECT_EQ(table.update(snapshot), empty);
+    table.values(snapshot, values);
+    EXPECT_THAT(texts(table), ElementsAre("load1 job=node", "wait_seconds device=sda job=node",
+                                          "few_bucket job=node le=1", "few_bucket job=node le=2",
+                                          "few_bucket job=node le=+Inf", "few_sum job=node", "few_count job=node"));
+    encoder.encode(table, values, 1'700'000'000'000, [&](auto b, auto samples) {
+      body = b;
+      EXPECT_EQ(samples, 7U);
+    });
+    const auto view = WriteRequestView::of(body);
+    ASSERT_TRUE(view.has_value());
+    EXPECT_EQ(view->part(0, 7), body);
+    const auto& h = view->series()[1];
+    EXPECT_EQ(std::bit_cast<double>(h.bits), 7.5);
+    EXPECT_EQ(h.wall_ms, 1'700'000'000'000);
+    std::map<std::uint32_t, proto::Field> fields;
+    proto::Reader reader(h.histogram);
+    for (proto::Field field; reader.next(field);) fields[field.number] = field;
+    ASSERT_FALSE(reader.broken());
+    EXPECT_EQ(fields.at(1).value, empty ? 0U : 304U);
+    EXPECT_EQ(fields.at(4).value, 0U);
+    EXPECT_EQ(fields.at(5).real(), 0x1p-128);
+    EXPECT_EQ(fields.at(11).bytes, std::string_view("\x08\x05\x10\x09"));  // from -3 on, nine
+    std::vector<std::int64_t> deltas;
+    for (proto::Reader packed(fields.at(12).bytes); !packed.at_end();) {
+      const auto v = packed.varint();
+      deltas.push_back(static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1));
+    }
+    EXPECT_EQ(deltas,
+              empty ? std::vector<std::int64_t>(9, 0) : (std::vector<std::int64_t>{1, -1, 3, -3, 0, 0, 0, 0, 300}));
+    // Version 1 has everything but the start.
+    const auto start = view->series()[1].since_wall_ms;
+    EXPECT_GT(start, 0);
+    const auto one = view->version1(1, 1, false);
+    EXPECT_NE(one.find(h.histogram.substr(0, h.histogram.size() - 8)), one.npos);
+    EXPECT_EQ(one.find(h.histogram), one.npos);
+  }
+  // Its end is one marker, not one for each bucket.
+  c.emit("a", [](auto& o) { o.set(kLoad, 1); });
+  table.update(c.snapshot());
+  ASSERT_EQ(table.gone().size(), 6U);
+  encoder.stale(table.gone(), 7, [&](auto b, auto) { body = b; });
+  const auto view = WriteRequestView::of(body);
+  ASSERT_TRUE(view.has_value());
+  int histograms = 0;
+  for (const auto& s : view->series()) {
+    EXPECT_EQ(s.bits, kStaleBits);
+    histograms += s.histogram.empty() ? 0 : 1;
+  }
+  EXPECT_EQ(histograms, 1);
+}
+
 TEST(RemoteWrite, WhatIsNoRequest) {
   for (const std::string_view bytes :
        {std::string_view("\x2a\x05\x0a"), std::string_view("\x2a\x03\x0a\x01\x01"), std::string_view("\x0f"),
@@ -601,6 +686,60 @@ TEST(Otlp, PointsOfEachKind) {
     EXPECT_EQ(points, 7U);
   });
   EXPECT_THAT(ended, HasSubstr("wait_seconds_bucket"));
+}
+
+TEST(Otlp, ExponentialHistogramsAndParts) {
+  Cycles c;
+  const auto bounds = eight_bounds();
+  const std::uint64_t counts[] = {1, 0, 3, 0, 0, 0, 0, 0, 300};
+  const double few[] = {0.1, 1};
+  const std::uint64_t few_counts[] = {1, 2, 3};
+  c.emit("b", [&](auto& o) {
+    o.histogram(kWait, {bounds, counts, 7.5}, "sda");
+    o.histogram(kWait, {bounds, counts, 7.5}, "sdb");
+    static constexpr MetricDesc kFew{"few", MetricType::histogram, "Few."};
+    o.histogram(kFew, {few, few_counts, 2});
+    o.set(kLoad, 0.5);
+    for (int i = 0; i < 5; ++i) o.set(kCpu, i, std::to_string(i), "i");
+  });
+  SeriesTable::Settings settings;
+  settings.native = true;
+  SeriesTable table(settings);
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  OtlpEncoder encoder({{{"service.name", "node"}}, "vitald", "1"}, 100);
+  std::string body;
+  encoder.encode(table, values, 1'700'000'000'000'000'000, [&](auto bytes, auto points, auto samples) {
+    body = bytes;
+    EXPECT_EQ(points, 9U);
+    EXPECT_EQ(samples, 13U);
+  });
+  const auto parts = OtlpParts::of(body);
+  ASSERT_TRUE(parts) << parts.error().text;
+  ASSERT_EQ(parts->size(), 9U);
+  EXPECT_EQ(parts->samples(0, 9), 13U);
+  EXPECT_EQ(parts->part(0, 9), body);
+  std::size_t together = 0;
+  for (std::size_t i = 0; i < 9; i += 2) {
+    const auto part = parts->part(i, std::min<std::size_t>(2, 9 - i));
+    const auto again = OtlpParts::of(part);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->part(0, again->size()), part);
+    together += again->size();
+  }
+  EXPECT_EQ(together, 9U);
+  for (std::size_t size = 1; size < body.size(); ++size)
+    EXPECT_FALSE(OtlpParts::of(std::string_view(body).substr(0, size))) << size;
+
+  // Its bucket counts from one less than Prometheus' index, -3 here.
+  const auto at = body.find(std::string("\x08\x07\x12\x51", 4));  // offset -4; nine counts of nine bytes
+  ASSERT_NE(at, body.npos);
+  std::vector<std::uint64_t> got;
+  for (proto::Reader packed(std::string_view(body).substr(at + 4, 81)); !packed.at_end();)
+    got.push_back(packed.varint());
+  EXPECT_THAT(got, ElementsAre(1, 0, 3, 0, 0, 0, 0, 0, 300));
 }
 
 TEST(Otlp, HistogramThatLostItsBuckets) {

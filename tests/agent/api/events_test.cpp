@@ -12,6 +12,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/pipeline/callbacks.h"
 #include "core/snapshot.h"
+#include "sensors/self/posted_events.h"
 
 namespace vitald {
 namespace {
@@ -55,6 +56,64 @@ struct Host {
   AgentView agent;
   std::int64_t collected = 0;
 };
+
+TEST(Events, PostedOnes) {
+  struct Case {
+    const char* name;
+    const char* body;
+    int status;
+    const char* want;  // of the event as it is kept, or of the answer
+  };
+  Host host;
+  PostedEvents posted;
+  host.agent.posted = &posted;
+  const Case cases[] = {
+      {"all there is",
+       R"({"type":"deploy","text":"Version 3","value":2.5,"labels":{"app":"a"},"metadata":{"by":7},"timestamp":1699999990})",
+       202, "deploy|Version 3|app=a,by=7,value=2.5|-10"},
+      {"a type is enough", R"({"type":"x_1"})", 202, "x_1|||0"},
+      {"a time to come is now", R"({"type":"x","timestamp":"2099-01-01T00:00:00Z"})", 202, "x|||0"},
+      {"none", "", 400, "no JSON object"},
+      {"torn", R"({"type":"x")", 400, "no JSON object"},
+      {"a list", "[1]", 400, "no JSON object"},
+      {"no type", R"({"text":"x"})", 400, "type: expected a word"},
+      {"a type that is no word", R"({"type":"Deploy now"})", 400, "type: expected a word of small letters"},
+      {"labels", R"({"type":"x","labels":[1]})", 400, "labels: expected an object"},
+      {"a label that is a list", R"({"type":"x","labels":{"a":[1]}})", 400, "labels.a: expected"},
+      {"a value that is text", R"({"type":"x","value":"1"})", 400, "value: expected a number"},
+      {"a time that is none", R"({"type":"x","timestamp":"soon"})", 400, "timestamp: expected a time"},
+      {"what is not known", R"({"type":"x","kind":"y"})", 400, "kind: expected none of that name"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    auto request = host.request("");
+    request.method = "POST";
+    request.body = c.body;
+    const auto got = std::get<Response>(events_page(host.agent)(request));
+    EXPECT_EQ(got.status, c.status);
+    const auto events = posted.take(10);
+    ASSERT_EQ(events.size(), c.status == 202 ? 1U : 0U);
+    if (events.empty()) {
+      EXPECT_THAT(*got.body, HasSubstr(c.want));
+      continue;
+    }
+    std::string fields;
+    for (const auto& [name, value] : events[0].fields) fields += (fields.empty() ? "" : ",") + name + "=" + value;
+    const auto age_s = (host.clock.boot - events[0].boot_ns) / kSecond;
+    EXPECT_EQ(fmt::format("{}|{}|{}|{}", events[0].type, events[0].text, fields, -age_s), c.want);
+  }
+  EXPECT_EQ(posted.malformed(), 10U);
+  // Too many.
+  auto request = host.request("");
+  request.method = "POST";
+  request.body = R"({"type":"x"})";
+  for (std::size_t i = 0; i < PostedEvents::kMost; ++i)
+    EXPECT_EQ(std::get<Response>(events_page(host.agent)(request)).status, 202);
+  const auto full = std::get<Response>(events_page(host.agent)(request));
+  EXPECT_EQ(full.status, 503);
+  EXPECT_THAT(full.headers, testing::Contains(testing::Pair("Retry-After", "1")));
+  EXPECT_EQ(posted.refused(), 1U);
+}
 
 TEST(Events, WhoComesBackAfterARestartMissesNothing) {
   constexpr std::int64_t kWall = 1'700'000'000 * kSecond;

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/prom_proto.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "core/text/utf8.h"
+#include "exporters/encode/family_order.h"
+#include "exporters/encode/native_histogram.h"
+#include "exporters/encode/protobuf.h"
+
+namespace vitald {
+namespace {
+
+using proto::Wire;
+
+// MetricFamily: name=1 help=2 type=3 metric=4 unit=5. Metric: label=1 gauge=2 counter=3 summary=4 untyped=5
+// histogram=7. Value: value=1, of a counter created_timestamp=3.
+constexpr std::uint32_t kMetric = 4;
+
+std::uint32_t type_of(MetricType type) {
+  switch (type) {
+    case MetricType::counter: return 0;
+    case MetricType::gauge: return 1;
+    case MetricType::summary: return 2;
+    case MetricType::untyped: return 3;
+    case MetricType::histogram: return 4;
+  }
+  return 3;
+}
+std::uint32_t value_field_of(MetricType type) {
+  return type == MetricType::gauge ? 2 : type == MetricType::counter ? 3 : 5;
+}
+
+// google.protobuf.Timestamp: seconds=1 nanos=2.
+void append_created(std::string& out, std::uint32_t field, std::int64_t since_ms) {
+  if (since_ms <= 0) return;
+  const auto seconds = static_cast<std::uint64_t>(since_ms / 1000),
+             nanos = static_cast<std::uint64_t>(since_ms % 1000) * 1'000'000;
+  proto::append_tag(out, field, Wire::bytes);
+  proto::append_varint(out, 1 + proto::varint_size(seconds) + (nanos > 0 ? 1 + proto::varint_size(nanos) : 0));
+  proto::append_number(out, 1, seconds);
+  if (nanos > 0) proto::append_number(out, 2, nanos);
+}
+
+void append_label(std::string& out, const Label& label) {
+  proto::append_tag(out, 1, Wire::bytes);
+  proto::append_varint(out, 2 + proto::varint_size(label.name.size()) + label.name.size() +
+                                proto::varint_size(label.value.size()) + label.value.size());
+  proto::append_bytes(out, 1, label.name);
+  proto::append_bytes(out, 2, label.value);
+}
+
+// What is in it; its length is known once it is all there.
+void append_message(std::string& out, std::uint32_t field, std::string_view message) {
+  proto::append_bytes(out, field, message);
+}
+
+// The samples of one histogram or summary: [first, first + count) of the parts.
+struct Group {
+  std::uint32_t batch = 0;
+  std::uint32_t label_at = 0, label_size = 0;  // in the labels' bytes
+  std::uint32_t first = 0, count = 0;
+  std::int64_t since_ms = 0;
+  std::optional<NativeScheme> native = std::nullopt;
+};
+struct GroupPart {
+  std::uint32_t value = 0;  // in the batch
+  Part part = Part::value;
+  double bound = 0;  // of a bucket; of a summary's value the quantile
+};
+
+// A family whose messages change their size with the numbers.
+struct GroupFamily {
+  std::uint32_t head_at = 0, head_size = 0;  // in the labels' bytes
+  std::uint32_t first = 0, count = 0;        // of the groups
+  MetricType type = MetricType::histogram;
+};
+
+// Bytes [from, from + size) leave, then a family of groups.
+struct Step {
+  std::uint32_t from = 0, size = 0;
+  std::uint32_t family = UINT32_MAX;
+};
+
+struct Place {
+  std::uint32_t at = 0, batch = 0, value = 0;
+};
+
+std::string family_head(const MetricDesc& desc) {
+  std::string head;
+  append_message(head, 1, desc.name);
+  if (!desc.help.empty())
+    append_message(head, 2, is_fit_text(desc.help) ? std::string(desc.help) : fit_text(desc.help));
+  proto::append_number(head, 3, type_of(desc.type));
+  return head;
+}
+
+}  // namespace
+
+struct PromProto::Plan {
+  FamilyOrders orders;
+  std::vector<std::shared_ptr<const Layout>> layouts;
+  std::string bytes;  // of the families without groups, finished but for the numbers
+  std::vector<Place> places;
+  std::vector<Step> steps;
+  std::string labels;  // of the groups, and the heads of their families
+  std::vector<GroupFamily> families;
+  std::vector<Group> groups;
+  std::vector<GroupPart> parts;
+  // Of one run, kept for their memory.
+  std::string family_text, metric_text, inner_text, small_text;
+  std::vector<double> cumulative;
+  NativeBuckets native;
+
+  [[nodiscard]] bool is_current(const Snapshot& snapshot) const {
+    return std::ranges::equal(
+        snapshot.batches, layouts, {}, [](const BatchPtr& b) { return b->layout.get(); },
+        [](const auto& layout) { return layout.get(); });
+  }
+  void build(const Snapshot& snapshot);
+  void add_values(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
+  void add_groups(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
+  void append_histogram(const Group& group, const double* values);
+  void append_summary(const Group& group, const double* values);
+  void append_family(const GroupFamily& family, const Snapshot& snapshot, std::string& out);
+};
+
+void PromProto::Plan::build(const Snapshot& snapshot) {
+  layouts.clear();
+  bytes.clear();
+  places.clear();
+  steps.clear();
+  labels.clear();
+  families.clear();
+  groups.clear();
+  parts.clear();
+  std::vector<const Batch*> batches;
+  for (const auto& batch : snapshot.batches) batches.push_back(batch.get());
+  const auto order = orders.order(batches);
+  std::uint32_t from = 0;
+  for (const auto& f : order.families) {
+    const auto entries = std::span(order.entries).subspan(f.first, f.count);
+    if (f.desc->type == MetricType::histogram || f.desc->type == MetricType::summary) {
+      steps.push_back(
+          {from, static_cast<std::uint32_t>(bytes.size()) - from, static_cast<std::uint32_t>(families.size())});
+      from = static_cast<std::uint32_t>(bytes.size());
+      add_groups(*f.desc, entries);
+    } else {
+      add_values(*f.desc, entries);
+    }
+  }
+  steps.push_back({from, static_cast<std::uint32_t>(bytes.size()) - from, UINT32_MAX});
+  for (const auto& batch : snapshot.batches) layouts.push_back(batch->layout);  // last: now it is whole
+}
+
+void PromProto::Plan::add_values(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries) {
+  std::string& family = family_text;
+  family = family_head(desc);
+  const auto first_place = places.size();
+  for (const auto& e : entries) {
+    std::string& metric = metric_text;
+    std::string& value = inner_text;
+    metric.clear();
+    value.clear();
+    for (const auto& label : Layout::labels(*e.sample)) append_label(metric, label);
+    proto::append_double(value, 1, 0);
+    if (desc.type == MetricType::counter) append_created(value, 3, Layout::since_wall_ms(*e.sample));
+    proto::append_tag(metric, value_field_of(desc.type), Wire::bytes);
+    proto::append_varint(metric, value.size());
+    const auto number = metric.size() + 1;  // behind its tag
+    metric += value;
+    proto::append_tag(family, kMetric, Wire::bytes);
+    proto::append_varint(family, metric.size());
+    places.push_back({static_cast<std::uint32_t>(family.size() + number), e.batch, e.sample->value});
+    family += metric;
+  }
+  if (const auto unit = named_unit(desc); !unit.empty()) append_message(family, 5, unit);
+  proto::append_varint(bytes, family.size());
+  for (auto at = first_place; at < places.size(); ++at) places[at].at += static_cast<std::uint32_t>(bytes.size());
+  bytes += family;
+}
+
+void PromProto::Plan::add_groups(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries) {
+  GroupFamily family;
+  family.type = desc.type;
+  family.first = static_cast<std::uint32_t>(groups.size());
+  auto head = family_head(desc);
+  if (const auto unit = named_unit(desc); !unit.empty()) append_message(head, 5, unit);
+  family.head_at = static_cast<std::uint32_t>(labels.size());
+  family.head_size = static_cast<std::uint32_t>(head.size());
+  labels += head;
+  std::vector<double> upper;
+  for (std::size_t i = 0; i < entries.size();) {
+    const auto& lead = *entries[i].sample;
+    Group group;
+    group.batch = entries[i].batch;
+    group.since_ms = Layout::since_wall_ms(lead);
+    group.label_at = static_cast<std::uint32_t>(labels.size());
+    const auto inner = inner_label(desc, lead.part);
+    for (const auto& label : Layout::labels(lead))
+      if (inner.empty() || label.name != inner) append_label(labels, label);
+    group.label_size = static_cast<std::uint32_t>(labels.size()) - group.label_at;
+    group.first = static_cast<std::uint32_t>(parts.size());
+    upper.clear();
+    for (; i < entries.size() && entries[i].batch == group.batch && same_but_inner(lead, *entries[i].sample); ++i) {
+      const auto& s = *entries[i].sample;
+      parts.push_back({s.value, s.part, inner_value(s)});
+      if (s.part == Part::bucket && std::isfinite(parts.back().bound)) upper.push_back(parts.back().bound);
+    }
+    group.count = static_cast<std::uint32_t>(parts.size()) - group.first;
+    if (desc.type == MetricType::histogram) group.native = native_scheme(upper);
+    groups.push_back(group);
+  }
+  family.count = static_cast<std::uint32_t>(groups.size()) - family.first;
+  families.push_back(family);
+}
+
+// Histogram: sample_count=1 sample_sum=2 bucket=3 schema=5 zero_threshold=6 zero_count=7 positive_span=12
+// positive_delta=13 created_timestamp=15. Bucket: cumulative_count=1 upper_bound=2. BucketSpan: offset=1 length=2.
+void PromProto::Plan::append_histogram(const Group& group, const double* values) {
+  auto& out = inner_text;
+  out.clear();
+  cumulative.clear();
+  double count = 0, sum = 0;
+  for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
+    const auto v = values[part.value];
+    if (part.part == Part::bucket) cumulative.push_back(v), count = v;
+    if (part.part == Part::sum) sum = v;
+    if (part.part == Part::count) count = v;
+  }
+  if (group.native) native.set(group.native->first, cumulative);
+  proto::append_number(out, 1, group.native ? native.count : whole_count(count));
+  proto::append_double(out, 2, sum);
+  for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
+    if (part.part != Part::bucket || part.bound == HUGE_VAL) continue;  // +Inf is the count
+    const auto upto = whole_count(values[part.value]);
+    proto::append_tag(out, 3, Wire::bytes);
+    proto::append_varint(out, 1 + proto::varint_size(upto) + 9);
+    proto::append_number(out, 1, upto);
+    proto::append_double(out, 2, part.bound);
+  }
+  if (group.native) {
+    proto::append_number(out, 5, proto::zigzag(group.native->schema));
+    proto::append_double(out, 6, kZeroThreshold);
+    proto::append_number(out, 7, 0);
+    for (const auto& span : native.spans) {
+      small_text.clear();
+      proto::append_number(small_text, 1, proto::zigzag(span.offset));
+      proto::append_number(small_text, 2, span.length);
+      append_message(out, 12, small_text);
+    }
+    for (const auto delta : native.deltas) proto::append_number(out, 13, proto::zigzag(delta));
+  }
+  append_created(out, 15, group.since_ms);
+  append_message(metric_text, 7, out);
+}
+
+// Summary: sample_count=1 sample_sum=2 quantile=3 created_timestamp=4. Quantile: quantile=1 value=2.
+void PromProto::Plan::append_summary(const Group& group, const double* values) {
+  auto& out = inner_text;
+  out.clear();
+  for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
+    const auto v = values[part.value];
+    if (part.part == Part::count) proto::append_number(out, 1, whole_count(v));
+    if (part.part == Part::sum) proto::append_double(out, 2, v);
+    if (part.part == Part::value) {
+      proto::append_tag(out, 3, Wire::bytes);
+      proto::append_varint(out, 18);
+      proto::append_double(out, 1, part.bound);
+      proto::append_double(out, 2, v);
+    }
+  }
+  append_created(out, 4, group.since_ms);
+  append_message(metric_text, 4, out);
+}
+
+void PromProto::Plan::append_family(const GroupFamily& family, const Snapshot& snapshot, std::string& out) {
+  auto& text = family_text;
+  text.assign(labels, family.head_at, family.head_size);
+  for (const auto& group : std::span(groups).subspan(family.first, family.count)) {
+    metric_text.assign(labels, group.label_at, group.label_size);
+    const auto* values = snapshot.batches[group.batch]->values.data();
+    if (family.type == MetricType::histogram) append_histogram(group, values);
+    else append_summary(group, values);
+    append_message(text, kMetric, metric_text);
+  }
+  proto::append_varint(out, text.size());
+  out += text;
+}
+
+PromProto::PromProto() : plan_(std::make_unique<Plan>()) {}
+PromProto::~PromProto() = default;
+PromProto::PromProto(PromProto&&) noexcept = default;
+PromProto& PromProto::operator=(PromProto&&) noexcept = default;
+
+void PromProto::encode(const Snapshot& snapshot, std::string& out) {
+  auto& plan = *plan_;
+  if (plan.layouts.empty() || !plan.is_current(snapshot)) plan.build(snapshot);
+  char* const bytes = plan.bytes.data();
+  const double* values = nullptr;
+  auto batch = UINT32_MAX;
+  for (const auto& place : plan.places) {
+    if (place.batch != batch) batch = place.batch, values = snapshot.batches[batch]->values.data();
+    proto::put_fixed64(bytes + place.at, std::bit_cast<std::uint64_t>(values[place.value]));
+  }
+  out.clear();
+  for (const auto& step : plan.steps) {
+    out.append(plan.bytes, step.from, step.size);
+    if (step.family != UINT32_MAX) plan.append_family(plan.families[step.family], snapshot, out);
+  }
+}
+
+}  // namespace vitald

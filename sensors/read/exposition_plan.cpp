@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/read/exposition_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+
+namespace vitald {
+
+void ExpositionPlan::emit(BatchWriter& out) const {
+  out.use(descs_);
+  for (const auto& item : plan_)
+    out.set_labels(*item.desc, item.value, std::span(labels_).subspan(item.first_label, item.label_count), item.part);
+}
+
+void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
+  plan_.clear();
+  labels_.clear();
+  texts_.clear();
+  conflicts_.clear();
+  struct Found {
+    const ExpositionFamily* family;
+    std::string_view path;
+  };
+  std::vector<Found> families;
+  std::map<std::string_view, std::string> from_where;  // the sources that have a family, for those without HELP
+  struct Help {
+    std::string_view text;
+    bool conflict = false;
+  };
+  std::map<std::string_view, Help> helps;
+  std::map<std::string_view, MetricType> types;
+  for (const auto& [path, content] : sources) {
+    for (const auto& family : content->families) {
+      // The first HELP text wins; a family with another one is left out, and so are all after it.
+      if (const auto known = helps.find(family.name);
+          known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
+        known->second.conflict = true;
+        conflicts_.push_back({Errc::malformed, 0,
+                              fmt::format("{}: {}: help text '{}' differs from '{}' in {}", path, family.name,
+                                          family.help.value_or(""), known->second.text, from_where[family.name])});
+        continue;
+      }
+      if (const auto known = types.find(family.name); known != types.end() && known->second != family.type) {
+        conflicts_.push_back({Errc::malformed, 0,
+                              fmt::format("{}: {} is a {} but was a {} in {}", path, family.name,
+                                          to_string(family.type), to_string(known->second), from_where[family.name])});
+        continue;
+      }
+      types.emplace(family.name, family.type);
+      if (family.help) helps.emplace(family.name, Help{*family.help});
+      auto& from = from_where[family.name];
+      if (!from.empty()) from += ", ";
+      from += path;
+      families.push_back({&family, path});
+    }
+  }
+
+  std::map<std::string_view, std::string> texts;
+  for (const auto& [family, path] : families) {
+    const auto help = helps.find(family->name);
+    texts.emplace(family->name,
+                  help != helps.end() ? std::string(help->second.text) : origin_ + from_where[family->name]);
+  }
+  // Descriptors stay as long as no family changed its kind or text, so that new numbers in a file keep
+  // the layout.
+  const bool keep = std::ranges::all_of(families, [&](const auto& found) {
+    const auto* family = found.family;
+    const auto* desc = descs_->find(family->name);
+    return !desc || (desc->type == family->type && desc->help == texts[family->name]);
+  });
+  if (!keep) descs_ = std::make_shared<DescPool>();
+  std::set<std::string> seen;
+  for (const auto& [family, path] : families)
+    add(*family, path, descs_->get(family->name, family->type, texts[family->name]), seen);
+}
+
+// False, and said, when a file has that series already: Prometheus refuses a scrape that has one twice.
+bool ExpositionPlan::is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view path,
+                              std::set<std::string>& seen) {
+  auto labels = series.labels;
+  std::erase_if(labels, [](const auto& label) { return label.second.empty(); });  // as if it were not there
+  std::ranges::sort(labels);
+  std::string key = family.name, text;
+  for (const auto& [name, value] : labels) {
+    key.append(1, '\0').append(name).append(1, '\0').append(value);
+    text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", name, value);
+  }
+  if (seen.insert(std::move(key)).second) return true;
+  conflicts_.push_back(
+      {Errc::malformed, 0, fmt::format("{}: {}{{{}}} is there twice, the first one is kept", path, family.name, text)});
+  return false;
+}
+
+void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, const MetricDesc& desc,
+                         std::set<std::string>& seen) {
+  std::set<std::string_view> names;
+  for (const auto& series : family.series)
+    for (const auto& [name, value] : series.labels) names.insert(name);
+  for (const auto& series : family.series) {
+    if (!is_first(family, series, path, seen)) continue;
+    // Every series of a family in a file gets all its label names; those it lacks are empty.
+    std::vector<Label> labels;
+    for (const auto name : names) {
+      const auto it = std::ranges::find(series.labels, name, &std::pair<std::string, std::string>::first);
+      labels.push_back({name, it == series.labels.end() ? std::string_view{} : std::string_view(it->second)});
+    }
+    if (family.type != MetricType::histogram && family.type != MetricType::summary) {
+      put(desc, Part::value, labels, series.value);
+      continue;
+    }
+    const bool histogram = family.type == MetricType::histogram;
+    const auto extra = [&](double at, double value) {
+      auto with = labels;
+      with.push_back({histogram ? "le" : "quantile", texts_.emplace_back(go_number(at))});
+      put(desc, histogram ? Part::bucket : Part::value, with, value);
+    };
+    for (const auto& [at, value] : series.points) extra(at, value);
+    const double end = std::numeric_limits<double>::infinity();
+    if (histogram && !series.points.contains(end)) extra(end, series.count);
+    put(desc, Part::sum, labels, series.sum);
+    put(desc, Part::count, labels, series.count);
+  }
+}
+
+void ExpositionPlan::put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value) {
+  plan_.push_back(
+      {&desc, part, static_cast<std::uint32_t>(labels_.size()), static_cast<std::uint32_t>(labels.size()), value});
+  labels_.insert(labels_.end(), labels.begin(), labels.end());
+}
+
+}  // namespace vitald

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text expositions of several sources (files, programs) as the series of one collector: what they say of the same
+// family fits together, and nothing is there twice.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/batch.h"
+#include "core/metric.h"
+#include "core/result.h"
+#include "sensors/read/exposition.h"
+
+namespace vitald {
+
+struct ExpositionSource {
+  std::string_view name;  // in what is said of it
+  const Exposition* content = nullptr;
+};
+
+// Not thread-safe.
+class ExpositionPlan {
+ public:
+  // `origin`: "Metric read from ", before the names of the sources, is the help of families without one.
+  explicit ExpositionPlan(std::string origin) : origin_(std::move(origin)) {}
+  // In the order of precedence. What the sources are must stay as it is until the next call.
+  void build(std::span<const ExpositionSource> sources);
+  void emit(BatchWriter& out) const;
+  // What was left out, and why.
+  [[nodiscard]] std::span<const Error> conflicts() const { return conflicts_; }
+
+ private:
+  struct Item {
+    const MetricDesc* desc = nullptr;
+    Part part = Part::value;
+    std::uint32_t first_label = 0, label_count = 0;
+    double value = 0;
+  };
+  bool is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view source,
+                std::set<std::string>& seen);
+  void add(const ExpositionFamily& family, std::string_view source, const MetricDesc& desc,
+           std::set<std::string>& seen);
+  void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value);
+
+  std::string origin_;
+  DescPoolPtr descs_ = std::make_shared<DescPool>();
+  // Everything to emit; views into the sources and texts_.
+  std::vector<Item> plan_;
+  std::vector<Label> labels_;
+  std::deque<std::string> texts_;
+  std::vector<Error> conflicts_;
+};
+
+}  // namespace vitald

@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""One snapshot in every format of a scrape says the same, read by others: OpenMetrics by Prometheus' Python client,
+protobuf by Google's, packed by zlib and libzstd; and a real Prometheus with native histograms on sees them."""
+
+import contextlib
+import ctypes
+import gzip
+import http.client
+import importlib
+import json
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import TOP, free_port, get, get_json, need, parse, running, skip, vitald, wait_for  # noqa: E402
+
+need("prometheus", "protoc")
+try:
+    import google.protobuf  # noqa: F401
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+except ImportError as error:
+    # Debian's packages are of Debian's Python, which need not be the one that PATH has.
+    if pathlib.Path(sys.executable).resolve() != pathlib.Path("/usr/bin/python3").resolve() and "VITALD_AGAIN" not in os.environ:
+        os.execve("/usr/bin/python3", ["/usr/bin/python3", *sys.argv], {**os.environ, "VITALD_AGAIN": "1"})
+    skip(f"{error}: python3-prometheus-client and python3-protobuf are not installed; ./dev setup installs them")
+
+OPEN = "application/openmetrics-text;version=1.0.0"
+PROTO = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+
+# Whatever the machine has, there is one of each kind here.
+TEXTFILE = """# HELP odd_requests Counter without a suffix, "quoted".
+# TYPE odd_requests counter
+odd_requests 12
+# HELP clash A gauge beside a counter of the same base.
+# TYPE clash gauge
+clash 1
+# TYPE clash_total counter
+clash_total{a="x\\"y\\\\z\\n"} 2
+# TYPE whatever untyped
+whatever{path="/a,le=\\"1\\""} NaN
+# TYPE few_seconds histogram
+few_seconds_bucket{le="0.5"} 1
+few_seconds_bucket{le="1"} 2
+few_seconds_bucket{le="1e+06"} 3
+few_seconds_bucket{le="+Inf"} 4
+few_seconds_sum 2.5
+few_seconds_count 4
+# TYPE pause_seconds summary
+pause_seconds{quantile="0"} 0.1
+pause_seconds{quantile="1"} 0.5
+pause_seconds_sum 1.5
+pause_seconds_count 7
+# TYPE power_seconds histogram
+""" + "".join(f'power_seconds_bucket{{kind="full",le="{2.0 ** i:g}"}} {max(0, i + 3) * 2}\n'
+              f'power_seconds_bucket{{kind="none",le="{2.0 ** i:g}"}} 0\n' for i in range(-4, 6)) + """\
+power_seconds_bucket{kind="full",le="+Inf"} 21
+power_seconds_bucket{kind="none",le="+Inf"} 0
+power_seconds_sum{kind="full"} 77.5
+power_seconds_count{kind="full"} 21
+power_seconds_sum{kind="none"} 0
+power_seconds_count{kind="none"} 0
+"""
+
+
+def plain(value):
+    """A label's value without the text format's escapes."""
+    return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value)
+
+
+def text_samples(text):
+    return {canonical((name, tuple((k, plain(v)) for k, v in labels))): value
+            for (name, labels), value in parse(text.decode())[1].items()}
+
+
+def canonical(key):
+    """`le` and `quantile` as numbers: formats write them in several ways."""
+    name, labels = key
+    return name, tuple(sorted((k, float(v)) if k in ("le", "quantile") else (k, v) for k, v in labels))
+
+
+def same_number(a, b):
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def compare(what, want, got):
+    assert want.keys() == got.keys(), (what, sorted(map(str, want.keys() ^ got.keys()))[:10])
+    wrong = [(k, want[k], got[k]) for k in want if not same_number(want[k], got[k])]
+    assert not wrong, (what, wrong[:5])
+
+
+def open_metrics(text, created):
+    samples, started = {}, 0
+    for family in text_string_to_metric_families(text):
+        for s in family.samples:
+            if created and s.name.endswith("_created"):
+                assert 1e9 < s.value < 1e10, s
+                started += 1
+                continue
+            key = canonical((s.name, tuple((k, v) for k, v in s.labels.items() if v)))
+            assert key not in samples, key
+            samples[key] = s.value
+    assert bool(started) == created
+    return samples
+
+
+def client_messages(folder):
+    subprocess.run(["protoc", f"--python_out={folder}", f"--proto_path={TOP}/tests", "prometheus_client.proto"], check=True)
+    sys.path.insert(0, folder)
+    return importlib.import_module("prometheus_client_pb2")
+
+
+def delimited(messages, data):
+    at = 0
+    while at < len(data):
+        size = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        family = messages.MetricFamily()
+        assert family.ParseFromString(data[at:at + size]) == size
+        at += size
+        yield family
+    assert at == len(data)
+
+
+def native_counts(h):
+    """{index: count}"""
+    out, at, count, deltas = {}, 0, 0, iter(h.positive_delta)
+    for n, span in enumerate(h.positive_span):
+        at = span.offset if n == 0 else at + span.offset
+        for _ in range(span.length):
+            count += next(deltas)
+            out[at] = count
+            at += 1
+    assert next(deltas, None) is None
+    return out
+
+
+def protobuf(messages, data):
+    """The samples as the text has them, and how many histograms were native; checks those against their classic
+    buckets."""
+    samples, native, started = {}, {}, 0
+
+    def add(name, labels, value, *more):
+        key = canonical((name, tuple((*labels, *more))))
+        assert key not in samples, key
+        samples[key] = value
+    for family in delimited(messages, data):
+        kind = messages.MetricType.Name(family.type)
+        assert not family.unit or family.name.removesuffix("_total").endswith("_" + family.unit), family.name
+        for m in family.metric:
+            labels = [(p.name, p.value) for p in m.label if p.value]
+            if kind in ("COUNTER", "GAUGE", "UNTYPED"):
+                add(family.name, labels, getattr(m, kind.lower()).value)
+                started += m.counter.HasField("created_timestamp")
+            elif kind == "SUMMARY":
+                for q in m.summary.quantile:
+                    add(family.name, labels, q.value, ("quantile", str(q.quantile)))
+                add(family.name + "_sum", labels, m.summary.sample_sum)
+                add(family.name + "_count", labels, m.summary.sample_count)
+            else:
+                h = m.histogram
+                bounds = [b.upper_bound for b in h.bucket]
+                for b in h.bucket:
+                    add(family.name + "_bucket", labels, b.cumulative_count, ("le", str(b.upper_bound)))
+                add(family.name + "_bucket", labels, h.sample_count, ("le", "inf"))
+                add(family.name + "_sum", labels, h.sample_sum)
+                add(family.name + "_count", labels, h.sample_count)
+                if not h.HasField("schema"):
+                    continue
+                assert h.zero_threshold == 2.0 ** -128 and h.zero_count == 0, h
+                counts = native_counts(h)
+                assert sum(counts.values()) == h.sample_count, (family.name, h)
+                step = 2 ** -h.schema
+                for b in h.bucket:
+                    below = sum(c for i, c in counts.items() if 2.0 ** (i * step) <= b.upper_bound)
+                    assert below == b.cumulative_count, (family.name, b, counts)
+                assert len(bounds) >= 8
+                native[(family.name, tuple(labels))] = h.sample_count
+    assert started > 0
+    return samples, native
+
+
+def unzstd(data):
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    out = ctypes.create_string_buffer(64 << 20)
+    size = library.ZSTD_decompress(out, len(out), data, len(data))
+    assert size < len(out), size
+    return out.raw[:size]
+
+
+def formats(folder, url, created):
+    status, headers, text = get(url + "/metrics")
+    assert status == 200 and headers["Vary"] == "Accept, Accept-Encoding", headers
+    want = text_samples(text)
+
+    _, headers, body = get(url + "/metrics", {"Accept": OPEN})
+    assert headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8", headers
+    assert body.endswith(b"\n# EOF\n")
+    compare("OpenMetrics", want, open_metrics(body.decode(), created))
+
+    _, headers, body = get(url + "/metrics", {"Accept": PROTO})
+    assert headers["Content-Type"].startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily")
+    samples, native = protobuf(client_messages(folder), body)
+    compare("protobuf", want, samples)
+    assert native[("power_seconds", (("kind", "full"),))] == 21 and native[("power_seconds", (("kind", "none"),))] == 0
+    assert not any(name == "few_seconds" for name, _ in native)
+
+    _, headers, body = get(url + "/metrics", {"Accept": "application/json"})
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
+    said = json.loads(body)["metrics"]
+    got = {}
+    for name, several in said.items():
+        for one in several if isinstance(several, list) else [several]:
+            value = math.nan if one["value"] is None else one["value"]
+            got[canonical((name, tuple((k, v) for k, v in one["labels"].items() if v)))] = value
+    compare("JSON", {k: v if math.isfinite(v) else math.nan for k, v in want.items()}, got)
+
+    # Packed, and by every method; one snapshot answers all of it.
+    for accept in ({}, {"Accept": OPEN}, {"Accept": PROTO}):
+        plain = get(url + "/metrics", accept)[2]
+        for coding, unpack in (("gzip", gzip.decompress), ("zstd", unzstd)):
+            _, headers, body = get(url + "/metrics", {**accept, "Accept-Encoding": coding})
+            assert headers["Content-Encoding"] == coding and unpack(body) == plain, (accept, coding)
+    some = text_samples(get(url + "/metrics?collect[]=loadavg")[2])
+    some_open = open_metrics(get(url + "/metrics?collect[]=loadavg", {"Accept": OPEN})[2].decode(), created)
+    assert set(some) == set(some_open) and ("node_load1", ()) in some_open
+
+    # Several lines of one header are one list; HEAD says what GET would.
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.putrequest("HEAD", "/metrics")
+    for line in ("text/plain;version=0.0.4;q=0.3", OPEN + ";q=0.9"):
+        connection.putheader("Accept", line)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.read() == b""
+    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    return len(want), len(native)
+
+
+def of_one_snapshot(folder, url, created):
+    """Again where a newer snapshot came in between."""
+    def stamp():
+        return text_samples(get(url + "/metrics")[2])[("vitald_snapshot_timestamp_seconds", ())]
+    for attempt in range(5):
+        before = stamp()
+        try:
+            return formats(folder, url, created)
+        except AssertionError:
+            if stamp() == before or attempt == 4:
+                raise
+    raise AssertionError("not reached")
+
+
+def a_real_prometheus(folder, url, port, prometheus, version):
+    config = pathlib.Path(folder, "prometheus.yml")
+    config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n  - job_name: vitald\n"
+                      f"    static_configs: [{{targets: [\"{url.removeprefix('http://')}\"]}}]\n")
+    base = f"http://127.0.0.1:{port}"
+
+    def query(expression):
+        return get_json(f"{base}/api/v1/query?query={urllib.parse.quote(expression)}")["data"]["result"]
+    with tempfile.TemporaryDirectory(dir=folder) as data, \
+            running([prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}",
+                     f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+                     "--enable-feature=native-histograms", "--web.enable-remote-write-receiver"], base + "/-/ready", seconds=60):
+        wait_for("a scrape", 30, lambda: [r for r in query("up") if r["value"][1] == "1"])
+        wait_for("the native histogram", 10, lambda: query('power_seconds{job="vitald"}'))
+        found = {r["metric"]["kind"]: r["histogram"][1] for r in query('power_seconds{job="vitald"}')}
+        assert found["full"]["count"] == "21" and found["full"]["sum"] == "77.5", found
+        assert found["none"]["count"] == "0", found  # native while it is empty
+        # (2^-2, 2^-1] has two of them: boundaries, and that the bucket is open on the left.
+        assert [0, "0.25", "0.5", "2"] in found["full"]["buckets"], found["full"]
+        half = float([r for r in query('histogram_quantile(0.5,power_seconds{job="vitald"})') if r["metric"]["kind"] == "full"][0]["value"][1])
+        assert 2 < half <= 8, half
+        # A histogram with other bounds stays what it was.
+        assert len(query('few_seconds_bucket{job="vitald"}')) == 4
+        # What is pushed is what is scraped.
+        wait_for("what is pushed", 30, lambda: query('power_seconds{job="node"}'))
+        pushed = {r["metric"]["kind"]: r["histogram"][1] for r in query('power_seconds{job="node"}')}
+        assert pushed == found, (pushed, found)
+        assert len(query('few_seconds_bucket{job="node"}')) == 4 and not query("power_seconds_bucket")
+        for name in ("node_load1", "node_cpu_seconds_total", "vitald_build_info", "pause_seconds"):
+            assert query(name), name
+        natives = [r for r in query('{__name__=~"vitald_.+_seconds"}') if "histogram" in r]
+        print(f"Prometheus {version} took {len(natives) + len(found)} native histograms")
+
+
+with contextlib.ExitStack() as stack:
+    top = stack.enter_context(tempfile.TemporaryDirectory())
+    pathlib.Path(top, "textfiles").mkdir()
+    pathlib.Path(top, "textfiles", "kinds.prom").write_text(TEXTFILE)
+    # Without probes: they need seconds to start where others build at the same time.
+    flags = ("--collector.disable-defaults", *(f"--collector.{name}" for name in (
+        "cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "netstat", "pressure", "self", "stat", "textfile",
+        "time", "uname", "vmstat")), f"--collector.textfile.directory={top}/textfiles")
+    for created in (False, True):
+        more = ("--web.created-series",) if created else ()
+        with vitald("--web.max-age=20s", *flags, *more) as (_, base_url):
+            series, natives = of_one_snapshot(top, base_url, created)
+            print(f"{series} series are the same in five formats, {natives} of the histograms are native")
+    receiver_port = free_port()
+    pathlib.Path(top, "vitald.yaml").write_text(json.dumps({"push": {"remote_write": [
+        {"name": "central", "url": f"http://127.0.0.1:{receiver_port}/api/v1/write", "interval": "1s", "histograms": "native"}]}}))
+    with vitald(f"--config.file={top}/vitald.yaml", *flags) as (_, base_url):
+        a_real_prometheus(top, base_url, receiver_port, "prometheus", "2.42")
+        key = ("vitald_scrapes_total", (("format", "protobuf"),))
+        wait_for("they are counted", 10, lambda: parse(get(base_url + "/metrics")[2].decode())[1][key] > 0)
