@@ -13,6 +13,7 @@
 
 #include "agent/worker/frame.h"
 #include "core/log.h"
+#include "core/os/privileges.h"
 #include "core/os/process.h"
 
 namespace vitald {
@@ -101,8 +102,10 @@ struct WorkerClient::Impl {
     p.in = p.out = theirs.get();
     p.err = STDERR_FILENO;
     p.parent_death_signal = SIGKILL;
-    // What workers ask answers everybody: files of hwmon, sockets of libvirt and D-Bus. It is libraries that ask.
+    // What workers ask answers everybody: files of hwmon, sockets of libvirt and D-Bus. It is libraries that ask. But
+    // for disks, which answer to root only.
     p.privileges = ProcessSettings::Privileges::nothing_for_good;
+    p.keep_capabilities = privileges_of_worker(settings.collector);
     auto started = Process::start(p);
     if (!started) return give_up(now, std::move(started.error()));
     process = std::move(*started);

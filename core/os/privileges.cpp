@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdint>
 
 namespace vitald {
 namespace {
@@ -22,6 +23,8 @@ constexpr std::array kPrivileges = {
     Privilege{CAP_SETUID, "CAP_SETUID", "root: hooks as another user", false},
     Privilege{CAP_SETGID, "CAP_SETGID", "root: hooks as another user", false},
     Privilege{CAP_KILL, "CAP_KILL", "root: ending a hook of another user", false},
+    Privilege{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "collector smart: NVMe disks", false, "smart"},
+    Privilege{CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "collector smart: ATA disks", false, "smart"},
     Privilege{CAP_SYSLOG, "CAP_SYSLOG", "evidence of alerts: the end of the kernel's log", false},
     Privilege{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "a port below 1024", false},
 };
@@ -65,12 +68,31 @@ bool keep_only_used_privileges() {
   return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
 }
 
-bool give_up_privileges(bool for_good) {
+std::uint64_t privileges_of_worker(std::string_view collector) {
+  std::uint64_t out = 0;
+  for (const auto& p : kPrivileges)
+    if (p.worker == collector) out |= std::uint64_t{1} << p.capability;
+  return out;
+}
+
+bool give_up_privileges(bool for_good, std::uint64_t keep) {
   if (for_good && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
   Sets have;
   if (get(have) && (have.data[0].permitted | have.data[1].permitted) == 0)
     return true;  // below a filter without capset
-  return set(Sets());
+  Sets left;
+  for (std::size_t half = 0; half < 2; ++half) {
+    auto& data = left.data[half];
+    data.permitted = have.data[half].permitted & static_cast<std::uint32_t>(keep >> (32 * half));
+    data.effective = data.inheritable = data.permitted;
+  }
+  if (!set(left)) return false;
+  // Without this a user who is not root would lose them with the exec.
+  for (unsigned capability = 0; capability < 64; ++capability)
+    if ((left.data[capability / 32].permitted >> (capability % 32) & 1U) != 0 &&
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0)
+      return false;
+  return true;
 }
 
 }  // namespace vitald

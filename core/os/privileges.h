@@ -13,6 +13,7 @@ struct Privilege {
   std::string_view name;  // as systemd writes it: CAP_BPF
   std::string_view used;  // by what: "eBPF probes: loading"
   bool wanted;            // worth granting to a daemon that is not root; the others are used only where root has them
+  std::string_view worker = {};  // the collector whose worker process is left it; empty: none
 };
 // All that vitald can use.
 std::span<const Privilege> privileges();
@@ -24,8 +25,11 @@ std::span<const Privilege> privileges();
 // done, nothing changed.
 bool keep_only_used_privileges();
 
-// In a child between clone and exec: nothing is left, also after the exec of root's or of a file with capabilities.
-// Allocates nothing.
-bool give_up_privileges(bool for_good);
+// What the worker of that collector is left: a bit for each capability.
+std::uint64_t privileges_of_worker(std::string_view collector);
+
+// In a child between clone and exec: nothing is left but what is in `keep` and we have, also after the exec of root's
+// or of a file with capabilities. Allocates nothing.
+bool give_up_privileges(bool for_good, std::uint64_t keep = 0);
 
 }  // namespace vitald

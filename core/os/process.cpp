@@ -40,6 +40,7 @@ struct Plan {
   bool switch_user = false;
   ProcessUser user;
   ProcessSettings::Privileges privileges = ProcessSettings::Privileges::ours;
+  std::uint64_t keep_capabilities = 0;
   int death_signal = 0;
   pid_t parent = -1;
   sigset_t mask{};
@@ -80,7 +81,7 @@ int child_main(void* argument) {
   if (plan.directory && chdir(plan.directory) != 0) return refuse(plan, "chdir");
   if (plan.switch_user && become(plan.user) != 0) return refuse(plan, "change of user (CAP_SETUID, CAP_SETGID)");
   using enum ProcessSettings::Privileges;
-  if (plan.privileges != ours && !give_up_privileges(plan.privileges == nothing_for_good))
+  if (plan.privileges != ours && !give_up_privileges(plan.privileges == nothing_for_good, plan.keep_capabilities))
     return refuse(plan, "giving up privileges");
   if (plan.death_signal != 0) {  // after the change of user, which would clear it
     if (prctl(PR_SET_PDEATHSIG, plan.death_signal) != 0) return refuse(plan, "PR_SET_PDEATHSIG");
@@ -135,6 +136,7 @@ Result<Process> Process::start(const ProcessSettings& settings) {
   plan.switch_user = settings.user && (settings.user->uid != geteuid() || settings.user->gid != getegid());
   plan.user = settings.user.value_or(ProcessUser{});
   plan.privileges = settings.privileges;
+  plan.keep_capabilities = settings.keep_capabilities;
   plan.death_signal = settings.parent_death_signal;
   plan.parent = getpid();
   const auto stack = std::make_unique<char[]>(kStackBytes);

@@ -32,6 +32,7 @@ struct ProcessSettings {
   // Which of our capabilities the program may use. nothing: none, but set-user-ID programs it starts still get theirs
   // (sendmail); nothing_for_good: not even those (no_new_privs).
   enum class Privileges : std::uint8_t { ours, nothing, nothing_for_good } privileges = Privileges::ours;
+  std::uint64_t keep_capabilities = 0;  // of those we have, a bit each: left all the same
   // Sent to the child when the *thread* that started it ends (prctl PR_SET_PDEATHSIG); 0: none.
   int parent_death_signal = 0;
 };

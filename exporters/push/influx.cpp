@@ -9,6 +9,7 @@
 #include "core/text/scan.h"
 #include "exporters/encode/gzip.h"
 #include "exporters/encode/influx_line.h"
+#include "exporters/encode/vm_lines.h"
 #include "exporters/push/http_push.h"
 #include "exporters/push/push_table.h"
 
@@ -17,7 +18,8 @@ namespace {
 
 struct InfluxPush final : PushOf<InfluxPush>, HttpSettings {
   std::string url, api = "1", path, database, retention_policy, organization, bucket;
-  bool create_database = true, gzip = true;
+  bool create_database = true, gzip = true, metrics = true;
+  std::vector<std::string> vm_lines;
   std::size_t max_lines = 2000, queue_lines = 20'000;
   bool operator==(const InfluxPush&) const = default;
 
@@ -33,6 +35,10 @@ struct InfluxPush final : PushOf<InfluxPush>, HttpSettings {
     if (api == "2" ? bucket.empty() : database.empty())
       return api == "2" ? "no 'bucket', expected the one that is written to"
                         : "no 'database', expected the one that is written to";
+    for (const auto& line : vm_lines)
+      if (std::ranges::find(VmLines::kMeasurements, line) == std::end(VmLines::kMeasurements))
+        return fmt::format("vm_lines: '{}' found, expected some of {}", line, fmt::join(VmLines::kMeasurements, ", "));
+    if (!metrics && vm_lines.empty()) return "metrics: false and no 'vm_lines', expected something that is sent";
     if (!path.empty() && !path.starts_with('/')) return fmt::format("path: '{}' found, expected e.g. /write", path);
     return PushSettings::problem();
   }
@@ -95,28 +101,75 @@ Result<std::string> InfluxPush::reach(const Attempt& attempt) const {
   return fail(Errc::absent, *answer + ": there is no such database, bucket or path");
 }
 
+// The lines [first, first + count).
+std::string_view lines_of(std::string_view text, std::size_t first, std::size_t count) {
+  std::size_t begin = 0;
+  const auto skip = [text](std::size_t at, std::size_t lines) {
+    for (; lines > 0 && at < text.size(); --lines) {
+      const auto end = text.find('\n', at);
+      at = end == text.npos ? text.size() : end + 1;
+    }
+    return at;
+  };
+  begin = skip(0, first);
+  return text.substr(begin, skip(begin, count) - begin);
+}
+
 class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const InfluxPush& settings)
-      : table_(settings.table(), settings.aggregated()), lines_(settings.max_lines) {}
+      : metrics_(settings.metrics),
+        max_lines_(settings.max_lines),
+        table_(settings.table(), settings.aggregated()),
+        lines_(settings.max_lines),
+        guests_({settings.vm_lines, tags_of(settings)}) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
-    table_.look(snapshot);
-    lines_.encode(table_.series(), table_.values(), snapshot.wall_ns, [&](std::string_view lines, std::uint32_t count) {
-      Item item;
-      item.key = fmt::format("{} lines", count);
-      item.body = lines;
-      item.wall_ms = snapshot.wall_ns / 1'000'000;
-      item.records = count;
-      out.push_back(std::move(item));
-    });
+    if (metrics_) {
+      table_.look(snapshot);
+      lines_.encode(table_.series(), table_.values(), snapshot.wall_ns,
+                    [&](std::string_view lines, std::uint32_t count) { add(snapshot, lines, count, out); });
+    }
+    text_.clear();
+    std::size_t count = guests_.encode(snapshot, text_);
+    for (std::string_view rest = text_; count > 0;) {
+      const auto some = std::min(count, max_lines_);
+      const auto lines = lines_of(rest, 0, some);
+      add(snapshot, lines, static_cast<std::uint32_t>(some), out);
+      rest.remove_prefix(lines.size());
+      count -= some;
+    }
   }
   [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
-  void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
+  void observe(const Snapshot& snapshot) override {
+    if (metrics_) table_.observe(snapshot);
+  }
 
  private:
+  static void add(const Snapshot& snapshot, std::string_view lines, std::uint32_t count, std::vector<Item>& out) {
+    Item item;
+    item.key = fmt::format("{} lines", count);
+    item.body = lines;
+    item.wall_ms = snapshot.wall_ns / 1'000'000;
+    item.records = count;
+    out.push_back(std::move(item));
+  }
+  // Those of the destination's own `labels`.
+  static std::vector<std::pair<std::string, std::string>> tags_of(const InfluxPush& settings) {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (std::string_view label : settings.labels) {
+      const auto name = take_until(label, '=');
+      out.emplace_back(name, label);
+    }
+    return out;
+  }
+
+  const bool metrics_;
+  const std::size_t max_lines_;
   PushTable table_;
   InfluxEncoder lines_;
+  VmLines guests_;
+  std::string text_;  // of guests
 };
 
 // Of a partial write: how many lines were not taken. "partial write: ... dropped=3" has the number; version 1 names
@@ -135,20 +188,6 @@ std::size_t refused_lines(std::string_view body, std::size_t all) {
     if (const auto n = count("\"line_number\""); n > 0) return std::min(n, all);
   if (const auto n = count("unable to parse '"); n > 0) return std::min(n, all);
   return all;
-}
-
-// The lines [first, first + count).
-std::string_view lines_of(std::string_view text, std::size_t first, std::size_t count) {
-  std::size_t begin = 0;
-  const auto skip = [text](std::size_t at, std::size_t lines) {
-    for (; lines > 0 && at < text.size(); --lines) {
-      const auto end = text.find('\n', at);
-      at = end == text.npos ? text.size() : end + 1;
-    }
-    return at;
-  };
-  begin = skip(0, first);
-  return text.substr(begin, skip(begin, count) - begin);
 }
 
 class InfluxDestination final : public Destination {
@@ -312,6 +351,14 @@ constexpr auto kOwnFields = std::to_array<Field<InfluxPush>>({
      .help = "With API 1: whether the database is made where it is missing."},
     {.key = "organization", .at = &InfluxPush::organization, .help = "Of API 2."},
     {.key = "bucket", .at = &InfluxPush::bucket, .help = "Of API 2."},
+    {.key = "metrics",
+     .at = &InfluxPush::metrics,
+     .help = "Whether the metrics are sent; `false` with `vm_lines`: only those."},
+    {.key = "vm_lines",
+     .at = &InfluxPush::vm_lines,
+     .help = "Measurements of libvirt's guests with all their numbers as fields: some of `vm_metrics`, `vm_features`, "
+             "`vm_devices`, `vm_totals`.",
+     .expected = "a list of measurements"},
     {.key = "gzip", .at = &InfluxPush::gzip, .help = "Whether requests are compressed."},
     {.key = "max_lines", .at = &InfluxPush::max_lines, .help = "Most lines in a request.", .least = 1, .most = 100'000},
     {.key = "queue_lines",

@@ -212,6 +212,16 @@ double to_bytes(double n, std::string_view unit) {
   return n * 1024;
 }
 
+// <total_bytes_sec>10485760</total_bytes_sec>
+void set_limit(DiskInfo& disk, std::string_view element, std::string_view content) {
+  for (std::size_t i = 0; i < std::size(kLimits); ++i) {
+    const auto value = kLimits[i].element == element ? parse_double(content) : std::nullopt;
+    if (!value) continue;
+    disk.limits.resize(std::size(kLimits));
+    disk.limits[i] = *value;
+  }
+}
+
 }  // namespace
 
 Result<GuestInfo> parse_domain_xml(std::string_view xml) {
@@ -236,10 +246,20 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
         d.cache = a["cache"];
         d.discard = a["discard"];
       } else if (path == "source") {
-        // <source file=...>, dev= (block), name= (network), dir=, volume= (pool)
-        for (const auto* key : {"file", "dev", "name", "volume", "dir"})
+        // <source file=...>, dev= (block, vhostvdpa), name= (network), dir=, path= (vhostuser), pool= and volume=
+        for (const auto* key : {"file", "dev", "name", "dir", "path"})
           if (d.source.empty()) d.source = a[key];
+        if (d.source.empty() && !a["volume"].empty()) d.source = fmt::format("{}/{}", a["pool"], a["volume"]);
         d.protocol = a["protocol"];
+      } else if (path == "source/address" && d.source.empty()) {
+        // <address domain='0x0000' bus='0x3e' slot='0x00' function='0x0'/>: the PCI device of a disk of type nvme
+        const auto hex = [&a](const char* key) {
+          const auto value = a[key];
+          std::string_view text = value;
+          take_prefix(text, "0x");
+          return parse_int<std::uint32_t>(text, 16).value_or(0);
+        };
+        d.source = fmt::format("{:04x}:{:02x}:{:02x}.{:x}", hex("domain"), hex("bus"), hex("slot"), hex("function"));
       }
     } else if (take_prefix(path, "/devices/interface/")) {
       auto& n = g.nics.back();
@@ -272,6 +292,7 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
     if (path == "/memory") g.memory_bytes = to_bytes(parse_double(content).value_or(kNone), memory_unit);
     else if (path == "/vcpu") g.vcpus = parse_double(content).value_or(kNone);
     else if (path == "/os/type") g.os_type = std::move(content);
+    else if (take_prefix(path, "/devices/disk/iotune/")) set_limit(g.disks.back(), path, content);
     else if (path == "/devices/disk/serial") g.disks.back().serial = std::move(content);
     else if (path == "/metadata/nova:instance/nova:name") g.nova_name = std::move(content);
     else if (path == "/metadata/nova:instance/nova:owner/nova:user") g.user = std::move(content);

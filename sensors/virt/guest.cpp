@@ -29,6 +29,25 @@ Item* item(std::vector<Item>& items, std::string_view& key) {
   return &items[*index];
 }
 
+// "io_exits.sum" of a vCPU, "exits.sum" of all kinds.
+void store_exits(Vcpu& vcpu, std::string_view key, double value) {
+  if (key == "exits.sum") vcpu.exits = value;
+  if (key == "hypercalls.sum") key = "hypercall_exits.sum";
+  for (std::size_t i = 0; i < std::size(kExitKinds); ++i)
+    if (auto rest = key; take_prefix(rest, kExitKinds[i]) && rest == "_exits.sum") vcpu.exit_kinds[i] = value;
+}
+
+// "0.node.1.bytes.local", after "memory.bandwidth.monitor.".
+void store_bandwidth(std::vector<BandwidthMonitor>& monitors, std::string_view key, double value) {
+  auto* monitor = item(monitors, key);
+  if (!monitor || !take_prefix(key, "node.")) return;
+  auto* node = item(monitor->nodes, key);
+  if (!node) return;
+  if (key == "id") node->id = value;
+  if (key == "bytes.local") node->local_bytes = value;
+  if (key == "bytes.total") node->total_bytes = value;
+}
+
 template <class Item>
 void count(std::vector<Item>& items, double n) {
   if (n >= 0 && n < static_cast<double>(kMaxItems)) items.resize(static_cast<std::size_t>(n));
@@ -42,7 +61,12 @@ void Guest::forget(unsigned groups) {
       if (kDomainRows[i].key.starts_with(prefix)) numbers.values[i] = kNone;
   };
   if (groups & VIR_DOMAIN_STATS_STATE) domain("state.");
-  if (groups & VIR_DOMAIN_STATS_CPU_TOTAL) domain("cpu.");
+  if (groups & VIR_DOMAIN_STATS_CPU_TOTAL) domain("cpu."), told = false;
+  if (groups & VIR_DOMAIN_STATS_DIRTYRATE) domain("dirtyrate.");
+  if (groups & VIR_DOMAIN_STATS_PERF) perf.clear();
+  if (groups & VIR_DOMAIN_STATS_IOTHREAD) iothreads.clear();
+  if (groups & VIR_DOMAIN_STATS_MEMORY) bandwidth.clear();
+  if (groups & VIR_DOMAIN_STATS_VM) pages.fill(kNone);
   if (groups & VIR_DOMAIN_STATS_BALLOON) domain("balloon.");
   if (groups & VIR_DOMAIN_STATS_VCPU) domain("vcpu."), vcpus.clear();
   if (groups & VIR_DOMAIN_STATS_BLOCK)
@@ -57,7 +81,7 @@ void Guest::take(std::string_view key, double value) {
   if (value < 0 || value >= kAllOnes) return;
   auto rest = key;
   if (take_prefix(rest, "vcpu.")) {
-    if (auto* vcpu = item(vcpus, rest)) store(vcpu->numbers, rest, value);
+    if (auto* vcpu = item(vcpus, rest)) store(vcpu->numbers, rest, value), store_exits(*vcpu, rest, value);
     else store(numbers, key, value);
   } else if (take_prefix(rest, "block.")) {
     if (rest == "count") count(blocks, value);
@@ -65,7 +89,18 @@ void Guest::take(std::string_view key, double value) {
   } else if (take_prefix(rest, "net.")) {
     if (rest == "count") count(nets, value);
     else if (auto* net = item(nets, rest)) store(net->numbers, rest, value);
+  } else if (take_prefix(rest, "perf.")) {
+    perf.insert_or_assign(std::string(rest), value);
+  } else if (take_prefix(rest, "iothread.")) {
+    if (auto* thread = item(iothreads, rest); thread && rest == "poll-max-ns") thread->poll_max_ns = value;
+  } else if (take_prefix(rest, "memory.bandwidth.monitor.")) {
+    store_bandwidth(bandwidth, rest, value);
+  } else if (take_prefix(rest, "vm.pages_")) {
+    for (std::size_t i = 0; i < std::size(kPageSizes); ++i)
+      if (auto size = rest; take_prefix(size, kPageSizes[i]) && size == ".cur") pages[i] = value;
   } else {
+    // While a guest is busy libvirtd leaves out what it would have to ask its hypervisor for.
+    if (key == "balloon.current" || key == "cpu.time") told = ever_told = true;
     // Never told is not 1970.
     if (key == "balloon.last-update" && value == 0) return;
     // QEMU's word for what the guest does not tell is all ones, in bytes; libvirt has them in KiB.
@@ -79,6 +114,8 @@ void Guest::take(std::string_view key, std::string_view text) {
     if (auto* block = item(blocks, key); block && key == "name") block->name = text;
   } else if (take_prefix(key, "net.")) {
     if (auto* net = item(nets, key); net && key == "name") net->name = text;
+  } else if (take_prefix(key, "memory.bandwidth.monitor.")) {
+    if (auto* monitor = item(bandwidth, key); monitor && key == "name") monitor->name = text;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct Row {
   std::string_view key;  // without "block.N." and the like
   double per = 1;
   MetricDesc desc;
+  bool inovex = false;  // another name for what has one already: only with --collector.libvirt.compat=inovex
 };
 
 inline constexpr std::string_view kDomain = "domain,uuid", kVcpu = "domain,uuid,vcpu",
@@ -40,6 +42,11 @@ constexpr Row of_vcpu(std::string_view key, double per, MetricType type, std::st
 constexpr Row of_device(std::string_view key, double per, MetricType type, std::string_view name, std::string_view unit,
                         std::string_view help) {
   return {key, per, {name, type, help, kDevice, unit, kStats}};
+}
+
+constexpr Row inovex_guest(std::string_view key, double per, MetricType type, std::string_view name,
+                           std::string_view unit, std::string_view help) {
+  return {key, per, {name, type, help, kDomain, unit, kStats}, true};
 }
 
 inline constexpr Row kDomainRows[] = {
@@ -76,6 +83,28 @@ inline constexpr Row kDomainRows[] = {
              "Page faults in the guest that needed no disk."),
     of_guest("balloon.last-update", 1, kGauge, "libvirt_domain_memory_stats_last_update_timestamp_seconds", "seconds",
              "When the guest last told its memory numbers."),
+    of_guest("balloon.hugetlb_pgalloc", 1, kCounter, "libvirt_domain_memory_stats_hugetlb_pgalloc_total", "",
+             "Huge pages that the guest allocated."),
+    of_guest("balloon.hugetlb_pgfail", 1, kCounter, "libvirt_domain_memory_stats_hugetlb_pgfail_total", "",
+             "Huge pages that the guest wanted and did not get."),
+    of_guest("cpu.user", kNs, kCounter, "vitald_guest_cpu_user_seconds_total", "seconds",
+             "CPU time the hypervisor's process has used outside the kernel, the guest's own among it."),
+    of_guest("cpu.system", kNs, kCounter, "vitald_guest_cpu_system_seconds_total", "seconds",
+             "CPU time the host's kernel has used for the guest."),
+    of_guest("cpu.haltpoll.success.time", kNs, kCounter, "vitald_guest_halt_poll_success_seconds_total", "seconds",
+             "Time the host polled while the guest was idle, and it was worth it."),
+    of_guest("cpu.haltpoll.fail.time", kNs, kCounter, "vitald_guest_halt_poll_fail_seconds_total", "seconds",
+             "Time the host polled while the guest was idle, for nothing."),
+    of_guest("dirtyrate.megabytes_per_second", 1.0 / 1048576, kGauge, "vitald_guest_dirty_rate_bytes_per_second", "",
+             "How fast the guest writes to its memory, as it was last measured (virsh domdirtyrate-calc)."),
+    inovex_guest("balloon.current", kKiB, kGauge, "libvirt_domain_memory_stats_current_balloon_bytes", "bytes",
+                 "Memory given to the guest (--collector.libvirt.compat=inovex)."),
+    inovex_guest("balloon.maximum", kKiB, kGauge, "libvirt_domain_memory_stats_maximum_bytes", "bytes",
+                 "Most memory the guest may have (--collector.libvirt.compat=inovex)."),
+    inovex_guest("balloon.disk_caches", kKiB, kGauge, "libvirt_domain_memory_stats_disk_caches_bytes", "bytes",
+                 "Memory of the guest that holds file contents (--collector.libvirt.compat=inovex)."),
+    inovex_guest("vcpu.current", 1, kGauge, "libvirt_domain_vcpu_current", "",
+                 "Virtual CPUs that are online (--collector.libvirt.compat=inovex)."),
 };
 
 inline constexpr Row kVcpuRows[] = {
@@ -87,6 +116,7 @@ inline constexpr Row kVcpuRows[] = {
             "Time the virtual CPU was ready and waited for a CPU of the host: the guest's steal."),
     of_vcpu("wait", kNs, kCounter, "libvirt_domain_vcpu_wait_seconds_total", "seconds",
             "Time the virtual CPU's thread waited for IO; 0 on kernels without CONFIG_SCHEDSTATS."),
+    of_vcpu("cpu", 1, kGauge, "libvirt_domain_vcpu_cpu", "", "The host's CPU on which the virtual CPU ran last."),
 };
 
 inline constexpr Row kBlockRows[] = {
@@ -142,8 +172,72 @@ struct Numbers {
   Numbers() { values.fill(kNone); }
 };
 
+// Why a vCPU left the guest: "vcpu.0.io_exits.sum" of KVM's own statistics. One exit may be of several kinds.
+inline constexpr std::string_view kExitKinds[] = {"halt", "hypercall", "io", "irq", "irq_window", "mmio", "signal"};
+// Pages of the guest's memory as the host's tables have them: "vm.pages_2m.cur".
+inline constexpr std::string_view kPageSizes[] = {"4k", "2m", "1g"};
+// Limits of a disk, by the words of its XML (<iotune>) and of Tinkoff's exporter.
+struct Limit {
+  std::string_view element;
+  MetricDesc desc;
+};
+constexpr Limit limit(std::string_view element, std::string_view name, std::string_view unit, std::string_view help) {
+  return {element, {name, kGauge, help, kDevice, unit, "domain XML"}};
+}
+inline constexpr Limit kLimits[] = {
+    limit("total_bytes_sec", "libvirt_domain_block_stats_limit_total_bytes", "bytes",
+          "Most bytes a second; 0: no limit. Of disks that have some limit."),
+    limit("read_bytes_sec", "libvirt_domain_block_stats_limit_read_bytes", "bytes",
+          "Most bytes a second that are read."),
+    limit("write_bytes_sec", "libvirt_domain_block_stats_limit_write_bytes", "bytes",
+          "Most bytes a second that are written."),
+    limit("total_iops_sec", "libvirt_domain_block_stats_limit_total_requests", "", "Most requests a second."),
+    limit("read_iops_sec", "libvirt_domain_block_stats_limit_read_requests", "", "Most reads a second."),
+    limit("write_iops_sec", "libvirt_domain_block_stats_limit_write_requests", "", "Most writes a second."),
+    limit("total_bytes_sec_max", "libvirt_domain_block_stats_limit_burst_total_bytes", "bytes",
+          "Most bytes a second in a burst."),
+    limit("read_bytes_sec_max", "libvirt_domain_block_stats_limit_burst_read_bytes", "bytes",
+          "Most bytes a second that are read in a burst."),
+    limit("write_bytes_sec_max", "libvirt_domain_block_stats_limit_burst_write_bytes", "bytes",
+          "Most bytes a second that are written in a burst."),
+    limit("total_iops_sec_max", "libvirt_domain_block_stats_limit_burst_total_requests", "",
+          "Most requests a second in a burst."),
+    limit("read_iops_sec_max", "libvirt_domain_block_stats_limit_burst_read_requests", "",
+          "Most reads a second in a burst."),
+    limit("write_iops_sec_max", "libvirt_domain_block_stats_limit_burst_write_requests", "",
+          "Most writes a second in a burst."),
+    limit("total_bytes_sec_max_length", "libvirt_domain_block_stats_limit_burst_total_bytes_length_seconds", "seconds",
+          "How long a burst of bytes may be."),
+    limit("read_bytes_sec_max_length", "libvirt_domain_block_stats_limit_burst_read_bytes_length_seconds", "seconds",
+          "How long a burst of bytes that are read may be."),
+    limit("write_bytes_sec_max_length", "libvirt_domain_block_stats_limit_burst_write_bytes_length_seconds", "seconds",
+          "How long a burst of bytes that are written may be."),
+    limit("total_iops_sec_max_length", "libvirt_domain_block_stats_limit_burst_length_total_requests_seconds",
+          "seconds", "How long a burst of requests may be."),
+    limit("read_iops_sec_max_length", "libvirt_domain_block_stats_limit_burst_length_read_requests_seconds", "seconds",
+          "How long a burst of reads may be."),
+    limit("write_iops_sec_max_length", "libvirt_domain_block_stats_limit_burst_length_write_requests_seconds",
+          "seconds", "How long a burst of writes may be."),
+    limit("size_iops_sec", "libvirt_domain_block_stats_size_iops_bytes", "bytes",
+          "A request of so many bytes counts as one for the limits; 0: every request does."),
+};
+
 struct Vcpu {
   Numbers<kVcpuRows> numbers;
+  double exits = kNone;
+  std::array<double, std::size(kExitKinds)> exit_kinds;
+  Vcpu() { exit_kinds.fill(kNone); }
+};
+struct Iothread {
+  double poll_max_ns = kNone;
+};
+// Of Intel's RDT: what a group of vCPUs moved to and from the memory of each node.
+struct BandwidthNode {
+  double id = kNone, local_bytes = kNone, total_bytes = kNone;
+};
+struct BandwidthMonitor {
+  std::string name;
+  std::vector<BandwidthNode> nodes;
 };
 struct Block {
   std::string name;  // "vda"
@@ -157,6 +251,7 @@ struct Net {
 // From the guest's XML. Empty where it does not say.
 struct DiskInfo {
   std::string target, bus, device, type, source, protocol, serial, driver_name, driver_type, cache, discard;
+  std::vector<double> limits;  // of kLimits; empty: it has none
 };
 struct NicInfo {
   std::string target, type, bridge, mac, model, mtu, virtual_interface;
@@ -171,11 +266,20 @@ struct GuestInfo {
 
 struct Guest {
   std::string name, uuid;
+  std::int64_t id = -1;  // libvirt's number of a guest that runs; -1: it does not
   Numbers<kDomainRows> numbers;
   std::vector<Vcpu> vcpus;
   std::vector<Block> blocks;
   std::vector<Net> nets;
+  std::vector<Iothread> iothreads;
+  std::vector<BandwidthMonitor> bandwidth;
+  std::map<std::string, double, std::less<>> perf;  // events counted since they were switched on for the guest
+  std::array<double, std::size(kPageSizes)> pages;
+  // The groups that ask the hypervisor were answered: not while it is busy, and some hypervisors never do.
+  bool told = false, ever_told = false;
   GuestInfo info;
+
+  Guest() { pages.fill(kNone); }
 
   // Forgets what the groups (bits of virDomainStatsTypes) of the next call will bring; what they do not bring is then
   // absent.

@@ -19,10 +19,16 @@ namespace vitald::virt {
   X(virConnectGetLibVersion)            \
   X(virConnectGetVersion)               \
   X(virConnectIsAlive)                  \
+  X(virConnectListAllDomains)           \
+  X(virConnectListAllNetworks)          \
+  X(virConnectListAllStoragePools)      \
   X(virConnectOpenReadOnly)             \
   X(virConnectRegisterCloseCallback)    \
   X(virConnectSetKeepAlive)             \
   X(virConnectUnregisterCloseCallback)  \
+  X(virDomainFree)                      \
+  X(virDomainGetID)                     \
+  X(virDomainGetJobInfo)                \
   X(virDomainGetName)                   \
   X(virDomainGetUUIDString)             \
   X(virDomainGetXMLDesc)                \
@@ -33,7 +39,15 @@ namespace vitald::virt {
   X(virEventRunDefaultImpl)             \
   X(virGetLastErrorMessage)             \
   X(virGetVersion)                      \
-  X(virSetErrorFunc)
+  X(virNetworkFree)                     \
+  X(virNetworkGetBridgeName)            \
+  X(virNetworkGetName)                  \
+  X(virNetworkIsActive)                 \
+  X(virNodeGetInfo)                     \
+  X(virSetErrorFunc)                    \
+  X(virStoragePoolFree)                 \
+  X(virStoragePoolGetInfo)              \
+  X(virStoragePoolGetName)
 
 struct Library {
 #define X(name) decltype(&::name) name = nullptr;

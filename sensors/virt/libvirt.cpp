@@ -5,11 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "core/text/scan.h"
 #include "sensors/virt/connection.h"
 #include "sensors/virt/guest.h"
+#include "sensors/virt/inventory.h"
 #include "sensors/virt/library.h"
 #include "sensors/virt/qemu_threads.h"
 
@@ -29,10 +29,13 @@ using namespace virt;
 constexpr std::int64_t kSecond = 1'000'000'000;
 // State and interfaces are known to libvirtd itself: 14 and 12 us a guest.
 constexpr unsigned kCheap = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_INTERFACE;
-// The rest asks QEMU or walks /proc: block 390, cpu 200, balloon 180 us a guest ...
-constexpr unsigned kCostly = VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK;
-// ... and vcpu 340, of which what moves is read from /proc where we can (QemuThreads).
-constexpr unsigned kVcpus = VIR_DOMAIN_STATS_VCPU;
+// The rest asks QEMU or walks /proc: block 390, cpu 200, balloon 180 us a guest; events of perf and RDT are counted for
+// guests only whose XML asks for it, and cost nothing for others ...
+constexpr unsigned kCostly = VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK |
+                             VIR_DOMAIN_STATS_PERF | VIR_DOMAIN_STATS_MEMORY;
+// ... and vcpu 340, of which what moves is read from /proc where we can (QemuThreads); with it what rarely matters.
+constexpr unsigned kVcpus =
+    VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_IOTHREAD | VIR_DOMAIN_STATS_VM | VIR_DOMAIN_STATS_DIRTYRATE;
 constexpr std::int64_t kVcpusEveryNs = 60 * kSecond;
 // Guests that do not run, and XML that no event told to have changed.
 constexpr std::int64_t kInactiveEveryNs = 60 * kSecond, kXmlEveryNs = 300 * kSecond;
@@ -59,6 +62,16 @@ constexpr MetricDesc kCallDuration{"vitald_libvirt_call_duration_seconds",
                                    "",
                                    "seconds",
                                    "libvirt"};
+constexpr MetricDesc kReadAt{"vitald_libvirt_read_boot_seconds",
+                             kGauge,
+                             "When memory, CPU time and disks of the guests were last asked for, since boot.",
+                             "",
+                             "seconds",
+                             "libvirt",
+                             Shown::inside};
+constexpr MetricDesc kGuestId{
+    "vitald_guest_id", kGauge, "libvirt's number of a guest that runs; each start has a new one.",
+    kDomain,           "",     "virDomainGetID"};
 constexpr MetricDesc kUsedPercent{"libvirt_domain_memory_stats_used_percent",
                                   kGauge,
                                   "Memory the guest cannot give up, in percent of what it sees.",
@@ -125,14 +138,187 @@ constexpr MetricDesc kNicInfo{"libvirt_domain_interface_stats_info",
                               "",
                               "domain XML"};
 
-constexpr const MetricDesc* kSingles[] = {&kUp,         &kVersions,      &kReconnects, &kCallDuration,  &kUsedPercent,
-                                          &kStateCode,  &kStateName,     &kDomains,    &kDomainsNumber, &kDomainMeta,
-                                          &kDomainInfo, &kOpenstackInfo, &kBlockMeta,  &kBlockInfo,     &kNicMeta,
-                                          &kNicInfo};
+constexpr MetricDesc kTimedOut{
+    "libvirt_domain_timed_out",
+    kGauge,
+    "Whether the guest was too busy to tell its numbers (--collector.libvirt.compat=inovex).",
+    kDomain,
+    "",
+    kStats};
+constexpr MetricDesc kExits{"vitald_guest_exits_total",
+                            kCounter,
+                            "How often virtual CPUs of the guest left it, as KVM counts (QEMU 7.1, libvirt 8.9).",
+                            kDomain,
+                            "",
+                            kStats};
+constexpr MetricDesc kExitsByKind{"vitald_guest_exits_by_kind_total",
+                                  kCounter,
+                                  "The same by what it was for; one exit may be of several kinds, or of none of these.",
+                                  "domain,uuid,kind",
+                                  "",
+                                  kStats};
+constexpr MetricDesc kPages{"vitald_guest_pages", kGauge, "Pages of the guest's memory that KVM has mapped, by size.",
+                            "domain,uuid,size",   "",     kStats};
+constexpr MetricDesc kPerfEvents{"vitald_guest_perf_events_total",
+                                 kCounter,
+                                 "Events of the guest's process that its <perf> asks to be counted.",
+                                 "domain,uuid,event",
+                                 "",
+                                 kStats};
+constexpr MetricDesc kIothreadPoll{"vitald_guest_iothread_poll_max_seconds",
+                                   kGauge,
+                                   "How long an I/O thread polls at most before it sleeps.",
+                                   "domain,uuid,iothread",
+                                   "seconds",
+                                   kStats};
+constexpr MetricDesc kBandwidth{"vitald_guest_memory_bandwidth_bytes_total",
+                                kCounter,
+                                "Bytes that a group of virtual CPUs moved to and from memory (<memorytune>), by node; "
+                                "total has those of other nodes too.",
+                                "domain,uuid,monitor,node,reach",
+                                "bytes",
+                                kStats};
+constexpr MetricDesc kThrottled{
+    "vitald_guest_throttled_seconds_total",
+    kCounter,
+    "How long the guest's cgroups were kept from running by a CPU limit (<cputune>): of its "
+    "virtual CPUs, its emulator and I/O threads, and the guest as a whole.",
+    "domain,uuid,part",
+    "seconds",
+    "cgroup v2 cpu.stat"};
+constexpr MetricDesc kThrottledPeriods{"vitald_guest_throttled_periods_total",
+                                       kCounter,
+                                       "In how many periods that was so.",
+                                       "domain,uuid,part",
+                                       "",
+                                       "cgroup v2 cpu.stat"};
+constexpr std::string_view kPoolSource = "virStoragePoolGetInfo";
+constexpr MetricDesc pool(std::string_view name, std::string_view unit, std::string_view help,
+                          std::string_view label = "storage_pool") {
+  return {name, kGauge, help, label, unit, kPoolSource};
+}
+// Tinkoff's, inovex's.
+constexpr MetricDesc kPoolCapacity =
+    pool("libvirt_pool_info_capacity_bytes", "bytes", "Size of the storage pool.", "pool");
+constexpr MetricDesc kPoolAllocation =
+    pool("libvirt_pool_info_allocation_bytes", "bytes", "What of the storage pool is given to volumes.", "pool");
+constexpr MetricDesc kPoolAvailable =
+    pool("libvirt_pool_info_available_bytes", "bytes", "What of the storage pool is free.", "pool");
+constexpr MetricDesc kStoragePoolState =
+    pool("libvirt_storage_pool_state", "",
+         "State of the storage pool: 0 inactive, 1 building, 2 running, 3 degraded, 4 not accessible "
+         "(--collector.libvirt.compat=inovex, as the next ones).");
+constexpr MetricDesc kStoragePoolCapacity =
+    pool("libvirt_storage_pool_capacity_bytes", "bytes", "Size of the storage pool.");
+constexpr MetricDesc kStoragePoolAllocation =
+    pool("libvirt_storage_pool_allocation_bytes", "bytes", "What of the storage pool is given to volumes.");
+constexpr MetricDesc kStoragePoolAvailable =
+    pool("libvirt_storage_pool_available_bytes", "bytes", "What of the storage pool is free.");
+constexpr MetricDesc kStoragePoolTimedOut =
+    pool("libvirt_storage_pool_timed_out", "", "Whether the storage pool did not tell its numbers.");
+constexpr MetricDesc kNetworkActive{"vitald_libvirt_network_active",
+                                    kGauge,
+                                    "Whether the virtual network is up; bridge is the host's device of it.",
+                                    "network,bridge",
+                                    "",
+                                    "virNetworkIsActive"};
+constexpr MetricDesc kNodeInfo{"vitald_libvirt_node_info",
+                               kGauge,
+                               "The host as libvirt sees it, 1: kind of CPU, sockets of a node, cores of a socket, "
+                               "threads of a core.",
+                               "model,nodes,sockets,cores,threads",
+                               "",
+                               "virNodeGetInfo"};
+constexpr MetricDesc kNodeCpus{
+    "vitald_libvirt_node_cpus", kGauge, "CPUs of the host that guests may use.", "", "", "virNodeGetInfo"};
+constexpr MetricDesc kNodeMemory{
+    "vitald_libvirt_node_memory_bytes", kGauge, "Memory of the host.", "", "bytes", "virNodeGetInfo"};
+
+// What a guest's job (a migration, a dump, a save) says of itself; all 0 where there is none.
+struct JobRow {
+  MetricDesc desc;
+  double (*of)(const virDomainJobInfo&);
+};
+constexpr MetricDesc job(std::string_view name, std::string_view unit, std::string_view help) {
+  return {name, kGauge, help, kDomain, unit, "virDomainGetJobInfo"};
+}
+template <auto Member, unsigned Per = 1>
+double job_number(const virDomainJobInfo& info) {
+  return static_cast<double>(info.*Member) / Per;
+}
+using JobInfo = virDomainJobInfo;
+constexpr JobRow kJobRows[] = {
+    {job("libvirt_domain_job_info_type", "",
+         "Job of the guest: 0 none, 1 bounded, 2 unbounded, 3 completed, 4 failed, 5 cancelled "
+         "(--collector.libvirt.compat=inovex, as the next ones)."),
+     job_number<&JobInfo::type>},
+    {job("libvirt_domain_job_info_time_elapsed_seconds", "seconds", "How long the job has run."),
+     job_number<&JobInfo::timeElapsed, 1000>},
+    {job("libvirt_domain_job_info_time_remaining_seconds", "seconds", "How long it is expected to run on."),
+     job_number<&JobInfo::timeRemaining, 1000>},
+    {job("libvirt_domain_job_info_data_total_bytes", "bytes", "What the job has to move."),
+     job_number<&JobInfo::dataTotal>},
+    {job("libvirt_domain_job_info_data_processed_bytes", "bytes", "What it has moved."),
+     job_number<&JobInfo::dataProcessed>},
+    {job("libvirt_domain_job_info_data_remaining_bytes", "bytes", "What is left."),
+     job_number<&JobInfo::dataRemaining>},
+    {job("libvirt_domain_job_info_memory_total_bytes", "bytes", "Memory the job has to move."),
+     job_number<&JobInfo::memTotal>},
+    {job("libvirt_domain_job_info_memory_processed_bytes", "bytes", "Memory it has moved."),
+     job_number<&JobInfo::memProcessed>},
+    {job("libvirt_domain_job_info_memory_remaining_bytes", "bytes", "Memory that is left."),
+     job_number<&JobInfo::memRemaining>},
+    {job("libvirt_domain_job_info_file_total_bytes", "bytes", "Storage the job has to move."),
+     job_number<&JobInfo::fileTotal>},
+    {job("libvirt_domain_job_info_file_processed_bytes", "bytes", "Storage it has moved."),
+     job_number<&JobInfo::fileProcessed>},
+    {job("libvirt_domain_job_info_file_remaining_bytes", "bytes", "Storage that is left."),
+     job_number<&JobInfo::fileRemaining>},
+};
+
+constexpr const MetricDesc* kSingles[] = {&kUp,
+                                          &kVersions,
+                                          &kReconnects,
+                                          &kCallDuration,
+                                          &kReadAt,
+                                          &kGuestId,
+                                          &kUsedPercent,
+                                          &kStateCode,
+                                          &kStateName,
+                                          &kDomains,
+                                          &kDomainsNumber,
+                                          &kDomainMeta,
+                                          &kDomainInfo,
+                                          &kOpenstackInfo,
+                                          &kBlockMeta,
+                                          &kBlockInfo,
+                                          &kNicMeta,
+                                          &kNicInfo,
+                                          &kTimedOut,
+                                          &kExits,
+                                          &kExitsByKind,
+                                          &kPages,
+                                          &kPerfEvents,
+                                          &kIothreadPoll,
+                                          &kBandwidth,
+                                          &kThrottled,
+                                          &kThrottledPeriods,
+                                          &kPoolCapacity,
+                                          &kPoolAllocation,
+                                          &kPoolAvailable,
+                                          &kStoragePoolState,
+                                          &kStoragePoolCapacity,
+                                          &kStoragePoolAllocation,
+                                          &kStoragePoolAvailable,
+                                          &kStoragePoolTimedOut,
+                                          &kNetworkActive,
+                                          &kNodeInfo,
+                                          &kNodeCpus,
+                                          &kNodeMemory};
 
 constexpr auto all_metrics() {
   std::array<MetricDesc, std::size(kSingles) + std::size(kDomainRows) + std::size(kVcpuRows) + std::size(kBlockRows) +
-                             std::size(kNetRows)>
+                             std::size(kNetRows) + std::size(kLimits) + std::size(kJobRows)>
       out{};
   std::size_t n = 0;
   for (const auto* d : kSingles) out[n++] = *d;
@@ -140,6 +326,8 @@ constexpr auto all_metrics() {
   for (const auto& r : kVcpuRows) out[n++] = r.desc;
   for (const auto& r : kBlockRows) out[n++] = r.desc;
   for (const auto& r : kNetRows) out[n++] = r.desc;
+  for (const auto& r : kLimits) out[n++] = r.desc;
+  for (const auto& r : kJobRows) out[n++] = r.desc;
   return out;
 }
 constexpr auto kMetrics = all_metrics();
@@ -150,6 +338,9 @@ constexpr FlagSpec kFlags[] = {
     {"collector.libvirt.uri", FlagType::text, "qemu:///system", "libvirt: connection URI, opened read-only."},
     {"collector.libvirt.slow-interval", FlagType::duration, "15s",
      "libvirt: how often to ask for what costs a round trip to every guest (CPU, vCPU, memory, disks)."},
+    {"collector.libvirt.inventory-interval", FlagType::duration, "1m",
+     "libvirt: how often to ask for storage pools, networks and the host, which are never refreshed for it; 0s: "
+     "never."},
     {.name = "collector.libvirt.labels",
      .fallback = "domain,uuid",
      .help = "libvirt: labels of a guest on every series; domain alone is as the exporters that know no uuid.",
@@ -163,7 +354,7 @@ constexpr FlagSpec kFlags[] = {
 
 struct Settings {
   std::string uri;
-  std::int64_t slow_interval_ns = 0;
+  std::int64_t slow_interval_ns = 0, inventory_interval_ns = 0;
   bool with_uuid = true, tinkoff = false, inovex = false, kumina = false;
 };
 
@@ -176,11 +367,20 @@ class GuestEmitter {
     own_ = labels_.size();
   }
 
+  void throttled(std::span<const QemuThreads::Throttled> parts) {
+    for (const auto& t : parts) {
+      more(kThrottled, t.seconds, {{"part", t.part}});
+      more(kThrottledPeriods, t.periods, {{"part", t.part}});
+    }
+  }
+
   void emit() {
+    if (g_.id >= 0) out_.set(kGuestId, static_cast<double>(g_.id), g_.name, g_.uuid);
     rows<kDomainRows>(g_.numbers);
     const double state = g_.numbers.values[0];
     if (s_.kumina && !std::isnan(state)) out_.set_labels(kStateCode, state, labels_);
     if (s_.inovex && !std::isnan(state)) info(kStateName, {{"state_desc", state_name(state)}});
+    if (s_.inovex && g_.id >= 0) out_.set_labels(kTimedOut, g_.ever_told && !g_.told ? 1 : 0, labels_);
     if (const double seen = number("balloon.available"), usable = number("balloon.usable"); seen > 0 && usable >= 0)
       out_.set_labels(kUsedPercent, (seen - usable) * 100 / seen, labels_);
     const auto& i = g_.info;
@@ -204,6 +404,7 @@ class GuestEmitter {
                               {"project_name", i.project},
                               {"project_id", i.project_uuid}});
     }
+    kvm();
     for (std::size_t n = 0; n < g_.vcpus.size(); ++n) {
       const Decimal index(n);
       item("vcpu", index);
@@ -248,7 +449,41 @@ class GuestEmitter {
   template <const auto& Rows>
   void rows(const Numbers<Rows>& numbers) {
     for (std::size_t i = 0; i < std::size(Rows); ++i)
-      if (!std::isnan(numbers.values[i])) out_.set_labels(Rows[i].desc, numbers.values[i] / Rows[i].per, labels_);
+      if (!std::isnan(numbers.values[i]) && (s_.inovex || !Rows[i].inovex))
+        out_.set_labels(Rows[i].desc, numbers.values[i] / Rows[i].per, labels_);
+  }
+  void more(const MetricDesc& desc, double value, std::initializer_list<Label> labels) {
+    if (std::isnan(value)) return;
+    labels_.resize(own_);
+    labels_.insert(labels_.end(), labels);
+    out_.set_labels(desc, value, labels_);
+    labels_.resize(own_);
+  }
+  // What the groups beside the usual ones brought.
+  void kvm() {
+    double exits = kNone;
+    std::array<double, std::size(kExitKinds)> kinds;
+    kinds.fill(kNone);
+    const auto add = [](double& sum, double n) {
+      if (!std::isnan(n)) sum = std::isnan(sum) ? n : sum + n;
+    };
+    for (const auto& v : g_.vcpus) {
+      add(exits, v.exits);
+      for (std::size_t i = 0; i < kinds.size(); ++i) add(kinds[i], v.exit_kinds[i]);
+    }
+    more(kExits, exits, {});
+    for (std::size_t i = 0; i < kinds.size(); ++i) more(kExitsByKind, kinds[i], {{"kind", kExitKinds[i]}});
+    for (std::size_t i = 0; i < g_.pages.size(); ++i) more(kPages, g_.pages[i], {{"size", kPageSizes[i]}});
+    for (const auto& [event, count] : g_.perf) more(kPerfEvents, count, {{"event", event}});
+    for (std::size_t i = 0; i < g_.iothreads.size(); ++i)
+      more(kIothreadPoll, g_.iothreads[i].poll_max_ns / 1e9, {{"iothread", Decimal(i)}});
+    for (const auto& monitor : g_.bandwidth)
+      for (const auto& node : monitor.nodes) {
+        if (std::isnan(node.id)) continue;
+        const Decimal id(static_cast<std::uint64_t>(node.id));
+        more(kBandwidth, node.local_bytes, {{"monitor", monitor.name}, {"node", id}, {"reach", "local"}});
+        more(kBandwidth, node.total_bytes, {{"monitor", monitor.name}, {"node", id}, {"reach", "total"}});
+      }
   }
   void info(const MetricDesc& desc, std::initializer_list<Label> more) {
     labels_.resize(own_);
@@ -267,6 +502,10 @@ class GuestEmitter {
                         {"driver_type", d.driver_type},
                         {"cache", d.cache},
                         {"discard", d.discard}});
+    if (s_.tinkoff) {
+      for (std::size_t i = 0; i < d.limits.size(); ++i)
+        more(kLimits[i].desc, d.limits[i], {{"target_device", d.target}});
+    }
     if (s_.inovex)
       info(kBlockInfo, {{"target_device", d.target},
                         {"disk_type", d.type},
@@ -305,7 +544,7 @@ class Libvirt final : public Collector {
   Libvirt(const Host& host, Settings settings) : host_(host), clock_(host.clock()), settings_(std::move(settings)) {}
   ~Libvirt() override {
     connection_.reset();
-    let_go();
+    inventory_.forget();
   }
 
   Result<> collect(BatchWriter& out) override {
@@ -314,13 +553,20 @@ class Libvirt final : public Collector {
     out.set(kUp, read ? 1 : 0);
     if (connection_ && connection_->opened() > 0) out.set(kReconnects, static_cast<double>(connection_->opened() - 1));
     if (!read) return read;
-    if (versions_ && versions_->known.load(std::memory_order_acquire))
-      out.set(kVersions, 1, versions_->hypervisor, versions_->daemon, versions_->mine);
+    const auto* found = inventory_.findings(clock_.boot_ns());
+    if (found) out.set(kVersions, 1, found->hypervisor, found->daemon, found->mine);
     out.set(kCallDuration, call_s_);
+    if (read_ns_ != 0) out.set(kReadAt, static_cast<double>(read_ns_) / 1e9);
     const auto running = std::ranges::count_if(guests_, [](const auto& g) { return g.second.active; });
     if (settings_.inovex) out.set(kDomains, static_cast<double>(running));
     if (settings_.kumina) out.set(kDomainsNumber, static_cast<double>(running));
-    for (const auto& [uuid, known] : guests_) GuestEmitter(out, settings_, known.guest).emit();
+    if (found && settings_.inventory_interval_ns > 0) emit_inventory(out, *found);
+    for (const auto& [uuid, known] : guests_) {
+      GuestEmitter emitter(out, settings_, known.guest);
+      emitter.emit();
+      if (known.active) emitter.throttled(known.throttled);
+    }
+    if (found) emit_jobs(out, *found);
     for (auto& problem : std::exchange(problems_, {})) out.problem(std::move(problem));
     return {};
   }
@@ -335,6 +581,7 @@ class Libvirt final : public Collector {
     bool active = false, seen = false, complete = false;  // complete: the costly groups were asked for too
     std::int64_t xml_ns = 0;                              // when its XML was read; 0: it must be
     QemuThreads threads;
+    std::vector<QemuThreads::Throttled> throttled;
   };
 
   Result<> update() {
@@ -378,12 +625,24 @@ class Libvirt final : public Collector {
     if (auto read = bulk(*handle, groups, true); !read) return read;
     if (std::ranges::any_of(guests_, [](const auto& g) { return g.second.active && !g.second.complete; }))
       if (auto read = bulk(*handle, kCheap | kCostly | kVcpus, true); !read) return read;  // one has just started
-    for (auto& [uuid, known] : guests_) known.threads.read(known.guest.vcpus);
+    // On which CPU it runs, and for how long it may not, is worth more files only as often as the costly numbers.
+    const bool slow = (groups & kCostly) == kCostly;
+    for (auto& [uuid, known] : guests_) {
+      known.threads.read(known.guest.vcpus, slow);
+      if (slow) known.throttled = known.threads.throttled();
+    }
     if (inactive_ns_ == 0 || now - inactive_ns_ >= kInactiveEveryNs) {
       if (auto read = bulk(*handle, VIR_DOMAIN_STATS_STATE, false); !read) return read;
       inactive_ns_ = now;
     }
-    if (opened) ask_versions(*handle);
+    // After the guests have been read.
+    const bool all = settings_.inventory_interval_ns > 0 && due(inventory_ns_, settings_.inventory_interval_ns, now);
+    const bool jobs = settings_.inovex && due(jobs_ns_, settings_.slow_interval_ns, now);
+    if (opened || all || jobs) {
+      inventory_.ask(*lib_, *handle, all, jobs, now);
+      if (all) inventory_ns_ = now;
+      if (jobs) jobs_ns_ = now;
+    }
     return {};
   }
 
@@ -396,36 +655,45 @@ class Libvirt final : public Collector {
   void forget() {
     generation_ = connection_->opened();
     guests_.clear();
-    slow_ns_ = vcpus_ns_ = inactive_ns_ = 0;
-    let_go();
-    versions_.reset();
+    slow_ns_ = vcpus_ns_ = inactive_ns_ = read_ns_ = 0;
+    inventory_.forget();
+    inventory_ns_ = jobs_ns_ = 0;
   }
 
-  // One that still waits for an answer (a libvirtd that hangs) is not waited for: what it uses is its own.
-  void let_go() {
-    if (!asking_.joinable()) return;
-    if (versions_ && versions_->known.load(std::memory_order_acquire)) asking_.join();
-    else asking_.detach();
+  void emit_inventory(BatchWriter& out, const Findings& found) const {
+    for (const auto& p : found.pools) {
+      if (settings_.tinkoff && p.told) {
+        out.set(kPoolCapacity, p.capacity_bytes, p.name);
+        out.set(kPoolAllocation, p.allocation_bytes, p.name);
+        out.set(kPoolAvailable, p.available_bytes, p.name);
+      }
+      if (!settings_.inovex) continue;
+      out.set(kStoragePoolTimedOut, p.told ? 0 : 1, p.name);
+      if (!p.told) continue;
+      out.set(kStoragePoolState, p.state, p.name);
+      out.set(kStoragePoolCapacity, p.capacity_bytes, p.name);
+      out.set(kStoragePoolAllocation, p.allocation_bytes, p.name);
+      out.set(kStoragePoolAvailable, p.available_bytes, p.name);
+    }
+    for (const auto& n : found.networks) out.set(kNetworkActive, n.active ? 1 : 0, n.name, n.bridge);
+    if (!found.node_known) return;
+    const auto& node = found.node;
+    out.set(kNodeInfo, 1, std::string_view(node.model, strnlen(node.model, sizeof node.model)), Decimal(node.nodes),
+            Decimal(node.sockets), Decimal(node.cores), Decimal(node.threads));
+    out.set(kNodeCpus, node.cpus);
+    out.set(kNodeMemory, static_cast<double>(node.memory) * 1024);
   }
 
-  // After the guests have been read, and by a thread of its own: where QEMU's capabilities are not cached, libvirtd
-  // starts every emulator there is to tell its version, which takes 4 s, and nobody waits for that.
-  void ask_versions(const Connection::Handle& handle) {
-    let_go();
-    versions_ = std::make_shared<Versions>();
-    asking_ = std::thread([lib = lib_, handle, versions = versions_] {
-      const auto text = [](unsigned long v) {  // 9000000 + 22 is 9.0.22; none when it could not be asked
-        return v == 0 ? std::string() : fmt::format("{}.{}.{}", v / 1'000'000, v / 1000 % 1000, v % 1000);
-      };
-      unsigned long hypervisor = 0, daemon = 0, mine = 0;
-      lib->virGetVersion(&mine, nullptr, nullptr);
-      lib->virConnectGetLibVersion(handle.get(), &daemon);
-      lib->virConnectGetVersion(handle.get(), &hypervisor);
-      versions->hypervisor = text(hypervisor);
-      versions->daemon = text(daemon);
-      versions->mine = text(mine);
-      versions->known.store(true, std::memory_order_release);
-    });
+  // Of guests that are there now: the round may be older.
+  void emit_jobs(BatchWriter& out, const Findings& found) const {
+    if (!settings_.inovex) return;
+    for (const auto& j : found.jobs) {
+      const auto at = guests_.find(j.uuid);
+      if (at == guests_.end() || !at->second.active) continue;
+      std::vector<Label> labels{{"domain", at->second.guest.name}};
+      if (settings_.with_uuid) labels.push_back({"uuid", j.uuid});
+      for (const auto& row : kJobRows) out.set_labels(row.desc, row.of(j.info), labels);
+    }
   }
 
   // One call for all guests that run, or for all that do not.
@@ -438,6 +706,7 @@ class Libvirt final : public Collector {
         VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT |
             static_cast<unsigned>(active ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
                                          : VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE));
+    if ((groups & kCostly) == kCostly) read_ns_ = clock_.boot_ns();
     call_s_ = static_cast<double>(SystemClock::read(CLOCK_MONOTONIC) - begin) / 1e9;
     if (n < 0) {
       auto why = last_error(*lib_);
@@ -464,6 +733,8 @@ class Libvirt final : public Collector {
     auto& guest = known.guest;
     guest.name = name;
     guest.uuid = uuid;
+    const auto id = active ? lib_->virDomainGetID(record.dom) : UINT32_MAX;  // all ones: it has just stopped
+    guest.id = id == UINT32_MAX ? -1 : static_cast<std::int64_t>(id);
     guest.forget(groups);
     for (int p = 0; p < record.nparams; ++p) {
       const auto& param = record.params[p];
@@ -473,7 +744,7 @@ class Libvirt final : public Collector {
         case VIR_TYPED_PARAM_LLONG: guest.take(param.field, static_cast<double>(param.value.l)); break;
         case VIR_TYPED_PARAM_ULLONG: guest.take(param.field, static_cast<double>(param.value.ul)); break;
         case VIR_TYPED_PARAM_STRING: guest.take(param.field, std::string_view(param.value.s)); break;
-        default: break;  // doubles (perf) and booleans are not asked for
+        default: break;  // no number that is wanted is a double or a boolean
       }
     }
     // New, or with vCPUs plugged or unplugged.
@@ -509,14 +780,9 @@ class Libvirt final : public Collector {
   std::unique_ptr<Connection> connection_;
   std::uint64_t generation_ = 0;         // of the connection that the rest was learnt from
   std::map<std::string, Known> guests_;  // by uuid
-  // Written by asking_ until `known`.
-  struct Versions {
-    std::string hypervisor, daemon, mine;
-    std::atomic<bool> known{false};
-  };
-  std::shared_ptr<Versions> versions_;
-  std::thread asking_;
-  std::int64_t slow_ns_ = 0, vcpus_ns_ = 0, inactive_ns_ = 0, xml_budget_from_ns_ = 0;
+  Inventory inventory_;
+  std::int64_t slow_ns_ = 0, vcpus_ns_ = 0, inactive_ns_ = 0, xml_budget_from_ns_ = 0, read_ns_ = 0;
+  std::int64_t inventory_ns_ = 0, jobs_ns_ = 0;
   double call_s_ = 0;
   std::vector<Error> problems_;  // of the guests in this cycle
 };
@@ -528,6 +794,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   Settings s;
   s.uri = options.text("collector.libvirt.uri");
   s.slow_interval_ns = options.duration_ns("collector.libvirt.slow-interval");
+  s.inventory_interval_ns = options.duration_ns("collector.libvirt.inventory-interval");
   s.with_uuid = options.text("collector.libvirt.labels") == "domain,uuid";
   for (auto compat = options.text("collector.libvirt.compat"); !compat.empty();) {
     const auto name = trim(take_until(compat, ','));

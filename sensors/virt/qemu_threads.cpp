@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
@@ -17,8 +19,8 @@ constexpr std::size_t row_of(std::string_view key) {
     if (kVcpuRows[i].key == key) return i;
   return std::size(kVcpuRows);
 }
-constexpr std::size_t kTime = row_of("time"), kDelay = row_of("delay");
-static_assert(kTime < std::size(kVcpuRows) && kDelay < std::size(kVcpuRows));
+constexpr std::size_t kTime = row_of("time"), kDelay = row_of("delay"), kCpu = row_of("cpu");
+static_assert(kTime < std::size(kVcpuRows) && kDelay < std::size(kVcpuRows) && kCpu < std::size(kVcpuRows));
 
 struct Schedstat {
   std::uint64_t run_ns, delay_ns, slices;
@@ -35,10 +37,31 @@ std::optional<Schedstat> read_schedstat(const std::string& path) {
   return Schedstat{*run, *delay, *slices};
 }
 
+// "27070 (CPU 1/KVM) S 1 ... 17 3 0 0 ...": the 39th column, 36 behind the name, is the CPU (proc(5)).
+double read_cpu(const std::string& path) {
+  const auto text = read_kernel_file(path);
+  if (!text) return kNone;
+  std::string_view rest = *text;
+  const auto name_end = rest.rfind(')');
+  if (name_end == rest.npos) return kNone;
+  rest.remove_prefix(name_end + 1);
+  for (int i = 0; i < 36; ++i) take_word(rest);
+  const auto cpu = take_u64(rest = trim(rest));
+  return cpu ? static_cast<double>(*cpu) : kNone;
+}
+
+// QEMU writes a comma in an argument as two.
+std::string escaped(std::string_view name) {
+  std::string out;
+  for (const char c : name) out.append(c == ',' ? 2 : 1, c);
+  return out;
+}
+
 }  // namespace
 
 bool QemuThreads::find(const Host& host, const std::string& guest) {
   files_.clear();
+  groups_.clear();
   const auto pid_text =
       read_kernel_file(path_below_root(host.roots().root, fmt::format("/run/libvirt/qemu/{}.pid", guest)));
   if (!pid_text) return false;
@@ -47,7 +70,7 @@ bool QemuThreads::find(const Host& host, const std::string& guest) {
   // qemu-system-x86_64 -name guest=web,debug-threads=on ... with NUL between: is it that guest, and not what
   // has this number in our PID namespace?
   const auto command = read_kernel_file(host.procfs(fmt::format("{}/cmdline", *pid)));
-  if (!command || command->find(fmt::format("guest={},", guest)) == std::string_view::npos) return false;
+  if (!command || command->find(fmt::format("guest={},", escaped(guest))) == std::string_view::npos) return false;
   const auto tasks = list_directory(host.procfs(fmt::format("{}/task", *pid)));
   if (!tasks) return false;
   for (const auto& tid : *tasks) {
@@ -57,21 +80,66 @@ bool QemuThreads::find(const Host& host, const std::string& guest) {
     if (!take_prefix(rest, "CPU")) continue;
     const auto vcpu = take_u64(rest);
     if (!vcpu || *vcpu >= kMaxVcpus || !rest.starts_with('/')) continue;
-    files_.push_back({*vcpu, host.procfs(fmt::format("{}/task/{}/schedstat", *pid, tid))});
+    files_.push_back({*vcpu, host.procfs(fmt::format("{}/task/{}", *pid, tid))});
   }
   // A vCPU that waits for its first start has run, too: it announced itself.
   for (const auto& file : files_)
-    if (const auto s = read_schedstat(file.path); !s || s->slices == 0) return files_.clear(), false;
+    if (const auto s = read_schedstat(file.path + "/schedstat"); !s || s->slices == 0) return files_.clear(), false;
+  find_groups(host, *pid);
   return found();
 }
 
-void QemuThreads::read(std::vector<Vcpu>& vcpus) const {
+// "0::/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt/emulator\n": libvirt has a group for each thread below
+// the guest's. Others (the cgroup that libvirtd itself is in) are not the guest's.
+void QemuThreads::find_groups(const Host& host, std::uint64_t pid) {
+  const auto text = read_kernel_file(host.procfs(fmt::format("{}/cgroup", pid)));
+  if (!text) return;
+  for (std::string_view lines = *text; !lines.empty();) {
+    auto line = take_line(lines);
+    if (!take_prefix(line, "0::")) continue;
+    constexpr std::string_view kOwn = "/libvirt/";
+    const auto at = line.rfind(kOwn);
+    if (at == line.npos) return;
+    const auto guest = host.sysfs("fs/cgroup" + std::string(line.substr(0, at)));
+    groups_.push_back({"guest", guest + "/cpu.stat"});
+    const auto below = guest + "/libvirt";
+    const auto names = list_directory(below);
+    if (!names) return;
+    for (const auto& name : *names)
+      for (const std::string_view part : {"vcpu", "emulator", "iothread"})
+        if (name.starts_with(part)) groups_.push_back({part, fmt::format("{}/{}/cpu.stat", below, name)});
+    return;
+  }
+}
+
+std::vector<QemuThreads::Throttled> QemuThreads::throttled() const {
+  std::vector<Throttled> out;
+  for (const auto& group : groups_) {
+    const auto text = read_kernel_file(group.path);
+    if (!text) continue;
+    std::optional<std::uint64_t> usec, periods;
+    for (std::string_view lines = *text; !lines.empty();) {
+      auto line = take_line(lines);
+      if (take_prefix(line, "throttled_usec ")) usec = parse_u64(line);
+      if (take_prefix(line, "nr_throttled ")) periods = parse_u64(line);
+    }
+    if (!usec || !periods) continue;
+    auto at = std::ranges::find(out, group.part, &Throttled::part);
+    if (at == out.end()) at = out.insert(out.end(), Throttled{group.part});
+    at->seconds += static_cast<double>(*usec) / 1e6;
+    at->periods += static_cast<double>(*periods);
+  }
+  return out;
+}
+
+void QemuThreads::read(std::vector<Vcpu>& vcpus, bool cpus) const {
   for (const auto& file : files_) {
     if (vcpus.size() <= file.vcpu) vcpus.resize(file.vcpu + 1);
     auto& values = vcpus[file.vcpu].numbers.values;
-    const auto s = read_schedstat(file.path);
+    const auto s = read_schedstat(file.path + "/schedstat");
     values[kTime] = s ? static_cast<double>(s->run_ns) : kNone;
     values[kDelay] = s ? static_cast<double>(s->delay_ns) : kNone;
+    if (cpus) values[kCpu] = read_cpu(file.path + "/stat");
   }
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vCPU threads of a guest, read from /proc: nanoseconds every cycle for 3 us a vCPU, where libvirt's vcpu
-// group costs 340 us a guest and counts the time in ticks of 10 ms. The numbers are the same ones:
+// The vCPU threads of a guest and its cgroups, read from /proc and /sys: nanoseconds every cycle for 3 us a vCPU, where
+// libvirt's vcpu group costs 340 us a guest and counts the time in ticks of 10 ms. The numbers are the same ones:
 // qemuGetSchedInfo() and virProcessGetStatInfo() in libvirt read these files too.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/host.h"
@@ -19,15 +21,29 @@ class QemuThreads {
   bool find(const Host& host, const std::string& guest);
   [[nodiscard]] bool found() const { return !files_.empty(); }
   [[nodiscard]] std::size_t count() const { return files_.size(); }
-  // Run time and delay of each; what is gone is absent.
-  void read(std::vector<Vcpu>& vcpus) const;
+  // Run time and delay of each, and with `cpus` where it ran last; what is gone is absent.
+  void read(std::vector<Vcpu>& vcpus, bool cpus) const;
+
+  // How long the guest's own cgroups were kept from running by a limit (cputune's quota and the like).
+  struct Throttled {
+    std::string_view part;  // vcpu, emulator, iothread, or guest: all of it
+    double seconds = 0, periods = 0;
+  };
+  // Summed by part. Nothing where the guest has no cgroup of its own or no cgroup v2 with a cpu controller.
+  [[nodiscard]] std::vector<Throttled> throttled() const;
 
  private:
   struct File {
     std::size_t vcpu;
     std::string path;  // not kept open: a host may have more vCPUs than we may have descriptors
   };
+  struct Group {
+    std::string_view part;
+    std::string path;  // of its cpu.stat
+  };
+  void find_groups(const Host& host, std::uint64_t pid);
   std::vector<File> files_;
+  std::vector<Group> groups_;
 };
 
 }  // namespace vitald::virt

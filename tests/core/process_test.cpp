@@ -158,9 +158,10 @@ TEST(Process, AsAnotherUser) {
 // "CapPrm:\t0000000000000000"; NoNewPrivs says that not even a set-user-ID program gives any back.
 TEST(Process, Privileges) {
   using enum ProcessSettings::Privileges;
-  const auto status = [](ProcessSettings::Privileges privileges) {
+  const auto status = [](ProcessSettings::Privileges privileges, std::uint64_t keep = 0) {
     ProcessSettings settings;
     settings.privileges = privileges;
+    settings.keep_capabilities = keep;
     return run("grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status", settings);
   };
   const std::string none =
@@ -171,6 +172,10 @@ TEST(Process, Privileges) {
     EXPECT_THAT(status(nothing).output, testing::StartsWith(none));
     return;
   }
+  // What is kept survives the exec of this shell and of what it starts, and is all that there is.
+  const std::string five = "\t0000000000000020\n";
+  EXPECT_EQ(status(nothing_for_good, 1 << 5).output,
+            "CapInh:" + five + "CapPrm:" + five + "CapEff:" + five + "CapAmb:" + five + "NoNewPrivs:\t1\n");
   // Root's exec gives them back without no_new_privs: hooks of root are another user.
   EXPECT_THAT(status(ours).output, testing::Not(testing::HasSubstr("CapEff:\t0000000000000000")));
   ProcessSettings settings;

@@ -70,20 +70,26 @@ def cgroup(name, **limits):
         def enter():
             for folder in folders:
                 (folder / "cgroup.procs").write_text(str(os.getpid()))
-
-        yield enter
     except OSError as error:
+        remove(folders)
         raise Missing(f"no cgroups of our own here: {error}") from error
+    try:
+        yield enter
     finally:
-        for folder in folders:
-            for _ in range(100):  # until its processes are gone
-                try:
-                    folder.rmdir()
-                    break
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    time.sleep(0.05)
+        remove(folders)
+
+
+def remove(folders):
+    """Once their processes are gone."""
+    for folder in folders:
+        for _ in range(100):
+            try:
+                folder.rmdir()
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@
 #include "exporters/encode/series_table.h"
 #include "exporters/encode/snappy.h"
 #include "exporters/encode/table_text.h"
+#include "exporters/encode/vm_lines.h"
 
 namespace vitald {
 namespace {
@@ -617,6 +618,76 @@ TEST(Otlp, HistogramThatLostItsBuckets) {
   encoder.encode(table, values, 1, [&](auto, auto, auto) { ++requests; });
   EXPECT_EQ(requests, 0);
   EXPECT_EQ(encoder.left_out(), 4U);
+}
+
+constexpr MetricDesc kLibvirtUp{"libvirt_up", MetricType::gauge, ""};
+constexpr MetricDesc kGuestId{"vitald_guest_id", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestState{"libvirt_domain_info_vstate", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestCpus{"libvirt_domain_info_virtual_cpus", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestMax{"libvirt_domain_info_maximum_memory_bytes", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestUsed{"libvirt_domain_info_memory_usage_bytes", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestCpu{"libvirt_domain_info_cpu_time_seconds_total", MetricType::counter, "", "domain,uuid"};
+constexpr MetricDesc kGuestRate{"vitald_guest_memory_change_bytes_per_second", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestAngle{"vitald_guest_memory_trend_degrees", MetricType::gauge, "", "domain,uuid"};
+constexpr MetricDesc kGuestRead{"libvirt_domain_block_stats_read_bytes_total", MetricType::counter, "",
+                                "domain,uuid,target_device"};
+constexpr MetricDesc kGuestReceived{"libvirt_domain_interface_stats_receive_bytes_total", MetricType::counter, "",
+                                    "domain,uuid,target_device"};
+constexpr MetricDesc kGuestReads{"vitald_guest_disk_read_bytes_total", MetricType::counter, "", "domain,uuid"};
+
+// The lines of the KVM telemetry's own sheet, byte for byte; but for the angle, which there contradicts its formula.
+TEST(VmLines, AsTheSheetHasThem) {
+  constexpr const char* kUuid = "550e8400-e29b-41d4-a716-446655440000";
+  Snapshot s{1, 7'000'000'000, 1'699'868'402'000'000'000, {}};
+  BatchWriter libvirt("libvirt"), derived("guests");
+  const auto read = [&](std::int64_t at_ns, bool second, double up = 1) {
+    libvirt.begin(at_ns);
+    libvirt.set(kLibvirtUp, up);
+    libvirt.set(kGuestId, 1, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestState, 1, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestCpus, 2, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestMax, 2147483648, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestUsed, 1073741824, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestCpu, 5, "ubuntu-vm", kUuid);
+    libvirt.set(kGuestRead, 512, "ubuntu-vm", kUuid, "vda");
+    libvirt.set(kGuestReceived, 9, "ubuntu-vm", kUuid, "vnet 0");
+    libvirt.set(kGuestState, 5, "off", "u-off");
+    derived.begin(at_ns);
+    if (second) {
+      derived.set(kGuestRate, 1049088, "ubuntu-vm", kUuid);
+      derived.set(kGuestAngle, 89.94407441550315, "ubuntu-vm", kUuid);
+    }
+    derived.set(kGuestReads, 512, "ubuntu-vm", kUuid);
+    s.batches = {derived.finish({}, 0, 0), libvirt.finish({}, 0, 0)};
+  };
+  const std::string tags = std::string(",VMID=1,name=ubuntu-vm,uuid=") + kUuid;
+  const std::string metrics = "vm_metrics" + tags +
+                              " state=\"running\",cpu_count=2i,memory_max_kb=2097152i,memory_used_kb=1048576i,"
+                              "cputime_ns=5000000000i 1699868400000000000\n";
+  VmLines two({{"vm_features", "vm_metrics"}});
+  std::string out;
+  read(5'000'000'000, false);  // two seconds before the snapshot: that is the line's time
+  EXPECT_EQ(two.encode(s, out), 1U);
+  EXPECT_EQ(out, metrics);
+  out.clear();
+  EXPECT_EQ(two.encode(s, out), 0U);  // the same reading
+  read(6'000'000'000, true);
+  EXPECT_EQ(two.encode(s, out), 2U);
+  EXPECT_THAT(out,
+              HasSubstr("vm_features" + tags +
+                        " memory_rate_kb_per_sec=1024.5,memory_angle_deg=89.94407441550315 1699868401000000000\n"));
+  out.clear();
+  read(7'000'000'000, true, 0);  // libvirt did not answer
+  EXPECT_EQ(two.encode(s, out), 0U);
+  read(7'000'000'000, true);
+  VmLines rest({{"vm_devices", "vm_totals"}, {{"dc", "a b"}}});
+  EXPECT_EQ(rest.encode(s, out), 3U);
+  EXPECT_EQ(out, "vm_devices" + tags + ",device=vda,kind=disk,dc=a\\ b read_bytes=512i 1699868402000000000\n" +
+                     "vm_devices" + tags +
+                     ",device=vnet\\ 0,kind=interface,dc=a\\ b receive_bytes=9i 1699868402000000000\n" + "vm_totals" +
+                     tags + ",dc=a\\ b disk_read_bytes=512i 1699868402000000000\n");
+  out.clear();
+  EXPECT_EQ(VmLines({}).encode(s, out), 0U);
 }
 
 }  // namespace

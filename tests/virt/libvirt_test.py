@@ -5,9 +5,11 @@ a libvirtd that is killed and comes back."""
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from guests import IMAGES, can_run, children, define, domstats, enter_namespace, libvirtd, virsh  # noqa: E402
@@ -36,6 +38,27 @@ COMMON = ["libvirt_up", "libvirt_domains_number", "libvirt_domain_state_code", "
           "libvirt_domain_info_memory_usage_bytes", "libvirt_domain_info_virtual_cpus",
           *(f"libvirt_domain_block_stats_{way}_{what}_total" for way in ("read", "write") for what in ("bytes", "requests")),
           *(f"libvirt_domain_interface_stats_{name}" for name, _ in NET.values())]
+
+
+# All names of the Tinkoff and inovex exporters that a running guest with a disk, a limit of it and an interface has; what a
+# guest's own balloon driver would tell is absent here, since the firmware has none.
+LIMITS = ["size_iops_bytes", *(f"limit_{burst}{way}_{what}" for burst in ("", "burst_") for way in ("total", "read", "write")
+                               for what in ("bytes", "requests")),
+          *(f"limit_burst_{way}_bytes_length_seconds" for way in ("total", "read", "write")),
+          *(f"limit_burst_length_{way}_requests_seconds" for way in ("total", "read", "write"))]
+NAMES = ["libvirt_up", "libvirt_versions_info", "libvirt_domains", *(f"libvirt_pool_info_{n}_bytes" for n in (
+    "capacity", "allocation", "available")), *(f"libvirt_storage_pool_{n}" for n in (
+        "state", "capacity_bytes", "allocation_bytes", "available_bytes", "timed_out")),
+    *(f"libvirt_domain_{n}" for n in ("info", "info_meta", "info_state", "openstack_info", "timed_out", "block_meta",
+                                      "block_stats_info", "interface_meta", "interface_stats_info", "vcpu_current", "vcpu_maximum",
+                                      "vcpu_cpu", "vcpu_state", *(f"vcpu_{n}_seconds_total" for n in ("time", "delay", "wait")))),
+    *(f"libvirt_domain_info_{n}" for n in ("maximum_memory_bytes", "memory_usage_bytes", "virtual_cpus", "vstate",
+                                           "cpu_time_seconds_total")),
+    *(f"libvirt_domain_memory_stats_{n}_bytes" for n in ("actual_balloon", "rss", "current_balloon", "maximum")),
+    *(f"libvirt_domain_block_stats_{n}" for n in (*(n for n, _ in DISK.values()), *LIMITS)),
+    *(f"libvirt_domain_interface_stats_{n}" for n, _ in NET.values()),
+    *(f"libvirt_domain_job_info_{n}" for n in ("type", "time_elapsed_seconds", "time_remaining_seconds", *(
+        f"{of}_{n}_bytes" for of in ("data", "memory", "file") for n in ("total", "processed", "remaining"))))]
 
 
 def series(samples, name, **labels):
@@ -116,10 +139,13 @@ def main():
         for name, kind in zip(names, kinds):
             define(name, kind, vcpus=2)
             virsh("start", name)
+            virsh("blkdeviotune", name, "vda", "--total-bytes-sec", "10485760", "--write-iops-sec-max", "700", "--write-iops-sec",
+                  "500")
         define("idle", "qemu")
+        virsh("pool-create-as", "p", "dir", "--target", str(IMAGES))
 
         flags = ["--web.max-age=0", "--collector.disable-defaults", "--collector.libvirt",
-                 "--collector.libvirt.slow-interval=0", "--collector.libvirt.compat=tinkoff,inovex,kumina"]
+                 "--collector.libvirt.slow-interval=0", "--collector.libvirt.inventory-interval=1s", "--collector.libvirt.compat=tinkoff,inovex,kumina"]
         with vitald(*flags) as (agent, url):
             def scrape():
                 return metrics(url)[1]
@@ -143,6 +169,31 @@ def main():
             assert one(samples, "libvirt_domain_info_vstate", domain="idle") == 5
             assert one(samples, "libvirt_domain_info_maximum_memory_bytes", domain="idle") == 32 << 20
             assert one(samples, "libvirt_domains") == len(names)
+            wait_for("pools", 20, lambda: series(scrape(), "libvirt_pool_info_capacity_bytes"))
+            samples = scrape()
+            missing = {n for n in NAMES} - {n for n, _ in samples}
+            assert not missing, f"names of the exporters: {sorted(missing)} are missing"
+            print(f"{len(NAMES)} names of Tinkoff's and inovex' exporters are there")
+            pool = dict(line.split(":", 1) for line in virsh("pool-info", "p", "--bytes").splitlines() if ":" in line)
+            assert one(samples, "libvirt_pool_info_capacity_bytes", pool="p") == int(pool["Capacity"])
+            assert one(samples, "libvirt_storage_pool_state", storage_pool="p") == 2
+            for suffix, want in (("limit_total_bytes", 10485760), ("limit_write_requests", 500),
+                                 ("limit_burst_write_requests", 700), ("limit_read_bytes", 0)):
+                assert one(samples, f"libvirt_domain_block_stats_{suffix}", domain=names[0], target_device="vda") == want, suffix
+            for name, kind in zip(names, kinds):
+                stats = domstats(name)
+                assert one(samples, "vitald_guest_id", domain=name) == int(virsh("domid", name))
+                assert one(samples, "libvirt_domain_timed_out", domain=name) == 0
+                if "vcpu.0.exits.sum" in stats:  # KVM's own, which are asked for once a minute
+                    exits = one(samples, "vitald_guest_exits_total", domain=name)
+                    assert 0 < exits <= sum(stats[f"vcpu.{n}.exits.sum"] for n in (0, 1)), exits
+                    assert series(samples, "vitald_guest_exits_by_kind_total", domain=name, kind="io")
+                if "cpu.haltpoll.success.time" in stats:
+                    assert close(one(samples, "vitald_guest_halt_poll_success_seconds_total", domain=name),
+                                 stats["cpu.haltpoll.success.time"] / 1e9)
+
+            virsh("resume", names[0])
+            assert one(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == 1
 
             # Guests come and go; each is seen by the next scrape.
             virsh("destroy", names[0])
@@ -152,6 +203,28 @@ def main():
             samples = scrape()
             assert one(samples, "libvirt_domain_info_vstate", domain=names[0]) == 1
             assert len(series(samples, "libvirt_domain_vcpu_time_seconds_total", domain=names[0])) == 2
+            virsh("domrename", "idle", "resting \u00e9")
+            wait_for("its new name", 5, lambda: series(scrape(), "libvirt_domain_info_vstate", domain="resting \u00e9") == [5])
+            assert not series(scrape(), "libvirt_domain_info_vstate", domain="idle")
+            virsh("domrename", "resting \u00e9", "idle")
+            # Its hypervisor dies: what is left of it is that it is shut off.
+            os.kill(int(pathlib.Path(f"/run/libvirt/qemu/{names[0]}.pid").read_text()), signal.SIGKILL)
+            wait_for("that it died", 10, lambda: series(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == [5])
+            assert not series(scrape(), "vitald_guest_id", domain=names[0])
+            virsh("start", names[0])
+
+            # libvirtd hangs: nobody waits for it, and its numbers are there again when it goes on.
+            daemon.freeze()
+            for _ in range(3):
+                began = time.monotonic()
+                scrape()
+                assert time.monotonic() - began < 2, "a scrape waits for libvirtd"
+            wait_for("that it is late", 30, lambda: one(scrape(), "node_scrape_collector_success", collector="libvirt") == 0)
+            daemon.thaw()
+            wait_for("libvirt_up 1 after the freeze", 60, up)
+            wait_for("its guests", 20, lambda: series(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == [1])
+            starts = one(scrape(), "vitald_worker_starts_total", collector="libvirt")
+
             virsh("undefine", "idle")
             assert not series(scrape(), "libvirt_domain_info_vstate", domain="idle")
 
@@ -165,7 +238,7 @@ def main():
             wait_for("libvirt_up 1 again", 40, up)
             samples = scrape()
             assert one(samples, "vitald_libvirt_reconnects_total") >= 1
-            assert one(samples, "vitald_worker_starts_total", collector="libvirt") == 1  # the worker lived through it
+            assert one(samples, "vitald_worker_starts_total", collector="libvirt") == starts  # the worker lived through it
             assert one(samples, "libvirt_domain_info_vstate", domain=names[0]) == 1
             worker_rss(agent.pid)
 

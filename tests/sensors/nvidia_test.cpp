@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPUs of a library of ours that answers by script.
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/os/host_name.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Nvidia : public testing::Test {
+ protected:
+  Nvidia() {
+    void* library = dlopen(FAKE_NVML_LIBRARY, RTLD_NOW);
+    if (library) script_ = reinterpret_cast<void (*)(const char*)>(dlsym(library, "fake_nvml_script"));
+  }
+  void SetUp() override { ASSERT_TRUE(script_) << dlerror(); }
+  void script(const std::string& text) const { script_(text.c_str()); }
+  static std::string labels(int gpu, const char* uuid) {
+    return "{DCGM_FI_DRIVER_VERSION=\"535.1\",Hostname=\"" + host_name() + "\",UUID=\"" + uuid + "\",device=\"nvidia" +
+           std::to_string(gpu) + "\",gpu=\"" + std::to_string(gpu) +
+           "\",modelName=\"NVIDIA H200\",pci_bus_id=\"00000000:0F:00.0\"} ";
+  }
+  const FlagValues flags_{{"collector.nvidia.library", FAKE_NVML_LIBRARY}};
+  const std::string two_ =
+      "driver -1 = 535.1\ncount -1 = 2\nuuid 0 = GPU-a\nuuid 1 = GPU-b\nname 0 = NVIDIA H200\nname 1 = NVIDIA H200\n"
+      "minor 0 = 0\nminor 1 = 1\nbus 0 = 00000000:0F:00.0\nbus 1 = 00000000:0F:00.0\n";
+
+ private:
+  void (*script_)(const char*) = nullptr;
+};
+
+TEST_F(Nvidia, AbsentWithoutADriver) {
+  EXPECT_THAT(run_collector("nvidia", {}).error, HasSubstr("NVIDIA's driver is not loaded"));
+}
+
+TEST_F(Nvidia, InDcgmsNamesAndUnits) {
+  script(two_ +
+         "power 0 = 71250\nlimit 0 = 700000\nenergy 0 = 123456789012\ntemperature 0 = 41\nmemory_temperature 0 = 55\n"
+         "gpu 0 = 97\nmemory 0 = 12\nencoder 0 = 0\ndecoder 0 = 3\nfb_total 0 = 150754820096\nfb_reserved 0 = 1048576\n"
+         "fb_free 0 = 2097152\nfb_used 0 = 3145728\nsm_clock 0 = 1980\nmemory_clock 0 = 3201\nthrottle 0 = 36\n"
+         "pstate 0 = 0\nreplays 0 = 2\necc00 0 = 5\necc10 0 = 1\necc01 0 = 7\necc11 0 = 1\nremapped 0 = 4\n"
+         "remap_pending 0 = 1\npower 1 = 50000\n");
+  const auto run = run_collector("nvidia", {}, flags_);
+  EXPECT_EQ(run.error, "");
+  const auto a = labels(0, "GPU-a");
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"POWER_USAGE", "71.25"},
+           {"POWER_MGMT_LIMIT", "700"},
+           {"TOTAL_ENERGY_CONSUMPTION", "123456789012"},
+           {"GPU_TEMP", "41"},
+           {"MEMORY_TEMP", "55"},
+           {"GPU_UTIL", "97"},
+           {"MEM_COPY_UTIL", "12"},
+           {"ENC_UTIL", "0"},
+           {"DEC_UTIL", "3"},
+           {"FB_TOTAL", "143771"},
+           {"FB_RESERVED", "1"},
+           {"FB_FREE", "2"},
+           {"FB_USED", "3"},
+           {"SM_CLOCK", "1980"},
+           {"MEM_CLOCK", "3201"},
+           {"CLOCK_THROTTLE_REASONS", "36"},
+           {"PSTATE", "0"},
+           {"PCIE_REPLAY_COUNTER", "2"},
+           {"ECC_SBE_VOL_TOTAL", "5"},
+           {"ECC_DBE_VOL_TOTAL", "1"},
+           {"ECC_SBE_AGG_TOTAL", "7"},
+           {"ECC_DBE_AGG_TOTAL", "1"},
+           {"CORRECTABLE_REMAPPED_ROWS", "4"},
+           {"ROW_REMAP_PENDING", "1"},
+           {"XID_ERRORS", "0"},
+       })
+    EXPECT_THAT(run.text, HasSubstr(std::string("DCGM_FI_DEV_") + name + a + value + "\n"));
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_POWER_USAGE" + labels(1, "GPU-b") + "50\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{UUID=\"GPU-a\",gpu=\"0\",reason=\"sw_thermal\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{UUID=\"GPU-a\",gpu=\"0\",reason=\"hw_thermal\"} 0\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 2\n"));
+  // What a GPU does not have is absent, and no problem.
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_FAN_SPEED")));
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_GPU_UTIL" + labels(1, "GPU-b"))));
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+}
+
+TEST_F(Nvidia, WhatIsNoNumber) {
+  script(two_ +
+         "power 0 = 4294967295\nenergy 0 = 18446744073709551615\ngpu 0 = 101\nmemory 0 = 7\ntemperature 0 = 65535\n"
+         "fb_total 0 = 18446744073709551615\nthrottle 0 = 18446744073709551615\npstate 0 = 32\n"
+         "memory_temperature 0 = 4294967295\n");
+  const auto run = run_collector("nvidia", {}, flags_);
+  EXPECT_EQ(run.error, "");
+  for (const auto* name :
+       {"POWER_USAGE", "TOTAL_ENERGY", "GPU_UTIL", "GPU_TEMP", "FB_", "CLOCK_THROTTLE", "PSTATE", "MEMORY_TEMP"})
+    EXPECT_THAT(run.text, Not(HasSubstr(std::string("DCGM_FI_DEV_") + name)));
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_MEM_COPY_UTIL" + labels(0, "GPU-a") + "7\n"));
+}
+
+TEST_F(Nvidia, OneThatIsLostCostsItsOwnRows) {
+  CollectorFixture fixture("nvidia", {}, flags_);
+  script(two_ + "temperature 0 = 41\ntemperature 1 = 42\n");
+  EXPECT_EQ(fixture.run().error, "");
+  script(two_ + "sm_clock 0 = ! 15\ntemperature 0 = 41\ntemperature 1 = 42\nsm_clock 1 = ! 999\n");
+  auto run = fixture.run();
+  EXPECT_THAT(run.problems, testing::ElementsAre("io: NVML: GPU 0 (GPU-a): clock: GPU is lost",
+                                                 "io: NVML: GPU 1 (GPU-b): clock: error 999"));
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_GPU_TEMP" + labels(0, "GPU-a"))));
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_GPU_TEMP" + labels(1, "GPU-b") + "42\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 1\n"));
+  script(two_ + "temperature 0 = 40\n");
+  run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_GPU_TEMP" + labels(0, "GPU-a") + "40\n"));
+  // The driver is unloaded, and loaded again with one GPU.
+  script("count -1 = ! 9\n");
+  EXPECT_THAT(fixture.run().error, HasSubstr("io: NVML: nvmlDeviceGetCount: error 9"));
+  script("init -1 = ! 9\n");
+  EXPECT_THAT(fixture.run().error, HasSubstr("io: NVML: nvmlInit: error 9"));
+  script("driver -1 = 535.1\ncount -1 = 1\nuuid 0 = ! 15\n");
+  EXPECT_THAT(fixture.run().problems, testing::ElementsAre("io: NVML: GPU 0 does not say who it is"));
+  script("driver -1 = 535.1\ncount -1 = 1\nuuid 0 = GPU-c\nname 0 = x\ntemperature 0 = 9\n");
+  EXPECT_THAT(fixture.run().text, HasSubstr("UUID=\"GPU-c\""));
+}
+
+TEST_F(Nvidia, ProcessesByOwner) {
+  CollectorFixture fixture("nvidia",
+                           {{"proc/7/cgroup", "0::/system.slice/train.service\n"},
+                            {"proc/8/cgroup", "0::/system.slice/train.service\n"},
+                            {"proc/9/cgroup", "0::/system.slice/x.service\n"}},
+                           flags_);
+  script(two_ +
+         "compute 0 = 7:1024 8:2048 9:18446744073709551615 10:1\ngraphics 0 = 8:2048\n"
+         "samples 0 = 7:1000:50 7:2000:70 8:2000:10\n");
+  const std::string train = "UUID=\"GPU-a\",gpu=\"0\",owner=\"train.service\",owner_kind=\"unit\"} ";
+  auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_memory_bytes{" + train + "3072\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("owner=\"x.service\"")));  // not known is not 0
+  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_memory_bytes{UUID=\"GPU-a\",gpu=\"0\",owner=\"other\","));
+  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_utilization_ratio{" + train + "0.7\n"));
+  EXPECT_THAT(fixture.run().text, Not(HasSubstr("vitald_owner_gpu_utilization_ratio")));  // no new samples
+
+  std::string many = two_ + "compute 0 =";
+  for (int i = 0; i < 300; ++i) many += " " + std::to_string(1000 + i) + ":1";
+  script(many + "\n");
+  EXPECT_THAT(fixture.run().text, HasSubstr("owner=\"other\",owner_kind=\"other\"} 300\n"));
+}
+
+TEST_F(Nvidia, Xids) {
+  CollectorFixture fixture("nvidia", {}, flags_);
+  script(two_ + "xids -1 = 0:79 1:63 0:79 0:13 9:1\n");
+  auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_XID_ERRORS" + labels(0, "GPU-a") + "13\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_xid_errors_total{UUID=\"GPU-a\",gpu=\"0\",xid=\"79\"} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_xid_errors_total{UUID=\"GPU-b\",gpu=\"1\",xid=\"63\"} 1\n"));
+  run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_xid_errors_total{UUID=\"GPU-a\",gpu=\"0\",xid=\"79\"} 2\n"));
+}
+
+TEST(NvidiaLibrary, ThatIsNone) {
+  EXPECT_THAT(run_collector("nvidia", {}, {{"collector.nvidia.library", "libnone-of-this.so"}}).error,
+              HasSubstr("NVIDIA's driver is not installed"));
+  EXPECT_THAT(run_collector("nvidia", {}, {{"collector.nvidia.library", "libc.so.6"}}).error,
+              HasSubstr("no NVML that is known"));
+}
+
+}  // namespace
+}  // namespace vitald
