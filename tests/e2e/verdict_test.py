@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 import faults  # noqa: E402
 from harness import VITALD, get, get_json, vitald, wait_for  # noqa: E402
 
-WINDOW = "window=10s"
+WINDOW = "window=5s"
 
 
 def verdict(url, query=WINDOW):
@@ -110,7 +110,7 @@ def scripted(folder):
             states = {c["rule"]: c for c in calm["checked"]}
             assert states["swap"]["state"] == "ok" and states["swap"]["numbers"][0]["threshold"] == 50, states["swap"]
             assert states["throttled"]["state"] == "unknown" and "no series" in states["throttled"]["why"], states["throttled"]
-            program = subprocess.run([VITALD, "verdict", f"--url={url}", "--window=10s", "--all"], capture_output=True, text=True, timeout=20)
+            program = subprocess.run([VITALD, "verdict", f"--url={url}", "--window=5s", "--all"], capture_output=True, text=True, timeout=20)
             assert program.returncode == 0 and program.stdout.startswith("ok\n"), program
             cases = [
                 ("heat", {}, {"celsius": 99}, "thermal", {"sensor": "temp1"}),
@@ -132,7 +132,7 @@ def scripted(folder):
                 took = time.time() - began
                 found = verdict(url)
                 assert found["verdicts"] == [want], (name, found["verdicts"])
-                program = subprocess.run([VITALD, "verdict", f"--url={url}", "--window=10s"], capture_output=True, text=True, timeout=20)
+                program = subprocess.run([VITALD, "verdict", f"--url={url}", "--window=5s"], capture_output=True, text=True, timeout=20)
                 assert program.returncode == 2 and program.stdout.startswith(f"bad\n{want} "), (name, program)
                 print(f"scripted {name}: {want} after {took:.1f} s", flush=True)
                 script.rates, script.levels = before
