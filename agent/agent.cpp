@@ -328,7 +328,7 @@ class Daemon {
       try {
         if (ready && watchdog_ns != 0) feed_watchdog(watchdog_ns);
         // What the first workers, scrapes and cycles needed once.
-        if (number < 0 && ready && !settled && host_.clock().boot_ns() - ready_ns >= 10 * kSecond) {
+        if (number < 0 && reported && !settled && host_.clock().boot_ns() - ready_ns >= 10 * kSecond) {
           settled = true;
           give_back_startup_memory();
         }

@@ -152,6 +152,12 @@ void rapl(Findings& f, const DoctorInput& in) {
       if (closed.empty() && !may(counter, R_OK)) closed = counter;
     }
   }
+  const bool pmu = exists(in.host.sysfs("bus/event_source/devices/power/type"));
+  const bool counts = pmu && (has_capability(CAP_PERFMON) || has_capability(CAP_SYS_ADMIN));
+  if (pmu)
+    f.say(counts ? Mark::good : Mark::note, "energy",
+          counts ? "perf's PMU power, whatever the files of powercap say"
+                 : "perf's PMU power is there and needs CAP_PERFMON; without it powercap counts where it can be read");
   if (zones == 0) f.say(Mark::note, "RAPL", "no energy counters: not this CPU, or a virtual machine");
   else if (closed.empty()) f.say(Mark::good, "RAPL", fmt::format("{} zones, readable", zones));
   else

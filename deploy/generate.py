@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What is made from deploy/rules and from deploy/grafana/panels.yaml, so that the rules of the host, of a cluster's
+"""What is made from deploy/rules and from deploy/grafana/panels/*.yaml, so that the rules of the host, of a cluster's
 Prometheus and the panels that show them agree: `generate.py` writes it, `generate.py check` says what is not current."""
 
 import json
@@ -11,6 +11,8 @@ import yaml
 
 DEPLOY = pathlib.Path(__file__).resolve().parent
 RULES = sorted((DEPLOY / "rules").glob("*.yaml"))
+PANELS = sorted((DEPLOY / "grafana/panels").glob("*.yaml"))
+HOST = 'job="$job",instance="$instance"'
 MADE = "# Made by deploy/generate.py from deploy/rules. SPDX-License-Identifier: Apache-2.0\n"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -36,7 +38,7 @@ spec:
 
 
 def panel(number, row, column, width, height, given):
-    """One panel of panels.yaml; thresholds are lines, and where a rule judges the same the link leads to it."""
+    """One panel of a file in panels/; thresholds are lines, and where a rule judges the same the link leads to it."""
     kind = given.get("type", "timeseries")
     thresholds = [{"color": "green", "value": None}]
     thresholds += [{"color": "orange" if i == 0 else "red", "value": v} for i, v in enumerate(given.get("thresholds", []))]
@@ -51,9 +53,14 @@ def panel(number, row, column, width, height, given):
         options, custom = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area"}, {}
     elif kind == "table":
         options, custom = {"showHeader": True}, {}
-    targets = [{"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": q["expr"], "legendFormat": q.get("legend", ""),
+    elif kind == "heatmap":
+        # The buckets are there already: sum by (le) of a rate.
+        options = {"calculate": False, "color": {"mode": "scheme", "scheme": "Oranges"}, "cellGap": 1, "yAxis": {"unit": given["unit"]},
+                   "tooltip": {"show": True}, "legend": {"show": True}}
+        custom = {}
+    targets = [{"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": q["expr"].replace("$host", HOST), "legendFormat": q.get("legend", ""),
                 "instant": kind in ("stat", "table"), "range": kind not in ("stat", "table"),
-                "format": "table" if kind == "table" else "time_series"}
+                "format": {"table": "table", "heatmap": "heatmap"}.get(kind, "time_series")}
                for i, q in enumerate(given["queries"])]
     return {"id": number, "type": kind, "title": given["title"], "description": given.get("description", ""),
             "datasource": SOURCE, "gridPos": {"x": column, "y": row, "w": width, "h": height}, "targets": targets,
@@ -62,8 +69,8 @@ def panel(number, row, column, width, height, given):
             "options": options}
 
 
-def dashboard():
-    source = yaml.safe_load((DEPLOY / "grafana/panels.yaml").read_text())
+def dashboard(path):
+    source = yaml.safe_load(path.read_text())
     panels, y = [], 0
     for section in source["rows"]:
         panels.append({"id": len(panels) + 1, "type": "row", "title": section["row"], "collapsed": False, "panels": [],
@@ -83,7 +90,7 @@ def dashboard():
         {"name": "instance", "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": "instance"},
          "refresh": 2, "sort": 1, "label": "Host"},
     ]
-    return json.dumps({"uid": "vitald-host", "title": "Host", "tags": ["vitald"], "schemaVersion": 38, "version": 1,
+    return json.dumps({"uid": f"vitald-{path.stem}", "title": source["title"], "tags": ["vitald"], "schemaVersion": 38, "version": 1,
                        "editable": True, "refresh": "15s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser",
                        "graphTooltip": 1, "templating": {"list": variables}, "annotations": {"list": [{
                            "name": "Alerts", "enable": True, "datasource": SOURCE, "iconColor": "red",
@@ -93,7 +100,8 @@ def dashboard():
 
 def made():
     yield DEPLOY / "k8s/monitoring/prometheusrule.yaml", prometheus_rule()
-    yield DEPLOY / "grafana/host.json", dashboard()
+    for path in PANELS:
+        yield DEPLOY / f"grafana/{path.stem}.json", dashboard(path)
     for path in RULES:
         # kustomize reads nothing above the folder of its kustomization.yaml.
         yield DEPLOY / "k8s/base/rules" / path.name, MADE + path.read_text()

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// GET /: a page for people: what runs here, what does not and why, and the rules.
+// GET /: a page for people. Browsers get the live page (page/); whoever asks for no HTML, or for /?plain, gets a table
+// without a script: what runs here, what does not and why, and the rules.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "agent/api/collector_state.h"
 #include "agent/api/endpoints.h"
+#include "agent/api/page/page.h"
 
 namespace vitald {
 namespace {
@@ -19,16 +24,8 @@ std::string html(std::string_view text) {
   return out;
 }
 
-std::string_view word(CollectorStatus::State state) {
-  switch (state) {
-    case CollectorStatus::State::on: return "on";
-    case CollectorStatus::State::off: return "off";
-    case CollectorStatus::State::starting: return "starting";
-    case CollectorStatus::State::unavailable: return "not here";
-    case CollectorStatus::State::failed: return "failed";
-  }
-  return "off";
-}
+// Addresses are relative, since a proxy may show this page below a path of its own.
+std::string_view relative(std::string_view path) { return path.starts_with('/') ? path.substr(1) : path; }
 
 Response landing(const AgentView& source) {
   constexpr std::string_view kHead =
@@ -37,10 +34,11 @@ Response landing(const AgentView& source) {
       "td{padding:.1em 1em .1em 0;vertical-align:top}.on{color:#060}.failed{color:#a00}</style></head><body>";
   std::string out(kHead);
   out += fmt::format(
-      "<h1>vitald {}</h1><p><a href=\"{}\">Metrics</a> · <a href=\"/api/v1/alerts\">Alerts</a> · "
-      "<a href=\"/api/v1/rules\">Rules</a> · <a href=\"/-/healthy\">Healthy</a> · "
-      "<a href=\"/-/ready\">Ready</a></p>",
-      VITALD_VERSION, html(source.metrics_path));
+      "<h1>vitald {}</h1><p><a href=\".\">Live page</a> · <a href=\"{}\">Metrics</a> · <a "
+      "href=\"api/v1/alerts\">Alerts</a> · "
+      "<a href=\"api/v1/rules\">Rules</a> · <a href=\"-/healthy\">Healthy</a> · "
+      "<a href=\"-/ready\">Ready</a></p>",
+      VITALD_VERSION, html(relative(source.metrics_path)));
   if (const auto snapshot = source.latest())
     out += fmt::format("<p>{} series from {} sources.</p>", snapshot->series_count(), snapshot->batches.size());
   const auto rows = source.collectors();
@@ -73,13 +71,18 @@ Response landing(const AgentView& source) {
           "text/html; charset=utf-8",
           std::make_shared<const std::string>(std::move(out)),
           // Its own style, and nothing else that somebody might get into it.
-          {{"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}}};
+          {{"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
+           {"Vary", "Accept, Accept-Encoding"}}};
 }
 
 }  // namespace
 
 Handler landing_page(const AgentView& agent) {
-  return [agent](const Request&) { return landing(agent); };
+  return [agent](const Request& request) {
+    const bool plain = std::ranges::any_of(request.query, [](const auto& given) { return given.first == "plain"; });
+    const bool browser = request.list("Accept").find("text/html") != std::string::npos;
+    return browser && !plain ? live_page(request) : landing(agent);
+  };
 }
 
 }  // namespace vitald

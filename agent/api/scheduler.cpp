@@ -92,21 +92,13 @@ std::optional<Reading> temperature_of(const Snapshot& snapshot) {
   return hottest;
 }
 
-// What the platform's own meter says of the whole host. Other sources (packages, supplies) are parts of it.
+// The deriver host_power chooses the meter (docs/power.md).
 std::optional<Reading> power_of(const Snapshot& snapshot) {
-  static constexpr std::string_view kMeters[] = {"power_meter"};
-  const auto chips = chips_named(snapshot, kMeters);
   std::optional<Reading> found;
-  for (const std::string_view family : {"node_hwmon_power_average_watt", "node_hwmon_power_input_watt"}) {
-    if (found) break;
-    each_sample(snapshot, family, [&](auto labels, double watts, std::int64_t at) {
-      const auto chip = label_of(labels, "chip");
-      if (std::ranges::find(chips, chip) == chips.end() || !std::isfinite(watts)) return;
-      const auto source = fmt::format("{} {}", family, chip);
-      if (found) found->value += watts;  // two meters, two feeds
-      else found = Reading{watts, source, at};
-    });
-  }
+  each_sample(snapshot, "vitald_host_power_watts", [&](auto labels, double watts, std::int64_t at) {
+    if (std::isfinite(watts))
+      found = Reading{watts, fmt::format("vitald_host_power_watts {}", label_of(labels, "source")), at};
+  });
   return found;
 }
 

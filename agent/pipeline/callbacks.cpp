@@ -29,7 +29,7 @@ constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20;
 constexpr std::int64_t kIdleNs = 60'000'000'000;
 
 // tests/agent/api/events_test.cpp compares them with what the sources name.
-constexpr std::string_view kTypes[] = {"alert_firing", "alert_resolved", "oom_kill", "process_death"};
+constexpr std::string_view kTypes[] = {"alert_firing", "alert_resolved", "gpu_xid", "oom_kill", "process_death"};
 
 const Clock& system_clock() {
   static const SystemClock clock;

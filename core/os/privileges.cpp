@@ -14,9 +14,10 @@ namespace {
 
 constexpr std::array kPrivileges = {
     Privilege{CAP_BPF, "CAP_BPF", "eBPF probes: loading", true},
-    Privilege{CAP_PERFMON, "CAP_PERFMON", "eBPF probes: attaching; collector perf", true},
+    Privilege{CAP_PERFMON, "CAP_PERFMON", "eBPF probes: attaching; energy (energy_meters), perf", true},
     Privilege{CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH",
-              "files of root: energy (rapl), slabinfo, serial numbers (dmi), mounts in closed folders", true},
+              "files of root: energy (rapl), the BMC (ipmi), slabinfo, serial numbers (dmi), mounts in closed folders",
+              true},
     Privilege{CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "eBPF probes before Linux 5.11: locked memory", false},
     Privilege{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "root: a state directory of another user", false},
     Privilege{CAP_CHOWN, "CAP_CHOWN", "root: hooks as another user", false},

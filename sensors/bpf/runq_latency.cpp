@@ -2,10 +2,15 @@
 // Run-queue latency of the host, and CPU time, run-queue delay and context switches per owner, from one hook.
 #include <fmt/format.h>
 
+#include <array>
 #include <cstddef>
+#include <string>
+#include <vector>
 
+#include "core/text/scan.h"
 #include "sensors/bpf/report.h"
 #include "sensors/bpf/sched.h"
+#include "sensors/read/cpu_packages.h"
 
 namespace vitald {
 namespace {
@@ -72,8 +77,23 @@ constexpr MetricDesc kCrowded{"vitald_owners_crowded",
                               "",
                               "",
                               "tp_btf/sched_switch"};
-constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,    kDelay, kSwitches, kOwners,
-                                   kTurnedAway,          kLumped,  kCrowded};
+// For those who divide what a processor used.
+constexpr MetricDesc kPackageCpu{"vitald_owner_package_cpu_seconds_total",
+                                 MetricType::counter,
+                                 "CPU time by owner and processor; an empty package: on all of them.",
+                                 "id,package,owner_kind,owner,namespace,pod,container,guest",
+                                 "seconds",
+                                 "tp_btf/sched_switch",
+                                 Shown::inside};
+constexpr MetricDesc kPackageCpus{"vitald_package_cpus",
+                                  MetricType::gauge,
+                                  "CPUs of a processor.",
+                                  "package",
+                                  "",
+                                  "/sys/devices/system/cpu/cpu*/topology/physical_package_id",
+                                  Shown::inside};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,     kDelay,      kSwitches,   kOwners,
+                                   kTurnedAway,          kLumped,  kCrowded, kPackageCpu, kPackageCpus};
 // A cgroup with so much CPU time has an owner of its own even if it is gone within a second.
 constexpr std::uint64_t kWorthNs = 100'000'000;
 
@@ -85,15 +105,22 @@ constexpr OwnerField kFields[] = {
     {kSwitches, offsetof(vitald_sched_row, involuntary), 1, {"kind", "involuntary"}},
 };
 
+// What an owner has counted, and where.
+struct OwnerRow {
+  vitald_sched_row sched;
+  std::uint64_t package_ns[CpuPackages::kMost];
+};
+static_assert(offsetof(OwnerRow, sched) == 0, "kFields are offsets in vitald_sched_row");
+
 class RunqLatency final : public Collector {
  public:
   RunqLatency(const Host& host, SignalUse<SchedObject> sched)
       : sched_(std::move(sched)),
         report_(kName, sched_->bpf.form()),
+        packages_(host, sched_->cpus.size()),
         totals_(
-            sched_->owners->slots(), sched_->owners->table(),
-            [&object = *sched_](std::uint32_t slot) { return object.row(slot); },
-            [](const vitald_sched_row& grown) { return grown.cpu_ns >= kWorthNs; }) {
+            sched_->owners->slots(), sched_->owners->table(), [this](std::uint32_t slot) { return row(slot); },
+            [](const OwnerRow& grown) { return grown.sched.cpu_ns >= kWorthNs; }) {
     const auto& facts = host.shared<KernelFacts>();
     report_.watch(facts, sched_);
     sched_->owners->watch(facts, report_);
@@ -109,8 +136,18 @@ class RunqLatency final : public Collector {
     out.histogram(kLatency, delays.view());
 
     const auto running = sched_->running();
-    totals_.round([&](auto& totals) { sched_->add(running, totals); },
-                  [&](auto entries) { emit_fields<vitald_sched_row>(kFields, entries, out); });
+    totals_.round(
+        [&](auto& totals) {
+          sched_->each_running(running, [&](OwnerId owner, std::size_t cpu, std::uint64_t ns) {
+            OwnerRow slice{};
+            slice.sched.cpu_ns = slice.package_ns[packages_.of(cpu)] = ns;
+            totals.add_running(owner, slice);
+          });
+        },
+        [&](auto entries) {
+          emit_fields<OwnerRow>(kFields, entries, out);
+          emit_packages(entries, out);
+        });
 
     const auto stats = sched_->owners->table().stats();
     out.set(kOwners, static_cast<double>(stats.owners));
@@ -122,9 +159,36 @@ class RunqLatency final : public Collector {
   std::string status() const override { return report_.status(); }
 
  private:
+  // What a slot has counted, all CPUs added up.
+  [[nodiscard]] OwnerRow row(std::uint32_t slot) const {
+    OwnerRow sum{};
+    for (std::size_t cpu = 0; cpu < sched_->cpus.size(); ++cpu) {
+      const vitald_sched_row one = sched_->rows[cpu * sched_->owners->size() + slot];
+      sum.sched = OwnerTotals<vitald_sched_row>::sum(sum.sched, one);
+      sum.package_ns[packages_.of(cpu)] += one.cpu_ns;
+    }
+    return sum;
+  }
+  void emit_packages(std::span<const OwnerTotals<OwnerRow>::Entry> entries, BatchWriter& out) const {
+    const auto names = packages_.names();
+    for (const auto& e : entries) {
+      const Decimal id(e.owner->id);
+      std::array<Label, 8> labels;
+      labels[0] = {"id", id};
+      for (std::size_t p = 0; p < names.size(); ++p) {
+        labels[1] = {"package", names[p]};
+        const auto end = std::ranges::copy(e.owner->labels, labels.begin() + 2).out;
+        out.set_labels(kPackageCpu, static_cast<double>(e.shown.package_ns[p]) / 1e9, std::span(labels.begin(), end));
+      }
+    }
+    for (std::size_t p = 0; p < names.size(); ++p)
+      out.set(kPackageCpus, static_cast<double>(packages_.cpus(p)), names[p]);
+  }
+
   SignalUse<SchedObject> sched_;
   ProbeReport report_;
-  SlotTotals<vitald_sched_row> totals_;
+  const CpuPackages packages_;
+  SlotTotals<OwnerRow> totals_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -107,13 +107,4 @@ SchedObject::Running SchedObject::running() const {
   return r;
 }
 
-void SchedObject::add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const {
-  for (const auto& s : running.slices) {
-    if (now_in(cpus[s.cpu].since_ns) != s.since_ns || running.clock_ns <= s.since_ns) continue;
-    vitald_sched_row slice{};
-    slice.cpu_ns = running.clock_ns - s.since_ns;
-    totals.add_running(owners->slots().of_slot(s.slot), slice);
-  }
-}
-
 }  // namespace vitald

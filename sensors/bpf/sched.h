@@ -37,7 +37,13 @@ struct SchedObject {
   }
   // While the signal was off, CPUs changed their tasks without a word.
   void forget_past(const Signal& signal);
-  void add(const Running& running, OwnerTotals<vitald_sched_row>& totals) const;
+  template <class Each>
+  void each_running(const Running& running, Each&& each) const {  // (owner, CPU, nanoseconds)
+    for (const auto& s : running.slices) {
+      if (now_in(cpus[s.cpu].since_ns) != s.since_ns || running.clock_ns <= s.since_ns) continue;
+      each(owners->slots().of_slot(s.slot), s.cpu, running.clock_ns - s.since_ns);
+    }
+  }
   // What a slot has counted, all CPUs added up.
   [[nodiscard]] vitald_sched_row row(std::uint32_t slot) const;
 

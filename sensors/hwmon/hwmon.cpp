@@ -36,10 +36,22 @@ constexpr MetricDesc kMetrics[] = {
     {"vitald_hwmon_read_seconds", MetricType::gauge,
      "Time the last read of all files of a chip took; above 0.05 it is read every 10 s, above 1 every 60 s.", "chip",
      "seconds", "CLOCK_BOOTTIME"},
+    {"vitald_sensor_alias", MetricType::gauge,
+     "What the operator calls a sensor (--collector.hwmon.alias): joins node_hwmon_* and vitald_sensor_* by chip and "
+     "sensor.",
+     "chip,sensor,alias", "", "--collector.hwmon.alias"},
+    {"vitald_hwmon_device_name", MetricType::gauge,
+     "What a chip is called whose name stands with its device (ACPI's power meter).", "chip,chip_name", "",
+     "/sys/class/hwmon/*/device/name", Shown::inside},
+    {"vitald_hwmon_oem_info", MetricType::gauge, "What the firmware calls that which a power meter measures.",
+     "chip,sensor,text", "", "/sys/class/hwmon/*/power*_oem_info", Shown::inside},
     {"node_hwmon_*", MetricType::gauge, "*", "chip,sensor", "", "/sys/class/hwmon/*/* and below its device/"},
 };
 constexpr auto& kChipNames = row(kMetrics, "node_hwmon_chip_names");
 constexpr auto& kSensorLabel = row(kMetrics, "node_hwmon_sensor_label");
+constexpr auto& kAlias = row(kMetrics, "vitald_sensor_alias");
+constexpr auto& kDeviceName = row(kMetrics, "vitald_hwmon_device_name");
+constexpr auto& kOemInfo = row(kMetrics, "vitald_hwmon_oem_info");
 constexpr auto& kReadSeconds = row(kMetrics, "vitald_hwmon_read_seconds");
 
 constexpr FlagSpec kFlags[] = {
@@ -51,6 +63,9 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of hwmon sensor to include (mutually exclusive to sensor-exclude)."},
     {"collector.hwmon.sensor-exclude", FlagType::pattern, "",
      "Regexp of hwmon sensor to exclude (mutually exclusive to sensor-include)."},
+    {"collector.hwmon.alias", FlagType::list, "",
+     "A name for a sensor, as CHIP;SENSOR=NAME with the labels that node_hwmon_* has: "
+     "\"platform_coretemp_0;temp1=cpu package\". May be given several times."},
 };
 
 constexpr std::string_view kTypes[] = {
@@ -83,15 +98,39 @@ struct Element {
   Op op = Op::raw;
   Quantity quantity = Quantity::other;
   bool limit = false;  // a limit or another setting
+  bool text = false;   // usually no number
   // An attribute that is in hwmonN and in hwmonN/device: the second one counts while it can be read.
   std::string path, other_path;
 
   bool operator==(const Element&) const = default;
 };
 
+struct Alias {
+  std::string chip, sensor, name;
+};
+
+// "CHIP;SENSOR=NAME"
+Result<std::vector<Alias>> parse_aliases(const std::vector<std::string>& flags) {
+  std::vector<Alias> out;
+  for (const auto& flag : flags) {
+    const auto semicolon = flag.find(';'), equals = flag.find('=', semicolon == flag.npos ? 0 : semicolon);
+    if (semicolon == flag.npos || semicolon == 0 || equals == flag.npos || equals == semicolon + 1 ||
+        equals + 1 == flag.size())
+      return malformed("collector.hwmon.alias", flag, "CHIP;SENSOR=NAME");
+    Alias alias{flag.substr(0, semicolon), flag.substr(semicolon + 1, equals - semicolon - 1), flag.substr(equals + 1)};
+    if (std::ranges::any_of(out, [&](const Alias& a) { return a.chip == alias.chip && a.sensor == alias.sensor; }))
+      return malformed("collector.hwmon.alias", flag, "one name for each sensor");
+    out.push_back(std::move(alias));
+  }
+  return out;
+}
+
 struct Description {
   HwmonChip id;
-  std::vector<std::pair<std::string, std::string>> labels;  // sensor, its text
+  std::string device_name;                                     // where the chip itself has none
+  std::vector<std::pair<std::string, std::string>> labels;     // sensor, its text
+  std::vector<std::pair<std::string, std::string>> oem_infos;  // the same
+  std::vector<std::pair<std::string, std::string>> aliases;    // the same
   std::vector<Element> elements;
 
   bool operator==(const Description&) const = default;
@@ -112,7 +151,7 @@ class ChipFiles {
     for (const auto& e : elements)
       files_.push_back({KernelFile(e.path),
                         e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op, e.quantity,
-                        e.limit});
+                        e.limit, e.text});
   }
   void read(Values& out) {
     out.numbers.assign(files_.size(), kNone);
@@ -132,7 +171,7 @@ class ChipFiles {
     std::optional<KernelFile> other;
     Op op;
     Quantity quantity;
-    bool limit;
+    bool limit, text;
     PacedAttribute<double> pace = {};
     std::optional<Error> problem = {};  // a text that is no number; what cannot be read now (ENODATA) is no trouble
   };
@@ -144,6 +183,7 @@ class ChipFiles {
     while (text->ends_with('\n')) text->remove_suffix(1);
     const auto number = parse_double(*text);
     if (!number && file.op == Op::is_one) return 0;
+    if (!number && file.text) return kNone;
     if (!number) {
       file.problem = malformed(file.file.path(), *text, "a number").value();
       return kNone;
@@ -168,11 +208,12 @@ struct Chip {
 
 class Hwmon final : public Collector {
  public:
-  Hwmon(const Host& host, NameFilter chips, NameFilter sensors)
+  Hwmon(const Host& host, NameFilter chips, NameFilter sensors, std::vector<Alias> aliases)
       : host_(host),
         class_(host.sysfs("class/hwmon")),
         chip_filter_(std::move(chips)),
         sensor_filter_(std::move(sensors)),
+        aliases_(std::move(aliases)),
         helpers_(4) {}
 
   Result<> collect(BatchWriter& out) override {
@@ -256,8 +297,13 @@ class Hwmon final : public Collector {
 
     Description out;
     out.id = std::move(id);
+    if (out.id.chip_name.empty())
+      if (const auto name = read_kernel_file(out.id.directory + "/device/name"); name)
+        out.device_name = clean_metric_name(trim(*name));
     for (const auto& [sensor, files] : sensors) {
       if (sensor_filter_.ignored(out.id.chip + ";" + sensor)) continue;
+      for (const auto& alias : aliases_)
+        if (alias.chip == out.id.chip && alias.sensor == sensor) out.aliases.emplace_back(sensor, alias.name);
       std::optional<std::string> label;
       if (const auto file = files.find("label"); file != files.end()) {
         auto text = read_kernel_file(file->second.path);
@@ -272,6 +318,12 @@ class Hwmon final : public Collector {
         e.path = paths.path;
         e.other_path = paths.other;
         e.limit = is_limit(property);
+        // ACPI's power meters have names and numbers of parts; of some of them the firmware makes a number.
+        e.text = property == "oem_info" || property == "model_number" || property == "serial_number" ||
+                 property == "accuracy";  // "98.0%"
+        if (property == "oem_info")
+          if (const auto text = read_kernel_file(paths.path); text && !is_blank(*text))
+            out.oem_infos.emplace_back(sensor, trim(*text));
         if (name_element(e, types[sensor], property, files.contains(""), label)) out.elements.push_back(std::move(e));
       }
     }
@@ -365,7 +417,10 @@ class Hwmon final : public Collector {
   static void emit(BatchWriter& out, const Chip& chip, std::int64_t now) {
     const auto& id = chip.about.id;
     if (!id.chip_name.empty()) out.set(kChipNames, 1, id.chip, id.chip_name);
+    if (!chip.about.device_name.empty()) out.set(kDeviceName, 1, id.chip, chip.about.device_name);
     for (const auto& [sensor, text] : chip.about.labels) out.set(kSensorLabel, 1, id.chip, sensor, text);
+    for (const auto& [sensor, text] : chip.about.aliases) out.set(kAlias, 1, id.chip, sensor, text);
+    for (const auto& [sensor, text] : chip.about.oem_infos) out.set(kOemInfo, 1, id.chip, sensor, text);
     const auto waiting = chip.read.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs)
       out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", id.directory, id.chip)});
@@ -381,6 +436,7 @@ class Hwmon final : public Collector {
   const Host& host_;
   KernelDir class_;
   NameFilter chip_filter_, sensor_filter_;
+  const std::vector<Alias> aliases_;
   DescPoolPtr descs_ = std::make_shared<DescPool>();
   HelperPool helpers_;
   std::vector<Chip> chips_;
@@ -396,11 +452,13 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
   auto sensors =
       NameFilter::make(options.text("collector.hwmon.sensor-exclude"), options.text("collector.hwmon.sensor-include"));
   if (!sensors) return fail(sensors.error());
+  auto aliases = parse_aliases(options.list("collector.hwmon.alias"));
+  if (!aliases) return fail(aliases.error());
   const auto path = host.sysfs("class/hwmon");
   const auto entries = list_directory(path);
   if (!entries) return absent_when_gone(entries.error());
   if (entries->empty()) return fail(Errc::absent, path + ": this machine has no hardware monitoring chip");
-  return std::make_unique<Hwmon>(host, std::move(*chips), std::move(*sensors));
+  return std::make_unique<Hwmon>(host, std::move(*chips), std::move(*sensors), std::move(*aliases));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "agent/api/endpoints.h"
 #include "agent/api/metrics.h"
@@ -400,8 +401,62 @@ TEST(Endpoints, Pages) {
   site.w.rows[0].text = "<script>";
   const auto page = site.get("/");
   EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
-  EXPECT_THAT(*page.body, testing::AllOf(HasSubstr("href=\"/metrics\""), HasSubstr("&lt;script&gt;"),
+  EXPECT_THAT(*page.body, testing::AllOf(HasSubstr("href=\"metrics\""), HasSubstr("&lt;script&gt;"),
                                          Not(HasSubstr("<script>")), HasSubstr("off by default")));
+}
+
+TEST(Endpoints, LivePage) {
+  Site site;
+  site.w.publish();
+  constexpr auto kHtml = "text/html,application/xhtml+xml;q=0.9";
+  struct Case {
+    const char* name;
+    std::vector<std::pair<std::string, std::string>> query, headers;
+    int status;
+    const char* encoding;
+    bool live;
+  };
+  for (const auto& c :
+       {Case{"a browser", {}, {{"Accept", kHtml}, {"Accept-Encoding", "gzip, br"}}, 200, "gzip", true},
+        Case{"without gzip", {}, {{"Accept", kHtml}}, 200, "", true},
+        Case{"plain", {{"plain", ""}}, {{"Accept", kHtml}}, 200, "", false},
+        Case{"curl", {}, {{"Accept", "*/*"}}, 200, "", false}, Case{"a program", {}, {}, 200, "", false},
+        Case{"it has another", {}, {{"Accept", kHtml}, {"If-None-Match", "\"x\""}}, 200, "", true}}) {
+    SCOPED_TRACE(c.name);
+    auto request = ask("GET", "/");
+    request.query = c.query;
+    request.headers = c.headers;
+    const auto answer = now(site.routes.answer(request));
+    EXPECT_EQ(answer.status, c.status);
+    EXPECT_EQ(answer.content_type, "text/html; charset=utf-8");
+    std::map<std::string, std::string> headers(answer.headers.begin(), answer.headers.end());
+    EXPECT_EQ(headers["Content-Encoding"], c.encoding);
+    EXPECT_EQ(headers["Vary"], "Accept, Accept-Encoding");
+    EXPECT_EQ(headers.contains("ETag"), c.live);
+    if (*c.encoding) {
+      EXPECT_TRUE(answer.body->starts_with("\x1f\x8b"));
+      EXPECT_LE(answer.body->size(), 150'000U);
+    } else {
+      EXPECT_EQ(answer.body->find("<script>") != std::string::npos, c.live);
+      EXPECT_TRUE(answer.body->ends_with("</html>\n"));
+    }
+    if (!c.live) continue;
+    request.headers.emplace_back("If-None-Match", "\"other\", " + headers["ETag"]);
+    const auto again = now(site.routes.answer(request));
+    EXPECT_EQ(again.status, 304);
+    EXPECT_TRUE(again.body->empty());
+  }
+}
+
+TEST(Endpoints, Inventory) {
+  Site site;
+  site.w.publish();
+  site.w.rows[0].text = "it said \"no\"";
+  EXPECT_THAT(
+      *site.get("/api/v1/agent").body,
+      testing::AllOf(HasSubstr(R"("metrics_path":"/metrics")"), HasSubstr(R"("interval_seconds":5)"),
+                     HasSubstr(R"("text":"it said \"no\"")"), HasSubstr(R"("state":")"), HasSubstr(R"("probe":false)"),
+                     HasSubstr(R"("/api/v1/agent")"), HasSubstr(R"("/api/v1/alerts/{id}/evidence")")));
 }
 
 TEST(Endpoints, Events) {

@@ -172,15 +172,16 @@ host = [g for f in sorted((TOP / "deploy/rules").glob("*.yaml")) for g in yaml.s
 expect(cluster == host, "the PrometheusRule is not deploy/rules")
 promtool(cluster, "PrometheusRule")
 
-dashboard = json.loads((TOP / "deploy/grafana/host.json").read_text())
-queries = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
+dashboards = [json.loads(p.read_text()) for p in sorted((TOP / "deploy/grafana").glob("*.json"))]
+queries = [t["expr"] for d in dashboards for p in d["panels"] for t in p.get("targets", [])]
 promtool([{"name": "panels", "rules": [{"record": f"panel:{i}", "expr": q.replace("$job", "a").replace("$instance", "b")}
-                                       for i, q in enumerate(queries)]}], "dashboard")
+                                       for i, q in enumerate(queries)]}], "dashboards")
 described = re.findall(r"^\| `([^`]+)` \|", (TOP / "docs/metrics.md").read_text(), re.M) + ["ALERTS"]
 for name in {n for q in queries for n in re.findall(r"\b(?:node|vitald|libvirt)_\w+|\bALERTS\b", q)}:
     plain = re.sub(r"_(bucket|count|sum)$", "", name)
     expect(any(fnmatch.fnmatchcase(n, d) for d in described for n in (name, plain)), f"dashboard: no metric {name}")
-expect(len({p["id"] for p in dashboard["panels"]}) == len(dashboard["panels"]), "dashboard: ids are not unique")
+for d in dashboards:
+    expect(len({p["id"] for p in d["panels"]}) == len(d["panels"]), f"dashboard {d['title']}: ids are not unique")
 
 for text in skipped:
     print(f"SKIPPED: {text}")

@@ -56,7 +56,7 @@ with tempfile.TemporaryDirectory() as folder:
     value(0)
     flags = [f"--path.procfs={top}/proc", f"--path.sysfs={top}/sys", f"--rules.file={top}/rules.yaml",
              "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={top}/textfiles",
-             "--collector.cpu", "--collector.meminfo", "--collector.hwmon", "--collector.utilization", "--pipeline.interval=1s"]
+             "--collector.cpu", "--collector.meminfo", "--collector.hwmon", "--collector.utilization", "--collector.host_power", "--pipeline.interval=1s"]
     with vitald(*flags) as (_, url):
         api = url + "/api/v1/utilization"
         # Until the processors were looked at twice nobody knows how busy they are: absent, not 0 and not 50.
@@ -68,7 +68,7 @@ with tempfile.TemporaryDirectory() as folder:
         data = get_json(api)["data"]
         assert abs(data["memory"]["percent"] - 75) < 1e-6, data
         assert data["temperature"]["celsius"] == 64.5 and "coretemp" in data["temperature"]["source"], data
-        assert data["power"]["watts"] == 312 and data["power"]["source"].startswith("node_hwmon_power_average_watt"), data
+        assert data["power"]["watts"] == 312 and data["power"]["source"] == "vitald_host_power_watts acpi_power_meter", data
         assert data["schedulable"] is True and data["reasons"] == [], data
         assert 0 <= data["memory"]["age_seconds"] < 5, data
         for query, reason in {"memory_threshold=74.5": "memory is 75.0, above 74.5",

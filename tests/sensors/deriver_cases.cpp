@@ -38,8 +38,8 @@ void emit_text(BatchWriter& out, DescPool& pool, std::string_view text) {
 
 }  // namespace
 
-std::vector<std::string> run_deriver(std::string_view name, const std::vector<DeriverCycle>& cycles,
-                                     std::string& error) {
+std::vector<std::string> run_deriver(std::string_view name, const std::vector<DeriverCycle>& cycles, std::string& error,
+                                     const FlagValues& flags) {
   const CollectorEntry* found = nullptr;
   for (const auto& entry : collector_list())
     if (entry.name == name && entry.runs == Runs::after) found = &entry;
@@ -47,6 +47,7 @@ std::vector<std::string> run_deriver(std::string_view name, const std::vector<De
   const Host host;
   Options options;
   options.declare(found->info->flags);
+  for (const auto& [flag, value] : flags) options.set(flag, value);
   auto deriver = found->info->derive(host, options);
   if (!deriver) throw std::runtime_error(deriver.error().text);
 

@@ -7,9 +7,13 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace vitald {
+
+// The flag's name and its value.
+using FlagValues = std::vector<std::pair<std::string, std::string>>;
 
 struct DeriverCycle {
   double at_s;        // when the numbers were collected
@@ -21,17 +25,18 @@ struct DeriverCase {
   const char* name;
   std::vector<DeriverCycle> cycles;  // one deriver sees them all
   std::string error = "";            // "kind: text" of the last cycle
+  FlagValues flags = {};
 };
 
 // One cycle after the other; per cycle what was derived. `error`: of the last one.
-std::vector<std::string> run_deriver(std::string_view name, const std::vector<DeriverCycle>& cycles,
-                                     std::string& error);
+std::vector<std::string> run_deriver(std::string_view name, const std::vector<DeriverCycle>& cycles, std::string& error,
+                                     const FlagValues& flags = {});
 
 inline void check_deriver(std::string_view name, std::initializer_list<DeriverCase> cases) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     std::string error;
-    const auto got = run_deriver(name, c.cycles, error);
+    const auto got = run_deriver(name, c.cycles, error, c.flags);
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], c.cycles[i].want) << "cycle " << i;
     EXPECT_EQ(error, c.error);
   }

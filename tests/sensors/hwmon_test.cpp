@@ -75,6 +75,13 @@ TEST(Hwmon, Rules) {
        "node_hwmon_power_average_interval_seconds{chip=\"hwmon0\",sensor=\"power1\"} 1\n"
        "node_hwmon_power_cap_alarm_watt{chip=\"hwmon0\",sensor=\"power1\"} 1e-06\n",
        "node_hwmon_energy_joule_total counter Hardware monitor for joules used so far (input)\n"},
+      {"a power meter with words, of which one is for the deriver host_power",
+       {{"power1_average", "700000000\n"},
+        {"power1_model_number", "\n"},
+        {"power1_oem_info", "Module Power Socket 0\n"},
+        {"power1_serial_number", "12a\n"}},
+       "node_hwmon_power_average_watt{chip=\"hwmon0\",sensor=\"power1\"} 700\n",
+       "node_hwmon_power_average_watt gauge Hardware monitor for power usage in watts (average)\n"},
       {"humidity is ten times too small, as there",
        {{"humidity1_input", "45000\n"}},
        "node_hwmon_humidity{chip=\"hwmon0\",sensor=\"humidity1\"} 0.045\n",
@@ -359,6 +366,65 @@ TEST(PacedRead, OneThatHangsHoldsNobodyUp) {
   EXPECT_EQ(*hanging.values(), 1);
   EXPECT_EQ(begun, 1);
   close(gate[0]), close(gate[1]);
+}
+
+TEST(Hwmon, WhatFirmwareCallsAMeter) {
+  const auto got = run_collector("hwmon", {{"sys/class/hwmon/hwmon0/name", "power_meter\n"},
+                                           {"sys/class/hwmon/hwmon0/power1_average", "700000000\n"},
+                                           {"sys/class/hwmon/hwmon0/power1_oem_info", "Module Power Socket 0\n"},
+                                           {"sys/class/hwmon/hwmon0/power1_accuracy", "98.0%\n"},
+                                           {"sys/class/hwmon/hwmon0/power1_serial_number", "12a\n"}});
+  EXPECT_EQ(lines_with(got.text, "oem_info"),
+            "vitald_hwmon_oem_info{chip=\"power_meter\",sensor=\"power1\",text=\"Module Power Socket 0\"} 1\n");
+  EXPECT_TRUE(got.problems.empty()) << got.problems[0];
+}
+
+// ACPI's power meter, as Linux 6.1 has it.
+TEST(Hwmon, AChipWhoseNameStandsWithItsDevice) {
+  const auto got =
+      run_collector("hwmon", {{"sys/devices/LNXSYBUS:00/ACPI000D:00/name", "power_meter\n"},
+                              {"sys/devices/LNXSYBUS:00/ACPI000D:00/power1_average", "215000000\n"},
+                              {"sys/devices/LNXSYBUS:00/ACPI000D:00/hwmon/hwmon1/device", "->../.."},
+                              {"sys/class/hwmon/hwmon1", "->../../devices/LNXSYBUS:00/ACPI000D:00/hwmon/hwmon1"}});
+  EXPECT_EQ(lines_with(got.text, "name"),
+            "vitald_hwmon_device_name{chip=\"lnxsybus:00_acpi000d:00\",chip_name=\"power_meter\"} 1\n");
+  EXPECT_EQ(lines_with(got.text, "watt"),
+            "node_hwmon_power_average_watt{chip=\"lnxsybus:00_acpi000d:00\",sensor=\"power1\"} 215\n");
+}
+
+TEST(Hwmon, Aliases) {
+  const Tree tree = {{"sys/class/hwmon/hwmon0/name", "coretemp\n"},
+                     {"sys/class/hwmon/hwmon0/temp1_input", "55000\n"},
+                     {"sys/class/hwmon/hwmon0/temp2_input", "50000\n"}};
+  struct Case {
+    const char* name;
+    FlagValues flags;
+    const char *text, *error;
+  };
+  const Case cases[] = {
+      {"a sensor that there is, and one that there is not",
+       {{"collector.hwmon.alias", "coretemp;temp1=cpu=package"}, {"collector.hwmon.alias", "nvme;temp1=disk"}},
+       "vitald_sensor_alias{alias=\"cpu=package\",chip=\"coretemp\",sensor=\"temp1\"} 1\n",
+       ""},
+      {"no sensor",
+       {{"collector.hwmon.alias", "coretemp=x"}},
+       "",
+       "malformed: collector.hwmon.alias: 'coretemp=x': CHIP;SENSOR=NAME expected"},
+      {"no name",
+       {{"collector.hwmon.alias", "coretemp;temp1="}},
+       "",
+       "malformed: collector.hwmon.alias: 'coretemp;temp1=': CHIP;SENSOR=NAME expected"},
+      {"two names",
+       {{"collector.hwmon.alias", "coretemp;temp1=a"}, {"collector.hwmon.alias", "coretemp;temp1=b"}},
+       "",
+       "malformed: collector.hwmon.alias: 'coretemp;temp1=b': one name for each sensor expected"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto got = run_collector("hwmon", tree, c.flags);
+    EXPECT_EQ(lines_with(got.text, "alias"), c.text);
+    EXPECT_EQ(got.error, c.error);
+  }
 }
 
 }  // namespace

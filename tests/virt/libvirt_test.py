@@ -176,7 +176,7 @@ def main():
             print(f"{len(NAMES)} names of Tinkoff's and inovex' exporters are there")
             pool = dict(line.split(":", 1) for line in virsh("pool-info", "p", "--bytes").splitlines() if ":" in line)
             assert one(samples, "libvirt_pool_info_capacity_bytes", pool="p") == int(pool["Capacity"])
-            assert one(samples, "libvirt_storage_pool_state", storage_pool="p") == 2
+            assert one(samples, "libvirt_storage_pool_state", storage_pool="p") == 2, pool
             for suffix, want in (("limit_total_bytes", 10485760), ("limit_write_requests", 500),
                                  ("limit_burst_write_requests", 700), ("limit_read_bytes", 0)):
                 assert one(samples, f"libvirt_domain_block_stats_{suffix}", domain=names[0], target_device="vda") == want, suffix
@@ -193,7 +193,7 @@ def main():
                                  stats["cpu.haltpoll.success.time"] / 1e9)
 
             virsh("resume", names[0])
-            assert one(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == 1
+            wait_for("that it runs", 5, lambda: series(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == [1])
 
             # Guests come and go; each is seen by the next scrape.
             virsh("destroy", names[0])
@@ -205,12 +205,12 @@ def main():
             assert len(series(samples, "libvirt_domain_vcpu_time_seconds_total", domain=names[0])) == 2
             virsh("domrename", "idle", "resting \u00e9")
             wait_for("its new name", 5, lambda: series(scrape(), "libvirt_domain_info_vstate", domain="resting \u00e9") == [5])
-            assert not series(scrape(), "libvirt_domain_info_vstate", domain="idle")
+            wait_for("the end of the old one", 5, lambda: not series(scrape(), "libvirt_domain_info_vstate", domain="idle"))
             virsh("domrename", "resting \u00e9", "idle")
             # Its hypervisor dies: what is left of it is that it is shut off.
             os.kill(int(pathlib.Path(f"/run/libvirt/qemu/{names[0]}.pid").read_text()), signal.SIGKILL)
             wait_for("that it died", 10, lambda: series(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == [5])
-            assert not series(scrape(), "vitald_guest_id", domain=names[0])
+            wait_for("its number's end", 5, lambda: not series(scrape(), "vitald_guest_id", domain=names[0]))
             virsh("start", names[0])
 
             # libvirtd hangs: nobody waits for it, and its numbers are there again when it goes on.

@@ -1,0 +1,275 @@
+// What the agent said last, and the past of what charts show. One request a round for all numbers of the view, one for
+// the alerts; none while nobody looks.
+import { base, call, data, query, queryRange } from "./api.js";
+import { queries, together, withPast } from "./queries.js";
+
+const POINTS = 180; // of a chart: more than a card has pixels for is only work for the agent
+
+export const live = {
+  view: "overview",
+  window: 900,
+  interval: 5,
+  agent: null, // api/v1/agent: what runs, and why the rest does not
+  host: {}, // labels of node_uname_info
+  now: {}, // name of a query -> [{labels, value}]
+  xs: [], // times of the points of charts, in seconds
+  past: {}, // name of a query -> Map(key -> {labels, values}), as long as xs
+  alerts: [],
+  silences: [],
+  events: [],
+  rules: null,
+  utilization: null,
+  verdict: null,
+  loaded: false, // the view's numbers are there
+  history: true, // false: this host keeps none, so no query has an answer
+  error: "", // why the last round failed
+  at: 0, // when the last round came, by our clock
+  time: 0, // of the newest numbers
+};
+
+const listeners = new Set();
+let told = false;
+export function listen(f) {
+  listeners.add(f);
+  return () => listeners.delete(f);
+}
+// Once a frame at most.
+export function changed() {
+  if (told) return;
+  told = true;
+  requestAnimationFrame(() => {
+    told = false;
+    for (const f of listeners) f();
+  });
+}
+
+const keyOf = (labels) => JSON.stringify(labels);
+function named(metric) {
+  const { q, __name__: name, instance, job, ...labels } = metric;
+  return [q, labels, name];
+}
+const window_ = () => `${Math.max(30, 4 * live.interval)}s`;
+const step = () => Math.max(live.interval, Math.ceil(live.window / POINTS));
+
+let serial = 0; // answers for a view that is left are no answers
+let inRound = false;
+
+async function loadPast(mine) {
+  const wanted = withPast(queries[live.view](window_()));
+  const end = Math.floor(Date.now() / 1000);
+  const start = end - live.window;
+  const xs = [];
+  for (let t = start; t <= end; t += step()) xs.push(t);
+  const past = {};
+  if (Object.keys(wanted).length > 0 && live.history) {
+    const answer = await queryRange(together(wanted), start, end, step());
+    if (mine !== serial) return;
+    for (const row of answer.data.result) {
+      const [q, labels] = named(row.metric);
+      const values = new Array(xs.length).fill(null);
+      for (const [t, v] of row.values) {
+        const i = Math.round((t - start) / step());
+        if (i >= 0 && i < values.length) values[i] = Number(v);
+      }
+      (past[q] ??= new Map()).set(keyOf(labels), { labels, values });
+    }
+  }
+  // The first points may be before the host's first sample: charts begin where its numbers do.
+  const all = Object.values(past).flatMap((rows) => [...rows.values()]);
+  let first = xs.findIndex((_, i) => all.some((row) => row.values[i] !== null));
+  if (first < 0) first = xs.length;
+  for (const row of all) row.values.splice(0, first);
+  live.xs = xs.slice(first);
+  live.past = past;
+}
+
+// A new point at `t`; one that is closer to the last but one than a step takes the last one's place.
+function append(t, now) {
+  const n = live.xs.length;
+  const replace = n > 1 && t - live.xs[n - 2] < step();
+  if (n > 0 && t <= live.xs[n - 1]) return;
+  if (replace) live.xs[n - 1] = t;
+  else live.xs.push(t);
+  const size = live.xs.length;
+  for (const q of Object.keys(withPast(queries[live.view](window_())))) {
+    const rows = (live.past[q] ??= new Map());
+    for (const { labels, value } of now[q] ?? []) {
+      const key = keyOf(labels);
+      if (!rows.has(key)) rows.set(key, { labels, values: new Array(size - 1).fill(null) });
+      rows.get(key).values[size - 1] = value;
+    }
+    for (const row of rows.values()) if (row.values.length < size) row.values.push(null);
+  }
+  let old = 0;
+  while (old < size && live.xs[old] < t - live.window - step()) old++;
+  if (old === 0) return;
+  live.xs.splice(0, old);
+  for (const rows of Object.values(live.past))
+    for (const [key, row] of rows) {
+      row.values.splice(0, old);
+      if (row.values.every((v) => v === null)) rows.delete(key);
+    }
+}
+
+async function numbers(mine) {
+  const wanted = queries[live.view](window_());
+  if (Object.keys(wanted).length === 0) return {};
+  const answer = await query(together(wanted));
+  if (mine !== serial) return null;
+  live.history = !(answer.warnings ?? []).some((w) => w.includes("no history"));
+  const now = {};
+  let time = 0;
+  for (const row of answer.data.result) {
+    const [q, labels, name] = named(row.metric);
+    (now[q] ??= []).push({ labels, value: Number(row.value[1]), name });
+    time = Math.max(time, row.value[0]);
+  }
+  live.now = now;
+  if (time > 0) live.time = time;
+  return now;
+}
+
+export async function refreshAlerts() {
+  const [alerts, silences] = await Promise.all([
+    data("api/v1/alerts"),
+    live.view === "alerts" ? data("api/v2/silences") : Promise.resolve(live.silences),
+  ]);
+  live.alerts = alerts.alerts;
+  live.silences = silences;
+  changed();
+}
+// What changes seldom: at once when its view is opened or an event came, then every sixth round.
+let seldom = 0;
+async function refreshSeldom(mine) {
+  if (seldom > 0) {
+    seldom--;
+    return;
+  }
+  seldom = 5;
+  if (live.view === "agent" || !live.agent) live.agent = await data("api/v1/agent");
+  if (live.view === "agent" || live.view === "alerts") {
+    const [events, rules] = await Promise.all([data("api/v1/events?limit=200"), data("api/v1/rules")]);
+    if (mine !== serial) return;
+    live.events = events.events.slice().reverse();
+    live.rules = rules.groups;
+  }
+}
+export const has = (path) => Boolean(live.agent?.endpoints?.includes(path));
+
+let fresh = true; // nothing of this view is there yet
+let timer = 0;
+
+async function round() {
+  if (inRound || document.hidden) return;
+  inRound = true;
+  const mine = serial;
+  try {
+    const wasAway = live.xs.length > 0 && Date.now() / 1000 - live.xs[live.xs.length - 1] > 4 * step();
+    const reload = fresh || wasAway;
+    const now = await numbers(mine);
+    if (mine === serial) {
+      if (reload) await loadPast(mine);
+      if (now && mine === serial && live.time > 0) append(live.time, now);
+      if (live.view === "overview") {
+        if (!live.history) live.utilization = await data("api/v1/utilization");
+        // It asks for a dozen expressions: not every round.
+        if (live.history && has("/api/v1/verdict") && (fresh || seldom % 3 === 0)) live.verdict = await data("api/v1/verdict");
+      }
+      await refreshAlerts();
+      await refreshSeldom(mine);
+      if (mine === serial) {
+        live.loaded = true;
+        live.error = "";
+        live.at = Date.now();
+        fresh = false;
+      }
+    }
+  } catch (e) {
+    live.error = e.status === 401 ? "log in again: vitald asks for a password" : e.message;
+  }
+  inRound = false;
+  changed();
+  plan(mine === serial ? Math.min(30, Math.max(2, live.interval)) * 1000 : 0);
+}
+function plan(ms) {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(round, ms);
+}
+
+// Events come by themselves, so that an alert is there when it fires and not a round later. Only for those who stay for a
+// while: the agent lets 16 watch from one address, and notices late that one has left.
+const STAYS_MS = 10000;
+let stream = null;
+let staying = 0;
+function watch(after = STAYS_MS) {
+  clearTimeout(staying);
+  if (!document.hidden && typeof EventSource !== "undefined") staying = setTimeout(listenToEvents, after);
+}
+function listenToEvents() {
+  if (stream || document.hidden) return;
+  stream = new EventSource(`${base}api/v1/events/watch`);
+  const come = () => {
+    seldom = 0;
+    refreshAlerts().catch(() => {});
+  };
+  for (const type of ["alert_firing", "alert_resolved", "oom_kill", "process_death"]) stream.addEventListener(type, come);
+  stream.onerror = () => {
+    if (stream && stream.readyState === EventSource.CLOSED) {
+      stream = null;
+      watch(60000);
+    }
+  };
+}
+function unwatch() {
+  clearTimeout(staying);
+  stream?.close();
+  stream = null;
+}
+
+export function show(view, window = live.window) {
+  if (view === live.view && window === live.window) return;
+  live.view = view;
+  live.window = window;
+  live.loaded = false;
+  live.past = {};
+  live.xs = [];
+  serial++;
+  fresh = true;
+  seldom = 0;
+  changed();
+  plan(0);
+}
+
+export async function start(view) {
+  live.view = view;
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      clearTimeout(timer);
+      unwatch();
+    } else {
+      plan(0);
+      watch();
+    }
+  });
+  try {
+    live.agent = await data("api/v1/agent");
+    if (live.agent.interval_seconds > 0) live.interval = live.agent.interval_seconds;
+  } catch (e) {
+    live.error = e.message;
+    changed();
+  }
+  call("api/v1/query", { method: "POST", form: { query: "node_uname_info" } })
+    .then((a) => {
+      live.host = a.data.result[0]?.metric ?? {};
+      changed();
+    })
+    .catch(() => {});
+  plan(0);
+  watch();
+}
+
+// For views: the one number of a query, or undefined.
+export const one = (q) => live.now[q]?.[0]?.value;
+export const rows = (q) => live.now[q] ?? [];
+export const lines = (q) => [...(live.past[q]?.values() ?? [])];
+export const line = (q) => lines(q)[0]?.values;

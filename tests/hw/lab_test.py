@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sensors, meters and a BMC: one virtual machine of the lab beside the checkout, with the drivers of a stock kernel and
+values that are turned (guest.py, which runs in it). Emulated, so nothing here looks at how long something takes."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import harness  # noqa: E402
+
+BOUND_S = 540
+
+lab = harness.shared("lab/vm-run")
+if not lab:
+    harness.skip("no VM lab (shared/lab/vm-run) beside the checkout: there is no hardware to ask")
+harness.need("sensors", "qemu-system-x86_64", "strip")
+
+with tempfile.TemporaryDirectory(prefix="vitald-lab-") as folder:
+    # What is for debuggers is most of the file, and each worker reads it from the host's file system.
+    program = str(pathlib.Path(folder) / "vitald")
+    subprocess.run(["strip", "-o", program, sys.argv[1]], check=True)
+    done = subprocess.run(
+        [lab, "--hwmon", "--mem", "1500", "--timeout", str(BOUND_S), "--share", folder, "--",
+         sys.executable, str(HERE / "guest.py"), program],
+        capture_output=True, text=True, errors="replace", cwd=folder)
+print(done.stdout, end="")
+if done.returncode != 0:
+    sys.exit(f"status {done.returncode}\n{done.stderr[-4000:]}")

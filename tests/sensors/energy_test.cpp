@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whose the energy was: cases as text, the law over random histories, and how far off others' formulas are.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "sensors/derived/energy_split.h"
+#include "sensors/derived/idle_power.h"
+#include "sensors/power/energy_counter.h"
+#include "tests/sensors/deriver_cases.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kS = 1'000'000'000;
+
+std::string use(int id, const char* package, double seconds, const std::string& name) {
+  return fmt::format(
+      "vitald_owner_package_cpu_seconds_total{{id=\"{}\",package=\"{}\",owner_kind=\"unit\",owner=\"{}\"}} {}\n", id,
+      package, name, seconds);
+}
+std::string package(const char* name, double joules, int cpus = 4) {
+  return fmt::format(
+      "vitald_energy_joules_total{{domain=\"package\",package=\"{0}\",source=\"perf\"}} {1}\n"
+      "vitald_energy_joules_total{{domain=\"dram\",package=\"{0}\",source=\"perf\"}} 99\n"
+      "vitald_package_cpus{{package=\"{0}\"}} {2}\n",
+      name, joules, cpus);
+}
+// 21 seconds in which a processor of 4 CPUs draws 40 W and nobody does anything: then its idle power is known.
+std::vector<DeriverCycle> idle_for_a_while(const std::string& uses) {
+  std::vector<DeriverCycle> cycles;
+  for (int i = 0; i <= 21; ++i) cycles.push_back({static_cast<double>(i + 1), package("0", 40 * i) + uses, ""});
+  return cycles;
+}
+
+double number_in(const std::string& text, const std::string& prefix) {
+  const auto at = text.find(prefix);
+  if (at == text.npos) return std::nan("");
+  return std::stod(text.substr(text.find("} ", at) + 2));
+}
+std::string owner(const char* name) {
+  return fmt::format("vitald_owner_energy_joules_total{{mode=\"active\",owner=\"{}\"", name);
+}
+constexpr const char* kIdleJoules = "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"";
+
+TEST(Energy, NobodyIsChargedBeforeIdleIsKnown) {
+  check_deriver("energy", {{"no owners, no attribution", {{1, package("0", 0), ""}, {2, package("0", 90), ""}}},
+                           {"no meter, no attribution", {{1, use(1, "0", 0, "a"), ""}, {2, use(1, "0", 1, "a"), ""}}},
+                           {"unattributed",
+                            {{1, package("0", 0) + use(1, "0", 5, "a"),
+                              "vitald_energy_attribution_info{split=\"package\",weight=\"cpu_time\"} 1\n"
+                              "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
+                              "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
+                              "vitald_gone_owners_energy_joules_total 0\n"
+                              "vitald_unattributed_energy_joules_total{package=\"0\"} 0\n"
+                              "vitald_energy_attribution_resets_total{package=\"0\"} 0\n"},
+                             {2, package("0", 60) + use(1, "0", 6, "a"),
+                              "vitald_energy_attribution_info{split=\"package\",weight=\"cpu_time\"} 1\n"
+                              "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
+                              "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
+                              "vitald_gone_owners_energy_joules_total 0\n"
+                              "vitald_unattributed_energy_joules_total{package=\"0\"} 60\n"
+                              "vitald_energy_attribution_resets_total{package=\"0\"} 0\n"}}}});
+}
+
+std::string last(std::vector<DeriverCycle> cycles) {
+  std::string error;
+  const auto got = run_deriver("energy", cycles, error);
+  EXPECT_EQ(error, "");
+  return got.back();
+}
+
+TEST(Energy, ActiveByCpuTimeIdleApart) {
+  auto cycles = idle_for_a_while(use(1, "0", 5, "a") + use(2, "0", 7, "b"));
+  // 40 W idle and 60 J more, of which a used three CPU seconds and b one.
+  cycles.push_back({23, package("0", 840 + 100) + use(1, "0", 8, "a") + use(2, "0", 8, "b"), ""});
+  const auto got = last(cycles);
+  EXPECT_DOUBLE_EQ(number_in(got, owner("a")), 45);
+  EXPECT_DOUBLE_EQ(number_in(got, owner("b")), 15);
+  EXPECT_DOUBLE_EQ(number_in(got, kIdleJoules), 40);
+  EXPECT_DOUBLE_EQ(number_in(got, "vitald_unattributed_energy_joules_total{"), 840) << "from before it was known";
+  EXPECT_NEAR(number_in(got, "vitald_package_idle_power_watts{method=\"low-load\""), 40, 0.001);
+}
+
+TEST(Energy, OwnersThatComeAreCalledOtherwiseAndGo) {
+  auto cycles = idle_for_a_while(use(1, "0", 5, "a"));
+  // b is new: all that it has used was in this second.
+  cycles.push_back({23, package("0", 940) + use(1, "0", 6, "a") + use(2, "0", 1, "b"), ""});
+  // Called otherwise it is the same: 1 second of 2, not 2.
+  cycles.push_back({24, package("0", 1040) + use(1, "0", 7, "a") + use(2, "0", 2, "named"), ""});
+  auto got = last(cycles);
+  EXPECT_NEAR(number_in(got, owner("a")), 60, 0.01);
+  EXPECT_NEAR(number_in(got, owner("named")), 60, 0.01);
+  EXPECT_EQ(got.find(owner("b")), got.npos);
+  // And it goes; who comes next under its place begins at 0.
+  cycles.push_back({25, package("0", 1140) + use(1, "0", 8, "a"), ""});
+  cycles.push_back({26, package("0", 1240) + use(1, "0", 9, "a") + use(3, "0", 1, "c"), ""});
+  got = last(cycles);
+  EXPECT_NEAR(number_in(got, owner("a")), 150, 0.01);
+  EXPECT_NEAR(number_in(got, owner("c")), 30, 0.01);
+  EXPECT_NEAR(number_in("} " + got.substr(got.find("vitald_gone_owners_energy_joules_total ") + 38), ""), 60, 0.01);
+}
+
+// The work on one processor does not pay for the other.
+TEST(Energy, EachProcessorForItself) {
+  std::vector<DeriverCycle> cycles;
+  const auto at = [&](double s, double zero, double one, double a, double b) {
+    cycles.push_back({s,
+                      package("0", zero) + package("1", one) + use(1, "0", a, "a") + use(1, "1", 0, "a") +
+                          use(2, "0", 0, "b") + use(2, "1", b, "b"),
+                      ""});
+  };
+  for (int i = 0; i <= 21; ++i) at(i + 1, 40 * i, 50 * i, 0, 0);
+  at(23, 840 + 240, 1050 + 50, 4, 0.0001);
+  const auto got = last(cycles);
+  EXPECT_NEAR(number_in(got, owner("a")), 200, 1e-6);
+  EXPECT_NEAR(number_in(got, owner("b")), 0, 1e-6);
+}
+
+TEST(Energy, WhereTheKernelDoesNotSayWhichCpuIsWhere) {
+  std::vector<DeriverCycle> cycles;
+  for (int i = 0; i <= 21; ++i)
+    cycles.push_back({i + 1.0, package("0", 40 * i) + use(1, "", 0, "a") + use(2, "", 0, "b"), ""});
+  cycles.push_back({23, package("0", 940) + use(1, "", 1, "a") + use(2, "", 1, "b"), ""});
+  const auto got = last(cycles);
+  EXPECT_NE(got.find("vitald_energy_attribution_info{split=\"host\",weight=\"cpu_time\"} 1\n"), got.npos) << got;
+  EXPECT_NEAR(number_in(got, owner("a")), 30, 1e-6);
+  EXPECT_NEAR(number_in(got, owner("b")), 30, 1e-6);
+}
+
+TEST(Energy, ACounterThatGoesBackIsToldAndNoSpike) {
+  auto cycles = idle_for_a_while(use(1, "0", 0, "a"));
+  cycles.push_back({23, package("0", 3) + use(1, "0", 1, "a"), ""});
+  cycles.push_back({24, package("0", 103) + use(1, "0", 2, "a"), ""});
+  const auto got = last(cycles);
+  EXPECT_DOUBLE_EQ(number_in(got, owner("a")), 60);
+  EXPECT_NE(got.find("vitald_energy_attribution_resets_total{package=\"0\"} 1\n"), got.npos);
+}
+
+TEST(IdlePower, Cases) {
+  IdlePower none;
+  none.sample(0.01, 40, 10);
+  EXPECT_EQ(none.watts(), std::nullopt) << "ten seconds are too few";
+
+  // Power at low load is noisy upwards: clock frequency, memory.
+  std::mt19937_64 random(1);
+  std::uniform_real_distribution<double> some(0, 1);
+  IdlePower low;
+  for (int i = 0; i < 600; ++i) {
+    const double load = some(random) * 0.15;
+    low.sample(load, 40 + 120 * load + 6 * some(random) * some(random), 1);
+  }
+  ASSERT_TRUE(low.watts());
+  EXPECT_NEAR(*low.watts(), 40, 1.5);
+  EXPECT_EQ(low.method(), "low-load");
+
+  // A machine that always works: the line is continued.
+  IdlePower busy;
+  for (int i = 0; i < 599; ++i) {
+    const double load = 0.4 + 0.5 * some(random);
+    busy.sample(load, 40 + 120 * load, 1);
+  }
+  EXPECT_EQ(busy.watts(), std::nullopt);
+  busy.sample(0.5, 100, 2);
+  busy.sample(0.5, 100, 60);
+  ASSERT_TRUE(busy.watts());
+  EXPECT_NEAR(*busy.watts(), 40, 4);
+  EXPECT_EQ(busy.method(), "fit");
+
+  // Always the same load says nothing about another.
+  IdlePower constant;
+  for (int i = 0; i < 2000; ++i) constant.sample(0.7, 150, 1);
+  EXPECT_EQ(constant.watts(), std::nullopt);
+
+  // What it takes idle may change for good: half of it is forgotten in twelve hours.
+  IdlePower changed;
+  for (int i = 0; i < 3600; ++i) changed.sample(0.02, 40, 1);
+  for (int i = 0; i < 4 * 86400; i += 10) changed.sample(0.02, 60, 10);
+  EXPECT_NEAR(*changed.watts(), 60, 1.5);
+}
+
+// A processor whose true energy is known, behind a counter as powercap has it.
+struct TrueMachine {
+  struct Processor {
+    double idle_watts, watts_per_cpu;
+    std::uint32_t cpus;
+    double joules = 0;      // it has used
+    double raw_offset = 0;  // joules at which the raw counter was last set to 0
+    std::uint64_t range_uj = 262'143'328'850;
+    [[nodiscard]] std::uint64_t raw() const {
+      return static_cast<std::uint64_t>((joules - raw_offset) * 1e6) % (range_uj + 1);
+    }
+  };
+  std::vector<Processor> processors;
+};
+
+// Sum over owners, those that are gone, idle and unattributed is the counter; and the counter is what was used, but for
+// what it has told that it lost. Wraps, missed cycles, owners that come and go within one, clock steps (there is no
+// wall clock in it), restarts, suspended times, counters that are set back.
+TEST(Energy, TheLawOverRandomHistories) {
+  constexpr int kHistories = 100'000;
+  std::uint64_t cycles_run = 0, wraps = 0, resets = 0, restarts = 0, gone_owners = 0;
+  double worst_sum = 0, worst_true = 0, charged = 0, idle = 0, nobodys = 0;
+  for (int history = 0; history < kHistories; ++history) {
+    std::mt19937 random(static_cast<unsigned>(history));
+    const auto chance = [&](unsigned one_in) { return random() % one_in == 0; };
+    const auto between = [&](double a, double b) {
+      return a + (b - a) * static_cast<double>(random() % 10'001) / 10'000.0;
+    };
+    TrueMachine machine;
+    // Either near its wrap, or it is set back: both at once nobody can tell apart.
+    const bool wrapping = chance(2);
+    bool missed = false;
+    // Half of them are quiet, so that it is learned what idle is, and then owners are charged.
+    const double work = chance(2) ? 0.03 : 1;
+    const std::size_t processors = 1 + random() % 2;
+    for (std::size_t p = 0; p < processors; ++p) {
+      machine.processors.push_back({between(5, 80), between(0.5, 12), 4});
+      auto& m = machine.processors.back();
+      m.joules = wrapping ? static_cast<double>(m.range_uj) / 1e6 - between(0, 5'000) : between(1, 60'000);
+    }
+    struct Run {
+      EnergySplit split;
+      std::vector<EnergyCounter> counters;
+      std::vector<double> totals, began;  // counted; true at the first reading
+      std::vector<double> lost;           // true energy between readings that were told to be broken
+      std::vector<double> last_true;
+      bool first = true;
+    };
+    const auto new_run = [&] {
+      Run run;
+      run.counters.assign(processors, EnergyCounter(1e-6));
+      run.totals.assign(processors, 0), run.began.assign(processors, 0), run.lost.assign(processors, 0);
+      run.last_true.assign(processors, 0);
+      return run;
+    };
+    auto run = new_run();
+    struct Owner {
+      bool lives = false;
+      std::vector<double> cpu;
+    };
+    std::vector<Owner> owners(4);
+    for (auto& o : owners) o = {chance(2), std::vector<double>(processors, 0)};
+    std::int64_t now = kS;
+    std::uint64_t sum_before = 0;
+    const auto check = [&] {
+      std::uint64_t sum = run.split.gone() + run.split.idle(), counted = 0;
+      for (std::uint32_t o = 0; o < owners.size(); ++o) sum += run.split.owner(o);
+      for (std::uint32_t p = 0; p < run.split.packages(); ++p) {
+        sum += run.split.unattributed(p);
+        counted += run.split.counted(p);
+      }
+      worst_sum = std::max(worst_sum, counted ? std::abs(static_cast<double>(sum) - static_cast<double>(counted)) /
+                                                    static_cast<double>(counted)
+                                              : static_cast<double>(sum));
+      ASSERT_EQ(sum, counted) << "history " << history;
+      ASSERT_GE(sum, sum_before) << "history " << history;
+      sum_before = sum;
+      for (std::size_t p = 0; p < processors && !run.first; ++p) {
+        const double truth = machine.processors[p].joules - run.began[p] - run.lost[p];
+        const double counter = static_cast<double>(run.split.counted(static_cast<std::uint32_t>(p))) / 1e6;
+        ASSERT_NEAR(counter, truth, 0.001 * truth + 0.001) << "history " << history << " processor " << p;
+        if (truth > 1) worst_true = std::max(worst_true, std::abs(counter - truth) / truth);
+      }
+    };
+    for (int cycle = 0; cycle < 8; ++cycle, ++cycles_run) {
+      // The time in between: the machine works, or is suspended for a part of it.
+      const bool set_back = !wrapping && !missed && chance(8);
+      const double seconds = chance(8) && !set_back ? between(10, 100) : between(0.05, 6);
+      std::vector<double> used(processors, 0);
+      for (auto& o : owners) {
+        if (!o.lives) continue;
+        for (std::size_t p = 0; p < processors; ++p) {
+          const double cpu = work * between(0, seconds);
+          o.cpu[p] += cpu, used[p] += cpu;
+        }
+      }
+      for (std::size_t p = 0; p < processors; ++p) {
+        auto& m = machine.processors[p];
+        const auto before = m.raw();
+        m.joules += m.idle_watts * seconds + m.watts_per_cpu * used[p];
+        if (m.raw() < before) ++wraps;
+      }
+      now += static_cast<std::int64_t>(seconds * 1e9);
+      if (chance(16) && !set_back) now += static_cast<std::int64_t>(between(1, 20) * 1e9);  // suspended
+      if (set_back) {                                                                       // as by a suspend to memory
+        auto& m = machine.processors[random() % processors];
+        // One that stood at 0 shows the same before and after.
+        if (m.joules - m.raw_offset > 1'000) m.raw_offset = m.joules, ++resets;
+      }
+      if (chance(40)) {  // the agent begins anew: what it knows is gone
+        run = new_run();
+        sum_before = 0;
+        ++restarts;
+      }
+      missed = !set_back && chance(6);
+      if (missed) continue;
+      std::vector<EnergySplit::Package> packages(processors);
+      for (std::size_t p = 0; p < processors; ++p) {
+        auto& m = machine.processors[p];
+        packages[p].cpus = m.cpus;
+        if (chance(20) && !run.first && !set_back) {  // cannot be read now
+          missed = true;
+          continue;
+        }
+        const auto grown = run.counters[p].feed(m.raw(), m.range_uj, now);
+        if (grown.step == EnergyStep::first) run.began[p] = m.joules;
+        // What was told is not held against it.
+        else if (grown.step != EnergyStep::grown) run.lost[p] += m.joules - run.last_true[p] - grown.joules;
+        run.last_true[p] = m.joules;
+        run.totals[p] += grown.joules;
+        packages[p].joules = run.totals[p];
+      }
+      std::vector<EnergySplit::Use> uses;
+      for (std::uint32_t o = 0; o < owners.size(); ++o)
+        for (std::uint32_t p = 0; p < processors && owners[o].lives; ++p) uses.push_back({o, p, owners[o].cpu[p]});
+      run.split.cycle(now, packages, uses, !chance(10));
+      run.first = false;
+      for (std::uint32_t o = 0; o < owners.size(); ++o) {
+        if (owners[o].lives && chance(6)) {
+          run.split.drop(o);
+          owners[o] = {false, std::vector<double>(processors, 0)};
+          ++gone_owners;
+        } else if (!owners[o].lives && chance(4)) {
+          owners[o].lives = true;
+        }
+      }
+      const bool all_read = std::ranges::none_of(packages, [](const auto& p) { return std::isnan(p.joules); });
+      if (all_read) check();
+      if (testing::Test::HasFatalFailure()) return;
+    }
+    idle += static_cast<double>(run.split.idle()) / 1e6;
+    charged += static_cast<double>(run.split.gone()) / 1e6;
+    for (std::uint32_t o = 0; o < owners.size(); ++o) charged += static_cast<double>(run.split.owner(o)) / 1e6;
+    for (std::uint32_t p = 0; p < run.split.packages(); ++p)
+      nobodys += static_cast<double>(run.split.unattributed(p)) / 1e6;
+  }
+  fmt::print(
+      "{} histories, {} cycles: {} wraps, {} set back, {} restarts, {} owners gone; {:.0f} MJ active, {:.0f} "
+      "idle, {:.0f} nobody's; largest difference of the sum {:g}, of the counter from the truth {:g}\n",
+      kHistories, cycles_run, wraps, resets, restarts, gone_owners, charged / 1e6, idle / 1e6, nobodys / 1e6, worst_sum,
+      worst_true);
+  EXPECT_GT(charged, 1e6);
+  EXPECT_GT(idle, 1e6);
+  EXPECT_GT(wraps, 1000U);
+  EXPECT_GT(resets, 1000U);
+  EXPECT_GT(restarts, 1000U);
+  EXPECT_GT(gone_owners, 1000U);
+}
+
+// A day of two processors with four owners whose true energy is known, and what three formulas make of it. Kepler:
+// energy of all processors by the host's CPU ratio, split by CPU time. Alumet: energy by the owner's share of all CPUs.
+TEST(Energy, BesideOthersFormulas) {
+  constexpr std::size_t kOwners = 4;
+  TrueMachine machine;
+  machine.processors = {{45, 6, 16}, {55, 9, 16}};
+  EnergySplit ours;
+  std::mt19937 random(7);
+  const auto between = [&](double a, double b) {
+    return a + (b - a) * static_cast<double>(random() % 10'001) / 10'000.0;
+  };
+  std::vector<double> truth(kOwners, 0), kepler(kOwners, 0), alumet(kOwners, 0), cpu(kOwners * 2, 0), mine(kOwners, 0);
+  double idle_truth = 0, kepler_idle = 0;
+  std::int64_t now = kS;
+  for (int second = 0; second < 86'400; second += 5, now += 5 * kS) {
+    const double hour = second / 3600.0, day = 0.5 + 0.5 * std::sin(hour / 24 * 2 * 3.14159265);
+    double used[2] = {}, by[kOwners][2] = {}, grown[2] = {};
+    // A service on the first processor, one on the second, a batch job at night on both, a small one that never rests.
+    by[0][0] = 5 * 12 * day * between(0.5, 1), by[1][1] = 5 * 8 * day * between(0.5, 1);
+    if (hour > 15 && hour < 18) by[2][0] = 5 * 3, by[2][1] = 5 * 6;
+    by[3][0] = by[3][1] = 5 * 0.1;
+    for (std::size_t p = 0; p < 2; ++p) {
+      auto& m = machine.processors[p];
+      grown[p] = m.idle_watts * 5;
+      idle_truth += m.idle_watts * 5;
+      for (std::size_t o = 0; o < kOwners; ++o) {
+        used[p] += by[o][p];
+        truth[o] += m.watts_per_cpu * by[o][p];
+        grown[p] += m.watts_per_cpu * by[o][p];
+        cpu[o * 2 + p] += by[o][p];
+      }
+      m.joules += grown[p];
+    }
+    const double energy = grown[0] + grown[1], all = used[0] + used[1], ratio = all / (32 * 5);
+    kepler_idle += energy * (1 - ratio);
+    for (std::size_t o = 0; o < kOwners; ++o) {
+      const double owners = by[o][0] + by[o][1];
+      kepler[o] += all > 0 ? energy * ratio * owners / all : 0;
+      alumet[o] += energy * owners / (32 * 5);
+    }
+    std::vector<EnergySplit::Use> uses;
+    for (std::uint32_t o = 0; o < kOwners; ++o)
+      for (std::uint32_t p = 0; p < 2; ++p) uses.push_back({o, p, cpu[o * 2 + p]});
+    const EnergySplit::Package packages[] = {{machine.processors[0].joules, 16}, {machine.processors[1].joules, 16}};
+    ours.cycle(now, packages, uses, true);
+  }
+  for (std::uint32_t o = 0; o < kOwners; ++o) mine[o] = static_cast<double>(ours.owner(o)) / 1e6;
+  const auto error = [&](const std::vector<double>& got) {
+    double off = 0, sum = 0;
+    for (std::size_t o = 0; o < kOwners; ++o) off += std::abs(got[o] - truth[o]), sum += truth[o];
+    return off / sum;
+  };
+  for (std::size_t o = 0; o < kOwners; ++o)
+    fmt::print(
+        "owner {}: truth {:.0f} J, vitald {:.0f} ({:+.1f} %), Kepler {:.0f} ({:+.1f} %), Alumet {:.0f} ({:+.1f} %)\n",
+        o, truth[o], mine[o], (mine[o] / truth[o] - 1) * 100, kepler[o], (kepler[o] / truth[o] - 1) * 100, alumet[o],
+        (alumet[o] / truth[o] - 1) * 100);
+  fmt::print("idle: truth {:.0f} J, vitald {:.0f}, Kepler {:.0f}; off by {:.2f} %, {:.2f} %, {:.2f} %\n", idle_truth,
+             static_cast<double>(ours.idle()) / 1e6, kepler_idle, error(mine) * 100, error(kepler) * 100,
+             error(alumet) * 100);
+  EXPECT_LT(error(mine), error(kepler));
+  EXPECT_LT(error(mine), error(alumet));
+  EXPECT_LT(error(mine), 0.05);
+}
+
+}  // namespace
+}  // namespace vitald

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/sensors/deriver_cases.h"
+
+namespace vitald {
+namespace {
+
+std::string host(double watts, double joules, const std::string& source, int changes = 0) {
+  const auto text = [](double v) { return fmt::format("{}", v); };
+  return "vitald_host_power_watts{source=\"" + source + "\"} " + text(watts) +
+         "\nvitald_host_energy_joules_total{source=\"" + source + "\"} " + text(joules) +
+         "\nvitald_host_power_source_changes_total " + text(changes) + "\n";
+}
+std::string changes(int n) { return fmt::format("vitald_host_power_source_changes_total {}\n", n); }
+
+std::string meter(double watts, const char* chip = "acpi_0", const char* name = "power_meter") {
+  return fmt::format(
+      "node_hwmon_chip_names{{chip=\"{0}\",chip_name=\"{1}\"}} 1\n"
+      "node_hwmon_power_average_watt{{chip=\"{0}\",sensor=\"power1\"}} {2}\n",
+      chip, name, watts);
+}
+std::string rapl(const char* domain, const char* package, double joules) {
+  return fmt::format("vitald_energy_joules_total{{domain=\"{}\",package=\"{}\",source=\"perf\"}} {}\n", domain, package,
+                     joules);
+}
+std::string battery(const char* status, const char* more) {
+  return fmt::format("node_power_supply_info{{power_supply=\"BAT0\",type=\"Battery\",status=\"{}\"}} 1\n{}", status,
+                     more);
+}
+
+TEST(HostPower, Cases) {
+  check_deriver(
+      "host_power",
+      {
+          {"no meter, no number", {{1, "node_load1 3\n", ""}, {2, "node_load1 3\n", ""}}},
+          {"the platform's meter: power over time is energy",
+           {{10, meter(300), host(300, 0, "acpi_power_meter")},
+            {20, meter(400), host(400, 3500, "acpi_power_meter")},
+            {30, meter(400), host(400, 7500, "acpi_power_meter")}}},
+          {"a meter whose name stands with its device",
+           {{1,
+             "vitald_hwmon_device_name{chip=\"lnxsybus:00_acpi000d:00\",chip_name=\"power_meter\"} 1\n"
+             "node_hwmon_power_average_watt{chip=\"lnxsybus:00_acpi000d:00\",sensor=\"power1\"} 215\n",
+             host(215, 0, "acpi_power_meter")}}},
+          {"two feeds are added up", {{1, meter(300) + meter(200, "acpi_1"), host(500, 0, "acpi_power_meter")}}},
+          {"modules have the other meters in them",
+           {{1,
+             meter(700) + meter(300, "acpi_1") +
+                 "vitald_hwmon_oem_info{chip=\"acpi_0\",sensor=\"power1\",text=\"Module Power Socket 0\"} 1\n"
+                 "vitald_hwmon_oem_info{chip=\"acpi_1\",sensor=\"power1\",text=\"Grace Power Socket 0\"} 1\n",
+             host(700, 0, "acpi_power_meter")}}},
+          {"the average before what it is now",
+           {{1, meter(300) + "node_hwmon_power_watt{chip=\"acpi_0\",sensor=\"power1\"} 290\n",
+             host(300, 0, "acpi_power_meter")}}},
+          {"firmware that says 0 does not know", {{1, meter(0), ""}}},
+          {"a chip that measures something else", {{1, meter(30, "i2c_1", "ina219"), ""}}},
+          {"what the operator names goes first",
+           {{1, meter(300) + "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 0, "external")}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
+          {"nobody knows what was drawn in a hole of more than two minutes",
+           {{10, meter(300), host(300, 0, "acpi_power_meter")},
+            {200, meter(300), host(300, 0, "acpi_power_meter")},
+            {210, meter(300), host(300, 3000, "acpi_power_meter")}}},
+          {"the platform by RAPL, from the third reading: whether it moves, how fast",
+           {{1, rapl("psys", "0", 0), ""},
+            {2, rapl("psys", "0", 50), ""},
+            {3, rapl("psys", "0", 130), host(80, 80, "psys")},
+            {3.5, rapl("psys", "0", 170), host(80, 120, "psys")},
+            {5, rapl("psys", "0", 230), host(50, 180, "psys")}}},
+          {"platform counters of two processors: one that stands still is none",
+           {{1, rapl("psys", "0", 0) + rapl("psys", "1", 5), ""},
+            {2, rapl("psys", "0", 50) + rapl("psys", "1", 5), ""},
+            {3, rapl("psys", "0", 130) + rapl("psys", "1", 5), host(80, 80, "psys")}}},
+          {"and two that move are not understood",
+           {{1, rapl("psys", "0", 0) + rapl("psys", "1", 0), ""},
+            {2, rapl("psys", "0", 50) + rapl("psys", "1", 50), ""},
+            {3, rapl("psys", "0", 130) + rapl("psys", "1", 130), ""}}},
+          {"processors and memory, where there is nothing better; a part of one is not added",
+           {{1, rapl("package", "0", 0) + rapl("package", "1", 0) + rapl("dram", "0", 0) + rapl("core", "0", 0), ""},
+            {2, rapl("package", "0", 60) + rapl("package", "1", 50) + rapl("dram", "0", 10) + rapl("core", "0", 55),
+             host(120, 120, "rapl_packages")}}},
+          {"memory alone is not the host", {{1, rapl("dram", "0", 0), ""}, {2, rapl("dram", "0", 9), ""}}},
+          {"a package that is away for a while is no jump",
+           {{1, rapl("package", "0", 0) + rapl("package", "1", 0), ""},
+            {2, rapl("package", "0", 60) + rapl("package", "1", 50), host(110, 110, "rapl_packages")},
+            {3, rapl("package", "0", 120), changes(0)},
+            {4, rapl("package", "0", 180) + rapl("package", "1", 150), changes(0)},
+            {5, rapl("package", "0", 240) + rapl("package", "1", 200), host(110, 340, "rapl_packages")}}},
+          {"a battery by volts and amperes, whatever the sign; while something feeds it says nothing",
+           {{1,
+             battery("Discharging",
+                     "node_power_supply_voltage_volt{power_supply=\"BAT0\"} 12\n"
+                     "node_power_supply_current_ampere{power_supply=\"BAT0\"} -2\n"
+                     "node_power_supply_online{power_supply=\"AC\"} 0\n"),
+             host(24, 0, "battery")},
+            {2,
+             battery("Discharging",
+                     "node_power_supply_power_watt{power_supply=\"BAT0\"} 30\n"
+                     "node_power_supply_online{power_supply=\"AC\"} 1\n"),
+             changes(0)}}},
+          {"a battery that does not say how much", {{1, battery("Discharging", ""), ""}}},
+          {"a mouse's battery",
+           {{1,
+             "node_power_supply_info{power_supply=\"BAT0\",type=\"Battery\",status=\"Discharging\",scope=\"Device\"} "
+             "1\n"
+             "node_power_supply_power_watt{power_supply=\"BAT0\"} 1\n",
+             ""}}},
+          {"the model only with the operator's numbers, and after every meter",
+           {{1, "vitald_utilization_ratio{resource=\"cpu\"} 0.25\n", host(150, 0, "model")},
+            {2, "vitald_utilization_ratio{resource=\"cpu\"} 0.5\n", host(200, 175, "model")},
+            {3, "vitald_utilization_ratio{resource=\"cpu\"} 0.5\n" + meter(260), host(260, 0, "acpi_power_meter", 1)}},
+           "",
+           {{"collector.host_power.model-idle-watts", "100"}, {"collector.host_power.model-busy-watts", "300"}}},
+          {"no coefficients, no estimate", {{1, "vitald_utilization_ratio{resource=\"cpu\"} 0.25\n", ""}}},
+          {"a better meter is taken at once, a worse one after a minute of silence",
+           {{1, rapl("package", "0", 0), ""},
+            {2, rapl("package", "0", 60), host(60, 60, "rapl_packages")},
+            {3, rapl("package", "0", 120) + meter(200), host(200, 0, "acpi_power_meter", 1)},
+            {4, rapl("package", "0", 180), changes(1)},
+            {5, rapl("package", "0", 240) + meter(210), host(210, 410, "acpi_power_meter", 1)},
+            {60, rapl("package", "0", 540), changes(1)},
+            {70, rapl("package", "0", 1140), host(60, 1140, "rapl_packages", 2)}}},
+          {"a reading that is shown again is no new one",
+           {{10, meter(300), host(300, 0, "acpi_power_meter")}, {10, meter(300), host(300, 0, "acpi_power_meter")}}},
+      });
+}
+
+}  // namespace
+}  // namespace vitald
