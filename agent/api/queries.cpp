@@ -173,7 +173,10 @@ Answer Queries::run(const Ask& ask, Work work) {
     }
     auto response =
         packed(outcome.failed ? std::move(outcome.error) : json_response(200, std::move(outcome.body)), gzip);
-    if (!type.empty() && !outcome.failed) response.content_type = type;
+    if (!type.empty() && !outcome.failed) {
+      response.content_type = type;
+      response.headers.emplace_back("Vary", "Accept");
+    }
     const auto took_ns = shared->clock.boot_ns() - begin_ns;
     // What a large one was made from is in small pieces, which would stay.
     if (took_ns > kLongNs) give_back_free_memory();

@@ -400,7 +400,7 @@ Handler query_metrics_request(const AgentView& agent) {
                         asked->end_ms, protobuf);
     auto ask = ask_of(request, p, std::move(key), problem);
     if (problem) return std::move(*problem);
-    ask.content_type = protobuf ? "application/x-protobuf" : "";
+    ask.content_type = protobuf ? "application/x-protobuf" : "application/json";
     return queries->run(ask, [asked = *asked, protobuf](HistoryView& view, const QueryLimits& limits) {
       if (!keeps_history(view))
         return Queries::Outcome{{}, api_error(ApiError::unavailable, std::string(kNoHistory)), true};
