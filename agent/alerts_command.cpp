@@ -288,8 +288,8 @@ std::string_view alerts_help() {
          "       vitald alerts unsilence ID...\n"
          "An ID is that of the list, the beginning of it, or the alert's name where there is one of it. A MATCHER is\n"
          "severity=critical, device=~sd.*, or the alert's name; all of them must fit. Which vitald is asked:\n"
-         "--url=http://HOST:PORT, else the first --web.listen-address; --user, --password-file and --ca-file where it\n"
-         "wants them.\n";
+         "--url=http://HOST:PORT, else the first --web.listen-address, which --config.file=FILE may hold; --user,\n"
+         "--password-file and --ca-file where it wants them.\n";
 }
 
 int run_alerts(const Config& config, std::ostream& out) {

@@ -232,9 +232,15 @@ Diagnosis diagnose(const DoctorInput& in) {
   Findings f;
   f.head(fmt::format("vitald {}", VITALD_VERSION));
   f.head("Configuration");
-  if (in.problems.empty()) f.say(Mark::good, "configuration is good", "");
+  if (in.problems.empty()) f.say(Mark::good, "what was looked at is good", "");
   for (const auto& p : in.problems) f.say(Mark::bad, p, "");
   for (const auto& w : in.warnings) f.say(Mark::note, w, "");
+  // Flags alone are only half of what a service may run with: which half was looked at is said.
+  const std::string_view kService = "/etc/vitald/vitald.yaml";
+  if (!in.config_file.empty()) f.say(Mark::good, "file", in.config_file);
+  else if (exists(std::string(kService)))
+    f.say(Mark::note, "file", fmt::format("none was looked at; that of the service: --config.file={}", kService));
+  else f.say(Mark::note, "file", "none was looked at (--config.file): neither receivers nor destinations are known");
   f.head("This machine");
   view(f, in.host);
   const bool probes = std::ranges::any_of(
@@ -345,9 +351,10 @@ int run_doctor(const Config& config, std::ostream& out) {
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
   const bool lost = !state.good;
-  const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings,
-                               kept_text(o, lost), lost, evidence_text(o, state.good),
-                               state.good && o.number("evidence.disk") > 0, verdict_text(o), has_history(o)});
+  const auto found =
+      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost,
+                evidence_text(o, state.good), state.good && o.number("evidence.disk") > 0,
+                std::string(o.text("config.file")), verdict_text(o), has_history(o)});
   const auto told_of = diagnose_receivers(config.file.receivers, config.file.pushes);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How long tasks of each owner stood still because their memory cgroup was at its limit and had to give something back
- * first, and because memory had to be compacted for a large page. As with direct reclaim nothing in the kernel keeps
- * since when, and it is rare and long. The kernel's own threads do both in the background, and nobody stands still.
+ * How long tasks of each owner stood still for memory: because their memory cgroup was at its limit and had to give
+ * something back first, because memory had to be compacted for a large page, and because they made pages dirty faster
+ * than disks take them. As with direct reclaim nothing in the kernel keeps since when, and it is rare and long. The
+ * kernel's own threads do the first two in the background, and nobody stands still.
  */
 #include "owner_table.bpf.h"
 #include "vitald/reclaim.h"
@@ -131,4 +132,58 @@ SEC("raw_tp/mm_compaction_end")
 int on_compaction_end_raw(void *ctx __attribute__((unused)))
 {
 	TIMED(COST_ON_COMPACTION_END, ends(VITALD_COMPACTION));
+}
+
+const volatile __u64 tick_ns = 1;	/* of a jiffy */
+const volatile bool pause_is_late = false; /* the 11th argument; the 7th since v6.13 */
+
+/*
+ * balance_dirty_pages() (mm/page-writeback.c) tells of each pause before it sleeps it; none, or one that began in the
+ * past, is not slept.
+ */
+static __always_inline int pauses(long ticks)
+{
+	__u32 cpu = bpf_get_smp_processor_id(), index;
+	struct vitald_reclaim_stalls *c = bpf_map_lookup_elem(&stalls, &cpu);
+	struct vitald_reclaim_row *row;
+	__u64 ns;
+
+	if (!(wanted & enabled & VITALD_WRITEBACK_PAUSES) || !c || ticks <= 0)
+		return 0;
+	ns = ticks * tick_ns;
+	vitald_hist_add(&c->pauses, ns);
+	index = cpu * owner_slots + owner_seldom((struct task_struct *)bpf_get_current_task(), false);
+	row = bpf_map_lookup_elem(&rows, &index);
+	if (row) {
+		row->pause_ns += ns;
+		row->pause_count++;
+	}
+	return 0;
+}
+
+/* Each read by itself: of an address that is chosen first the verifier says "modified ctx ptr". */
+static __always_inline long ticks_of(__u64 *ctx)
+{
+	long ticks;
+
+	if (pause_is_late) {
+		ticks = (long)ctx[10];
+		barrier_var(ticks);
+		return ticks;
+	}
+	ticks = (long)ctx[6];
+	barrier_var(ticks);
+	return ticks;
+}
+
+SEC("tp_btf/balance_dirty_pages")
+int on_pause(__u64 *ctx)
+{
+	TIMED(COST_ON_PAUSE, pauses(ticks_of(ctx)));
+}
+
+SEC("raw_tp/balance_dirty_pages")
+int on_pause_raw(__u64 *ctx)
+{
+	TIMED(COST_ON_PAUSE, pauses(ticks_of(ctx)));
 }

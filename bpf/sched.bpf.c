@@ -208,27 +208,35 @@ static __noinline __u64 throttled_part(struct throttle_key *key, __u64 sum, __u6
 	return sum < delay ? sum : delay;
 }
 
+/* 1 if it is 0. Without a jump: the verifier follows each of them 32 times from blame(), to 330,000 instructions. */
+static __always_inline __u64 is_zero(__u32 value)
+{
+	__u64 wide = value;
+
+	barrier_var(wide);
+	return (wide - 1) >> 63;
+}
+
 static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culprit, __u64 ns)
 {
-	__u32 who = culprit + 1, k;
+	const __u32 lowest = 0x12131210; /* the lowest bit that is set in 1 to 15, two bits each */
+	__u64 its = 0, any = 0, k;
+	__u32 who = culprit + 1;
 
-	/* A place may have become free in front of its own. */
+	_Static_assert(VITALD_CULPRITS == 4, "as many bits of its and any, and of what `lowest` says");
 #pragma unroll
 	for (k = 0; k < VITALD_CULPRITS; k++) {
-		if (w->culprits[k].who == who) {
-			w->culprits[k].ns += ns;
-			return;
-		}
+		its |= is_zero(w->culprits[k].who ^ who) << k;
+		any |= is_zero(w->culprits[k].who) << k;
 	}
+	/* Its own place comes first, one may have become free in front of it. */
+	its |= any & -is_zero(its);
 	/* No room: it is among the rest, which is what is left of all that others had. */
-#pragma unroll
-	for (k = 0; k < VITALD_CULPRITS; k++) {
-		if (!w->culprits[k].who) {
-			w->culprits[k].who = who;
-			w->culprits[k].ns += ns;
-			return;
-		}
-	}
+	if (!its)
+		return;
+	k = lowest >> (2 * its) & 3;
+	w->culprits[k].who = who;
+	w->culprits[k].ns += ns;
 }
 
 /*
@@ -238,27 +246,26 @@ static __always_inline void add_blame(struct vitald_sched_waits *w, __u32 culpri
 static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct vitald_sched_waits *w,
 			    __u64 left)
 {
-	__u64 part, i, last;
-	__u32 mine;
+	__u64 part, i, last, known, is_mine, others;
+	__u32 mine, slot;
 
 	if (!c || !row)
 		return 0;
-	mine = owner_of_slot(c->slot);
+	slot = c->slot;
+	mine = owner_of_slot(slot);
+	known = is_zero(mine) ^ 1;
 	last = c->past_count - 1;
-	for (i = 0; i < VITALD_SCHED_PAST; i++) {
+	for (i = 0; i < VITALD_SCHED_PAST && left; i++) {
 		__u64 at = (last - i) & (VITALD_SCHED_PAST - 1);
 
 		part = c->past[at].ns < left ? c->past[at].ns : left;
 		left -= part;
-		if (c->past[at].slot == c->slot || (mine && c->past[at].owner == mine))
-			row->self_ns += part;
-		else if (c->past[at].slot != VITALD_SCHED_NOBODY && part) {
-			row->others_ns += part;
-			if (w)
-				add_blame(w, c->past[at].slot, part);
-		}
-		if (!left)
-			break;
+		is_mine = is_zero(c->past[at].slot ^ slot) | (is_zero(c->past[at].owner ^ mine) & known);
+		row->self_ns += part & -is_mine;
+		others = part & -(~(is_mine | is_zero(~c->past[at].slot)) & 1);
+		row->others_ns += others;
+		if (w && others)
+			add_blame(w, c->past[at].slot, others);
 	}
 	return 0;
 }

@@ -44,6 +44,12 @@ def need(*programs):
             skip(f"{program} is not installed; ./dev setup installs it")
 
 
+def probes():
+    """The names of all probes, from the list of collectors."""
+    rows = (line.split() for line in (TOP / "sensors/collectors.list").read_text().splitlines())
+    return [row[0] for row in rows if len(row) > 1 and row[0] != "#" and row[1] == "bpf"]
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

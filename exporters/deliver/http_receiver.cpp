@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "core/log.h"
 #include "core/os/kernel_file.h"
@@ -11,24 +12,24 @@
 
 namespace vitald {
 
-Result<std::string> secret_of(const std::string& file, const std::string& variable) {
+Result<std::string> secret_of(std::string_view key, const std::string& file, const std::string& variable) {
   constexpr std::size_t kMost = 64 * 1024;
   if (!file.empty()) {
     auto text = read_text_file(file, kMost);
-    if (!text) return fail(std::move(text.error()));
+    if (!text) return fail(text.error().kind, fmt::format("{}_file: {}", key, text.error().text), text.error().err);
     return std::string(trim(*text));
   }
   if (variable.empty()) return std::string();
   const char* value = std::getenv(variable.c_str());
-  if (!value) return fail(Errc::absent, fmt::format("the variable {} is not set", variable));
+  if (!value) return fail(Errc::absent, fmt::format("{}_env: the variable {} is not set", key, variable));
   return std::string(trim(value));
 }
 
 Result<HttpAccess> HttpSettings::access() const {
   HttpAccess out;
-  auto password = secret_of(password_file, password_env);
+  auto password = secret_of("password", password_file, password_env);
   if (!password) return fail(std::move(password.error()));
-  auto bearer = secret_of(bearer_token_file, bearer_token_env);
+  auto bearer = secret_of("bearer_token", bearer_token_file, bearer_token_env);
   if (!bearer) return fail(std::move(bearer.error()));
   out.user = username;
   out.password = std::move(*password);
@@ -49,9 +50,10 @@ std::vector<std::string> HttpSettings::problems() const {
     out.emplace_back("both 'username' and a bearer token, expected one of them");
   if (cert_file.empty() != key_file.empty()) out.emplace_back("expected both 'cert_file' and 'key_file' or none");
   if (const auto found = access(); !found) out.push_back(found.error().text);
-  for (const auto* file : {&ca_file, &cert_file, &key_file})
+  for (const auto& [key, file] : {std::pair{"ca_file", &ca_file}, {"cert_file", &cert_file}, {"key_file", &key_file}})
     if (!file->empty())
-      if (const auto text = read_text_file(*file, 1 << 20); !text) out.push_back(text.error().text);
+      if (const auto text = read_text_file(*file, 1 << 20); !text)
+        out.push_back(fmt::format("{}: {}", key, text.error().text));
   return out;
 }
 

@@ -28,8 +28,9 @@ struct HttpSettings {
   [[nodiscard]] std::vector<std::string> problems() const;
 };
 
-// What a file or, where none is named, a variable has. Nothing is named: an empty text.
-Result<std::string> secret_of(const std::string& file, const std::string& variable);
+// What a file or, where none is named, a variable has. Nothing is named: an empty text. Errors name the setting,
+// KEY_file or KEY_env.
+Result<std::string> secret_of(std::string_view key, const std::string& file, const std::string& variable);
 
 // A receiver of the kind S, which has all of HttpSettings.
 template <class S>

@@ -55,7 +55,7 @@ struct WebhookReceiver final : ReceiverOf<WebhookReceiver>, HttpSettings {
   }
   [[nodiscard]] Result<std::string> where() const {
     if (!url.empty()) return url;
-    auto secret = secret_of(url_file, url_env);
+    auto secret = secret_of("url", url_file, url_env);
     if (secret && secret->empty()) return fail(Errc::malformed, "no 'url', 'url_file' or 'url_env', expected one");
     return secret;
   }

@@ -88,7 +88,7 @@ Result<std::string> InfluxPush::reach(const Attempt& attempt) const {
   auto settings = static_cast<const HttpSettings&>(*this);
   HttpRequest request{"POST", write_url(), {{"Content-Type", "text/plain; charset=utf-8"}}, "\n"};
   if (!scheme().empty()) {
-    const auto token = secret_of(bearer_token_file, bearer_token_env);
+    const auto token = secret_of("bearer_token", bearer_token_file, bearer_token_env);
     if (!token) return fail(token.error());
     if (!token->empty()) request.headers.emplace_back("Authorization", fmt::format("{} {}", scheme(), *token));
     settings.bearer_token_file.clear();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/bpf/reclaim.h"
 
+#include <ctime>
+
 #include "sensors/owner/totals.h"
 
 namespace vitald {
@@ -10,9 +12,11 @@ constexpr ProbeHook kLimitHooks[] = {timed(COST_ON_LIMIT, {"on_limit", "mm_vmsca
                                      timed(COST_ON_LIMIT_END, {"on_limit_end", "mm_vmscan_memcg_reclaim_end"})};
 constexpr ProbeHook kCompactionHooks[] = {timed(COST_ON_COMPACTION, {"on_compaction", "mm_compaction_begin"}),
                                           timed(COST_ON_COMPACTION_END, {"on_compaction_end", "mm_compaction_end"})};
+constexpr ProbeHook kPauseHooks[] = {timed(COST_ON_PAUSE, {"on_pause", "balance_dirty_pages"})};
 constexpr Signal kSignals[] = {
     {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 16u << 20},
     {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 16u << 20},
+    {"writeback_pauses", VITALD_WRITEBACK_PAUSES, 1, kPauseHooks, 16u << 20},
 };
 
 }  // namespace
@@ -33,6 +37,11 @@ Result<SignalUse<ReclaimObject>> ReclaimObject::use(const Host& host, const Opti
               bpf_map__set_max_entries(skel.maps.stalls, cpus);
               bpf_map__set_max_entries(skel.maps.rows, cpus * (*table)->size());
               bpf_map__set_max_entries(skel.maps.stalled_since, lru_entries(1024));
+              // The coarse clocks advance with each jiffy (kernel/time/posix-timers.c), whatever CONFIG_HZ is.
+              timespec tick{};
+              if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0)
+                skel.rodata->tick_ns = static_cast<__u64>(tick.tv_nsec);
+              skel.rodata->pause_is_late = facts.arguments("balance_dirty_pages") >= 12;
               return (*table)->share_with(skel);
             },
             [](reclaim_bpf&) {});

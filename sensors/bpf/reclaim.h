@@ -13,7 +13,7 @@
 
 namespace vitald {
 
-enum ReclaimSignal : std::size_t { kLimitReclaim, kCompaction };
+enum ReclaimSignal : std::size_t { kLimitReclaim, kCompaction, kWritebackPauses };
 std::span<const Signal> reclaim_signals();
 
 struct ReclaimObject {

@@ -95,6 +95,12 @@ TEST(Doctor, WhatNobodyAskedForIsNoFinding) {
               testing::Not(testing::ContainsRegex("FIX   (CAP_BPF|CAP_PERFMON|BTF)")));
   EXPECT_THAT(diagnose({host, {}, nullptr, kept, {"x.yaml:1:2: web.max_age: no"}, {"a glob"}}).text,
               testing::HasSubstr("Configuration\n  FIX   x.yaml:1:2: web.max_age: no\n  note  a glob\n"));
+  // Flags alone are only a part of what a service runs with.
+  EXPECT_THAT(diagnose({host, {}, nullptr, kept}).text,
+              testing::HasSubstr("  note  file           none was looked at"));
+  DoctorInput with_file{host, {}, nullptr, kept};
+  with_file.config_file = "/etc/x.yaml";
+  EXPECT_THAT(diagnose(with_file).text, testing::HasSubstr("  ok    file           /etc/x.yaml\n"));
   for (const bool lost : {true, false})
     EXPECT_THAT(diagnose({host, {}, nullptr, kept, {}, {}, "2 entries", lost}).text,
                 testing::HasSubstr(fmt::format("  {}  history.keep   2 entries\n", lost ? "note" : "ok  ")));

@@ -21,7 +21,7 @@ import time
 
 import synthetic
 from measure import Exporter, goal, percentile, series_in, system_calls  # sets the path to harness
-from harness import VITALD, Process, answers, free_port, need, wait_for
+from harness import VITALD, Process, answers, free_port, need, probes, wait_for
 
 PEER = "prometheus-node-exporter"
 SMALL = {"cpus": 8, "disks": 10, "links": 10}
@@ -29,9 +29,7 @@ SIZES = {"cpus": (8, 64, 512), "disks": (10, 100, 1000), "links": (10, 100, 1000
 MANY = {"cpus": "CPUs", "disks": "disks", "links": "interfaces", "live links": "live interfaces"}
 ONE = {"cpus": "CPU", "disks": "disk", "links": "interface", "live links": "interface"}
 # Probes are of the running kernel, not of the synthetic one; ./dev bench bpf measures them.
-OURS = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
-        "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations", "--no-probe.process_life",
-        "--no-probe.tcp_life", "--no-probe.net_drops", "--no-probe.softirq_latency", "--no-probe.hardirq_latency", "--no-probe.limit_reclaim", "--no-probe.compaction",
+OURS = [*(f"--no-probe.{name}" for name in probes()),
         "--web.max-age=0", "--web.disable-exporter-metrics", "--log.level=error"]
 THEIRS = ["--web.disable-exporter-metrics", "--log.level=error"]
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000

@@ -20,7 +20,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, free_port, need, running, wait_for_probes  # noqa: E402
+from harness import TOP, VITALD, free_port, need, probes, running, wait_for_probes  # noqa: E402
 from measure import Exporter, goal, percentile, series_in, system_calls, text_of, wrk  # noqa: E402
 
 COLLECTORS = ("cpu stat meminfo vmstat loadavg pressure diskstats filesystem netdev uname time textfile hwmon rapl "
@@ -83,9 +83,7 @@ arguments = parser.parse_args()
 DEFAULT = arguments.collectors == ["default"]
 FLAGS = [] if DEFAULT else ["--collector.disable-defaults", *(f"--collector.{c}" for c in arguments.collectors)]
 # Those of vitald are measured against their own floors (./dev bench bpf); node_exporter has none.
-PROBES = ["--no-probe.runq_latency", "--no-probe.block_latency", "--no-probe.oom_kills", "--no-probe.direct_reclaim",
-          "--no-probe.owner_waits", "--no-probe.owner_peaks", "--no-probe.migrations", "--no-probe.process_life",
-        "--no-probe.tcp_life", "--no-probe.net_drops", "--no-probe.softirq_latency", "--no-probe.hardirq_latency", "--no-probe.limit_reclaim", "--no-probe.compaction"]
+PROBES = [f"--no-probe.{name}" for name in probes()]
 
 PEER = "prometheus-node-exporter"
 need(PEER, "cc", *(["wrk"] if arguments.load else []), *(["strace"] if arguments.traced else []))

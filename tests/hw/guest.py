@@ -101,8 +101,9 @@ def beside_sensors(mine):
                     continue
                 family, scale = kinds[m[1]]
                 got = [of(mine, family, chip=c, sensor=m[1] + m[2]) for c in chips.get(chip, ())]
-                # The counters and RAPL's neighbours move between the two looks.
-                if any(v is not None and (m[1] == "energy" or near(v, value * scale, 0.05)) for v in got):
+                # Counters move between the two looks, and so do ibmaem's averages of one second.
+                moves = m[1] == "energy" or m[3] == "average" and chip.startswith("aem")
+                if any(v is not None and (moves or near(v, value * scale, 0.05)) for v in got):
                     same += 1
                     kinds_seen.add(m[1])
                 else:

@@ -7,12 +7,14 @@
 /* Signals of the object reclaim. */
 #define VITALD_LIMIT_RECLAIM (1u << 0)
 #define VITALD_COMPACTION (1u << 1)
+#define VITALD_WRITEBACK_PAUSES (1u << 2)
 
 /* One per CPU. */
 struct vitald_reclaim_stalls {
 	struct vitald_hist limit;
 	struct vitald_hist compaction;
-	__u64 unused[6];
+	struct vitald_hist pauses;
+	__u64 unused[1];
 };
 
 /* One per CPU and owner slot. */
@@ -21,6 +23,9 @@ struct vitald_reclaim_row {
 	__u64 limit_count;
 	__u64 compaction_ns;
 	__u64 compaction_count;
+	__u64 pause_ns;
+	__u64 pause_count;
+	__u64 unused[2];
 };
 
 /* What is timed (cost.h): programs, whichever their form. */
@@ -29,6 +34,7 @@ enum vitald_reclaim_cost {
 	COST_ON_LIMIT_END,
 	COST_ON_COMPACTION,
 	COST_ON_COMPACTION_END,
+	COST_ON_PAUSE,
 };
 
 #endif
