@@ -30,7 +30,7 @@ void run(const std::string& url, const std::string& callback_url) {
   print("registration.endpoint_url", me.endpoint_url);
   print("registration.created_at", me.created_at);
   print("registration.scrape_interval", static_cast<double>(me.scrape_interval));
-  Telemetry telemetry({{me.uuid, url}, {"gone", "http://127.0.0.1:1"}});
+  Telemetry telemetry(Hosts{{me.uuid, url}, {"gone", "http://127.0.0.1:1"}});
   for (const auto& [name, value] : telemetry.get_utilization(me.uuid)) print("utilization." + name, value);
   const auto hot = telemetry.utilization(me.uuid, {{"temperature_threshold", 1}});
   print("hot.schedulable", hot.schedulable ? "true" : "false");
@@ -48,7 +48,7 @@ void run(const std::string& url, const std::string& callback_url) {
   print("error.gone", error_of([&] { telemetry.utilization("gone"); }));
   print("error.stranger", error_of([&] { telemetry.utilization("stranger"); }));
   print("error.refused", error_of([&] { telemetry.utilization(me.uuid, {{"cpu_treshold", 1}}); }));
-  Telemetry here({{me.uuid, url}});
+  Telemetry here(Hosts{{me.uuid, url}});
   const auto ids = here.register_callback("alert_resolved", callback_url);
   print("callback.id", ids.at(me.uuid));
   here.unregister_callback(me.uuid, ids.at(me.uuid));

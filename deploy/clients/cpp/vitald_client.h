@@ -2,7 +2,7 @@
 // Telemetry of hosts that run vitald, for schedulers in C++17: this header, one source file, libcurl and nlohmann-json
 // (Debian: libcurl4-openssl-dev or -gnutls-dev, nlohmann-json3-dev).
 //
-//   vitald::client::Telemetry telemetry({{uuid, "http://compute-001:9100"}});
+//   vitald::client::Telemetry telemetry(vitald::client::Hosts{{uuid, "http://compute-001:9100"}});
 //   auto utilization = telemetry.utilization(uuid);      // what is not known is not there: no default is made up
 //   auto weight = telemetry.weight(uuid);                // nothing: do not place here
 //
@@ -61,13 +61,14 @@ struct TimeRange {
   double begin = 0, end = 0;
 };
 
+using Hosts = std::map<std::string, std::string>;  // provider uuid -> base URL
+
 // Of the vitald at `url`.
 Registration registration(const std::string& url, const Access& access = {});
 
 class Telemetry {
  public:
-  // `hosts`: provider uuid -> base URL.
-  explicit Telemetry(std::map<std::string, std::string> hosts, Access access = {});
+  explicit Telemetry(Hosts hosts, Access access = {});
   ~Telemetry();
   Telemetry(const Telemetry&) = delete;
   Telemetry& operator=(const Telemetry&) = delete;
