@@ -28,12 +28,6 @@ while True:
     os.pwrite(fd, b"x" * 65536, 0)
     os.fsync(fd)
 """
-READS = """
-import sys
-while True:
-    with open(sys.argv[1], "rb", buffering=0) as file:
-        while file.read(1 << 20): pass
-"""
 EATS = """
 import time
 held = []
@@ -132,18 +126,6 @@ def fsync_storm(folder):
         enter = stack.enter_context(cgroup("vitald-fsync"))
         for i in range(12):
             stack.enter_context(programs(1, FSYNCS, folder / f"storm{i}", enter=enter))
-        yield
-
-
-@contextlib.contextmanager
-def memory_squeeze(folder):
-    """Reads more than fits below its limit, again and again."""
-    file = folder / "large"
-    with open(file, "wb") as out:
-        for _ in range(256):
-            out.write(os.urandom(1 << 20))
-    os.sync()
-    with cgroup("vitald-squeezed", memory_limit_in_bytes=32 << 20) as enter, programs(4, READS, file, enter=enter):
         yield
 
 

@@ -146,7 +146,6 @@ def scripted(folder):
 
 def real_faults(folder):
     """(name, what makes it, verdict, labels of its object, families that are its cause)"""
-    own = {"owner": "vitald-"}
     return [
         ("throttle", faults.throttle, "throttled", {"owner": "vitald-throttled"},
          ("vitald_owner_wait_seconds_total", "vitald_owner_runqueue_delay_seconds_total", "vitald_owner_cpu_seconds_total",
@@ -155,10 +154,6 @@ def real_faults(folder):
          "vitald_network_drops_total", "node_sockstat_UDP_mem", "node_network_receive_packets_total")),
         ("a full disk", faults.full_filesystem, "filesystem_full", {"mountpoint": "vitald-full"}, ("node_filesystem_avail_bytes",)),
         ("OOM kills", faults.oom, "oom", {}, ("node_vmstat_oom_kill", "vitald_owner_oom_kills_total", "vitald_owner_process_deaths_total")),
-        ("memory squeeze", lambda: faults.memory_squeeze(folder), "memory_reclaim", own,
-         ("vitald_owner_memory_limit_reclaim_seconds_total", "vitald_owner_memory_limit_reclaim_stalls_total",
-          "vitald_memory_limit_reclaim_seconds_sum", "vitald_memory_limit_reclaim_seconds_count",
-          "node_pressure_memory_waiting_seconds_total", "node_pressure_memory_stalled_seconds_total", "node_vmstat_pgmajfault")),
         ("fork storm", faults.fork_storm, "fork_storm", {}, ("node_forks_total", "vitald_owner_forks_total")),
         ("fsync storm", lambda: faults.fsync_storm(folder), "io_", {}, ("node_disk_io_time_seconds_total",
          "node_disk_flush_requests_total", "node_disk_flush_requests_time_seconds_total", "node_pressure_io_waiting_seconds_total",
