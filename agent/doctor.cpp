@@ -80,7 +80,8 @@ void seccomp(Findings& f) {
 void privileges(Findings& f, const DoctorInput& in, bool probes) {
   for (const auto& p : vitald::privileges()) {
     // CAP_SYS_ADMIN stands in for both before Linux 5.8.
-    const bool yes = has_capability(p.capability) || (p.capability >= CAP_PERFMON && has_capability(CAP_SYS_ADMIN));
+    const bool yes =
+        may_give_capability(p.capability) || (p.capability >= CAP_PERFMON && has_capability(CAP_SYS_ADMIN));
     if (yes) {
       f.say(Mark::good, p.name, p.used);
     } else if (p.wanted) {

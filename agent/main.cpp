@@ -9,6 +9,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <string_view>
 
 #include "agent/agent.h"
 #include "agent/alerts_command.h"
@@ -25,6 +26,12 @@
 namespace vitald {
 namespace {
 
+// Whether it is on, or would be where there is what it reads. What a reload changes finds the rights of the start.
+bool may_be_on(const Options& options, std::string_view collector) {
+  const auto flag = fmt::format("collector.{}", collector);
+  return options.given(flag) ? options.flag(flag) : !options.flag("collector.disable-defaults");
+}
+
 int run(const std::vector<std::string>& arguments) {
   std::vector<std::string> problems, warnings;
   auto config = load_config(arguments, problems, warnings);
@@ -38,6 +45,9 @@ int run(const std::vector<std::string>& arguments) {
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;
+  // Nothing has made a thread so far.
+  if (verb != "worker" && !may_be_on(options, "smart") && !give_up_privileges_of_worker("smart"))
+    log::say("vitald: warning: capabilities of the collector smart, which is off, could not be given up\n");
   const bool stays = verb == "worker" || (verb.empty() && !options.flag("config.check") && !options.flag("once"));
   if (stays) log::never_wait();
   for (const auto& w : warnings) log::say(fmt::format("vitald: warning: {}\n", w));
@@ -72,7 +82,8 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   // First of all, while there is one thread. Without it everything works as well; it fails only below odd filters.
-  if (!vitald::keep_only_used_privileges())
+  const bool is_worker = argc > 2 && argv[1] == std::string_view("worker");
+  if (!vitald::keep_only_used_privileges(is_worker ? argv[2] : std::string_view()))
     vitald::log::say("vitald: warning: capabilities that are not used could not be given up\n");
   // One that is closed would become a socket or a kernel file, and get what is printed.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})

@@ -103,7 +103,7 @@ struct WorkerClient::Impl {
     p.err = STDERR_FILENO;
     p.parent_death_signal = SIGKILL;
     // What workers ask answers everybody: files of hwmon, sockets of libvirt and D-Bus. It is libraries that ask. But
-    // for disks, which answer to root only.
+    // for disks and the BMC, which answer to root only.
     p.privileges = ProcessSettings::Privileges::nothing_for_good;
     p.keep_capabilities = privileges_of_worker(settings.collector);
     auto started = Process::start(p);

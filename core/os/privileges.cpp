@@ -17,15 +17,15 @@ constexpr std::array kPrivileges = {
     Privilege{CAP_PERFMON, "CAP_PERFMON", "eBPF probes: attaching; energy (energy_meters), perf", true},
     Privilege{CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH",
               "files of root: energy (rapl), the BMC (ipmi), slabinfo, serial numbers (dmi), mounts in closed folders",
-              true},
+              true, "ipmi"},
     Privilege{CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "eBPF probes before Linux 5.11: locked memory", false},
     Privilege{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "root: a state directory of another user", false},
     Privilege{CAP_CHOWN, "CAP_CHOWN", "root: hooks as another user", false},
     Privilege{CAP_SETUID, "CAP_SETUID", "root: hooks as another user", false},
     Privilege{CAP_SETGID, "CAP_SETGID", "root: hooks as another user", false},
     Privilege{CAP_KILL, "CAP_KILL", "root: ending a hook of another user", false},
-    Privilege{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "collector smart: NVMe disks", false, "smart"},
-    Privilege{CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "collector smart: ATA disks", false, "smart"},
+    Privilege{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "collector smart: NVMe disks", false, "smart", false},
+    Privilege{CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "collector smart: ATA disks", false, "smart", false},
     Privilege{CAP_SYSLOG, "CAP_SYSLOG", "evidence of alerts: the end of the kernel's log", false},
     Privilege{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "a port below 1024", false},
 };
@@ -42,6 +42,11 @@ bool set(const Sets& sets) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   return syscall(SYS_capset, &header, sets.data) == 0;
 }
+unsigned bit(unsigned capability) { return 1U << (capability % 32); }
+// Before Linux 5.8 there is no CAP_BPF, and CAP_SYS_ADMIN is what loads programs.
+bool is_ours(const Privilege& p) {
+  return p.ours || (p.capability == CAP_SYS_ADMIN && prctl(PR_CAPBSET_READ, CAP_BPF, 0, 0, 0) < 0);
+}
 
 }  // namespace
 
@@ -49,24 +54,39 @@ std::span<const Privilege> privileges() { return kPrivileges; }
 
 bool has_capability(unsigned capability) {
   Sets sets;
-  return get(sets) && (sets.data[capability / 32].effective >> (capability % 32) & 1u) != 0;
+  return get(sets) && (sets.data[capability / 32].effective & bit(capability)) != 0;
 }
 
-bool keep_only_used_privileges() {
+bool may_give_capability(unsigned capability) {
+  Sets sets;
+  return get(sets) && (sets.data[capability / 32].permitted & bit(capability)) != 0;
+}
+
+bool keep_only_used_privileges(std::string_view worker) {
   Sets have, keep;
   if (!get(have)) return false;
-  const auto take = [&](unsigned capability) {
-    const auto bit = 1u << (capability % 32);
-    keep.data[capability / 32].permitted |= have.data[capability / 32].permitted & bit;
-  };
-  for (const auto& p : kPrivileges) take(p.capability);
-  // Before Linux 5.8 there is no CAP_BPF, and CAP_SYS_ADMIN is what loads programs.
-  if (prctl(PR_CAPBSET_READ, CAP_BPF, 0, 0, 0) < 0) take(CAP_SYS_ADMIN);
-  for (auto& half : keep.data) half.effective = half.permitted;
+  for (const auto& p : kPrivileges) {
+    auto& half = keep.data[p.capability / 32];
+    const auto got = have.data[p.capability / 32].permitted & bit(p.capability);
+    half.permitted |= got;
+    if (is_ours(p) || (!worker.empty() && p.worker == worker)) half.effective |= got;
+  }
   // Inheritable and with it ambient are empty from here on: what systemd gave us is not for our children.
   if (!set(keep)) return false;
   // A program file with capabilities makes /proc/self root's.
   return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
+bool give_up_privileges_of_worker(std::string_view collector) {
+  Sets keep;
+  if (!get(keep)) return false;
+  for (const auto& p : kPrivileges) {
+    if (p.worker != collector || is_ours(p)) continue;
+    auto& half = keep.data[p.capability / 32];
+    half.permitted &= ~bit(p.capability);
+    half.effective &= half.permitted;
+  }
+  return set(keep);
 }
 
 std::uint64_t privileges_of_worker(std::string_view collector) {

@@ -14,16 +14,21 @@ struct Privilege {
   std::string_view used;  // by what: "eBPF probes: loading"
   bool wanted;            // worth granting to a daemon that is not root; the others are used only where root has them
   std::string_view worker = {};  // the collector whose worker process is left it; empty: none
+  bool ours = true;              // used by the process itself; else kept, not in force, for that worker only
 };
 // All that vitald can use.
 std::span<const Privilege> privileges();
 
 [[nodiscard]] bool has_capability(unsigned capability);
+// We have it, or only a worker of ours is left it.
+[[nodiscard]] bool may_give_capability(unsigned capability);
 
 // Raises those of privileges() that we may have, e.g. by the program file's capabilities, and gives up all others for
-// good, for what we start as well. Before the first thread: capabilities are each thread's own. False with errno: not
-// done, nothing changed.
-bool keep_only_used_privileges();
+// good, for what we start as well. `worker`: we are the worker of that collector. Before the first thread: capabilities
+// are each thread's own. False with errno: not done, nothing changed.
+bool keep_only_used_privileges(std::string_view worker = {});
+// Those that only the worker of that collector uses are given up as well, since it is off. Before the first thread.
+bool give_up_privileges_of_worker(std::string_view collector);
 
 // What the worker of that collector is left: a bit for each capability.
 std::uint64_t privileges_of_worker(std::string_view collector);

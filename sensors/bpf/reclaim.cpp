@@ -12,7 +12,9 @@ constexpr ProbeHook kLimitHooks[] = {timed(COST_ON_LIMIT, {"on_limit", "mm_vmsca
                                      timed(COST_ON_LIMIT_END, {"on_limit_end", "mm_vmscan_memcg_reclaim_end"})};
 constexpr ProbeHook kCompactionHooks[] = {timed(COST_ON_COMPACTION, {"on_compaction", "mm_compaction_begin"}),
                                           timed(COST_ON_COMPACTION_END, {"on_compaction_end", "mm_compaction_end"})};
-constexpr ProbeHook kPauseHooks[] = {timed(COST_ON_PAUSE, {"on_pause", "balance_dirty_pages"})};
+// The pause is the 7th of 8 arguments since Linux 6.13, of 12 before the 11th.
+constexpr ProbeHook kPauseHooks[] = {
+    timed(COST_ON_PAUSE, {.program = "on_pause", .tracepoint = "balance_dirty_pages", .arguments = 8})};
 constexpr Signal kSignals[] = {
     {"limit_reclaim", VITALD_LIMIT_RECLAIM, 1, kLimitHooks, 16u << 20},
     {"compaction", VITALD_COMPACTION, 4, kCompactionHooks, 16u << 20},

@@ -7,16 +7,18 @@
 namespace vitald {
 namespace {
 
-constexpr MetricDesc kStall{"vitald_writeback_pause_seconds",
-                            MetricType::histogram,
-                            "How long tasks that write files were made to sleep each time because pages became dirty "
-                            "faster than disks take them "
-                            "(vm.dirty_ratio, vm.dirty_bytes, and with cgroup v2 a memory cgroup's share of them): as "
-                            "the kernel planned it, in "
-                            "its ticks; one that is killed meanwhile sleeps less.",
-                            "",
-                            "seconds",
-                            "tp_btf/balance_dirty_pages"};
+constexpr MetricDesc kStall{
+    "vitald_writeback_pause_seconds",
+    MetricType::histogram,
+    "How long tasks that write files were made to sleep each time because pages became dirty "
+    "faster than disks take them "
+    "(vm.dirty_ratio, vm.dirty_bytes, and with cgroup v2 a memory cgroup's share of them): as "
+    "the kernel planned it, in "
+    "its ticks; one that is killed meanwhile sleeps less, and a write of io_uring (since Linux "
+    "6.0) does not sleep: it is tried again by a thread of the kernel, and counts here as well.",
+    "",
+    "seconds",
+    "tp_btf/balance_dirty_pages"};
 constexpr MetricDesc kTime{
     "vitald_owner_writeback_pause_seconds_total",
     MetricType::counter,

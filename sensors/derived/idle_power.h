@@ -27,23 +27,32 @@ class IdlePower {
     all_s_ += seconds;
     spread_n_ += seconds, spread_u_ += seconds * load, spread_uu_ += seconds * load * load;
     if (load < kLow) low_s_ += seconds;
+    learn();
   }
-  // Not before it was seen under little load for some seconds, or for ten minutes under loads that differ.
+  // Not before it was seen under little load for some seconds, or for ten minutes under loads that differ. Then for
+  // good: what nothing new is learned of, since the load is high and always the same, stays as it was last known.
   [[nodiscard]] std::optional<double> watts() const {
-    if (method().empty()) return std::nullopt;
-    const auto line = fit();
-    if (!line) return std::nullopt;
-    return std::clamp(line->intercept, 0.0, *lowest_);
+    if (!watts_) return std::nullopt;
+    return std::clamp(*watts_, 0.0, *lowest_);
   }
   // How it is known: "low-load", "fit" (continued to no load from higher ones); empty: it is not known.
-  [[nodiscard]] std::string_view method() const {
+  [[nodiscard]] std::string_view method() const { return method_; }
+
+ private:
+  // What is remembered well enough to tell now.
+  [[nodiscard]] std::string_view tells() const {
     if (low_s_ >= kLowSeconds) return "low-load";
     const double mean = spread_n_ > 0 ? spread_u_ / spread_n_ : 0;
     const bool differ = spread_n_ > 0 && spread_uu_ / spread_n_ - mean * mean > kSpread * kSpread;
     return all_s_ >= kFitSeconds && differ ? "fit" : "";
   }
-
- private:
+  void learn() {
+    const auto how = tells();
+    const auto line = how.empty() ? std::nullopt : fit();
+    if (!line) return;
+    method_ = how;
+    watts_ = line->intercept;
+  }
   static constexpr double kHalfLifeS = 12 * 3600;
   static constexpr double kAbove = 0.2, kNear = 0.3;
   static constexpr double kLow = 0.2, kLowSeconds = 20, kFitSeconds = 600, kSpread = 0.05;
@@ -59,7 +68,8 @@ class IdlePower {
   }
   double n_ = 0, u_ = 0, uu_ = 0, p_ = 0, up_ = 0;
   double low_s_ = 0, all_s_ = 0, spread_n_ = 0, spread_u_ = 0, spread_uu_ = 0;
-  std::optional<double> lowest_;
+  std::optional<double> lowest_, watts_;
+  std::string_view method_;
 };
 
 }  // namespace vitald

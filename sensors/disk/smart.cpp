@@ -305,14 +305,14 @@ constexpr FlagSpec kFlags[] = {
      "smart: how often a disk is asked; a minute at least. Disks that sleep are not woken."},
 };
 
-// The disks are asked in the worker only. Without these capabilities none would answer.
+// The disks are asked in the worker only, and only it has these capabilities in force. Without them none would answer.
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   if (!Smart::any(host)) return fail(Errc::absent, "no NVMe controller and no ATA disk is there");
-  if (!has_capability(CAP_SYS_ADMIN) && !has_capability(CAP_SYS_RAWIO))
+  if (!may_give_capability(CAP_SYS_ADMIN) && !may_give_capability(CAP_SYS_RAWIO))
     return fail(
         Errc::absent,
         "disks answer only to root: NVMe needs CAP_SYS_ADMIN, ATA CAP_SYS_RAWIO (AmbientCapabilities= in a drop-in "
-        "of the unit)");
+        "of the unit; a vitald that was started with smart off has given them up: restart it)");
   return make_smart(host, options.duration_ns("collector.smart.interval"), open_door);
 }
 

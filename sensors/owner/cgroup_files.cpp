@@ -15,6 +15,9 @@ namespace {
 
 constexpr double kMicro = 1e6, kNano = 1e9;
 
+// kNone stays kNone, which std::max(0.0, x) makes 0.
+double not_below_0(double x) { return x < 0 ? 0 : x; }
+
 // Lines of a name and a number; `take` gets both. The others stay where one is none, which is told with its file.
 template <class Take>
 void each_pair(std::string_view path, std::string_view text, LeftOut& left_out, Take&& take) {
@@ -70,7 +73,7 @@ class CgroupFile {
 Io& io_of(std::vector<Io>& all, std::string_view device) {
   const auto at = std::ranges::find(all, device, &Io::device);
   if (at != all.end()) return *at;
-  all.push_back({std::string(device), {}});
+  all.emplace_back().device = device;
   return all.back();
 }
 
@@ -115,7 +118,7 @@ class V2Reader final : public Reader {
       else if (name == "pgfault") n[memory_pgfault] = value;
       else if (name == "pgmajfault") n[memory_pgmajfault] = value;
     });
-    n[memory_working_set] = std::isnan(inactive) ? kNone : std::max(0.0, n[memory_usage] - inactive);
+    n[memory_working_set] = not_below_0(n[memory_usage] - inactive);
     n[memory_swap] = memory_swap_.number(left_out);
     n[memory_max_usage] = memory_peak_.number(left_out);
     memory_events_.pairs(left_out, [&](std::string_view name, double value) {
@@ -176,7 +179,8 @@ class V2Reader final : public Reader {
       const auto line = take_line(lines);
       std::string_view rest = line;
       const auto device = take_word(rest);
-      Io io{std::string(device), {}};
+      Io io;
+      io.device = device;
       bool any = false;
       for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
         constexpr std::pair<std::string_view, IoNumber> kKeys[] = {
@@ -187,8 +191,7 @@ class V2Reader final : public Reader {
           const auto n = parse_u64(value);
           if (!n) {
             left_out.add(malformed(io_stat_.path(), line, "numbers of bytes and requests"));
-            any = false;
-            break;
+            break;  // the others of its line are good
           }
           io.values[number] = static_cast<double>(*n);
           any = true;
@@ -252,7 +255,7 @@ class V1Reader final : public Reader {
       else if (name == "total_pgfault") n[memory_pgfault] = value;
       else if (name == "total_pgmajfault") n[memory_pgmajfault] = value;
     });
-    n[memory_working_set] = std::isnan(inactive) ? kNone : std::max(0.0, n[memory_usage] - inactive);
+    n[memory_working_set] = not_below_0(n[memory_usage] - inactive);
     n[memory_max_usage] = memory_max_usage_.number(left_out);
     n[memory_failcnt] = memory_failcnt_.number(left_out);
     memory_oom_.pairs(left_out, [&](std::string_view name, double value) {

@@ -54,8 +54,12 @@ enum IoNumber : std::size_t { read_bytes, written_bytes, reads, writes, kIoNumbe
 inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 struct Io {
-  std::string device;  // as the kernel numbers it, "8:0"
-  std::array<double, kIoNumbers> values{};
+  std::string device;                           // as the kernel numbers it, "8:0"
+  std::array<double, kIoNumbers> values = [] {  // kNone where there is none
+    std::array<double, kIoNumbers> none{};
+    none.fill(kNone);
+    return none;
+  }();
 };
 struct Values {
   std::array<double, kNumbers> numbers{};  // kNone where there is none

@@ -31,7 +31,8 @@ constexpr MetricDesc kMetrics[] = {
      "counted once: by perf, else powercap, else powercap-mmio.",
      "domain,package,source", "joules", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
     {"vitald_energy_meter_breaks_total", MetricType::counter,
-     "Times that an energy counter did not go on: reset, it began anew and what was between is not counted; late, it "
+     "Times that an energy counter did not go on: reset, it began anew, was opened again or came back, and what was "
+     "between is not counted; late, it "
      "was read so late that it may have wrapped more than once; source, another source counts from here on.",
      "domain,package,kind", "", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
 };
@@ -57,7 +58,8 @@ struct About {
   [[nodiscard]] auto key() const { return std::pair(domain, package); }
   bool operator==(const About& o) const {
     return domain == o.domain && package == o.package && source == o.source && path == o.path &&
-           range_uj == o.range_uj && event.config == o.event.config && event.cpu == o.event.cpu;
+           range_uj == o.range_uj && event.type == o.event.type && event.config == o.event.config &&
+           event.cpu == o.event.cpu && event.joules_per_unit == o.event.joules_per_unit;
   }
 };
 
@@ -76,6 +78,7 @@ class Counter {
         if (!fd) return fail(fd.error());
         fd_ = std::move(*fd);
         energy_.forget();  // it begins at 0
+        began_anew_ = std::exchange(was_open_, true);
       }
       if (const auto count = read_perf_event(fd_)) return *count;
       fd_.reset();
@@ -96,11 +99,15 @@ class Counter {
     return energy_.feed(raw, about_.source == kPerf ? 0 : about_.range_uj, boot_ns);
   }
   void forget() { energy_.forget(); }
+  // Once after the kernel's counter had to be opened again: what it counted in between is not known.
+  bool began_anew() { return std::exchange(began_anew_, false); }
+  [[nodiscard]] const About& about() const { return about_; }
 
  private:
   About about_;
   KernelFile file_;
   Fd fd_;
+  bool was_open_ = false, began_anew_ = false;
   EnergyCounter energy_;
 };
 
@@ -112,6 +119,7 @@ struct Meter {
   double joules = 0;
   std::array<std::uint64_t, kBreakCount> breaks{};
   bool listed = false;
+  bool is_another = false;  // while listing: one of those that count was made anew
 };
 
 std::optional<std::string> short_text(const std::string& path) {
@@ -181,14 +189,31 @@ class EnergyMeters final : public Collector {
     if (changed)
       for (auto& zone : list_zones(powercap_.path(), powercap_.names())) all.push_back(std::move(zone));
     if (all == listed_) return !all.empty();
+    // Counters that stay go on counting.
+    std::map<Key, std::array<std::vector<Counter>, kSourceCount>> before;
     for (auto& [key, meter] : meters_) {
       meter.listed = false;
-      for (auto& counters : meter.counters) counters.clear();
+      before[key] = std::exchange(meter.counters, {});
     }
     for (const auto& about : all) {
       auto& meter = meters_[about.key()];
+      auto& old = before[about.key()][about.source];
+      const auto same = std::ranges::find(old, about, &Counter::about);
       meter.listed = true;
-      meter.counters[about.source].emplace_back(about);
+      if (same == old.end()) {
+        meter.counters[about.source].emplace_back(about);
+        meter.is_another = meter.is_another || meter.chosen == about.source;
+      } else {
+        meter.counters[about.source].push_back(std::move(*same));
+        old.erase(same);
+      }
+    }
+    for (auto& [key, meter] : meters_) {
+      // One of several may have gone for good, too.
+      const bool fewer = meter.chosen && !before[key][*meter.chosen].empty();
+      if (meter.listed && (meter.is_another || fewer) && !meter.counters[*meter.chosen].empty())
+        broke(key, meter, kReset);
+      meter.is_another = false;
     }
     listed_ = std::move(all);
     return !listed_.empty();
@@ -238,7 +263,7 @@ class EnergyMeters final : public Collector {
         else if (!first) first = std::move(why);
       }
       if (!good && first) error = std::move(first);
-      if (good && last_.contains(key) && last_.at(key) != *meter.chosen) broke(key, meter, kOtherSource);
+      if (good && last_.contains(key)) broke(key, meter, last_.at(key) != *meter.chosen ? kOtherSource : kReset);
     }
     if (!good) {
       if (!meter.chosen && before) last_[key] = *before;
@@ -266,7 +291,8 @@ class EnergyMeters final : public Collector {
     for (std::size_t i = 0; i < counters.size(); ++i) {
       const auto grown = counters[i].feed(raw[i], now);
       meter.joules += grown.joules;
-      if (grown.step == EnergyStep::reset) broke(key, meter, kReset);
+      const bool anew = counters[i].began_anew() && meter.chosen;
+      if (anew || grown.step == EnergyStep::reset) broke(key, meter, kReset);
       if (grown.step == EnergyStep::too_late) broke(key, meter, kLate);
     }
     return true;

@@ -102,7 +102,12 @@ class Ipmi final : public Collector {
     const auto waiting = read_.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs) out.problem({Errc::timeout, 0, "BMC: the talk with it has no end"});
     const auto* readings = read_.values();
-    if (!readings || waiting > kGiveUpNs) return {};
+    if (waiting > kGiveUpNs) {
+      out.set(kUp, 0, "ipmi");
+      if (readings && readings->has_dcmi) out.set(kUp, 0, "dcmi");
+      return {};
+    }
+    if (!readings) return {};  // the first talk, in which it tells all its sensors, takes some seconds
     emit(*readings, out);
     out.set(kReadSeconds, static_cast<double>(read_.read_ns()) / 1e9);
     if (!readings->dcmi_outcome) return fail(readings->dcmi_outcome.error());
@@ -145,10 +150,14 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
     if (error.kind == Errc::gone) error.kind = Errc::absent;  // no BMC, or ipmi_devintf is not loaded
     return fail(std::move(error));
   }
-  return std::make_unique<Ipmi>(host, std::move(*ask));
+  return make_ipmi(host, std::move(*ask));
 }
 
 }  // namespace
+
+std::unique_ptr<Collector> make_ipmi(const Host& host, ipmi::Ask ask) {
+  return std::make_unique<Ipmi>(host, std::move(ask));
+}
 
 extern const CollectorInfo collector_ipmi;
 const CollectorInfo collector_ipmi{kMetrics, kFlags, make};

@@ -17,6 +17,7 @@ constexpr std::uint16_t kLast = 0xffff;
 constexpr std::uint8_t kReservationLost = 0xc5;
 constexpr std::size_t kMostRecords = 4096;  // firmware whose list has no end
 constexpr std::size_t kHeader = 5, kChunk = 16;
+constexpr std::int64_t kAgainNs = 600'000'000'000;
 
 bool not_there(std::uint8_t completion) {
   // Invalid command, not for this LUN, not here; reading of a sensor that is not there.
@@ -28,6 +29,7 @@ bool not_there(std::uint8_t completion) {
 
 Result<Bytes> Bmc::good(std::uint8_t netfn, std::uint8_t lun, std::uint8_t command, std::span<const std::uint8_t> data,
                         const char* what) {
+  completion_ = 0;
   auto answer = ask_(netfn, lun, command, data);
   if (!answer) return fail(answer.error());
   if (answer->empty()) return fail(Errc::malformed, fmt::format("BMC: {}: an empty answer", what));
@@ -79,21 +81,33 @@ Result<> Bmc::list() {
   // How many records, and when it was changed.
   auto about = good(kStorage, 0, kRepositoryInfo, {}, "Get SDR Repository Info");
   if (!about) return fail(about.error());
-  if (*about == listed_as_) return {};
+  const auto now = now_();
+  if (*about == listed_as_ && (list_outcome_ || now < list_again_ns_)) return {};
   auto reservation = reserve();
   if (!reservation) return fail(reservation.error());
   std::vector<Sensor> found;
+  Result<> outcome;
   std::uint16_t id = 0, next = 0;
   std::size_t count = 0;
   for (; id != kLast && count < kMostRecords; id = next, ++count) {
     next = kLast;
     const auto bytes = record(id, next, *reservation);
-    if (!bytes) return fail(bytes.error());
+    if (!bytes) {
+      // A record that the BMC refuses or cuts costs itself, where its header has said which one is next.
+      const bool its_own =
+          bytes.error().kind == Errc::malformed || (completion_ != 0 && completion_ != kReservationLost);
+      if (!its_own) return fail(bytes.error());
+      if (outcome) outcome = fail(bytes.error());
+      continue;
+    }
     auto sensor = parse_sensor(*bytes);
     if (sensor && sensor->owner == kOurself) found.push_back(std::move(*sensor));
   }
   if (count == kMostRecords) return fail(Errc::malformed, "BMC: the list of sensor records has no end");
+  if (!outcome && found.empty()) return outcome;
   sensors_ = std::move(found);
+  list_outcome_ = std::move(outcome);
+  list_again_ns_ = now + kAgainNs;
   listed_as_ = std::move(*about);
   return {};
 }
@@ -102,11 +116,15 @@ Result<> Bmc::power(Readings& out) {
   const std::uint8_t data[] = {kDcmi, 0x01, 0, 0};
   const auto answer = good(kGroup, 0, kGetPower, data, "DCMI Get Power Reading");
   if (!answer) {
-    no_dcmi_ = answer.error().kind == Errc::absent;
-    return no_dcmi_ ? Result<>() : fail(answer.error());
+    // What is not supported in the BMC's present state may be later.
+    const bool refused = answer.error().kind == Errc::absent && !had_dcmi_;
+    if (refused) dcmi_again_ns_ = now_() + kAgainNs;
+    return refused ? Result<>() : fail(answer.error());
   }
+  dcmi_again_ns_.reset();
   if (answer->size() < 18 || answer->front() != kDcmi)
     return fail(Errc::malformed, "BMC: DCMI Get Power Reading: not an answer of DCMI");
+  had_dcmi_ = true;
   const bool measures = ((*answer)[17] & 0x40) != 0;
   if (measures) out.watts = (*answer)[1] | (*answer)[2] << 8;
   return {};
@@ -114,8 +132,8 @@ Result<> Bmc::power(Readings& out) {
 
 void Bmc::read(Readings& out) {
   out = {};
-  if (!no_dcmi_) out.dcmi_outcome = power(out);
-  out.has_dcmi = !no_dcmi_;
+  if (!dcmi_again_ns_ || now_() >= *dcmi_again_ns_) out.dcmi_outcome = power(out);
+  out.has_dcmi = !dcmi_again_ns_;
   // One that does not answer is not asked for each of its sensors.
   if (!out.dcmi_outcome && out.dcmi_outcome.error().kind == Errc::timeout) {
     out.sensors_outcome = fail(out.dcmi_outcome.error());
@@ -131,6 +149,7 @@ void Bmc::read(Readings& out) {
     }
     out.sensors.push_back({sensor, answer ? state_of(sensor, *answer) : State{}});
   }
+  if (out.sensors_outcome && !list_outcome_) out.sensors_outcome = fail(list_outcome_.error());
 }
 
 }  // namespace vitald::ipmi

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "core/clock.h"
+#include "core/collector.h"
 #include "core/result.h"
 #include "sensors/power/ipmi_sdr.h"
 
@@ -37,10 +39,14 @@ struct Readings {
   std::int64_t paced_ns = 1;  // for PacedRead: a BMC that was quick may hang the next time, so a helper talks to it
 };
 
-// Keeps the list of sensors, which is read again when the BMC says that it changed. Not thread-safe.
+// Keeps the list of sensors, which is read again when the BMC says that it changed. What it refuses, DCMI or a record
+// of the list, is asked for again after ten minutes. Not thread-safe.
 class Bmc {
  public:
-  explicit Bmc(Ask ask) : ask_(std::move(ask)) {}
+  using Now = std::function<std::int64_t()>;  // CLOCK_BOOTTIME
+  explicit Bmc(
+      Ask ask, Now now = [] { return SystemClock::read(CLOCK_BOOTTIME); })
+      : ask_(std::move(ask)), now_(std::move(now)) {}
   void read(Readings& out);
 
  private:
@@ -53,10 +59,21 @@ class Bmc {
   Result<> power(Readings& out);
 
   Ask ask_;
+  Now now_;
   std::vector<Sensor> sensors_;
-  Bytes listed_as_;  // what the repository said about itself
-  std::uint8_t completion_ = 0;
-  bool no_dcmi_ = false;
+  Bytes listed_as_;                            // what the repository said about itself
+  Result<> list_outcome_;                      // of the list that is in use, where some of its records are missing
+  std::int64_t list_again_ns_ = 0;             // then
+  std::uint8_t completion_ = 0;                // of the last answer
+  bool had_dcmi_ = false;                      // it has answered once: what it refuses later is a failure
+  std::optional<std::int64_t> dcmi_again_ns_;  // it is refused: not asked before
 };
 
 }  // namespace vitald::ipmi
+
+namespace vitald {
+
+// The collector, talking by `ask`.
+std::unique_ptr<Collector> make_ipmi(const Host& host, ipmi::Ask ask);
+
+}  // namespace vitald

@@ -275,6 +275,7 @@ class Containers final : public Collector {
     for (std::size_t i = 0; i < kIoNumbers; ++i)
       for (const auto& c : all_)
         for (const auto& io : c.values.io) {
+          if (std::isnan(io.values[i])) continue;
           labels.assign({{"device", devices_.name(io.device)}});
           labels.insert(labels.end(), c.labels.begin(), c.labels.end());
           out.set_labels(kIo[i], io.values[i], labels);

@@ -4,13 +4,18 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+
+#include "core/os/privileges.h"
 
 namespace vitald {
 namespace {
@@ -182,6 +187,59 @@ TEST(Process, Privileges) {
   settings.privileges = nothing;
   settings.user = ProcessUser{65534, 65534};
   EXPECT_THAT(run("cat /proc/self/status", settings).output, testing::HasSubstr("CapEff:\t0000000000000000"));
+}
+
+// What `check` says in a child, which may change what it is.
+template <class Check>
+bool in_child(Check check) {
+  const auto pid = fork();
+  if (pid == 0) _exit(check() ? 0 : 1);
+  int status = 0;
+  return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// As below the shipped unit: a user of its own with some capabilities, and a device that is root's, as /dev/ipmi0 is.
+TEST(Process, AWorkerIsLeftWhatItsDeviceNeeds) {
+  if (geteuid() != 0 || !has_capability(CAP_DAC_READ_SEARCH) || !has_capability(CAP_SETUID)) GTEST_SKIP() << "not root";
+  char device[] = "/tmp/vitald-test-XXXXXX";
+  const Fd file(mkstemp(device));
+  ASSERT_TRUE(file);  // rw-------
+  const auto worker_reads = [&](std::string_view collector) {
+    return in_child([&] {
+      if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setresgid(65534, 65534, 65534) != 0 ||
+          setresuid(65534, 65534, 65534) != 0 || !keep_only_used_privileges())
+        return false;
+      ProcessSettings settings;
+      settings.privileges = ProcessSettings::Privileges::nothing_for_good;
+      settings.keep_capabilities = privileges_of_worker(collector);
+      return run("id -u; cat " + std::string(device) + " && echo read", settings).output == "65534\nread\n";
+    });
+  };
+  EXPECT_TRUE(worker_reads("ipmi"));
+  EXPECT_FALSE(worker_reads("hwmon"));
+  unlink(device);
+}
+
+// Those that only a worker uses are in force only there, and gone where its collector is off.
+TEST(Process, WhatOnlyAWorkerUsesIsNotInForce) {
+  if (!has_capability(CAP_SYS_RAWIO) || !has_capability(CAP_DAC_READ_SEARCH)) GTEST_SKIP() << "not root";
+  EXPECT_TRUE(in_child([] {
+    return keep_only_used_privileges() && !has_capability(CAP_SYS_RAWIO) && may_give_capability(CAP_SYS_RAWIO) &&
+           has_capability(CAP_DAC_READ_SEARCH);
+  }));
+  EXPECT_TRUE(in_child([] { return keep_only_used_privileges("smart") && has_capability(CAP_SYS_RAWIO); }));
+  EXPECT_TRUE(in_child([] {
+    return keep_only_used_privileges() && give_up_privileges_of_worker("smart") &&
+           !may_give_capability(CAP_SYS_RAWIO) && has_capability(CAP_DAC_READ_SEARCH);
+  }));
+  // The worker is left it from what is not in force.
+  EXPECT_TRUE(in_child([] {
+    if (!keep_only_used_privileges()) return false;
+    ProcessSettings settings;
+    settings.privileges = ProcessSettings::Privileges::nothing_for_good;
+    settings.keep_capabilities = std::uint64_t{1} << CAP_SYS_RAWIO;
+    return run("grep CapEff /proc/self/status", settings).output == "CapEff:\t0000000000020000\n";
+  }));
 }
 
 }  // namespace

@@ -140,6 +140,47 @@ TEST(Containers, OneBadFileCostsItself) {
   EXPECT_THAT(got.text, Not(HasSubstr("container_spec_cpu_quota")));
 }
 
+// What cannot be read is missing, and no 0.
+TEST(Containers, OneBadNumberCostsItself) {
+  auto tree = v2(kInPod);
+  tree["sys/fs/cgroup" + kInPod + "/memory.current"] = "-\n";
+  tree["sys/fs/cgroup" + kInPod + "/io.stat"] =
+      "8:0 rbytes=90112 wbytes=many rios=22 wios=1\n8:16 rbytes=x wbytes=7 rios=5\n";
+  CollectorFixture fixture("containers", tree);
+  const auto got = fixture.run();
+  EXPECT_THAT(got.error, HasSubstr("(and 2 more)"));
+  EXPECT_THAT(got.text, Not(HasSubstr("container_memory_working_set")));
+  EXPECT_THAT(got.text, HasSubstr("container_memory_rss{"));
+  const auto of = [&](const std::string& family, const std::string& device) {
+    const auto line = lines_with(got.text, family + "{device=\"" + device + "\"");
+    return line.empty() ? std::string() : line.substr(line.rfind("} ") + 2);
+  };
+  EXPECT_EQ(of("container_fs_reads_bytes_total", "/dev/sda"), "90112\n");
+  EXPECT_EQ(of("container_fs_writes_bytes_total", "/dev/sda"), "");
+  EXPECT_EQ(of("container_fs_reads_total", "/dev/sda"), "22\n");
+  EXPECT_EQ(of("container_fs_writes_total", "/dev/sda"), "1\n");
+  EXPECT_EQ(of("container_fs_reads_bytes_total", "8:16"), "");
+  EXPECT_EQ(of("container_fs_writes_bytes_total", "8:16"), "7\n");
+  EXPECT_EQ(of("container_fs_reads_total", "8:16"), "5\n");
+  EXPECT_EQ(of("container_fs_writes_total", "8:16"), "");
+}
+
+TEST(Containers, OneBadNumberOnV1CostsItself) {
+  const auto path = "/docker/" + kId;
+  CollectorFixture fixture(
+      "containers",
+      Tree{{"sys/fs/cgroup/memory" + path + "/memory.stat", "total_rss 4\ntotal_inactive_file 3\n"},
+           {"sys/fs/cgroup/memory" + path + "/memory.usage_in_bytes", "x\n"},
+           {"sys/fs/cgroup/blkio" + path + "/blkio.throttle.io_serviced_recursive", "8:0 Read 22\n8:0 Write x\n"}});
+  const auto got = fixture.run();
+  EXPECT_THAT(got.error, HasSubstr("(and 1 more)"));
+  EXPECT_THAT(got.text, HasSubstr("container_memory_rss{"));
+  EXPECT_THAT(got.text, Not(HasSubstr("container_memory_working_set")));
+  EXPECT_THAT(got.text, HasSubstr("container_fs_reads_total{"));
+  EXPECT_THAT(got.text, Not(HasSubstr("container_fs_writes")));
+  EXPECT_THAT(got.text, Not(HasSubstr("container_fs_reads_bytes")));
+}
+
 // The names come from the files that kubelet keeps for log shippers.
 TEST(Containers, PodsAndTheirContainersHaveNames) {
   auto tree = joined(v2(kPod), v2(kInPod));

@@ -305,7 +305,54 @@ TEST(EnergyMeters, ACounterThatBeginsAgain) {
   others();
   EXPECT_THAT(pmu.run(), testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 100\n"));
   pmu.say(2, 0, 7), others();
-  EXPECT_THAT(pmu.run(), testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 107\n"));
+  const auto got = pmu.run();
+  EXPECT_THAT(got, testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 107\n"));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"0\"} 1\n"));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"1\"} 0\n"));
+}
+
+// A counter that the kernel moves to another CPU begins anew, and that is told; those that stay lose nothing.
+TEST(EnergyMeters, ACounterThatMovesCostsOnlyItself) {
+  Pmu pmu;
+  pmu.make();
+  pmu.run();
+  pmu.say(2, 0, 100), pmu.say(2, 2, 100), pmu.say(3, 0, 0), pmu.say(3, 2, 0);
+  pmu.run();
+  pmu.write("sys/bus/event_source/devices/power/cpumask", "1,2\n");
+  pmu.say(2, 2, 150), pmu.say(3, 2, 0);
+  auto got = pmu.run(61);
+  EXPECT_THAT(got, testing::HasSubstr("{domain=\"package\",package=\"1\",source=\"perf\"} 150\n"));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"0\"} 1\n"));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"1\"} 0\n"));
+  pmu.say(2, 1, 7), pmu.say(3, 1, 0), pmu.say(2, 2, 150), pmu.say(3, 2, 0);
+  got = pmu.run();
+  EXPECT_THAT(got, testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 107\n"));
+}
+
+// A zone that comes or goes costs the others nothing; one that comes again has lost what was between, and tells.
+TEST(EnergyMeters, ZonesThatComeAndGo) {
+  CollectorFixture f("energy_meters", powercap({{"intel-rapl:0/name", "package-0"},
+                                                {"intel-rapl:0/energy_uj", "0"},
+                                                {"intel-rapl:1/name", "package-1"},
+                                                {"intel-rapl:1/energy_uj", "0"}}));
+  energy(f, 0);
+  const auto package = [](const char* which, int joules) {
+    return "vitald_energy_joules_total{domain=\"package\",package=\"" + std::string(which) +
+           "\",source=\"powercap\"} " + std::to_string(joules) + "\n";
+  };
+  f.remove("sys/class/powercap/intel-rapl:1");
+  f.write("sys/class/powercap/intel-rapl:0/energy_uj", "30000000");
+  EXPECT_EQ(energy(f, 61), package("0", 30));
+  f.write("sys/class/powercap/intel-rapl:1/name", "package-1");
+  f.write("sys/class/powercap/intel-rapl:1/energy_uj", "9000000");
+  f.write("sys/class/powercap/intel-rapl:0/energy_uj", "50000000");
+  EXPECT_EQ(energy(f, 61), package("0", 50) + package("1", 0));
+  f.write("sys/class/powercap/intel-rapl:1/energy_uj", "10000000");
+  f.clock.advance_ns(kS);
+  const auto got = f.run().text;
+  EXPECT_EQ(lines_with(got, "vitald_energy_joules_total"), package("0", 50) + package("1", 1));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"0\"} 0\n"));
+  EXPECT_THAT(got, testing::HasSubstr("breaks_total{domain=\"package\",kind=\"reset\",package=\"1\"} 1\n"));
 }
 
 TEST(EnergyMeters, APmuThatIsNotUnderstood) {

@@ -180,6 +180,29 @@ TEST(IdlePower, Cases) {
   for (int i = 0; i < 2000; ++i) constant.sample(0.7, 150, 1);
   EXPECT_EQ(constant.watts(), std::nullopt);
 
+  // Once known it stays known, also when its host is busy for days and remembers no idle second.
+  for (const double load : {0.25, 0.7, 1.0}) {
+    IdlePower was_idle, was_fit;
+    for (int i = 0; i < 21; ++i) was_idle.sample(0.01, 41.2, 1);
+    for (int i = 0; i < 700; ++i) {
+      const double some_load = 0.4 + 0.5 * some(random);
+      was_fit.sample(some_load, 40 + 120 * some_load, 1);
+    }
+    ASSERT_TRUE(was_idle.watts());
+    ASSERT_TRUE(was_fit.watts());
+    for (int i = 1; i <= 86400; ++i) {  // ten days
+      was_idle.sample(load, 40 + 120 * load, 10);
+      was_fit.sample(load, 40 + 120 * load, 10);
+      if (i != 8640 && i != 86400) continue;
+      ASSERT_TRUE(was_idle.watts()) << load << " " << i;
+      EXPECT_NEAR(*was_idle.watts(), 40, 2) << load << " " << i;
+      EXPECT_NE(was_idle.method(), "");
+      ASSERT_TRUE(was_fit.watts()) << load << " " << i;
+      EXPECT_NEAR(*was_fit.watts(), 40, 4) << load << " " << i;
+      EXPECT_EQ(was_fit.method(), "fit");
+    }
+  }
+
   // What it takes idle may change for good: half of it is forgotten in twelve hours.
   IdlePower changed;
   for (int i = 0; i < 3600; ++i) changed.sample(0.02, 40, 1);

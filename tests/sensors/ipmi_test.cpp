@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <future>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -118,11 +121,12 @@ struct FakeBmc {
   std::uint8_t stamp = 1;
   int lost = 0;                        // reservations that are lost
   std::optional<std::uint8_t> silent;  // a command that gets no answer
-  int asked_records = 0;
+  std::optional<std::size_t> refused;  // a record that is refused behind its header
+  int asked_records = 0, asked_power = 0;
 
   Result<Bytes> operator()(std::uint8_t netfn, std::uint8_t, std::uint8_t command, std::span<const std::uint8_t> data) {
     if (silent == command) return fail(Errc::timeout, "no answer");
-    if (netfn == 0x2c && command == 0x02) return dcmi;
+    if (netfn == 0x2c && command == 0x02) return ++asked_power, dcmi;
     if (netfn == 0x0a && command == 0x20) return Bytes{0, 0x51, static_cast<std::uint8_t>(records.size()), 0, stamp};
     if (netfn == 0x0a && command == 0x22) return Bytes{0, 7, 0};
     if (netfn == 0x0a && command == 0x23) {
@@ -130,6 +134,7 @@ struct FakeBmc {
       if (lost-- > 0) return Bytes{0xc5};
       std::size_t at = data[2];
       if (at >= records.size()) return Bytes{0xcb};
+      if (refused == at && data[4] > 0) return Bytes{0xff};
       const auto& record = records[at];
       const bool last = at + 1 == records.size();
       Bytes answer{0, static_cast<std::uint8_t>(last ? 0xff : at + 1), static_cast<std::uint8_t>(last ? 0xff : 0)};
@@ -187,7 +192,10 @@ TEST(IpmiBmc, Cases) {
        "1 CPU1 Temp 57 0\n2 FAN1 0 2\n312 W\n"},
       {"lost for ever", [](FakeBmc& b) { b.lost = 1000; }, "312 W\nsensors: BMC: Get SDR: completion code 0xc5\n"},
       {"a record that is cut", [](FakeBmc& b) { b.records[1].resize(30); },
-       "312 W\nsensors: BMC: Get SDR: record 0x1 is cut after 32 bytes\n"},
+       "1 CPU1 Temp 57 0\n312 W\nsensors: BMC: Get SDR: record 0x1 is cut after 32 bytes\n"},
+      {"a record that is refused behind its header costs itself", [](FakeBmc& b) { b.refused = 0; },
+       "2 FAN1 0 2\n312 W\nsensors: BMC: Get SDR: completion code 0xff\n"},
+      {"DCMI that is not supported now", [](FakeBmc& b) { b.dcmi = {0xd5}; }, "1 CPU1 Temp 57 0\n2 FAN1 0 2\n"},
       {"no answer at all: not asked for each sensor", [](FakeBmc& b) { b.silent = 0x02; },
        "sensors: no answer\ndcmi: no answer\n"},
       {"no answer for a sensor", [](FakeBmc& b) { b.silent = 0x2d; }, "312 W\nsensors: no answer (sensor CPU1 Temp)\n"},
@@ -233,6 +241,67 @@ TEST(IpmiBmc, TheListIsReadAgainWhenItChanged) {
   bmc.read(readings);
   EXPECT_GT(fake.asked_records, once);
   EXPECT_THAT(text_of(readings), testing::HasSubstr("1 CPU Temp 57 0"));
+}
+
+// What it refused once is asked for again after ten minutes, and not before.
+TEST(IpmiBmc, WhatWasRefusedIsAskedForAgain) {
+  auto fake = usual();
+  fake.dcmi = {0xd6};
+  fake.refused = 1;
+  std::int64_t now = 0;
+  Bmc bmc([&fake](std::uint8_t netfn, std::uint8_t lun, std::uint8_t command,
+                  std::span<const std::uint8_t> data) { return fake(netfn, lun, command, data); },
+          [&now] { return now; });
+  const auto at = [&](std::int64_t seconds) {
+    now = seconds * 1'000'000'000;
+    Readings readings;
+    bmc.read(readings);
+    return text_of(readings);
+  };
+  const auto partly = "1 CPU1 Temp 57 0\nsensors: BMC: Get SDR: completion code 0xff\n";
+  EXPECT_EQ(at(10), partly);
+  fake.dcmi = usual().dcmi;
+  fake.refused.reset();
+  const int records = fake.asked_records;
+  EXPECT_EQ(at(20), partly);
+  EXPECT_EQ(at(600), partly);
+  EXPECT_EQ(fake.asked_records, records);
+  EXPECT_EQ(fake.asked_power, 1);
+  EXPECT_EQ(at(611), "1 CPU1 Temp 57 0\n2 FAN1 0 2\n312 W\n");
+  // Who has measured and refuses for a while is told, and asked every time.
+  fake.dcmi = {0xd5};
+  EXPECT_EQ(at(621), "1 CPU1 Temp 57 0\n2 FAN1 0 2\ndcmi: BMC: DCMI Get Power Reading: completion code 0xd5\n");
+  fake.dcmi = usual().dcmi;
+  EXPECT_EQ(at(631), "1 CPU1 Temp 57 0\n2 FAN1 0 2\n312 W\n");
+}
+
+// A BMC that hangs in a command is not up.
+TEST(Ipmi, ABmcThatHangs) {
+  FakeClock clock;
+  const Host host({}, &clock);
+  std::promise<void> release;
+  // A helper that hangs may outlive the collector.
+  const auto hangs = std::make_shared<std::atomic<bool>>(false);
+  const auto collector = make_ipmi(
+      host, [fake = std::make_shared<FakeBmc>(usual()), hangs, released = release.get_future().share()](
+                std::uint8_t netfn, std::uint8_t lun, std::uint8_t command, std::span<const std::uint8_t> data) {
+        if (*hangs) released.wait();
+        return (*fake)(netfn, lun, command, data);
+      });
+  BatchWriter writer{"ipmi"};
+  const auto after = [&](std::int64_t seconds) {
+    clock.advance_ns(seconds * 1'000'000'000);
+    writer.begin(clock.boot_ns());
+    const auto outcome = collector->collect(writer);
+    return exposition(*writer.finish(outcome, 0, 0));
+  };
+  EXPECT_THAT(after(1), testing::HasSubstr("ipmi_up{collector=\"ipmi\"} 1\n"));
+  *hangs = true;
+  after(61);
+  const auto text = after(61);
+  EXPECT_THAT(text, testing::HasSubstr("ipmi_up{collector=\"ipmi\"} 0\nipmi_up{collector=\"dcmi\"} 0\n"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("celsius{")));
+  release.set_value();
 }
 
 TEST(Ipmi, WithoutABmc) {
