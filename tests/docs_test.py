@@ -88,5 +88,11 @@ for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
         if metric not in without | {"node_exporter"} and not any(fnmatch.fnmatchcase(m, p) for p in described for m in (metric, base)):
             bad.append(f"{name}: there is no metric {metric}")
 
+# 4. Nothing is hidden: docs/README.md has every page.
+linked = set(re.findall(r"\]\(([^)#:\s]+)", (TOP / "docs/README.md").read_text()))
+for page in TOP.glob("docs/*.md"):
+    if page.name != "README.md" and page.name not in linked:
+        bad.append(f"docs/README.md has no link to {page.name}")
+
 print("\n".join(bad) if bad else f"{len(described)} metrics and {len(flags)} flags described, all there")
 sys.exit(1 if bad else 0)
