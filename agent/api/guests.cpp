@@ -41,7 +41,7 @@ void append_guest(Json& j, const GuestRecord& g, const GuestTable& table, bool a
   if (g.state) j.text("state", guest_state_word(*g.state));
   append_fields(j, kGuestFields, g.fields);
   append_fields(j, kFeatureFields, g.features);
-  j.text("timestamp", go_time(table.wall_ns / 1'000'000));
+  j.text("timestamp", go_time(table.read_wall_ns / 1'000'000));
   if (all) {
     append_fields(j, kTotalFields, g.totals);
     j.key("devices");
@@ -72,9 +72,16 @@ std::string vms_json(const GuestTable& table) {
   return success(out);
 }
 
-// Whether it is the guest that is asked for, by its number, name or uuid.
-bool is_named(std::string_view asked, std::string_view name, std::string_view uuid, std::optional<std::int64_t> id) {
-  return asked == name || (!uuid.empty() && asked == uuid) || (id && asked == fmt::to_string(*id));
+// Those that are asked for: by uuid, else by exactly that name, else by number, since a name may be another's number.
+template <class G>
+std::vector<const G*> named(std::string_view asked, const std::vector<G>& guests) {
+  std::vector<const G*> by_uuid, by_name, by_id;
+  for (const auto& g : guests) {
+    if (!g.uuid.empty() && asked == g.uuid) by_uuid.push_back(&g);
+    if (asked == g.name) by_name.push_back(&g);
+    if (g.id && asked == fmt::to_string(*g.id)) by_id.push_back(&g);
+  }
+  return !by_uuid.empty() ? by_uuid : !by_name.empty() ? by_name : by_id;
 }
 
 // The sum of a family's samples, of those with that label where one is named.
@@ -255,7 +262,7 @@ Queried<std::vector<Guest>> guests_in(const Asked& a, HistoryView& view, const Q
   for (const auto& row : answer->rows) {
     Guest g{std::string(row.labels.get("domain")), std::string(row.labels.get("uuid")),
             static_cast<std::int64_t>(row.value)};
-    if (a.vm.empty() || is_named(a.vm, g.name, g.uuid, g.id)) out.push_back(std::move(g));
+    out.push_back(std::move(g));
   }
   return out;
 }
@@ -357,7 +364,15 @@ Queries::Outcome history_of(const Asked& a, const std::vector<Guest>& now, Histo
   auto guests = guests_in(a, view, limits);
   if (!guests) return outcome_of(guests.error());
   for (const auto& g : now)
-    if (std::ranges::none_of(*guests, [&](const auto& other) { return other.name == g.name; })) guests->push_back(g);
+    if (std::ranges::none_of(*guests, [&](const auto& other) {
+          return other.name == g.name && (other.uuid == g.uuid || other.uuid.empty() || g.uuid.empty());
+        }))
+      guests->push_back(g);
+  if (!a.vm.empty()) {
+    std::vector<Guest> asked;
+    for (const auto* g : named(a.vm, *guests)) asked.push_back(*g);
+    *guests = std::move(asked);
+  }
   if (guests->empty() && !a.vm.empty())
     return {{},
             api_error(ApiError::not_found,
@@ -381,8 +396,7 @@ Answer history_answer(const AgentView& agent, const Request& request) {
   if (wrong) return std::move(*wrong);
   std::vector<Guest> now;  // those that do not run have no number, and are here by their name
   if (const auto latest = agent.latest())
-    for (const auto& g : guests_of(*latest).guests)
-      if (a->vm.empty() || is_named(a->vm, g.name, g.uuid, g.id)) now.push_back({g.name, g.uuid, g.id});
+    for (const auto& g : guests_of(*latest).guests) now.push_back({g.name, g.uuid, g.id});
   return agent.queries->run(ask, [asked = *a, now = std::move(now)](HistoryView& view, const QueryLimits& limits) {
     return history_of(asked, now, view, limits);
   });
@@ -406,11 +420,10 @@ Handler guest_page(const AgentView& agent) {
     if (!snapshot) return api_error(ApiError::unavailable, kFirst);
     const auto asked = part_of_path("/api/telemetry/stats/{vm_id}", request.path);
     const auto table = guests_of(*snapshot);
-    for (const auto& g : table.guests) {
-      if (!is_named(asked, g.name, g.uuid, g.id)) continue;
+    if (const auto found = named(asked, table.guests); !found.empty()) {
       std::string out;
       Json j(out);
-      append_guest(j, g, table, true);
+      append_guest(j, *found.front(), table, true);
       return json_response(200, success(out));
     }
     return api_error(ApiError::not_found, fmt::format("no guest with the number, name or uuid '{}'", asked));

@@ -53,7 +53,7 @@ std::string_view label(const Sample& s, std::string_view name) {
   return {};
 }
 
-enum class Kind : std::uint8_t { up, id, state, field, feature, total, disk, interface };
+enum class Kind : std::uint8_t { up, read_at, id, state, field, feature, total, disk, interface };
 struct Wanted {
   Kind kind;
   std::size_t index;
@@ -64,6 +64,7 @@ struct Wanted {
 const std::unordered_map<std::string_view, Wanted>& wanted_series() {
   static const auto kAll = [] {
     std::unordered_map<std::string_view, Wanted> out{{"libvirt_up", {Kind::up, 0, 1}},
+                                                     {"vitald_libvirt_read_boot_seconds", {Kind::read_at, 0, 1e9}},
                                                      {"vitald_guest_id", {Kind::id, 0, 1}},
                                                      {kGuestStateSeries, {Kind::state, 0, 1}}};
     const auto add = [&out](Kind kind, const auto& fields) {
@@ -108,13 +109,18 @@ GuestTable guests_of(const Snapshot& snapshot) {
         table.wall_ns = snapshot.wall_ns - (snapshot.boot_ns - batch->collected_boot_ns);
         continue;
       }
+      if (kind == Kind::read_at) {
+        table.read_boot_ns = std::llround(value * times);
+        continue;
+      }
       const auto name = label(s, "domain");
       auto& guest = by_name.try_emplace(std::string(name)).first->second;
       if (guest.name.empty()) guest.name = name;
       if (guest.uuid.empty()) guest.uuid = label(s, "uuid");
       const auto number = value * times;
       switch (kind) {
-        case Kind::up: break;
+        case Kind::up:
+        case Kind::read_at: break;
         case Kind::id: guest.id = static_cast<std::int64_t>(value); break;
         case Kind::state: guest.state = static_cast<int>(value); break;
         case Kind::field: guest.fields[index] = number; break;
@@ -127,6 +133,8 @@ GuestTable guests_of(const Snapshot& snapshot) {
       }
     }
   }
+  if (table.read_boot_ns == 0) table.read_boot_ns = table.boot_ns;
+  table.read_wall_ns = table.wall_ns - (table.boot_ns - table.read_boot_ns);
   table.guests.reserve(by_name.size());
   for (auto& [name, guest] : by_name)
     // What was derived of a guest that is gone meanwhile is no guest.

@@ -47,9 +47,11 @@ struct GuestRecord {
 };
 
 struct GuestTable {
-  std::int64_t boot_ns = 0, wall_ns = 0;  // when they were read; 0: nobody reads guests
-  bool up = false;                        // libvirt answered
-  std::vector<GuestRecord> guests;        // sorted by name
+  std::int64_t boot_ns = 0, wall_ns = 0;  // when libvirt was asked last; 0: nobody reads guests
+  // When CPU time, memory and disks were, which is more rarely (--collector.libvirt.slow-interval).
+  std::int64_t read_boot_ns = 0, read_wall_ns = 0;
+  bool up = false;                  // libvirt answered
+  std::vector<GuestRecord> guests;  // sorted by name
 };
 
 // Looks at every sample of the collectors that know of guests.

@@ -89,6 +89,9 @@ std::uint32_t VmLines::encode(const Snapshot& snapshot, std::string& out) {
   const auto table = guests_of(snapshot);
   if (!table.up || table.boot_ns == last_boot_ns_) return 0;
   last_boot_ns_ = table.boot_ns;
+  // Old numbers under a new time would be a guest that did nothing.
+  const bool read = table.read_boot_ns != last_read_boot_ns_;
+  last_read_boot_ns_ = table.read_boot_ns;
   std::uint32_t count = 0;
   for (const auto& guest : table.guests) {
     if (!guest.id) continue;  // without its number it would be another series
@@ -96,31 +99,32 @@ std::uint32_t VmLines::encode(const Snapshot& snapshot, std::string& out) {
     append_tag(tags, "VMID", fmt::to_string(*guest.id));
     append_tag(tags, "name", guest.name);
     append_tag(tags, "uuid", guest.uuid);
-    if (metrics_) {
+    if (metrics_ && read) {
       Line line(out, "vm_metrics", tags + tags_);
       if (guest.state) line.word("state", guest_state_word(*guest.state));
       line.fields(kGuestFields, guest.fields);
-      count += line.end(table.wall_ns);
+      count += line.end(table.read_wall_ns);
     }
-    if (features_) {
+    if (features_ && read) {
       Line line(out, "vm_features", tags + tags_);
       line.fields(kFeatureFields, guest.features);
-      count += line.end(table.wall_ns);
+      count += line.end(table.read_wall_ns);
     }
     if (devices_) {
       for (const auto& device : guest.devices) {
+        if (device.disk && !read) continue;
         auto device_tags = tags;
         append_tag(device_tags, "device", device.name);
         append_tag(device_tags, "kind", device.disk ? "disk" : "interface");
         Line line(out, "vm_devices", device_tags + tags_);
         line.fields(device.disk ? kDiskFields : kInterfaceFields, device.fields);
-        count += line.end(table.wall_ns);
+        count += line.end(device.disk ? table.read_wall_ns : table.wall_ns);
       }
     }
-    if (totals_) {
+    if (totals_ && read) {
       Line line(out, "vm_totals", tags + tags_);
       line.fields(kTotalFields, guest.totals);
-      count += line.end(table.wall_ns);
+      count += line.end(table.read_wall_ns);
     }
   }
   return count;

@@ -19,6 +19,8 @@ namespace vitald {
 class VmLines {
  public:
   static constexpr std::string_view kMeasurements[] = {"vm_metrics", "vm_features", "vm_devices", "vm_totals"};
+  // Those of the lines themselves: no further tag may be called so.
+  static constexpr std::string_view kTags[] = {"VMID", "name", "uuid", "device", "kind"};
 
   struct Settings {
     std::vector<std::string> measurements;                       // of kMeasurements; none: no lines
@@ -26,14 +28,14 @@ class VmLines {
   };
   explicit VmLines(Settings settings);
 
-  // Appends the lines of the guests that run, and says how many. None when libvirt has not been read since the last
-  // call. Their time is that of the reading.
+  // Appends the lines of the guests that run, and says how many. None of what libvirt has not been asked for since the
+  // last call: interfaces are read more often than the rest. A line's time is that of the reading.
   std::uint32_t encode(const Snapshot& snapshot, std::string& out);
 
  private:
   bool metrics_ = false, features_ = false, devices_ = false, totals_ = false;
   std::string tags_;  // ",datacentre=west"
-  std::int64_t last_boot_ns_ = 0;
+  std::int64_t last_boot_ns_ = 0, last_read_boot_ns_ = 0;
 };
 
 }  // namespace vitald

@@ -16,6 +16,16 @@
 namespace vitald {
 namespace {
 
+// Of a destination's own `labels`.
+std::vector<std::pair<std::string, std::string>> tags_of(const PushSettings& settings) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (std::string_view label : settings.labels) {
+    const auto name = take_until(label, '=');
+    out.emplace_back(name, label);
+  }
+  return out;
+}
+
 struct InfluxPush final : PushOf<InfluxPush>, HttpSettings {
   std::string url, api = "1", path, database, retention_policy, organization, bucket;
   bool create_database = true, gzip = true, metrics = true;
@@ -38,6 +48,10 @@ struct InfluxPush final : PushOf<InfluxPush>, HttpSettings {
     for (const auto& line : vm_lines)
       if (std::ranges::find(VmLines::kMeasurements, line) == std::end(VmLines::kMeasurements))
         return fmt::format("vm_lines: '{}' found, expected some of {}", line, fmt::join(VmLines::kMeasurements, ", "));
+    if (!vm_lines.empty())
+      for (const auto& [key, value] : tags_of(*this))
+        if (std::ranges::find(VmLines::kTags, key) != std::end(VmLines::kTags))
+          return fmt::format("labels: '{}' is a tag of 'vm_lines' already, expected another name", key);
     if (!metrics && vm_lines.empty()) return "metrics: false and no 'vm_lines', expected something that is sent";
     if (!path.empty() && !path.starts_with('/')) return fmt::format("path: '{}' found, expected e.g. /write", path);
     return PushSettings::problem();
@@ -153,15 +167,6 @@ class Encoder final : public PushEncoder {
     item.wall_ms = snapshot.wall_ns / 1'000'000;
     item.records = count;
     out.push_back(std::move(item));
-  }
-  // Those of the destination's own `labels`.
-  static std::vector<std::pair<std::string, std::string>> tags_of(const InfluxPush& settings) {
-    std::vector<std::pair<std::string, std::string>> out;
-    for (std::string_view label : settings.labels) {
-      const auto name = take_until(label, '=');
-      out.emplace_back(name, label);
-    }
-    return out;
   }
 
   const bool metrics_;

@@ -60,7 +60,7 @@ constexpr MetricDesc kMetrics[] = {
      "below; raw is the maker's own number.",
      "device,attribute_name,attribute_flags_short,attribute_flags_long,attribute_value_type,attribute_id", "", kAta},
     {"vitald_smart_asleep", kGauge, "Whether the disk sleeps, and is not asked for that reason.", "device", "", kBoth},
-    {"vitald_smart_age_seconds", kGauge, "How long ago the disk was asked last.", "device", "seconds", "vitald"},
+    {"vitald_smart_age_seconds", kGauge, "How long ago the disk answered last.", "device", "seconds", "vitald"},
 };
 consteval const MetricDesc& family(std::string_view name) { return row(kMetrics, name); }
 
@@ -116,7 +116,12 @@ class Smart final : public Collector {
     return {};
   }
 
-  [[nodiscard]] std::string status() const override { return fmt::format("{} disks", disks_.size()); }
+  [[nodiscard]] std::string status() const override {
+    const auto left = std::ranges::count_if(
+        disks_, [](const auto& d) { return d.second.error && d.second.error->kind == Errc::absent; });
+    return left == 0 ? fmt::format("{} disks", disks_.size())
+                     : fmt::format("{} disks, of which {} cannot be asked", disks_.size(), left);
+  }
 
   // Whether there is one at all.
   static bool any(const Host& host) {
@@ -172,6 +177,7 @@ class Smart final : public Collector {
       disk.asleep = true;
       return;
     }
+    disk.asleep = false;
     auto door = open_(disk.node);
     const auto asked = door ? disk.nvme ? ask_nvme(disk, **door) : ask_ata(disk, **door) : fail(door.error());
     if (asked) {
@@ -179,11 +185,14 @@ class Smart final : public Collector {
       return;
     }
     disk.error = asked.error();
+    // What it said before is no word of how it is now: one that fell silent must not go on to be well.
+    disk.log.reset();
+    disk.attributes.clear();
+    disk.passed.reset();
     if (asked.error().kind == Errc::absent) disk.next_ns = now + kAbsentAgainNs;
   }
 
   static Result<> ask_nvme(Disk& disk, Door& door) {
-    disk.asleep = false;
     if (disk.model.empty()) {
       disk.model = text_of(disk.folder + "/model");
       disk.firmware = text_of(disk.folder + "/firmware_rev");
@@ -197,14 +206,12 @@ class Smart final : public Collector {
   }
 
   static Result<> ask_ata(Disk& disk, Door& door) {
-    // First, and without spinning it up: does it stand still?
+    // First, and without spinning it up: does it stand still? Where nobody can say, the others might wake it.
     const auto mode = door.ata(AtaCommand::check_power_mode, nullptr);
-    if (mode) {
-      disk.asleep = *mode && stands_still(**mode);
-      if (disk.asleep) return {};
-    } else if (mode.error().kind != Errc::absent) {
-      return fail(mode.error());
-    }
+    if (!mode) return fail(mode.error());
+    if (!*mode) return fail(Errc::absent, fmt::format("{}: does not say whether it sleeps", disk.node));
+    disk.asleep = stands_still(**mode);
+    if (disk.asleep) return {};
     if (!disk.identity) {
       Sector data{};
       if (const auto read = door.ata(AtaCommand::identify, &data); !read) return fail(read.error());

@@ -209,6 +209,12 @@ std::optional<double> celsius_of(std::span<const AtaAttribute> attributes) {
 }
 
 std::optional<Taskfile> parse_sense(Bytes sense) {
+  // Fixed format (70h, 71h), as many SAS controllers have it: the registers in the places of other information (SAT-3,
+  // 12.2.2.7), which they are when the additional sense code says so (00h 1Dh).
+  if (sense.size() >= 14 && (sense[0] & 0x7e) == 0x70) {
+    if (sense[7] < 6 || sense[12] != 0x00 || sense[13] != 0x1d) return std::nullopt;
+    return Taskfile{sense[3], sense[6], sense[9], sense[10], sense[11], sense[4]};
+  }
   // Descriptor format (72h, 73h): descriptors behind 8 bytes, each a kind, a length and so many bytes.
   if (sense.size() < 8 || (sense[0] & 0x7e) != 0x72) return std::nullopt;
   const auto end = std::min<std::size_t>(sense.size(), 8U + sense[7]);

@@ -50,7 +50,7 @@ std::string flags_short(unsigned flags);
 std::string flags_long(unsigned flags);
 std::optional<double> celsius_of(std::span<const AtaAttribute> attributes);
 
-// The registers of a taskfile, as SAT's descriptor (09h) in sense data brings them back.
+// The registers of a taskfile, as sense data bring them back: in SAT's descriptor (09h), or in fixed format.
 struct Taskfile {
   std::uint8_t error = 0, count = 0, lba_low = 0, lba_mid = 0, lba_high = 0, status = 0;
 };

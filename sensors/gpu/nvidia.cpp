@@ -264,15 +264,25 @@ class Nvidia final : public Collector {
     owners_.cycle(host_.clock().boot_ns());
     take_xids(out);
     std::size_t answering = 0;
+    lost_ = false;
     for (const auto& gpu : gpus_) answering += emit(gpu, out) ? 1 : 0;
-    out.set(kGpus, static_cast<double>(gpus_.size()), "all");
+    out.set(kGpus, static_cast<double>(std::max(gpus_.size(), missed_)), "all");
     out.set(kGpus, static_cast<double>(answering), "answering");
+    // One that was reset meanwhile answers to a new beginning only.
+    lost_rounds_ = lost_ ? lost_rounds_ + 1 : 0;
+    if (lost_rounds_ == kLostRounds) {
+      lost_rounds_ = 0;
+      missed_ = std::max(gpus_.size(), missed_);  // the driver may count without it then
+      end();
+    }
     return {};
   }
 
   [[nodiscard]] std::string status() const override { return fmt::format("{} GPUs, driver {}", gpus_.size(), driver_); }
 
  private:
+  static constexpr int kLostRounds = 20;
+
   struct Seen {
     unsigned long long last_xid = 0, samples_us = 0;
     std::map<unsigned long long, double> xids;
@@ -295,8 +305,10 @@ class Nvidia final : public Collector {
     unsigned count = 0;
     if (const int r = lib_->nvmlDeviceGetCount_v2(&count); r != kSuccess) {
       end();  // the driver went away: from the start, the next time
+      missed_ = 0;
       return fail(Errc::io, fmt::format("NVML: nvmlDeviceGetCount: {}", lib_->text(r)));
     }
+    if (count >= missed_) missed_ = 0;
     if (count != gpus_.size()) look_for_gpus(count);
     return {};
   }
@@ -371,6 +383,7 @@ class Nvidia final : public Collector {
     processes(asking, out);
     if (!asking.failed().empty())
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} ({}): {}", gpu.index, gpu.uuid, asking.failed().front())});
+    lost_ |= asking.lost();
     return !asking.lost();
   }
 
@@ -378,7 +391,9 @@ class Nvidia final : public Collector {
   static void memory(Asking& a, Set&& set) {
     MemoryV2 v2{};
     v2.version = kMemoryV2;
-    if (a.call(a.lib().nvmlDeviceGetMemoryInfo_v2, "memory", &v2)) {
+    // Drivers that know another version of the structure refuse this one: whatever is wrong, the old one tells.
+    const auto get_v2 = a.lib().nvmlDeviceGetMemoryInfo_v2;
+    if (!a.lost() && get_v2 && get_v2(a.gpu().handle, &v2) == kSuccess) {
       if (v2.total == ULLONG_MAX) return;
       set(kFbTotal, static_cast<double>(v2.total) / kMiB);
       set(kFbFree, static_cast<double>(v2.free) / kMiB);
@@ -387,7 +402,7 @@ class Nvidia final : public Collector {
       return;
     }
     Memory v1{};
-    if (a.lib().nvmlDeviceGetMemoryInfo_v2 || !a.call(a.lib().nvmlDeviceGetMemoryInfo, "memory", &v1)) return;
+    if (!a.call(a.lib().nvmlDeviceGetMemoryInfo, "memory", &v1)) return;
     if (v1.total == ULLONG_MAX) return;
     set(kFbTotal, static_cast<double>(v1.total) / kMiB);
     set(kFbFree, static_cast<double>(v1.free) / kMiB);
@@ -481,6 +496,9 @@ class Nvidia final : public Collector {
   const std::string host_name_;
   const Library* lib_ = nullptr;
   bool initialized_ = false;
+  bool lost_ = false;       // some GPU in this round
+  int lost_rounds_ = 0;     // so many in a row
+  std::size_t missed_ = 0;  // how many there were when one was lost
   std::string driver_;
   EventSet events_ = nullptr;
   std::vector<Gpu> gpus_;

@@ -105,8 +105,10 @@ void Inventory::ask(const Library& lib, const Connection::Handle& handle, bool a
       ask_pools(lib, handle.get(), found);
       ask_networks(lib, handle.get(), found);
     }
-    found.jobs.clear();
-    if (jobs) ask_jobs(lib, handle.get(), found);
+    if (jobs) {
+      found.jobs.clear();  // else those of the last round stay
+      ask_jobs(lib, handle.get(), found);
+    }
     // Last: where QEMU's capabilities are not cached, libvirtd starts every emulator there is, which takes 4 s.
     if (found.mine.empty()) ask_versions(lib, handle.get(), found);
     round->done.store(true, std::memory_order_release);

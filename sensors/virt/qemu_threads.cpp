@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
@@ -61,12 +62,16 @@ std::string escaped(std::string_view name) {
 
 bool QemuThreads::find(const Host& host, const std::string& guest) {
   files_.clear();
-  groups_.clear();
   const auto pid_text =
       read_kernel_file(path_below_root(host.roots().root, fmt::format("/run/libvirt/qemu/{}.pid", guest)));
   if (!pid_text) return false;
   const auto pid = parse_u64(trim(*pid_text));
   if (!pid) return false;
+  if (*pid != pid_) {  // another process counts anew
+    groups_.clear();
+    gone_.clear();
+    pid_ = *pid;
+  }
   // qemu-system-x86_64 -name guest=web,debug-threads=on ... with NUL between: is it that guest, and not what
   // has this number in our PID namespace?
   const auto command = read_kernel_file(host.procfs(fmt::format("{}/cmdline", *pid)));
@@ -85,7 +90,15 @@ bool QemuThreads::find(const Host& host, const std::string& guest) {
   // A vCPU that waits for its first start has run, too: it announced itself.
   for (const auto& file : files_)
     if (const auto s = read_schedstat(file.path + "/schedstat"); !s || s->slices == 0) return files_.clear(), false;
+  const auto before = std::exchange(groups_, {});
   find_groups(host, *pid);
+  if (groups_.empty()) gone_.clear();
+  else
+    for (const auto& old : before) {
+      const auto same = std::ranges::find(groups_, old.path, &Group::path);
+      if (same == groups_.end()) gone_.push_back(old);
+      else *same = old;
+    }
   return found();
 }
 
@@ -101,22 +114,21 @@ void QemuThreads::find_groups(const Host& host, std::uint64_t pid) {
     const auto at = line.rfind(kOwn);
     if (at == line.npos) return;
     const auto guest = host.sysfs("fs/cgroup" + std::string(line.substr(0, at)));
-    groups_.push_back({"guest", guest + "/cpu.stat"});
+    groups_.push_back({"guest", guest + "/cpu.stat", false, 0, 0});
     const auto below = guest + "/libvirt";
     const auto names = list_directory(below);
     if (!names) return;
     for (const auto& name : *names)
       for (const std::string_view part : {"vcpu", "emulator", "iothread"})
-        if (name.starts_with(part)) groups_.push_back({part, fmt::format("{}/{}/cpu.stat", below, name)});
+        if (name.starts_with(part)) groups_.push_back({part, fmt::format("{}/{}/cpu.stat", below, name), false, 0, 0});
     return;
   }
 }
 
-std::vector<QemuThreads::Throttled> QemuThreads::throttled() const {
-  std::vector<Throttled> out;
-  for (const auto& group : groups_) {
+std::vector<QemuThreads::Throttled> QemuThreads::throttled() {
+  for (auto& group : groups_) {
     const auto text = read_kernel_file(group.path);
-    if (!text) continue;
+    if (!text) continue;  // unplugged: what it had counted stays
     std::optional<std::uint64_t> usec, periods;
     for (std::string_view lines = *text; !lines.empty();) {
       auto line = take_line(lines);
@@ -124,11 +136,24 @@ std::vector<QemuThreads::Throttled> QemuThreads::throttled() const {
       if (take_prefix(line, "nr_throttled ")) periods = parse_u64(line);
     }
     if (!usec || !periods) continue;
-    auto at = std::ranges::find(out, group.part, &Throttled::part);
-    if (at == out.end()) at = out.insert(out.end(), Throttled{group.part});
-    at->seconds += static_cast<double>(*usec) / 1e6;
-    at->periods += static_cast<double>(*periods);
+    if (*usec < group.usec) gone_.push_back(group);  // unplugged and plugged again
+    group.known = true;
+    group.usec = *usec;
+    group.periods = *periods;
   }
+  // Whole numbers until the end: a sum of fractions in another order may be less by its last bit, which is a reset.
+  std::vector<Group> sums;
+  for (const auto* groups : {&groups_, &gone_})
+    for (const auto& group : *groups) {
+      if (!group.known) continue;
+      auto at = std::ranges::find(sums, group.part, &Group::part);
+      if (at == sums.end()) at = sums.insert(sums.end(), Group{group.part, "", true, 0, 0});
+      at->usec += group.usec;
+      at->periods += group.periods;
+    }
+  std::vector<Throttled> out;
+  for (const auto& sum : sums)
+    out.push_back({sum.part, static_cast<double>(sum.usec) / 1e6, static_cast<double>(sum.periods)});
   return out;
 }
 

@@ -29,8 +29,9 @@ class QemuThreads {
     std::string_view part;  // vcpu, emulator, iothread, or guest: all of it
     double seconds = 0, periods = 0;
   };
-  // Summed by part. Nothing where the guest has no cgroup of its own or no cgroup v2 with a cpu controller.
-  [[nodiscard]] std::vector<Throttled> throttled() const;
+  // Summed by part, with what groups that are gone had counted. Nothing where the guest has no cgroup of its own or no
+  // cgroup v2 with a cpu controller.
+  [[nodiscard]] std::vector<Throttled> throttled();
 
  private:
   struct File {
@@ -39,11 +40,15 @@ class QemuThreads {
   };
   struct Group {
     std::string_view part;
-    std::string path;  // of its cpu.stat
+    std::string path;                     // of its cpu.stat
+    bool known = false;                   // it has been read
+    std::uint64_t usec = 0, periods = 0;  // when it was last
   };
   void find_groups(const Host& host, std::uint64_t pid);
   std::vector<File> files_;
   std::vector<Group> groups_;
+  std::uint64_t pid_ = 0;
+  std::vector<Group> gone_;  // of vCPUs and I/O threads that were unplugged since it started: what they had counted
 };
 
 }  // namespace vitald::virt

@@ -760,6 +760,7 @@ TEST(Otlp, HistogramThatLostItsBuckets) {
 }
 
 constexpr MetricDesc kLibvirtUp{"libvirt_up", MetricType::gauge, ""};
+constexpr MetricDesc kGuestsReadAt{"vitald_libvirt_read_boot_seconds", MetricType::gauge, ""};
 constexpr MetricDesc kGuestId{"vitald_guest_id", MetricType::gauge, "", "domain,uuid"};
 constexpr MetricDesc kGuestState{"libvirt_domain_info_vstate", MetricType::gauge, "", "domain,uuid"};
 constexpr MetricDesc kGuestCpus{"libvirt_domain_info_virtual_cpus", MetricType::gauge, "", "domain,uuid"};
@@ -827,6 +828,42 @@ TEST(VmLines, AsTheSheetHasThem) {
                      tags + ",dc=a\\ b disk_read_bytes=512i 1699868402000000000\n");
   out.clear();
   EXPECT_EQ(VmLines({}).encode(s, out), 0U);
+}
+
+// CPU time and disks are read every third time: what is not new has no line, and a line has the time of its numbers.
+TEST(VmLines, OldNumbersHaveNoNewTime) {
+  BatchWriter libvirt("libvirt");
+  VmLines lines({{"vm_metrics", "vm_features", "vm_devices", "vm_totals"}});
+  const auto encode = [&](int now_s, int read_s, double cpu_s) {
+    libvirt.begin(now_s * 1'000'000'000LL);
+    libvirt.set(kLibvirtUp, 1);
+    libvirt.set(kGuestsReadAt, read_s);
+    libvirt.set(kGuestId, 1, "web", "u");
+    libvirt.set(kGuestState, 1, "web", "u");
+    libvirt.set(kGuestCpu, cpu_s, "web", "u");
+    libvirt.set(kGuestRate, 1024, "web", "u");
+    libvirt.set(kGuestReads, 5, "web", "u");
+    libvirt.set(kGuestRead, 7, "web", "u", "vda");
+    libvirt.set(kGuestReceived, now_s, "web", "u", "vnet0");
+    std::string out;
+    lines.encode({1, now_s * 1'000'000'000LL, 1000 + now_s * 1'000'000'000LL, {libvirt.finish({}, 0, 0)}}, out);
+    std::string short_out;  // without the tags
+    for (std::string_view rest = out; !rest.empty();) {
+      const auto line = take_line(rest);
+      short_out.append(line.substr(0, line.find(','))).append(line.substr(line.find(' '))).append("\n");
+    }
+    return short_out;
+  };
+  const auto all = [](const char* cpu, const char* net, const char* read, const char* now) {
+    return fmt::format(
+        "vm_metrics state=\"running\",cputime_ns={}i {}\nvm_features memory_rate_kb_per_sec=1 {}\nvm_devices "
+        "read_bytes=7i {}\nvm_devices receive_bytes={}i {}\nvm_totals disk_read_bytes=5i {}\n",
+        cpu, read, read, read, net, now, read);
+  };
+  EXPECT_EQ(encode(5, 5, 1), all("1000000000", "5", "5000001000", "5000001000"));
+  EXPECT_EQ(encode(10, 5, 1), "vm_devices receive_bytes=10i 10000001000\n");
+  EXPECT_EQ(encode(15, 5, 1), "vm_devices receive_bytes=15i 15000001000\n");
+  EXPECT_EQ(encode(25, 20, 4), all("4000000000", "25", "20000001000", "25000001000"));
 }
 
 }  // namespace

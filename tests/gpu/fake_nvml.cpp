@@ -145,7 +145,14 @@ int nvmlDeviceGetEncoderUtilization(Handle h, unsigned* v, unsigned*) { return n
 int nvmlDeviceGetDecoderUtilization(Handle h, unsigned* v, unsigned*) { return number("decoder", h, v); }
 int nvmlDeviceGetMemoryInfo_v2(Handle h, MemoryV2* m) {
   if (m->version != kMemoryV2) return 25;  // NVML_ERROR_ARGUMENT_VERSION_MISMATCH
+  int refused = 0;
+  if (const int result = number("memory_v2", h, &refused); result != kSuccess && result != kNotThere) return result;
   number("fb_reserved", h, &m->reserved);
+  number("fb_free", h, &m->free);
+  number("fb_used", h, &m->used);
+  return number("fb_total", h, &m->total);
+}
+int nvmlDeviceGetMemoryInfo(Handle h, Memory* m) {
   number("fb_free", h, &m->free);
   number("fb_used", h, &m->used);
   return number("fb_total", h, &m->total);

@@ -157,6 +157,10 @@ const Case kCases[] = {
      R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x200 1x200)"},
     {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
     {"HostDiskFails", R"(smartctl_device_smart_status{device="nvme0"} 1x200 0x200)"},
+    {"HostDiskSilent", R"(vitald_smart_age_seconds{device="sda"} 3900+30x400
+                          vitald_smart_asleep{device="sda"} 0x400)"},
+    {"", R"(vitald_smart_age_seconds{device="sda"} 3900+30x400
+            vitald_smart_asleep{device="sda"} 1x400)"},
     {"HostDiskHasBadSectors", R"(smartctl_device_media_errors{device="nvme0"} 7x200 8x200)"},
     {"", R"(smartctl_device_media_errors{device="nvme0"} 7x400)"},
     {"HostDiskHasBadSectors",
@@ -170,8 +174,10 @@ const Case kCases[] = {
             smartctl_device_available_spare_threshold{device="nvme0"} 10x400)"},
     {"HostGpuDoesNotAnswer", R"(vitald_gpu_devices{state="all"} 8x400
                                 vitald_gpu_devices{state="answering"} 8x200 7x200)"},
-    {"HostGpuFails", R"(vitald_gpu_xid_errors_total{gpu="0",UUID="GPU-a",xid="79"} 0x200 1x200)"},
-    {"", R"(vitald_gpu_xid_errors_total{gpu="0",UUID="GPU-a",xid="13"} 0x200 1x200)"},
+    // A number's first error makes its row.
+    {"HostGpuFails", R"(vitald_gpu_xid_errors_total{gpu="0",UUID="GPU-a",xid="79"} _x200 1x200)"},
+    {"HostGpuFails", R"(vitald_gpu_xid_errors_total{gpu="0",UUID="GPU-a",xid="79"} 1x200 2x200)"},
+    {"", R"(vitald_gpu_xid_errors_total{gpu="0",UUID="GPU-a",xid="13"} _x200 1x200)"},
     {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400)"},
     {"HostTemperatureCritical HostTemperatureHigh", R"(node_thermal_zone_temp{zone="0",type="cpu"} 81x400)"},
     // The chip's own limits go before ours, and what nobody set is no limit.

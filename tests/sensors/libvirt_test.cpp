@@ -200,6 +200,18 @@ TEST(LibvirtThreads, WhereTheyRanAndHowLongTheyWereThrottled) {
   EXPECT_EQ(throttled[1].seconds, 1.25);
   EXPECT_EQ(throttled[1].periods, 5);
 
+  // Unplugged, found so, plugged again, and that once more without having been looked for: it never counts backwards.
+  const auto of_vcpus = [&threads] { return threads.throttled()[1].seconds; };
+  fixture.remove(group + "/libvirt/vcpu1");
+  EXPECT_EQ(of_vcpus(), 1.25);
+  ASSERT_TRUE(threads.find(host, "a,b"));
+  EXPECT_EQ(of_vcpus(), 1.25);
+  fixture.write(group + "/libvirt/vcpu1/cpu.stat", "nr_throttled 1\nthrottled_usec 125000\n");
+  ASSERT_TRUE(threads.find(host, "a,b"));
+  EXPECT_EQ(of_vcpus(), 1.375);
+  fixture.write(group + "/libvirt/vcpu1/cpu.stat", "nr_throttled 0\nthrottled_usec 0\n");
+  EXPECT_EQ(of_vcpus(), 1.375);
+
   // What libvirtd itself is in is not the guest's.
   fixture.write("proc/7/cgroup", "0::/system.slice/libvirtd.service\n");
   ASSERT_TRUE(threads.find(host, "a,b"));

@@ -126,6 +126,32 @@ TEST_F(Nvidia, OneThatIsLostCostsItsOwnRows) {
   EXPECT_THAT(fixture.run().text, HasSubstr("UUID=\"GPU-c\""));
 }
 
+// A reset GPU answers to a new beginning. Until it does it is missed, also where the driver counts without it.
+TEST_F(Nvidia, OneThatStaysLostIsLookedForAnew) {
+  CollectorFixture fixture("nvidia", {}, flags_);
+  script(two_ + "sm_clock 0 = ! 15\n");
+  for (int round = 0; round < 20; ++round)
+    EXPECT_THAT(fixture.run().text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 1\n")) << round;
+  script("init -1 = ! 9\n");  // is asked
+  EXPECT_THAT(fixture.run().error, HasSubstr("io: NVML: nvmlInit: error 9"));
+  script("driver -1 = 535.1\ncount -1 = 1\nuuid 0 = GPU-b\nname 0 = x\n");
+  auto run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"all\"} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 1\n"));
+  script(two_);
+  run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 2\n"));
+}
+
+// A driver that knows another version of the structure.
+TEST_F(Nvidia, MemoryOfAnOlderDriver) {
+  script(two_ + "memory_v2 0 = ! 25\nfb_total 0 = 3145728\nfb_free 0 = 1048576\nfb_used 0 = 2097152\n");
+  const auto run = run_collector("nvidia", {}, flags_);
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_FB_TOTAL" + labels(0, "GPU-a") + "3\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_FB_RESERVED")));
+}
+
 TEST_F(Nvidia, ProcessesByOwner) {
   CollectorFixture fixture("nvidia",
                            {{"proc/7/cgroup", "0::/system.slice/train.service\n"},

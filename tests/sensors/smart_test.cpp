@@ -250,6 +250,39 @@ TEST_F(Smart, WhoSleepsIsLeftAlone) {
   EXPECT_THAT(disks_.asked, ElementsAre("nvme0 open", "nvme0 log"));
 }
 
+// Whom nobody can ask whether it sleeps is not woken by asking more.
+TEST_F(Smart, PowerModeUnknown) {
+  disks_.by_name["sda"].mode = std::nullopt;
+  EXPECT_THAT(run().problems, IsEmpty());
+  EXPECT_THAT(disks_.asked, ElementsAre("nvme0 open", "nvme0 log", "sda open", "sda mode"));
+  EXPECT_EQ(collector_->status(), "2 disks, of which 1 cannot be asked");
+}
+
+// It was well; now it says nothing.
+TEST_F(Smart, WhoFallsSilentIsNoLongerWell) {
+  run();
+  clock_.advance_ns(5 * kMinuteNs);
+  disks_.by_name["sda"].error = disks_.by_name["nvme0"].error = Error{Errc::timeout, 0, "late"};
+  for (int more = 0; more < 2; ++more) {
+    const auto got = run();
+    EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_smart_status")));
+    EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_attribute")));
+    EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_temperature")));
+    EXPECT_THAT(got.text, HasSubstr("serial_number=\"S123\""));
+    EXPECT_THAT(got.text, HasSubstr(fmt::format("vitald_smart_age_seconds{{device=\"sda\"}} {}\n", 300 + more * 60)));
+    EXPECT_THAT(got.text, HasSubstr("vitald_smart_asleep{device=\"sda\"} 0\n"));
+    clock_.advance_ns(kMinuteNs);
+  }
+  // Nor when it is left alone then.
+  clock_.advance_ns(3 * kMinuteNs);
+  fixture_.write("sys/devices/pci/0:0:0:0/power/runtime_status", "suspended\n");
+  EXPECT_THAT(run().text, Not(HasSubstr("smartctl_device_smart_status{device=\"sda\"}")));
+  fixture_.write("sys/devices/pci/0:0:0:0/power/runtime_status", "active\n");
+  disks_.by_name["sda"].error.reset();
+  clock_.advance_ns(5 * kMinuteNs);
+  EXPECT_THAT(run().text, HasSubstr("smartctl_device_smart_status{device=\"sda\"} 1\n"));
+}
+
 TEST_F(Smart, WhatADiskDoesNotHaveIsNoProblem) {
   auto& sda = disks_.by_name["sda"];
   sda.identify = identity(false);
@@ -306,8 +339,17 @@ TEST(SmartLog, Sense) {
   EXPECT_EQ(passed(*t), true);
   EXPECT_EQ(t->status, 0x50);
   for (std::size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(parse_sense(Bytes(good).first(n))) << n;
-  auto fixed = good;
-  fixed[0] = 0x70;
+  // Fixed format, with the additional sense code that makes it registers; an error of another kind has none.
+  std::vector<std::uint8_t> fixed = {0xf0, 0, 0x01, 4, 0x50, 0xa0, 2, 10, 0, 1, 0x4f, 0xc2, 0x00, 0x1d, 0, 0, 0, 0};
+  const auto f = parse_sense(fixed);
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->error, 4);
+  EXPECT_EQ(f->count, 2);
+  EXPECT_EQ(f->lba_low, 1);
+  EXPECT_EQ(f->status, 0x50);
+  EXPECT_EQ(passed(*f), true);
+  for (std::size_t n = 0; n < 14; ++n) EXPECT_FALSE(parse_sense(Bytes(fixed).first(n))) << n;
+  fixed[12] = 0x20;
   EXPECT_FALSE(parse_sense(fixed));
   // Behind another descriptor; one of length 0 is no endless loop.
   std::vector<std::uint8_t> second = {0x72, 1, 0, 0, 0, 0, 0, 18, 0x00, 0, 0x03, 0};
