@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says exists: generated files are current, flags, links, verbs and metrics are real."""
+"""What the documentation says exists: generated files are current, flags, links, verbs and metrics are real; and every page is
+linked."""
 
 import fnmatch
 import os
@@ -87,6 +88,12 @@ for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
         base = re.sub(r"_(bucket|sum|count)$", "", metric)
         if metric not in without | {"node_exporter"} and not any(fnmatch.fnmatchcase(m, p) for p in described for m in (metric, base)):
             bad.append(f"{name}: there is no metric {metric}")
+
+# 4. Whoever starts at docs/README.md gets to every page.
+linked = set(re.findall(r"\]\(([\w.-]+\.md)(?:#[^)]*)?\)", (TOP / "docs/README.md").read_text()))
+for path in sorted(TOP.glob("docs/*.md")):
+    if path.name not in linked | {"README.md"}:
+        bad.append(f"docs/README.md: no link to {path.name}")
 
 print("\n".join(bad) if bad else f"{len(described)} metrics and {len(flags)} flags described, all there")
 sys.exit(1 if bad else 0)
