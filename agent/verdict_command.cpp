@@ -60,6 +60,7 @@ std::string cut(std::string line, std::size_t width) {
 std::vector<std::string> verdict_lines(const json& data, bool with_all, std::size_t width) {
   std::vector<std::string> out;
   const auto add = [&](const std::string& line) { out.push_back(cut(line, width)); };
+  if (const auto why = text_at(data, "why"); !why.empty()) add(why);
   for (const auto& b : data.at("bad")) {
     add(fmt::format("{} {}: {}; since {}{}", text_at(b, "verdict"), object_text(b.at("object")), text_at(b, "says"),
                     b.value("since_at_least", false) ? "before " : "", text_at(b, "since")));

@@ -26,7 +26,9 @@ constexpr MetricDesc kMetrics[] = {
      .labels = "id,kind,scope,object"},
     {.name = "vitald_check_value",
      .type = MetricType::gauge,
-     .help = "What a check with output: numeric has found, of an object's series the one that is worst.",
+     .help = "What a check with output: numeric has found, of an object's series the one that is worst: of those in "
+             "the same state the greatest, or the smallest where its "
+             "rule is < or <=.",
      .labels = "id,object"},
 };
 constexpr const MetricDesc& kState = row(kMetrics, "vitald_check_state");
@@ -39,6 +41,17 @@ struct Object {
   std::int64_t since_ms = 0;          // wall time
   std::optional<double> value;
 };
+
+// Whether of two values that give the same state this one is further along.
+bool is_further(const Check& check, CheckState state, double value, double than) {
+  if (std::isnan(than)) return !std::isnan(value);
+  // What is OK has no rule of its own: it is nearest to the first one.
+  auto rule = std::ranges::find_if(
+      check.rules, [&](const CheckRule& r) { return r.severity == state && (r.matches(value) || r.matches(than)); });
+  if (rule == check.rules.end()) rule = check.rules.begin();
+  if (rule == check.rules.end() || rule->op.starts_with('>')) return value > than;
+  return rule->op.starts_with('<') && value < than;
+}
 
 CheckState state_of(const Check& check, double value) {
   auto state = CheckState::ok;
@@ -63,7 +76,10 @@ struct Checks::Running {
 
   void add(Round& round, const std::string& name, CheckState state, std::optional<double> value) const {
     const auto [at, fresh] = round.try_emplace(name, Seen{state, value});
-    if (!fresh && is_worse(state, at->second.state)) at->second = {state, value};
+    if (fresh) return;
+    auto& seen = at->second;
+    const bool further = state == seen.state && value && (!seen.value || is_further(check, state, *value, *seen.value));
+    if (further || is_worse(state, seen.state)) seen = {state, value};
   }
 
   // <instance>:<label><value>
@@ -77,18 +93,28 @@ struct Checks::Running {
     std::map<std::string, std::size_t> critical;  // parts of a parent
     const auto result = evaluator.eval(wall_ms);
     if (!result) return fail(result.error());
+    std::string_view lacking;  // the label without which a row is nobody's
+    bool taken = false;
     const auto take = [&](const promql::Labels& labels, double value) {
       std::string parent(labels.get(check.identity));
-      if (parent.empty()) return;
-      const auto state = state_of(check, value);
-      if (check.expand_by_label.empty()) add(round, parent, state, value);
-      else if (!labels.get(check.expand_by_label).empty()) add(parts, part_of(labels, parent), state, value);
+      if (parent.empty()) lacking = check.identity;
+      else if (!check.expand_by_label.empty() && labels.get(check.expand_by_label).empty())
+        lacking = check.expand_by_label;
+      else {
+        taken = true;
+        const auto state = state_of(check, value);
+        if (check.expand_by_label.empty()) add(round, parent, state, value);
+        else add(parts, part_of(labels, parent), state, value);
+      }
     };
     if (result->type == promql::ValueType::scalar)
       add(round, instance, state_of(check, result->scalar), result->scalar);
     if (result->vector)
       for (const auto& s : result->vector->samples)
         if (s.histogram == 0) take(result->vector->labels(s), s.value);
+    if (!taken && !lacking.empty())
+      return fail(Errc::malformed,
+                  fmt::format("its result has no label {}, expected one that says whose it is", lacking));
     if (discovery) {
       const auto all = discovery->eval(wall_ms);
       if (!all) return fail(all.error());

@@ -193,7 +193,7 @@ class Judge {
     if (!rule.who.empty()) who_.emplace(with_window(rule.who, window_ms), source, limits);
   }
 
-  Queried<VerdictResult> at(std::int64_t t_ms, const QueryLimits& limits) {
+  Queried<VerdictResult> at(std::int64_t t_ms, const QueryLimits& limits, const ObjectFilter& fits) {
     VerdictResult out;
     out.rule = &rule_;
     auto objects = objects_at(t_ms);
@@ -203,6 +203,13 @@ class Judge {
       out.absent = rule_.optional && (!missing.empty() || !is_young(t_ms));
       out.young = missing.empty() && is_young(t_ms);
       out.why = why_not(asked_.front(), t_ms);
+      return out;
+    }
+    // Before the worst are chosen: of twenty that are worse none may be the one that was asked for.
+    if (fits) std::erase_if(*objects, [&](const VerdictObject& o) { return !fits(o.labels); });
+    if (objects->empty()) {
+      out.others = true;
+      out.why = "it has no object that was asked for";
       return out;
     }
     out.objects = objects->size();
@@ -350,11 +357,11 @@ std::string_view scope_of(const Labels& object) {
 
 Queried<std::vector<VerdictResult>> judge_verdicts(const std::vector<VerdictRule>& rules, promql::SeriesSource& source,
                                                    std::int64_t t_ms, std::int64_t window_ms, std::int64_t oldest_ms,
-                                                   const QueryLimits& limits) {
+                                                   const QueryLimits& limits, const ObjectFilter& fits) {
   std::vector<VerdictResult> out;
   for (const auto& rule : rules) {
     if (limits.given_up()) return tl::unexpected(QueryError{QueryError::Kind::given_up, "given up"});
-    auto result = Judge(rule, source, window_ms, oldest_ms, limits).at(t_ms, limits);
+    auto result = Judge(rule, source, window_ms, oldest_ms, limits).at(t_ms, limits, fits);
     if (result) {
       out.push_back(std::move(*result));
       continue;

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -70,6 +71,7 @@ struct VerdictResult {
   VerdictState state = VerdictState::unknown;
   bool absent = false;  // of an optional rule: nothing of the kind is here
   bool young = false;   // unknown only because the history has just begun
+  bool others = false;  // it has objects, but none that was asked for: it says nothing of what was asked
   std::string why;      // of an unknown one
   std::size_t objects = 0, bad = 0;
   std::vector<VerdictObject> shown;  // the bad ones, the worst first, some dozens at most; else the one that is nearest
@@ -79,9 +81,11 @@ struct VerdictResult {
 std::string_view scope_of(const promql::Labels& object);
 
 // In the order of the rules, as of `t_ms`. `window_ms` is how far rates look back; `oldest_ms`: since when there may be
-// samples. Of the rules an object's pointers are into, `rules` must outlive the answer. Bounded by `limits`.
+// samples. Only objects that `fits` likes count, all where it is empty. Of the rules an object's pointers are into,
+// `rules` must outlive the answer. Bounded by `limits`.
+using ObjectFilter = std::function<bool(const promql::Labels& object)>;
 Queried<std::vector<VerdictResult>> judge_verdicts(const std::vector<VerdictRule>& rules, promql::SeriesSource& source,
                                                    std::int64_t t_ms, std::int64_t window_ms, std::int64_t oldest_ms,
-                                                   const QueryLimits& limits);
+                                                   const QueryLimits& limits, const ObjectFilter& fits = {});
 
 }  // namespace vitald

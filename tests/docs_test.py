@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says exists: generated files are current, flags, links, verbs and metrics are real; and every page is
-linked."""
+"""What the documentation says exists: generated files are current, flags, links, verbs and metrics are real."""
 
 import fnmatch
 import os
@@ -89,11 +88,11 @@ for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
         if metric not in without | {"node_exporter"} and not any(fnmatch.fnmatchcase(m, p) for p in described for m in (metric, base)):
             bad.append(f"{name}: there is no metric {metric}")
 
-# 4. Whoever starts at docs/README.md gets to every page.
-linked = set(re.findall(r"\]\(([\w.-]+\.md)(?:#[^)]*)?\)", (TOP / "docs/README.md").read_text()))
-for path in sorted(TOP.glob("docs/*.md")):
-    if path.name not in linked | {"README.md"}:
-        bad.append(f"docs/README.md: no link to {path.name}")
+# 4. Nothing is hidden: docs/README.md has every page.
+linked = set(re.findall(r"\]\(([^)#:\s]+)", (TOP / "docs/README.md").read_text()))
+for page in TOP.glob("docs/*.md"):
+    if page.name != "README.md" and page.name not in linked:
+        bad.append(f"docs/README.md has no link to {page.name}")
 
 print("\n".join(bad) if bad else f"{len(described)} metrics and {len(flags)} flags described, all there")
 sys.exit(1 if bad else 0)

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "agent/api/rules.h"
@@ -69,7 +71,9 @@ void append(Json& j, const ShownMetric& m) {
 std::string checks_json(const ChecksView& view, const Wanted& wanted) {
   std::string out;
   Json j(out);
-  auto worst = CheckState::ok;
+  // Where nothing fits nobody knows.
+  auto worst = std::ranges::any_of(view.checks, [&](const auto& c) { return wanted.fits(c); }) ? CheckState::ok
+                                                                                               : CheckState::unknown;
   for (const auto& c : view.checks)
     if (wanted.fits(c) && is_worse(c.state, worst)) worst = c.state;
   j.open('{');
@@ -102,9 +106,20 @@ Handler checks_page(const AgentView& agent) {
         return api_error(ApiError::bad_data, fmt::format("there is no '{}', expected id, kind, scope or state", name));
       *to = value;
     }
+    static constexpr CheckState kStates[] = {CheckState::ok, CheckState::warn, CheckState::crit, CheckState::unknown};
+    if (!wanted.state.empty() &&
+        std::ranges::find(kStates, wanted.state, [](auto s) { return to_string(s); }) == std::end(kStates))
+      return api_error(ApiError::bad_data,
+                       fmt::format("state: '{}', expected one of OK, WARN, CRIT, UNKNOWN", wanted.state));
+    if (!wanted.scope.empty() && std::ranges::find(kCheckScopes, wanted.scope) == std::end(kCheckScopes))
+      return api_error(ApiError::bad_data,
+                       fmt::format("scope: '{}', expected one of {}", wanted.scope, fmt::join(kCheckScopes, ", ")));
     static const ChecksView kNone;
     const auto rules = rules_view_of(agent);
-    return json_response(200, checks_json(rules->checks ? *rules->checks : kNone, wanted));
+    const auto& view = rules->checks ? *rules->checks : kNone;
+    if (!wanted.id.empty() && std::ranges::find(view.checks, wanted.id, &CheckView::id) == view.checks.end())
+      return api_error(ApiError::not_found, fmt::format("there is no check '{}'", wanted.id));
+    return json_response(200, checks_json(view, wanted));
   };
 }
 

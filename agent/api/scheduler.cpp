@@ -162,6 +162,7 @@ std::string json_of(const v1::Metrics& m) {
   j.text("provider_uuid", m.provider_uuid());
   j.number("timestamp", m.timestamp());
   j.text("aggregation", m.aggregation());
+  if (m.has_start()) j.number("start", m.start());
   j.key("metrics");
   j.open('{');
   const std::map<std::string, double> sorted(m.metrics().begin(), m.metrics().end());
@@ -171,18 +172,8 @@ std::string json_of(const v1::Metrics& m) {
   return out;
 }
 
-// By what the client accepts, the one that it names first of the two.
-bool wants_protobuf(const Request& request) {
-  const auto accepted = request.list("Accept");
-  std::string_view rest = accepted;
-  while (!rest.empty()) {
-    auto item = take_until(rest, ',');
-    const auto type = trim(take_until(item, ';'));
-    if (type == "application/x-protobuf" || type == "application/protobuf") return true;
-    if (type == "application/json") return false;
-  }
-  return false;
-}
+bool wants_protobuf(const Request& request) { return prefers_protobuf(request.list("Accept")); }
+
 template <class Message>
 Response answer_of(const Message& message, bool protobuf) {
   Response out = json_response(200, protobuf ? message.SerializeAsString() : success(json_of(message)));
@@ -358,6 +349,8 @@ Queries::Outcome query_metrics(const MetricsAsk& ask, HistoryView& view, const Q
   out.set_provider_uuid(machine_uuid());
   out.set_timestamp(static_cast<double>(end_ms) / 1e3);
   out.set_aggregation(ask.aggregation);
+  // The samples that there are may begin later than what was asked for.
+  if (range_ms != 0) out.set_start(static_cast<double>(std::max(ask.start_ms, oldest_wall_ms(view))) / 1e3);
   for (const auto& name : ask.names) {
     const auto selector = fmt::format("{{__name__={}}}", promql::quoted(name));
     const auto text = range_ms == 0 ? fmt::format("sum({})", selector)

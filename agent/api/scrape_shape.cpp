@@ -104,6 +104,14 @@ ScrapeShape scrape_shape(std::string_view accept) {
   return out;
 }
 
+bool prefers_protobuf(std::string_view accept) {
+  for (const auto& c : clauses_of(accept)) {
+    if (same_word(c.type, "application/x-protobuf") || same_word(c.type, "application/protobuf")) return true;
+    if (same_word(c.type, "application/json") || c.type == "application/*" || c.type == "*/*") return false;
+  }
+  return false;
+}
+
 Packing scrape_packing(std::string_view accept_encoding, bool zstd) {
   double gzip_q = -1, zstd_q = -1, any_q = -1, identity_q = -1;
   while (!accept_encoding.empty()) {

@@ -21,6 +21,10 @@ struct ScrapeShape {
 // none does it is text. `*/*` is text.
 ScrapeShape scrape_shape(std::string_view accept);
 
+// Of the two ways in which the API answers: whether the clause with the highest q that names one of them names
+// protobuf; of those with the same q the first. Wildcards are JSON.
+bool prefers_protobuf(std::string_view accept);
+
 // The coding with the highest q among those that are here; gzip before zstd where they are equal.
 Packing scrape_packing(std::string_view accept_encoding, bool zstd);
 std::string_view content_encoding(Packing packing);  // empty: none

@@ -9,6 +9,7 @@
 #include "agent/api/prom_params.h"
 #include "agent/api/verdicts.h"
 #include "core/os/kernel_file.h"
+#include "rules/promql/labels.h"
 
 namespace vitald {
 
@@ -146,24 +147,56 @@ void append_checked(Json& j, std::string& out, const VerdictResult& r) {
   j.close('}');
 }
 
-std::string verdict_json(const std::vector<VerdictResult>& results, const Verdicts::Table& table, const Wanted& wanted,
-                         std::int64_t t_ms, std::int64_t window_ms) {
+// No series has the name that was asked for: a typo, or one that has ended. Empty: some have it.
+Queried<std::string> nobody(const Wanted& wanted, HistoryView& view, std::int64_t t_ms, const QueryLimits& limits) {
+  const auto there = [&](std::string_view label, const std::string& name) -> Queried<bool> {
+    const auto expr = parse_query(fmt::format("count({{{}={}}})", label, promql::quoted(name)), limits.language);
+    if (!expr) return tl::unexpected(expr.error());
+    const auto answer = instant_query(**expr, view, t_ms, limits);
+    if (!answer) return tl::unexpected(answer.error());
+    return !answer->rows.empty();
+  };
+  struct Name {
+    std::string_view what;
+    const std::string& text;
+    std::vector<std::string_view> labels;
+  };
+  const Name names[] = {{"owner", wanted.owner, {"owner"}}, {"guest", wanted.guest, {"guest", "domain"}}};
+  for (const auto& name : names) {
+    bool found = name.text.empty();
+    for (const auto label : name.labels) {
+      if (found) break;
+      const auto has = there(label, name.text);
+      if (!has) return tl::unexpected(has.error());
+      found = *has;
+    }
+    if (!found) return fmt::format("there is no {} '{}'", name.what, name.text);
+  }
+  return std::string();
+}
+
+std::string verdict_json(const std::vector<VerdictResult>& results, const Verdicts::Table& table,
+                         const std::string& nobody_asked_for, std::int64_t t_ms, std::int64_t window_ms) {
   std::string out;
   Json j(out);
-  bool known = false, young = false;
+  bool known = false, young = false, asked = false;
   std::vector<std::string> names;
   for (const auto& r : results) {
     known |= r.state != VerdictState::unknown;
     young |= r.young;
+    asked |= !r.others;
     for (const auto& o : r.shown)
-      if (o.state == VerdictState::bad && wanted.fits(o.labels) &&
-          std::ranges::find(names, r.rule->verdict) == names.end())
+      if (o.state == VerdictState::bad && std::ranges::find(names, r.rule->verdict) == names.end())
         names.push_back(r.rule->verdict);
   }
   j.open('{');
-  j.text("state", to_string(!names.empty()    ? VerdictState::bad
-                            : known && !young ? VerdictState::ok
-                                              : VerdictState::unknown));
+  const auto state = !names.empty() ? VerdictState::bad : known && !young ? VerdictState::ok : VerdictState::unknown;
+  j.text("state", to_string(state));
+  if (state == VerdictState::unknown)
+    j.text("why", !nobody_asked_for.empty() ? nobody_asked_for
+                  : young                   ? "too few samples yet"
+                  : asked                   ? "no rule can tell, each for the reason that it has in checked"
+                                            : "no rule can tell: none has an object that was asked for");
   j.text("timestamp", go_time(t_ms));
   j.number("window_seconds", static_cast<double>(window_ms) / 1e3);
   j.text("rules", table.file.empty() ? "built in" : table.file);
@@ -172,11 +205,12 @@ std::string verdict_json(const std::vector<VerdictResult>& results, const Verdic
   j.open('[');
   for (const auto& r : results)
     for (const auto& o : r.shown)
-      if (o.state == VerdictState::bad && wanted.fits(o.labels)) append_bad(j, out, *r.rule, o);
+      if (o.state == VerdictState::bad) append_bad(j, out, *r.rule, o);
   j.close(']');
   j.key("checked");
   j.open('[');
-  for (const auto& r : results) append_checked(j, out, r);
+  for (const auto& r : results)
+    if (!r.others) append_checked(j, out, r);
   j.close(']');
   j.close('}');
   return success(out);
@@ -211,9 +245,13 @@ Handler verdict_page(const AgentView& agent) {
                              [&](const VerdictRule& r) { return r.verdict == wanted.verdict; });
         rules = &chosen;
       }
-      const auto results = judge_verdicts(*rules, view, t, window_ms, oldest_wall_ms(view), limits);
+      ObjectFilter fits;
+      if (!wanted.all_objects()) fits = [&wanted](const promql::Labels& object) { return wanted.fits(object); };
+      const auto results = judge_verdicts(*rules, view, t, window_ms, oldest_wall_ms(view), limits, fits);
       if (!results) return outcome_of(results.error());
-      return outcome_of(verdict_json(*results, *table, wanted, t, window_ms));
+      const auto missing = nobody(wanted, view, t, limits);
+      if (!missing) return outcome_of(missing.error());
+      return outcome_of(verdict_json(*results, *table, *missing, t, window_ms));
     });
   };
 }

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kStates{"OK", "WARN", "CRIT", "UNKNOWN"};
 constexpr std::string_view kOps[] = {"==", "!=", ">", ">=", "<", "<="};
-constexpr std::string_view kScopes[] = {"node", "chassis", "rack"};
 
 std::optional<CheckState> state_named(std::string_view text) {
   const auto at = std::ranges::find(kStates, text);
@@ -72,8 +71,8 @@ class Loader : public RuleReader {
     c.kind = text(n, "kind");
     if (c.kind.empty()) c.kind = kind;
     c.scope = text(n, "scope", Need::text);
-    if (!c.scope.empty() && std::ranges::find(kScopes, c.scope) == std::end(kScopes))
-      say(n["scope"], fmt::format("scope: '{}', expected one of {}", c.scope, fmt::join(kScopes, ", ")));
+    if (!c.scope.empty() && std::ranges::find(kCheckScopes, c.scope) == std::end(kCheckScopes))
+      say(n["scope"], fmt::format("scope: '{}', expected one of {}", c.scope, fmt::join(kCheckScopes, ", ")));
     const auto output = text(n, "output");
     if (!output.empty() && output != "bool" && output != "numeric")
       say(n["output"], fmt::format("output: '{}', expected bool or numeric", output));
@@ -91,6 +90,8 @@ class Loader : public RuleReader {
     if (std::ranges::find(into_.checks, c.id, &Check::id) != into_.checks.end())
       return say(n["id"],
                  fmt::format("the check '{}' is there already, expected an id of its own; it is left out", c.id));
+    if (c.rules.empty() && !c.numeric)
+      say(n, fmt::format("the check '{}' has no rules, so that it is always OK; expected rules: [...]", c.id));
     into_.checks.push_back(std::move(c));
   }
 
@@ -108,7 +109,7 @@ class Loader : public RuleReader {
     const auto number = text(n, "value", Need::text);
     const auto value = parse_double(number);
     if (!number.empty() && !value)
-      say(n["value"], fmt::format("value: '{}' is not a number, so that it never matches", number));
+      say(n["value"], fmt::format("value: '{}' is not a number; the check is left out", number));
     r.value = value.value_or(0);
     check.rules.push_back(std::move(r));
   }

@@ -20,6 +20,7 @@ namespace vitald {
 
 enum class CheckState : std::uint8_t { ok, warn, crit, unknown };  // as vitald_check_state has them: 0 to 3
 std::string_view to_string(CheckState state);                      // OK, WARN, CRIT, UNKNOWN
+inline constexpr std::string_view kCheckScopes[] = {"node", "chassis", "rack"};
 // Whether `a` is worse: CRIT > WARN > UNKNOWN > OK.
 bool is_worse(CheckState a, CheckState b);
 

@@ -94,5 +94,26 @@ TEST(ScrapeShape, Packings) {
   }
 }
 
+TEST(ScrapeShape, ProtobufOrJson) {
+  const struct {
+    const char *name, *accept;
+    bool protobuf;
+  } cases[] = {
+      {"nothing", "", false},
+      {"anything", "*/*", false},
+      {"protobuf", "application/x-protobuf", true},
+      {"its other name, in capitals", "Application/Protobuf", true},
+      {"equal: the first", "application/x-protobuf, application/json", true},
+      {"equal: the first, JSON", "application/json, application/x-protobuf", false},
+      {"the highest q", "application/json;q=0.5, application/x-protobuf", true},
+      {"the highest q, JSON", "application/x-protobuf;q=0.4, application/json;q=0.5", false},
+      {"q=0 is not wanted", "application/x-protobuf;q=0, application/json", false},
+      {"q=0 alone", "application/x-protobuf; q=0", false},
+      {"a name before a wildcard", "*/*, application/x-protobuf", true},
+      {"something else", "text/html, application/x-protobuf;q=0.1", true},
+  };
+  for (const auto& c : cases) EXPECT_EQ(prefers_protobuf(c.accept), c.protobuf) << c.name;
+}
+
 }  // namespace
 }  // namespace vitald

@@ -57,6 +57,7 @@ with tempfile.TemporaryDirectory() as folder:
     flags = [f"--path.procfs={top}/proc", f"--path.sysfs={top}/sys", f"--rules.file={top}/rules.yaml",
              "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={top}/textfiles",
              "--collector.cpu", "--collector.meminfo", "--collector.hwmon", "--collector.utilization", "--collector.host_power", "--pipeline.interval=1s"]
+    began = time.time()
     with vitald(*flags) as (_, url):
         api = url + "/api/v1/utilization"
         # Until the processors were looked at twice nobody knows how busy they are: absent, not 0 and not 50.
@@ -134,6 +135,11 @@ with tempfile.TemporaryDirectory() as folder:
         assert many["metrics"] == {"test_value": 0, "node_memory_MemTotal_bytes": 1024000} and many["aggregation"] == "last", many
         most = get_json(f"{url}/api/v1/query_metrics?metric=test_value&start={now - 60}&end={now}&aggregation=max")["data"]
         assert most["metrics"] == {"test_value": 1} and abs(most["timestamp"] - now) < 0.01, most
+        # Of more time than there is history it says since when.
+        day = get_json(f"{url}/api/v1/query_metrics?metric=test_value&start={now - 86400}&end={now}")["data"]
+        assert began - 1 < day["start"] < now and "start" not in many, (began, day)
+        short = get_json(f"{url}/api/v1/query_metrics?metric=test_value&start={now - 2}&end={now}")["data"]
+        assert abs(short["start"] - now + 2) < 0.01, short
         for bad in ("", "metric=", "metric=x&aggregation=median", "metric=x&aggregation=avg", "metric=x&start=2&end=1", "metric=x&start=y",
                     "&".join(f"metric=m{i}" for i in range(101))):
             assert get(f"{url}/api/v1/query_metrics?{bad}")[0] == 400, bad
@@ -153,6 +159,7 @@ with tempfile.TemporaryDirectory() as folder:
             else:
                 assert f'uuid: "{json_data["uuid"]}"' in text and f'created_at: "{json_data["created_at"]}"' in text, text
         assert get(f"{url}/api/v1/utilization", {"Accept": "application/json, application/x-protobuf"})[1]["Content-Type"] == "application/json"
+        assert get(f"{url}/api/v1/utilization", {"Accept": "application/x-protobuf;q=0, application/json"})[1]["Content-Type"] == "application/json"
         assert get(f"{url}/api/v1/query_metrics?metric=", {"Accept": "application/x-protobuf"})[1]["Content-Type"] == "application/json"
 
         # ---- the client in C++

@@ -118,7 +118,8 @@ TEST(Checks, FromResultToState) {
        {{R"(x{rack_id="r1"})", 2}, {R"(x{rack_id="r2"})", 0}},
        "r1=WARN r2=OK"},
       {"a rack nobody knows",
-       "checks: [{id: c, name: C, scope: rack, expr: 'x{rack_id=~\"$racks\"}', rules: []}]",
+       "checks: [{id: c, name: C, scope: rack, expr: 'x{rack_id=~\"$racks\"}', rules: [{op: '>', value: 1, severity: "
+       "WARN}]}]",
        {},
        ""},
       {"virtual nodes",
@@ -144,6 +145,57 @@ TEST(Checks, FromResultToState) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(Cycles(c.yaml).cycle(c.series), c.want);
+  }
+}
+
+TEST(Checks, TheValueIsThatOfTheWorstSeries) {
+  const auto part = [](int i, double value) {
+    return std::pair<std::string, double>(fmt::format("x{{instance=\"node-1:9100\", s=\"{}\"}}", i), value);
+  };
+  const struct {
+    const char *name, *rules;
+    std::vector<double> values;
+    double want;
+  } cases[] = {
+      {"the worse state", "{op: '>', value: 75, severity: WARN}", {10, 80, 20}, 80},
+      {"the same state: the greatest", "{op: '>', value: 75, severity: WARN}", {80, 95, 90}, 95},
+      {"the same state, below: the smallest", "{op: '<', value: 20, severity: CRIT}", {15, 3, 9}, 3},
+      {"all OK: the nearest", "{op: '>', value: 75, severity: WARN}", {10, 70, 20}, 70},
+      {"all OK, below: the nearest", "{op: '<', value: 20, severity: WARN}", {90, 25, 50}, 25},
+      {"both ways: by the rule of that state",
+       "{op: '>', value: 90, severity: WARN}, {op: '<', value: 20, severity: CRIT}",
+       {15, 95, 9},
+       9},
+      {"no number gives way", "{op: '>', value: 75, severity: WARN}", {std::nan(""), 10}, 10},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Cycles run(check(c.rules, ", output: numeric"));
+    std::vector<std::pair<std::string, double>> series;
+    for (const auto value : c.values) series.push_back(part(static_cast<int>(series.size()), value));
+    run.cycle(series);
+    EXPECT_EQ(run.checks().view()->checks.at(0).objects.at(0).value, c.want);
+  }
+}
+
+TEST(Checks, AResultThatIsNobodysIsAnError) {
+  const struct {
+    const char* name;
+    std::string yaml;
+    const char* want;
+  } cases[] = {
+      {"no instance", check(kWarnCrit, "", "sum(x)"), "its result has no label instance, "},
+      {"no label of its own", check(kWarnCrit, ", selectors: [gpu]"), "its result has no label gpu, "},
+      {"no part", check(kWarnCrit, ", expand_by_label: core"), "its result has no label core, "},
+      {"it has", check(kWarnCrit), ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Cycles run(c.yaml);
+    EXPECT_EQ(run.cycle({{kX, 95}}), *c.want ? "node-1:9100=UNKNOWN" : "node-1:9100=CRIT");
+    const auto error = run.checks().view()->checks.at(0).error;
+    EXPECT_EQ(error.substr(0, std::string_view(c.want).size()), c.want);
+    EXPECT_EQ(error.empty(), !*c.want) << error;
   }
 }
 
@@ -177,7 +229,7 @@ TEST(Checks, SeriesAndReload) {
   EXPECT_EQ(out, "vitald_check_state(c,server,node,node-1:9100) 2; vitald_check_value(c,node-1:9100) 95; ");
   promql::MemorySource source;
   Checks next(library(yaml), kHost, source, promql::Dialect::v3),
-      other(library(check("")), kHost, source, promql::Dialect::v3);
+      other(library(check("", ", output: numeric")), kHost, source, promql::Dialect::v3);
   next.adopt(run.checks());
   EXPECT_EQ(next.view()->checks[0].objects.at(0).state, CheckState::crit);
 }
@@ -189,14 +241,19 @@ TEST(Checks, WhatDoesNotFitIsToldAndCostsItself) {
     const char* want;  // nullptr: nothing
     std::size_t checks;
   };
-  const std::string good = "  - {id: good, name: G, scope: node, expr: up, rules: []}\n";
+  const std::string good = "  - {id: good, name: G, scope: node, expr: up, output: numeric}\n";
   const auto with = [&](std::string_view one) { return fmt::format("checks:\n  - {}\n{}", one, good); };
   const Case cases[] = {
       {"unknown keys",
-       "version: 2\n" + with("{id: a, name: A, scope: node, expr: up, severity: WARN, owner: {team: x}}"), nullptr, 2},
+       "version: 2\n" + with("{id: a, name: A, scope: node, expr: up, output: numeric, owner: {team: x}}"), nullptr, 2},
+      {"no rules", with("{id: a, name: A, scope: node, expr: up, rules: []}"),
+       "c.yaml:2:5: the check 'a' has no rules, so that it is always OK", 2},
+      {"a value that is no number",
+       with("{id: a, name: A, scope: node, expr: up, rules: [{op: '>', value: abc, severity: OK}]}"),
+       "value: 'abc' is not a number; the check is left out", 1},
       {"nothing in it", "checks:\n", nullptr, 0},
       {"an empty file", "", nullptr, 0},
-      {"kinds", "kinds:\n  ipmi:\n    - {id: a, name: A, scope: node, expr: up}\n", nullptr, 1},
+      {"kinds", "kinds:\n  ipmi:\n    - {id: a, name: A, scope: node, expr: up, output: numeric}\n", nullptr, 1},
       {"no scope", with("{id: a, name: A, expr: up}"), "c.yaml:2:5: no scope, expected one", 1},
       {"a scope that is none", with("{id: a, name: A, scope: room, expr: up}"),
        "c.yaml:2:29: scope: 'room', expected one of node, chassis, rack", 1},
@@ -209,7 +266,8 @@ TEST(Checks, WhatDoesNotFitIsToldAndCostsItself) {
       {"an operator that is none",
        with("{id: a, name: A, scope: node, expr: up, rules: [{op: '=>', value: 1, severity: OK}]}"),
        "op: '=>', expected one of == != > >= < <=", 1},
-      {"an id twice", with("{id: good, name: A, scope: node, expr: up}"), "the check 'good' is there already", 1},
+      {"an id twice", with("{id: good, name: A, scope: node, expr: up, output: numeric}"),
+       "the check 'good' is there already", 1},
       {"no YAML", "checks: [", "c.yaml:", 0},
       {"no map", "- a\n", "c.yaml:1:1: the file is a list, expected checks: [...], kinds: {...} or metrics: [...]", 0},
   };
@@ -232,13 +290,14 @@ TEST(Checks, NamesInExpressions) {
       {R"(up{job=~"$jobs",rack_id=~"$racks"})", R"(up{job=~".*",rack_id=~".*"})"},
   };
   for (const auto& c : cases) {
-    const auto loaded = library(fmt::format("checks: [{{id: a, name: A, scope: node, expr: '{}'}}]", c.expr));
+    const auto loaded =
+        library(fmt::format("checks: [{{id: a, name: A, scope: node, output: numeric, expr: '{}'}}]", c.expr));
     EXPECT_EQ(loaded.checks.at(0).text, c.want);
   }
   CheckLibrary dotted;
   std::vector<std::string> told;
-  load_checks(R"(checks: [{id: a, name: A, scope: node, expr: 'up{instance=~"$instances"}'}])", "c", "a.b:1", dotted,
-              told);
+  load_checks(R"(checks: [{id: a, name: A, scope: node, output: numeric, expr: 'up{instance=~"$instances"}'}])", "c",
+              "a.b:1", dotted, told);
   EXPECT_TRUE(told.empty());
   EXPECT_EQ(dotted.checks.at(0).text, R"(up{instance=~"^(?:a\\.b:1)$"})");
   const auto metrics = library(

@@ -74,19 +74,21 @@ class Machine {
   void gauge(const std::string& series, double calm) { levels_[series] = {calm, calm}; }
   void counter_becomes(const std::string& series, double rate) { rates_[series].second = rate; }
   void gauge_becomes(const std::string& series, double level) { levels_[series].second = level; }
+  // Was not there before the last five minutes are half over, and is what it is from then on.
+  void comes(const std::string& series, double value) { late_[series] = value; }
   void without(std::string_view name) {
     std::erase_if(rates_, [&](const auto& row) { return row.first.starts_with(name); });
     std::erase_if(levels_, [&](const auto& row) { return row.first.starts_with(name); });
   }
 
   // What is bad, as "verdict scope labels"; the whole answer is left in `results`.
-  std::string verdict(std::int64_t t_ms = kNow) {
+  std::string verdict(std::int64_t t_ms = kNow, const ObjectFilter& fits = {}) {
     promql::MemorySource source;
-    const auto add = [&](const std::string& series, const auto& value_at) {
-      for (std::int64_t t = 0; t <= t_ms; t += kStep) {
-        if (t == 0) {
+    const auto add = [&](const std::string& series, const auto& value_at, std::int64_t begin_ms = 0) {
+      for (std::int64_t t = begin_ms; t <= t_ms; t += kStep) {
+        if (t == begin_ms) {
           std::string error;
-          ASSERT_TRUE(source.load(series + fmt::format(" {}", value_at(t)), kStep, error)) << error;
+          ASSERT_TRUE(source.load(series + fmt::format(" {}", value_at(t)), kStep, error, t)) << error;
         } else {
           source.add(source.series().back().labels, t, value_at(t));
         }
@@ -100,8 +102,11 @@ class Machine {
       });
     for (const auto& [series, level] : levels_)
       add(series, [l = level](std::int64_t t) { return t <= kBegin ? l.first : l.second; });
+    for (const auto& [series, value] : late_)
+      add(
+          series, [v = value](std::int64_t) { return v; }, (kBegin + kNow) / 2);
     QueryLimits limits;
-    auto judged = judge_verdicts(rules(), source, t_ms, kWindow, 0, limits);
+    auto judged = judge_verdicts(rules(), source, t_ms, kWindow, 0, limits, fits);
     EXPECT_TRUE(judged) << judged.error().text;
     if (!judged) return {};
     results = std::move(*judged);
@@ -128,6 +133,7 @@ class Machine {
 
  private:
   std::map<std::string, std::pair<double, double>> rates_, levels_;
+  std::map<std::string, double> late_;
 };
 
 TEST(Verdict, EachFaultIsNamed) {
@@ -209,8 +215,21 @@ TEST(Verdict, EachFaultIsNamed) {
        },
        "memory_reclaim owner " + hog},
       {"swap", [](Machine& m) { m.counter_becomes("node_vmstat_pswpin", 900); }, "swap host {}"},
-      {"an OOM kill, of an owner that had none before",
-       [](Machine& m) { m.counter_becomes("node_vmstat_oom_kill", 0.02); }, "oom host {}"},
+      {"an OOM kill", [](Machine& m) { m.counter_becomes("node_vmstat_oom_kill", 0.02); }, "oom host {}"},
+      {"an OOM kill of an owner that had none before",
+       [](Machine& m) { m.comes(fmt::format("vitald_owner_oom_kills_total{{{}}}", kOwnerHog), 1); },
+       "oom owner " + hog},
+      {"one more OOM kill of an owner",
+       [](Machine& m) {
+         m.counter(fmt::format("vitald_owner_oom_kills_total{{{}}}", kOwnerHog), 0);
+         m.counter_becomes(fmt::format("vitald_owner_oom_kills_total{{{}}}", kOwnerHog), 0.01);
+       },
+       "oom owner " + hog},
+      {"OOM kills of long ago",
+       [](Machine& m) { m.counter(fmt::format("vitald_owner_oom_kills_total{{{}}}", kOwnerHog), 0); }, ""},
+      {"the first failed request",
+       [](Machine& m) { m.comes(R"(vitald_block_errors_total{device="sda", operation="read"})", 1); },
+       R"(io_error host {device="sda"})"},
       {"packet loss at the device",
        [](Machine& m) { m.counter_becomes("node_network_receive_drop_total{device=\"eth0\"}", 50); },
        R"(net_drop host {device="eth0"})"},
@@ -273,6 +292,39 @@ TEST(Verdict, SinceWhenByWhomAndHowMuch) {
   ASSERT_EQ(o.culprits.size(), 2U);
   EXPECT_EQ(o.culprits[0].labels.get("culprit"), "hog.service");
   EXPECT_NEAR(o.culprits[0].value, 0.8, 0.001);
+}
+
+TEST(Verdict, WhatIsCountedIsWhole) {
+  Machine m;
+  m.without("node_vmstat_oom_kill");
+  m.gauge("node_vmstat_oom_kill", 7);
+  m.gauge_becomes("node_vmstat_oom_kill", 8);
+  m.comes(fmt::format("vitald_owner_oom_kills_total{{{}}}", kOwnerHog), 3);
+  m.verdict(kNow - kStep);
+  ASSERT_FALSE(m.result("oom").shown.empty());
+  EXPECT_EQ(m.result("oom").shown[0].numbers.at(0).value, 1);
+  ASSERT_FALSE(m.result("oom_owner").shown.empty());
+  EXPECT_EQ(m.result("oom_owner").shown[0].numbers.at(0).value, 3);
+}
+
+// Thirty owners are worse than the one that is asked for.
+TEST(Verdict, OnlyWhatIsAskedForCounts) {
+  Machine m;
+  const auto waits = [](const std::string& owner) {
+    return fmt::format(R"(vitald_owner_wait_seconds_total{{cause="throttled", owner_kind="unit", owner="{}"}})", owner);
+  };
+  for (int i = 0; i < 30; ++i) m.counter_becomes(waits(fmt::format("worse{:02}", i)), 5);
+  m.counter_becomes(waits("web.service"), 1);
+  const auto owner = [](std::string_view name) {
+    return [name](const Labels& object) { return object.get("owner") == name; };
+  };
+  EXPECT_EQ(m.verdict(kNow, owner("web.service")), R"(throttled owner {owner="web.service", owner_kind="unit"})");
+  EXPECT_EQ(m.result("throttled").objects, 1U);
+  EXPECT_TRUE(m.result("swap").others);
+  EXPECT_EQ(m.verdict(kNow, owner("hog.service")), "");
+  EXPECT_EQ(m.result("throttled").state, VerdictState::ok);
+  EXPECT_EQ(m.verdict(kNow, owner("nosuch")), "");
+  for (const auto& r : m.results) EXPECT_EQ(r.state, VerdictState::unknown) << r.rule->id;
 }
 
 TEST(Verdict, WhatLastsLongerThanTheHistorySaysSo) {

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/api/alerts.h"
+#include "agent/api/endpoints.h"
 #include "agent/api/prom_params.h"
+#include "rules/checks.h"
 
 namespace vitald {
 namespace {
@@ -193,6 +195,56 @@ TEST(ApiParameters, TimesAndDurations) {
       {"5m", 300'000},      {"1.5", 1500}, {"0", 0}, {"-1", -1000},
       {"1h30m", 5'400'000}, {"x", {}},     {"", {}}, {"1e300", {}}};
   for (const auto& [text, want] : durations) EXPECT_EQ(parse_api_duration(text), want) << text;
+}
+
+TEST(ApiChecks, AreChosenAndNothingIsNeverOk) {
+  auto checks = std::make_shared<ChecksView>();
+  checks->checks.resize(2);
+  checks->checks[0].id = "a";
+  checks->checks[0].scope = "node";
+  checks->checks[1].id = "b";
+  checks->checks[1].scope = "rack";
+  checks->checks[1].state = CheckState::warn;
+  const struct {
+    const char* name;
+    decltype(Request::query) query;
+    bool loaded;
+    int status;
+    const char *state, *error;
+    std::size_t found;
+  } cases[] = {
+      {"all", {}, true, 200, "WARN", "", 2},
+      {"an id", {{"id", "a"}}, true, 200, "OK", "", 1},
+      {"a state", {{"state", "WARN"}}, true, 200, "WARN", "", 1},
+      {"a state that none is in", {{"state", "CRIT"}}, true, 200, "UNKNOWN", "", 0},
+      {"a kind that none is of", {{"kind", "x"}}, true, 200, "UNKNOWN", "", 0},
+      {"no checks", {}, false, 200, "UNKNOWN", "", 0},
+      {"a state that is none", {{"state", "crit"}}, true, 400, "", "state: 'crit', expected one of OK, WARN", 0},
+      {"a scope that is none", {{"scope", "room"}}, true, 400, "", "scope: 'room', expected one of node, ", 0},
+      {"an id that is none", {{"id", "typo"}}, true, 404, "", "there is no check 'typo'", 0},
+      {"what cannot be asked", {{"name", "a"}}, true, 400, "", "there is no 'name', expected id", 0},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    AgentView agent;
+    agent.rules = [&] {
+      auto view = std::make_shared<RulesView>();
+      if (c.loaded) view->checks = checks;
+      return view;
+    };
+    Request request;
+    request.query = c.query;
+    const auto answer = checks_page(agent)(request);
+    const auto& response = std::get<Response>(answer);
+    EXPECT_EQ(response.status, c.status);
+    const auto json = nlohmann::json::parse(*response.body);
+    if (c.status == 200) {
+      EXPECT_EQ(json["data"]["state"], c.state);
+      EXPECT_EQ(json["data"]["checks"].size(), c.found);
+    } else {
+      EXPECT_EQ(json["error"].get<std::string>().substr(0, std::string_view(c.error).size()), c.error);
+    }
+  }
 }
 
 TEST(ApiParameters, OfABodyStandBeforeThoseOfTheUrl) {
