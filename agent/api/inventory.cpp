@@ -24,6 +24,7 @@ std::string inventory(const AgentView& agent) {
   j.text("version", VITALD_VERSION);
   j.text("host", host_name());
   j.text("metrics_path", agent.metrics_path);
+  if (agent.clock) j.number("time", static_cast<double>(agent.clock->wall_ns()) / 1e9);
   j.number("interval_seconds", static_cast<double>(agent.interval_ns()) / 1e9);
   if (const auto latest = agent.latest()) j.whole("series", static_cast<std::int64_t>(latest->series_count()));
   j.key("collectors");

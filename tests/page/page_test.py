@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The live page in a real browser: every view, narrow and wide, light and dark; without a complaint on the console; what
-comes from the host is text; an alert is acknowledged through it, below a proxy's path and with a password; it costs the
+comes from the host is text; a browser's clock that is wrong and a part that fails spoil nothing; an alert is acknowledged through it, below a proxy's path and with a password; it costs the
 agent next to nothing, and nothing while nobody looks. VITALD_SCREENSHOTS names a folder that keeps pictures."""
 
 import base64
 import contextlib
 import ctypes
 import ctypes.util
+import datetime
 import gzip
 import http.server
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import threading
@@ -51,6 +53,10 @@ def families(seconds):
                  f'vitald_owner_wait_seconds_total{{cause="contention",{labels}}} {seconds * 0.1 * i}',
                  f'vitald_owner_block_bytes_total{{operation="read",{labels}}} {seconds * 1e6 * i}']
     rows += [f'vitald_owner_blamed_wait_seconds_total{{culprit_kind="unit",culprit="{escaped}",owner_kind="guest",owner="vm-1"}} {seconds * 0.2}',
+             # The first kill of an owner: the counter was not there before.
+             'vitald_owner_oom_kills_total{scope="memcg",owner_kind="guest",owner="vm-1"} 1',
+             *(f'node_network_{what}_total{{device="page0"}} {seconds * rate}' for what, rate in
+               (("receive_bytes", 1000), ("transmit_bytes", 2000), ("receive_drop", 0), ("receive_errs", 0), ("transmit_drop", 50), ("transmit_errs", 0))),
              "vitald_owners 3", "libvirt_up 1", 'node_hwmon_chip_names{chip="c0",chip_name="coretemp"} 1',
              'node_hwmon_temp_celsius{chip="c0",sensor="temp1"} 91', 'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80',
              f'node_hwmon_sensor_label{{chip="c0",sensor="temp1",label="{escaped}"}} 1',
@@ -86,7 +92,7 @@ OFF = [f"--no-probe.{p}" for p in ("block_latency", "compaction", "hardirq_laten
 
 def agent(*flags):
     return vitald(f"--collector.textfile.directory={TEXTFILE}", f"--rules.file={HERE}/rules.yaml", "--pipeline.interval=1s",
-                  "--no-collector.libvirt", "--no-collector.hwmon", "--no-collector.sensors", "--no-collector.rapl", *OFF, *flags)
+                  "--no-collector.libvirt", "--no-collector.hwmon", "--no-collector.netdev", "--no-collector.sensors", "--no-collector.rapl", *OFF, *flags)
 
 
 def ready(page):
@@ -205,8 +211,8 @@ def what_views_say(page, url):
     text = "document.querySelector('main').innerText"
     page.look(400)
     for view, wanted in {
-        "": ["CPU", "Memory", "91 °C", "File systems", "now half within", EVIL, "No such file|not attached|--no-probe|no-probe.block_latency"],
-        "owners": [EVIL, "vm-1", "waits because of", "ms/s"],
+        "": ["CPU", "Memory", "91 °C", "File systems", "now half within", EVIL, "/s lost", "No such file|not attached|--no-probe|no-probe.block_latency"],
+        "owners": [EVIL, "vm-1", "waits because of", "ms/s", "OOM kills"],
         "guests": [EVIL, "running"],
         "sensors": [EVIL, "coretemp", "high"],
         "alerts": [f"It is {EVIL} now", "Acknowledge", "firing, critical"],
@@ -220,6 +226,63 @@ def what_views_say(page, url):
             page.until(f"#/{view}: {want!r}", f"(() => {{ const t = {text}; return {found}; }})()")
         steady(page, f"#/{view} at 400 px")
     assert page.evaluate("document.querySelectorAll('main img').length") == 0
+
+
+@contextlib.contextmanager
+def before_the_page(page, script):
+    """`script` runs in every document before its own."""
+    added = page.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+    try:
+        yield
+    finally:
+        page.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
+def clocks_that_differ(page, url):
+    """The browser's clock is a minute ahead of the host's, or behind: what is shown is the host's time."""
+    age = "parseInt(document.querySelector('.age').innerText)"
+    for shift in (60, -60):
+        with before_the_page(page, f"{{ const real = Date.now; Date.now = () => real() + {shift * 1000}; }}"):
+            page.go(url)
+            ready(page)
+            page.until(f"{shift} s: CPU", "/\\d %/.test(document.querySelector('.tile .value').innerText)")
+            page.evaluate("1")
+            loaded = sum("query_range" in r for r in page.requests())
+            time.sleep(5)
+            assert page.evaluate(f"{age} <= 5 && !document.querySelector('.age.bad')"), (shift, page.evaluate("document.querySelector('.age').innerText"))
+            # A page that takes itself for one that was away asks for its past again in each round.
+            assert sum("query_range" in r for r in page.requests()) == loaded, f"{shift} s: the past is asked for again"
+            page.go(f"{url}#/query/node_load1")
+            ready(page)
+            page.until(f"{shift} s: a graph", "document.querySelectorAll('.plot canvas').length > 0")
+            page.go(f"{url}#/alerts")
+            ready(page)
+            began_s = get_json(url + "api/v1/alerts")["data"]["alerts"][0]["activeAt"]
+            truly = time.time() - datetime.datetime.fromisoformat(began_s[:19] + "+00:00").timestamp()
+            shown = page.until(f"{shift} s: an alert's age", "document.querySelector('.alert .note')?.innerText")
+            want = (truly - 8, truly + 8)
+            m = re.match(r"for (?:(\d+) min|(\d+) s)", shown)
+            seconds = int(m[1]) * 60 if m[1] else int(m[2])
+            assert want[0] - (60 if m[1] else 0) <= seconds <= want[1], (shift, shown, truly)
+
+
+def parts_that_fail(page, url):
+    """A verdict that has no answer, or none for long, leaves the rest of the overview; a value that JSON has no number
+    for is none."""
+    for name, answer, says in (("broken", "Promise.resolve(new Response('the verdict broke', {status: 500}))", "Nobody knows: the verdict broke"),
+                               ("slow", "new Promise(() => {})", "Asking …")):
+        with before_the_page(page, f"{{ const real = fetch; window.fetch = (u, o) => String(u).includes('api/v1/verdict') ? {answer} : real(u, o); }}"):
+            page.go(url)
+            ready(page)
+            page.until(f"{name}: the reason", f"document.querySelector('main').innerText.includes('{says}')")
+            page.until(f"{name}: CPU", "/\\d %/.test(document.querySelector('.tile .value').innerText)")
+            assert page.evaluate("!document.querySelector('.age.bad')"), page.evaluate("document.querySelector('.age').innerText")
+    with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/alerts')) "
+                               "return got; const a = await got.json(); for (const x of a.data.alerts) x.current_value = null; "
+                               "return new Response(JSON.stringify(a)); }; }"):
+        page.go(f"{url}#/alerts")
+        ready(page)
+        page.until("no value", "document.querySelector('.alert').innerText.includes('page_filler is –;')")
 
 
 def a_query(page, url):
@@ -434,6 +497,8 @@ with Browser() as page:
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
         timed(a_query, page, url + "/")
         timed(refusals, page, url + "/")
+        timed(clocks_that_differ, page, url + "/")
+        timed(parts_that_fail, page, url + "/")
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
     timed(no_history, page)
     state = HERE / "state"

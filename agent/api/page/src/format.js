@@ -1,4 +1,6 @@
 // Numbers as people read them: short, with their unit, and a dash where there is none.
+import { hostNow } from "./clock.js";
+
 export const NONE = "–";
 const known = (v) => typeof v === "number" && Number.isFinite(v);
 const digits = (v) => (Math.abs(v) >= 100 ? 0 : Math.abs(v) >= 10 ? 1 : 2);
@@ -48,12 +50,13 @@ export function clock(epochSeconds) {
 export function moment(text) {
   const d = new Date(text);
   if (Number.isNaN(d.getTime()) || d.getTime() < 0) return NONE;
-  const today = new Date().toDateString() === d.toDateString();
+  const today = new Date(hostNow() * 1000).toDateString() === d.toDateString();
   return today ? d.toLocaleTimeString([], { hour12: false }) : d.toLocaleString([], { hour12: false });
 }
-export const since = (text) => duration((Date.now() - new Date(text).getTime()) / 1000);
+export const since = (text) => duration(hostNow() - new Date(text).getTime() / 1000);
 // Any number, for values whose unit nobody told.
 export function plain(v) {
+  if (v === null || v === undefined) return NONE;
   if (Number.isNaN(v)) return "NaN";
   if (!Number.isFinite(v)) return v > 0 ? "+Inf" : "−Inf";
   const a = Math.abs(v);

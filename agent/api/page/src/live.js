@@ -1,6 +1,7 @@
 // What the agent said last, and the past of what charts show. One request a round for all numbers of the view, one for
 // the alerts; none while nobody looks.
 import { base, call, data, query, queryRange } from "./api.js";
+import { hostHas, hostNow, hostSaid, ours } from "./clock.js";
 import { queries, together, withPast } from "./queries.js";
 
 const POINTS = 180; // of a chart: more than a card has pixels for is only work for the agent
@@ -19,12 +20,11 @@ export const live = {
   events: [],
   rules: null,
   utilization: null,
-  verdict: null,
+  verdict: null, // api/v1/verdict, or {state: "unknown", why} where it has no answer
   loaded: false, // the view's numbers are there
   history: true, // false: this host keeps none, so no query has an answer
   error: "", // why the last round failed
-  at: 0, // when the last round came, by our clock
-  time: 0, // of the newest numbers
+  time: 0, // of the newest numbers, by the host's clock
 };
 
 const listeners = new Set();
@@ -56,7 +56,7 @@ let inRound = false;
 
 async function loadPast(mine) {
   const wanted = withPast(queries[live.view](window_()));
-  const end = Math.floor(Date.now() / 1000);
+  const end = Math.floor(hostNow());
   const start = end - live.window;
   const xs = [];
   for (let t = start; t <= end; t += step()) xs.push(t);
@@ -125,7 +125,10 @@ async function numbers(mine) {
     time = Math.max(time, row.value[0]);
   }
   live.now = now;
-  if (time > 0) live.time = time;
+  if (time > 0) {
+    live.time = time;
+    hostHas(time);
+  }
   return now;
 }
 
@@ -138,6 +141,25 @@ export async function refreshAlerts() {
   live.silences = silences;
   changed();
 }
+async function refreshAgent() {
+  const asked = ours();
+  live.agent = await data("api/v1/agent");
+  if (live.agent.time > 0) hostSaid(live.agent.time, asked);
+}
+// Beside the round: a verdict that fails or takes its time keeps nothing else from being shown.
+const VERDICT_WAIT_MS = 1000;
+let judging = false;
+async function refreshVerdict() {
+  if (judging) return;
+  judging = true;
+  try {
+    live.verdict = await data("api/v1/verdict");
+  } catch (e) {
+    live.verdict = { state: "unknown", why: e.message };
+  }
+  judging = false;
+  changed();
+}
 // What changes seldom: at once when its view is opened or an event came, then every sixth round.
 let seldom = 0;
 async function refreshSeldom(mine) {
@@ -146,7 +168,7 @@ async function refreshSeldom(mine) {
     return;
   }
   seldom = 5;
-  if (live.view === "agent" || !live.agent) live.agent = await data("api/v1/agent");
+  await refreshAgent(); // on every view, since clocks may be set
   if (live.view === "agent" || live.view === "alerts") {
     const [events, rules] = await Promise.all([data("api/v1/events?limit=200"), data("api/v1/rules")]);
     if (mine !== serial) return;
@@ -164,8 +186,9 @@ async function round() {
   inRound = true;
   const mine = serial;
   try {
-    const wasAway = live.xs.length > 0 && Date.now() / 1000 - live.xs[live.xs.length - 1] > 4 * step();
+    const wasAway = live.xs.length > 0 && hostNow() - live.xs[live.xs.length - 1] > 4 * step();
     const reload = fresh || wasAway;
+    let judged = null;
     const now = await numbers(mine);
     if (mine === serial) {
       if (reload) await loadPast(mine);
@@ -173,14 +196,15 @@ async function round() {
       if (live.view === "overview") {
         if (!live.history) live.utilization = await data("api/v1/utilization");
         // It asks for a dozen expressions: not every round.
-        if (live.history && has("/api/v1/verdict") && (fresh || seldom % 3 === 0)) live.verdict = await data("api/v1/verdict");
+        if (live.history && has("/api/v1/verdict") && (fresh || seldom % 3 === 0)) judged = refreshVerdict();
       }
       await refreshAlerts();
       await refreshSeldom(mine);
+      // At first everything comes at once, so that nothing moves; but not for a verdict that takes its time.
+      if (judged && !live.loaded) await Promise.race([judged, new Promise((done) => setTimeout(done, VERDICT_WAIT_MS))]);
       if (mine === serial) {
         live.loaded = true;
         live.error = "";
-        live.at = Date.now();
         fresh = false;
       }
     }
@@ -252,7 +276,7 @@ export async function start(view) {
     }
   });
   try {
-    live.agent = await data("api/v1/agent");
+    await refreshAgent();
     if (live.agent.interval_seconds > 0) live.interval = live.agent.interval_seconds;
   } catch (e) {
     live.error = e.message;

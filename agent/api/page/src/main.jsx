@@ -1,6 +1,7 @@
 // The page: a head that says which host this is and how old its numbers are, and one view at a time.
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { hostNow } from "./clock.js";
 import * as f from "./format.js";
 import { listen, live, one, show, start } from "./live.js";
 import { Agent } from "./views/agent.jsx";
@@ -32,7 +33,7 @@ function Age() {
     const timer = setInterval(() => document.hidden || tick((n) => n + 1), 1000);
     return () => clearInterval(timer);
   }, []);
-  const age = live.time > 0 ? Math.max(0, Date.now() / 1000 - live.time) : null;
+  const age = live.time > 0 ? Math.max(0, hostNow() - live.time) : null;
   const late = age !== null && age > 4 * live.interval + 5;
   return (
     <p class={`age ${live.error || late ? "bad" : ""}`}>
@@ -45,7 +46,7 @@ function Age() {
 function Head({ view }) {
   const name = live.agent?.host ?? live.host.nodename ?? "vitald";
   const boot = one("boot");
-  const facts = [live.host.sysname && `${live.host.sysname} ${live.host.release}`, live.host.machine, boot && `up ${f.duration(Date.now() / 1000 - boot)}`, live.agent && `vitald ${live.agent.version}`].filter(Boolean);
+  const facts = [live.host.sysname && `${live.host.sysname} ${live.host.release}`, live.host.machine, boot && `up ${f.duration(hostNow() - boot)}`, live.agent && `vitald ${live.agent.version}`].filter(Boolean);
   const firing = live.alerts.filter((a) => a.state === "firing" && a.severity !== "none");
   const open = firing.filter((a) => !a.acknowledged && !(a.silencedBy?.length > 0) && !(a.inhibitedBy?.length > 0));
   const worst = open.some((a) => a.severity === "critical") ? "critical" : open.length > 0 ? "warning" : "none";

@@ -4,6 +4,10 @@
 const REAL_DISKS = 'device!~"(dm-|md|loop|zram|ram|nbd|sr|fd).*"';
 const REAL_LINKS = 'device!~"lo|veth.*|cali.*|cilium.*|tap.*|vnet.*|docker.*|br-.*|virbr.*|cni.*|flannel.*|dummy.*|ifb.*"';
 const OWNER = "owner_kind, owner, namespace, pod, container, guest";
+// Packets a second that a device dropped or had errors with, in and out; --collector.netdev.enable-detailed-metrics has
+// names of its own for them.
+const LOST = [["receive_drop", "receive_dropped"], ["receive_errs", "receive_errors"], ["transmit_drop", "transmit_dropped"], ["transmit_errs", "transmit_errors"]];
+const lost = (w) => LOST.map((names) => `sum(${names.map((name) => `rate(node_network_${name}_total{${REAL_LINKS}}[${w}])`).join(" or ")})`).join(" + ");
 const perOwner = (metric, w, more = "") => `sum by (${OWNER}) (rate(${metric}${more}[${w}]))`;
 
 // `w`: the window of rates.
@@ -22,7 +26,7 @@ export const queries = {
     disk_write: [`sum(rate(node_disk_written_bytes_total{${REAL_DISKS}}[${w}]))`, "past"],
     net_in: [`sum(rate(node_network_receive_bytes_total{${REAL_LINKS}}[${w}]))`, "past"],
     net_out: [`sum(rate(node_network_transmit_bytes_total{${REAL_LINKS}}[${w}]))`, "past"],
-    net_lost: [`sum(rate(node_network_receive_drop_total{${REAL_LINKS}}[${w}])) + sum(rate(node_network_receive_errs_total{${REAL_LINKS}}[${w}]))`],
+    net_lost: [lost(w)],
     temp: ["max(vitald_sensor_temperature_celsius or node_hwmon_temp_celsius or node_thermal_zone_temp)", "past"],
     watts: [`vitald_host_power_watts or sum(rate(node_rapl_package_joules_total[${w}]))`, "past"],
     psi_cpu: [`rate(node_pressure_cpu_waiting_seconds_total[${w}])`, "past"],
@@ -48,7 +52,8 @@ export const queries = {
       `topk(100, sum by (${OWNER}) (label_replace(rate(vitald_owner_memory_limit_reclaim_seconds_total[${w}]), "k", "l", "", "") or label_replace(rate(vitald_owner_memory_compaction_seconds_total[${w}]), "k", "c", "", "")))`,
     ],
     o_energy: [`topk(100, ${perOwner("vitald_owner_energy_joules_total", w)})`],
-    o_oom: [`sum by (${OWNER}) (increase(vitald_owner_oom_kills_total[15m])) > 0`],
+    // A counter that was not there before counts from 0.
+    o_oom: [`sum by (${OWNER}) ((vitald_owner_oom_kills_total unless vitald_owner_oom_kills_total offset 15m) or round(increase(vitald_owner_oom_kills_total[15m]))) > 0`],
     blame: [`topk(50, sum by (culprit_kind, culprit, owner_kind, owner) (rate(vitald_owner_blamed_wait_seconds_total[${w}])) > 0)`],
     causes: [`sum by (cause) (rate(vitald_owner_wait_seconds_total[${w}]))`, "past"],
   }),

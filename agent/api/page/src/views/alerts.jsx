@@ -1,6 +1,7 @@
 // What burns, who has it, what it looked like, and what shall be quiet.
 import { useState } from "preact/hooks";
 import { call, data } from "../api.js";
+import { hostNow } from "../clock.js";
 import * as f from "../format.js";
 import { live, refreshAlerts } from "../live.js";
 import { Badge, Card, Dialog, Labels, Nothing, Table } from "../parts.jsx";
@@ -118,7 +119,7 @@ function Silence({ alert, onClose }) {
       onClose={onClose}
       send={(g) => {
         const matchers = labels.filter(([k]) => g[`use-${k}`] !== undefined).map(([name, value]) => ({ name, value, isRegex: false, isEqual: true }));
-        const now = Date.now();
+        const now = hostNow() * 1000;
         return call("api/v2/silences", {
           method: "POST",
           json: { matchers, startsAt: new Date(now).toISOString(), endsAt: new Date(now + HOURS(g.duration) * 3600000).toISOString(), createdBy: g.by, comment: g.comment },

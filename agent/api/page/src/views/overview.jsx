@@ -63,7 +63,7 @@ function Tiles() {
   const n = one("cpus");
   return (
     <div class="tiles">
-      <Tile name="CPU" value={f.percent(cpuNow)} sub={n ? `${n} CPUs, load ${f.plain(one("load") ?? NaN)}` : ""} values={cpu} highest={1} why={whyNot("cpu")} lvl={level(cpuNow, 0.8, 0.95)} />
+      <Tile name="CPU" value={f.percent(cpuNow)} sub={n ? `${n} CPUs, load ${f.plain(one("load"))}` : ""} values={cpu} highest={1} why={whyNot("cpu")} lvl={level(cpuNow, 0.8, 0.95)} />
       <Tile
         name="Memory"
         value={f.percent(used)}

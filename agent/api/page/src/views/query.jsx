@@ -1,6 +1,7 @@
 // A question in PromQL, with completion, as a graph and as a table.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { data, query, queryRange } from "../api.js";
+import { hostNow } from "../clock.js";
 import * as f from "../format.js";
 import { Chart } from "../chart.jsx";
 import { live } from "../live.js";
@@ -82,7 +83,7 @@ export function Query({ initial }) {
     const mine = ++asked.current;
     setBusy(true);
     try {
-      const end = Math.floor(Date.now() / 1000);
+      const end = Math.floor(hostNow());
       const now = await query(what, { form: { limit: LISTED } });
       const many = now.data.resultType === "vector" ? now.data.result.length : 1;
       const past = many <= GRAPHED && (now.data.resultType === "vector" || now.data.resultType === "scalar") ? await queryRange(what, end - live.window, end, Math.max(live.interval, Math.ceil(live.window / 240)), { form: { limit: GRAPHED } }) : null;

@@ -64,7 +64,13 @@ function Changes() {
 
 export function Verdict() {
   const v = live.verdict;
-  if (!has("/api/v1/verdict") || !v) return null;
+  if (!has("/api/v1/verdict") || !live.history) return null;
+  if (!v)
+    return (
+      <Card title="Verdict" id="verdict" wide>
+        <Nothing>Asking …</Nothing>
+      </Card>
+    );
   const unknown = (v.checked ?? []).filter((c) => c.state === "unknown");
   return (
     <Card title="Verdict" id="verdict" wide note={unknown.length > 0 ? `${unknown.length} of ${v.checked.length} could not be judged` : undefined}>
@@ -73,7 +79,7 @@ export function Verdict() {
           <Badge level="good">ok</Badge> As far as its numbers tell, nothing is wrong with this host, its owners and guests.
         </p>
       ) : null}
-      {v.state === "unknown" ? <Nothing>Nobody knows: {unknown.map((c) => `${c.verdict}: ${c.why ?? "no numbers"}`).join("; ")}</Nothing> : null}
+      {v.state === "unknown" ? <Nothing>Nobody knows: {v.why ?? unknown.map((c) => `${c.verdict}: ${c.why ?? "no numbers"}`).join("; ")}</Nothing> : null}
       <ul class="verdicts">
         {(v.bad ?? []).map((b) => (
           <li>
