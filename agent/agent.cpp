@@ -109,6 +109,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   PipelineConfig out;
   RuleSettings rules;
   rules.files = config.options.list("rules.file");
+  rules.check_files = config.options.list("checks.file");
   rules.interval_ms = config.options.duration_ns("pipeline.interval") / 1'000'000;
   rules.series_labels = series_labels(config.options, problems);
   rules.without_rules = config.options.flag("history.without-rules");
@@ -261,6 +262,7 @@ class Daemon {
     start.probes_later = true;
     keep_so_often(config.options);
     auto pushes = push_config(config, state_.dir);
+    verdicts_->set(Verdicts::load(config.options, problems));
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
@@ -283,6 +285,7 @@ class Daemon {
     interval_ns_ = config.options.duration_ns("pipeline.interval");
     AgentView view;
     view.queries = queries_;
+    view.verdicts = verdicts_;
     view.silences = silences_;
     view.callbacks = callbacks_;
     view.evidence = evidence_;
@@ -372,6 +375,7 @@ class Daemon {
     auto next = load_config(arguments_, problems, warnings);
     PipelineConfig pipeline;
     if (problems.empty()) pipeline = pipeline_config(next, problems);
+    auto verdicts = Verdicts::load(next.options, problems);
     pipeline.state = state_.dir;
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
@@ -389,6 +393,7 @@ class Daemon {
       freshness_->set_interval(next.options.duration_ns("pipeline.interval"));
       interval_ns_ = next.options.duration_ns("pipeline.interval");
       queries_->set(query_settings(next.options));
+      verdicts_->set(std::move(verdicts));
       evidence_->set(evidence_settings(next.options));
       keep_so_often(next.options);
       log_rule_warnings(pipeline, next.file.settings);
@@ -462,6 +467,7 @@ class Daemon {
   std::shared_ptr<Callbacks> callbacks_;
   std::shared_ptr<Evidence> evidence_;
   std::shared_ptr<Queries> queries_;
+  std::shared_ptr<Verdicts> verdicts_ = std::make_shared<Verdicts>();
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;
   Pushers pushers_{{[this] { return hub_.latest(); }, [this](std::int64_t t) { pipeline_.want(t); }}, host_.clock()};
@@ -524,6 +530,7 @@ int run_worker(const Config& config) {
 void check_configuration(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings) {
   const auto pipeline = pipeline_config(config, problems);
   Gate::load(std::string(config.options.text("web.config.file")), problems);
+  Verdicts::load(config.options, problems);
   check_surroundings(config, problems, warnings);
   const Host host(roots_of(config.options));
   check_collectors(config.options, host, problems);

@@ -12,13 +12,11 @@
 #include <ostream>
 #include <vector>
 
-#include "agent/http/web_config.h"
+#include "agent/asking.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
-#include "core/os/kernel_file.h"
 #include "core/text/scan.h"
-#include "exporters/deliver/http_receiver.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/lexer.h"
 #include "rules/silences.h"
@@ -27,132 +25,13 @@ namespace vitald {
 
 namespace {
 
-using nlohmann::json;
-
-constexpr std::int64_t kTimeoutNs = 10'000'000'000;
-
-struct Failed {
-  std::string text;
-};
-[[noreturn]] void give_up(std::string text) { throw Failed{std::move(text)}; }
-
-struct Words {
-  std::vector<std::string> plain;
-  std::map<std::string, std::string, std::less<>> given;  // --NAME=VALUE
-  [[nodiscard]] std::string get(std::string_view name) const {
-    const auto at = given.find(name);
-    return at == given.end() ? std::string() : at->second;
-  }
-};
-
-Words words_of(const std::vector<std::string>& all) {
-  Words out;
-  for (std::string_view word : all) {
-    if (!take_prefix(word, "--")) {
-      out.plain.emplace_back(word);
-      continue;
-    }
-    const auto name = take_until(word, '=');
-    out.given[std::string(name)] = word;
-  }
-  return out;
-}
+using namespace asking;
 
 // Whoever logged in, behind sudo as well.
 std::string own_name() {
   if (const char* name = std::getenv("SUDO_USER"); name && *name) return name;
   const auto* user = getpwuid(getuid());
   return user ? user->pw_name : fmt::format("uid {}", getuid());
-}
-
-// As the web configuration says, where we may read it.
-bool speaks_tls(const Options& options) {
-  const std::string path(options.text("web.config.file"));
-  if (path.empty()) return false;
-  constexpr std::size_t kMostBytes = 1 << 20;
-  const auto text = read_text_file(path, kMostBytes);
-  std::vector<std::string> problems;
-  return text && parse_web_config(*text, path, problems).tls.has_value();
-}
-
-class Server {
- public:
-  Server(const Words& words, const Options& options) : url_(words.get("url")) {
-    if (url_.empty()) {
-      const auto& addresses = options.list("web.listen-address");
-      std::string address = addresses.empty() ? ":9100" : addresses.front();
-      for (const std::string_view any : {"0.0.0.0:", "[::]:"})
-        if (address.starts_with(any)) address.erase(0, any.size() - 1);
-      url_ = fmt::format("{}://{}{}", speaks_tls(options) ? "https" : "http",
-                         address.starts_with(':') ? "127.0.0.1" : "", address);
-    }
-    while (url_.ends_with('/')) url_.pop_back();
-    if (const auto problem = url_problem(url_); !problem.empty()) give_up("--url: " + problem);
-    HttpSettings settings;
-    settings.username = words.get("user");
-    settings.password_file = words.get("password-file");
-    settings.ca_file = words.get("ca-file");
-    auto access = settings.access();
-    if (!access) give_up(access.error().text);
-    access_ = std::move(*access);
-  }
-
-  // The answer's JSON. A status that is no success ends the program.
-  json ask(const char* method, std::string_view path, const json& body = {}) {
-    HttpRequest request{method, url_ + std::string(path), {}, {}};
-    if (!body.is_null()) {
-      request.headers.emplace_back("Content-Type", "application/json");
-      request.body = body.dump();
-    }
-    const auto response = client_.send(request, access_, {SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1});
-    if (!response)
-      give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where{}", response.error().text,
-                          url_.starts_with("https:") ? ", --ca-file=FILE who signed its certificate"
-                                                     : ", https://HOST:PORT where it speaks TLS"));
-    auto answer = json::parse(response->body, nullptr, false);
-    if (response->status == 200) return answer.is_discarded() ? json() : answer;
-    auto why = response->body;
-    if (answer.is_object() && answer.contains("error") && answer["error"].is_string()) why = answer["error"];
-    else if (answer.is_string()) why = answer;
-    give_up(fmt::format("{}: {} {}", url_, response->status, trim(why)));
-  }
-
- private:
-  std::string url_;
-  HttpAccess access_;
-  HttpClient client_;
-};
-
-std::string text_at(const json& object, const char* name) {
-  const auto at = object.find(name);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-void print_table(std::ostream& out, const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i)
-      line += i + 1 < row.size() ? fmt::format("{:<{}}  ", row[i], widths[i]) : row[i];
-    while (line.ends_with(' ')) line.pop_back();
-    out << line << '\n';
-  }
-}
-
-std::string url_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.' || c == '~';
-    if (plain) out += c;
-    else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
-  return out;
 }
 
 json alerts_of(Server& server, const std::string& query = {}) {
@@ -380,15 +259,15 @@ const std::vector<Verb>& verbs() {
 
 // What of the flags is another verb's; empty: nothing.
 std::string flag_problem(const Verb& verb, const Words& words) {
-  static constexpr std::string_view kOfServer[] = {"url", "user", "password-file", "ca-file"};
   for (const auto& [name, value] : words.given) {
-    if (std::ranges::find(kOfServer, name) != std::end(kOfServer) ||
+    if (std::ranges::find(kServerFlags, name) != std::end(kServerFlags) ||
         std::ranges::find(verb.flags, name) != verb.flags.end())
       continue;
     std::vector<std::string_view> of;
     for (const auto& v : verbs())
       if (std::ranges::find(v.flags, name) != v.flags.end()) of.push_back(v.name);
-    return fmt::format("--{} is for {}, not for '{}'", name, fmt::join(of, " and "), verb.name);
+    return of.empty() ? fmt::format("--{} is no flag of it", name)
+                      : fmt::format("--{} is for {}, not for '{}'", name, fmt::join(of, " and "), verb.name);
   }
   if (words.given.contains("until") && words.given.contains("duration"))
     return "--until and --duration: expected one of them";
@@ -425,16 +304,13 @@ int run_alerts(const Config& config, std::ostream& out) {
     log::say(fmt::format("vitald: error: alerts: {}\n{}", problem, alerts_help()));
     return 1;
   }
-  try {
-    Server server(words, config.options);
-    verb->run(server, words, out);
-  } catch (const Failed& failed) {
-    log::say(fmt::format("vitald: error: {}\n", failed.text));
-    return 1;
-  } catch (const json::exception& e) {
-    log::say(fmt::format("vitald: error: the answer is none of vitald: {}\n", e.what()));
-    return 1;
-  }
+  if (const int failed = run([&] {
+        Server server(words, config.options);
+        verb->run(server, words, out);
+        return 0;
+      });
+      failed != 0)
+    return failed;
   out << std::flush;
   return out ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/pipeline/pipeline.h"
 #include "exporters/encode/metrics_docs.h"
+#include "rules/checks.h"
 #include "rules/engine.h"
 
 namespace vitald {
@@ -131,6 +132,7 @@ std::string metrics_docs() {
       {"Rules",
        "Written where rules are loaded, beside the series that recording rules name; with the labels of the alert.",
        RuleEngine::metrics()},
+      {"Checks", "Written where Rackscope's check libraries are loaded (--checks.file).", Checks::metrics()},
       {"The agent's instruments", "Its own counters and histograms; those of hooks where hooks are configured.",
        kInstruments},
   };
@@ -143,7 +145,8 @@ std::vector<std::string_view> all_families() {
     for (const auto& m : metrics) out.emplace_back(m.name);
   };
   for (const auto& c : collector_list()) add(c.info->metrics);
-  for (const auto metrics : {HealthWriter::metrics(), Pipeline::metrics(), RuleEngine::metrics()}) add(metrics);
+  for (const auto metrics : {HealthWriter::metrics(), Pipeline::metrics(), RuleEngine::metrics(), Checks::metrics()})
+    add(metrics);
   add(kInstruments);
   return out;
 }

@@ -252,6 +252,7 @@ Diagnosis diagnose(const DoctorInput& in) {
   f.say(in.state.good ? Mark::good : in.state.wanted ? Mark::bad : Mark::note, "state", in.state.text);
   if (!in.kept.empty()) f.say(in.kept_is_lost ? Mark::note : Mark::good, "history.keep", in.kept);
   if (!in.evidence.empty()) f.say(in.evidence_is_kept ? Mark::good : Mark::note, "evidence", in.evidence);
+  if (!in.verdict.empty()) f.say(in.has_verdict ? Mark::good : Mark::note, "verdict", in.verdict);
   const auto down = probes_down(in.snapshot);
   for (const bool of_probes : {false, true}) {
     f.head(of_probes ? "Probes" : "Collectors");
@@ -291,6 +292,16 @@ std::string evidence_text(const Options& o, bool kept) {
   if (!o.flag("evidence.last-words")) return out += "; no last words";
   return out += may("/dev/kmsg", W_OK) ? "; last words go to the kernel's log"
                                        : "; no last words: /dev/kmsg cannot be written (root, and the device)";
+}
+
+// Verdict and explain look at the history, which is there where something is judged.
+bool has_history(const Options& o) {
+  return o.flag("history.without-rules") || !o.list("rules.file").empty() || !o.list("checks.file").empty();
+}
+std::string verdict_text(const Options& o) {
+  if (!has_history(o)) return "none, and nothing to explain: no history is kept (rules.files or history.without_rules)";
+  const auto file = o.text("verdict.file");
+  return file.empty() ? "by the rules that are built in" : fmt::format("by the rules of {}", file);
 }
 
 // Each is asked, and told nothing.
@@ -340,9 +351,10 @@ int run_doctor(const Config& config, std::ostream& out) {
   const auto state = check_state(o, told);
   static const std::vector<CollectorStatus> kNone;
   const bool lost = !state.good;
-  const auto found = diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings,
-                               kept_text(o, lost), lost, evidence_text(o, state.good),
-                               state.good && o.number("evidence.disk") > 0, std::string(o.text("config.file"))});
+  const auto found =
+      diagnose({host, rows ? *rows : kNone, snapshot.get(), state, problems, warnings, kept_text(o, lost), lost,
+                evidence_text(o, state.good), state.good && o.number("evidence.disk") > 0,
+                std::string(o.text("config.file")), verdict_text(o), has_history(o)});
   const auto told_of = diagnose_receivers(config.file.receivers, config.file.pushes);
   out << found.text << told_of.text << std::flush;
   const int status = found.good && told_of.good && out ? 0 : 1;

@@ -23,6 +23,8 @@ struct DoctorInput {
   std::string evidence = {};                              // of alerts that fire; empty: not looked at
   bool evidence_is_kept = true;
   std::string config_file = {};  // empty: none was given
+  std::string verdict = {};      // what /api/v1/verdict and explain go by; empty: not looked at
+  bool has_verdict = true;
 };
 struct Diagnosis {
   std::string text;

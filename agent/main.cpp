@@ -14,7 +14,10 @@
 #include "agent/alerts_command.h"
 #include "agent/config/flags.h"
 #include "agent/docs.h"
+#include "agent/registration_command.h"
 #include "agent/rules_command.h"
+#include "agent/top_command.h"
+#include "agent/verdict_command.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/privileges.h"
@@ -30,6 +33,8 @@ int run(const std::vector<std::string>& arguments) {
   // These answer even where the rest is wrong.
   if (options.flag("help") && config.command_line.verb == "alerts") return fmt::print("{}", alerts_help()), 0;
   if (options.flag("help") && config.command_line.verb == "rules") return fmt::print("{}", rules_help()), 0;
+  if (options.flag("help") && config.command_line.verb == "top") return fmt::print("{}", top_help()), 0;
+  if (options.flag("help") && config.command_line.verb == "verdict") return fmt::print("{}", verdict_help()), 0;
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;
@@ -52,6 +57,9 @@ int run(const std::vector<std::string>& arguments) {
                                     : info,
                  options.text("log.format") == "json" ? log::Format::json : log::Format::logfmt);
   if (verb == "alerts") return run_alerts(config, std::cout);
+  if (verb == "registration") return run_registration(config, std::cout);
+  if (verb == "top") return run_top(config, std::cout);
+  if (verb == "verdict") return run_verdict(config, std::cout);
   if (verb == "rules") return run_rules(config, std::cout, std::cerr);
   if (verb == "doctor") return run_doctor(config, std::cout);
   if (verb == "worker") return run_worker(config);

@@ -13,8 +13,11 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metric_row.h"
+#include "core/os/host_name.h"
 #include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 #include "rules/alerts.h"
+#include "rules/checks.h"
 #include "rules/history/live.h"
 #include "rules/keep.h"
 #include "rules/load/load.h"
@@ -116,6 +119,8 @@ struct RuleEngine::Impl {
   void tell(RuleState& r, const RuleGroup& g, std::string error);
   void record_server_series(const Snapshot& snapshot);
   void record_alerts();
+  void load_checks(std::vector<std::string>& problems);
+  void run_checks();
   void write_alerts(const AlertRule& alerts);
   BatchPtr write(std::int64_t boot_ns, std::int64_t wall_ns);
 
@@ -147,6 +152,8 @@ struct RuleEngine::Impl {
   std::unordered_set<std::string> written;  // alerts' series of this batch
   DescPoolPtr pool = std::make_shared<DescPool>();
   std::vector<std::uint32_t> alert_series;  // ALERTS and ALERTS_FOR_STATE, in the history
+  std::unique_ptr<Checks> checks;           // null: there are none
+  std::vector<std::uint32_t> check_series;
 };
 
 namespace {
@@ -243,6 +250,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     for (auto& g : load_rules(*text, file, problems, &impl->warnings, settings.language))
       impl->groups.push_back(std::move(g));
   }
+  impl->load_checks(problems);
   if (problems.size() != before) return nullptr;
   const auto& keep = impl->history->settings().keep;
   const auto idle_keeps =
@@ -250,7 +258,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
         return settings.families.empty() ? std::string() : unknown_series(name, impl->groups, settings.families);
       });
   impl->warnings.insert(impl->warnings.end(), idle_keeps.begin(), idle_keeps.end());
-  if (!keep.empty() && !settings.without_rules &&
+  if (!keep.empty() && !settings.without_rules && !impl->checks &&
       std::ranges::all_of(impl->groups, [](const RuleGroup& g) { return g.rules.empty(); }))
     impl->warnings.emplace_back(
         "--history.keep: nothing is kept: there are no rules, and without them no history unless "
@@ -306,6 +314,7 @@ void RuleEngine::adopt(RuleEngine& old) {
         from.states, [&](const auto& o) { return o.group->file == g.group->file && o.group->name == g.group->name; });
     if (was != from.states.end() && was->interval_ms == g.interval_ms) g.next_boot_ms = was->next_boot_ms;
   }
+  if (to.checks && from.checks) to.checks->adopt(*from.checks);
   match_alerts(to.states, from.states, [](auto& r, AlertRule& before) { r.alerts.adopt(before); });
   // What fired by a rule that is gone is over.
   for (auto& g : from.states)
@@ -460,9 +469,41 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
                          : g.next_boot_ms + g.interval_ms;
     impl.run(g, impl.now);
   }
+  impl.run_checks();
   impl.record_alerts();
   impl.history->end();
   return impl.write(snapshot.boot_ns, SystemClock::read(CLOCK_MONOTONIC) - begin_ns);
+}
+
+void RuleEngine::Impl::load_checks(std::vector<std::string>& problems) {
+  const auto own = settings.series_labels.find("instance");
+  const auto instance = own == settings.series_labels.end() ? host_name() : own->second;
+  CheckLibrary library;
+  for (const auto& file : find_check_files(settings.check_files, problems)) {
+    const auto text = read_text_file(file, kRuleFileBytes);
+    if (text) vitald::load_checks(*text, file, instance, library, warnings, settings.language);
+    else warnings.push_back(text.error().text);
+  }
+  if (!library.checks.empty() || !library.metrics.empty())
+    checks = std::make_unique<Checks>(std::move(library), instance, live, settings.dialect);
+}
+
+// Rules of the next round, and queries, see what they found.
+void RuleEngine::Impl::run_checks() {
+  if (!checks) return;
+  checks->evaluate(now.boot_ms, now.wall_ms);
+  const auto old = std::exchange(check_series, {});
+  checks->each_series([&](const MetricDesc& desc, std::span<const std::string_view> values, double value) {
+    promql::LabelsBuilder b;
+    for (const auto& [name, text] : settings.series_labels) b.set(name, text);
+    b.set(promql::kMetricName, desc.name);
+    auto names = desc.labels;
+    for (const auto v : values) b.set(take_until(names, ','), v);
+    const auto id = history->acquire(b.labels());
+    history->record(id, value);
+    check_series.push_back(id);
+  });
+  for (const auto id : old) history->release(id);
 }
 
 void RuleEngine::Impl::run(GroupState& g, AlertRule::Now at) {
@@ -720,6 +761,10 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
       else
         for (const auto& s : r->last) writer.set_labels(*r->desc, s.value, r->exported[s.series]);
     }
+  if (checks)
+    checks->each_series([this](const MetricDesc& desc, std::span<const std::string_view> labels, double value) {
+      writer.set_values(desc, value, labels);
+    });
   return writer.finish({}, wall_ns, wall_ns);
 }
 
@@ -740,6 +785,7 @@ std::vector<AlertTransition> RuleEngine::take_transitions() {
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
   auto out = std::make_shared<RulesView>();
+  if (impl_->checks) out->checks = impl_->checks->view();
   const auto evicted_ms = impl_->history->evicted_until_ms();
   for (const auto& g : impl_->states) {
     auto& group = out->groups.emplace_back();
@@ -798,7 +844,9 @@ std::int64_t RuleEngine::interval_ms() const {
   return shortest;
 }
 
-bool RuleEngine::empty() const { return rule_count() == 0 && !impl_->settings.without_rules; }
+std::size_t RuleEngine::check_count() const { return impl_->checks ? impl_->checks->size() : 0; }
+
+bool RuleEngine::empty() const { return rule_count() == 0 && check_count() == 0 && !impl_->settings.without_rules; }
 
 const std::shared_ptr<History>& RuleEngine::history() const { return impl_->history; }
 

@@ -21,6 +21,7 @@
 namespace vitald {
 
 class History;
+struct ChecksView;
 struct LoadedAlerts;
 struct Moment;
 struct SavedAlerts;
@@ -52,11 +53,13 @@ struct GroupView {
 };
 struct RulesView {
   std::vector<GroupView> groups;
+  std::shared_ptr<const ChecksView> checks;  // rules/checks.h; null where there are none
 };
 
 struct RuleSettings {
-  std::vector<std::string> files = {};  // paths or globs
-  std::int64_t interval_ms = 5000;      // of groups that set none: the pipeline's
+  std::vector<std::string> files = {};        // paths or globs
+  std::vector<std::string> check_files = {};  // Rackscope's libraries: paths, globs or folders
+  std::int64_t interval_ms = 5000;            // of groups that set none: the pipeline's
   promql::Language language = {};
   promql::Dialect dialect = promql::Dialect::v3;
   LabelMap external_labels = {};  // $externalLabels; added to what leaves the host, not to the series
@@ -112,6 +115,7 @@ class RuleEngine {
 
   [[nodiscard]] std::shared_ptr<const RulesView> view() const;
   [[nodiscard]] std::size_t rule_count() const;
+  [[nodiscard]] std::size_t check_count() const;
   // How often evaluate() has to be called for every group to keep its interval: the shortest there is.
   [[nodiscard]] std::int64_t interval_ms() const;
   // Of all series, for readers on any thread (History::view). The rules after a reload go on with it.

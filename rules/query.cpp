@@ -200,4 +200,14 @@ Queried<std::vector<Labels>> find_series(const Selectors& matchers, HistoryView&
   return out;
 }
 
+std::int64_t oldest_wall_ms(const HistoryView& view) {
+  const auto& round = view.round();
+  auto oldest_ms = round.now_ms;
+  for (const auto& feed : round.feeds) {
+    if (feed.chunks && !feed.chunks->empty()) oldest_ms = std::min(oldest_ms, feed.chunks->front()->first_ms());
+    else if (feed.size > 0) oldest_ms = std::min(oldest_ms, feed.head->rows[0].t_ms);
+  }
+  return oldest_ms + round.offset_ms;
+}
+
 }  // namespace vitald

@@ -66,6 +66,9 @@ using Selectors = std::vector<std::unique_ptr<promql::Selector>>;
 Queried<std::vector<promql::Labels>> find_series(const Selectors& matchers, HistoryView& view, std::int64_t first_ms,
                                                  std::int64_t last_ms, const QueryLimits& limits);
 
+// Since when there may be samples; wall time.
+std::int64_t oldest_wall_ms(const HistoryView& view);
+
 // As Prometheus sorts label sets: by the first name that differs, then by its value.
 bool labels_before(const promql::Labels& a, const promql::Labels& b);
 

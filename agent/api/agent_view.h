@@ -10,6 +10,7 @@
 #include "agent/api/event_numbers.h"
 #include "agent/api/metrics.h"
 #include "agent/api/queries.h"
+#include "agent/api/verdicts.h"
 #include "agent/http/pending.h"
 #include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/collectors.h"
@@ -33,6 +34,7 @@ struct AgentView {
   std::function<void(std::function<void(const std::vector<std::string>&)>)> reload;
   std::shared_ptr<MetricsHandler> metrics;
   std::shared_ptr<Queries> queries;
+  std::shared_ptr<Verdicts> verdicts;
   std::shared_ptr<Silences> silences;
   std::shared_ptr<Callbacks> callbacks;
   std::shared_ptr<Evidence> evidence;         // null: none is gathered

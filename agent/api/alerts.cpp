@@ -57,6 +57,7 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
     j.text("sha256", row.evidence.at("evidence_sha256"));
     j.close('}');
   }
+  if (!row.changes.empty()) j.list("changed", row.changes);
   j.list("silencedBy", row.muting.silenced_by);
   j.key("inhibitedBy");
   j.open('[');
@@ -132,7 +133,7 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   for (const auto& g : view.groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts) {
-        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}, {}});
+        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}, {}, {}});
         if (a.state == AlertState::firing) firing.push_back(&a);
       }
   const auto marks = silences.marks();
@@ -208,6 +209,7 @@ Handler alerts_page(const AgentView& agent) {
       a.fingerprint = row.alert->fingerprint;
       a.active_at_ms = row.alert->active_at_ms;  // it tells one firing from another
       if (agent.evidence) agent.evidence->refer(a);
+      if (agent.evidence) row.changes = agent.evidence->changes_of(a);
       row.evidence = std::move(a.annotations);
     }
     return packed(json_response(200, alerts_json(rows, *filter, machine())),

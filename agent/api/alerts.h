@@ -18,7 +18,8 @@ struct AlertRow {
   std::string uuid;
   std::optional<Acknowledgement> acknowledgement;
   Muting muting;
-  LabelMap evidence = {};  // the annotations that say where it is
+  LabelMap evidence = {};                 // the annotations that say where it is
+  std::vector<std::string> changes = {};  // what had changed most when it fired
 };
 // Of all alerts that are pending or fire. They point into `view`.
 std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences, std::int64_t now_ms,

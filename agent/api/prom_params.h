@@ -34,6 +34,11 @@ Selectors matchers_of(const Parameters& p, bool required, std::optional<Response
 // `limit`; 0: no limit.
 std::size_t limit_of(const Parameters& p, std::optional<Response>& problem);
 
+// An empty result of a host that keeps no history would pass for good news.
+inline constexpr std::string_view kNoHistory =
+    "this host keeps no history: load rules (rules.file) or set history.without_rules";
+inline bool keeps_history(const HistoryView& view) { return view.round().names != nullptr; }
+
 // Who asks, with `timeout` and `lookback_delta`. The key is made of what `parts` says.
 Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key, std::optional<Response>& problem);
 

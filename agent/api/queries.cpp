@@ -159,7 +159,7 @@ Answer Queries::run(const Ask& ask, Work work) {
     timeout_ns = impl.settings.timeout_ns;
   }
   if (ask.timeout_ns > 0) timeout_ns = std::min(timeout_ns, ask.timeout_ns);
-  auto job = [shared = impl_, view, round, key, limits, gzip = ask.gzip,
+  auto job = [shared = impl_, view, round, key, limits, gzip = ask.gzip, type = ask.content_type,
               work = std::move(work)](const Jobs::GivenUp& given_up) mutable {
     limits.given_up = given_up;
     const auto begin_ns = shared->clock.boot_ns();
@@ -173,6 +173,10 @@ Answer Queries::run(const Ask& ask, Work work) {
     }
     auto response =
         packed(outcome.failed ? std::move(outcome.error) : json_response(200, std::move(outcome.body)), gzip);
+    if (!type.empty() && !outcome.failed) {
+      response.content_type = type;
+      response.headers.emplace_back("Vary", "Accept");
+    }
     const auto took_ns = shared->clock.boot_ns() - begin_ns;
     // What a large one was made from is in small pieces, which would stay.
     if (took_ns > kLongNs) give_back_free_memory();

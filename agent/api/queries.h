@@ -57,6 +57,7 @@ class Queries {
     std::int64_t timeout_ns = 0;  // the client's; 0: it gave none
     std::int64_t lookback_ms = 0;
     bool gzip = false;
+    std::string content_type = {};  // of the answer; empty: JSON
     std::int64_t arrived_boot_ns = 0;
   };
   Answer run(const Ask& ask, Work work);

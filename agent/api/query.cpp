@@ -16,11 +16,6 @@ using promql::ValueType;
 
 constexpr std::int64_t kMostPoints = 11'000;  // of one series: what a screen can show, and Prometheus' limit
 
-// An empty result of a host that keeps no history would pass for good news.
-constexpr std::string_view kNoHistory =
-    "this host keeps no history: load rules (rules.file) or set history.without_rules";
-bool keeps_history(const HistoryView& view) { return view.round().names != nullptr; }
-
 Notes notes_of(const QueryAnswer& answer, std::string_view query, const HistoryView& view, bool cut) {
   Notes notes;
   if (cut) notes.warnings.emplace_back(kTruncated);

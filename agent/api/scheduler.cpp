@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "agent/api/alerts.h"
@@ -15,6 +16,10 @@
 #include "agent/api/rules.h"
 #include "core/os/host_name.h"
 #include "core/os/machine_id.h"
+#include "core/text/scan.h"
+#include "deploy/clients/vitald.pb.h"
+#include "rules/promql/labels.h"
+#include "rules/promql/lexer.h"
 
 namespace vitald {
 namespace {
@@ -97,15 +102,93 @@ std::optional<Reading> power_of(const Snapshot& snapshot) {
   return found;
 }
 
-void append(Json& j, std::string_view name, const std::optional<Reading>& r, std::string_view unit,
-            std::int64_t now_boot_ns) {
+void put(const std::optional<Reading>& r, std::int64_t now_boot_ns, v1::Reading* (v1::Utilization::*member)(),
+         v1::Utilization& to) {
   if (!r) return;
-  j.key(name);
+  auto& reading = *(to.*member)();
+  reading.set_value(r->value);
+  reading.set_age_seconds(static_cast<double>(std::max<std::int64_t>(0, now_boot_ns - r->boot_ns)) / 1e9);
+  reading.set_source(r->source);
+}
+
+// The same as JSON: a reading's value is called after its unit.
+std::string json_of(const v1::Utilization& u) {
+  std::string out;
+  Json j(out);
+  const auto append = [&j](std::string_view name, bool known, const v1::Reading& r, std::string_view unit) {
+    if (!known) return;
+    j.key(name);
+    j.open('{');
+    j.number(unit, r.value());
+    j.number("age_seconds", r.age_seconds());
+    j.text("source", r.source());
+    j.close('}');
+  };
   j.open('{');
-  j.number(unit, r->value);
-  j.number("age_seconds", static_cast<double>(std::max<std::int64_t>(0, now_boot_ns - r->boot_ns)) / 1e9);
-  j.text("source", r->source);
+  j.text("provider_uuid", u.provider_uuid());
+  j.text("name", u.name());
+  j.number("timestamp", u.timestamp());
+  append("cpu", u.has_cpu(), u.cpu(), "percent");
+  append("memory", u.has_memory(), u.memory(), "percent");
+  append("disk", u.has_disk(), u.disk(), "percent");
+  append("network", u.has_network(), u.network(), "percent");
+  append("power", u.has_power(), u.power(), "watts");
+  append("temperature", u.has_temperature(), u.temperature(), "celsius");
+  if (u.has_available_capacity()) j.number("available_capacity", u.available_capacity());
+  j.flag("schedulable", u.schedulable());
+  j.list("reasons", {u.reasons().begin(), u.reasons().end()});
   j.close('}');
+  return out;
+}
+std::string json_of(const v1::Registration& r) {
+  std::string out;
+  Json j(out);
+  j.open('{');
+  j.text("uuid", r.uuid());
+  j.text("name", r.name());
+  j.text("endpoint_url", r.endpoint_url());
+  j.text("type", r.type());
+  j.whole("scrape_interval", r.scrape_interval());
+  j.flag("enabled", r.enabled());
+  j.text("created_at", r.created_at());
+  j.text("updated_at", r.updated_at());
+  j.close('}');
+  return out;
+}
+std::string json_of(const v1::Metrics& m) {
+  std::string out;
+  Json j(out);
+  j.open('{');
+  j.text("provider_uuid", m.provider_uuid());
+  j.number("timestamp", m.timestamp());
+  j.text("aggregation", m.aggregation());
+  j.key("metrics");
+  j.open('{');
+  const std::map<std::string, double> sorted(m.metrics().begin(), m.metrics().end());
+  for (const auto& [name, value] : sorted) j.number(name, value);
+  j.close('}');
+  j.close('}');
+  return out;
+}
+
+// By what the client accepts, the one that it names first of the two.
+bool wants_protobuf(const Request& request) {
+  const auto accepted = request.list("Accept");
+  std::string_view rest = accepted;
+  while (!rest.empty()) {
+    auto item = take_until(rest, ',');
+    const auto type = trim(take_until(item, ';'));
+    if (type == "application/x-protobuf" || type == "application/protobuf") return true;
+    if (type == "application/json") return false;
+  }
+  return false;
+}
+template <class Message>
+Response answer_of(const Message& message, bool protobuf) {
+  Response out = json_response(200, protobuf ? message.SerializeAsString() : success(json_of(message)));
+  if (protobuf) out.content_type = "application/x-protobuf";
+  out.headers.emplace_back("Vary", "Accept");
+  return out;
 }
 
 struct Thresholds {
@@ -139,20 +222,20 @@ std::optional<Thresholds> thresholds_of(const Parameters& p, std::string& proble
 
 class Utilization final : public Pending {
  public:
-  Utilization(const AgentView& agent, const Thresholds& thresholds, std::int64_t arrived_boot_ns)
-      : agent_(agent), thresholds_(thresholds), arrived_ns_(arrived_boot_ns) {}
+  Utilization(const AgentView& agent, const Thresholds& thresholds, bool protobuf, std::int64_t arrived_boot_ns)
+      : agent_(agent), thresholds_(thresholds), protobuf_(protobuf), arrived_ns_(arrived_boot_ns) {}
 
   std::optional<Response> poll(std::int64_t now_boot_ns) override {
     const auto latest = agent_.latest();
     if (now_boot_ns < deadline_boot_ns() && (!latest || latest->boot_ns < wants_snapshot_boot_ns())) return {};
     if (!latest) return api_error(ApiError::unavailable, "the first collection still runs");
-    return json_response(200, success(json(*latest, now_boot_ns)));
+    return answer_of(message(*latest, now_boot_ns), protobuf_);
   }
   [[nodiscard]] std::int64_t deadline_boot_ns() const override { return arrived_ns_ + kPatienceNs; }
   [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override { return arrived_ns_ - kFreshNs; }
 
  private:
-  [[nodiscard]] std::string json(const Snapshot& snapshot, std::int64_t now_boot_ns) const {
+  [[nodiscard]] v1::Utilization message(const Snapshot& snapshot, std::int64_t now_boot_ns) const {
     const auto cpu = utilization_of(snapshot, "cpu"), memory = utilization_of(snapshot, "memory"),
                disk = utilization_of(snapshot, "disk"), network = utilization_of(snapshot, "network"),
                temperature = temperature_of(snapshot);
@@ -170,22 +253,19 @@ class Utilization final : public Pending {
     above("temperature", temperature, thresholds_.temperature);
     if (agent_.freshness && agent_.freshness->too_old(agent_.latest(), now_boot_ns))
       reasons.emplace_back("the numbers are too old: a collection hangs");
-    std::string out;
-    Json j(out);
-    j.open('{');
-    j.text("provider_uuid", machine_uuid());
-    j.text("name", host_name());
-    j.number("timestamp", static_cast<double>(snapshot.wall_ns / 1'000'000) / 1e3);
-    append(j, "cpu", cpu, "percent", now_boot_ns);
-    append(j, "memory", memory, "percent", now_boot_ns);
-    append(j, "disk", disk, "percent", now_boot_ns);
-    append(j, "network", network, "percent", now_boot_ns);
-    append(j, "power", power_of(snapshot), "watts", now_boot_ns);
-    append(j, "temperature", temperature, "celsius", now_boot_ns);
-    if (cpu && memory) j.number("available_capacity", (100 - cpu->value) * 0.5 + (100 - memory->value) * 0.5);
-    j.flag("schedulable", reasons.empty());
-    j.list("reasons", reasons);
-    j.close('}');
+    v1::Utilization out;
+    out.set_provider_uuid(machine_uuid());
+    out.set_name(host_name());
+    out.set_timestamp(static_cast<double>(snapshot.wall_ns / 1'000'000) / 1e3);
+    put(cpu, now_boot_ns, &v1::Utilization::mutable_cpu, out);
+    put(memory, now_boot_ns, &v1::Utilization::mutable_memory, out);
+    put(disk, now_boot_ns, &v1::Utilization::mutable_disk, out);
+    put(network, now_boot_ns, &v1::Utilization::mutable_network, out);
+    put(power_of(snapshot), now_boot_ns, &v1::Utilization::mutable_power, out);
+    put(temperature, now_boot_ns, &v1::Utilization::mutable_temperature, out);
+    if (cpu && memory) out.set_available_capacity((100 - cpu->value) * 0.5 + (100 - memory->value) * 0.5);
+    out.set_schedulable(reasons.empty());
+    for (auto& reason : reasons) out.add_reasons(std::move(reason));
     return out;
   }
 
@@ -209,27 +289,88 @@ class Utilization final : public Pending {
 
   const AgentView agent_;
   Thresholds thresholds_;
+  bool protobuf_;
   std::int64_t arrived_ns_;
 };
 
 // The document of a metric endpoint, as schedulers keep one for each host.
-std::string registration(const AgentView& agent) {
+v1::Registration registration(const AgentView& agent) {
   struct stat installed {};
   const bool known = stat("/etc/machine-id", &installed) == 0;
-  std::string out;
-  Json j(out);
-  j.open('{');
-  j.text("uuid", machine_uuid());
-  j.text("name", host_name());
-  j.text("endpoint_url", agent.external_url + agent.metrics_path);
-  j.text("type", "prometheus");
-  j.whole("scrape_interval", std::max<std::int64_t>(1, agent.interval_ns() / 1'000'000'000));
-  j.flag("enabled", true);
   const auto now_ms = agent.clock->wall_ns() / 1'000'000;
-  j.text("created_at", go_time(known ? installed.st_mtim.tv_sec * 1000 : now_ms));
-  j.text("updated_at", go_time(now_ms));
-  j.close('}');
-  return success(out);
+  v1::Registration out;
+  out.set_uuid(machine_uuid());
+  out.set_name(host_name());
+  out.set_endpoint_url(agent.external_url + agent.metrics_path);
+  out.set_type("prometheus");
+  out.set_scrape_interval(std::max<std::int64_t>(1, agent.interval_ns() / 1'000'000'000));
+  out.set_enabled(true);
+  out.set_created_at(go_time(known ? installed.st_mtim.tv_sec * 1000 : now_ms));
+  out.set_updated_at(go_time(now_ms));
+  return out;
+}
+
+// How the samples of a time range become one number; without a range it is the newest one.
+constexpr std::string_view kAggregations[] = {"avg", "min", "max", "last"};
+constexpr std::size_t kMostMetrics = 100;
+
+struct MetricsAsk {
+  std::vector<std::string> names;
+  std::string aggregation;
+  std::int64_t start_ms = INT64_MIN, end_ms = INT64_MIN;  // the lowest: not given
+};
+
+std::optional<MetricsAsk> metrics_ask_of(const Parameters& p, std::optional<Response>& problem) {
+  MetricsAsk out;
+  for (const auto* name : {"metric", "metric[]"})
+    for (const auto listed : all(p, name)) {
+      std::string_view rest = listed;
+      while (!rest.empty())
+        if (const auto metric = trim(take_until(rest, ',')); !metric.empty()) out.names.emplace_back(metric);
+    }
+  out.start_ms = time_parameter(p, "start", INT64_MIN, problem);
+  out.end_ms = time_parameter(p, "end", INT64_MIN, problem);
+  out.aggregation = first(p, "aggregation");
+  if (out.aggregation.empty()) out.aggregation = out.start_ms == INT64_MIN ? "last" : "avg";
+  if (problem) return {};
+  if (out.names.empty() || out.names.size() > kMostMetrics)
+    problem = invalid_parameter("metric", fmt::format("expected 1 to {} names of metrics", kMostMetrics));
+  for (const auto& name : out.names)
+    if (!promql::valid_quoted_name(name)) problem = invalid_parameter("metric", fmt::format("'{}' is no name", name));
+  if (!is_one_of(out.aggregation, kAggregations))
+    problem = invalid_parameter(
+        "aggregation", fmt::format("'{}', expected one of {}", out.aggregation, fmt::join(kAggregations, ", ")));
+  if (out.start_ms == INT64_MIN && out.aggregation != "last")
+    problem = invalid_parameter("start", "none, expected the begin of the time range");
+  if (out.start_ms != INT64_MIN && out.end_ms != INT64_MIN && out.end_ms <= out.start_ms)
+    problem = invalid_parameter("end", "not after the start");
+  if (problem) return {};
+  return out;
+}
+
+// Of each metric the sum over its series: now, or what the aggregation makes of each in the time range.
+Queries::Outcome query_metrics(const MetricsAsk& ask, HistoryView& view, const QueryLimits& limits, bool protobuf) {
+  const auto end_ms = ask.end_ms == INT64_MIN ? view.now_wall_ms() : ask.end_ms;
+  const auto range_ms = ask.start_ms == INT64_MIN ? 0 : end_ms - ask.start_ms;
+  if (ask.start_ms != INT64_MIN && range_ms <= 0)
+    return {{}, invalid_parameter("start", "after the newest samples"), true};
+  v1::Metrics out;
+  out.set_provider_uuid(machine_uuid());
+  out.set_timestamp(static_cast<double>(end_ms) / 1e3);
+  out.set_aggregation(ask.aggregation);
+  for (const auto& name : ask.names) {
+    const auto selector = fmt::format("{{__name__={}}}", promql::quoted(name));
+    const auto text = range_ms == 0 ? fmt::format("sum({})", selector)
+                                    : fmt::format("sum({}_over_time({}[{}]))", ask.aggregation, selector,
+                                                  promql::duration_text(range_ms));
+    const auto expr = parse_query(text, limits.language);
+    if (!expr) return outcome_of(expr.error());
+    const auto answer = instant_query(**expr, view, end_ms, limits);
+    if (!answer) return outcome_of(answer.error());
+    if (!answer->rows.empty() && !answer->rows[0].histogram && std::isfinite(answer->rows[0].value))
+      (*out.mutable_metrics())[name] = answer->rows[0].value;
+  }
+  return outcome_of(protobuf ? out.SerializeAsString() : success(json_of(out)));
 }
 
 }  // namespace
@@ -239,12 +380,33 @@ Handler utilization_page(const AgentView& agent) {
     std::string problem;
     const auto thresholds = thresholds_of(parameters_of(request), problem);
     if (!thresholds) return api_error(ApiError::bad_data, problem);
-    return std::make_unique<Utilization>(agent, *thresholds, request.arrived_boot_ns);
+    return std::make_unique<Utilization>(agent, *thresholds, wants_protobuf(request), request.arrived_boot_ns);
   };
 }
 
 Handler registration_page(const AgentView& agent) {
-  return [agent](const Request&) -> Answer { return json_response(200, registration(agent)); };
+  return [agent](const Request& request) -> Answer { return answer_of(registration(agent), wants_protobuf(request)); };
+}
+
+Handler query_metrics_request(const AgentView& agent) {
+  return [queries = agent.queries](const Request& request) -> Answer {
+    const auto p = parameters_of(request);
+    std::optional<Response> problem;
+    const auto asked = metrics_ask_of(p, problem);
+    const bool protobuf = wants_protobuf(request);
+    std::string key;
+    if (asked)
+      key = fmt::format("metrics\n{}\n{} {} {} {}", fmt::join(asked->names, ","), asked->aggregation, asked->start_ms,
+                        asked->end_ms, protobuf);
+    auto ask = ask_of(request, p, std::move(key), problem);
+    if (problem) return std::move(*problem);
+    ask.content_type = protobuf ? "application/x-protobuf" : "application/json";
+    return queries->run(ask, [asked = *asked, protobuf](HistoryView& view, const QueryLimits& limits) {
+      if (!keeps_history(view))
+        return Queries::Outcome{{}, api_error(ApiError::unavailable, std::string(kNoHistory)), true};
+      return query_metrics(asked, view, limits, protobuf);
+    });
+  };
 }
 
 }  // namespace vitald

@@ -64,7 +64,7 @@ void check_exec(const Config& config, std::vector<std::string>& problems) {
 
 void check_patterns(const Options& options, std::vector<std::string>& warnings) {
   // What has no wildcard and is not there is a problem already, or is looked for again and told by a metric.
-  for (const std::string_view flag : {"rules.file", "collector.textfile.directory"})
+  for (const std::string_view flag : {"rules.file", "checks.file", "collector.textfile.directory"})
     for (const auto& pattern : options.list(flag))
       if (pattern.find_first_of("*?[") != std::string::npos && matches_nothing(pattern))
         warnings.push_back(fmt::format("--{}: '{}': nothing is there, so nothing comes of it", flag, pattern));

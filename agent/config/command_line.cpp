@@ -14,7 +14,7 @@
 namespace vitald {
 namespace {
 
-constexpr std::string_view kVerbs[] = {"alerts", "doctor", "rules", "worker"};
+constexpr std::string_view kVerbs[] = {"alerts", "doctor", "registration", "rules", "top", "verdict", "worker"};
 
 std::string unexpected(std::string_view argument, bool first) {
   const auto near = first ? did_you_mean(argument, kVerbs) : std::string();
@@ -22,13 +22,32 @@ std::string unexpected(std::string_view argument, bool first) {
                       : fmt::format("unknown command '{}'{}; try --help", argument, near);
 }
 
-// Of `vitald alerts`: words, and flags of its own. A flag is a word `--NAME=VALUE`, however it was written.
-bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::vector<std::string>& words,
-                   std::vector<std::string>& problems) {
-  static constexpr std::string_view kSwitches[] = {"all", "json"};
-  static constexpr std::string_view kYesOrNo[] = {"acknowledged", "inhibited", "silenced"};
-  static constexpr std::string_view kValued[] = {"by",       "ca-file", "comment", "duration", "password-file",
-                                                 "severity", "state",   "until",   "url",      "user"};
+// Flags of commands that ask the vitald that runs: with a value, with yes or no, and alone.
+struct OwnFlags {
+  std::string_view verb;
+  std::vector<std::string_view> valued, yes_or_no, alone;
+};
+const OwnFlags* own_flags_of(std::string_view verb) {
+  static const OwnFlags kAll[] = {
+      {"alerts",
+       {"by", "ca-file", "comment", "duration", "password-file", "severity", "state", "until", "url", "user"},
+       {"acknowledged", "inhibited", "silenced"},
+       {"all", "json"}},
+      {"registration", {"ca-file", "password-file", "url", "user"}, {}, {}},
+      {"top", {"ca-file", "interval", "password-file", "url", "user"}, {}, {"once"}},
+      {"verdict",
+       {"ca-file", "guest", "owner", "password-file", "scope", "url", "user", "window"},
+       {},
+       {"all", "json"}},
+  };
+  const auto* at = std::ranges::find(kAll, verb, &OwnFlags::verb);
+  return at == std::end(kAll) ? nullptr : at;
+}
+
+// Of such a command: words, and flags of its own. A flag is a word `--NAME=VALUE`, however it was written.
+bool take_own_word(const OwnFlags& flags, std::span<const std::string> arguments, std::size_t& i,
+                   std::vector<std::string>& words, std::vector<std::string>& problems) {
+  const auto &valued = flags.valued, &yes_or_no = flags.yes_or_no, &alone = flags.alone;
   const auto is_among = [](const auto& names, std::string_view name) {
     return std::ranges::find(names, name) != std::end(names);
   };
@@ -40,10 +59,10 @@ bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::
   }
   const bool has_value = rest.find('=') != std::string_view::npos;
   auto name = take_until(rest, '=');
-  const bool negated = name.starts_with("no-") && is_among(kYesOrNo, name.substr(3));
+  const bool negated = name.starts_with("no-") && is_among(yes_or_no, name.substr(3));
   if (negated) name.remove_prefix(3);
   const std::string_view next = i + 1 < arguments.size() ? std::string_view(arguments[i + 1]) : std::string_view();
-  if (is_among(kYesOrNo, name)) {
+  if (is_among(yes_or_no, name)) {
     // Alone it says yes: the word behind it may be an alert's.
     const bool takes_next = !has_value && !negated && (next == "true" || next == "false");
     if (negated && has_value) problems.push_back(fmt::format("--no-{}: takes no value", name));
@@ -53,12 +72,12 @@ bool take_own_word(std::span<const std::string> arguments, std::size_t& i, std::
     if (takes_next) ++i;
     return true;
   }
-  if (is_among(kSwitches, name)) {
+  if (is_among(alone, name)) {
     if (has_value) problems.push_back(fmt::format("--{}: takes no value", name));
     words.push_back(fmt::format("--{}=", name));
     return true;
   }
-  if (!is_among(kValued, name)) return false;
+  if (!is_among(valued, name)) return false;
   words.push_back(arguments[i]);
   if (has_value) return true;
   if (next.empty() || next.starts_with("--"))
@@ -82,10 +101,11 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
   }
   line.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
 
+  const auto* own = own_flags_of(line.verb);
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   bool said_unexpected = false;  // what follows belongs to it
   for (; i < arguments.size(); ++i) {
-    if (line.verb == "alerts" && take_own_word(arguments, i, line.words, problems)) continue;
+    if (own && take_own_word(*own, arguments, i, line.words, problems)) continue;
     if (line.verb == "rules" && !arguments[i].starts_with('-')) {
       line.operands.push_back(arguments[i]);
       continue;

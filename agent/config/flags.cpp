@@ -84,6 +84,12 @@ constexpr FlagSpec kAgentFlags[] = {
     {"history.without-rules", boolean, "false",
      "Keep history also where there are no rules, so that queries have something to look at; collects every "
      "pipeline.interval then."},
+    {"checks.file", list, "",
+     "Rackscope's check and metric libraries: a file, a glob or a folder. Checks of scope node are evaluated for this "
+     "host: vitald_check_state, /api/v1/checks. Repeatable."},
+    {"verdict.file", text, "",
+     "YAML file with the rules of /api/v1/verdict and `vitald verdict`, in place of those that are built in "
+     "(deploy/verdict.yaml)."},
     {.name = "query.lookback-delta",
      .type = duration,
      .fallback = "5m",
@@ -210,6 +216,7 @@ std::vector<std::string> yaml_path(const FlagSpec& flag) {
   for (const auto prefix : kCommandLineOnly)
     if (flag.name.starts_with(prefix)) return {};
   if (flag.name == "rules.file") return {"rules", "files"};
+  if (flag.name == "checks.file") return {"checks", "files"};
   std::string_view rest = flag.name;
   const auto section = take_until(rest, '.');
   if ((section != "collector" && section != "probe") || flag.name == "collector.disable-defaults") {

@@ -32,7 +32,7 @@ struct HelpSection {
 constexpr std::string_view kGeneral[] = {"config",   "help",    "log",   "once",   "path",
                                          "pipeline", "runtime", "state", "version"};
 constexpr std::string_view kWeb[] = {"web"};
-constexpr std::string_view kRules[] = {"rules", "history", "query"};
+constexpr std::string_view kRules[] = {"rules", "checks", "history", "query", "verdict"};
 constexpr std::string_view kCollectors[] = {"collector"};
 constexpr std::string_view kProbes[] = {"probe", "owner", "bpf"};
 constexpr HelpSection kSections[] = {{"Flags", kGeneral},
@@ -58,14 +58,19 @@ constexpr Row kUsage[] = {
     {"vitald --config.check [<flags>]", "tells all that is wrong with the configuration"},
     {"vitald alerts [list|ack|silence]", "what burns, who has it in hand; vitald alerts --help says more"},
     {"vitald doctor [<flags>]", "what this machine can and cannot do, and what to change"},
+    {"vitald registration", "this host as a metric endpoint to register with a scheduler, as JSON"},
     {"vitald rules check FILE...", "tells all that is wrong with rule files"},
     {"vitald rules test FILE...", "runs unit tests of rules in promtool's format"},
+    {"vitald top [--once]", "the host at a glance, live; vitald top --help says more"},
+    {"vitald verdict", "what is wrong with this host; vitald verdict --help says more"},
     {"vitald worker NAME [<flags>]", "one collector as a process of its own; started by the agent"},
 };
 constexpr Row kExitStatuses[] = {
     {"0",
      "all is well: the daemon was ended by a signal; --config.check: the configuration is good; doctor: all that the "
-     "configuration asks for works; --once: the metrics are printed; rules: the files are good, the tests pass"},
+     "configuration asks for works; --once: the metrics are printed; rules: the files are good, the tests pass; "
+     "verdict: "
+     "nothing is wrong (2: something is, 3: nobody knows)"},
     {"1",
      "it is not, and standard error or doctor's FIX lines say what: a mistake in flags or configuration, a port that "
      "is taken, something that is asked for and does not work"},

@@ -26,6 +26,7 @@
 #include "core/os/machine_id.h"
 #include "core/text/json.h"
 #include "core/text/scan.h"
+#include "rules/explain.h"
 #include "rules/promql/walk.h"
 #include "rules/query.h"
 #include "rules/silences.h"
@@ -37,7 +38,7 @@ namespace {
 // Parts of a bundle, so that all of it stays below Evidence::kMostBytes.
 constexpr std::size_t kSeriesBytes = 500 << 10, kOwnersBytes = 100 << 10;
 constexpr std::size_t kMostSeries = 20, kMostPoints = 240;  // of one alert, of one series
-constexpr std::size_t kTopOwners = 5;
+constexpr std::size_t kTopOwners = 5, kTopChanges = 5;
 constexpr const char* kOwnerSpan = "5m";
 // In a storm the machine is looked at so often; bundles in between name the one that has it.
 constexpr std::int64_t kLookAgainNs = 10'000'000'000;
@@ -182,6 +183,43 @@ bool append_owners(std::string& out, const Snapshot& published, HistoryView& his
   return in_time && !limits.given_up();
 }
 
+// What is another than before it began, the greatest change first, and the same as texts. False: there was no time.
+bool append_changes(std::string& out, const Evidence::Round& round, std::int64_t deadline_boot_ns,
+                    std::vector<std::string>& texts) {
+  constexpr std::int64_t kMinuteMs = 60'000, kLeastMs = 2 * kMinuteMs, kMostMs = 15 * kMinuteMs, kTimes = 4;
+  const auto& view = *round.history;
+  ExplainAsk ask;
+  ask.end_ms = view.now_wall_ms();
+  ask.start_ms = ask.end_ms;
+  for (const auto& a : round.fires) ask.start_ms = std::min(ask.start_ms, a.active_at_ms - kMinuteMs);
+  ask.start_ms = std::clamp(ask.start_ms, ask.end_ms - kMostMs, ask.end_ms - kLeastMs);
+  ask.baseline_end_ms = ask.start_ms;
+  ask.baseline_start_ms = std::max(oldest_wall_ms(view), ask.start_ms - kTimes * (ask.end_ms - ask.start_ms));
+  ask.limit = kTopChanges;
+  QueryLimits limits;
+  limits.given_up = [deadline_boot_ns] { return SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns; };
+  Explanation found;
+  bool in_time = true;
+  if (ask.baseline_start_ms < ask.baseline_end_ms) {
+    auto explained = explain(ask, view, limits);
+    in_time = explained.has_value();
+    if (explained) found = std::move(*explained);
+  }
+  out += "\"changed\":[";
+  for (const auto& c : found.changes) {
+    out += texts.empty() ? "{\"metric\":" : ",{\"metric\":";
+    append_labels(out, c.labels);
+    out += fmt::format(",\"rate\":{},\"before\":", c.rate);
+    append_value(out, c.before);
+    out += ",\"now\":";
+    append_value(out, c.now);
+    out += fmt::format(",\"score\":{:.3f}}}", c.score);
+    texts.push_back(fmt::format("{}{} {:.4g} -> {:.4g}", c.rate ? "rate of " : "", c.labels.text(), c.before, c.now));
+  }
+  out += ']';
+  return in_time;
+}
+
 struct Told {
   prometheus::Counter& written = bundles("written");
   prometheus::Counter& failed = bundles("failed");
@@ -223,7 +261,8 @@ bool speaks_up(const Alert& a, const Evidence::Round& round) {
 
 struct Bundle {
   std::string json;
-  bool complete = true;  // of the machine and the owners
+  std::vector<std::string> changes;  // the first ones, as texts
+  bool complete = true;              // of the machine and the owners
 };
 
 Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceSettings& settings,
@@ -233,6 +272,7 @@ Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceS
   const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
   const auto part = [&](int tenths) { return begin_ns + (deadline_boot_ns - begin_ns) / 10 * tenths; };
   bool complete = true;
+  std::vector<std::string> changes;
   std::string of_machine;
   if (!machine_is_in.empty()) {
     member(of_machine, "machine_is_in", machine_is_in);
@@ -240,7 +280,10 @@ Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceS
     auto now = machine_now(host, part(4));
     complete = now.complete;
     if (!round.history) of_machine = "\"owners\":{},\"owners_left_out\":0";
-    else if (!append_owners(of_machine, round.published, *round.history, part(7))) complete = false;
+    else if (!append_owners(of_machine, round.published, *round.history, part(6))) complete = false;
+    of_machine += ',';
+    if (!round.history) of_machine += "\"changed\":[]";
+    else if (!append_changes(of_machine, round, part(8), changes)) complete = false;
     of_machine += ",\"machine\":" + now.json;
   }
   std::string out = R"({"version":1,"alerts":[)";
@@ -277,7 +320,7 @@ Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceS
   }
   out += fmt::format("],\"fired_left_out\":{},", round.fires.size() - i);
   out += of_machine + "}\n";
-  return {std::move(out), complete};
+  return {std::move(out), std::move(changes), complete};
 }
 
 // A bundle's name has the beginning of its digest: one that a power cut tore is not passed on.
@@ -296,6 +339,7 @@ struct Evidence::State {
   struct Reference {
     std::string name, sha256;
     std::string uuid = {};  // of the alert: another one when it fires anew
+    std::vector<std::string> changes = {};
   };
   State(std::shared_ptr<const StateDir> s, const Host& h) : state(std::move(s)), host(h) {}
 
@@ -313,7 +357,7 @@ struct Evidence::State {
     if (written) {
       t.written.Increment();
       for (const auto& a : round.fires)
-        references[a.fingerprint] = {written->name, written->sha256, alert_uuid(a, machine())};
+        references[a.fingerprint] = {written->name, written->sha256, alert_uuid(a, machine()), written->changes};
       unsettled.push_back(written->name);
       failing = false;
     } else if (state && now.disk_bytes > 0) {
@@ -344,7 +388,8 @@ struct Evidence::State {
       last_machine = name;
       looked_boot_ns = begin_ns;
     }
-    return Reference{name, std::move(digest)};
+    if (again) last_changes = bundle.changes;
+    return Reference{name, std::move(digest), {}, last_changes};
   }
 
   // Not yet on disk: an fsync() takes up to a second where others write, and receivers wait for this. Whoever reads it
@@ -515,6 +560,7 @@ struct Evidence::State {
   const Host& host;
   // The gathering thread's, of which there is one at a time.
   std::string last_machine;  // the bundle that has all of it
+  std::vector<std::string> last_changes;
   std::int64_t looked_boot_ns = 0;
   std::map<std::uint64_t, std::int64_t> said_boot_ns;  // last words of the last minute, by fingerprint
 
@@ -594,6 +640,13 @@ void Evidence::refer(Alert& alert) const {
   if (at == state_->references.end() || at->second.uuid != alert_uuid(alert, machine())) return;
   alert.annotations["evidence"] = state_->path_of(at->second.name);
   alert.annotations["evidence_sha256"] = at->second.sha256;
+}
+
+std::vector<std::string> Evidence::changes_of(const Alert& alert) const {
+  const MutexLock lock(state_->mutex);
+  const auto at = state_->references.find(alert.fingerprint);
+  if (at == state_->references.end() || at->second.uuid != alert_uuid(alert, machine())) return {};
+  return at->second.changes;
 }
 
 void Evidence::forget(std::uint64_t fingerprint) {

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/alert.h"
 #include "core/host.h"
@@ -61,6 +62,8 @@ class Evidence {
   // Adds the annotations `evidence` and `evidence_sha256` where there is a bundle of this alert: of this firing, not of
   // one before it.
   void refer(Alert& alert) const;
+  // What had changed most when it fired, a text each: "rate of node_forks_total{...} 12 -> 3400".
+  [[nodiscard]] std::vector<std::string> changes_of(const Alert& alert) const;
   void forget(std::uint64_t fingerprint);
 
   // The newest bundle of the alert of this uuid or fingerprint. absent: there is none. From any thread; waits for the

@@ -63,22 +63,17 @@ class VitaldTelemetry:
     def query_metrics(self, provider_uuids, metric_names, time_range=None):
         """{uuid: {metric: value}}: of each metric the sum over its series, now or the mean over `time_range` (two
         datetimes). A metric that a host does not have is left out, and so is a host that is not known here."""
+        if time_range and time_range[1] <= time_range[0]:
+            raise ValueError("time_range: its end is not after its begin")
         out = {}
         for uuid in provider_uuids:
             if uuid not in self.hosts:
                 continue
-            out[uuid] = {}
-            for name in metric_names:
-                parameters = {"query": f"sum({{__name__={json.dumps(name)}}})"}
-                if time_range:
-                    begin, end = (t.timestamp() for t in time_range)
-                    if end <= begin:
-                        raise ValueError("time_range: its end is not after its begin")
-                    seconds = max(1, int(end - begin))
-                    parameters = {"query": f"sum(avg_over_time({{__name__={json.dumps(name)}}}[{seconds}s]))", "time": f"{end:.3f}"}
-                found = _call(f"{self.hosts[uuid]}/api/v1/query?{urllib.parse.urlencode(parameters)}", timeout=self.timeout, access=self.access)
-                for sample in found["result"]:
-                    out[uuid][name] = float(sample["value"][1])
+            parameters = [("metric", name) for name in metric_names]
+            if time_range:
+                parameters += [("start", f"{time_range[0].timestamp():.3f}"), ("end", f"{time_range[1].timestamp():.3f}")]
+            url = f"{self.hosts[uuid]}/api/v1/query_metrics?{urllib.parse.urlencode(parameters)}"
+            out[uuid] = _call(url, timeout=self.timeout, access=self.access)["metrics"] if metric_names else {}
         return out
 
     def utilization(self, provider_uuid, **thresholds):

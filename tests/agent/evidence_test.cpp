@@ -100,7 +100,7 @@ class EvidenceTest : public testing::Test {
     group.rules = {rule};
     Evidence::Round out;
     out.fires = std::move(fires);
-    out.rules = std::make_shared<const RulesView>(RulesView{{group}});
+    out.rules = std::make_shared<const RulesView>(RulesView{{group}, {}});
     out.history = history_->view();
     out.published = published_;
     return out;

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parents[2] / "deploy/clients")
 from harness import get, get_json, vitald, wait_for  # noqa: E402
 from vitald import TelemetryError, VitaldTelemetry, registration  # noqa: E402
 
+PROTO = HERE.parents[2] / "deploy/clients/vitald.proto"
 RULES = """
 groups:
   - name: test
@@ -126,4 +128,48 @@ with tempfile.TemporaryDirectory() as folder:
         wait_for("the callback", 20, lambda: heard == [("u1", "OnFire")])
         events.close()
         assert get_json(url + "/api/v1/callbacks")["data"] == []
-print("utilization, registration, client: as documented")
+        # ---- several metrics at once
+        now = time.time()
+        many = get_json(f"{url}/api/v1/query_metrics?metric=test_value,node_memory_MemTotal_bytes&metric=nothing")["data"]
+        assert many["metrics"] == {"test_value": 0, "node_memory_MemTotal_bytes": 1024000} and many["aggregation"] == "last", many
+        most = get_json(f"{url}/api/v1/query_metrics?metric=test_value&start={now - 60}&end={now}&aggregation=max")["data"]
+        assert most["metrics"] == {"test_value": 1} and abs(most["timestamp"] - now) < 0.01, most
+        for bad in ("", "metric=", "metric=x&aggregation=median", "metric=x&aggregation=avg", "metric=x&start=2&end=1", "metric=x&start=y",
+                    "&".join(f"metric=m{i}" for i in range(101))):
+            assert get(f"{url}/api/v1/query_metrics?{bad}")[0] == 400, bad
+
+        # ---- protobuf, by the schema that clients have
+        for path, message in {"utilization": "Utilization", "registration": "Registration",
+                              "query_metrics?metric=test_value,node_memory_MemTotal_bytes": "Metrics"}.items():
+            status, headers, body = get(f"{url}/api/v1/{path}", {"Accept": "application/x-protobuf, application/json;q=0.5"})
+            assert status == 200 and headers["Content-Type"] == "application/x-protobuf" and "Accept" in headers.get_all("Vary"), (path, headers.items())
+            text = subprocess.run(["protoc", f"-I{PROTO.parent}", f"--decode=vitald.v1.{message}", str(PROTO)], input=body,
+                                  capture_output=True, check=True).stdout.decode()
+            json_data = get_json(f"{url}/api/v1/{path}")["data"]
+            if message == "Metrics":
+                assert 'key: "node_memory_MemTotal_bytes"' in text and "value: 1024000" in text, text
+            elif message == "Utilization":
+                assert f'provider_uuid: "{json_data["provider_uuid"]}"' in text and "value: 64.5" in text and "network" not in text, text
+            else:
+                assert f'uuid: "{json_data["uuid"]}"' in text and f'created_at: "{json_data["created_at"]}"' in text, text
+        assert get(f"{url}/api/v1/utilization", {"Accept": "application/json, application/x-protobuf"})[1]["Content-Type"] == "application/json"
+        assert get(f"{url}/api/v1/query_metrics?metric=", {"Accept": "application/x-protobuf"})[1]["Content-Type"] == "application/json"
+
+        # ---- the client in C++
+        printed = subprocess.run([os.environ["CLIENT_PROBE"], url, "http://127.0.0.1:9/x"], capture_output=True, text=True, timeout=60)
+        assert printed.returncode == 0, printed
+        said = dict(line.split(" ", 1) for line in printed.stdout.splitlines())
+        me = registration(url)
+        for key in ("uuid", "endpoint_url", "created_at"):
+            assert said[f"registration.{key}"] == me[key], said
+        for key, want in {"registration.scrape_interval": 1, "utilization.temperature": 64.5, "utilization.power": 312,
+                          "utilization.memory": 75, "metrics.hosts": 1, "metrics.test_value": 0,
+                          "metrics.node_memory_MemTotal_bytes": 1024000}.items():
+            assert abs(float(said[key]) - want) < 1e-6, (key, said)
+        assert 0 < float(said["mean.test_value"]) < 1, said
+        assert said["hot.schedulable"] == "false" and said["hot.reason"].startswith("temperature is 64.5, above 1"), said
+        assert said["temperature.source"].startswith("node_hwmon_temp_celsius") and said["weight.gone"] == "none", said
+        assert "127.0.0.1:1" in said["error.gone"] and "stranger" in said["error.stranger"], said
+        assert "400" in said["error.refused"] and "cpu_treshold" in said["error.refused"], said
+        assert "metrics.no such" not in printed.stdout and get_json(url + "/api/v1/callbacks")["data"] == []
+print("utilization, registration, query_metrics, protobuf, clients: as documented")

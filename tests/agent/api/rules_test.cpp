@@ -42,7 +42,7 @@ RulesView example() {
   group.interval_s = 5;
   group.limit = 7;
   group.rules = {firing, recording};
-  return {{group}};
+  return {{group}, {}};
 }
 
 TEST(ApiRules, Rules) {

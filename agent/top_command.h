@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// `vitald top`: the host at a glance in a terminal, live. It asks the vitald that runs.
+#pragma once
+
+#include <cstddef>
+#include <iosfwd>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/asking.h"
+#include "agent/config/config.h"
+
+namespace vitald {
+
+// The exit status.
+int run_top(const Config& config, std::ostream& out);
+std::string_view top_help();
+
+// What one look has found; null where the server gave none.
+struct TopLook {
+  std::string url;
+  asking::json utilization, verdict, alerts, owners;  // `data` of each; owners: results of a query
+};
+// The screen as lines of at most `width` columns, `height` at most (0: as many as there are). `plain`: without colours.
+std::vector<std::string> top_screen(const TopLook& look, std::size_t width, std::size_t height, bool plain,
+                                    std::size_t sort);
+// What owners can be sorted by.
+inline constexpr std::string_view kTopColumns[] = {"CPU", "WAIT", "IO", "IO/s"};
+
+}  // namespace vitald
