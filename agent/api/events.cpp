@@ -11,6 +11,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "agent/api/prom_params.h"
+#include "agent/pipeline/callbacks.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "core/text/scan.h"
@@ -62,12 +63,7 @@ std::string events_json(const EventLog& log, const EventNumbers& numbers, std::o
 
 // ---- posted ones
 
-constexpr std::size_t kMostType = 64, kMostText = 1024, kMostFields = 32;
-
-bool is_type(std::string_view type) {
-  return !type.empty() && type.size() <= kMostType &&
-         std::ranges::all_of(type, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
-}
+constexpr std::size_t kMostName = 64, kMostText = 1024, kMostFields = 32;
 
 std::optional<std::string> text_of(const nlohmann::json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -89,9 +85,9 @@ Result<Event> posted_event(std::string_view body, const Clock& clock) {
   for (const auto& [key, value] : parsed.items()) {
     if (value.is_null()) continue;
     if (key == "type") {
-      if (!value.is_string() || !is_type(value.get<std::string>()))
-        return wrong(key, fmt::format("a word of small letters, digits and '_', {} at most", kMostType));
-      event.type = value.get<std::string>();
+      event.type = value.is_string() ? value.get<std::string>() : std::string();
+      if (const auto problem = posted_type_problem(event.type); !problem.empty())
+        return fail(Errc::malformed, "type: " + problem);
     } else if (key == "text") {
       if (!value.is_string() || value.get<std::string>().size() > kMostText)
         return wrong(key, fmt::format("text of {} bytes at most", kMostText));
@@ -108,14 +104,14 @@ Result<Event> posted_event(std::string_view body, const Clock& clock) {
       if (!value.is_object()) return wrong(key, "an object");
       for (const auto& [name, inner] : value.items()) {
         auto text = text_of(inner);
-        if (!text || text->size() > kMostText || name.empty() || name.size() > kMostType)
-          return wrong(fmt::format("{}.{}", key, log::one_line(name.substr(0, kMostType))),
+        if (!text || text->size() > kMostText || name.empty() || name.size() > kMostName)
+          return wrong(fmt::format("{}.{}", key, log::one_line(name.substr(0, kMostName))),
                        "a short name with a text or number");
         event.fields.emplace_back(fit_text(name), fit_text(*text));
       }
       if (event.fields.size() > kMostFields) return wrong(key, fmt::format("{} fields at most", kMostFields));
     } else {
-      return wrong(log::one_line(key.substr(0, kMostType)),
+      return wrong(log::one_line(key.substr(0, kMostName)),
                    "none of that name: type, text, value, labels, metadata and timestamp are known");
     }
   }

@@ -91,10 +91,10 @@ ScrapeShape scrape_shape(std::string_view accept) {
   std::string_view escaping;
   Offer chosen{ScrapeFormat::text, kPromTextContentType};
   for (const auto& c : clauses_of(accept)) {
-    if (is_escaping(c.escaping)) escaping = c.escaping;
     const auto offer = offer_for(c);
     if (!offer) continue;
     chosen = *offer;
+    if (is_escaping(c.escaping)) escaping = c.escaping;
     break;
   }
   const bool schemes = accept.find("escaping=") != std::string_view::npos;

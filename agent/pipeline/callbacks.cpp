@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view kHead = "vitaldc1";
 constexpr std::uint32_t kCallback = kEndSection + 1;
-constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20;
+constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20, kMostType = 64;
 // A queue has two threads: one that nothing waits in goes after this long.
 constexpr std::int64_t kIdleNs = 60'000'000'000;
 
@@ -67,6 +67,11 @@ class CallbackDestination final : public Destination {
   HttpClient client_;
 };
 
+bool is_word(std::string_view type) {
+  return !type.empty() && type.size() <= kMostType &&
+         std::ranges::all_of(type, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+}
+
 std::string body_of(const Callback& callback, const EventLog::Entry& entry, std::int64_t wall_at_boot_ns) {
   std::string out = "{\"id\":";
   const auto member = [&out](std::string_view name, std::string_view value) {
@@ -94,32 +99,47 @@ std::string body_of(const Callback& callback, const EventLog::Entry& entry, std:
   return out + "}}";
 }
 
-// A field of the judge's events of alerts.
-bool is_muted(const Event& event) {
-  return std::ranges::any_of(event.fields, [](const auto& f) { return f.first == "muted" && f.second == "true"; });
+// The judge's: what programs post may have fields of the same names, which mean nothing here.
+bool is_of_alert(const EventLog::Entry& entry) { return entry.collector == "alerts"; }
+
+bool is_muted(const EventLog::Entry& entry) {
+  return is_of_alert(entry) && std::ranges::any_of(entry.event->fields, [](const auto& f) {
+           return f.first == "muted" && f.second == "true";
+         });
 }
 
-// By which one that comes twice is known. A transition of an alert that a crash cut off is an event of the next run,
-// too.
-std::string key_of(const EventLog::Entry& entry) {
+}  // namespace
+
+std::string event_key(const EventLog::Entry& entry) {
   const auto& event = *entry.event;
   const auto field = [&event](std::string_view name) {
     const auto at = std::ranges::find(event.fields, name, &std::pair<std::string, std::string>::first);
     return at == event.fields.end() ? std::string_view() : std::string_view(at->second);
   };
   if (const auto fingerprint = field("fingerprint"), number = field("transition");
-      !fingerprint.empty() && !number.empty())
+      is_of_alert(entry) && !fingerprint.empty() && !number.empty())
     return fmt::format("{}-{}-{}", event.type, fingerprint, number);
   return fmt::format("{}-{}-{}", event.type, event.boot_ns, entry.sequence);
 }
 
-}  // namespace
-
 std::span<const std::string_view> event_types() { return kTypes; }
+
+std::string posted_type_problem(std::string_view type) {
+  if (!is_word(type)) return fmt::format("expected a word of small letters, digits and '_', {} at most", kMostType);
+  if (const auto own = closest(type, kTypes); !own.empty())
+    return fmt::format("'{}' found, expected one that is not (nearly) '{}', which is vitald's own", type, own);
+  return {};
+}
 
 std::string event_type_problem(std::string_view type) {
   if (type == "*" || std::ranges::find(kTypes, type) != std::end(kTypes)) return {};
-  return fmt::format("event_type: '{}'{}, expected {} or *", type, did_you_mean(type, kTypes), fmt::join(kTypes, ", "));
+  const auto shown = log::one_line(type.substr(0, kMostType));
+  if (!is_word(type))
+    return fmt::format("event_type: '{}', expected {}, a type that programs post (a word of small letters) or *", shown,
+                       fmt::join(kTypes, ", "));
+  if (const auto own = closest(type, kTypes); !own.empty())
+    return fmt::format("event_type: '{}'; did you mean '{}'?", shown, own);
+  return {};
 }
 
 Result<> save(const std::vector<Callback>& callbacks, SectionWriter::Sink sink) {
@@ -289,9 +309,9 @@ void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
     for (const auto& entry : entries) {
       if (entry.sequence <= after) continue;
       if (callback.event_type != "*" && callback.event_type != entry.event->type) continue;
-      if (is_muted(*entry.event)) continue;
+      if (is_muted(entry)) continue;
       Item item;
-      item.key = key_of(entry);
+      item.key = event_key(entry);
       item.body = body_of(callback, entry, wall_at_boot_ns);
       item.wall_ms = (entry.event->boot_ns + wall_at_boot_ns) / 1'000'000;
       items.push_back(std::move(item));

@@ -22,14 +22,21 @@ namespace vitald {
 
 struct Callback {
   std::string id;          // a UUID
-  std::string event_type;  // one of event_types(), or "*": all
+  std::string event_type;  // one of event_types(), one that programs post, or "*": all
   std::string url;
   std::int64_t created_ms = 0;
 };
-// Of all events that there can be.
+// Of all events that vitald itself has.
 std::span<const std::string_view> event_types();
-// What is wrong with a type that somebody asks for; empty: nothing.
+// What is wrong with the type of an event that a program posts; empty: nothing. Not one of vitald's own, nor one that a
+// slip of the finger makes of them: nobody but vitald says that an alert fires.
+std::string posted_type_problem(std::string_view type);
+// What is wrong with a type that somebody asks for; empty: nothing. All that may be posted may be asked for.
 std::string event_type_problem(std::string_view type);
+
+// By which one that comes twice is known (Idempotency-Key). A transition of an alert that a crash cut off is an event
+// of the next run, too.
+std::string event_key(const EventLog::Entry& entry);
 
 Result<> save(const std::vector<Callback>& callbacks, SectionWriter::Sink sink);
 Result<std::vector<Callback>> load_callbacks(SectionReader::Source source, std::size_t file_bytes);

@@ -26,8 +26,10 @@ bool is_name(std::string_view name) {
   });
 }
 
-// Words with blanks between; one in double quotes may have blanks, and \" and \\ in it.
-std::optional<std::vector<std::string>> words_of(std::string_view text) {
+// Words with blanks between; one in double quotes may have blanks, and \" and \\ in it. A quote elsewhere is refused: a
+// shell would join `--a="b c"`, and whoever writes that means so.
+Result<std::vector<std::string>> words_of(std::string_view text) {
+  const auto wrong = [](std::string what) { return fail(Errc::malformed, std::move(what)); };
   std::vector<std::string> out;
   for (;;) {
     while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
@@ -36,12 +38,14 @@ std::optional<std::vector<std::string>> words_of(std::string_view text) {
     if (text.front() != '"') {
       const auto end = std::min(text.find_first_of(" \t"), text.size());
       word = text.substr(0, end);
+      if (word.find('"') != word.npos)
+        return wrong(fmt::format("'{}' found, a quote within a word: quote the whole word, \"--a=b c\"", word));
       text.remove_prefix(end);
       continue;
     }
     text.remove_prefix(1);
     for (;;) {
-      if (text.empty()) return std::nullopt;
+      if (text.empty()) return wrong("a quote that has no end");
       const char c = text.front();
       text.remove_prefix(1);
       if (c == '"') break;
@@ -52,6 +56,8 @@ std::optional<std::vector<std::string>> words_of(std::string_view text) {
         word += c;
       }
     }
+    if (!text.empty() && !is_blank(text.front()))
+      return wrong(fmt::format("'{}' found right after a quote's end: quote the whole word, \"--a=b c\"", text));
   }
 }
 
@@ -90,7 +96,7 @@ Result<ExecProgram> parse_exec(std::string_view line) {
     if (!problem.empty()) return wrong(std::move(problem));
   }
   auto command = words_of(line.substr(colon + 2));
-  if (!command) return wrong(fmt::format("{}: a quote that has no end", out.name));
+  if (!command) return wrong(fmt::format("{}: {}", out.name, command.error().text));
   if (command->empty() || !command->front().starts_with('/'))
     return wrong(fmt::format("{}: '{}' found, expected a program by its absolute path", out.name,
                              command->empty() ? std::string() : command->front()));

@@ -65,6 +65,9 @@ TEST(ScrapeShape, Formats) {
       {"upper case, spaces, quotes", " Application/OpenMetrics-Text ; Version=\"1.0.0\" ; Q=0.5 ", open_metrics, open},
       {"an unknown scheme", "text/plain;escaping=rot13", ScrapeFormat::text, text + "; escaping=underscores"},
       {"dots", "application/openmetrics-text;version=1.0.0;escaping=dots", open_metrics, open + "; escaping=dots"},
+      {"the scheme of a clause that is not chosen",
+       "application/openmetrics-text;version=2.0.0;escaping=values,text/plain;version=1.0.0;q=0.5", ScrapeFormat::text,
+       "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"},
       {"a torn header", ";;q=,,;=,text/plain;version", ScrapeFormat::text, text},
   };
   for (const auto& c : cases) {

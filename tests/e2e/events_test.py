@@ -70,7 +70,7 @@ with tempfile.TemporaryDirectory() as top:
     fires, everything = listener(), listener()
     with running() as (process, url):
         api = url + "/api/v1/callbacks"
-        for bad in ({"url": "http://x"}, {"event_type": "alert_fires", "url": "http://x"}, [1], {"event_type": "*"}, {"event_type": "*", "url": "mailto:x"}, {"event_type": [], "url": "http://x"}):
+        for bad in ({"url": "http://x"}, {"event_type": "alert_firin", "url": "http://x"}, [1], {"event_type": "*"}, {"event_type": "*", "url": "mailto:x"}, {"event_type": [], "url": "http://x"}):
             assert call("POST", api, bad)[0] == 400, bad
         _, made = call("POST", api, {"event_type": "alert_firing", "url": f"http://127.0.0.1:{fires.server_port}/"})
         mine = made["data"]["id"]

@@ -425,7 +425,9 @@ def native(folder):
             if version == 2:
                 key = next(k for k in receiver.series if ("__name__", "power_seconds") in k)
                 assert receiver.kinds[key] == 3 and receiver.starts[key] > 1e12, (receiver.kinds[key], receiver.starts[key])
-            sent = counter(url, "vitald_push_sent_samples_total", destination="r")
+            # What has arrived is counted with the answer to it, and shown by the next collection.
+            sent = wait_for("what was sent is counted", 20,
+                            lambda: counter(url, "vitald_push_sent_samples_total", destination="r"))
             dropped = sum(v for (n, _), v in metrics(url)[1].items() if n == "vitald_push_dropped_samples_total")
             assert sent > 0 and dropped == 0, (sent, dropped)
             pathlib.Path(folder, "text/t.prom").unlink()

@@ -270,9 +270,9 @@ def bound(folder):
     port = free_port()
     receiver = None
     path = pathlib.Path(folder, "text")
-    flags = [config(folder, {"name": "r", "url": f"http://127.0.0.1:{port}/api/v1/write", "interval": "500ms",
-                             "queue_memory": 1, "timeout": "1s"}), *textfiles(folder)]
-    (path / "t.prom").write_text("".join(f"test_number{{n=\"{n}\",long=\"{os.urandom(30).hex()}\"}} {n}\n" for n in range(3000)))
+    flags = [config(folder, {"name": "r", "url": f"http://127.0.0.1:{port}/api/v1/write", "interval": "1s",
+                             "queue_memory": 1, "timeout": "10s"}), *textfiles(folder)]
+    (path / "t.prom").write_text("".join(f"test_number{{n=\"{n}\",long=\"{os.urandom(30).hex()}\"}} {n}\n" for n in range(1500)))
     with vitald(*flags) as (_, url):
         wait_for("some are dropped", 60, lambda: counted(url, "r")["full"] > 0)
         receiver = Receiver(port=port)

@@ -39,6 +39,10 @@ TEST(ExecProgram, Lines) {
            Case{"a nice 5: /bin/true", "'nice 5' found, expected every, timeout, user or series"},
            Case{"a: true", "'true' found, expected a program by its absolute path"},
            Case{"a: /bin/echo \"x", "a quote that has no end"},
+           Case{"a: /bin/echo --a=\"b c\"", "a: '--a=\"b' found, a quote within a word: quote the whole word"},
+           Case{"a: /bin/echo \"b\"c", "a: 'c' found right after a quote's end: quote the whole word"},
+           Case{"a: /bin/echo \"b\"\"c\"", "right after a quote's end"},
+           Case{"a: /bin/echo \"--a=b c\" \"\"", ""},
        }) {
     SCOPED_TRACE(c.line);
     const auto got = parse_exec(c.line);

@@ -78,6 +78,10 @@ TEST(Events, PostedOnes) {
       {"a list", "[1]", 400, "no JSON object"},
       {"no type", R"({"text":"x"})", 400, "type: expected a word"},
       {"a type that is no word", R"({"type":"Deploy now"})", 400, "type: expected a word of small letters"},
+      {"what vitald alone tells of", R"({"type":"alert_firing"})", 400, "which is vitald's own"},
+      {"another of those", R"({"type":"oom_kill","text":"x"})", 400, "type: 'oom_kill' found"},
+      {"nearly one of those", R"({"type":"oom_kills"})", 400, "'oom_kill', which is vitald's own"},
+      {"fields as alerts have them", R"({"type":"deploy","labels":{"muted":"true"}})", 202, "deploy||muted=true|0"},
       {"labels", R"({"type":"x","labels":[1]})", 400, "labels: expected an object"},
       {"a label that is a list", R"({"type":"x","labels":{"a":[1]}})", 400, "labels.a: expected"},
       {"a value that is text", R"({"type":"x","value":"1"})", 400, "value: expected a number"},
@@ -102,7 +106,7 @@ TEST(Events, PostedOnes) {
     const auto age_s = (host.clock.boot - events[0].boot_ns) / kSecond;
     EXPECT_EQ(fmt::format("{}|{}|{}|{}", events[0].type, events[0].text, fields, -age_s), c.want);
   }
-  EXPECT_EQ(posted.malformed(), 10U);
+  EXPECT_EQ(posted.malformed(), 13U);
   // Too many.
   auto request = host.request("");
   request.method = "POST";
@@ -205,6 +209,43 @@ TEST(Events, WhoRegistersIsPostedNothingOfBefore) {
   EXPECT_EQ(waiting(), 2U);
 }
 
+// What is told has a key that whoever is told may know it by again, so no program may choose another's.
+TEST(Events, FieldsThatProgramsPostMakeNoKeyAndSilenceNothing) {
+  struct Case {
+    const char* name;
+    const char* collector;
+    std::vector<std::pair<std::string, std::string>> fields;
+    std::size_t told;  // of two
+    bool same;         // their keys
+  };
+  const std::vector<std::pair<std::string, std::string>> alert = {{"fingerprint", "a"}, {"transition", "1"}};
+  const Case cases[] = {{"an alert's twice", "alerts", alert, 2, true},
+                        {"posted ones: two", "posted", alert, 2, false},
+                        {"an alert that is silenced", "alerts", {{"muted", "true"}}, 0, false},
+                        {"a posted one that says so", "posted", {{"muted", "true"}}, 2, false}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EventLog log;
+    Callbacks callbacks(nullptr);
+    ASSERT_TRUE(callbacks.add("deploy", "http://127.0.0.1:1/", 0, 0));
+    for (const std::int64_t at : {1, 2}) {
+      Snapshot snapshot;
+      auto batch = std::make_shared<Batch>();
+      batch->collector = c.collector;
+      batch->collected_boot_ns = at;
+      batch->events.push_back(std::make_shared<const Event>(Event{"deploy", kSecond, "", c.fields}));
+      snapshot.batches = {batch};
+      log.append(snapshot);
+    }
+    callbacks.tell(log, 0);
+    const auto stats = callbacks.rows().at(0).stats;
+    EXPECT_EQ(stats.waiting + stats.in_flight, c.told);
+    const auto entries = log.since(0, 2);
+    ASSERT_EQ(entries.size(), 2U);
+    EXPECT_EQ(event_key(entries[0]) == event_key(entries[1]), c.same);
+  }
+}
+
 TEST(Events, TypesThatCallbacksMayAskForAreThoseThatThereAre) {
   std::set<std::string> named;
   const std::regex type(R"re((?:event\.type = |\? )"([a-z_]+)"(?: : "([a-z_]+)")?;)re");
@@ -224,7 +265,9 @@ TEST(Events, TypesThatCallbacksMayAskForAreThoseThatThereAre) {
   const auto known = event_types();
   EXPECT_EQ(named, std::set<std::string>(known.begin(), known.end()));
   EXPECT_EQ(event_type_problem("*"), "");
-  EXPECT_THAT(event_type_problem("alert_fires"), HasSubstr("expected alert_firing, alert_resolved, "));
+  EXPECT_EQ(event_type_problem("deploy"), "") << "programs post it";
+  for (const auto* none : {"", "Deploy", "alert firing", "**"})
+    EXPECT_THAT(event_type_problem(none), HasSubstr("expected alert_firing, alert_resolved, ")) << none;
   EXPECT_THAT(event_type_problem("alert_firin"), HasSubstr("did you mean 'alert_firing'?"));
 }
 
