@@ -14,6 +14,7 @@
 #include "agent/pipeline/derive.h"
 #include "core/log.h"
 #include "core/os/descriptors.h"
+#include "core/os/few_descriptors.h"
 
 namespace vitald {
 namespace {
@@ -81,8 +82,7 @@ struct Collectors::Making {
     }
     // What a probe holds it holds for good, and clients would lack it.
     if (const int open = open_descriptors(); *made && open > open_before && !may_keep(open))
-      made = fail(Errc::io,
-                  "the limit of open files is too low for it; set LimitNOFILE=4096 in the unit or raise ulimit -Hn");
+      made = fail(Errc::io, std::string(kFewDescriptors));
   }
 };
 

@@ -4,11 +4,13 @@
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstddef>
 
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metric_row.h"
+#include "core/os/few_descriptors.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -146,7 +148,10 @@ std::string ProbeReport::status() const {
                        : fmt::format("attached, {}, {}", to_string(form_), note_);
 }
 
-std::unique_ptr<Collector> probe_off(std::string_view probe, const Error& why) {
+std::unique_ptr<Collector> probe_off(std::string_view probe, const Error& cause) {
+  // The kernel's words for the hook that was the last straw say nothing of what to do.
+  const auto why =
+      cause.err == EMFILE ? Error{cause.kind, cause.err, fmt::format("probe {}: {}", probe, kFewDescriptors)} : cause;
   auto off = std::make_unique<OffProbe>(probe, why);
   log::warn(why.text, {{"collector", probe}, {"state", to_string(why.kind)}});
   return off;
