@@ -194,6 +194,12 @@ def values(of, family, label):
     return {dict(labels)[label]: value for (name, labels), value in of.items() if name == family}
 
 
+def settled(url):
+    """All series: what is a change between two collections comes with the second, a second later."""
+    ratio = ("vitald_utilization_ratio", (("resource", "cpu"),))
+    return wait_for("a ratio of two collections", 30, lambda: (found := metrics(url)[1]) and ratio in found and found, 0.5)
+
+
 def try_overlay(runtime, overlay, documents, root, folder, image, number):
     folder.mkdir()
     pod = Pod(documents, root, folder, image)
@@ -201,7 +207,7 @@ def try_overlay(runtime, overlay, documents, root, folder, image, number):
         pod.container["args"] = [a for a in pod.container["args"] if not a.startswith("--web.config.file")]
         pod.container["volumeMounts"] = [m for m in pod.container["volumeMounts"] if m["name"] != "web"]
     with run_pod(runtime, pod, number) as url:
-        _, here = metrics(url)
+        here = settled(url)
     capabilities = ",".join(["-all", *("+" + c.removeprefix("CAP_").lower() for c in pod.capabilities)])
     rights = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={capabilities}",
               f"--ambient-caps={capabilities}", f"--bounding-set={capabilities}"]
@@ -213,7 +219,7 @@ def try_overlay(runtime, overlay, documents, root, folder, image, number):
     with running([*rights, str(folder.parent / "vitald"), f"--config.file={configuration}", "--state.directory=",
                   f"--web.listen-address=127.0.0.1:{port}"], url + "/-/ready") as process:
         wait_for_probes(process, url)
-        _, host = metrics(url)
+        host = settled(url)
     missing, more = names(host) - names(here), names(here) - names(host)
     up, up_there = values(here, "vitald_probe_up", "probe"), values(host, "vitald_probe_up", "probe")
     print(f"pod of {overlay}: {len(names(here))} series, probes {up}, view {values(here, 'vitald_host_view', 'of')}, "
