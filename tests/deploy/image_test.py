@@ -17,7 +17,7 @@ import tempfile
 
 sys.path.append("/usr/lib/python3/dist-packages")  # Debian's modules, where another Python is the first
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, free_port, metrics, need, running, skip, wait_for_probes, which  # noqa: E402
+from harness import TOP, VITALD, free_port, metrics, need, running, skip, wait_for, wait_for_probes, which  # noqa: E402
 
 need("strip", "dpkg-query", "ldd")
 if os.geteuid() != 0:
