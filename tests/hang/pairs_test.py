@@ -348,7 +348,9 @@ def check(agent):
           f"{took[int(len(took) * 0.99)] * 1000:.0f} ms, slowest {took[-1] * 1000:.0f} ms; descriptors and memory (KiB) "
           f"after three pairs {before}, at the end {after}")
     if before:
-        assert after[1] < before[1] * 1.25 + 2048, (before, after)
+        # A flood of cgroups leaves up to a thousand owners' series for some minutes, and what is made of them once (texts,
+        # history, the capacity of tables) is made in whichever pair that falls.
+        assert after[1] < before[1] * 1.25 + 12 * 1024, (before, after)
     began = time.monotonic()
     agent.process.terminate()
     assert agent.process.wait(10) == 0
