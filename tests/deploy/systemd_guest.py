@@ -68,7 +68,7 @@ def status_of(process):
 
 
 def probes():
-    return {p: float(v) for p, v in re.findall(r'^vitald_probe_up\{probe="(\w+)"[^}]*\} (\S+)', get("/metrics"), re.M)}
+    return {p: float(v) for p, v in re.findall(r'^vitald_probe_up\{.*\bprobe="(\w+)".*\} (\S+)', get("/metrics"), re.M)}
 
 
 def all_probes():
