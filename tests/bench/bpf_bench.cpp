@@ -485,8 +485,7 @@ void bench_stats(std::string_view what, int rounds, int operations, const std::f
       continue;
     }
     const auto n = spread(c.ns);
-    fmt::print("  {:34} {:7.0f} ({:.0f}-{:.0f}) in {:.2f} runs", c.name, n.median, n.q1, n.q3,
-               spread(c.events).median);
+    fmt::print("  {:34} {:7.0f} ({:.0f}-{:.0f}) in {:.2f} runs", c.name, n.median, n.q1, n.q3, spread(c.events).median);
     if (theirs > 0 && !c.theirs) fmt::print("  {:.2f} of theirs", n.median / theirs);
     if (c.most_of_theirs > 0) fmt::print("   goal: at most {}", c.most_of_theirs);
     if (c.most_ns > 0) fmt::print("   goal: at most {} ns", c.most_ns);
@@ -520,29 +519,27 @@ void bench_softirq(int rounds) {
   if (bind(socket_fd.get(), address, size) != 0 || getsockname(socket_fd.get(), address, &size) != 0 ||
       connect(socket_fd.get(), address, size) != 0)
     die("a socket to itself");
-  bench_stats(
-      "datagram over lo", rounds, 20'000,
-      [&] {
-        char byte = 0;
-        if (send(socket_fd.get(), &byte, 1, 0) != 1 || recv(socket_fd.get(), &byte, 1, 0) != 1) die("datagram");
-      },
-      {{.name = "nothing", .nothing = {"softirq_entry", "softirq_exit"}},
-       {.name = "vitald softirq_latency", .most_of_theirs = 0.9, .ours = {"softirq_latency"}},
-       {.name = "softirqs", .theirs = "softirqs"}});
+  bench_stats("datagram over lo", rounds, 20'000,
+              [&] {
+                char byte = 0;
+                if (send(socket_fd.get(), &byte, 1, 0) != 1 || recv(socket_fd.get(), &byte, 1, 0) != 1) die("datagram");
+              },
+              {{.name = "nothing", .nothing = {"softirq_entry", "softirq_exit"}},
+               {.name = "vitald softirq_latency", .most_of_theirs = 0.9, .ours = {"softirq_latency"}},
+               {.name = "softirqs", .theirs = "softirqs"}});
 }
 
 void bench_process(int rounds) {
-  bench_stats(
-      "process: fork, exec, exit", rounds, 500,
-      [] {
-        char name[] = "/bin/true";
-        char* args[] = {name, nullptr};
-        pid_t pid = -1;
-        errno = posix_spawn(&pid, name, nullptr, nullptr, args, environ);
-        if (errno != 0 || waitpid(pid, nullptr, 0) != pid) die(name);
-      },
-      {{.name = "nothing", .nothing = {"sched_process_fork", "sched_process_exec", "sched_process_exit"}},
-       {.name = "vitald process_life", .most_ns = 1500, .ours = {"process_life"}}});
+  bench_stats("process: fork, exec, exit", rounds, 500,
+              [] {
+                char name[] = "/bin/true";
+                char* args[] = {name, nullptr};
+                pid_t pid = -1;
+                errno = posix_spawn(&pid, name, nullptr, nullptr, args, environ);
+                if (errno != 0 || waitpid(pid, nullptr, 0) != pid) die(name);
+              },
+              {{.name = "nothing", .nothing = {"sched_process_fork", "sched_process_exec", "sched_process_exit"}},
+               {.name = "vitald process_life", .most_ns = 1500, .ours = {"process_life"}}});
 }
 
 }  // namespace
