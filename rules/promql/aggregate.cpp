@@ -240,7 +240,7 @@ void Evaluator::Impl::limited_ratio(const Aggregate& a, double ratio, const Vect
 void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n) {
   const auto& label = text(*a.parameter);
   n.out.shape = empty_shape();
-  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
+  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", promql::quoted(label)));
   auto shape = std::make_shared<Shape>();
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> at;
   spend(4 * kLabelsWork * in.samples.size());
