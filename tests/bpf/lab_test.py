@@ -17,9 +17,9 @@ import harness  # noqa: E402
 PROGRAM = sys.argv[1]
 # The lab has kernels that the mirror does not have yet.
 KERNELS = ("6.1", "7.3" if harness.shared("lab/vm-run") else "6.12")
-TESTS = ("RowsOfRemovedDisksAreUsedAgain", "OomKill", "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath",
-         "ShortLivedCgroup", "WritebackPauses")
-BOUND_S = 240
+TESTS = ("AllAttachTogether", "BpfProgramsOfOthers", "PageFaultsOfOwners", "RowsOfRemovedDisksAreUsedAgain", "OomKill",
+         "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath", "ShortLivedCgroup", "WritebackPauses")
+BOUND_S = 400
 
 harness.need("qemu-system-x86_64", "busybox", "depmod")
 lab = harness.virtual_machine()
