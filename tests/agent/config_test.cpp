@@ -190,7 +190,7 @@ log:
 TEST(ConfigFile, MatchersThatAreNone) {
   std::vector<std::string> problems;
   const auto file = parse_config(
-      "notify: {commands: [{name: pager, command: [/bin/sh], matchers: [a=b, 'severity ! x']}]}", "x", problems);
+      "notify: {commands: [{name: pager, command: [/bin/sh], matchers: [a=\"b\", 'severity ! x']}]}", "x", problems);
   EXPECT_THAT(problems, testing::ElementsAre(
                             "x:1:21: notify.commands[0].matchers: 'severity ! x' is no matcher ('!' alone; expected != "
                             "or !~), expected e.g. severity=\"critical\""));
