@@ -152,10 +152,8 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
   // A histogram's or summary's lines have names of their own, which nobody else may have.
   for (auto& e : all) {
     if (e.out || !has_parts(*e.desc)) continue;
-    for (const std::string_view suffix : {"_bucket", "_sum", "_count"}) {
-      if (suffix == "_bucket" && e.desc->type != MetricType::histogram) continue;
-      auto name = std::string(e.name);
-      name += suffix;
+    for (const auto* suffix : {"_bucket", "_sum", "_count"}) {
+      const auto name = std::string(e.name) + suffix;
       for (auto& part : named(name)) {
         if (part.out) continue;
         if (part.rank < e.rank)

@@ -89,6 +89,9 @@ def main():
     put(TOP / "deploy/vitald.yaml", root / "etc/vitald/vitald.yaml", 0o644)
     for rule in sorted((TOP / "deploy/rules").glob("*.yaml")):
         put(rule, root / "etc/vitald/rules" / rule.name, 0o644)
+    for rule in sorted((TOP / "deploy/rules-optional").glob("*.yaml")):
+        put(rule, root / "usr/share/vitald/rules-optional" / rule.name, 0o644)
+    put(TOP / "deploy/verdict.yaml", root / "usr/share/vitald/verdict.yaml", 0o644)
     (root / "etc/passwd").write_text(USERS)
     (root / "etc/group").write_text(GROUPS)
     # Mount points, since the root is read-only.

@@ -15,7 +15,7 @@ namespace {
 
 // As Go's FormatFloat(v, 'f', -1, 64): the digits that tell it from its neighbours, then zeros.
 std::string shortest_text(double v) {
-  if (!(std::abs(v) >= 1e15) || std::isinf(v)) return number_text(v);
+  if (!(std::abs(v) >= 1e16) || std::isinf(v)) return number_text(v);  // below every digit counts
   char buf[32];
   const std::string_view text(buf,
                               std::to_chars(buf, buf + sizeof buf, v, std::chars_format::scientific).ptr);  // 1.5e+20
@@ -262,7 +262,7 @@ void Evaluator::Impl::limited_ratio(const Aggregate& a, double ratio, const Vect
 void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n) {
   const auto& label = text(*a.parameter);
   n.out.shape = empty_shape();
-  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
+  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", promql::quoted(label)));
   auto shape = std::make_shared<Shape>();
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> at;
   spend(4 * kLabelsWork * in.samples.size());

@@ -146,13 +146,13 @@ std::string selector_text(const Selector& s) {
   static constexpr std::string_view kOps[] = {"=", "!=", "=~", "!~"};
   const bool plain = s.name.empty() || valid_metric_name(s.name);
   std::string out = plain ? s.name : "";
-  std::string matchers = plain ? "" : quoted(s.name);
+  std::string matchers = plain ? "" : promql::quoted(s.name);
   for (const auto& m : s.matchers) {
     if (m.name == kMetricName && m.op == MatchOp::equal && m.value == s.name) continue;
     if (!matchers.empty()) matchers += ',';
     matchers += name_text(m.name);
     matchers += kOps[static_cast<std::size_t>(m.op)];
-    matchers += quoted(m.value);
+    matchers += promql::quoted(m.value);
   }
   if (!matchers.empty() || out.empty()) out += '{' + matchers + '}';
   return out;
@@ -177,7 +177,7 @@ std::string matching_text(const Binary& b) {
 std::string to_string(const Expr& e) {
   switch (e.kind) {
     case Kind::number: return number_text(static_cast<const NumberLiteral&>(e).value);
-    case Kind::string: return quoted(static_cast<const StringLiteral&>(e).value);
+    case Kind::string: return promql::quoted(static_cast<const StringLiteral&>(e).value);
     case Kind::selector: {
       const auto& s = static_cast<const Selector&>(e);
       return selector_text(s) + ends_text(s.ends) + shift_text(s.shift);

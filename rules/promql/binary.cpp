@@ -75,7 +75,7 @@ bool Evaluator::Impl::histogram_operator(const Binary& b, const Sample& l, const
   const auto nothing = [&] {
     const auto kind = [](const Histogram* h) { return h ? "histogram" : "float"; };
     info(b.where, fmt::format("incompatible sample types encountered for binary operator {}: {} {} {}",
-                              quoted(to_string(b.op)), kind(lh), to_string(b.op), kind(rh)));
+                              promql::quoted(to_string(b.op)), kind(lh), to_string(b.op), kind(rh)));
     return false;
   };
   if (lh && rh) {

@@ -238,7 +238,7 @@ void Evaluator::Impl::tell(const Reconciled& r, Span where, std::string_view dur
 }
 
 std::string Evaluator::Impl::of_metric(const Labels& l) {
-  return l.name().empty() ? std::string() : fmt::format(" for metric name {}", quoted(l.name()));
+  return l.name().empty() ? std::string() : fmt::format(" for metric name {}", promql::quoted(l.name()));
 }
 
 std::string Annotation::text(std::string_view query) const {

@@ -105,7 +105,7 @@ void Evaluator::Impl::gather_buckets(const Call&, const Vector& in, Span where, 
       c.buckets[g].push_back({c.bounds[s.series], s.value});
     } else {
       warn(where, fmt::format("bucket label \"le\" is missing or has a malformed value of {}{}",
-                              quoted(in.labels(s).get("le")), of_metric(in.labels(s))));
+                              promql::quoted(in.labels(s).get("le")), of_metric(in.labels(s))));
     }
   }
   n.out.shape = c.groups.shape;
@@ -171,7 +171,7 @@ void Evaluator::Impl::quantile_of_histogram(const Call& call, std::int64_t t, No
 // Several at once, each under a label that says which it is.
 void Evaluator::Impl::quantiles_of_histogram(const Call& call, std::int64_t t, Node& n) {
   const auto& label = text(*call.args[1]);
-  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", quoted(label)));
+  if (!valid_quoted_name(label)) return fail(fmt::format("invalid label name {}", promql::quoted(label)));
   std::vector<double> quantiles;
   for (std::size_t i = 2; i < call.args.size(); ++i) {
     quantiles.push_back(scalar(*call.args[i], t));
@@ -186,8 +186,8 @@ void Evaluator::Impl::quantiles_of_histogram(const Call& call, std::int64_t t, N
     if (c.buckets[g].empty() && c.natives[g] == 0) continue;
     const auto& labels = c.groups.shape->series[g];
     if (!labels.get(label).empty())
-      return fail(
-          fmt::format("histogram_quantiles: the series have a label {} already; expected another one", quoted(label)));
+      return fail(fmt::format("histogram_quantiles: the series have a label {} already; expected another one",
+                              promql::quoted(label)));
     for (const double q : quantiles) {
       LabelsBuilder b(labels);
       auto value = std::isfinite(q) ? fmt::format("{}", q) : number_text(q);  // as in a summary: 0.5, 1.0

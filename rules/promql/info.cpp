@@ -145,8 +145,8 @@ void Evaluator::Impl::info_labels(const Call& call, std::int64_t t, Node& n) {
         if (l.name == kMetricName || std::ranges::find(kIdentifying, l.name) != std::end(kIdentifying)) continue;
         if (!wanted(l.name) || !labels.get(l.name).empty()) continue;
         if (const auto had = more.get(l.name); !had.empty() && had != l.value)
-          return fail(fmt::format("conflicting label: {} is {} and {} in info series of {}", l.name, quoted(had),
-                                  quoted(l.value), identity.labels().text()));
+          return fail(fmt::format("conflicting label: {} is {} and {} in info series of {}", l.name,
+                                  promql::quoted(had), promql::quoted(l.value), identity.labels().text()));
         more.set(l.name, l.value);
       }
     put(s, more.labels());

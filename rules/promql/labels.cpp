@@ -37,7 +37,7 @@ std::string Labels::text() const {
   std::string out(plain ? name() : "");
   char separator = '{';
   if (!plain) {
-    out = '{' + quoted(name());
+    out = '{' + promql::quoted(name());
     separator = ',';
   }
   for (const Label l : *this) {
@@ -46,7 +46,7 @@ std::string Labels::text() const {
     else out += separator;
     out += name_text(l.name);
     out += '=';
-    out += quoted(l.value);
+    out += promql::quoted(l.value);
     separator = ',';
   }
   if (separator == ',') out += '}';
@@ -60,7 +60,7 @@ std::string Labels::text_with_name() const {
     if (out.size() > 1) out += ", ";
     out += l.name;
     out += '=';
-    out += quoted(l.value);
+    out += promql::quoted(l.value);
   }
   return out + '}';
 }
@@ -176,7 +176,9 @@ bool valid_metric_name(std::string_view name) {
 
 bool valid_quoted_name(std::string_view name) { return !name.empty() && is_valid_utf8(name); }
 
-std::string name_text(std::string_view name) { return valid_label_name(name) ? std::string(name) : quoted(name); }
+std::string name_text(std::string_view name) {
+  return valid_label_name(name) ? std::string(name) : promql::quoted(name);
+}
 
 bool is_identity(std::string_view name) { return name == kMetricName || name == "__type__" || name == "__unit__"; }
 

@@ -218,9 +218,9 @@ class Parser {
     const auto t = now().kind == Tok::string ? take() : expect(Tok::identifier, expected);
     const bool text = t.kind == Tok::string;
     if (text ? !valid_quoted_name(t.value) : !valid_label_name(t.text))
-      fail(t.where,
-           fmt::format("{} is not a label name; expected {}", text ? quoted(t.value) : fmt::format("'{}'", t.text),
-                       text ? "text that is UTF-8" : "letters, digits and _, or any text in quotes"));
+      fail(t.where, fmt::format("{} is not a label name; expected {}",
+                                text ? promql::quoted(t.value) : fmt::format("'{}'", t.text),
+                                text ? "text that is UTF-8" : "letters, digits and _, or any text in quotes"));
     return text ? t.value : std::string(t.text);
   }
 
@@ -561,9 +561,9 @@ class Parser {
     if (now().kind == Tok::string && (ahead(1).kind == Tok::comma || ahead(1).kind == Tok::right_brace)) {
       const auto t = take();  // {"a.metric", ...}
       if (!valid_quoted_name(t.value))
-        fail(where, fmt::format("{} is not a metric name; expected text that is UTF-8", quoted(t.value)));
+        fail(where, fmt::format("{} is not a metric name; expected text that is UTF-8", promql::quoted(t.value)));
       if (!s.name.empty())
-        fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, quoted(t.value)));
+        fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, promql::quoted(t.value)));
       s.name = t.value;
       s.matchers.push_back({std::string(kMetricName), MatchOp::equal, s.name, nullptr});
       return;
@@ -586,10 +586,10 @@ class Parser {
       options.set_dot_nl(true);
       m.pattern = std::make_shared<RE2>(m.value, options);
       if (!m.pattern->ok())
-        fail(value.where, fmt::format("{} is no regular expression: {}", quoted(m.value), m.pattern->error()));
+        fail(value.where, fmt::format("{} is no regular expression: {}", promql::quoted(m.value), m.pattern->error()));
     }
     if (m.name == kMetricName && !s.name.empty())
-      fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, quoted(m.value)));
+      fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, promql::quoted(m.value)));
     s.matchers.push_back(std::move(m));
   }
 

@@ -137,10 +137,10 @@ void Evaluator::Impl::range_with_ends(const Call& call, std::uint32_t series, co
     return;
   }
 
-  if (counter && gauges) warn(where, "this native histogram metric is not a counter: " + quoted(labels.name()));
+  if (counter && gauges) warn(where, "this native histogram metric is not a counter: " + promql::quoted(labels.name()));
   const auto ends_gauge = [&](std::size_t k) { return p.histogram(k)->hint == ResetHint::gauge; };
   if (!counter && (!ends_gauge(used_from) || !ends_gauge(used_to - 1)))
-    warn(where, "this native histogram metric is not a gauge: " + quoted(labels.name()));
+    warn(where, "this native histogram metric is not a gauge: " + promql::quoted(labels.name()));
   for (auto k = used_from; k < used_to; ++k) {
     spend(p.histogram(k)->size());
     if (p.histogram(k)->is_custom() == p.histogram(used_from)->is_custom()) continue;

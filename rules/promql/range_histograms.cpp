@@ -28,7 +28,7 @@ struct Numbers {
   std::vector<double> values;
 };
 
-std::string quoted_name(const Labels& l) { return quoted(l.name()); }
+std::string quoted_name(const Labels& l) { return promql::quoted(l.name()); }
 
 }  // namespace
 

@@ -29,7 +29,8 @@ void ProbeBudget::set_limit(double cpus) {
 void ProbeBudget::forget(std::string_view probe) {
   const MutexLock lock(mutex_);
   const auto it = probes_.find(probe);
-  if (it != probes_.end()) probes_.erase(it);
+  if (it == probes_.end()) return;
+  probes_.erase(it);
   for (auto& [key, cost] : costs_)
     if (cost.teller == probe) cost.teller.clear();
   std::erase_if(costs_, [&](const auto& cost) REQUIRES(mutex_) {
@@ -37,6 +38,7 @@ void ProbeBudget::forget(std::string_view probe) {
       return std::ranges::find(p.second.programs, cost.first) != p.second.programs.end();
     });
   });
+  count_users();
 }
 
 bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const Program> programs,
@@ -45,31 +47,37 @@ bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const
   auto at = probes_.find(name);
   if (at == probes_.end()) at = probes_.emplace(std::string(name), Probe{rank, true, {}, now_ns, 0}).first;
   auto& probe = at->second;
-  probe.programs.clear();
+  if (!std::ranges::equal(programs, probe.programs, {}, &Program::key)) {
+    probe.programs.clear();
+    for (const auto& program : programs) probe.programs.push_back(program.key), costs_[program.key];
+    count_users();
+  }
+  bool news = changed_;
   for (const auto& program : programs) {
-    probe.programs.push_back(program.key);
     auto& cost = costs_[program.key];
     if (cost.teller.empty()) {
       cost.teller = name;
       cost.before = cost.seconds = program.seconds;
       cost.began_ns = cost.told_ns = now_ns;
     }
-    if (cost.teller == name) tell(cost, program.seconds, now_ns);
+    if (cost.teller == name) news |= tell(cost, program.seconds, now_ns);
   }
-  judge(now_ns);
+  if (news) judge(now_ns);
   return probe.on;
 }
 
-void ProbeBudget::tell(Cost& cost, double seconds, std::int64_t now_ns) {
+// True when it says something new.
+bool ProbeBudget::tell(Cost& cost, double seconds, std::int64_t now_ns) {
   cost.seconds = seconds;
   cost.told_ns = now_ns;
   const auto elapsed_ns = now_ns - cost.began_ns;
-  if (elapsed_ns < kAtOnceNs) return;
+  if (elapsed_ns < kAtOnceNs) return false;
   cost.peak = (cost.seconds - cost.before) / (static_cast<double>(elapsed_ns) / 1e9);
-  if (elapsed_ns < kTogetherNs) return;
+  if (elapsed_ns < kTogetherNs) return true;
   cost.rate = cost.peak;
   cost.before = cost.seconds;
   cost.began_ns = now_ns;
+  return true;
 }
 
 void ProbeBudget::judge(std::int64_t now_ns) {
@@ -82,6 +90,7 @@ void ProbeBudget::judge(std::int64_t now_ns) {
       probe.since_ns = now_ns;
       probe.wait_ns = 0;
     }
+    count_users();
   } else if (limit_ > 0) {
     if (all(&Cost::peak) > kAtOnce * limit_) decided = shed(&Cost::peak, now_ns);
     else if (all(&Cost::rate) > limit_) decided = shed(&Cost::rate, now_ns);
@@ -97,16 +106,18 @@ void ProbeBudget::judge(std::int64_t now_ns) {
   }
 }
 
-std::ptrdiff_t ProbeBudget::users_of(const void* program) const {
-  return std::ranges::count_if(probes_, [&](const auto& p) {
-    return p.second.on && std::ranges::find(p.second.programs, program) != p.second.programs.end();
-  });
+// After any probe came, went, or was turned on or off.
+void ProbeBudget::count_users() {
+  for (auto& [key, cost] : costs_) cost.users = 0;
+  for (const auto& [name, probe] : probes_)
+    if (probe.on)
+      for (const auto* key : probe.programs) ++costs_[key].users;
 }
 
 double ProbeBudget::all(Rate rate) const {
   double sum = 0;
   for (const auto& [key, cost] : costs_)
-    if (users_of(key) > 0) sum += cost.*rate;
+    if (cost.users > 0) sum += cost.*rate;
   return sum;
 }
 
@@ -114,7 +125,7 @@ double ProbeBudget::part_of(const Probe& probe, Rate rate) const {
   double sum = 0;
   for (const auto* key : probe.programs)
     if (const auto cost = costs_.find(key); cost != costs_.end())
-      sum += cost->second.*rate / static_cast<double>(std::max<std::ptrdiff_t>(1, users_of(key)));
+      sum += cost->second.*rate / static_cast<double>(std::max<std::ptrdiff_t>(1, cost->second.users));
   return sum;
 }
 
@@ -130,6 +141,7 @@ bool ProbeBudget::shed(Rate rate, std::int64_t now_ns) {
     else first->wait_ns = std::min(2 * first->wait_ns, kLongestNs);
     first->on = false;
     first->since_ns = now_ns;
+    count_users();
   }
   return any;
 }
@@ -141,6 +153,7 @@ bool ProbeBudget::bring_back(std::int64_t now_ns) {
   if (!first) return false;
   first->on = true;
   first->since_ns = now_ns;
+  count_users();
   return true;
 }
 

@@ -47,13 +47,14 @@ class ProbeBudget {
     double seconds = 0, before = 0;          // now; when the window began
     std::int64_t told_ns = 0, began_ns = 0;  // when that was
     double rate = 0, peak = 0;               // of the last whole window; of the one that goes on
+    std::ptrdiff_t users = 0;                // probes that are on and have it
   };
   using Rate = double Cost::*;
-  static void tell(Cost& cost, double seconds, std::int64_t now_ns);
+  static bool tell(Cost& cost, double seconds, std::int64_t now_ns);
+  void count_users() REQUIRES(mutex_);
   void judge(std::int64_t now_ns) REQUIRES(mutex_);
   bool shed(Rate rate, std::int64_t now_ns) REQUIRES(mutex_);
   bool bring_back(std::int64_t now_ns) REQUIRES(mutex_);
-  [[nodiscard]] std::ptrdiff_t users_of(const void* program) const REQUIRES(mutex_);  // that are on
   [[nodiscard]] double all(Rate rate) const REQUIRES(mutex_);
   // Its programs, and its part of those that it shares with others that are on.
   [[nodiscard]] double part_of(const Probe& probe, Rate rate) const REQUIRES(mutex_);

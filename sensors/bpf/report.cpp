@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metric_row.h"
+#include "core/mutex.h"
 #include "core/os/few_descriptors.h"
 #include "core/text/scan.h"
 
@@ -23,6 +24,33 @@ constexpr const auto& kMissed = row(kProbeMetrics, "vitald_bpf_program_missed_ru
 
 constexpr const auto& kCost = row(kProbeMetrics, "vitald_probe_cost_seconds_total");
 constexpr const auto& kCostRuns = row(kProbeMetrics, "vitald_probe_runs_total");
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+
+// Whether the kernel counts the runs of programs, or once did: counters that have been seen stay, or they would look
+// like a restart. One reading for all probes of a cycle.
+class RunStats {
+ public:
+  bool seen(std::int64_t now_ns) {
+    const MutexLock lock(mutex_);
+    if (now_ns - asked_ns_ < kSecondNs) return seen_;
+    asked_ns_ = now_ns;
+    const auto enabled = file_.read();
+    if (enabled && trim(*enabled) == "1") seen_ = true;
+    return seen_;
+  }
+
+ private:
+  Mutex mutex_;
+  KernelFile file_ GUARDED_BY(mutex_){"/proc/sys/kernel/bpf_stats_enabled", KernelFile::Read::sysctl};
+  std::int64_t asked_ns_ GUARDED_BY(mutex_) = -kSecondNs;
+  bool seen_ GUARDED_BY(mutex_) = false;
+};
+
+RunStats& run_stats() {
+  static RunStats stats;
+  return stats;
+}
 
 constexpr std::string_view kShed = "probes cost more than --bpf.budget; it is tried again later";
 
@@ -110,6 +138,33 @@ void ProbeReport::obey(BatchWriter& out) {
     log::warn("probes cost more than --bpf.budget: one is off for a while", {{"collector", probe_}, {"state", "shed"}});
 }
 
+// A call for each program would be a third of all system calls of a scrape. While runs are not counted all there is to
+// ask for is what was missed, next to always nothing: then one program has its turn, once a second at most.
+void ProbeReport::ask_kernel(BatchWriter& out) {
+  const auto now_ns = SystemClock::read(CLOCK_MONOTONIC);
+  const bool runs = run_stats().seen(now_ns);
+  const bool all = runs || !asked_;
+  if (programs_.empty() || (!all && now_ns - asked_ns_ < kSecondNs)) return;
+  asked_ns_ = now_ns;
+  asked_ = true;
+  for (std::size_t i = 0; i < (all ? programs_.size() : 1); ++i) {
+    turn_of_ = (turn_of_ + 1) % programs_.size();
+    auto& program = programs_[turn_of_];
+    bpf_prog_info info{};
+    __u32 size = sizeof info;
+    if (bpf_obj_get_info_by_fd(program.fd, &info, &size) != 0) {
+      out.problem(from_errno(fmt::format("probe {}: bpf_prog_info of {}", probe_, program.name), errno));
+      program.counts_runs = program.counts_missed = false;
+      continue;
+    }
+    program.counts_runs = runs;
+    program.run_seconds = static_cast<double>(info.run_time_ns) / 1e9;
+    program.runs = static_cast<double>(info.run_cnt);
+    program.counts_missed = size >= offsetof(bpf_prog_info, recursion_misses) + sizeof info.recursion_misses;
+    program.missed = static_cast<double>(info.recursion_misses);
+  }
+}
+
 bool ProbeReport::emit(BatchWriter& out) {
   if (budget_) obey(out);
   if (on_) {
@@ -122,22 +177,13 @@ bool ProbeReport::emit(BatchWriter& out) {
     out.set(kCost, cost.seconds, probe_, cost.program);
     out.set(kCostRuns, static_cast<double>(cost.runs), probe_, cost.program);
   }
-  const auto enabled = stats_enabled_.read();
-  // Once seen the counters stay, or they would look like a restart.
-  if (enabled && trim(*enabled) == "1") stats_seen_ = true;
+  ask_kernel(out);
   for (const auto& program : programs_) {
-    bpf_prog_info info{};
-    __u32 size = sizeof info;
-    if (bpf_obj_get_info_by_fd(program.fd, &info, &size) != 0) {
-      out.problem(from_errno(fmt::format("probe {}: bpf_prog_info of {}", probe_, program.name), errno));
-      continue;
+    if (program.counts_runs) {
+      out.set(kRunSeconds, program.run_seconds, probe_, program.name);
+      out.set(kRuns, program.runs, probe_, program.name);
     }
-    if (stats_seen_) {
-      out.set(kRunSeconds, static_cast<double>(info.run_time_ns) / 1e9, probe_, program.name);
-      out.set(kRuns, static_cast<double>(info.run_cnt), probe_, program.name);
-    }
-    if (size >= offsetof(bpf_prog_info, recursion_misses) + sizeof info.recursion_misses)
-      out.set(kMissed, static_cast<double>(info.recursion_misses), probe_, program.name);
+    if (program.counts_missed) out.set(kMissed, program.missed, probe_, program.name);
   }
   return on_;
 }

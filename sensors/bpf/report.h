@@ -52,7 +52,7 @@ namespace vitald {
   {                                                                                                                    \
     "vitald_bpf_program_missed_runs_total", MetricType::counter,                                                       \
         "Events that a BPF program did not see because it, or another, was running on that CPU already; from Linux "   \
-        "5.12.",                                                                                                       \
+        "5.12. Of a probe's programs one is looked at in each collection, in turn.",                                   \
         "probe,program", "", "bpf_prog_info"                                                                           \
   }
 inline constexpr MetricDesc kProbeMetrics[] = {VITALD_PROBE_METRICS};
@@ -80,6 +80,9 @@ class ProbeReport {
   struct Program {
     std::string name;
     int fd;
+    // What the kernel said of it when it was asked last.
+    bool counts_runs = false, counts_missed = false;
+    double run_seconds = 0, runs = 0, missed = 0;
   };
   // Of a program, all CPUs together.
   struct Cost {
@@ -94,6 +97,7 @@ class ProbeReport {
             Turn turn);
   void read(Cost& cost) const;
   void obey(BatchWriter& out);
+  void ask_kernel(BatchWriter& out);
 
   std::string probe_;
   HookForm form_;
@@ -105,8 +109,9 @@ class ProbeReport {
   Turn turn_;
   std::string note_;
   std::vector<Program> programs_;
-  KernelFile stats_enabled_{"/proc/sys/kernel/bpf_stats_enabled", KernelFile::Read::sysctl};
-  bool stats_seen_ = false;
+  std::int64_t asked_ns_ = 0;
+  bool asked_ = false;
+  std::size_t turn_of_ = 0;  // of programs_
 };
 
 // What stands in for a signal that could not be loaded: emits vitald_probe_up 0 with the reason. Logs it.

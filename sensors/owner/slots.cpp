@@ -49,7 +49,7 @@ void OwnerSlots::read_all(SlotReader& reader, const std::function<void()>& then)
   const MutexLock lock(mutex_);
   const auto now_ns = host_.clock().boot_ns();
   reader.read(0, kOtherOwner);
-  for (std::uint32_t slot = 1; slot < slots_.size(); ++slot) {
+  for (std::uint32_t slot = 1; slot < ever_used_; ++slot) {
     auto& s = slots_[slot];
     if (s.state != Slot::State::free && reader.read(slot, s.owner)) s.counted_ns = now_ns;
   }
@@ -81,7 +81,7 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   const MutexLock lock(mutex_);
   const auto changes = table_.changes_since(owners_version_);  // a few, or none
   owners_version_ = changes.version;
-  for (std::uint32_t slot = 1; slot < slots_.size(); ++slot) {
+  for (std::uint32_t slot = 1; slot < ever_used_; ++slot) {
     const auto& s = slots_[slot];
     if (s.owner != kOtherOwner && (changes.all || std::ranges::find(changes.ids, s.owner) != changes.ids.end()))
       give(slot, table_.at(s.owner)->id);
@@ -89,7 +89,7 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   }
   if (!given_back_.empty())
     for (auto* reader : readers_) reader->end(given_back_);
-  for (std::uint32_t slot = 1; slot < slots_.size(); ++slot)
+  for (std::uint32_t slot = 1; slot < ever_used_; ++slot)
     if (slots_[slot].state != Slot::State::free) step(slot, now_ns, room);
   if (!given_back_.empty()) maps_.give_back(given_back_);
   given_back_.clear();

@@ -27,8 +27,6 @@ constexpr MetricDesc kLoad{"node_load1", MetricType::gauge, "Load."};
 constexpr MetricDesc kLoadCounter{"node_load1", MetricType::counter, "Load."};
 constexpr MetricDesc kWait{"wait_seconds", MetricType::histogram, "Wait.", "device"};
 constexpr MetricDesc kWaitRule{"wait_seconds", MetricType::gauge, "p99.", "device"};
-constexpr MetricDesc kRpc{"rpc", MetricType::summary, "Calls.", "quantile"};
-constexpr MetricDesc kRpcBucket{"rpc_bucket", MetricType::gauge, "Tokens."};
 constexpr MetricDesc kWaitSum{"wait_seconds_sum", MetricType::gauge, "Sum."};
 constexpr MetricDesc kOther{"other", MetricType::gauge, "Other.", "a"};
 
@@ -126,10 +124,6 @@ TEST(Guard, WhoStays) {
        "node_scrape_collector_success{collector=\"textfile\"} 0\nnode_textfile_scrape_error 1\nwait_seconds_sum 9\n",
        {"textfile: wait_seconds: its lines would have the name of wait_seconds_sum, a family of the collector z; left "
         "out"}},
-      {"buckets are no lines of a summary",
-       {{"textfile", [](auto& o) { o.set(kRpc, 1, "0.5"), o.set(kRpcBucket, 9), o.set(kScrapeError, 0); }}},
-       "node_textfile_scrape_error 0\nrpc{quantile=\"0.5\"} 1\nrpc_bucket 9\n",
-       {}},
       {"in one batch",
        {{"a", [](auto& o) { histogram(o, "a"), o.set(kWaitSum, 9); }}},
        "node_scrape_collector_success{collector=\"a\"} 0\n" + std::string(kWaitText),

@@ -12,6 +12,7 @@
 #include "exporters/encode/otlp.h"
 #include "exporters/encode/prom_text.h"
 #include "exporters/encode/remote_write.h"
+#include "exporters/encode/scrape_body.h"
 #include "exporters/encode/series_table.h"
 #include "exporters/encode/snappy.h"
 #include "exporters/encode/table_text.h"
@@ -85,6 +86,14 @@ void text(benchmark::State& state) {
   PromText encoder;
   std::string out;
   run(state, false, [&](const Snapshot& s) { return encoder.encode(s, out), out.size(); });
+}
+
+// The body of a scrape, as each of the formats that may be asked for.
+template <ScrapeFormat F, bool Change>
+void scrape(benchmark::State& state) {
+  ScrapeBody encoder(false);
+  std::string out;
+  run(state, Change, [&](const Snapshot& s) { return encoder.encode(s, F, out), out.size(); });
 }
 
 class Table {
@@ -171,6 +180,11 @@ void text_with_labels(benchmark::State& state) {
 }
 
 BENCHMARK(text)->Arg(1'000)->Arg(10'000);
+BENCHMARK(scrape<ScrapeFormat::open_metrics, false>)->Name("openmetrics")->Arg(1'000)->Arg(10'000);
+BENCHMARK(scrape<ScrapeFormat::open_metrics, true>)->Name("openmetrics/one comes or goes")->Arg(1'000)->Arg(10'000);
+BENCHMARK(scrape<ScrapeFormat::protobuf, false>)->Name("protobuf")->Arg(1'000)->Arg(10'000);
+BENCHMARK(scrape<ScrapeFormat::protobuf, true>)->Name("protobuf/one comes or goes")->Arg(1'000)->Arg(10'000);
+BENCHMARK(scrape<ScrapeFormat::json, false>)->Name("json")->Arg(1'000)->Arg(10'000);
 BENCHMARK(table_only)->Arg(1'000)->Arg(10'000);
 BENCHMARK(remote_write<false, false>)->Name("remote_write")->Arg(1'000)->Arg(10'000);
 BENCHMARK(remote_write<false, true>)->Name("remote_write/snappy")->Arg(1'000)->Arg(10'000);
