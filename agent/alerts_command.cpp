@@ -237,6 +237,38 @@ void unsilence(Server& server, const Words& words, std::ostream& out) {
   }
 }
 
+// How telling goes, and below each command what it said.
+void receivers(Server& server, const Words& words, std::ostream& out) {
+  const auto answer = server.ask("GET", "/api/v1/receivers");
+  if (!answer.is_object() || !answer.contains("data")) give_up("the answer is none of vitald");
+  const auto& all = answer["data"];
+  if (words.given.contains("json")) {
+    out << all.dump(2) << '\n';
+    return;
+  }
+  if (all.empty()) {
+    out << "no receivers\n";
+    return;
+  }
+  std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "WAITING", "DELIVERED", "WHAT"}};
+  for (const auto& r : all)
+    rows.push_back({text_at(r, "name"), r.value("failing", false) ? "failing" : "ok", r.at("waiting").dump(),
+                    r.at("delivered").dump(), log::one_line(text_at(r, "text"))});
+  print_table(out, rows);
+  for (const auto& r : all) {
+    if (const auto problem = text_at(r, "problem"); !problem.empty())
+      out << fmt::format("{}: {}\n", text_at(r, "name"), log::one_line(problem));
+    for (const auto& run : r.at("runs")) {
+      const auto end = text_at(run, "end");
+      out << fmt::format("{}: {} {} {}: {}{}{} after {:.3g} s\n", text_at(r, "name"), text_at(run, "at"),
+                         text_at(run, "status"), log::one_line(text_at(run, "alert")), text_at(run, "result"),
+                         end.empty() ? "" : ", ", end, run.at("seconds").get<double>());
+      const auto said = text_at(run, "output");
+      for (std::string_view rest = said; !rest.empty();) out << fmt::format("  | {}\n", log::one_line(take_line(rest)));
+    }
+  }
+}
+
 struct Verb {
   std::string_view name;
   std::size_t least = 0;                // words behind it
@@ -250,6 +282,7 @@ const std::vector<Verb>& verbs() {
       {"ack", 1, {"comment", "duration", "until", "by"}, acknowledge},
       {"unack", 1, {}, withdraw},
       {"evidence", 1, {}, evidence},
+      {"receivers", 0, {"json"}, receivers},
       {"silence", 1, {"comment", "duration", "until", "by"}, silence},
       {"silences", 0, {"all", "json"}, silences},
       {"unsilence", 1, {}, unsilence},
@@ -283,6 +316,7 @@ std::string_view alerts_help() {
          "       vitald alerts ack ID... [--comment=WHY] [--duration=2h | --until=TIME] [--by=WHO]\n"
          "       vitald alerts unack ID...\n"
          "       vitald alerts evidence ID...\n"
+         "       vitald alerts receivers [--json]\n"
          "       vitald alerts silence MATCHER... [--duration=1h | --until=TIME] [--comment=WHY] [--by=WHO]\n"
          "       vitald alerts silences [--all] [--json]\n"
          "       vitald alerts unsilence ID...\n"

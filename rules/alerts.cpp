@@ -13,7 +13,9 @@ namespace vitald {
 namespace {
 
 // What cannot be expanded says so in its place, in Prometheus' words. The first such error is kept in `error`.
-void expand(const TemplateMap& from, const char* what, const TemplateData& data, LabelMap& to, std::string& error) {
+// An empty label is none; an annotation may be empty, as in Prometheus.
+void expand(const TemplateMap& from, const char* what, const TemplateData& data, LabelMap& to, std::string& error,
+            bool keep_empty) {
   for (const auto& [name, text] : from) {
     std::string value;
     if (text.plain()) {
@@ -24,7 +26,7 @@ void expand(const TemplateMap& from, const char* what, const TemplateData& data,
       value = fmt::format("<error expanding template: {}>", expanded.error().text);
       if (error.empty()) error = fmt::format("{} {}: {}", what, name, expanded.error().text);
     }
-    if (!value.empty()) to[name] = std::move(value);
+    if (keep_empty || !value.empty()) to[name] = std::move(value);
     else to.erase(name);
   }
 }
@@ -72,9 +74,9 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     ActiveAlert a;
     a.alert.labels = data_labels;
     a.alert.labels.erase(std::string(promql::kMetricName));
-    expand(rule_->labels, "label", data, a.alert.labels, template_error_);
+    expand(rule_->labels, "label", data, a.alert.labels, template_error_, false);
     a.alert.labels["alertname"] = rule_->name;
-    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
+    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_, true);
     a.alert.state = AlertState::pending;
     a.alert.active_at_ms = now.wall_ms;
     a.active_boot_ms = now.boot_ms;
@@ -145,7 +147,7 @@ Result<> AlertRule::update(const promql::Vector& result, Now now, std::size_t li
     data.labels = &data_labels;
     data.value = one->value;
     data.histogram.clear();
-    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_);
+    expand(rule_->annotations, "annotation", data, a.alert.annotations, template_error_, true);
   };
   const auto ended = [&](ActiveAlert& a) {
     if (is_held(a)) {

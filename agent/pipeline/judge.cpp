@@ -183,7 +183,7 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   for (const auto& r : receivers_) try {
       const auto& news = r->settings().mutes ? audible : transitions;
       if (!news.empty()) r->notify(news);  // all at once: the journal goes to disk once
-      if (r->wants_repetition(published.boot_ns)) r->repeat(firing_now(), published.boot_ns);
+      if (r->wants_repetition(published.boot_ns)) r->repeat(told_now(r->settings()), published.boot_ns);
       r->measure();
     } catch (const std::exception& e) {  // no memory: the other receivers hear of it
       log::error("alerts could not be given to a receiver", {{"receiver", r->settings().name}, {"err", e.what()}});
@@ -287,6 +287,13 @@ std::vector<Alert> Judge::firing_now() const {
         if (a.state == AlertState::firing) out.push_back(a);
   if (evidence_)
     for (auto& a : out) evidence_->refer(a);
+  return out;
+}
+
+// Of what fires, what such a receiver was told of or will be.
+std::vector<Alert> Judge::told_now(const ReceiverSettings& receiver) const {
+  auto out = firing_now();
+  if (receiver.mutes) std::erase_if(out, [this](const Alert& a) { return withheld_.contains(a.fingerprint); });
   return out;
 }
 

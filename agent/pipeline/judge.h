@@ -66,6 +66,7 @@ class Judge {
   void tell(std::vector<AlertTransition> transitions, const Snapshot& published);
   void gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<Alert> firing_now() const;
+  [[nodiscard]] std::vector<Alert> told_now(const ReceiverSettings& receiver) const;
   // Fingerprints of those of `alerts` that a silence or an inhibition applies to.
   [[nodiscard]] std::set<std::uint64_t> muted_of(const std::vector<Alert>& alerts, std::int64_t now_ms) const;
   std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);

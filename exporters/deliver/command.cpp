@@ -29,6 +29,7 @@
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/parts.h"
+#include "exporters/deliver/receiver_book.h"
 
 namespace vitald {
 namespace {
@@ -82,6 +83,18 @@ bool set_nonblocking(const Fd& fd) { return fcntl(fd.get(), F_SETFL, O_NONBLOCK)
 std::string_view alert_of(std::string_view key) {
   take_until(key, ' ');
   return take_until(key, '-');
+}
+
+struct Names {
+  std::string_view status, alert;
+};
+// "firing 0123456789abcdef-7 2026-11-30T04:58:00.000Z DiskFull"
+Names names_in(std::string_view key) {
+  Names out;
+  out.status = take_until(key, ' ');
+  for (int i = 0; i < 2; ++i) take_until(key, ' ');
+  out.alert = key;
+  return out;
 }
 
 // One command that runs. One that is late is asked to end (so that a script can clean up), then killed with whoever is
@@ -261,7 +274,9 @@ class CommandDestination final : public Destination {
   void end(const Run& run, Batch& batch, const std::optional<ProcessExit>& exit, bool stopping) {
     const auto& item = batch.items[run.item];
     auto& outcome = batch.outcomes[run.item];
-    duration_.Observe(static_cast<double>(SystemClock::read(CLOCK_BOOTTIME) - run.begin_ns) / 1e9);
+    const auto took_ns = SystemClock::read(CLOCK_BOOTTIME) - run.begin_ns;
+    duration_.Observe(static_cast<double>(took_ns) / 1e9);
+    keep(run, item, exit, stopping, took_ns);
     if (!run.late && exit && exit->ok()) {
       ok_.Increment();
       outcome = Outcome::taken;
@@ -283,6 +298,23 @@ class CommandDestination final : public Destination {
     batch.problem = Error{Errc::io, 0, fmt::format("the command for '{}' failed ({}), it is run again", item.key, why)};
   }
 
+  // For whoever asks what it said.
+  void keep(const Run& run, const Item& item, const std::optional<ProcessExit>& exit, bool stopping,
+            std::int64_t took_ns) const {
+    using enum CommandRun::Result;
+    const auto names = names_in(item.key);
+    CommandRun out;
+    out.alert = names.alert;
+    out.status = names.status;
+    out.result = run.late ? timeout : exit && exit->ok() ? ok : stopping ? cut_off : failed;
+    if (exit) out.end = exit->text();
+    if (exit && exit->signal == 0) out.exit_status = exit->status;
+    out.began_wall_ms = (SystemClock::read(CLOCK_REALTIME) - took_ns) / kMs;
+    out.took_ns = took_ns;
+    out.output = run.output;
+    receiver_book().note(settings_.name, std::move(out));
+  }
+
   // What is done with in front leaves the queue; what is behind one that is to be run again is remembered.
   Result<Sent> sum_up(const Batch& batch) {
     Sent sent;
@@ -298,9 +330,7 @@ class CommandDestination final : public Destination {
   }
 
   void report(const Item& item, std::string_view what, std::string_view output) const {
-    std::string_view name = item.key;
-    const auto status = take_until(name, ' ');
-    for (int i = 0; i < 2; ++i) take_until(name, ' ');
+    const auto [status, name] = names_in(item.key);
     log::warn("hook: " + std::string(what),
               {{"hook", settings_.name},
                {"command", settings_.command.empty() ? std::string_view{} : std::string_view(settings_.command[0])},

@@ -141,7 +141,7 @@ struct Queue::Impl {
                         : on_disk_only > 0   ? oldest_on_disk_ms
                         : !unwritten.empty() ? unwritten.front().item->wall_ms
                                              : 0;
-    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes, failing};
+    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes, failing, problem};
   }
 
   // The oldest that is still wanted; what comes before it is done with.
@@ -294,14 +294,15 @@ struct Queue::Impl {
     if (all) {
       if (failing) log::info("delivery: it is taken again", {{"destination", settings.name}});
       failing = false;
+      problem.clear();
       return;
     }
     failed_total.Increment();
     begin_spilling();
-    const auto why = sent ? std::string("the receiver asks to wait") : sent.error().text;
+    problem = sent ? std::string("the receiver asks to wait") : sent.error().text;
     if (!failing)
       log::warn("delivery: not taken, it is tried again",
-                {{"destination", settings.name}, {"err", why}, {"waiting", fmt::format("{}", waiting())}});
+                {{"destination", settings.name}, {"err", problem}, {"waiting", fmt::format("{}", waiting())}});
     failing = true;
   }
 
@@ -649,6 +650,7 @@ struct Queue::Impl {
   bool recovered GUARDED_BY(mutex), journal_usable GUARDED_BY(mutex) = false;
   bool write_failed GUARDED_BY(mutex) = false, read_failed GUARDED_BY(mutex) = false;
   bool failing GUARDED_BY(mutex) = false;
+  std::string problem GUARDED_BY(mutex);     // while it fails
   bool spilling GUARDED_BY(mutex) = false;   // what comes goes to disk, too
   bool drop_said GUARDED_BY(mutex) = false;  // since all was delivered last
   bool slow GUARDED_BY(mutex) = false;       // push() waited for the disk in vain: the next ones do not
@@ -730,7 +732,7 @@ Queue::~Queue() {
   const MutexLock lock(q.mutex);
   q.queued.Set(0);
   q.age.Set(0);
-  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0, false});
+  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0, false, {}});
 }
 
 void Queue::push(Item item) {

@@ -25,6 +25,7 @@ struct QueueStats {
   std::int64_t oldest_wall_ms = 0;  // 0: none waits
   std::size_t disk_bytes = 0;
   bool failing = false;  // the last attempt was none
+  std::string problem;   // why
 };
 
 struct QueueSettings {

@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/receiver_book.h"
 
 namespace vitald {
 
@@ -57,8 +58,9 @@ Receiver::Receiver(ReceiverPtr settings, std::shared_ptr<const StateDir> state, 
   queue_ =
       std::make_unique<Queue>(queue_settings(*settings_), settings_->destination(), std::move(state), system_clock());
   queue_->push(std::move(rest));
+  receiver_book().open(settings_->name, settings_->text(), [queue = queue_.get()] { return queue->stats(); });
 }
-Receiver::~Receiver() = default;
+Receiver::~Receiver() { receiver_book().close(settings_->name); }
 
 void Receiver::notify(std::span<const AlertTransition> transitions) {
   std::vector<Item> items;
@@ -74,7 +76,7 @@ bool Receiver::wants_repetition(std::int64_t now_boot_ns) const {
 
 void Receiver::repeat(std::span<const Alert> firing, std::int64_t now_boot_ns) {
   repeated_boot_ns_ = now_boot_ns;
-  if (firing.empty()) return;
+  if (firing.empty() && !settings_->repeats_none()) return;
   Item item;
   item.key = fmt::format("{} alerts that fire on", firing.size());
   item.body = settings_->repeated(firing);

@@ -40,6 +40,8 @@ struct ReceiverSettings {
   // One that wants to hear now and then what still fires: how often (0: not), and what it is told then.
   [[nodiscard]] virtual std::int64_t repeat_ns() const { return 0; }
   [[nodiscard]] virtual std::string repeated(std::span<const Alert>) const { return {}; }
+  // Whether it wants to hear, too, that nothing does.
+  [[nodiscard]] virtual bool repeats_none() const { return false; }
   // What is wrong with it on this machine, for --config.check.
   virtual void check(std::vector<std::string>&) const {}
   // Whether it can be reached now, without telling it anything: in words, or why not. For `vitald doctor`.

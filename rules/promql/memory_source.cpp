@@ -51,7 +51,8 @@ void MemorySource::add(const Labels& labels, std::int64_t t, double v, Histogram
   s.histograms.back() = with_hint(histogram, n > 1 ? s.histograms[n - 2].get() : nullptr);
 }
 
-bool MemorySource::load(std::string_view line, std::int64_t step_ms, std::string& error, std::int64_t start_ms) {
+bool MemorySource::load(std::string_view line, std::int64_t step_ms, std::string& error, std::int64_t start_ms,
+                        MostPoints most) {
   const auto s = split_series(line);
   if (!s) {
     error = "no series; expected name{label=\"value\"}";
@@ -64,7 +65,7 @@ bool MemorySource::load(std::string_view line, std::int64_t step_ms, std::string
     distances_[s->first] = std::move(*distances);
     return true;
   }
-  const auto points = parse_points(text, error);
+  const auto points = parse_points(text, error, most);
   if (!points) return false;
   const auto known = distances_.find(s->first);
   for (std::size_t i = 0; i < points->size(); ++i) {

@@ -27,7 +27,8 @@ class MemorySource : public SeriesSource {
   // In rising time for each series: an older one is left out, one of the same time replaces the last.
   void add(const Labels& labels, std::int64_t t, double v, HistogramPtr histogram = nullptr);
   // `name{a="b"} 1 2 3+1x5` from start_ms on, or `name{a="b"}@st -30s`; false and what is wrong.
-  bool load(std::string_view line, std::int64_t step_ms, std::string& error, std::int64_t start_ms = 0);
+  bool load(std::string_view line, std::int64_t step_ms, std::string& error, std::int64_t start_ms = 0,
+            MostPoints most = {});
   bool load(std::string_view line, std::int64_t step_ms) {
     std::string error;
     return load(line, step_ms, error);

@@ -184,7 +184,7 @@ std::optional<Histogram> parse_histogram(std::string_view text, std::string& err
   return h;
 }
 
-std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error, std::size_t most) {
+std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error, MostPoints most) {
   std::vector<SeriesPoint> out;
   const auto bad = [&](std::string what) {
     error = std::move(what);
@@ -197,9 +197,11 @@ std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std:
   while (!(text = trim(text)).empty()) {
     const auto item = take_item(text);
     const auto repeat = split_repeat(item);
-    if (!repeat || repeat->second > most || out.size() > most)
-      return bad(fmt::format("'{}': expected x and how often, at most {} points", item, most));
-    const auto [body, n] = *repeat;
+    const auto room = most.count - std::min(most.count, out.size());
+    if (!repeat || (!most.leave_out_more && repeat->second > room))
+      return bad(fmt::format("'{}': expected x and how often, at most {} points", item, most.count));
+    const auto& body = repeat->first;
+    const auto n = std::min<std::uint64_t>(repeat->second, room);
     if (body == "_") {
       out.insert(out.end(), n == 0 ? 1 : n, SeriesPoint{true, 0, nullptr, false});
       continue;
@@ -237,7 +239,10 @@ std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std:
     double v = *first;
     for (std::uint64_t i = 0; i <= n; ++i, v += *by) out.push_back({false, v, nullptr, false});
   }
-  if (out.size() > most) return bad(fmt::format("more than {} points", most));
+  if (out.size() > most.count) {
+    if (!most.leave_out_more) return bad(fmt::format("more than {} points", most.count));
+    out.resize(most.count);
+  }
   return out;
 }
 

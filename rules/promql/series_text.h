@@ -29,9 +29,13 @@ Labels labels_of(const Selector& s);
 // `name{a="b"} rest` -> labels and rest; nullopt when it does not start with a series.
 std::optional<std::pair<Labels, std::string_view>> split_series(std::string_view line);
 
-// All points, or nullopt and what is wrong where. At most `most` of them.
-std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error,
-                                                     std::size_t most = 1'000'000);
+// How many points a text may say, in which a few characters can say very many.
+struct MostPoints {
+  std::size_t count = 1'000'000;
+  bool leave_out_more = false;  // otherwise it is an error
+};
+// All points, or nullopt and what is wrong where.
+std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error, MostPoints most = {});
 
 // `{{schema:1 sum:3 count:22 buckets:[5 10 7]}}`; nullopt and what is wrong.
 std::optional<Histogram> parse_histogram(std::string_view text, std::string& error, bool* hinted = nullptr);

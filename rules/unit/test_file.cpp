@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/text/rfc3339.h"
@@ -84,29 +85,33 @@ class Reader : public RuleReader {
         say(n["start_timestamp"],
             fmt::format("'{}' is no time, expected seconds since 1970 or e.g. 2021-01-01T00:00:00Z", start));
     }
+    std::vector<YAML::Node> places;  // of the series
     for (const auto& s : list(n, "input_series"))
       if (is_map(s, "a series", kSeries)) {
-        g.series.push_back({text(s, "series", Need::key), text(s, "values", Need::key)});
-        check(s, g.series.back());
+        g.series.push_back({text(s, "series", Need::key), text(s, "values")});
+        places.push_back(s);
       }
     for (const auto& c : list(n, "alert_rule_test"))
       if (is_map(c, "a test of an alert", kAlertCase)) g.alerts.push_back(alert_case(c));
     for (const auto& c : list(n, "promql_expr_test"))
       if (is_map(c, "a test of an expression", kExprCase)) g.exprs.push_back(expr_case(c));
+    for (const auto& c : g.alerts) g.last_ms = std::max(g.last_ms, c.at_ms);
+    for (const auto& c : g.exprs) g.last_ms = std::max(g.last_ms, c.at_ms);
+    for (std::size_t i = 0; i < places.size(); ++i) check(places[i], g.series[i], g);
     return g;
   }
 
-  void check(const YAML::Node& at, const Series& s) {
+  void check(const YAML::Node& at, const Series& s, const Group& g) {
     std::string error;
     const auto split = promql::split_series(s.series);
     if (!split || !split->second.empty())
       return say(at["series"], fmt::format("'{}' is no series, expected e.g. up{{job=\"x\"}}", s.series));
-    if (!promql::parse_points(s.values, error)) say(at["values"], fmt::format("values: {}", error));
+    if (!promql::parse_points(s.values, error, g.most_points())) say(at["values"], fmt::format("values: {}", error));
   }
 
   AlertCase alert_case(const YAML::Node& n) {
     AlertCase c;
-    c.at_ms = duration(n, "eval_time", Need::key);
+    c.at_ms = duration(n, "eval_time");
     c.name = text(n, "alertname", Need::key);
     for (const auto& a : list(n, "exp_alerts")) {
       if (a.IsNull()) {
@@ -123,7 +128,7 @@ class Reader : public RuleReader {
 
   ExprCase expr_case(const YAML::Node& n) {
     ExprCase c;
-    c.at_ms = duration(n, "eval_time", Need::key);
+    c.at_ms = duration(n, "eval_time");
     c.expr = text(n, "expr", Need::key);
     for (const auto& s : list(n, "exp_samples")) {
       if (!is_map(s, "a sample", kSample)) continue;

@@ -11,6 +11,7 @@
 #include "core/alert.h"
 #include "rules/promql/histogram.h"
 #include "rules/promql/labels.h"
+#include "rules/promql/series_text.h"
 
 namespace vitald::unit {
 
@@ -43,6 +44,14 @@ struct Group {
   std::vector<AlertCase> alerts;
   std::vector<ExprCase> exprs;
   LabelMap external_labels;
+  std::int64_t last_ms = 0;  // the last time that something is expected of
+
+  // Where nothing looks at more, the rest of `0x100000000` is left out.
+  [[nodiscard]] promql::MostPoints most_points() const {
+    promql::MostPoints most;
+    most.leave_out_more = interval_ms > 0 && last_ms / interval_ms < static_cast<std::int64_t>(most.count);
+    return most;
+  }
 };
 struct TestFile {
   std::vector<std::string> rule_files, group_order;

@@ -49,15 +49,31 @@ struct GotSample {
   }
 };
 
+// As labels are printed, with those that are empty.
+std::string annotations_text(const LabelMap& annotations) {
+  std::string out;
+  for (const auto& [name, value] : annotations)
+    out += fmt::format("{}{}={}", out.empty() ? "" : ", ", name, promql::quoted(value));
+  return '{' + out + '}';
+}
+
 // One test of the file: its series, the rules over them, what comes out.
 class Machine {
  public:
   Machine(const unit::TestFile& file, const unit::Group& test, std::vector<RuleGroup>& groups,
           const UnitTestSettings& settings)
       : file_(file), test_(test), settings_(settings) {
+    // Of a series that is given twice the last one counts.
+    std::map<promql::Labels, const unit::Series*> last;
+    const auto labels = [](const unit::Series& s) {
+      const auto split = promql::split_series(s.series);
+      return split ? split->first : promql::Labels();
+    };
+    for (const auto& s : test.series) last[labels(s)] = &s;
     for (const auto& s : test.series) {
       std::string error;
-      source_.load(s.series + ' ' + s.values, test.interval_ms, error, test.start_ms);
+      if (last[labels(s)] == &s)
+        source_.load(s.series + ' ' + s.values, test.interval_ms, error, test.start_ms, test.most_points());
     }
     std::vector<RuleGroup*> order;
     for (auto& g : groups) order.push_back(&g);
@@ -71,11 +87,8 @@ class Machine {
   }
 
   std::vector<std::string> run() {
-    std::int64_t last = 0;
-    for (const auto& c : test_.alerts) last = std::max(last, c.at_ms);
-    for (const auto& c : test_.exprs) last = std::max(last, c.at_ms);
     std::vector<std::string> failures;
-    for (std::int64_t at = 0; at <= last; at += file_.interval_ms) {
+    for (std::int64_t at = 0; at <= test_.last_ms; at += file_.interval_ms) {
       for (auto& r : rules_) evaluate(r, test_.start_ms + at);
       for (const auto& c : test_.alerts)
         if (c.at_ms >= at && c.at_ms < at + file_.interval_ms) check(c, failures);
@@ -222,8 +235,7 @@ class Machine {
       std::string out = "[";
       for (std::size_t i = 0; i < rows.size(); ++i)
         out += fmt::format("\n            {}:\n              Labels:{}\n              Annotations:{}{}", i,
-                           rows[i].first.text_with_name(),
-                           Labels({rows[i].second.begin(), rows[i].second.end()}).text_with_name(),
+                           rows[i].first.text_with_name(), annotations_text(rows[i].second),
                            i + 1 < rows.size() ? "," : "");
       return out + "\n            ]";
     };

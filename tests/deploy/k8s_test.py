@@ -5,6 +5,7 @@ endpoints and configuration that this binary has; rules and queries are PromQL, 
 
 import fnmatch
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 
 sys.path.append("/usr/lib/python3/dist-packages")  # Debian's modules, where another Python is the first
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import kubernetes_api  # noqa: E402
 from harness import TOP, VITALD, skip, which  # noqa: E402
 
 try:
@@ -20,7 +22,8 @@ try:
 except ImportError:
     skip("python3-yaml is not installed")
 
-OVERLAYS = ("minimal", "default", "hypervisor", "full")
+OVERLAYS = {"minimal": [], "default": [], "hypervisor": [], "full": [], "node-conditions": ["ClusterRole", "ClusterRoleBinding"]}
+NODE_RIGHTS = {("get", "nodes"), ("patch", "nodes/status"), ("create", "events")}  # as tests/e2e/kubernetes_test.py needs
 bad, skipped = [], []
 
 
@@ -39,42 +42,6 @@ expect(made.returncode == 0, f"run deploy/generate.py: {made.stdout}{made.stderr
 
 
 # 2. Overlays.
-def models():
-    try:
-        from kubernetes.client import models as found
-        return found
-    except ImportError:
-        skipped.append("python3-kubernetes is not installed: manifests were not compared with the API's types")
-
-
-def check_type(models_, value, kind, where):
-    """Fields of an object are those of the API's class; nothing is left over, nothing of another type."""
-    if value is None:
-        return
-    if match := re.fullmatch(r"list\[(.*)\]", kind):
-        expect(isinstance(value, list), f"{where}: a list expected")
-        for i, item in enumerate(value if isinstance(value, list) else []):
-            check_type(models_, item, match[1], f"{where}[{i}]")
-    elif match := re.fullmatch(r"dict\(str, (.*)\)", kind):
-        for key, item in value.items():
-            check_type(models_, item, match[1], f"{where}.{key}")
-    elif kind in ("str", "int", "bool", "float"):
-        types = {"str": str, "int": int, "bool": bool, "float": (int, float)}[kind]
-        expect(isinstance(value, types), f"{where}: {value!r} is no {kind}")
-    elif kind == "object":
-        expect(isinstance(value, (str, int, dict)), f"{where}: {value!r}")
-    elif hasattr(models_, kind):
-        model = getattr(models_, kind)
-        fields = {name: attribute for attribute, name in model.attribute_map.items()}
-        for key, item in value.items():
-            if key not in fields:
-                bad.append(f"{where}: the API has no field {key} there")
-            else:
-                check_type(models_, item, model.openapi_types[fields[key]], f"{where}.{key}")
-    else:
-        bad.append(f"{where}: unknown type {kind}")
-
-
 def check_daemonset(overlay, spec, config_maps, flags):
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
@@ -104,9 +71,27 @@ def check_daemonset(overlay, spec, config_maps, flags):
     check_configuration(where, container, volumes, config_maps)
 
 
+def check_roles(overlay, documents):
+    """Only who tells the API has a token, and that one may do what vitald asks for, and no more."""
+    where = f"overlay {overlay}"
+    (pod,) = (d["spec"]["template"]["spec"] for d in documents if d["kind"] == "DaemonSet")
+    roles = [d for d in documents if d["kind"] == "ClusterRole"]
+    expect(pod["automountServiceAccountToken"] == bool(roles), f"{where}: a token without a role, or a role without a token")
+    rights = {(verb, resource) for r in roles for rule in r["rules"] for verb in rule["verbs"] for resource in rule["resources"]}
+    expect(rights == (NODE_RIGHTS if roles else set()), f"{where}: {rights}")
+    for binding in (d for d in documents if d["kind"] == "ClusterRoleBinding"):
+        expect(binding["roleRef"]["name"] == roles[0]["metadata"]["name"], f"{where}: {binding['roleRef']}")
+        (account,) = ((d["metadata"]["name"], d["metadata"]["namespace"]) for d in documents if d["kind"] == "ServiceAccount")
+        expect([(s["name"], s["namespace"]) for s in binding["subjects"]] == [account], f"{where}: {binding['subjects']}")
+
+
 def check_configuration(where, container, volumes, config_maps):
     """The files of the pod's ConfigMaps are good for this binary."""
     with tempfile.TemporaryDirectory() as folder:
+        # What a kubelet gives a pod.
+        pathlib.Path(folder, "token").write_text("token\n")
+        account = f"{{name: cluster, bearer_token_file: {folder}/token, ca_file: {folder}/token}}"
+        environment = {**os.environ, "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
         for mount in container["volumeMounts"]:
             volume = volumes[mount["name"]]
             if "configMap" not in volume:
@@ -116,9 +101,9 @@ def check_configuration(where, container, volumes, config_maps):
             files = {target: data[mount["subPath"]]} if "subPath" in mount else {target / k: v for k, v in data.items()}
             for path, text in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text.replace("/etc/vitald/", f"{folder}/etc/vitald/"))
+                path.write_text(text.replace("/etc/vitald/", f"{folder}/etc/vitald/").replace("{name: cluster}", account))
         done = subprocess.run([VITALD, f"--config.file={folder}/etc/vitald/vitald.yaml", "--config.check"],
-                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         expect(done.returncode == 0, f"{where}: {done.stdout}{done.stderr}")
 
 
@@ -128,18 +113,20 @@ def check_overlays():
         return skipped.append("neither kubectl nor kustomize is installed (Debian 12's kubernetes-client is too old): "
                               "overlays were not built")
     flags = {f.replace("[no-]", "") for f in re.findall(r"^  (--[\[\]\w.-]+)", output(VITALD, "--help"), re.M)}
-    models_ = models()
-    for overlay in OVERLAYS:
+    if kubernetes_api.models is None:
+        skipped.append("python3-kubernetes is not installed: manifests were not compared with the API's types")
+    for overlay, roles in OVERLAYS.items():
         documents = list(yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/overlays" / overlay)))
         config_maps = {d["metadata"]["name"]: d["data"] for d in documents if d["kind"] == "ConfigMap"}
         expect(sorted(d["kind"] for d in documents) ==
-               ["ConfigMap", "ConfigMap", "DaemonSet", "Namespace", "NetworkPolicy", "ServiceAccount"],
+               sorted(["ConfigMap", "ConfigMap", "DaemonSet", "Namespace", "NetworkPolicy", "ServiceAccount", *roles]),
                f"overlay {overlay}: {[d['kind'] for d in documents]}")
         for d in documents:
-            if models_:
-                check_type(models_, d, f"V1{d['kind']}", f"overlay {overlay}, {d['kind']}")
+            if kubernetes_api.models is not None:
+                bad.extend(kubernetes_api.type_problems(d, f"V1{d['kind']}", f"overlay {overlay}, {d['kind']}"))
             if d["kind"] == "DaemonSet":
                 check_daemonset(overlay, d["spec"], config_maps, flags)
+        check_roles(overlay, documents)
         print(f"overlay {overlay}: {len(documents)} objects")
     kinds = [d["kind"] for d in yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/monitoring"))]
     expect(sorted(kinds) == ["PodMonitor", "PrometheusRule"], f"monitoring: {kinds}")

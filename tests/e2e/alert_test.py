@@ -5,12 +5,14 @@
 import json
 import os
 import pathlib
+import re
+import subprocess
 import sys
 import tempfile
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import get_json, metrics, vitald, wait_for  # noqa: E402
+from harness import VITALD, get_json, metrics, vitald, wait_for  # noqa: E402
 
 RULES = """
 groups:
@@ -37,6 +39,7 @@ HOOK = """#!/bin/sh
 line=$(printf '%s|%s|%s|%s|%s|%s|' "$VITALD_ALERT_NAME" "$VITALD_ALERT_STATUS" "$VITALD_ALERT_SEVERITY" "$VITALD_ALERT_VALUE" "$1" "$2"
   tr -d '\\n')
 printf '%s\\n' "$line" >> RECORD
+echo "told of $VITALD_ALERT_STATUS" >&2
 """
 
 
@@ -102,6 +105,20 @@ with tempfile.TemporaryDirectory() as name:
         wait_for("inactive", 5, lambda: state() == "inactive")
         wait_for("ALERTS gone", 2, lambda: not alerts_series())
         wait_for("the hook for resolved", 5, lambda: len(hooked()) == 2)
+
+        # What it said is there for whoever asks.
+        def receiver():
+            (row,) = get_json(url + "/api/v1/receivers")["data"]
+            return row
+        wait_for("both runs", 5, lambda: len(receiver()["runs"]) == 2)
+        row = receiver()
+        assert (row["name"], row["waiting"], row["delivered"], row["failing"]) == ("recorder", 0, 2, False), row
+        run = row["runs"][0]
+        assert (run["alert"], run["status"], run["result"], run["exit_status"]) == ("TooHot", "resolved", "ok", 0), run
+        assert run["output"] == "told of resolved\n" and 0 < run["seconds"] < 5, run
+        said = subprocess.run([VITALD, "alerts", "receivers", f"--url={url}"], capture_output=True, text=True, check=True).stdout
+        assert re.search(r"^recorder +ok +0 +2 +command 'recorder'", said, re.M), said
+        assert re.search(r"^recorder: \S+Z resolved TooHot: ok, exit status 0 after \S+ s\n  \| told of resolved$", said, re.M), said
 
         # What a reload takes away is resolved too, also when no rule is left.
         temperature(82.5)

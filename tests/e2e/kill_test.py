@@ -5,7 +5,9 @@ is lost, none comes without cause, what comes twice has the same key. Short in t
 
     KILLS=200 SEED=7 VITALD=build/release/vitald python3 tests/e2e/kill_test.py
 
-KILL_SIGNAL=TERM ends it properly instead, RELOADS=1 reloads before each kill. In a fifth of the runs the disk of the state
+KILL_SIGNAL=TERM ends it properly instead (MIXED=1: in a third of the runs), RELOADS=1 reloads before each kill, CLOCK=1
+steps the host's clock by an hour in a third of the runs, forth or back (package libfaketime; what an Alertmanager makes of
+times that are not its own is not judged then). In a fifth of the runs the disk of the state
 folder is full (where a tmpfs can be mounted); then an alert may be told again under a new number, and is not lost.
 """
 
@@ -24,15 +26,18 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import VITALD, free_port, get_json, need, running, which  # noqa: E402
+from harness import VITALD, free_port, get_json, need, running, skip, which  # noqa: E402
 
 need("prometheus-alertmanager")
 KILLS = int(os.environ.get("KILLS", "6"))
 SEED = int(os.environ.get("SEED", "1"))
 SIGNAL = getattr(signal, "SIG" + os.environ.get("KILL_SIGNAL", "KILL"))
-RELOADS = bool(os.environ.get("RELOADS"))
+RELOADS, MIXED, CLOCK = (bool(os.environ.get(name)) for name in ("RELOADS", "MIXED", "CLOCK"))
+FAKETIME = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 ALERTS = 5
 chance = random.Random(SEED)
+if CLOCK and FAKETIME is None:
+    skip("libfaketime is not installed; ./dev setup installs it")
 
 RULES = """
 groups:
@@ -138,11 +143,23 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     url = f"http://127.0.0.1:{port}"
     log = open(folder / "log", "w", encoding="utf-8")
 
+    # What a step of the wall clock is to a program: CLOCK_REALTIME is another one, the other clocks go on.
+    ahead, steps = 0, 0
+    environment = dict(os.environ)
+    if CLOCK:
+        environment.update(LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=f"{top}/clock", FAKETIME_NO_CACHE="1",
+                           FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_RESET="1", NO_FAKE_STAT="1")
+
+    def set_clock():
+        (folder / "clock.tmp").write_text(f"{ahead:+d}\n")
+        os.rename(folder / "clock.tmp", folder / "clock")
+
     def start():
         return subprocess.Popen([VITALD, f"--web.listen-address=127.0.0.1:{port}", f"--config.file={top}/vitald.yaml",
                                  "--collector.disable-defaults", "--collector.textfile", "--collector.self",
                                  f"--collector.textfile.directory={top}/textfiles", f"--state.directory={top}/state",
-                                 "--web.max-age=0"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                                 "--web.max-age=0", "--no-evidence.last-words"], stdout=log, stderr=log,
+                                stdin=subprocess.DEVNULL, env=environment)
 
     def firing():
         """What the host itself says; None: it does not answer."""
@@ -168,6 +185,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
         return False
 
     write()
+    set_clock()
     process = start()
     for kill in range(KILLS):
         hook.dead = chance.random() < 0.3
@@ -184,6 +202,10 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
                 if chance.random() < 0.4:
                     wanted[n] = 1 - wanted[n]
             write()
+            if CLOCK and chance.random() < 0.2:
+                ahead = 0 if ahead else chance.choice((-3600, 3600))
+                steps += 1
+                set_clock()
             # Half of the time the kill comes at any point, the other half when all of it is known.
             known = chance.random() < 0.5 and settle(20)
             for n in range(ALERTS):
@@ -194,7 +216,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
         if RELOADS:
             process.send_signal(signal.SIGHUP)
             time.sleep(chance.random() * 0.2)
-        process.send_signal(SIGNAL)
+        process.send_signal(signal.SIGTERM if MIXED and chance.random() < 1 / 3 else SIGNAL)
         process.wait()
         if full is not None:
             full.unlink(missing_ok=True)
@@ -241,9 +263,10 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
             problems.append(f"{name}: {again} transitions without cause")
         print(f"{name}: {len(told)} told, {len(unique)} different, {again} again under a new number ({fulls} times the disk was full)")
     left = [a for a in get_json(am + "/api/v2/alerts")]
-    if left:
+    if left and not CLOCK:
         problems.append(f"Alertmanager still has {[a['labels'] for a in left]}")
-    print(f"{KILLS} kills (seed {SEED}): {sum(causes)} certain and {sum(uncertain)} uncertain times that an alert fired")
+    print(f"{KILLS} kills (seed {SEED}): {sum(causes)} certain and {sum(uncertain)} uncertain times that an alert fired"
+          + (f", {steps} steps of the clock" if CLOCK else ""))
     if problems:
         print((folder / "log").read_text()[-6000:])
     assert not problems, "\n".join(problems)

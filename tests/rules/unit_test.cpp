@@ -28,6 +28,7 @@ constexpr char kRules[] = R"(groups:
   rules:
   - {record: pending_total, expr: 'count(ALERTS{alertstate="pending"})'}
   - {record: since, expr: 'ALERTS_FOR_STATE{i="1"}'}
+  - {alert: Empty, expr: empty, annotations: {summary: "", description: "x"}}
   - {alert: Slow, expr: 'avg by (i) (rate(work_total[5m])) < 1', keep_firing_for: 3m}
 )";
 
@@ -55,6 +56,56 @@ const Case kCases[] = {
   - {eval_time: 8m, alertname: Nothing}
 )_",
      ""},
+    {"without a time it is the beginning, without values there is nothing", R"_(
+  input_series:
+  - {series: 'up{i="1"}', values: '7'}
+  - {series: 'up{i="2"}'}
+  alert_rule_test:
+  - {alertname: Down}
+  promql_expr_test:
+  - {expr: up, exp_samples: [{labels: 'up{i="1"}', value: 7}]}
+)_",
+     ""},
+    {"of a series that is given twice the last one counts", R"_(
+  input_series:
+  - {series: 'up{i="1", j="2"}', values: '1x10'}
+  - {series: 'up{j="2", i="1"}', values: '5 6'}
+  promql_expr_test:
+  - {expr: up, eval_time: 1m, exp_samples: [{labels: 'up{i="1",j="2"}', value: 6}]}
+  - {expr: 'count_over_time(up[10m])', eval_time: 4m, exp_samples: [{labels: '{i="1",j="2"}', value: 2}]}
+)_",
+     ""},
+    {"an annotation may be empty, and is one", R"_(
+  input_series:
+  - {series: 'empty', values: '1x10'}
+  alert_rule_test:
+  - {eval_time: 1m, alertname: Empty, exp_alerts: [{exp_annotations: {summary: "", description: "x"}}]}
+)_",
+     ""},
+    {"one that is empty is not none", R"_(
+  input_series:
+  - {series: 'empty', values: '1x10'}
+  alert_rule_test:
+  - {eval_time: 1m, alertname: Empty, exp_alerts: [{exp_annotations: {description: "x"}}]}
+)_",
+     R"(    alertname: Empty, time: 1m, 
+        exp:[
+            0:
+              Labels:{alertname="Empty"}
+              Annotations:{description="x"}
+            ], 
+        got:[
+            0:
+              Labels:{alertname="Empty"}
+              Annotations:{description="x", summary=""}
+            ])"},
+    {"more points than anything looks at", R"_(
+  input_series:
+  - {series: 'up{i="1"}', values: '1+1x5000000 3'}
+  promql_expr_test:
+  - {expr: up, eval_time: 3m, exp_samples: [{labels: 'up{i="1"}', value: 4}]}
+)_",
+     "", false},  // promtool makes them all
     {"what rules record, and that it ends", R"_(
   input_series:
   - {series: 'up{i="1"}', values: '0 0 0 1 1 stale'}

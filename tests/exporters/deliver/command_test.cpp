@@ -20,6 +20,7 @@
 #include "core/os/host_name.h"
 #include "core/os/process.h"
 #include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/receiver_book.h"
 
 namespace vitald {
 namespace {
@@ -88,6 +89,11 @@ class HookTest : public testing::Test {
   }
   [[nodiscard]] double runs(const std::string& result) const {
     return metric("vitald_hook_runs_total", settings_.name, result);
+  }
+  [[nodiscard]] std::optional<CommandRun> last_run() const {
+    for (const auto& row : receiver_book().rows())
+      if (row.name == settings_.name && !row.runs.empty()) return row.runs.front();
+    return {};
   }
   // The limit is only for a test that fails.
   template <class F>
@@ -172,6 +178,29 @@ TEST_F(HookTest, CommandGetsAlertOnInputAndInEnvironment) {
   EXPECT_EQ(env.size(), 13U);  // PATH, LANG, HOSTNAME, the nine above and the transition
 }
 
+TEST_F(HookTest, TheLastRunsAreKept) {
+  script("echo \"$VITALD_ALERT_NAME of $$\"; [ \"$VITALD_ALERT_NAME\" != D ] || sleep 60");
+  settings_.timeout_ns = 300'000'000;
+  Receiver hook(settings_.copy());
+  for (const auto* name : {"A", "B", "C", "D"}) hook.notify(transition(name));
+  ASSERT_TRUE(eventually([&] {
+    const auto run = last_run();
+    return run && run->alert == "D";
+  }));
+  const auto rows = receiver_book().rows();
+  const auto row = std::ranges::find(rows, settings_.name, &ReceiverBook::Row::name);
+  ASSERT_NE(row, rows.end());
+  ASSERT_EQ(row->runs.size(), ReceiverBook::kMostRuns);
+  EXPECT_THAT(row->text, HasSubstr("command '"));
+  const char* names[] = {"D", "C", "B"};
+  for (std::size_t i = 0; i < row->runs.size(); ++i) {
+    EXPECT_EQ(row->runs[i].alert, names[i]);
+    EXPECT_THAT(row->runs[i].output, testing::StartsWith(std::string(names[i]) + " of "));
+  }
+  EXPECT_STREQ(to_string(row->runs[0].result), "timeout");
+  EXPECT_GE(row->runs[0].took_ns, 300'000'000);
+}
+
 TEST_F(HookTest, Outcomes) {
   struct Case {
     const char *name, *body, *result, *log;
@@ -196,7 +225,17 @@ TEST_F(HookTest, Outcomes) {
       hook.notify(t);
       ASSERT_TRUE(eventually([&] { return metric("vitald_hook_duration_seconds", settings_.name) > 0; }));
       ASSERT_TRUE(eventually([&] { return runs(c.result) > 0; }));
+      const auto run = last_run();
+      ASSERT_TRUE(run);
+      EXPECT_EQ(run->alert, "HostHot");
+      EXPECT_EQ(run->status, "firing");
+      EXPECT_STREQ(to_string(run->result), c.result);
+      EXPECT_THAT(run->end + run->output, HasSubstr(c.log));
+      EXPECT_LE(run->output.size(), 4096U);
+      EXPECT_GE(run->took_ns, 0);
+      EXPECT_EQ(run->exit_status >= 0, run->end.starts_with("exit status")) << run->end;
     }
+    EXPECT_FALSE(last_run()) << "a receiver that is no more is in no list";
     const auto log = testing::internal::GetCapturedStderr();
     EXPECT_THAT(log, HasSubstr(c.log));
     EXPECT_LT(log.size(), 5000U);

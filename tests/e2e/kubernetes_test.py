@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Alerts as conditions and events of a node, against a stand-in for Kubernetes' API that refuses what a real one would:
+a token that is renewed, a right that is missing, an API that is away, answers that are lost, kill -9."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import kubernetes_api  # noqa: E402
+from harness import VITALD, need, skip, vitald, wait_for  # noqa: E402
+
+if kubernetes_api.models is None:
+    skip("python3-kubernetes is not installed; ./dev setup installs it")
+need("openssl")
+NODE = "node-7.example"
+RULES = """
+groups:
+  - name: test
+    interval: 200ms
+    rules:
+      - {alert: disk full, expr: test_disk > 0, labels: {severity: critical}, annotations: {summary: "no space on {{ $labels.n }}"}}
+      - {alert: Hot, expr: test_hot > 0, labels: {severity: warning}, annotations: {summary: "%s"}}
+      - {alert: Note, expr: test_note > 0, labels: {severity: info}}
+"""
+CONFIG = """
+pipeline: {{interval: 200ms}}
+rules: {{files: [rules.yaml], external_label: [cluster=lab]}}
+notify:
+  kubernetes:
+    - {{name: cluster, bearer_token_file: {top}/token, ca_file: {top}/ca.pem, heartbeat: 2s, timeout: 2s}}
+"""
+
+
+with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
+    folder = pathlib.Path(top)
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=top)
+
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=ca",
+            "-keyout", "ca.key", "-out", "ca.pem")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=kubernetes", "-keyout",
+            "api.key", "-out", "api.csr")
+    (folder / "ext").write_text("subjectAltName=DNS:kubernetes.default.svc,IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "api.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "ext", "-out", "api.pem")
+    api = kubernetes_api.ApiServer(NODE, (folder / "api.pem", folder / "api.key"))
+    api.token = "first"
+    (folder / "token").write_text("first\n")
+    os.environ.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api.server_port), NODE_NAME=NODE)
+    (folder / "textfiles").mkdir()
+    (folder / "rules.yaml").write_text(RULES % ("long " * 400 + "\u00e4" * 300))
+    (folder / "vitald.yaml").write_text(CONFIG.format(top=top))
+
+    # What another run left: one that is over since long, one that is True and over, and one of somebody else.
+    def left(kind, status, reason, since):
+        return {"type": kind, "status": status, "reason": reason, "message": "left", "lastHeartbeatTime": since,
+                "lastTransitionTime": since}
+
+    api.node_object["status"]["conditions"] += [
+        left("VitaldOld", "False", "AlertIsOver", "2026-01-01T00:00:00Z"),
+        left("VitaldStale", "True", "AlertFires", "2026-01-01T00:00:00Z"),
+        left("VitaldForeign", "True", "SomebodyElse", "2026-01-01T00:00:00Z")]
+
+    def numbers(text):
+        (folder / "t.tmp").write_text(text)
+        os.rename(folder / "t.tmp", folder / "textfiles/t.prom")
+
+    def start():
+        return vitald(f"--config.file={top}/vitald.yaml", "--web.max-age=0", "--collector.disable-defaults",
+                      "--collector.textfile", f"--collector.textfile.directory={top}/textfiles",
+                      f"--state.directory={top}/state")
+
+    def doctor():
+        done = subprocess.run([VITALD, "doctor", f"--config.file={top}/vitald.yaml", "--collector.disable-defaults",
+                               "--state.directory="], capture_output=True, text=True)
+        return next(line for line in done.stdout.splitlines() if "kubernetes 'cluster'" in line)
+
+    def condition(kind):
+        return api.conditions().get(kind, {})
+
+    def status(kind):
+        return condition(kind).get("status")
+
+    def events(reason):
+        return [e for e in api.event_list() if e["reason"] == reason]
+
+    # What doctor says: it may; it may not; the token is none; the node is another one.
+    line = doctor()
+    assert line.startswith("  ok") and "may patch nodes/status" in line and "may create events" in line, line
+    api.rights.discard(("patch", "nodes/status"))
+    line = doctor()
+    assert line.startswith("  FIX") and "may not patch nodes/status" in line and "node-conditions" in line, line
+    api.rights.add(("patch", "nodes/status"))
+    api.token = "second"
+    line = doctor()
+    assert line.startswith("  FIX") and "401" in line and "token" in line, line
+    os.environ["NODE_NAME"] = "nobody"
+    api.token = "first"
+    line = doctor()
+    assert line.startswith("  FIX") and "is 'nobody' the name of this node" in line, line
+    os.environ["NODE_NAME"] = NODE
+    assert not api.patches and not api.event_list(), "doctor tells nothing"
+    api.refused.clear()
+
+    numbers('test_disk{n="a"} 1\ntest_disk{n="b"} 1\ntest_hot 1\ntest_note 1\n')
+    process, url = stack.enter_context(start())
+    wait_for("the condition", 20, lambda: status("VitaldDiskFull") == "True")
+    wait_for("events", 20, lambda: len(api.event_list()) == 4)
+    wait_for("what another run left", 20, lambda: status("VitaldStale") == "False")
+    assert not condition("VitaldOld") and condition("VitaldForeign")["message"] == "left", api.conditions()
+    assert condition("VitaldStale")["lastTransitionTime"] > "2026-01-01T00:00:00Z", condition("VitaldStale")
+    ready = condition("Ready")
+    assert ready["reason"] == "KubeletReady" and ready["lastHeartbeatTime"] == "2026-01-01T00:00:00Z", ready
+    assert not condition("VitaldHot") and not condition("VitaldNote"), "those are not critical"
+    both = wait_for("both named", 10, lambda: (c := condition("VitaldDiskFull"))["message"].startswith("2 alerts") and c)
+    assert both["reason"] == "AlertFires" and "no space on " in both["message"] and "cluster=lab" in both["message"], both
+    kinds = {e["reason"]: e["type"] for e in api.event_list()}
+    assert kinds == {"DiskFull": "Warning", "Hot": "Warning", "Note": "Normal"}, kinds
+    (hot,) = events("Hot")
+    assert hot["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": NODE}, hot
+    assert 1000 < len(hot["message"].encode()) <= 1024 and hot["message"].endswith("..."), len(hot["message"])
+
+    # The heart beats, and when it began to be so stays.
+    wait_for("a heartbeat", 20, lambda: condition("VitaldDiskFull")["lastHeartbeatTime"] > both["lastHeartbeatTime"])
+    assert condition("VitaldDiskFull")["lastTransitionTime"] == both["lastTransitionTime"]
+
+    # One of two ends: the condition stays. Then the other one.
+    numbers('test_disk{n="b"} 1\ntest_hot 1\ntest_note 1\n')
+    wait_for("the end of one", 20, lambda: len(events("DiskFullIsOver")) == 1)
+    assert status("VitaldDiskFull") == "True"
+    time.sleep(1.1)  # times are whole seconds
+    numbers("test_hot 1\ntest_note 1\n")
+    wait_for("the end of both", 20, lambda: len(events("DiskFullIsOver")) == 2)
+    over = condition("VitaldDiskFull")
+    assert over["status"] == "False" and over["reason"] == "AlertIsOver", over
+    assert over["lastTransitionTime"] > both["lastTransitionTime"], (over, both)
+    assert {e["type"] for e in events("DiskFullIsOver")} == {"Normal"}
+
+    # Answers that are lost: all of it comes again, and is there once.
+    before = len(api.event_list())
+    api.lose_answers = 3
+    numbers('test_disk{n="c"} 1\ntest_hot 1\ntest_note 1\n')
+    wait_for("what was answered to nobody", 30, lambda: status("VitaldDiskFull") == "True" and api.repeated > 0)
+    wait_for("one event", 20, lambda: len(api.event_list()) == before + 1)
+
+    # The API is away, then the token is another one, then a right is missing: nothing is lost.
+    api.down = 503
+    numbers("test_hot 1\ntest_note 1\n")
+    wait_for("attempts", 20, lambda: len(api.requests) > (seen := len(api.requests)) or time.sleep(0.3) or len(api.requests) > seen)
+    api.token, api.down = "renewed", None
+    seen = len(api.requests)
+    wait_for("an attempt with the old token", 30, lambda: len(api.requests) > seen)
+    assert status("VitaldDiskFull") == "True" and len(events("DiskFullIsOver")) == 2
+    (folder / "token").write_text("renewed\n")
+    wait_for("the end of what was told of", 40, lambda: status("VitaldDiskFull") == "False")
+    wait_for("its event", 20, lambda: len(events("DiskFullIsOver")) == 3)
+    api.rights.discard(("create", "events"))
+    numbers('test_disk{n="d"} 1\ntest_hot 1\ntest_note 1\n')
+    wait_for("the condition without a right for events", 20, lambda: status("VitaldDiskFull") == "True")
+    wait_for("the words for it", 20, lambda: "needs the ClusterRole" in process.output())
+
+    # Killed while an event waits, and what fired is over before it is back: the event comes, the condition ends.
+    process.process.kill()
+    process.process.wait()
+    api.rights.add(("create", "events"))
+    numbers("test_hot 1\ntest_note 1\n")
+    count = len(events("DiskFull"))
+    process, url = stack.enter_context(start())
+    wait_for("the event that waited", 30, lambda: len(events("DiskFull")) == count + 1)
+    wait_for("the end of it", 30, lambda: status("VitaldDiskFull") == "False")
+    wait_for("its event", 20, lambda: len(events("DiskFullIsOver")) == 4)
+
+    # Of what is silenced nothing is told.
+    subprocess.run([VITALD, "alerts", "silence", "alertname=disk full", "--duration=1h", f"--url={url}", "--by=test"],
+                   check=True, capture_output=True)
+    beats = len(api.patches)
+    numbers('test_disk{n="e"} 1\ntest_hot 1\ntest_note 1\n')
+    wait_for("three heartbeats", 30, lambda: len(api.patches) >= beats + 3)
+    assert status("VitaldDiskFull") == "False" and not [e for e in events("DiskFull") if "n=e" in e["message"]]
+
+    assert not api.refused, api.refused
+    print(f"{len(api.patches)} patches, {len(api.event_list())} events, {api.repeated} told again, {len(api.requests)} requests")
