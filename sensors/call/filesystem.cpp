@@ -286,10 +286,10 @@ class Filesystem final : public Collector {
       auto number = before[2];
       const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
       if (!take_prefix(rest, "- ") || !major || !minor) {
-        left_out_.add({Errc::malformed, 0,
-                       fmt::format("mountinfo: '{}': 'id parent major:minor root mountpoint options ... "
-                                   "- type source options' expected",
-                                   line)});
+        left_out_.add(Error{Errc::malformed, 0,
+                            fmt::format("mountinfo: '{}': 'id parent major:minor root mountpoint options ... "
+                                        "- type source options' expected",
+                                        line)});
         continue;
       }
       const auto type = take_until(rest, ' '), source = take_until(rest, ' '), super = take_until(rest, ' ');
