@@ -115,7 +115,7 @@ for page in TOP.glob("docs/*.md"):
 
 # 5. Examples of configuration: `vitald --config.check`, `rules check` and `rules test` find nothing wrong but files that
 #    only the reader has.
-not_here = re.compile(r"No such file|no folder|nothing is there|no such rule file")
+not_here = re.compile(r"No such file|no folder|nothing is there|no such file")
 for path in [TOP / "README.md", *TOP.glob("docs/*.md")]:
     if path.name == "config.md":
         continue

@@ -18,8 +18,11 @@ constexpr std::string_view kVerbs[] = {"alerts", "doctor", "registration", "rule
 
 std::string unexpected(std::string_view argument, bool first) {
   const auto near = first ? did_you_mean(argument, kVerbs) : std::string();
-  return near.empty() ? fmt::format("unexpected argument '{}', expected a flag; try --help", argument)
-                      : fmt::format("unknown command '{}'{}; try --help", argument, near);
+  if (!near.empty()) return fmt::format("unknown command '{}'{}; try --help", argument, near);
+  // What the shell makes of --rules.file=rules/*.yaml.
+  const bool one_of_many = !first && (argument.ends_with(".yaml") || argument.ends_with(".yml"));
+  return fmt::format("unexpected argument '{}', expected a flag; {}", argument,
+                     one_of_many ? "a glob wants quotes, as in '--rules.file=rules/*.yaml'" : "try --help");
 }
 
 // Flags of commands that ask the vitald that runs: with a value, with yes or no, and alone.

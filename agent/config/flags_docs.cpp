@@ -115,7 +115,7 @@ std::string flags_markdown() {
   std::string out =
       "# Commands, flags and vitald.yaml\n\nWritten by `vitald --dump-flags-docs`.\n\n| command | what it does |\n"
       "|---|---|\n";
-  for (const auto& [left, right] : kUsage) out += fmt::format("| `{}` | {} |\n", left, right);
+  for (const auto& [left, right] : kUsage) out += fmt::format("| `{}` | {} |\n", escaped(left), right);
   out += "\n| exit status | means |\n|---|---|\n";
   for (const auto& [left, right] : kExitStatuses) out += fmt::format("| {} | {} |\n", left, right);
   out +=

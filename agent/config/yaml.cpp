@@ -105,8 +105,8 @@ class Reader : public YamlReader {
     if (const auto problem = value_problem(flag, node.Scalar()); !problem.empty())
       return say(node.Mark(), path, problem);
     // A service starts in /, so a relative path can only mean the folder of this file, as in Prometheus.
-    const bool beside = (flag.name == "rules.file" || flag.name == "checks.file" || flag.name == "verdict.file") &&
-                        !node.Scalar().empty();
+    static constexpr std::string_view kBeside[] = {"rules.file", "checks.file", "verdict.file", "web.config.file"};
+    const bool beside = std::ranges::find(kBeside, flag.name) != std::end(kBeside) && !node.Scalar().empty();
     file_.settings.push_back(
         {&flag, beside ? (std::filesystem::path(name()).parent_path() / node.Scalar()).string() : node.Scalar(),
          place(node.Mark())});

@@ -37,7 +37,11 @@ bool from_another_site(const Request& request) {
 
 std::optional<Response> refuse_change(const Request& request) {
   if (from_another_site(request))
-    return text_response(403, "refused: a page in a browser asked for this; use a program such as curl\n");
+    return text_response(403, request.has_users
+                                  ? "refused: a page of another site asked for this; use this agent's own page, or a "
+                                    "program such as curl\n"
+                                  : "refused: a page in a browser may do this only where somebody logs in: configure "
+                                    "basic_auth_users in --web.config.file, or use a program such as curl\n");
   if (!request.user.empty() || (request.loopback && !request.has_users)) return std::nullopt;
   if (request.has_users) return text_response(403, "refused: log in as one of basic_auth_users\n");
   return text_response(403,
@@ -92,6 +96,16 @@ std::string path_of(std::string_view target) {
   return path;
 }
 
+static std::string_view who(Access access) {
+  switch (access) {
+    case Access::read: return "all";
+    case Access::change: return "change";
+    case Access::look_or_change: return "GET all, others change";
+    case Access::anyone: return "anyone";
+  }
+  return "";
+}
+
 std::string routes_markdown(const std::vector<Route>& rows) {
   std::string out =
       "# Endpoints\n\n"
@@ -99,16 +113,13 @@ std::string routes_markdown(const std::vector<Route>& rows) {
       "[adding one](adding-an-endpoint.md). Every path also answers OPTIONS; another method is 405 with `Allow`, an "
       "unknown path 404.\n\n"
       "Who: `all` are those whom `--web.config.file` lets in. `change` are its users; where it has none, whoever asks "
-      "from this machine itself. Pages of other sites are refused.\n\n"
+      "from this machine itself. Pages of other sites are refused. `anyone` needs no password.\n\n"
       "| Path | Methods | Who | Body | |\n|---|---|---|---|---|\n";
   for (const auto& row : rows) {
     const auto body = row.body_bytes > 0 ? fmt::format("up to {} bytes", row.body_bytes) : std::string("none");
     const auto methods = allowed_methods(row);
     out += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.path, methods.substr(0, methods.rfind(',')),
-                       row.access == Access::read     ? "all"
-                       : row.access == Access::change ? "change"
-                                                      : "GET all, others change",
-                       body, row.help);
+                       who(row.access), body, row.help);
   }
   return out;
 }

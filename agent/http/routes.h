@@ -16,6 +16,7 @@ enum class Access : std::uint8_t {
   read,    // whoever the gate lets in
   change,  // an authenticated user, or this machine itself where no users are configured; never another site's page
   look_or_change,  // GET like read, everything else like change
+  anyone,          // also without a password: what a kubelet or a load balancer asks, which has none
 };
 
 struct Route {

@@ -277,7 +277,7 @@ std::vector<std::string> find_rule_files(const std::vector<std::string>& pattern
     const auto folder = std::filesystem::path(pattern).parent_path();
     std::error_code ec;
     if (!is_glob)
-      problems.push_back(fmt::format("{}: no such rule file, expected a file or a glob like rules/*.yaml", pattern));
+      problems.push_back(fmt::format("{}: no such file, expected one or a glob like 'rules/*.yaml'", pattern));
     else if (!folder.empty() && folder.string().find_first_of("*?[") == std::string::npos &&
              !std::filesystem::is_directory(folder, ec))
       problems.push_back(fmt::format("{}: no folder '{}', expected one with rule files", pattern, folder.string()));

@@ -120,6 +120,7 @@ struct Meter {
   std::array<std::uint64_t, kBreakCount> breaks{};
   bool listed = false;
   bool is_another = false;  // while listing: one of those that count was made anew
+  bool counts = false;      // it was more than 0 once
 };
 
 std::optional<std::string> short_text(const std::string& path) {
@@ -272,7 +273,10 @@ class EnergyMeters final : public Collector {
     }
     meter.failures = 0;
     last_[key] = *meter.chosen;
-    out.set(kEnergy, meter.joules, key.first, key.second, kSources[*meter.chosen]);
+    // Processors have the platform's counter also where no board feeds it, and virtual machines: 0 for ever is no
+    // number.
+    if (meter.counts || key.first != "psys")
+      out.set(kEnergy, meter.joules, key.first, key.second, kSources[*meter.chosen]);
   }
 
   // All counters of a source, or none.
@@ -287,6 +291,7 @@ class EnergyMeters final : public Collector {
         return false;
       }
       raw.push_back(*value);
+      meter.counts |= *value != 0;
     }
     for (std::size_t i = 0; i < counters.size(); ++i) {
       const auto grown = counters[i].feed(raw[i], now);

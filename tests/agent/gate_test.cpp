@@ -96,7 +96,8 @@ TEST(Gate, WhoComesIn) {
   const auto wake = std::make_shared<Wake>();
   gate->start(wake);
   const Routes routes({{"/", "GET", Access::read, 0, "", [](const Request& r) { return text_response(200, r.user); }},
-                       {"/c", "POST", Access::change, 0, "", [](const Request&) { return text_response(200, ""); }}});
+                       {"/c", "POST", Access::change, 0, "", [](const Request&) { return text_response(200, ""); }},
+                       {"/h", "GET", Access::anyone, 0, "", [](const Request&) { return text_response(200, "h"); }}});
   struct Case {
     const char *name, *method, *path, *authorization;
     int want;
@@ -109,7 +110,10 @@ TEST(Gate, WhoComesIn) {
         Case{"wrong", "GET", "/", "Basic YWxpY2U6U2VjcmV0", 401, "U"},
         Case{"unknown user", "GET", "/", "Basic Ym9iOnNlY3JldA==", 401, "U"},
         Case{"a user may change", "POST", "/c", "Basic YWxpY2U6c2VjcmV0", 200, ""},
-        Case{"nobody may", "POST", "/c", "", 401, "U"}, Case{"not there", "GET", "/x", "", 401, "U"}}) {
+        Case{"nobody may", "POST", "/c", "", 401, "U"}, Case{"not there", "GET", "/x", "", 401, "U"},
+        Case{"a kubelet has no password", "GET", "/h", "", 200, "h"},
+        Case{"nor one with a wrong one", "GET", "/h", "Basic YWxpY2U6U2VjcmV0", 200, "h"},
+        Case{"it may only look", "POST", "/h", "", 405, "only"}}) {
     SCOPED_TRACE(c.name);
     Request request;
     request.method = c.method;

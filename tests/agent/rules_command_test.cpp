@@ -53,7 +53,7 @@ TEST(RulesCommand, WordsAndStatuses) {
        0,
        "Checking @/new.yaml\n  SUCCESS: 1 rules found\n\n",
        ""},
-      {{"check", "@/none.yaml"}, 1, "", "*none.yaml: no such rule file"},
+      {{"check", "@/none.yaml"}, 1, "", "*none.yaml: no such file"},
       {{"test", "@/pass.yaml"}, 0, "Unit Testing:  @/pass.yaml\n  SUCCESS\n\n", ""},
       {{"test", "@/pass.yaml", "@/fail.yaml"},
        1,

@@ -135,7 +135,7 @@ TEST(Load, Files) {
   EXPECT_TRUE(problems.empty());
   find_rule_files({folder / "no.yaml", folder / "no/*.yaml"}, problems);
   ASSERT_EQ(problems.size(), 2u);
-  EXPECT_EQ(problems[0], (folder / "no.yaml: no such rule file, expected a file or a glob like rules/*.yaml").string());
+  EXPECT_EQ(problems[0], (folder / "no.yaml: no such file, expected one or a glob like 'rules/*.yaml'").string());
   EXPECT_EQ(problems[1], (folder / "no/*.yaml: no folder '").string() + (folder / "no").string() +
                              "', expected one with rule files");
   std::filesystem::remove_all(folder);

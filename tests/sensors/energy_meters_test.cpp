@@ -139,6 +139,14 @@ TEST(EnergyMeters, TwoPackagesWithMemoryAndTheirTwins) {
       got, testing::HasSubstr("vitald_energy_meter_breaks_total{domain=\"package\",kind=\"reset\",package=\"1\"} 0\n"));
 }
 
+TEST(EnergyMeters, APlatformThatNobodyFeedsIsNotThere) {
+  CollectorFixture f("energy_meters", powercap({{"intel-rapl:0/name", "psys"}, {"intel-rapl:0/energy_uj", "0"}}));
+  EXPECT_EQ(energy(f, 0), "");
+  EXPECT_EQ(energy(f, 1), "");
+  f.write("sys/class/powercap/intel-rapl:0/energy_uj", "2000000");
+  EXPECT_EQ(energy(f, 1), "vitald_energy_joules_total{domain=\"psys\",package=\"0\",source=\"powercap\"} 2\n");
+}
+
 TEST(EnergyMeters, DiesOfAPackageAreAddedUp) {
   CollectorFixture f("energy_meters", powercap({{"intel-rapl:0/name", "package-0-die-0"},
                                                 {"intel-rapl:0/energy_uj", "0"},

@@ -17,6 +17,8 @@ export function whyNot(...collectors) {
   return "No numbers yet: two rounds are needed for a rate.";
 }
 
+const isOn = (collector) => (live.agent?.collectors ?? []).some((c) => c.name === collector && c.state === "on");
+
 const level = (v, warn, bad) => (v === undefined || v === null ? "" : v >= bad ? "bad" : v >= warn ? "warn" : "");
 
 function Tile({ name, value, sub, values, highest, why, lvl }) {
@@ -232,8 +234,8 @@ export function Overview() {
         </Card>
         <Filesystems />
         <Top title="Most CPU time" id="top-cpu" q="top_cpu" format={f.cpus} empty={whyNot("runq_latency")} />
-        <Top title="Most IO" id="top-io" q="top_io" format={f.rate} empty={rows("top_cpu").length > 0 ? "No owner reads or writes." : whyNot("owner_io")} />
-        <Top title="Longest waits for a CPU" id="top-wait" q="top_wait" format={f.stalled} empty={rows("top_cpu").length > 0 ? "Nobody waits for a CPU." : whyNot("owner_waits")} />
+        <Top title="Most IO" id="top-io" q="top_io" format={f.rate} empty={isOn("owner_io") && rows("top_cpu").length > 0 ? "No owner reads or writes." : whyNot("owner_io")} />
+        <Top title="Longest waits for a CPU" id="top-wait" q="top_wait" format={f.stalled} empty={isOn("owner_waits") && rows("top_cpu").length > 0 ? "Nobody waits for a CPU." : whyNot("owner_waits")} />
       </div>
     </>
   );
