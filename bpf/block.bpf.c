@@ -186,10 +186,9 @@ static __always_inline __u32 owner_of_request(struct bio *bio, bool direct)
 }
 
 /* `took`: 0 where its start is not known, or it is not over. */
-static __always_inline void add_to_owner(struct bio *bio, __u64 op, __u32 bytes, bool over, __u64 took, bool direct)
+static __always_inline void add_to_owner(struct vitald_block_cpu *c, __u64 op, __u32 bytes, bool over, __u64 took)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), slot = owner_of_request(bio, direct), index = cpu * owner_slots + slot,
-	      bucket;
+	__u32 cpu = bpf_get_smp_processor_id(), slot = c->slot, index = cpu * owner_slots + slot, bucket;
 	struct vitald_block_owner_row *row = bpf_map_lookup_elem(&owner_rows, &index);
 	struct vitald_block_owner_hist *hist;
 
@@ -270,11 +269,13 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 	row->bytes += bytes;
 	length = FIELD(rq, __data_len);
 	bio = FIELD(rq, bio);
+	/* Here and nowhere else: the verifier follows each place to its end, for each way that leads there. */
+	c->slot = on & VITALD_OWNER_IO ? owner_of_request(bio, direct) : 0;
 	if (bytes < length) { /* more of it is to come */
 		if (error)
 			row->errors++;
 		if (on & VITALD_OWNER_IO)
-			add_to_owner(bio, op, bytes, false, 0, direct);
+			add_to_owner(c, op, bytes, false, 0);
 		return 0;
 	}
 	step = FIELD(rq, rq_flags) & flush_step;
@@ -286,7 +287,7 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 	if (step) {
 		/* That with the data is the owner's operation: at the end nobody can tell any more whose it was. */
 		if (on & VITALD_OWNER_IO && bytes)
-			add_to_owner(bio, op, bytes, true, start && now > start ? now - start : 0, direct);
+			add_to_owner(c, op, bytes, true, start && now > start ? now - start : 0);
 		return 0;
 	}
 	if (error)
@@ -303,7 +304,7 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 			bpf_map_delete_elem(&in_flight, &request);
 	}
 	if (on & VITALD_OWNER_IO && (bio || length || op != VITALD_BLOCK_WRITE))
-		add_to_owner(bio, op, bytes, true, start && now > start ? now - start : 0, direct);
+		add_to_owner(c, op, bytes, true, start && now > start ? now - start : 0);
 	if (op == VITALD_BLOCK_WRITE && !length && !issue) { /* nothing but a flush */
 		if (start && now >= start) {
 			vitald_hist_add(&row->device, now - start);

@@ -7,6 +7,7 @@
 #ifndef VITALD_KERNEL_TYPES_H
 #define VITALD_KERNEL_TYPES_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
@@ -173,6 +174,47 @@ struct page_counter {
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+};
+
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+typedef struct {
+	long v;
+} u64_stats_t;
+struct bpf_prog_stats {
+	u64_stats_t cnt; /* a __u64 before 5.17 */
+	u64_stats_t nsecs;
+};
+struct bpf_prog_aux {
+	__u32 id;
+	char name[16];
+};
+struct bpf_prog {
+	__u16 pages;
+	enum bpf_prog_type type;
+	__u32 jited_len;
+	struct bpf_prog_stats *stats; /* since 5.12; of each CPU */
+	struct bpf_prog_aux *aux;
+};
+struct bpf_map {
+	enum bpf_map_type map_type;
+	__u32 key_size;
+	__u32 value_size;
+	__u32 max_entries;
+	__u32 id;
+	char name[16];
+};
+struct bpf_array {
+	void *pptrs[1]; /* of a per-CPU array: of each entry */
+};
+struct bpf_link {
+	struct bpf_prog *prog;
+};
+struct file {
+	const void *f_op;
+	void *private_data;
 };
 
 #pragma clang attribute pop

@@ -18,6 +18,7 @@
 #include "core/yaml/reader.h"
 #include "exporters/deliver/receiver.h"
 #include "exporters/push/push.h"
+#include "rules/silences.h"
 
 namespace vitald {
 namespace {
@@ -189,6 +190,8 @@ class Reader : public YamlReader {
         const auto below = fmt::format("{}[{}]", at, i++);
         auto settings = kind.read(*this, item, below);
         if (!settings) continue;
+        if constexpr (requires { settings->matchers; })
+          if (!are_matchers(settings->matchers, item, below)) continue;
         if (!names_.insert(settings->name).second) {
           say(item.Mark(), below, fmt::format("a second '{}', expected another name", settings->name));
           continue;
@@ -197,6 +200,15 @@ class Reader : public YamlReader {
         places.push_back(place(item.Mark()));
       }
     });
+  }
+  bool are_matchers(const std::vector<std::string>& texts, const YAML::Node& item, const std::string& path) {
+    bool good = true;
+    for (const auto& text : texts)
+      if (const auto parsed = parse_alert_matchers(text); !parsed) {
+        say(item.Mark(), path + ".matchers", parsed.error().text);
+        good = false;
+      }
+    return good;
   }
   [[nodiscard]] std::string place(const YAML::Mark& mark) const {
     return fmt::format("{}:{}:{}", name(), mark.line + 1, mark.column + 1);

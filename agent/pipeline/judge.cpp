@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -71,7 +72,11 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
     if (std::ranges::none_of(receivers, [&](const auto& now) { return now->same(r->settings()); }))
       r->stop();  // then all end at the same time
   receivers_.clear();
+  matchers_.clear();
   for (auto& settings : receivers) {
+    for (const auto& text : settings->matchers)
+      if (auto more = parse_alert_matchers(text))
+        std::ranges::move(*more, std::back_inserter(matchers_[settings->name]));
     const auto same =
         std::ranges::find_if(old, [&](const auto& r) { return r && r->settings().name == settings->name; });
     auto before = same == old.end() ? nullptr : std::move(*same);
@@ -181,7 +186,12 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   // One that was muted and is not any more is told as if it fired now: that, too, survives a crash.
   if (keeper_ && transitions.empty() && !audible.empty()) keeper_->keep(to_save(audible), published, kDiskPatience);
   for (const auto& r : receivers_) try {
-      const auto& news = r->settings().mutes ? audible : transitions;
+      const auto& all = r->settings().mutes ? audible : transitions;
+      std::vector<AlertTransition> some;
+      if (matchers_.contains(r->settings().name))
+        std::ranges::copy_if(all, std::back_inserter(some),
+                             [&](const auto& t) { return hears(r->settings(), t.alert); });
+      const auto& news = matchers_.contains(r->settings().name) ? some : all;
       if (!news.empty()) r->notify(news);  // all at once: the journal goes to disk once
       if (r->wants_repetition(published.boot_ns)) r->repeat(told_now(r->settings()), published.boot_ns);
       r->measure();
@@ -294,7 +304,13 @@ std::vector<Alert> Judge::firing_now() const {
 std::vector<Alert> Judge::told_now(const ReceiverSettings& receiver) const {
   auto out = firing_now();
   if (receiver.mutes) std::erase_if(out, [this](const Alert& a) { return withheld_.contains(a.fingerprint); });
+  std::erase_if(out, [&](const Alert& a) { return !hears(receiver, a); });
   return out;
+}
+
+bool Judge::hears(const ReceiverSettings& receiver, const Alert& alert) const {
+  const auto matchers = matchers_.find(receiver.name);
+  return matchers == matchers_.end() || fits(matchers->second, alert.labels);
 }
 
 // The transitions that are told to receivers that a silence or an inhibition applies to, and of alerts that fire on and

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -67,6 +68,8 @@ class Judge {
   void gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<Alert> firing_now() const;
   [[nodiscard]] std::vector<Alert> told_now(const ReceiverSettings& receiver) const;
+  // Whether its matchers, if it has any, fit.
+  [[nodiscard]] bool hears(const ReceiverSettings& receiver, const Alert& alert) const;
   // Fingerprints of those of `alerts` that a silence or an inhibition applies to.
   [[nodiscard]] std::set<std::uint64_t> muted_of(const std::vector<Alert>& alerts, std::int64_t now_ms) const;
   std::vector<AlertTransition> without_muted(const std::vector<AlertTransition>& transitions, std::int64_t now_ms);
@@ -84,6 +87,7 @@ class Judge {
   std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
+  std::map<std::string, Matchers> matchers_;  // by receiver, where it has any
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it
   std::string last_failure_;                  // of the last round; logged when it is another one
   std::uint64_t evicted_ = 0;                 // of the history, as counted so far

@@ -220,6 +220,7 @@ std::unique_ptr<Destination> AlertmanagerReceiver::destination() const {
 
 constexpr auto kOwnFields = std::to_array<Field<AlertmanagerReceiver>>({
     kNameField<AlertmanagerReceiver>,
+    kMatchersField<AlertmanagerReceiver>,
     {.key = "urls",
      .at = &AlertmanagerReceiver::urls,
      .help = "The Alertmanagers, `http://HOST:9093` each: all of them are told, as a cluster of them wants it.",

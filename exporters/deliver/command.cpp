@@ -408,6 +408,7 @@ class CommandDestination final : public Destination {
 
 constexpr Field<CommandReceiver> kFields[] = {
     kNameField<CommandReceiver>,
+    kMatchersField<CommandReceiver>,
     {.key = "command",
      .at = &CommandReceiver::command,
      .help = "The program by its absolute path, and its arguments; no shell. The alert is on its standard input and in "

@@ -113,6 +113,7 @@ std::unique_ptr<Destination> JournaldReceiver::destination() const {
 
 constexpr Field<JournaldReceiver> kFields[] = {
     kNameField<JournaldReceiver>,
+    kMatchersField<JournaldReceiver>,
     {.key = "socket",
      .at = &JournaldReceiver::socket,
      .help = "Where journald listens. In a container it has to be mounted.",

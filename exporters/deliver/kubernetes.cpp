@@ -491,6 +491,7 @@ Result<std::string> KubernetesReceiver::reach(const Attempt& attempt) const {
 
 constexpr auto kOwnFields = std::to_array<Field<KubernetesReceiver>>({
     kNameField<KubernetesReceiver>,
+    kMatchersField<KubernetesReceiver>,
     {.key = "url",
      .at = &KubernetesReceiver::url,
      .help = "The API server. Empty: `https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT`, as pods have it."},

@@ -23,6 +23,8 @@ struct ReceiverSettings {
   std::string name;                          // in logs, metrics and messages; the folder of what waits for it
   std::int64_t timeout_ns = 10'000'000'000;  // of one attempt
   std::size_t queue_limit = 10'000;          // that wait; the oldest is dropped and counted when it is full
+  // Only of alerts that all of these fit, as in Alertmanager: severity="critical", alertname!~"Host.*".
+  std::vector<std::string> matchers;
   // Silences and inhibitions apply. Not to one that has its own.
   bool mutes = true;
   // The same for all; filled in by the agent.
@@ -103,6 +105,14 @@ constexpr Field<S> kQueueLimitField{
     .help = "How many alerts wait at most; then the oldest is dropped, counted and named in the log.",
     .least = 1,
     .most = 100'000};
+template <class S>
+constexpr Field<S> kMatchersField{
+    .key = "matchers",
+    .at = &S::matchers,
+    .help =
+        "It is told only of alerts whose labels fit all of these, as in Alertmanager: `severity=\"critical\"`, "
+        "`alertname!~\"Watchdog|Host.*\"`. Without any it hears every alert.",
+    .expected = "a list such as [severity=\"critical\"]"};
 template <class S>
 constexpr Field<S> timeout_field(std::string_view help) {
   return {.key = "timeout", .at = &S::timeout_ns, .help = help, .least = 1'000'000, .most = 3'600'000'000'000};

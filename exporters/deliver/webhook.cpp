@@ -163,6 +163,7 @@ std::unique_ptr<Destination> WebhookReceiver::destination() const {
 
 constexpr auto kOwnFields = std::to_array<Field<WebhookReceiver>>({
     kNameField<WebhookReceiver>,
+    kMatchersField<WebhookReceiver>,
     {.key = "url",
      .at = &WebhookReceiver::url,
      .help = "Where alerts are posted to. It is in logs and pages as far as its host."},

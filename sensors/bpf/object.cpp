@@ -53,6 +53,17 @@ int name_tracepoint(bpf_program* program, bpf_prog_load_opts* options, long) {
   return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING);
 }
 
+thread_local const std::map<std::string, std::uint32_t, std::less<>>* iterators = nullptr;
+
+int name_iterator(bpf_program* program, bpf_prog_load_opts* options, long) {
+  std::string_view name = bpf_program__section_name(program);
+  take_until(name, '/');
+  if (!iterators || !iterators->contains(name)) return -ENOENT;
+  options->expected_attach_type = BPF_TRACE_ITER;
+  options->attach_btf_id = iterators->find(name)->second;
+  return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING);
+}
+
 bool may_trace() { return has_capability(CAP_SYS_ADMIN) || (has_capability(CAP_BPF) && has_capability(CAP_PERFMON)); }
 
 bool filtered() { return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER; }
@@ -80,6 +91,8 @@ void set_up_libbpf() {
     LIBBPF_OPTS(libbpf_prog_handler_opts, handler);
     handler.prog_prepare_load_fn = name_tracepoint;
     libbpf_register_prog_handler("tp_btf+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_RAW_TP, &handler);
+    handler.prog_prepare_load_fn = name_iterator;
+    libbpf_register_prog_handler("iter+", BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_TRACE_ITER, &handler);
     // Before 5.11 maps are charged to RLIMIT_MEMLOCK; libbpf asks for infinity itself, without
     // CAP_SYS_RESOURCE only the hard limit is to be had.
     rlimit limit{};
@@ -214,6 +227,9 @@ Result<> TypesFile::fill(const bpf_object* object) const {
 
 Loading::Loading(const KernelFacts& facts) { loading_with = &facts; }
 Loading::~Loading() { loading_with = nullptr; }
+
+LoadingIterators::LoadingIterators(const std::map<std::string, std::uint32_t, std::less<>>& ids) { iterators = &ids; }
+LoadingIterators::~LoadingIterators() { iterators = nullptr; }
 
 }  // namespace bpf_detail
 

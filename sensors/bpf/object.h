@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -115,6 +116,15 @@ class Loading {
   ~Loading();
   Loading(const Loading&) = delete;
   Loading& operator=(const Loading&) = delete;
+};
+
+// The same for iterators: the kernel's functions bpf_iter_NAME, by NAME.
+class LoadingIterators {
+ public:
+  explicit LoadingIterators(const std::map<std::string, std::uint32_t, std::less<>>& ids);
+  ~LoadingIterators();
+  LoadingIterators(const LoadingIterators&) = delete;
+  LoadingIterators& operator=(const LoadingIterators&) = delete;
 };
 }  // namespace bpf_detail
 

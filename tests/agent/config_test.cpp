@@ -161,7 +161,7 @@ rules:
   files: [/etc/vitald/rules/*.yaml, rules/*.yaml]
 notify:
   commands:
-    - &pager {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7}
+    - &pager {name: pager, command: [/usr/bin/page, --now], timeout: 3s, user: nobody, queue_limit: 7, matchers: [severity="critical"]}
     - {<<: *pager, name: mail}
 log:
 )",
@@ -184,6 +184,17 @@ log:
   EXPECT_EQ(pager.timeout_ns, 3'000'000'000);
   EXPECT_EQ(pager.user, "nobody");
   EXPECT_EQ(pager.queue_limit, 7U);
+  EXPECT_THAT(pager.matchers, testing::ElementsAre("severity=\"critical\""));
+}
+
+TEST(ConfigFile, MatchersThatAreNone) {
+  std::vector<std::string> problems;
+  const auto file = parse_config(
+      "notify: {commands: [{name: pager, command: [/bin/sh], matchers: [a=\"b\", 'severity ! x']}]}", "x", problems);
+  EXPECT_THAT(problems, testing::ElementsAre(
+                            "x:1:21: notify.commands[0].matchers: 'severity ! x' is no matcher ('!' alone; expected != "
+                            "or !~), expected e.g. severity=\"critical\""));
+  EXPECT_THAT(file.receivers, testing::IsEmpty());
 }
 
 TEST(ConfigFile, EmptyIsGood) {

@@ -156,6 +156,66 @@ TEST(Judge, LastWordsAreOfWhatIsTold) {
   std::filesystem::remove(log);
 }
 
+// Writes down what it is told.
+struct Notes {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> lines;
+  std::vector<std::string> wait_for(std::size_t n) {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, std::chrono::seconds(10), [&] { return lines.size() >= n; });
+    return lines;
+  }
+};
+struct NotedReceiver final : ReceiverOf<NotedReceiver> {
+  std::shared_ptr<Notes> notes = std::make_shared<Notes>();
+  bool operator==(const NotedReceiver&) const = default;
+  [[nodiscard]] std::string text() const override { return "notes"; }
+  [[nodiscard]] std::string body(const AlertTransition& t) const override {
+    return fmt::format("{} {}", t.alert.labels.at("alertname"), t.firing ? "fires" : "ends");
+  }
+  struct Writer final : Destination {
+    explicit Writer(std::shared_ptr<Notes> n) : notes(std::move(n)) {}
+    Result<Sent> send(std::span<const Item> items, const Attempt&) override {
+      const std::lock_guard lock(notes->mutex);
+      for (const auto& item : items) notes->lines.push_back(item.body);
+      notes->changed.notify_all();
+      return Sent{items.size(), 0, 0};
+    }
+    std::shared_ptr<Notes> notes;
+  };
+  [[nodiscard]] std::unique_ptr<Destination> destination() const override { return std::make_unique<Writer>(notes); }
+};
+
+TEST(Judge, AReceiverHearsWhatItsMatchersFit) {
+  const auto receiver = [](std::string name, std::vector<std::string> matchers) {
+    auto r = std::make_shared<NotedReceiver>();
+    r->name = std::move(name);
+    r->matchers = std::move(matchers);
+    return r;
+  };
+  const auto all = receiver("all", {}), pager = receiver("pager", {"severity=\"critical\"", "alertname!=\"B\""}),
+             nobody = receiver("nobody", {"team=~\"x|y\""});
+  Judge judge;
+  const auto rules = [](int a) {
+    return engine_of(
+        fmt::format("groups: [{{name: g, rules: [{{alert: A, expr: vector({}) > 0, labels: {{severity: "
+                    "critical}}}}, {{alert: B, expr: vector(1), labels: {{severity: critical}}}}, "
+                    "{{alert: C, expr: vector(1), labels: {{severity: warning}}}}]}}]",
+                    a));
+  };
+  judge.configure(rules(1), {all, pager, nobody});
+  judge.judge(snapshot_at(10));
+  EXPECT_THAT(all->notes->wait_for(3), testing::UnorderedElementsAre("A fires", "B fires", "C fires"));
+  EXPECT_THAT(pager->notes->wait_for(1), testing::ElementsAre("A fires"));
+  judge.configure(rules(0), {all, pager, nobody});
+  judge.judge(snapshot_at(20));
+  EXPECT_THAT(pager->notes->wait_for(2), testing::ElementsAre("A fires", "A ends"));
+  EXPECT_EQ(all->notes->wait_for(4).back(), "A ends");
+  judge.end();
+  EXPECT_THAT(nobody->notes->lines, testing::IsEmpty());
+}
+
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
   Judge judge;
   judge.configure(engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]"), {});

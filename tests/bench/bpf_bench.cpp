@@ -7,19 +7,25 @@
 //           system, so that what else runs on the machine does not count). In chunks of some milliseconds: each is
 //           compared with the two without a program beside it, and programs are only attached and detached in
 //           between, loaded long before.
+//   owners: the same among 200 processes, each in a cgroup of its own, so that every switch is to another owner.
 //   io:     random 4 KiB O_DIRECT reads, one at a time. A read costs 20 times more CPU than a probe and varies by more
 //           than that, so the figure is the kernel's own (bpf_stats) per read: all programs of a tool added up.
+//   softirq, process: in the same way, per datagram over the loopback device, and per process that is started and ends.
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <spawn.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -38,6 +44,8 @@
 #include "core/clock.h"
 #include "core/collector.h"
 #include "core/os/fd.h"
+#include "sensors/owner/hierarchy.h"
+#include "tests/bpf/load.h"
 
 namespace vitald {
 namespace {
@@ -75,19 +83,32 @@ const CollectorInfo& info_of(std::string_view name) {
 // One of our probes, attached as long as this lives.
 class Ours {
  public:
-  explicit Ours(std::string_view name) : writer_(std::string(name)) {
+  // Together, as they are in one agent: those of one object share its programs.
+  static std::vector<std::unique_ptr<Ours>> all(const std::vector<std::string>& names) {
+    const auto host = std::make_shared<Host>();
+    std::vector<std::unique_ptr<Ours>> probes;
+    for (const auto& name : names) probes.push_back(std::make_unique<Ours>(name, names, host));
+    return probes;
+  }
+  Ours(const std::string& name, const std::vector<std::string>& together, std::shared_ptr<Host> host)
+      : host_(std::move(host)) {
+    for (const auto& other : together) flags_.push_back("probe." + other);
+    for (const auto& flag : flags_) {
+      const FlagSpec spec[] = {{flag, FlagType::boolean, "true"}};
+      options_.declare(spec);
+    }
     const auto& info = info_of(name);
     options_.declare(info.flags);
-    auto made = info.make(host_, options_);
+    auto made = info.make(*host_, options_);
     if (!made) die(made.error().text);
     probe_ = std::move(*made);
     if (probe_->status().starts_with("off")) die(probe_->status());
   }
 
  private:
-  Host host_;
+  std::shared_ptr<Host> host_;
+  std::vector<std::string> flags_;  // Options keep views of their names
   Options options_;
-  BatchWriter writer_;
   std::unique_ptr<Collector> probe_;
 };
 
@@ -223,40 +244,49 @@ std::int64_t cpu_clock_ns(pid_t pid) {
   return t.tv_sec * 1'000'000'000ll + t.tv_nsec;
 }
 
-// Two processes that hand a byte back and forth on one CPU, a chunk at a time.
-class PingPong {
+// Processes that hand a byte around on one CPU, a chunk at a time; each in a cgroup of its own where there are some.
+class Ring {
  public:
-  PingPong() {
-    int there[2], back[2], go[2], done[2];
-    if (pipe(there) || pipe(back) || pipe(go) || pipe(done)) die("pipe");
-    const auto begin = [&](auto&& body) {
+  explicit Ring(std::size_t players, const std::vector<std::unique_ptr<TestCgroup>>& cgroups = {}) {
+    std::vector<std::array<int, 2>> pipes(players + 2);  // the last two: go, done
+    for (auto& ends : pipes)
+      if (pipe(ends.data())) die("pipe");
+    const auto& go = pipes[players];
+    const auto& done = pipes[players + 1];
+    for (std::size_t i = 0; i < players; ++i) {
       const pid_t pid = fork();
-      if (pid != 0) return pid;
+      if (pid < 0) die("fork");
+      if (pid != 0) {
+        players_.push_back(pid);
+        continue;
+      }
       cpu_set_t cpu;
       CPU_ZERO(&cpu);
       CPU_SET(static_cast<std::size_t>(sysconf(_SC_NPROCESSORS_ONLN) - 1), &cpu);
       sched_setaffinity(0, sizeof cpu, &cpu);
       prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (;;) body();
-    };
-    first_ = begin([&] {
+      if (!cgroups.empty()) cgroups[i]->enter();
+      const int in = pipes[i][0], out = pipes[(i + 1) % players][1];
       char byte = 0;
-      if (read(go[0], &byte, 1) != 1) _exit(0);
-      for (int i = 0; i < kChunk / 2; ++i)
-        if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) _exit(1);
-      if (write(done[1], &byte, 1) != 1) _exit(1);
-    });
-    second_ = begin([&] {
-      char byte = 0;
-      if (read(there[0], &byte, 1) != 1 || write(back[1], &byte, 1) != 1) _exit(1);
-    });
+      for (;;) {
+        if (i == 0) {
+          if (read(go[0], &byte, 1) != 1) _exit(0);
+          for (std::size_t n = 0; n < kChunk / players; ++n)
+            if (write(out, &byte, 1) != 1 || read(in, &byte, 1) != 1) _exit(1);
+          if (write(done[1], &byte, 1) != 1) _exit(1);
+        } else if (read(in, &byte, 1) != 1 || write(out, &byte, 1) != 1) {
+          _exit(1);
+        }
+      }
+    }
     go_ = Fd(go[1]), done_ = Fd(done[0]);
-    for (const int fd : {there[0], there[1], back[0], back[1], go[0], done[1]}) close(fd);
+    close(go[0]), close(done[1]);
+    for (std::size_t i = 0; i < players; ++i) close(pipes[i][0]), close(pipes[i][1]);
   }
-  PingPong(const PingPong&) = delete;
-  PingPong& operator=(const PingPong&) = delete;
-  ~PingPong() {
-    for (const pid_t pid : {first_, second_}) {
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring() {
+    for (const pid_t pid : players_) {
       kill(pid, SIGKILL);
       waitpid(pid, nullptr, 0);
     }
@@ -264,14 +294,19 @@ class PingPong {
   // CPU nanoseconds per switch.
   double chunk() const {
     char byte = 0;
-    const auto before = cpu_clock_ns(first_) + cpu_clock_ns(second_);
+    const auto before = cpu_ns();
     if (write(go_.get(), &byte, 1) != 1 || read(done_.get(), &byte, 1) != 1) die("chunk");
-    return static_cast<double>(cpu_clock_ns(first_) + cpu_clock_ns(second_) - before) / kChunk;
+    return static_cast<double>(cpu_ns() - before) / static_cast<double>(kChunk / players_.size() * players_.size());
   }
-  static constexpr int kChunk = 2500;
+  static constexpr std::size_t kChunk = 2500;
 
  private:
-  pid_t first_, second_;
+  std::int64_t cpu_ns() const {
+    std::int64_t sum = 0;
+    for (const pid_t pid : players_) sum += cpu_clock_ns(pid);
+    return sum;
+  }
+  std::vector<pid_t> players_;
   Fd go_, done_;
 };
 
@@ -296,28 +331,25 @@ struct File {
   std::unique_ptr<char, Call<&std::free>> buffer;
 };
 
-// Nanoseconds in BPF programs per read, of those programs that `before` does not know, and their runs per read.
-struct Reads {
+// Nanoseconds in BPF programs per operation, of those programs that `others` does not know, their runs, and CPU time.
+struct Cost {
   double bpf_ns = 0, events = 0, cpu_ns = 0;
 };
-Reads reads(const File& file, const std::map<std::uint32_t, Stats>& others) {
+Cost cost_of(int operations, const std::function<void()>& operation, const std::map<std::uint32_t, Stats>& others) {
   const Fd enabled(bpf_enable_stats(BPF_STATS_RUN_TIME));
   if (!enabled) die("bpf_enable_stats");
   const auto before = programs();
-  std::mt19937 random(42);
-  std::uniform_int_distribution<std::size_t> page(0, kFileBytes / 4096 - 1);
   const auto cpu = SystemClock::read(CLOCK_PROCESS_CPUTIME_ID);
-  for (int i = 0; i < kReads; ++i)
-    if (pread(file.fd.get(), file.buffer.get(), 4096, static_cast<off_t>(page(random) * 4096)) != 4096) die(file.path);
-  Reads r;
-  r.cpu_ns = static_cast<double>(SystemClock::read(CLOCK_PROCESS_CPUTIME_ID) - cpu) / kReads;
+  for (int i = 0; i < operations; ++i) operation();
+  Cost c;
+  c.cpu_ns = static_cast<double>(SystemClock::read(CLOCK_PROCESS_CPUTIME_ID) - cpu) / operations;
   for (const auto& [id, after] : programs()) {
     if (others.contains(id)) continue;
     const auto first = before.contains(id) ? before.at(id) : Stats{};
-    r.bpf_ns += static_cast<double>(after.run_ns - first.run_ns) / kReads;
-    r.events += static_cast<double>(after.runs - first.runs) / kReads;
+    c.bpf_ns += static_cast<double>(after.run_ns - first.run_ns) / operations;
+    c.events += static_cast<double>(after.runs - first.runs) / operations;
   }
-  return r;
+  return c;
 }
 
 struct Spread {
@@ -340,7 +372,7 @@ Median median_of(std::vector<double> v) {
   return {at(n / 2 - 0.98 * std::sqrt(n)), at(n / 2), at(n / 2 + 0.98 * std::sqrt(n))};
 }
 
-void bench_switch(int rounds) {
+void bench_switch(int rounds, const Ring& players) {
   struct Variant {
     const char* name;
     double most_of_empty, most_of_theirs;  // the goal; 0: none
@@ -355,7 +387,6 @@ void bench_switch(int rounds) {
   variants.push_back({"runqlat", 0, 0, load_theirs("runqlat")});
   const bool have_theirs = variants.back().loaded.any();
   if (!have_theirs) variants.pop_back();
-  const PingPong players;
   for (int i = 0; i < 20; ++i) players.chunk();
   std::vector<double> plain, nothing;
   std::mt19937 random(42);
@@ -383,7 +414,7 @@ void bench_switch(int rounds) {
   const auto empty = median_of(nothing).median;
   const auto theirs = have_theirs ? median_of(variants.back().ns).median : 0;
   fmt::print("CPU ns added per context switch, {} blocks of chunks of {} switches, median (95 %); without {:.0f}\n",
-             blocks, PingPong::kChunk, median_of(plain).median);
+             blocks, Ring::kChunk, median_of(plain).median);
   const auto print = [&](std::string_view name, const std::vector<double>& ns, double of_empty, double of_theirs,
                          std::size_t instructions) {
     const auto m = median_of(ns);
@@ -397,43 +428,124 @@ void bench_switch(int rounds) {
   if (!have_theirs) fmt::print("  runqlat is not installed (libbpf-tools): no comparison\n");
 }
 
-void bench_io(int rounds) {
-  const File file;
-  std::vector<double> nothing, ours, our_events, theirs, their_events, cpu;
+// 200 owners, each of which runs before one of them comes again: most switches miss the per-CPU cache.
+void bench_owners(int rounds) {
+  const Host host;
+  const auto hierarchy = cpu_hierarchy(host);
+  std::vector<std::unique_ptr<TestCgroup>> cgroups;
+  for (int i = 0; i < 200; ++i)
+    cgroups.push_back(std::make_unique<TestCgroup>(hierarchy, fmt::format("vitald-bench-{}-{}", getpid(), i)));
+  fmt::print("among {} owners, each switch to another one:\n", cgroups.size());
+  const Ring players(cgroups.size(), cgroups);
+  bench_switch(rounds, players);
+}
+
+// What one tool takes per operation, in each round beside all others.
+struct Contender {
+  std::string name;
+  double most_of_theirs = 0, most_ns = 0;  // the goal; 0: none
+  std::vector<std::string> ours = {};      // probes, or
+  const char* theirs = nullptr;            // a tool of bcc, or
+  std::vector<const char*> nothing = {};   // empty programs on these tracepoints
+  std::vector<double> ns = {}, events = {};
+};
+
+void bench_stats(std::string_view what, int rounds, int operations, const std::function<void()>& operation,
+                 std::vector<Contender> all) {
+  std::vector<double> cpu;
   bool have_theirs = true;
   for (int round = 0; round < rounds; ++round) {
     const auto others = programs();
-    cpu.push_back(reads(file, others).cpu_ns);
-    {
-      const Nothing program("block_rq_complete");
-      nothing.push_back(reads(file, others).bpf_ns);
+    cpu.push_back(cost_of(operations, operation, others).cpu_ns);
+    for (auto& c : all) {
+      std::vector<std::unique_ptr<Nothing>> nothing;
+      std::vector<std::unique_ptr<Ours>> ours;
+      std::unique_ptr<Theirs> theirs;
+      for (const auto* tracepoint : c.nothing) nothing.push_back(std::make_unique<Nothing>(tracepoint));
+      if (!c.ours.empty()) ours = Ours::all(c.ours);
+      if (c.theirs) {
+        theirs = std::make_unique<Theirs>(c.theirs);
+        if (!theirs->running()) {
+          have_theirs = false;
+          continue;
+        }
+      }
+      const auto cost = cost_of(operations, operation, others);
+      c.ns.push_back(cost.bpf_ns), c.events.push_back(cost.events);
     }
-    {
-      const Ours probe("block_latency");
-      const auto r = reads(file, others);
-      ours.push_back(r.bpf_ns), our_events.push_back(r.events);
-    }
-    if (!have_theirs) continue;
-    const Theirs tool("biolatency");
-    have_theirs = tool.running();
-    const auto r = reads(file, others);
-    theirs.push_back(r.bpf_ns), their_events.push_back(r.events);
   }
-  const auto c = spread(cpu), n = spread(nothing), o = spread(ours), t = spread(theirs);
-  fmt::print("BPF ns per read of 4 KiB, {} rounds of {} reads, median (quartiles); a read costs {:.0f} ns CPU\n",
-             rounds, kReads, c.median);
-  fmt::print("  nothing               {:7.1f} ({:.1f}-{:.1f})\n", n.median, n.q1, n.q3);
-  fmt::print("  vitald block_latency  {:7.1f} ({:.1f}-{:.1f}) in {:.2f} events   goal: at most 120\n", o.median, o.q1,
-             o.q3, spread(our_events).median);
-  if (!have_theirs) return fmt::print("  biolatency is not installed (libbpf-tools): no comparison\n");
-  fmt::print("  biolatency            {:7.1f} ({:.1f}-{:.1f}) in {:.2f} events   {:.1f}x vitald\n", t.median, t.q1,
-             t.q3, spread(their_events).median, t.median / o.median);
+  double theirs = 0;
+  for (const auto& c : all)
+    if (c.theirs && have_theirs) theirs = spread(c.ns).median;
+  fmt::print("BPF ns per {}, {} rounds of {}, median (quartiles); one costs {:.0f} ns of CPU without\n", what, rounds,
+             operations, spread(cpu).median);
+  for (const auto& c : all) {
+    if (c.ns.empty()) {
+      fmt::print("  {:34} is not installed (libbpf-tools): no comparison\n", c.name);
+      continue;
+    }
+    const auto n = spread(c.ns);
+    fmt::print("  {:34} {:7.0f} ({:.0f}-{:.0f}) in {:.2f} runs", c.name, n.median, n.q1, n.q3, spread(c.events).median);
+    if (theirs > 0 && !c.theirs) fmt::print("  {:.2f} of theirs", n.median / theirs);
+    if (c.most_of_theirs > 0) fmt::print("   goal: at most {}", c.most_of_theirs);
+    if (c.most_ns > 0) fmt::print("   goal: at most {} ns", c.most_ns);
+    fmt::print("\n");
+  }
+}
+
+void bench_io(int rounds) {
+  const File file;
+  std::mt19937 random(42);
+  std::uniform_int_distribution<std::size_t> page(0, kFileBytes / 4096 - 1);
+  bench_stats(
+      "read of 4 KiB", rounds, kReads,
+      [&] {
+        if (pread(file.fd.get(), file.buffer.get(), 4096, static_cast<off_t>(page(random) * 4096)) != 4096)
+          die(file.path);
+      },
+      {{.name = "nothing", .nothing = {"block_rq_complete"}},
+       {.name = "vitald block_latency", .ours = {"block_latency"}},
+       {.name = "vitald block_latency and owner_io", .most_of_theirs = 0.3, .ours = {"block_latency", "owner_io"}},
+       {.name = "biolatency", .theirs = "biolatency"}});
+}
+
+void bench_softirq(int rounds) {
+  const Fd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in self{};
+  self.sin_family = AF_INET;
+  self.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof self;
+  auto* address = reinterpret_cast<sockaddr*>(&self);  // NOLINT: the interface of socket(2)
+  if (bind(socket_fd.get(), address, size) != 0 || getsockname(socket_fd.get(), address, &size) != 0 ||
+      connect(socket_fd.get(), address, size) != 0)
+    die("a socket to itself");
+  bench_stats("datagram over lo", rounds, 20'000,
+              [&] {
+                char byte = 0;
+                if (send(socket_fd.get(), &byte, 1, 0) != 1 || recv(socket_fd.get(), &byte, 1, 0) != 1) die("datagram");
+              },
+              {{.name = "nothing", .nothing = {"softirq_entry", "softirq_exit"}},
+               {.name = "vitald softirq_latency", .most_of_theirs = 0.9, .ours = {"softirq_latency"}},
+               {.name = "softirqs", .theirs = "softirqs"}});
+}
+
+void bench_process(int rounds) {
+  bench_stats("process: fork, exec, exit", rounds, 500,
+              [] {
+                char name[] = "/bin/true";
+                char* args[] = {name, nullptr};
+                pid_t pid = -1;
+                errno = posix_spawn(&pid, name, nullptr, nullptr, args, environ);
+                if (errno != 0 || waitpid(pid, nullptr, 0) != pid) die(name);
+              },
+              {{.name = "nothing", .nothing = {"sched_process_fork", "sched_process_exec", "sched_process_exit"}},
+               {.name = "vitald process_life", .most_ns = 1500, .ours = {"process_life"}}});
 }
 
 }  // namespace
 }  // namespace vitald
 
-// bpf_bench [switch|io|all] [rounds]
+// bpf_bench [switch|owners|io|softirq|process|all] [rounds]
 int main(int argc, char** argv) {
   const std::string_view what = argc > 1 ? argv[1] : "all";
   const int rounds = argc > 2 ? std::max(1, std::atoi(argv[2])) : 9;
@@ -441,6 +553,9 @@ int main(int argc, char** argv) {
     fmt::print("bpf: skipped, needs root to load BPF programs\n");
     return 0;
   }
-  if (what == "switch" || what == "all") vitald::bench_switch(rounds);
+  if (what == "switch" || what == "all") vitald::bench_switch(rounds, vitald::Ring(2));
+  if (what == "owners" || what == "all") vitald::bench_owners(rounds);
   if (what == "io" || what == "all") vitald::bench_io(rounds);
+  if (what == "softirq" || what == "all") vitald::bench_softirq(rounds);
+  if (what == "process" || what == "all") vitald::bench_process(rounds);
 }

@@ -16,9 +16,9 @@ import harness  # noqa: E402
 
 PROGRAM = sys.argv[1]
 KERNELS = ("6.1", "7.3")
-TESTS = ("RowsOfRemovedDisksAreUsedAgain", "OomKill", "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath",
-         "ShortLivedCgroup", "WritebackPauses")
-BOUND_S = 240
+TESTS = ("AllAttachTogether", "BpfProgramsOfOthers", "PageFaultsOfOwners", "RowsOfRemovedDisksAreUsedAgain", "OomKill",
+         "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath", "ShortLivedCgroup", "WritebackPauses")
+BOUND_S = 400
 
 lab = harness.shared("lab/vm-run")
 if not lab:

@@ -849,7 +849,7 @@ TEST_F(Probes, OwnCost) {
     EXPECT_FALSE(probe.collect().contains(runs));
   }
   std::ofstream(file) << "1";
-  usleep(1000);
+  usleep(1'100'000);  // whether it is on is looked at once a second
   const auto series = probe.collect();
   std::ofstream(file) << before;
   EXPECT_GT(value(series, runs), 0);

@@ -44,6 +44,7 @@ struct vitald_block_cpu {
 	__u64 disk; /* address and number: an address alone is used again */
 	__u64 number_op;
 	__u64 row;
+	__u64 slot;	/* of the owner of the last request; 0: not known */
 };
 
 /* One per CPU and owner slot: a cache line. */

@@ -42,7 +42,7 @@ struct vitald_slot {
 	__u32 unused;
 };
 
-#define VITALD_OWNER_CACHE 64	/* power of two */
+#define VITALD_OWNER_CACHE 256	/* power of two */
 
 /* One per CPU: the slot of the task that runs, for whoever counts; and of those that ran before, in front of the hash. */
 struct vitald_owner_cpu {

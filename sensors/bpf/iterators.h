@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the BPF iterators of bpf/programs.bpf.c list: all programs and maps of this host, and who holds them open.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bpf/include/vitald/programs.h"
+#include "bpf/programs.skel.h"
+#include "core/os/fd.h"
+#include "core/result.h"
+#include "sensors/bpf/facts.h"
+#include "sensors/bpf/object.h"
+
+namespace vitald {
+
+// Not thread-safe.
+class BpfInventory {
+ public:
+  // Errors name the probe that asks.
+  static Result<BpfInventory> load(const KernelFacts& facts, const Signal& signal);
+
+  Result<std::vector<vitald_bpf_program>> programs() const;
+  Result<std::vector<vitald_bpf_map>> maps() const;
+  // Looks through the open files of all processes that this one may see.
+  Result<std::vector<vitald_bpf_holder>> holders() const;
+  // Whether vitald_bpf_program has runs (from Linux 5.19).
+  [[nodiscard]] bool counts_runs() const;
+
+ private:
+  struct Destroy {
+    void operator()(programs_bpf* skel) const noexcept { programs_bpf::destroy(skel); }
+  };
+  template <class Record>
+  [[nodiscard]] static Result<std::vector<Record>> read(const Fd& link);
+  std::unique_ptr<programs_bpf, Destroy> skel_;
+  Fd programs_, maps_, files_;
+};
+
+}  // namespace vitald
