@@ -27,6 +27,11 @@ def shared(relative):
     return next((p / relative for p in places if (p / relative).exists()), None)
 
 
+def virtual_machine():
+    """The program that runs a command on another kernel: the lab beside the checkout, or else ours, which knows less."""
+    return shared("lab/vm-run") or TOP / "tests/vm/run"
+
+
 def skip(reason):
     """ctest shows exit status 77 as skipped; the reason is printed, never silent."""
     print(f"SKIPPED: {reason}", flush=True)

@@ -283,7 +283,7 @@ std::string value_problem(const FlagSpec& flag, std::string_view value) {
       if (!parse_i64(value)) return fmt::format("'{}' is not a whole number", value);
       break;
     case pattern: {
-      const RE2 re(value, RE2::Quiet);
+      const RE2 re(std::string(value), RE2::Quiet);  // Debian 13's takes no std::string_view
       if (!re.ok()) return fmt::format("'{}' is not a regular expression (RE2): {}", value, re.error());
       break;
     }

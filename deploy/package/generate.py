@@ -49,6 +49,7 @@ def man():
     return f""".\\" Made from vitald --help. SPDX-License-Identifier: Apache-2.0
 .TH VITALD 8 {day:%Y-%m-%d} "vitald {version}" "System administration"
 .ad l
+.ds AD l
 .nh
 .SH NAME
 vitald \\- vital signs of this host: metrics, eBPF probes, alerts

@@ -49,7 +49,7 @@ class Vmstat final : public Collector {
       if (!*desc) continue;
       const auto value = take_u64(rest);
       if (value && trim(rest).empty()) out.set(**desc, static_cast<double>(*value));
-      else left_out.add({Errc::malformed, 0, fmt::format("{}: '{}': 'name number' expected", file_.path(), line)});
+      else left_out.add(Error{Errc::malformed, 0, fmt::format("{}: '{}': 'name number' expected", file_.path(), line)});
     }
     return left_out.outcome();
   }

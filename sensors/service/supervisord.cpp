@@ -262,7 +262,8 @@ class Supervisord final : public Collector {
     const bool whole = parse_processes(*answer, [&](const Process& p) {
       enum { kStarting = 10, kRunning = 20, kStopping = 40 };  // the states with a process
       if (p.name.empty() || !p.state) {
-        left_out.add({Errc::malformed, 0, fmt::format("{}: '{}': a name and a state expected", endpoint_.url, p.name)});
+        left_out.add(
+            Error{Errc::malformed, 0, fmt::format("{}: '{}': a name and a state expected", endpoint_.url, p.name)});
         return;
       }
       const bool up = p.state == kStarting || p.state == kRunning || p.state == kStopping;

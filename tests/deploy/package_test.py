@@ -7,35 +7,22 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import TOP, VITALD, need, skip, which  # noqa: E402
+from harness import TOP, need, skip, which  # noqa: E402
+from packages import newer, package, run  # noqa: E402
 
 need("dpkg-buildpackage", "dh", "dpkg-deb")
 if os.geteuid() != 0:
     skip("only root may make chroots")
-ENVIRONMENT = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "1700000000"}
-
-
-def run(*argv, ok=True, **kwargs):
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900,
-                          env=ENVIRONMENT, **kwargs)
-    assert not ok or done.returncode == 0, f"{argv}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
-    return done
 
 
 def build(folder):
-    program = folder / "vitald"
-    run("strip", "-o", program, VITALD)  # one of a build for developers has no place on a disk
-    packages = [folder / "one", folder / "two"]
-    for package in packages:
-        run(TOP / "deploy/package/deb", program, package)
-    one, two = (next(p.glob("vitald_*.deb")).read_bytes() for p in packages)
-    assert one == two, "two packages of one source differ"
-    return next(packages[0].glob("vitald_*.deb"))
+    one, two = (package(folder, name) for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes(), "two packages of one source differ"
+    return one
 
 
 def lint(deb):
@@ -80,19 +67,6 @@ def make_chroot(deb, root):
     return None if done.returncode == 0 else done.stderr[-500:]
 
 
-def newer(deb, folder):
-    """The same package as the next version, with another configuration and another rule file."""
-    tree = folder / "newer"
-    run("dpkg-deb", "-R", deb, tree)
-    control = (tree / "DEBIAN/control").read_text()
-    (tree / "DEBIAN/control").write_text(re.sub(r"^Version: .*", "Version: 99", control, flags=re.M))
-    for name in ("vitald.yaml", "rules/cpu.yaml"):
-        with open(tree / "etc/vitald" / name, "a", encoding="utf-8") as f:
-            f.write("# of the next version\n")
-    run("dpkg-deb", "--root-owner-group", "-b", tree, folder / "newer.deb")
-    return folder / "newer.deb"
-
-
 def live(deb, folder):
     root = folder / "root"
     if not which("mmdebstrap"):
@@ -100,8 +74,8 @@ def live(deb, folder):
     if why := make_chroot(deb, root):
         return print(f"SKIPPED: no clean chroot could be made, the package was not installed anywhere: {why}")
     here = Chroot(root)
-    for package in (deb, newer(deb, folder)):
-        shutil.copy(package, root / package.name)
+    for file in (deb, newer(deb, folder)):
+        shutil.copy(file, root / file.name)
     mounts = [root / "proc", root / "sys"]
     for mount in mounts:
         run("mount", "--bind", f"/{mount.name}", mount)
@@ -155,8 +129,8 @@ def use(here, deb):
 
 
 with tempfile.TemporaryDirectory(prefix="vitald-package-") as scratch:
-    package = build(pathlib.Path(scratch))
-    print(f"{package.name}: {package.stat().st_size} bytes")
-    lint(package)
+    built = build(pathlib.Path(scratch))
+    print(f"{built.name}: {built.stat().st_size} bytes")
+    lint(built)
     rate_unit()
-    live(package, pathlib.Path(scratch))
+    live(built, pathlib.Path(scratch))

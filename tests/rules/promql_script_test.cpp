@@ -94,6 +94,10 @@ TEST(PromqlScripts, FindsWhatIsWrong) {
       {"a warning", "load 1m\n x 1\neval instant at 0 quantile(2, x)\n expect no_warn\n {} +Inf\n",
        "unexpected warning: PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"},
       {"no error", "eval instant at 0 1\n expect fail\n", "expected an error"},
+      {"factors that are none", "load 1m\n x 1 2 3\neval instant at 2m double_exponential_smoothing(x[5m], 1.5, 0.5)\n",
+       "invalid smoothing factor. Expected: 0 < sf < 1, got: 1.500000"},
+      {"the second", "load 1m\n x 1 2 3\neval instant at 2m double_exponential_smoothing(x[5m], 0.5, 0)\n",
+       "invalid trend factor. Expected: 0 < tf < 1, got: 0.000000"},
       {"an error", "eval instant at 0 nothing(1)\n", "unknown function 'nothing'"},
   };
   for (const auto& row : rows) {
