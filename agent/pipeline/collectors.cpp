@@ -270,8 +270,10 @@ void Collectors::step_hangs() {
     const auto& entry = *making_->entry;
     auto& row = not_on(entry);
     row.state = State::failed;
-    row.text = fmt::format("making it has not come back within {} ms: the kernel or a driver does not answer",
-                           kMakeNs / 1'000'000);
+    row.text = fmt::format(
+        "making it has not come back within {} ms: the kernel or a driver does not answer, or it has far too much to "
+        "read",
+        kMakeNs / 1'000'000);
     log::error("collector is not on", {{"collector", entry.name}, {"err", row.text}});
     late_.push_back(std::move(making_));
   } else if (!letting_go_.empty()) {

@@ -148,8 +148,8 @@ void Runner::hangs() {
   if (hanging_) return;
   hanging_ = true;
   Error error{Errc::timeout, 0,
-              "it hangs in the agent: the kernel or a driver does not answer; its last numbers stay "
-              "for a while, all others go on without it"};
+              "it hangs in the agent: the kernel or a driver does not answer, or it has far too much to read; its last "
+              "numbers stay for a while, all others go on without it"};
   if (batch_) {
     auto copy = std::make_shared<Batch>(*batch_);
     copy->health.ok = false;

@@ -2,13 +2,30 @@
 // sum, topk, quantile and their like: groups of series become one, or the best of each stay.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 
+#include "core/text/scan.h"
 #include "rules/promql/eval_impl.h"
 
 namespace vitald::promql {
 
 namespace {
+
+// As Go's FormatFloat(v, 'f', -1, 64): the digits that tell it from its neighbours, then zeros.
+std::string shortest_text(double v) {
+  if (!(std::abs(v) >= 1e16) || std::isinf(v)) return number_text(v);  // below every digit counts
+  char buf[32];
+  const std::string_view text(buf,
+                              std::to_chars(buf, buf + sizeof buf, v, std::chars_format::scientific).ptr);  // 1.5e+20
+  const auto e = text.find('e');
+  std::string digits(text.substr(0, e));
+  std::erase(digits, '.');
+  const auto whole = parse_int<std::size_t>(text.substr(e + 2)).value_or(0) + (v < 0 ? 2 : 1);
+  digits.resize(std::max(digits.size(), whole), '0');
+  return digits;
+}
 
 void add(Accumulator& g, double v, bool avg) {
   if (g.incremental) {
@@ -154,6 +171,11 @@ void Evaluator::Impl::fold(const Aggregate& a, const Vector& in, Node& n) {
         break;
       case AggregateOp::stddev:
       case AggregateOp::stdvar: {
+        // 2.x begins with the first value, so one alone that is no number has no deviation.
+        if (g.count == 1 && options_.dialect == Dialect::v2) {
+          g.mean = v;
+          break;
+        }
         const double from_mean = v - g.mean;
         g.mean += from_mean / g.count;
         g.squares += from_mean * (v - g.mean);
@@ -247,7 +269,7 @@ void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n
   for (const auto& s : in.samples) {
     // The value's label may itself be one of the grouping: it is set before grouping.
     const auto* h = histogram(s);
-    const auto value = h ? h->text() : number_text(s.value);
+    const auto value = h ? h->text() : shortest_text(s.value);
     LabelsBuilder b(in.labels(s));
     b.set(label, value);
     auto grouping = a.grouping;

@@ -18,9 +18,15 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 using Args = std::span<const double>;
 using Maybe = std::optional<double>;
 
-// math.Min and math.Max of Go: a NaN wins.
-double go_min(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNaN : std::min(a, b); }
-double go_max(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNaN : std::max(a, b); }
+// math.Min and math.Max of Go: the infinity on their side wins, then a NaN.
+double go_min(double a, double b) {
+  if (a == -kInf || b == -kInf) return -kInf;
+  return std::isnan(a) || std::isnan(b) ? kNaN : std::min(a, b);
+}
+double go_max(double a, double b) {
+  if (a == kInf || b == kInf) return kInf;
+  return std::isnan(a) || std::isnan(b) ? kNaN : std::max(a, b);
+}
 
 double round_to(double v, Args a) {
   // Dividing by the inverse keeps 0.1 exact enough: 1/0.1 is 10.
@@ -103,9 +109,9 @@ Maybe predict_linear(const Points& p, Args a, const RangeContext& c) {
   return line.slope * a[0] + line.intercept;
 }
 
-// Holt's double exponential smoothing.
+// Holt's double exponential smoothing; wrong_factor() has looked at the arguments.
 Maybe smoothed(const Points& p, Args a, const RangeContext&) {
-  if (p.count < 2 || !(a[0] > 0 && a[0] < 1) || !(a[1] > 0 && a[1] < 1)) return {};
+  if (p.count < 2) return {};
   double s0 = 0, s1 = p.values[0], b = p.values[1] - p.values[0];
   for (std::size_t i = 1; i < p.count; ++i) {
     const double x = a[0] * p.values[i];

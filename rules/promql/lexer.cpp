@@ -129,18 +129,31 @@ class Lexer {
     return true;
   }
 
+  // Digits of a number; one underscore may stand between two of them, since Prometheus 3.
+  void take_digits(bool (*is)(char)) {
+    while (is(peek()) || (peek() == '_' && at_ > begin_ && is(text_[at_ - 1]) && is(peek(1)))) ++at_;
+  }
+  [[nodiscard]] std::string digits_from(std::size_t at) const {
+    std::string digits(text_.substr(at, at_ - at));
+    std::erase(digits, '_');
+    return digits;
+  }
+
+  // Go's rules for whole numbers: 0x10 is 16, 0x_10 as well, 017 is 15; 08 is none in base 8 and so 8.
   bool number() {
     if (peek() == '0' && (peek(1) | 0x20) == 'x') {
       at_ += 2;
-      while (is_hex(peek())) ++at_;
+      if (peek() == '_') ++at_;
+      const auto from = at_;
+      take_digits(is_hex);
       std::uint64_t n = 0;
-      const auto digits = text_.substr(begin_ + 2, at_ - begin_ - 2);
+      const auto digits = digits_from(from);
       const auto [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), n, 16);
       if (digits.empty() || ec != std::errc{} || is_alpha(peek())) return bad_number();
       push(Tok::number).number = static_cast<double>(n);
       return true;
     }
-    while (is_digit(peek())) ++at_;
+    take_digits(is_digit);
     const bool whole = at_ > begin_ && peek() != '.';
     if (whole && is_alpha(peek()) && (peek() | 0x20) != 'e') {
       while (is_alpha(peek()) || is_digit(peek())) ++at_;
@@ -155,19 +168,21 @@ class Lexer {
     }
     if (peek() == '.') {
       ++at_;
-      while (is_digit(peek())) ++at_;
+      take_digits(is_digit);
     }
     if ((peek() | 0x20) == 'e') {
       ++at_;
       if (peek() == '+' || peek() == '-') ++at_;
       if (!is_digit(peek())) return bad_number();
-      while (is_digit(peek())) ++at_;
+      take_digits(is_digit);
     }
     if (is_alpha(peek()) || is_digit(peek())) return bad_number();
-    const auto word = text_.substr(begin_, at_ - begin_);
+    const auto word = digits_from(begin_);
     double v{};
     const auto [end, ec] = std::from_chars(word.data(), word.data() + word.size(), v);
-    if (ec == std::errc::result_out_of_range) v = std::strtod(std::string(word).c_str(), nullptr);
+    if (ec == std::errc::result_out_of_range) v = std::strtod(word.c_str(), nullptr);
+    if (word.front() == '0')
+      if (const auto octal = parse_int<std::int64_t>(word, 8)) v = static_cast<double>(*octal);
     push(Tok::number).number = v;
     return true;
   }

@@ -13,6 +13,16 @@ namespace {
 // What a point of a subquery costs in units of work: it is kept, and its sample was searched by time.
 constexpr std::int64_t kSubqueryPointWork = 10;
 
+// What Prometheus says of factors of holt_winters that are none; empty where they are.
+std::string wrong_factor(std::string_view function, std::span<const double> args) {
+  if (function != "holt_winters" && function != "double_exponential_smoothing") return {};
+  constexpr std::string_view kNames[][2] = {{"smoothing", "sf"}, {"trend", "tf"}};
+  for (std::size_t i = 0; i < 2; ++i)
+    if (args[i] <= 0 || args[i] >= 1)
+      return fmt::format("invalid {} factor. Expected: 0 < {} < 1, got: {:f}", kNames[i][0], kNames[i][1], args[i]);
+  return {};
+}
+
 }  // namespace
 
 const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
@@ -26,8 +36,11 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
   RangeContext context;
   if (f.name == "quantile_over_time" && !(args[0] >= 0 && args[0] <= 1))
     warn(call.args[0]->where, fmt::format("quantile value should be between 0 and 1, got {}", number_text(args[0])));
+  const auto wrong = wrong_factor(f.name, {args, count});
   const auto shape =
       each_series(*call.args[f.range_arg], t, context, [&](const Shape& in, std::uint32_t i, const Points& p) {
+        if (!wrong.empty()) [[unlikely]]
+          return fail(wrong);
         if (context.ends != Ends::plain) [[unlikely]]
           return range_with_ends(call, i, in.series[i], p, context, out);
         if (p.histograms || p.starts) [[unlikely]]

@@ -396,7 +396,7 @@ std::string label(const Value& sample, const std::string& name) {
 }
 
 Value parse_duration(const Env&, Args a) {
-  const auto ms = promql::parse_duration_ms(text(a[0]));
+  const auto ms = text(a[0]) == "0" ? 0 : promql::parse_duration_ms(text(a[0]));
   if (ms < 0) throw Fault(fmt::format("not a valid duration string: {}", quote(text(a[0]))));
   return static_cast<double>(ms) / 1000;
 }

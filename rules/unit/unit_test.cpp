@@ -112,6 +112,7 @@ class Machine {
   [[nodiscard]] promql::EvalOptions options() const {
     promql::EvalOptions o;
     o.dialect = settings_.dialect;
+    o.subquery_step_ms = file_.interval_ms;
     return o;
   }
 

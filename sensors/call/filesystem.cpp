@@ -13,7 +13,6 @@
 #include <cstring>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -197,7 +196,7 @@ struct Mount {
   bool turned_readonly = false;    // since the table was read
   bool hidden = false;             // the path leads to another mount's superblock
   bool shows_readonly = false;     // statfs tells when the superblock turns read-only: our own mount of it is not
-  bool duplicate = false;          // the same labels came before
+  std::size_t labels = 0;          // which of the different (device, mount point, type)
   std::size_t same_as = SIZE_MAX;  // index of a mount of the same superblock that stands for it
   std::optional<Usage> usage;      // the last known
   std::shared_ptr<Remote> remote;  // null: local
@@ -220,7 +219,9 @@ class Filesystem final : public Collector {
   Result<> collect(BatchWriter& out) override {
     if (auto read = read_mounts(); !read) return read;
     stat_all();
-    for (const auto& mount : mounts_) emit(out, mount);
+    choose_speakers();
+    for (const auto& mount : mounts_)
+      if (&mount == speakers_[mount.labels]) emit(out, mount);
     return left_out_.outcome();
   }
 
@@ -275,7 +276,7 @@ class Filesystem final : public Collector {
     left_out_ = {};
     std::vector<Mount> mounts;
     std::vector<std::string> can_block;  // mount points of all file systems that can, whether shown or not
-    std::set<std::tuple<std::string, std::string, std::string>> seen;
+    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> labels;
     std::map<std::pair<std::string, std::string>, std::size_t> superblocks;  // (major:minor, root or empty)
     while (!text.empty()) {
       const auto line = take_line(text);
@@ -312,7 +313,7 @@ class Filesystem final : public Collector {
       m.major = std::to_string(*major);
       m.minor = std::to_string(*minor);
       m.readonly = has_option(before[5], "ro") || has_option(super, "ro") || has_option(super, "emergency_ro");
-      m.duplicate = !seen.emplace(m.device, m.mountpoint, m.fstype).second;
+      m.labels = labels.try_emplace({m.device, m.mountpoint, m.fstype}, labels.size()).first->second;
 
       if (local) {
         // One statfs serves all bind mounts of a superblock, unless project quotas give directories sizes
@@ -335,6 +336,7 @@ class Filesystem final : public Collector {
       mounts.push_back(std::move(m));
     }
     mounts_ = std::move(mounts);
+    speakers_.assign(labels.size(), nullptr);
   }
 
   // A mount that was there before keeps its call in flight and its last numbers.
@@ -395,11 +397,22 @@ class Filesystem final : public Collector {
     m.call.reset();
   }
 
+  // Of mounts with the same labels (a second tmpfs over /run, FUSE mounted again over its dead one) the one that paths
+  // lead to has them; where that is not known the last in the table, which lies above the others.
+  void choose_speakers() {
+    std::ranges::fill(speakers_, nullptr);
+    for (const auto& m : mounts_) {
+      auto& speaker = speakers_[m.labels];
+      if (!speaker || !is_hidden(m) || is_hidden(*speaker)) speaker = &m;
+    }
+  }
+  static bool is_hidden(const Mount& m) { return m.usage && m.usage->error == kHidden; }
+
   void emit(BatchWriter& out, const Mount& m) {
     if (!m.usage) return;  // asked for the first time and still waiting
     const auto& u = *m.usage;
     const auto set = [&](Metric metric, double value) {
-      if (!m.duplicate) out.set(kMetrics[metric], value, m.device, m.mountpoint, m.fstype, u.error);
+      out.set(kMetrics[metric], value, m.device, m.mountpoint, m.fstype, u.error);
     };
     set(kDeviceError, u.error.empty() ? 0 : 1);
     set(kReadonly, m.readonly || m.turned_readonly ? 1 : 0);
@@ -425,7 +438,8 @@ class Filesystem final : public Collector {
   std::int64_t read_ns_ = 0;
   std::string table_;
   std::vector<Mount> mounts_;
-  std::optional<HelperPool> helpers_;  // made with the first mount that can block
+  std::vector<const Mount*> speakers_;  // by Mount::labels
+  std::optional<HelperPool> helpers_;   // made with the first mount that can block
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -79,6 +79,12 @@ std::string_view label(const Sample& s, std::string_view name) {
   return {};
 }
 
+std::string all_labels(const Sample& s) {
+  std::string text;
+  for (const auto& l : Layout::labels(s)) text += fmt::format("{}={},", l.name, l.value);
+  return text;
+}
+
 // Where a layout has what is of interest.
 struct Rows {
   struct Watts {
@@ -94,7 +100,12 @@ struct Rows {
     std::uint32_t value;
     std::string name;
   };
-  std::vector<std::uint32_t> external, dcmi, cpu;
+  struct Part {
+    std::uint32_t value;
+    std::string name;
+  };
+  std::vector<Part> external, dcmi;
+  std::vector<std::uint32_t> cpu;
   std::vector<Watts> hwmon;
   std::vector<Joules> energy;
   std::vector<Supply> supply_watts, supply_volts, supply_amperes, online;
@@ -113,6 +124,8 @@ struct Reading {
   std::int64_t at_ns = 0;
   // Of counters: each by its name, so that one that comes is no jump.
   std::map<std::string, double> joules;
+  // Of a sum of watts: what is in it.
+  std::set<std::string> parts;
 };
 
 class HostPower final : public Deriver {
@@ -126,6 +139,7 @@ class HostPower final : public Deriver {
     std::optional<Source> best;
     for (std::size_t s = 0; s < kSourceCount; ++s) {
       auto& meter = meters_[s];
+      if (!complete(meter, readings[s], now)) readings[s].at_ns = 0;
       follow(meter, readings[s]);
       if (!readings[s].at_ns || !meter.watts) continue;
       meter.heard_ns = now;
@@ -156,7 +170,17 @@ class HostPower final : public Deriver {
     // Of counters: what they had grown by since `power_from_ns`.
     double grown = 0;
     std::int64_t power_from_ns = 0;
+    std::map<std::string, std::int64_t> parts;  // of the sum: when each was there last
   };
+
+  // One of two feeds that cannot be read is no host that draws half. What is missing has to be away for as long as a
+  // meter may be silent before the others are the host.
+  static bool complete(Meter& meter, const Reading& now, std::int64_t now_ns) {
+    for (const auto& part : now.parts) meter.parts[part] = now_ns;
+    for (const auto& [part, joules] : now.joules) meter.parts[part] = now_ns;
+    std::erase_if(meter.parts, [&](const auto& part) { return now_ns - part.second >= kSilentNs; });
+    return std::ranges::all_of(meter.parts, [&](const auto& part) { return part.second == now_ns; });
+  }
 
   // What a reading adds. One whose time was seen before adds nothing.
   static void follow(Meter& meter, Reading& now) {
@@ -206,9 +230,12 @@ class HostPower final : public Deriver {
 
   std::array<Reading, kSourceCount> read(const Snapshot& so_far) {
     std::array<Reading, kSourceCount> out;
-    const auto add = [&](Source source, double watts, std::int64_t at_ns) {
-      out[source].watts = out[source].watts.value_or(0) + watts;
-      out[source].at_ns = std::max(out[source].at_ns, at_ns);
+    const auto add = [&](Source source, double watts, std::int64_t at_ns, std::string part = {}) {
+      if (!(watts >= 0)) return;
+      auto& reading = out[source];
+      reading.watts = reading.watts.value_or(0) + watts;
+      reading.at_ns = std::max(reading.at_ns, at_ns);
+      reading.parts.insert(std::move(part));
     };
     std::map<std::string, double> platforms;
     for (const auto& batch : so_far.batches) {
@@ -216,12 +243,11 @@ class HostPower final : public Deriver {
       if (!rows.any) continue;
       const auto at = batch->collected_boot_ns;
       const auto value = [&](std::uint32_t i) { return batch->values[i]; };
-      // A host that runs draws something: firmware that says 0 does not know.
-      for (const auto i : rows.external)
-        if (value(i) > 0) add(kExternal, value(i), at);
-      for (const auto i : rows.dcmi)
-        if (value(i) > 0) add(kDcmi, value(i), at);
-      hwmon(rows, value, [&](Source source, double watts) { add(source, watts, at); });
+      for (const auto& part : rows.external) add(kExternal, value(part.value), at, part.name);
+      for (const auto& part : rows.dcmi) add(kDcmi, value(part.value), at, part.name);
+      hwmon(rows, value, [&](Source source, double watts, const Rows::Watts& w) {
+        add(source, watts, at, w.chip + ' ' + w.sensor);
+      });
       for (const auto& e : rows.energy) {
         if (e.domain == "psys") platforms[e.id] = value(e.value), out[kPsys].at_ns = at;
         else if (e.domain == "package" || e.domain == "dram")
@@ -231,6 +257,9 @@ class HostPower final : public Deriver {
       if (busy_watts_ > 0)
         for (const auto i : rows.cpu) add(kModel, idle_watts_ + (busy_watts_ - idle_watts_) * value(i), at);
     }
+    // A host that runs draws something: firmware that says 0 does not know. One of several feeds may stand by.
+    for (auto& reading : out)
+      if (reading.watts && !(*reading.watts > 0)) reading = {};
     // On boards with several processors one of them counts for the platform, and the others stand still. Where more
     // than one moves it is not known what they count.
     for (const auto& [id, joules] : platforms) {
@@ -259,16 +288,16 @@ class HostPower final : public Deriver {
         rows.oem_infos, [](const auto& info) { return std::string_view(info.second).starts_with("Module Power"); });
     for (const auto& w : rows.hwmon) {
       const auto name = rows.chip_names.find(w.chip);
-      if (name == rows.chip_names.end() || !(value(w.value) > 0)) continue;
+      if (name == rows.chip_names.end()) continue;
       if (!w.average && std::ranges::any_of(rows.hwmon, [&](const Rows::Watts& other) {
             return other.average && other.chip == w.chip && other.sensor == w.sensor;
           }))
         continue;
       if (name->second == "power_meter") {
-        if (!by_module || oem(w).starts_with("Module Power")) add(kAcpi, value(w.value));
+        if (!by_module || oem(w).starts_with("Module Power")) add(kAcpi, value(w.value), w);
       } else if (name->second == "occ") {
         const auto text = rows.sensor_labels.find({w.chip, w.sensor});
-        if (text != rows.sensor_labels.end() && text->second == "system") add(kSystem, value(w.value));
+        if (text != rows.sensor_labels.end() && text->second == "system") add(kSystem, value(w.value), w);
       }
     }
   }
@@ -301,7 +330,7 @@ class HostPower final : public Deriver {
     Rows rows;
     for (const auto& s : layout.samples()) {
       const auto name = s.family->name;
-      if (!external_.empty() && name == external_) rows.external.push_back(s.value);
+      if (!external_.empty() && name == external_) rows.external.push_back({s.value, all_labels(s)});
       else if (name == "node_hwmon_power_average_watt" || name == "node_hwmon_power_watt")
         rows.hwmon.push_back(
             {s.value, std::string(label(s, "chip")), std::string(label(s, "sensor")), name.ends_with("average_watt")});
@@ -314,7 +343,7 @@ class HostPower final : public Deriver {
       else if (name == "vitald_energy_joules_total")
         rows.energy.push_back(
             {s.value, std::string(label(s, "domain")), fmt::format("{} {}", label(s, "package"), label(s, "source"))});
-      else if (name == "ipmi_dcmi_power_consumption_watts") rows.dcmi.push_back(s.value);
+      else if (name == "ipmi_dcmi_power_consumption_watts") rows.dcmi.push_back({s.value, all_labels(s)});
       else if (name == "node_power_supply_info")
         rows.supplies[std::string(label(s, "power_supply"))] = {
             std::string(label(s, "type")), std::string(label(s, "status")), std::string(label(s, "scope"))};

@@ -320,7 +320,8 @@ class Cpu final : public Collector {
     const auto start = trim(rest.substr(0, 80));
     bool first = true, any = false;
     LeftOut left_out;
-    while (const auto info = take_cpuinfo(rest)) {
+    CpuInfos infos(rest);
+    while (const auto info = infos.next()) {
       const auto cpu = parse_u64(info->processor);
       if (!cpu) {
         left_out.add(malformed(cpuinfo_.path(), "processor: " + std::string(info->processor), "a number"));

@@ -13,8 +13,20 @@ struct CpuInfo {
   std::string_view mhz, flags, bugs;
 };
 
-// Takes the next processor's block off the front of `rest`; nullopt at the end. Knows the keys of x86, arm64,
-// riscv and powerpc; blocks without a processor line (the trailer of arm and powerpc) are passed over.
-std::optional<CpuInfo> take_cpuinfo(std::string_view& rest);
+// The processors of a text, one after the other. Knows the keys of x86, arm64, riscv, powerpc, s390x, loongarch64 and
+// mips; blocks without a processor line (the trailer of arm and powerpc) are passed over.
+class CpuInfos {
+ public:
+  explicit CpuInfos(std::string_view text);
+  std::optional<CpuInfo> next();  // nullopt at the end
+
+ private:
+  // Empty, or the word that says which processor begins here, or that its value does.
+  [[nodiscard]] std::string_view starts(std::string_view key) const;
+
+  std::string_view rest_;
+  bool numbered_;
+  CpuInfo common_;  // what was said of all
+};
 
 }  // namespace vitald

@@ -34,7 +34,8 @@ class Interrupts final : public Collector {
   // "           CPU0       CPU2": a column for each CPU that is online, and which these are
   // "  1:      10490        188  IR-IO-APIC-edge      i8042"
   // "NMI:         47       6713   Non-maskable interrupts"
-  // "ERR:          0" has no column per CPU and is left out.
+  // "EXT:      38511      26219 " of s390x says no more than its name.
+  // "ERR:          0", "FIQ:              usb_fiq" (arm) have no column per CPU and are left out.
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
@@ -61,8 +62,10 @@ class Interrupts final : public Collector {
       line = trim(line);
       // A number more than CPUs: nobody knows whose they are.
       const auto behind = line.substr(0, line.find_first_of(" \t"));
-      if (n < cpus || torn || line.empty() || parse_u64(behind)) {
-        if (n != 1 || !line.empty()) left_out.add(malformed(file_.path(), whole, "a number per CPU and what it is"));
+      const bool of_no_cpu = n == 1 && line.empty() && (cpus > 1 || is_total(name));
+      if (of_no_cpu || (n == 0 && name == "FIQ")) continue;
+      if (n < cpus || torn || parse_u64(behind)) {
+        left_out.add(malformed(file_.path(), whole, "a number per CPU and what it is"));
         continue;
       }
       const Source& source = source_of(row++, name, line);
@@ -80,6 +83,9 @@ class Interrupts final : public Collector {
     std::string name, words, info, devices;
     bool ignored = false;
   };
+
+  // With one CPU these look like one of its own.
+  static bool is_total(std::string_view name) { return name == "ERR" || name == "Err" || name == "MIS"; }
 
   const Source& source_of(std::size_t row, std::string_view name, std::string_view words) {
     if (row >= sources_.size()) sources_.resize(row + 1);

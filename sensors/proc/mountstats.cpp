@@ -205,6 +205,7 @@ class Mountstats final : public Collector {
     if (!text) return fail(text.error());
     if (is_blank(*text)) left_out.add(malformed(stats_.path(), "", "lines of mounts"));
     seen_.clear();
+    points_.clear();
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -262,6 +263,12 @@ class Mountstats final : public Collector {
     return trim(take_line(rest));
   }
 
+  static bool is_first(std::vector<std::string>& seen, std::string key) {
+    if (std::ranges::find(seen, key) != seen.end()) return false;
+    seen.push_back(std::move(key));
+    return true;
+  }
+
   // Consumes the mount's lines up to the empty one.
   Result<> collect_mount(const Mount& mount, std::string_view& rest, BatchWriter& out) {
     const std::string_view lines = rest;
@@ -274,11 +281,12 @@ class Mountstats final : public Collector {
     }
     // A mount that was never used has no transport. One server mounted twice counts once.
     if (protocol.empty()) return {};
-    out.set(kMetrics[kInfo], 1, mount.device, protocol, mount.address, mount.point);
     std::string key;
     key.append(mount.device).append("\n").append(protocol).append("\n").append(mount.address);
-    if (std::ranges::find(seen_, key) != seen_.end()) return {};
-    seen_.push_back(std::move(key));
+    // Mounted again over itself it is one mount point.
+    if (is_first(points_, key + "\n" + std::string(mount.point)))
+      out.set(kMetrics[kInfo], 1, mount.device, protocol, mount.address, mount.point);
+    if (!is_first(seen_, std::move(key))) return {};
     return collect_lines(mount, protocol, lines, out);
   }
 
@@ -357,7 +365,7 @@ class Mountstats final : public Collector {
     std::string device, point, address;
   };
   std::vector<Address> addresses_;
-  std::vector<std::string> seen_;
+  std::vector<std::string> seen_, points_;  // of this collection
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Mountstats>(host); }

@@ -29,7 +29,8 @@ constexpr RpcColumn kColumns[] = {
     {"net", 1, kMetrics[kPackets], "udp"}, {"net", 2, kMetrics[kPackets], "tcp"},  {"net", 3, kMetrics[kConnections]},
     {"rpc", 0, kMetrics[kRpcs]},           {"rpc", 1, kMetrics[kRetransmissions]}, {"rpc", 2, kMetrics[kAuthRefreshes]},
 };
-// In the order of the client's procedure table (fs/nfs/nfs4xdr.c nfs4_procedures).
+// In the order of the client's procedure table (fs/nfs/nfs4xdr.c nfs4_procedures, by the NFSPROC4_CLNT_* of
+// include/linux/nfs4.h). node_exporter 1.12 has LayoutGet and GetDeviceInfo the other way round.
 constexpr std::string_view kProc4[] = {"Null",
                                        "Read",
                                        "Write",
@@ -74,8 +75,8 @@ constexpr std::string_view kProc4[] = {"Null",
                                        "Sequence",
                                        "GetLeaseTime",
                                        "ReclaimComplete",
-                                       "GetDeviceInfo",
                                        "LayoutGet",
+                                       "GetDeviceInfo",
                                        "LayoutCommit",
                                        "LayoutReturn",
                                        "SecinfoNoName",

@@ -94,19 +94,26 @@ struct Disk {
   explicit Disk(const std::string& path) : size(path + "/size") {}
   Attribute size;
 };
+// devinfo/4
+struct DeviceId {
+  explicit DeviceId(const std::string& path) : missing(path + "/missing") {}
+  Attribute missing;
+};
 struct Filesystem {
   explicit Filesystem(const std::string& path)
       : label(path + "/label"),
         uuid(path + "/metadata_uuid"),
         reserve(path + "/allocation/global_rsv_size"),
         commits(path + "/commit_stats"),
-        disks(path + "/devices") {
+        disks(path + "/devices"),
+        ids(path + "/devinfo") {
     for (const auto g : kGroups) groups.emplace_back(path + "/allocation/" + std::string(g));
   }
   Attribute label, uuid, reserve;
   KernelFile commits;
   std::vector<Group> groups;
   KernelItems<Disk> disks;
+  KernelItems<DeviceId> ids;  // since 5.6
 };
 
 // What only a mounted filesystem tells.
@@ -231,6 +238,7 @@ class Btrfs final : public Collector {
   Result<> collect_filesystem(Filesystem& fs, BatchWriter& out) {
     LeftOut left_out;
     if (auto listed = fs.disks.refresh(); !listed && listed.error().kind != Errc::gone) left_out.add(listed);
+    if (auto listed = fs.ids.refresh(); !listed && listed.error().kind != Errc::gone) left_out.add(listed);
     out.set(kMetrics[kInfo], 1, uuid_, fs.label.text().value_or(""));
     if (const auto n = number_of(fs.reserve, out)) out.set(kMetrics[kReserve], *n, uuid_);
     left_out.add(collect_commits(fs, out));
@@ -273,6 +281,15 @@ class Btrfs final : public Collector {
     return left_out.outcome();
   }
 
+  // Of a degraded file system a disk that is missing has no link among its devices, and is one of those it is spread
+  // on.
+  static std::size_t all_disks(Filesystem& fs) {
+    auto n = fs.disks.items().size();
+    for (auto& [id, device] : fs.ids.items())
+      if (device.missing.text() == "1") ++n;
+    return n;
+  }
+
   void collect_group(std::string_view type, Filesystem& fs, Group& group, LeftOut& left_out, BatchWriter& out) {
     if (const auto n = number_of(group.reserved, out)) out.set(kMetrics[kReserved], *n, uuid_, type);
     if (auto listed = group.profiles.refresh(); !listed) {
@@ -284,7 +301,7 @@ class Btrfs final : public Collector {
       if (!total || !used) continue;
       out.set(kMetrics[kUsed], *used, uuid_, type, mode);
       out.set(kMetrics[kSize], *total, uuid_, type, mode);
-      if (const auto ratio = ratio_of(mode, static_cast<double>(fs.disks.items().size())))
+      if (const auto ratio = ratio_of(mode, static_cast<double>(all_disks(fs))))
         out.set(kMetrics[kRatio], *ratio, uuid_, type, mode);
     }
   }

@@ -82,14 +82,16 @@ class Dmmultipath final : public Collector {
       return;
     } else if (listed) {
       for (auto& [path, file] : files.slaves.items()) {
-        const auto state = file.state.text();
-        if (!state) {
-          out.problem({Errc::gone, 0, file.state.path() + ": cannot be read"});
-          continue;
-        }
+        // A path whose device went away stays among the slaves until multipathd takes it out: it has failed.
+        const auto state = file.state.text().value_or("");
         ++paths;
-        if (*state == "running" || *state == "live") ++active;
-        out.set(kMetrics[kPathState], 1, name_, path, *state);
+        if (state == "running" || state == "live") ++active;
+        if (!state.empty()) {
+          out.set(kMetrics[kPathState], 1, name_, path, state);
+        } else {
+          out.set(kMetrics[kPathState], 1, name_, path, "unknown");
+          out.problem({Errc::gone, 0, file.state.path() + ": cannot be read"});
+        }
       }
     }
     out.set(kMetrics[kPaths], paths, name_, device);

@@ -124,8 +124,9 @@ class Edac final : public Collector {
   static void collect_dimm(std::string_view mc, std::string_view name, Csrow& dimm, LeftOut& left_out,
                            BatchWriter& out) {
     const std::string label(dimm.dimm_label.text().value_or("unknown"));
-    left_out.add(emit(dimm.dimm_ce, kDimmCe, out, mc, name, label));
-    left_out.add(emit(dimm.dimm_ue, kDimmUe, out, mc, name, label));
+    // Kernels before 4.10 have DIMMs without counts.
+    for (auto [file, family] : {std::pair(&dimm.dimm_ce, kDimmCe), std::pair(&dimm.dimm_ue, kDimmUe)})
+      if (file->text() || file->unreadable()) left_out.add(emit(*file, family, out, mc, name, label));
   }
 
   static void collect_csrow(std::string_view mc, std::string_view row, Csrow& csrow, LeftOut& left_out,

@@ -142,6 +142,10 @@ class Pcidevice final : public Collector {
     if (!split_location(link, labels)) labels.insert(labels.end(), kLocationLabels, "*");
     for (const auto file : kIds) {
       const auto text = read_kernel_file(device.folder + "/" + std::string(file));
+      if (!text && file == "revision" && text.error().kind == Errc::gone) {  // before Linux 4.10
+        labels.emplace_back();
+        continue;
+      }
       if (!text) return fail(text.error());
       if (!trim(*text).starts_with("0x")) return malformed(device.folder, trim(*text), "a number in hexadecimal");
       labels.emplace_back(trim(*text));

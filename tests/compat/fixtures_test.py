@@ -123,6 +123,23 @@ COLLECTOR_FLAGS = {
 # What does not come from the trees, but from the running machine. Its HELP and TYPE do not change.
 OF_THE_MACHINE = "^node_(time_(zone_offset_)?seconds|textfile_mtime_seconds|network_(receive|transmit)_(bytes|packets)_total)$"
 
+# Where node_exporter's output is wrong and vitald right under the same name: a reason, what it prints and what is right.
+CORRECTED = [
+    ("the kernel's procedure 44 is LAYOUTGET, 45 GETDEVICEINFO (include/linux/nfs4.h); 1.5.0 had them so as well",
+     'node_nfs_requests_total{method="GetDeviceInfo",proto="4"} 1',
+     'node_nfs_requests_total{method="GetDeviceInfo",proto="4"} 90'),
+    ("the same",
+     'node_nfs_requests_total{method="LayoutGet",proto="4"} 90',
+     'node_nfs_requests_total{method="LayoutGet",proto="4"} 1'),
+]
+
+
+def corrected(output):
+    lines = output.split("\n")
+    for _, wrong, right in CORRECTED:
+        lines[lines.index(wrong)] = right  # one that node_exporter has mended has to be taken out above
+    return "\n".join(lines)
+
 
 def unpack(corpus, into):
     fixtures = into / "collector/fixtures"
@@ -157,8 +174,10 @@ def main():
         actual = work / "actual.txt"
         actual.write_text(run.stdout)
         only = "^node_(" + "|".join(COVERED[name] for name in collectors) + ")$"
+        expected = work / "expected.txt"
+        expected.write_text(corrected((corpus / "e2e-output.txt").read_text()))
         diff = subprocess.run(
-            [compat_diff, corpus / "e2e-output.txt", actual, "--values", "--strict",
+            [compat_diff, expected, actual, "--values", "--strict",
              "--only", only, "--ignore", OF_THE_MACHINE],
             capture_output=True, text=True, timeout=60)
         print(diff.stdout + diff.stderr, end="")

@@ -41,6 +41,13 @@ node_filesystem_readonly{device="tmpfs",fstype="tmpfs",mountpoint="/run"} 0x400
 node_filesystem_avail_bytes{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 0x400
 node_filesystem_size_bytes{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 1e8x400
 node_filesystem_readonly{device="/dev/loop1",fstype="squashfs",mountpoint="/snap"} 1x400
+node_md_disks{device="md0",state="active"} 2x400
+node_md_disks{device="md0",state="failed"} 0x400
+node_md_disks{device="md0",state="spare"} 1x400
+node_md_disks_required{device="md0"} 2x400
+node_md_degraded{device="md0"} 0x400
+node_md_state{device="md0",state="active"} 1x400
+node_md_state{device="md0",state="inactive"} 0x400
 node_timex_offset_seconds 0x400
 node_timex_sync_status 0x400
 node_timex_maxerror_seconds 16x400
@@ -60,12 +67,14 @@ vitald_alerts_save_failures_total 0x400
 vitald_hook_runs_total{hook="h",result="ok"} 5x400
 )";
 
-// All alerts that were ever active over 200 minutes of half-minute cycles, and those that fired.
+// All alerts that were ever active over half-minute cycles, those that fired, how many of each, and what fires at the
+// end.
 struct Outcome {
-  std::set<std::string> active, fired;
+  std::set<std::string> active, fired, at_end;
+  std::map<std::string, int> times;
 };
 
-Outcome run(std::string_view healthy, std::string_view changed) {
+Outcome run(std::string_view healthy, std::string_view changed, int cycles = 400) {
   std::vector<std::string> problems;
   auto engine = RuleEngine::load({.files = {kRules}}, problems);
   EXPECT_TRUE(engine) << fmt::format("{}", fmt::join(problems, "\n"));
@@ -87,7 +96,7 @@ Outcome run(std::string_view healthy, std::string_view changed) {
   auto pool = std::make_shared<DescPool>();
   BatchWriter writer("test");
   Outcome out;
-  for (std::size_t i = 0; i < 400; ++i) {
+  for (std::size_t i = 0; i < static_cast<std::size_t>(cycles); ++i) {
     clock.advance_ns(30'000'000'000);
     writer.begin(clock.boot_ns());
     writer.use(pool);
@@ -106,11 +115,17 @@ Outcome run(std::string_view healthy, std::string_view changed) {
     for (const auto& sample : batch->layout->samples())
       for (const auto& l : batch->layout->labels(sample))
         if (l.name == "alertname") out.active.emplace(l.value);
-    for (const auto& t : engine->take_transitions()) out.fired.insert(t.alert.labels.at("alertname"));
+    for (const auto& t : engine->take_transitions()) {
+      out.fired.insert(t.alert.labels.at("alertname"));
+      if (t.alert.state == AlertState::firing) ++out.times[t.alert.labels.at("alertname")];
+    }
   }
   const auto view = engine->view();
   for (const auto& g : view->groups)
-    for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name;
+    for (const auto& r : g.rules) {
+      EXPECT_EQ(r.last_error, "") << r.name;
+      if (r.state == AlertState::firing) out.at_end.insert(r.name);
+    }
   return out;
 }
 
@@ -156,6 +171,12 @@ const Case kCases[] = {
     {"HostFilesystemTurnedReadOnly",
      R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"} 0x200 1x200)"},
     {"HostRaidDegraded", R"(node_md_disks{device="md0",state="failed"} 1x400)"},
+    // [2/1] [U_]: the disk is not there at all.
+    {"HostRaidDegraded", R"(node_md_disks{device="md0",state="active"} 1x400)"},
+    {"HostRaidDegraded", R"(node_md_degraded{device="md0"} 1x400)"},
+    {"", R"(node_md_disks{device="md127",state="active"} 0x400
+            node_md_disks_required{device="md127"} 2x400
+            node_md_state{device="md127",state="inactive"} 1x400)"},
     {"HostDiskFails", R"(smartctl_device_smart_status{device="nvme0"} 1x200 0x200)"},
     {"HostDiskSilent", R"(vitald_smart_age_seconds{device="sda"} 3900+30x400
                           vitald_smart_asleep{device="sda"} 0x400)"},
@@ -231,6 +252,38 @@ TEST(DefaultRules, EachFiresForItsCause) {
     EXPECT_EQ(fired.erase("Watchdog"), 1u);
     EXPECT_EQ(fmt::format("{}", fmt::join(fired, " ")), c.fires);
   }
+}
+
+// What ends by the clock while the fault stays tells somebody that it is over.
+TEST(DefaultRules, FireForAsLongAsTheFaultStays) {
+  const struct {
+    const char *alert, *series;
+    int good, bad, cycles;
+  } cases[] = {
+      {"HostFilesystemTurnedReadOnly", R"(node_filesystem_readonly{device="/dev/vda",fstype="ext4",mountpoint="/"})", 0,
+       1, 100},
+      {"HostClockUnsynchronised", "node_timex_sync_status", 1, 0, 740},
+      {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"})", 1, 0, 140},
+      {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"})", 1, 0, 140},
+      {"HostRaidDegraded", R"(node_md_degraded{device="md0"})", 0, 1, 100},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.alert);
+    const auto stays = run("", fmt::format("{} {}x40 {}x{}", c.series, c.good, c.bad, c.cycles), 40 + c.cycles);
+    EXPECT_TRUE(stays.at_end.contains(c.alert));
+    EXPECT_EQ(stays.times.at(c.alert), 1);
+    const auto over = run("", fmt::format("{} {}x40 {}x50 {}x3", c.series, c.good, c.bad, c.good), 93);
+    EXPECT_FALSE(over.at_end.contains(c.alert));
+    EXPECT_EQ(over.times.at(c.alert), 1);
+  }
+}
+
+// One array is one alert, however many numbers say it.
+TEST(DefaultRules, OneAlertForAnArray) {
+  const auto out = run(kHealthy, R"(node_md_disks{device="md0",state="active"} 1x400
+                                    node_md_disks{device="md0",state="failed"} 1x400
+                                    node_md_degraded{device="md0"} 1x400)");
+  EXPECT_EQ(out.times.at("HostRaidDegraded"), 1);
 }
 
 // Prometheus itself, with the same rules: what fires here fires there, and nothing else. Each case is a host of a

@@ -52,17 +52,19 @@ INSTANTIATE_TEST_SUITE_P(Corpus, PromqlScript, testing::ValuesIn(kFiles), [](con
   return name;
 });
 
-// Scripts of a folder of one's own, as those of a Prometheus checkout: VITALD_PROMQL_SCRIPTS names it.
+// Scripts of a folder of one's own, as those of a Prometheus checkout: VITALD_PROMQL_SCRIPTS names it, and
+// VITALD_PROMQL_DIALECT=2 says that they are of a Prometheus 2.
 TEST(PromqlScripts, OfAFolder) {
   const char* folder = std::getenv("VITALD_PROMQL_SCRIPTS");
   if (!folder) GTEST_SKIP() << "VITALD_PROMQL_SCRIPTS names no folder";
+  const char* dialect = std::getenv("VITALD_PROMQL_DIALECT");
   int passed = 0, total = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".test") continue;
     std::ifstream in(entry.path());
     std::stringstream text;
     text << in.rdbuf();
-    Script script(Dialect::v3, text.str());
+    Script script(dialect && *dialect == '2' ? Dialect::v2 : Dialect::v3, text.str());
     script.run();
     passed += script.passed;
     total += script.total;
@@ -92,6 +94,10 @@ TEST(PromqlScripts, FindsWhatIsWrong) {
       {"a warning", "load 1m\n x 1\neval instant at 0 quantile(2, x)\n expect no_warn\n {} +Inf\n",
        "unexpected warning: PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"},
       {"no error", "eval instant at 0 1\n expect fail\n", "expected an error"},
+      {"factors that are none", "load 1m\n x 1 2 3\neval instant at 2m double_exponential_smoothing(x[5m], 1.5, 0.5)\n",
+       "invalid smoothing factor. Expected: 0 < sf < 1, got: 1.500000"},
+      {"the second", "load 1m\n x 1 2 3\neval instant at 2m double_exponential_smoothing(x[5m], 0.5, 0)\n",
+       "invalid trend factor. Expected: 0 < tf < 1, got: 0.000000"},
       {"an error", "eval instant at 0 nothing(1)\n", "unknown function 'nothing'"},
   };
   for (const auto& row : rows) {

@@ -36,6 +36,7 @@ struct Case {
   const char *name, *tests;
   const char* failures;  // empty: it passes
   bool promtool = true;  // Debian's says the same
+  const char* every = "1m";
 };
 const Case kCases[] = {
     {"an alert that waits, fires and has its texts", R"_(
@@ -122,6 +123,13 @@ const Case kCases[] = {
   - {expr: 'vector(-Inf)', eval_time: 3m, exp_samples: [{labels: '{}', value: -.Inf}]}
 )_",
      ""},
+    {"a subquery without a step has that of the evaluations", R"_(
+  input_series: [{series: m, values: '1x10'}]
+  promql_expr_test:
+  - {expr: 'sum_over_time(m[210s:])', eval_time: 9m, exp_samples: [{labels: '{}', value: 2}]}
+  - {expr: 'sum_over_time(m[210s:1m])', eval_time: 9m, exp_samples: [{labels: '{}', value: 4}]}
+)_",
+     "", true, "2m"},
     {"keeps firing", R"_(
   input_series:
   - {series: 'work_total{i="1"}', values: '0+30x10 1000+600x10'}
@@ -222,7 +230,9 @@ struct Folder {
 };
 
 std::string yaml_of(const Case& c) {  // without an order promtool takes the groups as they come
-  return fmt::format("rule_files: [rules.yaml]\ngroup_eval_order: [one, two]\ntests:\n- interval: 1m{}", c.tests);
+  return fmt::format(
+      "rule_files: [rules.yaml]\nevaluation_interval: {}\ngroup_eval_order: [one, two]\ntests:\n- interval: 1m{}",
+      c.every, c.tests);
 }
 
 TEST(UnitTests, SayWhatCameOut) {

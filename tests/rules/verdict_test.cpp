@@ -252,6 +252,13 @@ TEST(Verdict, EachFaultIsNamed) {
          m.gauge_becomes(R"(node_hwmon_power_average_watt{chip="meter", sensor="power1"})", 299);
        },
        R"(power_capped host {chip="meter", sensor="power1"})"},
+      {"the cap of a chip that says what it draws now",
+       [](Machine& m) {
+         m.gauge(R"(node_hwmon_power_watt{chip="gpu", sensor="power1"})", 150);
+         m.gauge(R"(node_hwmon_power_cap_watt{chip="gpu", sensor="power1"})", 300);
+         m.gauge_becomes(R"(node_hwmon_power_watt{chip="gpu", sensor="power1"})", 299);
+       },
+       R"(power_capped host {chip="gpu", sensor="power1"})"},
       {"a full disk",
        [](Machine& m) { m.gauge_becomes(R"(node_filesystem_avail_bytes{mountpoint="/data", fstype="ext4"})", 1e9); },
        R"(filesystem_full host {fstype="ext4", mountpoint="/data"})"},

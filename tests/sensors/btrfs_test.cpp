@@ -36,6 +36,31 @@ TEST(Btrfs, Cases) {
                    "node_btrfs_device_size_bytes{device=\"sdb\",uuid=\"c41e7d60-2f85\"} 2048\n"
                    "node_btrfs_device_size_bytes{device=\"sdc\",uuid=\"c41e7d60-2f85\"} 2048\n",
                    ""},
+                  {"raid5 of four, one of which is missing",
+                   {{"sys/fs/btrfs/c41e7d60-2f85/label", "\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/commit_stats", "commits 1\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/allocation/data/raid5/total_bytes", "100\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/allocation/data/raid5/used_bytes", "50\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/allocation/metadata/raid6/total_bytes", "100\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/allocation/metadata/raid6/used_bytes", "50\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devices/sda/x", ""},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devices/sdb/x", ""},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devices/sdc/x", ""},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devinfo/1/missing", "0\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devinfo/2/missing", "0\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devinfo/3/missing", "0\n"},
+                    {"sys/fs/btrfs/c41e7d60-2f85/devinfo/4/missing", "1\n"}},
+                   "node_btrfs_info{label=\"\",uuid=\"c41e7d60-2f85\"} 1\n"
+                   "node_btrfs_commits_total{uuid=\"c41e7d60-2f85\"} 1\n"
+                   "node_btrfs_used_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 50\n"
+                   "node_btrfs_size_bytes{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} 100\n"
+                   "node_btrfs_allocation_ratio{block_group_type=\"data\",mode=\"raid5\",uuid=\"c41e7d60-2f85\"} "
+                   "1.3333333333333333\n"
+                   "node_btrfs_used_bytes{block_group_type=\"metadata\",mode=\"raid6\",uuid=\"c41e7d60-2f85\"} 50\n"
+                   "node_btrfs_size_bytes{block_group_type=\"metadata\",mode=\"raid6\",uuid=\"c41e7d60-2f85\"} 100\n"
+                   "node_btrfs_allocation_ratio{block_group_type=\"metadata\",mode=\"raid6\",uuid=\"c41e7d60-2f85\"} "
+                   "2\n",
+                   ""},
                   {"before 6.0",
                    {{"sys/fs/btrfs/c41e7d60-2f85/label", "\n"}},
                    "node_btrfs_info{label=\"\",uuid=\"c41e7d60-2f85\"} 1\n"

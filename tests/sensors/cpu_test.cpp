@@ -221,6 +221,50 @@ TEST(Cpu, Info) {
        "node_cpu_info{cachesize=\"\",core=\"\",cpu=\"0\",family=\"\",microcode=\"\",model=\"\",model_name=\"\","
        "package=\"\",stepping=\"\",vendor=\"\"} 1\nnode_cpu_flag_info{flag=\"aes\"} 1\n",
        ""},
+      {"s390x: what is said of all, then the CPUs",
+       "vendor_id       : IBM/S390\n# processors    : 2\nfeatures\t: esan3 zarch vx \ncache0          : level=1 "
+       "type=Data\n"
+       "processor 0: version = FF,  identification = 2733E8,  machine = 2964\n"
+       "processor 1: version = FF,  identification = 2733E8,  machine = 2964\n"
+       "\ncpu number      : 0\nphysical id     : 2\ncore id         : 4\ncpu MHz dynamic : 5000\ncpu MHz static  : "
+       "5208\n"
+       "\ncpu number      : 1\nphysical id     : 2\ncore id         : 5\ncpu MHz dynamic : 5000\n",
+       {{"collector.cpu.info.flags-include", "vx"}},
+       "node_cpu_info{cachesize=\"\",core=\"4\",cpu=\"0\",family=\"\",microcode=\"\",model=\"\",model_name=\"\","
+       "package=\"2\",stepping=\"\",vendor=\"IBM/S390\"} 1\n"
+       "node_cpu_frequency_hertz{core=\"4\",cpu=\"0\",package=\"2\"} 5000000000\n"
+       "node_cpu_flag_info{flag=\"vx\"} 1\n"
+       "node_cpu_info{cachesize=\"\",core=\"5\",cpu=\"1\",family=\"\",microcode=\"\",model=\"\",model_name=\"\","
+       "package=\"2\",stepping=\"\",vendor=\"IBM/S390\"} 1\n"
+       "node_cpu_frequency_hertz{core=\"5\",cpu=\"1\",package=\"2\"} 5000000000\n",
+       ""},
+      {"s390x before Linux 4.12",
+       "vendor_id       : IBM/S390\n# processors    : 2\nfeatures\t: esan3 zarch\n"
+       "processor 0: version = FF,  identification = 2733E8,  machine = 2964\n"
+       "processor 1: version = FF,  identification = 2733E8,  machine = 2964\n",
+       {{"collector.cpu.info", "true"}},
+       "node_cpu_info{cachesize=\"\",core=\"\",cpu=\"0\",family=\"\",microcode=\"\",model=\"\",model_name=\"\",package="
+       "\"\",stepping=\"\",vendor=\"IBM/S390\"} 1\n"
+       "node_cpu_info{cachesize=\"\",core=\"\",cpu=\"1\",family=\"\",microcode=\"\",model=\"\",model_name=\"\",package="
+       "\"\",stepping=\"\",vendor=\"IBM/S390\"} 1\n",
+       ""},
+      {"loongarch64",
+       "system type\t\t: generic-loongson-machine\n\nprocessor\t\t: 0\npackage\t\t\t: 1\ncore\t\t\t: 3\n"
+       "CPU Family\t\t: Loongson-64bit\nModel Name\t\t: Loongson-3A5000\nCPU MHz\t\t\t: 2500.00\n"
+       "Features\t\t: cpucfg lsx\n\n",
+       {{"collector.cpu.info.flags-include", "lsx"}},
+       "node_cpu_info{cachesize=\"\",core=\"3\",cpu=\"0\",family=\"Loongson-64bit\",microcode=\"\",model=\"\",model_"
+       "name=\"Loongson-3A5000\",package=\"1\",stepping=\"\",vendor=\"generic-loongson-machine\"} 1\n"
+       "node_cpu_frequency_hertz{core=\"3\",cpu=\"0\",package=\"1\"} 2500000000\n"
+       "node_cpu_flag_info{flag=\"lsx\"} 1\n",
+       ""},
+      {"mips",
+       "system type\t\t: MediaTek MT7621\nmachine\t\t\t: Ubiquiti\nprocessor\t\t: 0\ncpu model\t\t: MIPS 1004Kc V2.15\n"
+       "core\t\t\t: 1\npackage\t\t\t: 0\n\n",
+       {{"collector.cpu.info", "true"}},
+       "node_cpu_info{cachesize=\"\",core=\"1\",cpu=\"0\",family=\"\",microcode=\"\",model=\"\",model_name=\"MIPS "
+       "1004Kc V2.15\",package=\"0\",stepping=\"\",vendor=\"MediaTek MT7621\"} 1\n",
+       ""},
       {"no processor",
        "vendor_id: x\n",
        {{"collector.cpu.info", "true"}},

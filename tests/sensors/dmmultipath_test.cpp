@@ -25,6 +25,23 @@ TEST(Dmmultipath, Cases) {
                    "node_dmmultipath_device_paths_active{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n"
                    "node_dmmultipath_device_paths_failed{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n",
                    ""},
+                  {"a path whose disk is gone has failed; the next one is read",
+                   {{"sys/block/dm-5/dm/uuid", "mpath-3600\n"},
+                    {"sys/block/dm-5/dm/name", "mpathq\n"},
+                    {"sys/block/dm-5/dm/suspended", "0\n"},
+                    {"sys/block/dm-5/size", "10\n"},
+                    {"sys/block/dm-5/slaves/sdi", "->../../sdi"},
+                    {"sys/block/dm-5/slaves/sdj/x", ""},
+                    {"sys/block/sdj/device/state", "running\n"}},
+                   "node_dmmultipath_device_info{device=\"mpathq\",sysfs_name=\"dm-5\",uuid=\"mpath-3600\"} 1\n"
+                   "node_dmmultipath_device_active{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n"
+                   "node_dmmultipath_device_size_bytes{device=\"mpathq\",sysfs_name=\"dm-5\"} 5120\n"
+                   "node_dmmultipath_path_state{device=\"mpathq\",path=\"sdi\",state=\"unknown\"} 1\n"
+                   "node_dmmultipath_path_state{device=\"mpathq\",path=\"sdj\",state=\"running\"} 1\n"
+                   "node_dmmultipath_device_paths{device=\"mpathq\",sysfs_name=\"dm-5\"} 2\n"
+                   "node_dmmultipath_device_paths_active{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n"
+                   "node_dmmultipath_device_paths_failed{device=\"mpathq\",sysfs_name=\"dm-5\"} 1\n",
+                   ""},
                   {"suspended, no paths",
                    {{"sys/block/dm-5/dm/uuid", "mpath-3600\n"}, {"sys/block/dm-5/dm/suspended", "1\n"}},
                    "node_dmmultipath_device_info{device=\"\",sysfs_name=\"dm-5\",uuid=\"mpath-3600\"} 1\n"

@@ -53,6 +53,17 @@ TEST(Edac, Cases) {
            "node_edac_dimm_correctable_errors_total{controller=\"0\",dimm=\"rank7\",dimm_label=\"unknown\"} "
            "0\n",
            "malformed: /sys/devices/system/edac/mc/mc0/rank7/dimm_ue_count: 'x': a count expected"},
+          {"DIMMs without counts, before Linux 4.10",
+           {{"sys/devices/system/edac/mc/mc0/ce_count", "1\n"},
+            {"sys/devices/system/edac/mc/mc0/ce_noinfo_count", "2\n"},
+            {"sys/devices/system/edac/mc/mc0/ue_count", "5\n"},
+            {"sys/devices/system/edac/mc/mc0/ue_noinfo_count", "6\n"},
+            {"sys/devices/system/edac/mc/mc0/dimm0/dimm_label", "CPU_SrcID#0\n"}},
+           "node_edac_correctable_errors_total{controller=\"0\"} 1\n"
+           "node_edac_csrow_correctable_errors_total{controller=\"0\",csrow=\"unknown\"} 2\n"
+           "node_edac_uncorrectable_errors_total{controller=\"0\"} 5\n"
+           "node_edac_csrow_uncorrectable_errors_total{controller=\"0\",csrow=\"unknown\"} 6\n",
+           ""},
           {"no csrows",
            {{"sys/devices/system/edac/mc/mc0/ce_count", "1\n"},
             {"sys/devices/system/edac/mc/mc0/ce_noinfo_count", "2\n"},

@@ -289,6 +289,71 @@ TEST(Filesystem, HiddenByAnotherMount) {
   EXPECT_THAT(text, HasSubstr("node_filesystem_size_bytes{device=\"/dev/sda1\""));
 }
 
+std::string of_mount(const std::string& device, const std::string& type, const std::string& error = "") {
+  return "device=\"" + device + "\",device_error=\"" + error + "\",fstype=\"" + type + "\",mountpoint=\"/mnt\"";
+}
+
+// Two mounts with the same labels: the one that paths lead to has them, wherever it stands in the table.
+TEST(Filesystem, MountedTwiceWithTheSameNames) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  CollectorFixture f("filesystem", {{"proc/1/mountinfo", "->/proc/self/mountinfo"}},
+                     {{"collector.filesystem.mount-points-include", "^/mnt$"}});
+  const auto point = f.root() + "/root/mnt";
+  std::filesystem::create_directories(point);
+  const auto size = [&](const char* bytes) {
+    return line("node_filesystem_size_bytes", of_mount("vitald-test", "tmpfs"), bytes);
+  };
+  for (const char* kib : {"64", "128", "256"})
+    ASSERT_EQ(mount("vitald-test", point.c_str(), "tmpfs", kib[0] == '2' ? MS_RDONLY : 0,
+                    fmt::format("size={}k", kib).c_str()),
+              0)
+        << strerror(errno);
+  for (const char* bytes : {"262144", "131072", "65536"}) {
+    const auto text = f.run().text;
+    EXPECT_THAT(text, HasSubstr(size(bytes)));
+    EXPECT_THAT(text, Not(HasSubstr("another file system")));
+    EXPECT_EQ(lines_with(text, "_readonly"), line("node_filesystem_readonly", of_mount("vitald-test", "tmpfs"),
+                                                  std::string(bytes) == "262144" ? "1" : "0"));
+    const auto infos = lines_with(text, "_mount_info");
+    EXPECT_EQ(std::ranges::count(infos, '\n'), 1) << infos;
+    ASSERT_EQ(umount2(point.c_str(), MNT_DETACH), 0);
+  }
+  EXPECT_EQ(f.run().text, "");
+}
+
+// The same of those that are asked by helpers, where it is known only once they have answered.
+TEST(Filesystem, FuseMountedAgainOverItself) {
+  if (geteuid() != 0 || access("/dev/fuse", W_OK) != 0) GTEST_SKIP() << "mounting FUSE needs root and /dev/fuse";
+  CollectorFixture f("filesystem");
+  const auto point = f.root() + "/root/mnt";
+  std::filesystem::create_directories(point);
+  HelloServer below(point);
+  ASSERT_TRUE(below.up());
+  const auto first = device_of(point);
+  HelloServer above(point);
+  ASSERT_TRUE(above.up());
+  for (const auto& [one, two] : {std::pair(first, device_of(point)), std::pair(device_of(point), first)}) {
+    f.write("proc/1/mountinfo", fmt::format("2 1 {} / /mnt rw - fuse.hello hello rw\n"
+                                            "3 2 {} / /mnt rw - fuse.hello hello rw\n",
+                                            one, two));
+    const auto text = f.run().text;
+    EXPECT_THAT(text, HasSubstr(line("node_filesystem_size_bytes", of_mount("hello", "fuse.hello"), "4096000")));
+    EXPECT_THAT(text, HasSubstr(line("node_filesystem_device_error", of_mount("hello", "fuse.hello"), "0")));
+    EXPECT_THAT(text, Not(HasSubstr("another file system")));
+  }
+}
+
+// Neither is where the path leads: one of them says so, once.
+TEST(Filesystem, TwoThatAreBothHidden) {
+  const auto got = run_collector("filesystem", {{"proc/1/mountinfo",
+                                                 "2 1 0:98 / / rw - tmpfs t rw\n"
+                                                 "3 2 0:99 / / ro - tmpfs t rw\n"}});
+  const std::string labels =
+      "device=\"t\",device_error=\"another file system is mounted there\",fstype=\"tmpfs\",mountpoint=\"/\"";
+  EXPECT_EQ(got.text,
+            line("node_filesystem_device_error", labels, "1") + line("node_filesystem_readonly", labels, "1"));
+}
+
 // The kernel's own mount table, which is read again only when the kernel announces a change.
 TEST(Filesystem, FollowsTheLiveMountTable) {
   if (geteuid() != 0) GTEST_SKIP() << "mounting needs root";

@@ -7,6 +7,44 @@ TEST(Mountstats, Cases) {
   check_cases(
       "mountstats",
       {
+          {"mounted over itself: one mount point",
+           {{"proc/self/mountinfo",
+             "158 21 0:42 / /mnt rw - nfs4 10.0.0.1:/srv rw,addr=10.0.0.1\n"
+             "181 158 0:42 / /mnt rw - nfs4 10.0.0.1:/srv rw,addr=10.0.0.1\n"},
+            {"proc/self/mountstats",
+             "device 10.0.0.1:/srv mounted on /mnt with fstype nfs4 statvers=1.1\n"
+             "\tage:\t15105\n"
+             "\txprt:\ttcp 386 0 1 0 11 9062 9062 7 14242 0 24 26 9041\n"
+             "\n"
+             "device 10.0.0.1:/srv mounted on /mnt with fstype nfs4 statvers=1.1\n"
+             "\tage:\t15105\n"
+             "\txprt:\ttcp 386 0 1 0 11 9062 9062 7 14242 0 24 26 9041\n"
+             "\n"}},
+           "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/"
+           "mnt\",protocol=\"tcp\"} 1\n"
+           "node_mountstats_nfs_age_seconds_total{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} "
+           "15105\n"
+           "node_mountstats_nfs_transport_bind_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 0\n"
+           "node_mountstats_nfs_transport_connect_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 1\n"
+           "node_mountstats_nfs_transport_idle_time_seconds{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 11\n"
+           "node_mountstats_nfs_transport_sends_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9062\n"
+           "node_mountstats_nfs_transport_receives_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9062\n"
+           "node_mountstats_nfs_transport_bad_transaction_ids_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 7\n"
+           "node_mountstats_nfs_transport_backlog_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 0\n"
+           "node_mountstats_nfs_transport_maximum_rpc_slots{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 24\n"
+           "node_mountstats_nfs_transport_sending_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 26\n"
+           "node_mountstats_nfs_transport_pending_queue_total{export=\"10.0.0.1:/"
+           "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\",transport=\"0\"} 9041\n",
+           ""},
           {"one server mounted twice",
            {{"proc/self/mountinfo",
              "16 21 0:16 / /sys rw - sysfs sysfs rw\n"

@@ -80,6 +80,11 @@ TEST(Textfile, Cases) {
        "g{foo=\"bar\"} 229\ng{foo=\"\"} 20\n" + mtime("a.prom") + kOk,
        "",
        ""},
+      {"nearer to zero than any number",
+       {{"a.prom", "a 1e-400\nb -1e-400\nc 1e-310\n"}},
+       "a 0\nb -0\nc 1e-310\n" + mtime("a.prom") + kOk,
+       "",
+       ""},
       {"summary",
        {{"a.prom",
          "# TYPE s summary\ns{h=\"x\",quantile=\"0.99\"} 2\ns{quantile=\"0.5\",h=\"x\"} 1e-07\ns_sum{h=\"x\"} 3.5\n"
