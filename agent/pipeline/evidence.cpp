@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -383,6 +384,12 @@ struct Evidence::State {
     auto digest = sha256(bytes);
     if (digest.empty()) return fail(Errc::io, "no SHA-256 to be had of GnuTLS");
     const auto name = fmt::format("{:013}-{}.json", round.published.wall_ns / 1'000'000, digest.substr(0, 16));
+    if (!has_room_for(bytes.size())) make_room(now.disk_bytes, bytes.size());
+    if (!has_room_for(bytes.size()))
+      return fail(
+          Errc::io,
+          fmt::format("{}: the disk is nearly full, what is left is for alerts and what waits", state->at(kFolder)),
+          ENOSPC);
     if (const auto kept = put(name, bytes); !kept) return fail(kept.error());
     if (again && bundle.complete) {
       last_machine = name;
@@ -469,7 +476,19 @@ struct Evidence::State {
     return out;  // sorted, and names begin with their time
   }
 
-  void make_room(std::size_t most) {
+  // Evidence is the last that a small disk is for: it takes no more than it leaves to alerts and what waits to be told.
+  [[nodiscard]] std::size_t half_of(std::size_t bytes) const {
+    struct statvfs fs {};
+    if (statvfs(state->path().c_str(), &fs) != 0) return SIZE_MAX;  // then writing says what is wrong
+    return (bytes + fs.f_bavail * fs.f_frsize) / 2;
+  }
+  [[nodiscard]] bool has_room_for(std::size_t more) {
+    const MutexLock lock(mutex);
+    return bytes_on_disk + more <= half_of(bytes_on_disk);
+  }
+
+  // For `more` bytes beside what stays.
+  void make_room(std::size_t most, std::size_t more = 0) {
     std::vector<std::pair<std::string, std::size_t>> files;
     std::size_t bytes = 0;
     for (const auto& name : names()) {
@@ -478,15 +497,17 @@ struct Evidence::State {
       files.emplace_back(name, static_cast<std::size_t>(st.st_size));
       bytes += files.back().second;
     }
+    most = std::min(most, half_of(bytes));
     std::set<std::string> gone;
     // The newest stays whatever the budget: it was just told of.
-    for (std::size_t i = 0; i + 1 < files.size() && bytes > most; ++i) {
+    for (std::size_t i = 0; i + 1 < files.size() && bytes + more > most; ++i) {
       if (unlink(path_of(files[i].first).c_str()) != 0) continue;
       bytes -= files[i].second;
       gone.insert(files[i].first);
     }
     const MutexLock lock(mutex);
     std::erase_if(references, [&](const auto& r) { return gone.contains(r.second.name); });
+    bytes_on_disk = bytes;
     told_now().bytes.Set(static_cast<double>(bytes));
   }
 
@@ -528,6 +549,7 @@ struct Evidence::State {
         for (const auto& name : *left)
           if (name.ends_with(".new")) unlink(path_of(name).c_str());
     auto all = names();
+    if (!all.empty()) make_room(SIZE_MAX);
     if (all.size() > kMostRestored) all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(kMostRestored));
     for (const auto& name : all) {
       const auto bytes = state->read(fmt::format("{}/{}", kFolder, name), kMostBytes);
@@ -571,6 +593,7 @@ struct Evidence::State {
   std::map<std::uint64_t, Reference> references GUARDED_BY(mutex);
   bool done GUARDED_BY(mutex) = true, failing GUARDED_BY(mutex) = false, mute_said GUARDED_BY(mutex) = false;
   std::vector<std::string> unsettled GUARDED_BY(mutex);  // names of bundles
+  std::size_t bytes_on_disk GUARDED_BY(mutex) = 0;       // at the last look
   bool settling GUARDED_BY(mutex) = false, sync_fails GUARDED_BY(mutex) = false;
 };
 

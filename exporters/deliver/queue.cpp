@@ -219,6 +219,11 @@ struct Queue::Impl {
     const auto done = done_id();
     while (!unwritten.empty() && unwritten.front().in_memory && unwritten.front().item->id <= done)
       unwritten.pop_front();
+    // All is told, so nothing would be lost: what comes next finds out whether the disk takes it again.
+    if (!write_failed || waiting() != 0) return;
+    write_failed = false;
+    unsaved.Set(0);
+    log::info("delivery: all that the disk did not take is delivered", {{"destination", settings.name}});
   }
 
   // In journal mode what is sent is on disk first: who is killed while it sends finds it again. Unless the disk does

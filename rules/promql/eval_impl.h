@@ -51,6 +51,7 @@ class Evaluator::Impl {
     ShapePtr in, in2;  // the inputs it was computed from
     Relabelled relabelled;
     Groups groups;
+    std::vector<std::uint32_t> told_apart_by_name;  // of histograms: the groups with names, where these are more
     Matched matched;
     std::unordered_map<std::uint64_t, std::uint32_t> pairs;  // (many, one) -> result series, for group_left(x)
     std::shared_ptr<Shape> pair_shape;

@@ -83,13 +83,19 @@ void Evaluator::Impl::gather_buckets(const Call&, const Vector& in, Span where, 
     c.in = in.shape;
     spend(kLabelsWork * in.shape->series.size());
     const std::vector<std::string> le{"le"};
-    c.groups = group(in.shape, [&](const Labels& l) {
-      if (!late_names()) return drop_labels(l, le);
+    c.groups = group(in.shape, [](const Labels& l) {
       LabelsBuilder b(l);
       b.del("le");
       return b.labels();
     });
-    if (late_names()) c.groups.shape = marked_nameless(c.groups.shape);
+    c.told_apart_by_name.clear();
+    if (late_names()) {
+      c.groups.shape = marked_nameless(c.groups.shape);
+    } else {  // the name goes at once
+      auto nameless = group(in.shape, [&le](const Labels& l) { return drop_labels(l, le); });
+      if (nameless.shape->series.size() != c.groups.shape->series.size()) c.told_apart_by_name = c.groups.of;
+      c.groups = std::move(nameless);
+    }
     c.bounds.clear();
     for (const auto& l : in.shape->series) c.bounds.push_back(parse_double(l.get("le")).value_or(kNaN));
   }
@@ -97,8 +103,14 @@ void Evaluator::Impl::gather_buckets(const Call&, const Vector& in, Span where, 
   c.buckets.resize(groups);
   for (auto& b : c.buckets) b.clear();
   c.natives.assign(groups, 0);
+  std::vector<std::uint32_t> whose(c.told_apart_by_name.empty() ? 0 : groups, UINT32_MAX);
   for (const auto& s : in.samples) {
     const auto g = c.groups.of[s.series];
+    if (!whose.empty()) {
+      const auto own = c.told_apart_by_name[s.series];
+      if (whose[g] != UINT32_MAX && whose[g] != own) fail("vector cannot contain metrics with the same labelset");
+      whose[g] = own;
+    }
     if (s.histogram > 0) [[unlikely]] {
       c.natives[g] = s.histogram;
     } else if (!std::isnan(c.bounds[s.series])) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -304,6 +305,10 @@ TEST_F(EvidenceTest, TheOldestGo) {
   for (int i = 0; i < 30; ++i) {
     published_.wall_ns += 1'000'000'000;
     evidence.gather(round({i == 0 ? gone : a}));
+    // A disk that others are busy with has it later, and sixteen at most may wait.
+    if (i % 10 == 9) {
+      ASSERT_TRUE(evidence.idle(10'000'000'000));
+    }
   }
   ASSERT_TRUE(evidence.idle(10'000'000'000));
   EXPECT_GE(bytes().second, 2U);
@@ -348,6 +353,48 @@ TEST_F(EvidenceTest, LastWords) {
   put("kmsg", "");
   mute.gather(round({alert(2, "critical")}));
   EXPECT_EQ(slurp(top_ + "/kmsg"), "");
+}
+
+TEST_F(EvidenceTest, LeavesASmallDiskToAlerts) {
+  const auto folder = top_ + "/state";
+  fs::create_directories(folder);
+  if (mount("none", folder.c_str(), "tmpfs", 0, "size=1m,mode=0700") != 0) GTEST_SKIP() << "no tmpfs can be mounted";
+  struct Unmount {
+    const std::string& at;
+    ~Unmount() { umount2(at.c_str(), MNT_DETACH); }
+  } const unmount{folder};
+  const auto dir = state();
+  Evidence evidence(dir, *host_);
+  evidence.set({});  // 64 MiB
+  const auto bytes = [&] {
+    std::size_t sum = 0;
+    for (const auto& file : fs::directory_iterator(folder + "/evidence")) sum += file.file_size();
+    return sum;
+  };
+  const auto gather = [&] {
+    auto a = alert(0);
+    published_.wall_ns += 1'000'000'000;
+    evidence.gather(round({a}));
+    EXPECT_TRUE(evidence.idle(10'000'000'000));
+    evidence.refer(a);
+    return a.annotations.contains("evidence");
+  };
+  for (int i = 0; i < 200; ++i) EXPECT_TRUE(gather());
+  EXPECT_GT(bytes(), 100'000U);
+  EXPECT_LE(bytes(), 512U * 1024);
+  EXPECT_GE(fs::space(folder).available, 300U * 1024);
+  // Somebody else takes the rest of it: evidence gives way, and what there is is not the last of it.
+  const auto before = bytes();
+  std::ofstream(folder + "/filler") << std::string(fs::space(folder).available, 'x');
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 20; ++i) static_cast<void>(gather());
+  log::flush(1'000'000'000);
+  const auto said = testing::internal::GetCapturedStderr();
+  EXPECT_LT(bytes(), before);
+  EXPECT_GT(bytes(), 0U) << "the newest stays";
+  EXPECT_GE(fs::space(folder).available, before / 3) << said;
+  fs::remove(folder + "/filler");
+  EXPECT_TRUE(gather());
 }
 
 TEST_F(EvidenceTest, WithoutADiskItGoesOn) {

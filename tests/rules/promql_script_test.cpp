@@ -52,17 +52,19 @@ INSTANTIATE_TEST_SUITE_P(Corpus, PromqlScript, testing::ValuesIn(kFiles), [](con
   return name;
 });
 
-// Scripts of a folder of one's own, as those of a Prometheus checkout: VITALD_PROMQL_SCRIPTS names it.
+// Scripts of a folder of one's own, as those of a Prometheus checkout: VITALD_PROMQL_SCRIPTS names it, and
+// VITALD_PROMQL_DIALECT=2 says that they are of a Prometheus 2.
 TEST(PromqlScripts, OfAFolder) {
   const char* folder = std::getenv("VITALD_PROMQL_SCRIPTS");
   if (!folder) GTEST_SKIP() << "VITALD_PROMQL_SCRIPTS names no folder";
+  const char* dialect = std::getenv("VITALD_PROMQL_DIALECT");
   int passed = 0, total = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".test") continue;
     std::ifstream in(entry.path());
     std::stringstream text;
     text << in.rdbuf();
-    Script script(Dialect::v3, text.str());
+    Script script(dialect && *dialect == '2' ? Dialect::v2 : Dialect::v3, text.str());
     script.run();
     passed += script.passed;
     total += script.total;
