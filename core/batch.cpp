@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "core/layout_builder.h"
+#include "core/text/utf8.h"
 
 namespace vitald {
 namespace {
@@ -14,6 +15,11 @@ namespace {
 // In search of the emit of the run before at which this run goes on: how many are looked at when something other
 // comes (as many as one that went away may have had), and how many for each that comes after it.
 constexpr std::size_t kFirstLook = 2048, kLook = 32;
+
+// Of valid UTF-8.
+std::size_t characters_of(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
 
 }  // namespace
 
@@ -29,6 +35,7 @@ void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   wall_ns_ = wall_ns;
   values_.clear();
   values_.reserve(values_expected_);
+  exemplars_.clear();
   events_.clear();
   events_left_out_ = 0;
   problems_.clear();
@@ -107,6 +114,29 @@ void BatchWriter::histogram_labels(const MetricDesc& desc, const HistogramView& 
   put_histogram(desc, h, key, Kind::labels_histogram);
 }
 
+// Before the histogram's values, whose first will be values_.size().
+void BatchWriter::put_exemplars(const MetricDesc& desc, const HistogramView& h) {
+  for (std::size_t i = 0; i < h.exemplars.size(); ++i) {
+    const auto& e = h.exemplars[i];
+    const bool in_order = e.at < h.counts.size() && (i == 0 || h.exemplars[i - 1].at < e.at);
+    if (!in_order || (e.at > 0 && !(e.value > h.bounds[e.at - 1])) ||
+        (e.at < h.bounds.size() && !(e.value <= h.bounds[e.at]))) {
+      problem({Errc::malformed, 0, fmt::format("{}: exemplar {} is not in bucket {}", desc.name, e.value, e.at)});
+      continue;
+    }
+    auto& kept =
+        exemplars_.emplace_back(Exemplar{static_cast<std::uint32_t>(values_.size()) + e.at, e.value, e.wall_ms, {}});
+    std::size_t used = 0;
+    for (const auto& [name, text] : e.labels) {
+      auto fit = fit_text(text);
+      const auto characters = name.size() + characters_of(fit);
+      if (used + characters > Exemplar::kMostCharacters) continue;
+      used += characters;
+      kept.labels.emplace_back(name, std::move(fit));
+    }
+  }
+}
+
 void BatchWriter::put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key,
                                 Kind kind) {
   if (h.counts.size() != h.bounds.size() + 1) {
@@ -124,6 +154,7 @@ void BatchWriter::put_histogram(const MetricDesc& desc, const HistogramView& h, 
   std::ranges::copy(key, with_bounds.begin());
   with_bounds[key.size()] = {reinterpret_cast<const char*>(h.bounds.data()), h.bounds.size_bytes()};
   place(desc, kind, with_bounds.first(key.size() + 1), static_cast<std::uint32_t>(h.counts.size() + 2));
+  if (!h.exemplars.empty()) put_exemplars(desc, h);
   double total = 0;
   for (const auto n : h.counts) values_.push_back(total += static_cast<double>(n));
   values_.push_back(h.sum);
@@ -165,6 +196,7 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
   batch->collector = collector_;
   batch->layout = layout_;
   batch->values = std::move(values_);
+  batch->exemplars = std::move(exemplars_);
   batch->events = std::move(events_);
   batch->events_left_out = events_left_out_;
   batch->collected_boot_ns = boot_ns_;
@@ -177,6 +209,7 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
     batch->health.problems.push_back({Errc::malformed, 0, "emitted twice, first one kept: " + series});
   for (const auto& sentence : layout_->mended()) batch->health.problems.push_back({Errc::malformed, 0, sentence});
   values_ = {};
+  exemplars_ = {};
   events_ = {};
   problems_ = {};
   last_ = batch;

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/event.h"
@@ -35,10 +36,24 @@ struct Health {
   std::int64_t cpu_ns = 0;      // CPU time of the thread that ran it
 };
 
+// One of the observations in a bucket of a histogram: when it was and whose.
+struct Exemplar {
+  // OpenMetrics: characters of all names and values together.
+  static constexpr std::size_t kMostCharacters = 128;
+
+  std::uint32_t at = 0;  // of a Batch: index of the bucket in its values; of a HistogramView: number of the bucket
+  double value = 0;
+  std::int64_t wall_ms = 0;  // of the event
+  // In a Batch they may leave as they are: valid UTF-8 within kMostCharacters. The writer leaves out what has no room,
+  // so the most telling ones come first.
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
 struct Batch {
   std::string collector;
   std::shared_ptr<const Layout> layout;
   std::vector<double> values;
+  std::vector<Exemplar> exemplars;  // ascending by `at`, at most one each
   std::vector<EventPtr> events;
   std::uint64_t events_left_out = 0;  // beyond kMaxEvents
   std::int64_t collected_boot_ns = 0;
@@ -53,6 +68,8 @@ struct HistogramView {
   std::span<const double> bounds;
   std::span<const std::uint64_t> counts;
   double sum = 0;
+  // Ascending by bucket, at most one each. One that is not in its bucket is left out and told.
+  std::span<const Exemplar> exemplars = {};
 };
 
 // Not thread-safe: one writer belongs to one collector and is used by the thread that runs it.
@@ -145,6 +162,7 @@ class BatchWriter {
     place(desc, Kind::values, key, 1);
     values_.push_back(value);
   }
+  void put_exemplars(const MetricDesc& desc, const HistogramView& h);
   void put_histogram(const MetricDesc& desc, const HistogramView& h, std::span<const std::string_view> key, Kind kind);
   // Either the next emit of the previous run is this one, or the layout changes here.
   void place(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key, std::uint32_t value_count) {
@@ -189,6 +207,7 @@ class BatchWriter {
   std::int64_t since_wall_ms_ = 0;
   std::vector<double> values_;
   std::size_t values_expected_ = 0;
+  std::vector<Exemplar> exemplars_;
   std::vector<EventPtr> events_;
   std::uint64_t events_left_out_ = 0;
   std::vector<Error> problems_;

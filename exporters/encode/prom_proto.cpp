@@ -36,10 +36,10 @@ std::uint32_t value_field_of(MetricType type) {
 }
 
 // google.protobuf.Timestamp: seconds=1 nanos=2.
-void append_created(std::string& out, std::uint32_t field, std::int64_t since_ms) {
-  if (since_ms <= 0) return;
-  const auto seconds = static_cast<std::uint64_t>(since_ms / 1000),
-             nanos = static_cast<std::uint64_t>(since_ms % 1000) * 1'000'000;
+void append_timestamp(std::string& out, std::uint32_t field, std::int64_t wall_ms) {
+  if (wall_ms <= 0) return;
+  const auto seconds = static_cast<std::uint64_t>(wall_ms / 1000),
+             nanos = static_cast<std::uint64_t>(wall_ms % 1000) * 1'000'000;
   proto::append_tag(out, field, Wire::bytes);
   proto::append_varint(out, 1 + proto::varint_size(seconds) + (nanos > 0 ? 1 + proto::varint_size(nanos) : 0));
   proto::append_number(out, 1, seconds);
@@ -57,6 +57,20 @@ void append_label(std::string& out, const Label& label) {
 // What is in it; its length is known once it is all there.
 void append_message(std::string& out, std::uint32_t field, std::string_view message) {
   proto::append_bytes(out, field, message);
+}
+
+const Exemplar* exemplar_of(const Batch& batch, std::uint32_t value) {
+  const auto found = std::ranges::lower_bound(batch.exemplars, value, {}, &Exemplar::at);
+  return found != batch.exemplars.end() && found->at == value ? &*found : nullptr;
+}
+
+// Exemplar: label=1 value=2 timestamp=3.
+void append_exemplar(std::string& out, std::uint32_t field, const Exemplar& exemplar) {
+  std::string message;
+  for (const auto& [name, value] : exemplar.labels) append_label(message, {name, value});
+  proto::append_double(message, 2, exemplar.value);
+  append_timestamp(message, 3, exemplar.wall_ms);
+  append_message(out, field, message);
 }
 
 // The samples of one histogram or summary: [first, first + count) of the parts.
@@ -124,7 +138,7 @@ struct PromProto::Plan {
   void build(const Snapshot& snapshot);
   void add_values(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
   void add_groups(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
-  void append_histogram(const Group& group, const double* values);
+  void append_histogram(const Group& group, const Batch& batch);
   void append_summary(const Group& group, const double* values);
   void append_family(const GroupFamily& family, const Snapshot& snapshot, std::string& out);
 };
@@ -168,7 +182,7 @@ void PromProto::Plan::add_values(const MetricDesc& desc, std::span<const FamilyO
     value.clear();
     for (const auto& label : Layout::labels(*e.sample)) append_label(metric, label);
     proto::append_double(value, 1, 0);
-    if (desc.type == MetricType::counter) append_created(value, 3, Layout::since_wall_ms(*e.sample));
+    if (desc.type == MetricType::counter) append_timestamp(value, 3, Layout::since_wall_ms(*e.sample));
     proto::append_tag(metric, value_field_of(desc.type), Wire::bytes);
     proto::append_varint(metric, value.size());
     const auto number = metric.size() + 1;  // behind its tag
@@ -220,8 +234,10 @@ void PromProto::Plan::add_groups(const MetricDesc& desc, std::span<const FamilyO
 }
 
 // Histogram: sample_count=1 sample_sum=2 bucket=3 schema=5 zero_threshold=6 zero_count=7 positive_span=12
-// positive_delta=13 created_timestamp=15. Bucket: cumulative_count=1 upper_bound=2. BucketSpan: offset=1 length=2.
-void PromProto::Plan::append_histogram(const Group& group, const double* values) {
+// positive_delta=13 created_timestamp=15 exemplars=16. Bucket: cumulative_count=1 upper_bound=2 exemplar=3.
+// BucketSpan: offset=1 length=2.
+void PromProto::Plan::append_histogram(const Group& group, const Batch& batch) {
+  const auto* values = batch.values.data();
   auto& out = inner_text;
   out.clear();
   cumulative.clear();
@@ -236,12 +252,16 @@ void PromProto::Plan::append_histogram(const Group& group, const double* values)
   proto::append_number(out, 1, group.native ? native.count : whole_count(count));
   proto::append_double(out, 2, sum);
   for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
-    if (part.part != Part::bucket || part.bound == HUGE_VAL) continue;  // +Inf is the count
+    if (part.part != Part::bucket) continue;
+    small_text.clear();
+    if (const auto* exemplar = exemplar_of(batch, part.value)) append_exemplar(small_text, 3, *exemplar);
+    if (part.bound == HUGE_VAL && small_text.empty()) continue;  // +Inf is the count
     const auto upto = whole_count(values[part.value]);
     proto::append_tag(out, 3, Wire::bytes);
-    proto::append_varint(out, 1 + proto::varint_size(upto) + 9);
+    proto::append_varint(out, 1 + proto::varint_size(upto) + 9 + small_text.size());
     proto::append_number(out, 1, upto);
     proto::append_double(out, 2, part.bound);
+    out += small_text;
   }
   if (group.native) {
     proto::append_number(out, 5, proto::zigzag(group.native->schema));
@@ -255,7 +275,12 @@ void PromProto::Plan::append_histogram(const Group& group, const double* values)
     }
     for (const auto delta : native.deltas) proto::append_number(out, 13, proto::zigzag(delta));
   }
-  append_created(out, 15, group.since_ms);
+  append_timestamp(out, 15, group.since_ms);
+  if (group.native && !batch.exemplars.empty())
+    for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
+      const auto* exemplar = part.part == Part::bucket ? exemplar_of(batch, part.value) : nullptr;
+      if (exemplar && exemplar->wall_ms > 0) append_exemplar(out, 16, *exemplar);  // those must have a time
+    }
   append_message(metric_text, 7, out);
 }
 
@@ -274,7 +299,7 @@ void PromProto::Plan::append_summary(const Group& group, const double* values) {
       proto::append_double(out, 2, v);
     }
   }
-  append_created(out, 4, group.since_ms);
+  append_timestamp(out, 4, group.since_ms);
   append_message(metric_text, 4, out);
 }
 
@@ -283,9 +308,9 @@ void PromProto::Plan::append_family(const GroupFamily& family, const Snapshot& s
   text.assign(labels, family.head_at, family.head_size);
   for (const auto& group : std::span(groups).subspan(family.first, family.count)) {
     metric_text.assign(labels, group.label_at, group.label_size);
-    const auto* values = snapshot.batches[group.batch]->values.data();
-    if (family.type == MetricType::histogram) append_histogram(group, values);
-    else append_summary(group, values);
+    const auto& batch = *snapshot.batches[group.batch];
+    if (family.type == MetricType::histogram) append_histogram(group, batch);
+    else append_summary(group, batch.values.data());
     append_message(text, kMetric, metric_text);
   }
   proto::append_varint(out, text.size());

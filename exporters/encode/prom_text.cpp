@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporters/encode/prom_text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <charconv>
@@ -52,6 +54,25 @@ void append_help(std::string& out, std::string_view help, bool quotes) {
 
 constexpr std::string_view kTotal = "_total", kEnd = "# EOF\n";
 
+// What follows a bucket's value: " # {comm="fio"} 0.5 1700000000.123".
+std::string exemplar_text(const Exemplar& e) {
+  std::string out(" # {");
+  for (const auto& [name, value] : e.labels) {
+    if (out.back() != '{') out += ',';
+    out.append(name).append("=\"");
+    for (const char c : value) {
+      if (c == '\n') out += "\\n";
+      else if (c == '\\' || c == '"') out.append(1, '\\').append(1, c);
+      else out += c;
+    }
+    out += '"';
+  }
+  char number[kValueRoom];
+  out.append("} ").append(number, write_number(number, e.value));
+  if (e.wall_ms > 0) out += fmt::format(" {}.{:03}", e.wall_ms / 1000, e.wall_ms % 1000);
+  return out;
+}
+
 // The bound of a bucket or a quantile as OpenMetrics wants it, and Go prints it: "1.0", "1.048576e+06".
 std::string canonical_bound(double v) {
   char text[kValueRoom];
@@ -89,6 +110,12 @@ struct FamilyLines {
   std::uint32_t first = 0, count = 0, header_size = 0;
 };
 
+// What is added to the line of a batch's value.
+struct ExemplarText {
+  std::uint32_t value = 0;
+  std::string text;
+};
+
 }  // namespace
 
 struct PromText::Plan {
@@ -120,6 +147,8 @@ struct PromText::Plan {
 
   void build(const std::vector<const Batch*>& batches, FamilyOrders& orders);
   [[nodiscard]] char* write(const std::vector<const Batch*>& batches, char* at);
+  // How many bytes the exemplars of these batches add.
+  [[nodiscard]] std::size_t find_exemplars(const std::vector<const Batch*>& batches);
 
   // Takes what came and went over from the layouts before. False when that is not possible; then build() must follow.
   [[nodiscard]] bool update(const std::vector<const Batch*>& batches, FamilyOrders& orders);
@@ -133,6 +162,7 @@ struct PromText::Plan {
   static constexpr std::uint32_t kGone = UINT32_MAX;
   // In OpenMetrics: counters that are `unknown` there, and families without `_created`, because of another's name.
   std::unordered_set<std::string_view> taken_names;
+  std::vector<std::vector<ExemplarText>> exemplars;  // by batch, ascending; empty while no batch has any
 
   void add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries,
                   const std::vector<const Batch*>& batches);
@@ -144,6 +174,8 @@ struct PromText::Plan {
   }
   template <bool kTails>
   [[nodiscard]] char* write_lines(const std::vector<const Batch*>& batches, char* at);
+  // Into what `line` has just become, which ends before `at`.
+  [[nodiscard]] char* add_exemplar(const Line& line, const std::vector<ExemplarText>& of, char* at) const;
   void count_line(std::size_t batch);
   static void render(Line& line, char* at, double value);
   [[nodiscard]] bool find_changes(const std::vector<const Batch*>& batches);
@@ -446,18 +478,45 @@ void PromText::Plan::render(Line& line, char* at, double value) {
   line.value_size = static_cast<std::uint32_t>(end - at);
 }
 
+std::size_t PromText::Plan::find_exemplars(const std::vector<const Batch*>& batches) {
+  exemplars.clear();
+  std::size_t bytes = 0;
+  if (format == Format::text || std::ranges::all_of(batches, [](const Batch* b) { return b->exemplars.empty(); }))
+    return bytes;
+  exemplars.resize(batches.size());
+  for (std::size_t b = 0; b < batches.size(); ++b)
+    for (const auto& e : batches[b]->exemplars) {
+      exemplars[b].push_back({e.at, exemplar_text(e)});
+      bytes += exemplars[b].back().text.size();
+    }
+  return bytes;
+}
+
+char* PromText::Plan::add_exemplar(const Line& line, const std::vector<ExemplarText>& of, char* at) const {
+  if (line.value < of.front().value || line.value > of.back().value) return at;
+  const auto found = std::ranges::lower_bound(of, line.value, {}, &ExemplarText::value);
+  if (found == of.end() || found->value != line.value) return at;
+  --at;  // the newline
+  std::memcpy(at, found->text.data(), found->text.size());
+  at += found->text.size();
+  *at++ = '\n';
+  return at;
+}
+
 template <bool kTails>
 char* PromText::Plan::write_lines(const std::vector<const Batch*>& batches, char* at) {
   char* const base = text.data();
   Line* line = lines.data();
   for (const auto& run : runs) {
     const double* values = batches[run.batch]->values.data();
+    const auto* added = exemplars.empty() || exemplars[run.batch].empty() ? nullptr : &exemplars[run.batch];
     for (Line* const end = line + run.line_count; line != end; ++line) {
       const double value = values[line->value];
       char* const from = base + line->at;
       if (std::bit_cast<std::uint64_t>(value) != line->bits) render(*line, from + line->text_size, value);
       std::memcpy(at, from, line->text_size + line->value_size);
       at += line->text_size + line->value_size;
+      if (added) at = add_exemplar(*line, *added, at);
       if constexpr (kTails) {
         const auto tail = tails[static_cast<std::size_t>(line - lines.data())];
         std::memcpy(at, from + line->text_size + kValueRoom, tail);
@@ -504,7 +563,7 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
   }
 
   // kValueRoom a line: the most it can become. What a longer text left in `out` is not zeroed again.
-  out.resize(current.text_in_use + (format_ == Format::text ? 0 : kEnd.size()));
+  out.resize(current.text_in_use + current.find_exemplars(batches) + (format_ == Format::text ? 0 : kEnd.size()));
   const char* end = current.write(batches, out.data());
   out.resize(static_cast<std::size_t>(end - out.data()));
 }

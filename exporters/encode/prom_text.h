@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshot -> Prometheus text exposition, format 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/)
-// or OpenMetrics 1.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/).
+// or OpenMetrics 1.0 (https://prometheus.io/docs/specs/om/open_metrics_spec/), which has exemplars.
 #pragma once
 
 #include <cstdint>

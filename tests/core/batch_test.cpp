@@ -106,6 +106,57 @@ TEST(Batch, HistogramBecomesClassicSamples) {
   EXPECT_EQ(b->layout->name(b->layout->samples()[0]), "latency_seconds_bucket");
 }
 
+// Exemplar::at is the number of the bucket before and the index of its value after.
+TEST(Batch, Exemplars) {
+  const double bounds[] = {0.001, 1};
+  const std::uint64_t counts[] = {3, 1, 2};
+  using Labels = decltype(Exemplar::labels);
+  const std::string long_name(120, 'x'), many_bytes = [] {
+    std::string s;
+    for (int i = 0; i < 100; ++i) s += "\u00fc";  // a character, two bytes
+    return s;
+  }();
+  struct Case {
+    const char* name;
+    std::vector<Exemplar> given;
+    std::vector<std::pair<std::uint32_t, Labels>> want;
+    std::size_t problems;
+  };
+  const Case cases[] = {
+      {"of two buckets", {{0, 0.001, 5, {{"comm", "a"}}}, {2, 1.5, 6, {}}}, {{1, {{"comm", "a"}}}, {3, {}}}, 0},
+      {"the bound above is in it", {{1, 1, 5, {}}}, {{2, {}}}, 0},
+      {"the bound below is not", {{1, 0.001, 5, {}}}, {}, 1},
+      {"beyond its bucket", {{0, 0.5, 5, {}}, {1, 2, 5, {}}}, {}, 2},
+      {"no number", {{0, NAN, 5, {}}, {2, NAN, 5, {}}}, {}, 2},
+      {"no such bucket", {{3, 5, 5, {}}}, {}, 1},
+      {"two of one bucket, and back", {{1, 0.5, 5, {}}, {1, 0.6, 5, {}}, {0, 0, 5, {}}}, {{2, {}}}, 2},
+      {"what has no room is left out",
+       {{1, 0.5, 5, {{"comm", "a"}, {"owner", long_name}, {"pid", "7"}}}},
+       {{2, {{"comm", "a"}, {"pid", "7"}}}},
+       0},
+      {"128 characters have room",
+       {{1, 0.5, 5, {{"12345678", long_name}, {"a", ""}}}},
+       {{2, {{"12345678", long_name}}}},
+       0},
+      {"characters, not bytes", {{1, 0.5, 5, {{"owner", many_bytes}}}}, {{2, {{"owner", many_bytes}}}}, 0},
+      {"any bytes", {{1, 0.5, 5, {{"comm", "a\xff\xfe\"\n"}}}}, {{2, {{"comm", "a\uFFFD\"\n"}}}}, 0},
+  };
+  BatchWriter w("t");
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto b = run(w, [&](auto& o) {
+      o.set(kUp, 1);
+      o.histogram(kLatency, {bounds, counts, 7.5, c.given}, "sda");
+    });
+    std::vector<std::pair<std::uint32_t, Labels>> got;
+    for (const auto& e : b->exemplars) got.emplace_back(e.at, e.labels);
+    EXPECT_EQ(got, c.want);
+    EXPECT_EQ(b->health.problems.size(), c.problems);
+    EXPECT_EQ(b->values[2], 4);
+  }
+  EXPECT_TRUE(run(w, [&](auto& o) { o.histogram(kLatency, {bounds, counts, 7.5}, "sda"); })->exemplars.empty());
+}
+
 TEST(Batch, RunTimeDescriptorsOutliveTheirPool) {
   BatchWriter w("t");
   BatchPtr b;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -126,6 +127,59 @@ TEST(OpenMetrics, CreatedLines) {
   EXPECT_THAT(text, Not(HasSubstr("odd_counter_created")));
   EXPECT_THAT(text, Not(HasSubstr("celsius_created")));
   EXPECT_THAT(open_metrics(emit), Not(HasSubstr("_created")));
+}
+
+TEST(OpenMetrics, Exemplars) {
+  const double bounds[] = {0.5, 4};
+  const std::uint64_t counts[] = {3, 1, 2};
+  const auto line = [](const char* le, const std::string& rest) {
+    return std::string("wait_seconds_bucket{device=\"a\",le=\"") + le + "\"} " + rest + "\n";
+  };
+  struct Case {
+    const char* name;
+    std::vector<Exemplar> given;
+    std::string low, middle, high;
+  };
+  const Case cases[] = {
+      {"none", {}, "3", "4", "6"},
+      {"labels and a time in seconds",
+       {{1, 2.5, 1'700'000'000'007, {{"comm", "fio"}, {"pid", "12"}}}},
+       "3",
+       "4 # {comm=\"fio\",pid=\"12\"} 2.5 1700000000.007",
+       "6"},
+      {"what has to be escaped",
+       {{0, 0.25, 1'000, {{"comm", "a\"b\\c\nd} # "}}}},
+       "3 # {comm=\"a\\\"b\\\\c\\nd} # \"} 0.25 1.000",
+       "4",
+       "6"},
+      {"of each bucket, without labels, without a time",
+       {{0, 0, 1'000, {}}, {1, 4, 0, {}}, {2, 1e9, 2'500, {{"comm", "x"}}}},
+       "3 # {} 0 1.000",
+       "4 # {} 4",
+       "6 # {comm=\"x\"} 1000000000 2.500"},
+  };
+  for (const auto format :
+       {PromText::Format::open_metrics, PromText::Format::open_metrics_created, PromText::Format::text}) {
+    BatchWriter writer("test");
+    PromText encoder(format);  // one for all: nothing of the one before stays
+    for (const auto& c : cases) {
+      SCOPED_TRACE(c.name);
+      writer.begin(kSecond, 1'700'000'000'250'000'000);
+      writer.set(kTemperature, 1);
+      writer.histogram(kWait, {bounds, counts, 1, c.given}, "a");
+      writer.histogram(kWait, {bounds, counts, 1}, "b");
+      std::string text;
+      encoder.encode({1, kSecond, 0, {writer.finish({}, 0, 0)}}, text);
+      if (format == PromText::Format::text) {
+        EXPECT_THAT(text, HasSubstr(line("0.5", "3") + line("4", "4") + line("+Inf", "6")));
+        EXPECT_THAT(text, Not(HasSubstr("# {")));
+        continue;
+      }
+      EXPECT_THAT(text, HasSubstr(line("0.5", c.low) + line("4.0", c.middle) + line("+Inf", c.high)));
+      EXPECT_THAT(text, HasSubstr("{device=\"b\",le=\"0.5\"} 3\n"));
+      EXPECT_TRUE(text.ends_with("# EOF\n"));
+    }
+  }
 }
 
 TEST(NativeHistogram, Schemes) {
@@ -269,6 +323,50 @@ TEST(PromProto, NativeBesideClassic) {
       EXPECT_THAT(spans, ElementsAre(std::pair(-2, 1U), std::pair(1, 1U), std::pair(4, 1U)));
       EXPECT_THAT(deltas, ElementsAre(3, -1, 298));
     }
+  }
+}
+
+TEST(PromProto, Exemplars) {
+  struct Case {
+    const char* name;
+    int bounds;
+    std::vector<std::uint32_t> buckets;
+    std::size_t classic, of_native;
+  };
+  for (const auto& c : {Case{"classic", 3, {1}, 3, 0}, Case{"classic, also of +Inf", 3, {1, 3}, 4, 0},
+                        Case{"native beside classic", 8, {0, 1, 8}, 9, 3}, Case{"none", 8, {}, 8, 0}}) {
+    SCOPED_TRACE(c.name);
+    std::vector<double> bounds;
+    for (int i = 0; i < c.bounds; ++i) bounds.push_back(std::ldexp(1.0, i));
+    const std::vector<std::uint64_t> counts(bounds.size() + 1, 1);
+    std::vector<Exemplar> exemplars;
+    for (const auto at : c.buckets)
+      exemplars.push_back(
+          {at, at < bounds.size() ? bounds[at] : 1e6, 1'700'000'000'250, {{"comm", "fio"}, {"pid", "1"}}});
+    std::string bytes;
+    PromProto().encode(snapshot_of([&](auto& o) { o.histogram(kWait, {bounds, counts, 1, exemplars}, "sda"); }), bytes);
+    const auto families = families_of(bytes);
+    const Message wait(families.at(0)), metric(wait.one(4).bytes), h(metric.one(7).bytes);
+    const auto check = [&](std::string_view message, double value) {
+      const Message e(message), label(e.all(1).at(0).bytes), time(e.one(3).bytes);
+      EXPECT_EQ(e.all(1).size(), 2U);
+      EXPECT_EQ(label.one(1).bytes, "comm");
+      EXPECT_EQ(label.one(2).bytes, "fio");
+      EXPECT_EQ(e.one(2).real(), value);
+      EXPECT_EQ(time.one(1).value, 1'700'000'000U);
+      EXPECT_EQ(time.one(2).value, 250'000'000U);
+    };
+    const auto buckets = h.all(3), of_native = h.all(16);
+    ASSERT_EQ(buckets.size(), c.classic);
+    for (std::uint32_t at = 0; at < buckets.size(); ++at) {
+      const Message bucket(buckets[at].bytes);
+      EXPECT_EQ(bucket.one(1).value, at + 1);
+      const auto given = std::ranges::find(exemplars, at, &Exemplar::at);
+      ASSERT_EQ(bucket.all(3).size(), given == exemplars.end() ? 0U : 1U);
+      if (given != exemplars.end()) check(bucket.one(3).bytes, given->value);
+    }
+    ASSERT_EQ(of_native.size(), c.of_native);
+    for (std::size_t i = 0; i < of_native.size(); ++i) check(of_native[i].bytes, exemplars[i].value);
   }
 }
 
