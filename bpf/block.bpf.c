@@ -241,6 +241,23 @@ static __always_inline struct vitald_block_row *row_of_disk(struct vitald_block_
 	return bpf_map_lookup_elem(&rows, &index);
 }
 
+/* The slowest one so far. At its end nobody knows any more which process it was. */
+static __noinline int note_worst(struct vitald_block_cpu *c, struct vitald_block_row *row, __u64 ns, __u64 sector)
+{
+	__u64 at = bpf_ktime_get_boot_ns();
+
+	if (!c || !row)
+		return 0;
+	row->worst.check = ns + at;
+	barrier();
+	row->worst.at_ns = at;
+	row->worst.place = sector + 1;
+	row->worst.slot = c->slot;
+	barrier();
+	row->worst.ns = ns;
+	return 0;
+}
+
 static __always_inline int completed(struct request *rq, int error, __u32 bytes, bool direct)
 {
 	__u32 cpu = bpf_get_smp_processor_id(), on = wanted & enabled, length, device;
@@ -321,8 +338,11 @@ static __always_inline int completed(struct request *rq, int error, __u32 bytes,
 	} else if (!trust_request_times || !FIELD(rq, start_time_ns) || !FIELD(rq, io_start_time_ns)) {
 		row->recorded++;
 	}
-	if (issue && now >= issue)
+	if (issue && now >= issue) {
 		vitald_hist_add(&row->device, now - issue);
+		if (now - issue > row->worst.ns)
+			note_worst(c, row, now - issue, FIELD(rq, __sector));
+	}
 	if (issue && start)
 		vitald_hist_add(&row->queue, issue > start ? issue - start : 0);
 	return 0;

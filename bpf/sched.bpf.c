@@ -380,6 +380,24 @@ static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_s
 		blame(c, row, c->slot < detailed_slots ? w : NULL, now - queued - part);
 }
 
+/* The longest wait so far: seldom, or it would not be. */
+static __noinline int note_worst(struct vitald_sched_cpu *c, struct task_struct *task, __u64 wait)
+{
+	__u64 at = bpf_ktime_get_boot_ns();
+
+	if (!c)
+		return 0;
+	c->worst.check = wait + at;
+	barrier();
+	c->worst.at_ns = at;
+	c->worst.pid = BPF_CORE_READ(task, tgid);
+	c->worst.slot = c->slot;
+	bpf_core_read(c->worst.comm, sizeof(c->worst.comm), &task->comm);
+	barrier();
+	c->worst.ns = wait;
+	return 0;
+}
+
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
 				    bool direct)
 {
@@ -442,8 +460,11 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 		wait = hidden_wait(c, now, queued, !FIELD(prev, pid), &count);
 	else if (has_last_queued)
 		note_offset(c, now);
-	if (on & VITALD_RUNQ_LATENCY)
+	if (on & VITALD_RUNQ_LATENCY) {
 		vitald_hist_add_many(&c->delay, wait, count);
+		if (wait > c->worst.ns)
+			note_worst(c, next, wait);
+	}
 	index = cpu * owner_slots + c->slot;
 	row = bpf_map_lookup_elem(&rows, &index);
 	if (row)

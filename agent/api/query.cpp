@@ -95,7 +95,7 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
   });
 }
 
-// vitald has no exemplars; whoever asks for some gets the right answer.
+// The history keeps no exemplars: they leave with the scrapes. Whoever asks for some here gets the right answer.
 Answer exemplars(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto p = parameters_of(request);
   std::optional<Response> problem;

@@ -14,6 +14,7 @@
 #include "core/os/kernel_file.h"
 #include "sensors/bpf/block.h"
 #include "sensors/bpf/report.h"
+#include "sensors/bpf/worst.h"
 
 namespace vitald {
 namespace {
@@ -67,6 +68,7 @@ static_assert(std::size(kOps) == VITALD_BLOCK_OPS);
 
 struct Row {
   HistSum queue, device;
+  Slowest slowest;  // of device
   std::uint64_t bytes = 0, errors = 0, untimed = 0, recorded = 0;
   void add(const vitald_block_row& k) {
     queue.add(k.queue);
@@ -100,10 +102,13 @@ class BlockLatency final : public Collector {
       free_rows_of_removed_disks();
     }
     for (std::size_t row = 0; row < rows_.size(); ++row)
-      if (used(row)) rows_[row] = sum(row);
+      if (used(row)) update(row);
 
     each_row([&](const Row& r, auto disk, auto op) { out.histogram(kQueue, r.queue.view(), disk, op); });
-    each_row([&](const Row& r, auto disk, auto op) { out.histogram(kDevice, r.device.view(), disk, op); });
+    each_row([&](const Row& r, auto disk, auto op) {
+      const auto exemplars = r.slowest.exemplars();
+      out.histogram(kDevice, r.device.view(exemplars), disk, op);
+    });
     each_row([&](const Row& r, auto disk, auto op) { out.set(kBytes, static_cast<double>(r.bytes), disk, op); });
     each_row([&](const Row& r, auto disk, auto op) { out.set(kErrors, static_cast<double>(r.errors), disk, op); });
     each_row([&](const Row& r, auto disk, auto op) { out.set(kUntimed, static_cast<double>(r.untimed), disk, op); });
@@ -115,10 +120,24 @@ class BlockLatency final : public Collector {
   // The first rows are those of "other".
   [[nodiscard]] bool used(std::size_t row) const { return row < VITALD_BLOCK_OPS || block_->keys[row].disk[0] != 0; }
 
-  [[nodiscard]] Row sum(std::size_t row) const {
+  // An exemplar is counted in its bucket: so it is taken first.
+  void update(std::size_t row) {
+    const auto boot_ns = SystemClock::read(CLOCK_BOOTTIME);
     Row r;
-    for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu) r.add(block_->rows[cpu * VITALD_BLOCK_ROWS + row]);
-    return r;
+    r.slowest = std::move(rows_[row].slowest);
+    for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu) {
+      auto& counted = block_->rows[cpu * VITALD_BLOCK_ROWS + row];
+      if (const auto worst = take_worst(counted.worst, boot_ns)) r.slowest.add(*worst, labels_of(*worst));
+      r.add(counted);
+    }
+    rows_[row] = std::move(r);
+  }
+  // Whose request it was is known while somebody asks for the owners.
+  [[nodiscard]] Slowest::Labels labels_of(const vitald_worst& worst) const {
+    if (!block_->owners || worst.slot == 0) return exemplar_labels(worst, nullptr);
+    const auto id = block_->owners->slots().owner_at(worst.slot, static_cast<std::int64_t>(worst.at_ns));
+    const auto owner = id ? block_->owners->table().at(*id) : nullptr;
+    return exemplar_labels(worst, owner ? &owner->owner : nullptr);
   }
 
   template <class F>
@@ -146,6 +165,7 @@ class BlockLatency final : public Collector {
       if (known->second) continue;
       bpf_map_delete_elem(bpf_map__fd(block_->bpf.skel().maps.row_of), &key);
       block_->keys[row] = {};
+      rows_[row] = {};
       for (std::size_t cpu = 0; cpu < block_->cpus.size(); ++cpu)
         std::memset(&block_->rows[cpu * VITALD_BLOCK_ROWS + row], 0, sizeof(vitald_block_row));
       freed.push_back(static_cast<__u32>(row));

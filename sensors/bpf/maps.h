@@ -96,7 +96,9 @@ struct HistSum {
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] -= h.counts[i];
     sum_ns -= h.sum_ns;
   }
-  [[nodiscard]] HistogramView view() const { return {hist_bounds(), counts, static_cast<double>(sum_ns) / 1e9}; }
+  [[nodiscard]] HistogramView view(std::span<const Exemplar> exemplars = {}) const {
+    return {hist_bounds(), counts, static_cast<double>(sum_ns) / 1e9, exemplars};
+  }
 };
 
 }  // namespace vitald

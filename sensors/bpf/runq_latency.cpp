@@ -10,6 +10,7 @@
 #include "core/text/scan.h"
 #include "sensors/bpf/report.h"
 #include "sensors/bpf/sched.h"
+#include "sensors/bpf/worst.h"
 #include "sensors/read/cpu_packages.h"
 
 namespace vitald {
@@ -131,10 +132,6 @@ class RunqLatency final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     if (!report_.emit(out)) return {};
-    HistSum delays;
-    for (std::size_t cpu = 0; cpu < sched_->cpus.size(); ++cpu) delays.add(sched_->cpus[cpu].delay);
-    out.histogram(kLatency, delays.view());
-
     const auto running = sched_->running();
     totals_.round(
         [&](auto& totals) {
@@ -145,6 +142,7 @@ class RunqLatency final : public Collector {
           });
         },
         [&](auto entries) {
+          emit_latency(out);
           emit_fields<OwnerRow>(kFields, entries, out);
           emit_packages(entries, out);
         });
@@ -169,6 +167,22 @@ class RunqLatency final : public Collector {
     }
     return sum;
   }
+  // Under the slots' lock, for whose a slot was. An exemplar is counted in its bucket: so it is taken first.
+  void emit_latency(BatchWriter& out) {
+    const auto boot_ns = SystemClock::read(CLOCK_BOOTTIME);
+    HistSum delays;
+    for (std::size_t cpu = 0; cpu < sched_->cpus.size(); ++cpu) {
+      auto& counted = sched_->cpus[cpu];
+      if (const auto worst = take_worst(counted.worst, boot_ns)) {
+        const auto id = sched_->owners->slots().of_slot_at(worst->slot, static_cast<std::int64_t>(worst->at_ns));
+        const auto owner = id ? sched_->owners->table().at(*id) : nullptr;
+        slowest_.add(*worst, exemplar_labels(*worst, owner ? &owner->owner : nullptr));
+      }
+      delays.add(counted.delay);
+    }
+    const auto exemplars = slowest_.exemplars();
+    out.histogram(kLatency, delays.view(exemplars));
+  }
   void emit_packages(std::span<const OwnerTotals<OwnerRow>::Entry> entries, BatchWriter& out) const {
     const auto names = packages_.names();
     for (const auto& e : entries) {
@@ -187,6 +201,7 @@ class RunqLatency final : public Collector {
 
   SignalUse<SchedObject> sched_;
   ProbeReport report_;
+  Slowest slowest_;
   const CpuPackages packages_;
   SlotTotals<OwnerRow> totals_;
 };

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -80,6 +81,15 @@ class OwnerSlots {
   // Under the lock that the readers are called with.
   [[nodiscard]] OwnerId of_slot(std::uint32_t slot) const UNCHECKED_LOCKS {
     return slot < slots_.size() ? slots_[slot].owner : kOtherOwner;
+  }
+  // Whose it was then; none when it has been nobody's since. Under the lock as well.
+  [[nodiscard]] std::optional<OwnerId> of_slot_at(std::uint32_t slot, std::int64_t boot_ns) const UNCHECKED_LOCKS {
+    return free_ns(slot) < boot_ns ? std::optional(of_slot(slot)) : std::nullopt;
+  }
+  // The same without having the lock.
+  [[nodiscard]] std::optional<OwnerId> owner_at(std::uint32_t slot, std::int64_t boot_ns) const {
+    const MutexLock lock(mutex_);
+    return of_slot_at(slot, boot_ns);
   }
   // When the slot was nobody's for the last time; 0: it always was the same one's. Under the lock as well.
   [[nodiscard]] std::int64_t free_ns(std::uint32_t slot) const UNCHECKED_LOCKS {

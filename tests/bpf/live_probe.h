@@ -60,10 +60,16 @@ class LiveProbe {
     }
     for (const auto& p : batch->health.problems) ADD_FAILURE() << p.text;
     events_ = batch->events;
+    exemplars_.clear();
+    for (const auto& e : batch->exemplars)
+      for (const auto& s : batch->layout->samples())
+        if (s.value == e.at) exemplars_.emplace_back(batch->layout->prefix(s), e);
     return series;
   }
   // Of the last collection.
   const std::vector<EventPtr>& events() const { return events_; }
+  // With what stands before the bucket's value.
+  const std::vector<std::pair<std::string, Exemplar>>& exemplars() const { return exemplars_; }
   std::string status() const { return probe_->status(); }
   [[nodiscard]] const Host& host() const { return host_; }
   // Whether there is something that should not wait for the next cycle.
@@ -78,11 +84,19 @@ class LiveProbe {
   Options options_;
   BatchWriter writer_;
   std::vector<EventPtr> events_;
+  std::vector<std::pair<std::string, Exemplar>> exemplars_;
   std::unique_ptr<Collector> probe_;
 };
 
 // What the next probe is made to believe of the kernel, so that every rung is tried on every kernel.
 inline void believe(std::function<void(KernelFacts&)> change) { pretended = std::move(change); }
+
+// The value of a label of an exemplar; empty where it has none.
+inline std::string label_of(const Exemplar& exemplar, std::string_view name) {
+  for (const auto& [known, text] : exemplar.labels)
+    if (known == name) return text;
+  return {};
+}
 
 inline double sum_of(const std::map<std::string, double>& series, const std::string& family) {
   double sum = 0;

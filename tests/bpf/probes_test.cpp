@@ -383,6 +383,16 @@ void check_block_reads(const Rung& rung, const Disk& disk) {
   }
   EXPECT_EQ(grown("vitald_block_errors_total"), 0);
   EXPECT_GT(grown("vitald_block_device_latency_seconds_sum"), 0);
+  std::size_t exemplars = 0;
+  for (const auto& [bucket, e] : probe.exemplars()) {
+    if (!bucket.starts_with(fmt::format("vitald_block_device_latency_seconds_bucket{{device=\"{}\",", disk.name)) ||
+        bucket.find("operation=\"read\"") == std::string::npos)
+      continue;
+    ++exemplars;
+    EXPECT_FALSE(label_of(e, "sector").empty()) << bucket;
+    EXPECT_GT(e.wall_ms, 0);
+  }
+  EXPECT_GT(exemplars, 0U);
 }
 
 TEST_F(Probes, BlockReads) {

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -76,6 +78,69 @@ double blamed_on_all(const std::map<std::string, double>& series, const TestCgro
     if (name.starts_with("vitald_owner_blamed_wait_seconds_total{") && name.ends_with(owner_labels_of(cgroup)))
       sum += v;
   return sum;
+}
+
+// Of the scheduler's last class beside a hog: it waits long. Its longest wait is the exemplar of its bucket, and stays
+// it, with its own time, when all is quiet again.
+void check_exemplar_of_a_long_wait(const Rung& rung) {
+  LiveProbe probe("runq_latency");
+  ASSERT_TRUE(probe.status().starts_with("attached")) << probe.status();
+  probe.collect();
+  const TestCgroup a(cpu_hierarchy(Host()), fmt::format("vitald-hog-{}", getpid())),
+      b(cpu_hierarchy(Host()), fmt::format("vitald-starved-{}", getpid()));
+  const auto pid = std::unique_ptr<int, void (*)(int*)>(
+      static_cast<int*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
+      [](int* p) { munmap(p, 4096); });
+  const auto began_ns = SystemClock::read(CLOCK_REALTIME);
+  Child starved(b, last_cpu(), [&] {
+    *pid = getpid();
+    prctl(PR_SET_NAME, "starv\"\xff d");
+    const sched_param param{};
+    if (sched_setscheduler(0, SCHED_IDLE, &param) != 0) _exit(3);
+    const auto end = SystemClock::read(CLOCK_MONOTONIC) + 2'500'000'000;
+    while (SystemClock::read(CLOCK_MONOTONIC) < end) usleep(20'000);
+  });
+  Child hog(a, last_cpu(), [] { spin_for_ms(2500); });
+  // Again and again: each look begins anew, and others of this machine may wait longer than it once.
+  std::vector<std::pair<std::string, Exemplar>> found;
+  auto its = found.rend();
+  for (int i = 0; i < 120 && its == found.rend(); ++i) {
+    usleep(20'000);
+    probe.collect();
+    found = probe.exemplars();
+    its = std::ranges::find_if(found.rbegin(), found.rend(), [](const auto& one) {
+      return label_of(one.second, "comm") == "starv\"\uFFFD d" && one.second.value > 0.01;
+    });
+  }
+  const auto ended_ns = SystemClock::read(CLOCK_REALTIME);
+  hog.finish();
+  starved.finish();
+  ASSERT_NE(its, found.rend()) << found.size() << " exemplars, none of it";
+  const auto& e = its->second;
+  fmt::print("{}: {}{:.3f} s, pid {}, owner {}\n", rung.name, its->first, e.value, label_of(e, "pid"),
+             label_of(e, "owner"));
+  EXPECT_EQ(label_of(e, "pid"), std::to_string(*pid));
+  EXPECT_EQ(label_of(e, "owner"), b.path());
+  EXPECT_EQ(label_of(e, "owner_kind"), "other");
+  EXPECT_GT(e.wall_ms, began_ns / 1'000'000);
+  EXPECT_LE(e.wall_ms, ended_ns / 1'000'000);
+  EXPECT_TRUE(its->first.starts_with("vitald_sched_runqueue_latency_seconds_bucket{le=\"")) << its->first;
+  usleep(50'000);
+  probe.collect();
+  const auto later = probe.exemplars();
+  const auto same = std::ranges::find(later, its->first, [](const auto& one) { return one.first; });
+  ASSERT_NE(same, later.end());
+  if (same->second.value <= e.value) {  // otherwise somebody else waited longer meanwhile
+    EXPECT_EQ(same->second.wall_ms, e.wall_ms);
+    EXPECT_EQ(same->second.labels, e.labels);
+  }
+}
+
+TEST_F(Probes, ExemplarOfALongWait) {
+  for (const auto& rung : kRungs) {
+    SCOPED_TRACE(rung.name);
+    if (climb(rung)) until_seen_whole([&] { check_exemplar_of_a_long_wait(rung); });
+  }
 }
 
 // Two hogs of two owners on one CPU: each waits because of the other.

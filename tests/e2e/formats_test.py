@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -173,7 +174,8 @@ def protobuf(messages, data):
                 h = m.histogram
                 bounds = [b.upper_bound for b in h.bucket]
                 for b in h.bucket:
-                    add(family.name + "_bucket", labels, b.cumulative_count, ("le", str(b.upper_bound)))
+                    if math.isfinite(b.upper_bound):  # the last is there for its exemplar only
+                        add(family.name + "_bucket", labels, b.cumulative_count, ("le", str(b.upper_bound)))
                 add(family.name + "_bucket", labels, h.sample_count, ("le", "inf"))
                 add(family.name + "_sum", labels, h.sample_sum)
                 add(family.name + "_count", labels, h.sample_count)
@@ -299,6 +301,94 @@ def a_real_prometheus(folder, url, port, prometheus, version):
         print(f"Prometheus {version} took {len(natives) + len(found)} native histograms")
 
 
+# A task that waits long for its CPU and says its pid, and one that has it. Their name is no UTF-8.
+COMM, SHOWN = b'st"a\\r\xffved', 'st"a\\r\ufffdved'
+STARVED = f"""import os, time
+os.sched_setaffinity(0, [{max(os.sched_getaffinity(0))}])
+open("/proc/self/comm", "wb").write({COMM!r})
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+print(os.getpid(), flush=True)
+while True:
+    time.sleep(0.05)"""
+HOG = f"import os\nos.sched_setaffinity(0, [{max(os.sched_getaffinity(0))}])\nwhile True: pass"
+WAITS = "vitald_sched_runqueue_latency_seconds"
+
+
+@contextlib.contextmanager
+def child(script):
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def open_metrics_exemplars(url):
+    """{bound: exemplar}"""
+    text = get(url + "/metrics", {"Accept": OPEN})[2].decode()
+    return {float(s.labels["le"]): s.exemplar for family in text_string_to_metric_families(text) for s in family.samples
+            if s.exemplar and s.name == WAITS + "_bucket"}
+
+
+def of_the_starved(exemplars, pid):
+    """Those that name it, after a look at all."""
+    for bound, e in exemplars.items():
+        assert bound / 2 < e.value <= bound or bound in (2.0 ** -20, math.inf), (bound, e)
+        assert sum(len(k) + len(v) for k, v in e.labels.items()) <= 128, e
+        assert time.time() - 120 < float(e.timestamp) <= time.time(), e
+    return {b: e for b, e in exemplars.items() if e.labels.get("comm") == SHOWN and e.labels["pid"] == pid}
+
+
+def exemplars_from_the_kernel(folder, prometheus):
+    if os.geteuid() != 0:
+        print("skipped: exemplars from the kernel, BPF programs need root")
+        return
+    flags = ("--collector.disable-defaults", "--probe.runq_latency")
+    with vitald("--web.max-age=200ms", *flags) as (_, url), child(STARVED) as starved, child(HOG):
+        if WAITS.encode() + b"_count" not in get(url + "/metrics")[2]:
+            print("skipped: exemplars from the kernel, the probe is not attached here")
+            return
+        pid = starved.stdout.readline().strip()
+        wait_for("its wait", 30, lambda: of_the_starved(open_metrics_exemplars(url), pid))
+        found = of_the_starved(open_metrics_exemplars(url), pid)
+        bound, one = max(found.items())
+        assert one.value > 0.01 and one.labels["owner"] and one.labels["owner_kind"], one
+        print(f"bucket {bound}: {one}")
+        assert b"# {" not in get(url + "/metrics")[2]
+
+        messages, known = client_messages(folder), {}
+        for family in delimited(messages, get(url + "/metrics", {"Accept": PROTO})[2]):
+            if family.name == WAITS:
+                h = family.metric[0].histogram
+                known = {b.upper_bound: b.exemplar for b in h.bucket if b.HasField("exemplar")}
+                assert list(h.exemplars) == list(known.values()), h
+        assert known
+        for e in known.values():
+            assert time.time() - 120 < e.timestamp.seconds + e.timestamp.nanos / 1e9 <= time.time(), e
+        assert [e for e in known.values() if ("comm", SHOWN) in [(p.name, p.value) for p in e.label]], known
+
+        for feature in ("exemplar-storage", "exemplar-storage,native-histograms"):
+            config = pathlib.Path(folder, "exemplars.yml")
+            config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n  - job_name: vitald\n"
+                              f"    static_configs: [{{targets: [\"{url.removeprefix('http://')}\"]}}]\n")
+            port = free_port()
+            base = f"http://127.0.0.1:{port}"
+
+            def stored(base=base):
+                now = time.time()
+                series = get_json(f"{base}/api/v1/query_exemplars?query={WAITS}_bucket%20or%20{WAITS}"
+                                  f"&start={now - 300}&end={now + 60}")["data"]
+                return [e for s in series for e in s["exemplars"]
+                        if e["labels"].get("comm") == SHOWN and e["labels"]["pid"] == pid and float(e["value"]) > 0.01]
+            with tempfile.TemporaryDirectory(dir=folder) as data, \
+                    running([prometheus, f"--config.file={config}", f"--storage.tsdb.path={data}",
+                             f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", f"--enable-feature={feature}"],
+                            base + "/-/ready", seconds=60) as p:
+                wait_for("the exemplar in Prometheus", 30, stored)
+                print(f"Prometheus with {feature}: {stored()[-1]}")
+                assert "exemplar" not in p.output(), p.output()[-2000:]
+
+
 with contextlib.ExitStack() as stack:
     top = stack.enter_context(tempfile.TemporaryDirectory())
     pathlib.Path(top, "textfiles").mkdir()
@@ -319,3 +409,4 @@ with contextlib.ExitStack() as stack:
         a_real_prometheus(top, base_url, receiver_port, "prometheus", "2.42")
         key = ("vitald_scrapes_total", (("format", "protobuf"),))
         wait_for("they are counted", 10, lambda: parse(get(base_url + "/metrics")[2].decode())[1][key] > 0)
+    exemplars_from_the_kernel(top, "prometheus")

@@ -36,7 +36,8 @@ struct vitald_block_row {
 	__u64 errors;
 	__u64 untimed;	/* completed without the kernel's times and without ours */
 	__u64 recorded;	/* timed by us */
-	__u64 unused[2];
+	struct vitald_worst worst;	/* of device */
+	__u64 unused[3];
 };
 
 /* One per CPU: the row of the last request completed here. */

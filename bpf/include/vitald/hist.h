@@ -21,6 +21,20 @@ struct vitald_hist {
 	__u64 sum_ns;
 };
 
+/*
+ * The slowest one that a histogram has counted since user space looked last. Written anew only by one that is slower.
+ * While it is written, or was by two at once (an interrupt's), `check` is not the sum of `ns` and `at_ns`.
+ */
+struct vitald_worst {
+	__u64 check;
+	__u64 ns;	/* 0: none since */
+	__u64 at_ns;	/* bpf_ktime_get_boot_ns() */
+	__u64 place;	/* of a block request: its first sector, plus one */
+	__u32 pid;	/* of the process; 0: not known */
+	__u32 slot;	/* its owner's */
+	char comm[16];
+};
+
 /* floor(log2(v)), 0 for 0. BPF has no count-leading-zeros. */
 static inline __attribute__((always_inline)) __u32 vitald_log2(__u64 v)
 {

@@ -33,7 +33,8 @@ struct vitald_sched_cpu {
 		__u32 owner;	/* of the slot then, as in vitald_slot */
 	} past[VITALD_SCHED_PAST];
 	__u64 past_count;
-	__u64 padding[2];
+	struct vitald_worst worst;	/* of delay */
+	__u64 padding[3];
 };
 
 /* One per CPU and owner slot: a cache line. */
