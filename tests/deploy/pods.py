@@ -209,7 +209,7 @@ def settled(url):
 
 # Of the process, its start, its flags; free space of a machine that others write on.
 OWN = re.compile(r"vitald_(bpf|probe|build|cycle|utilization|host_power|energy|descriptors|clock|uptime)|go_|node_time_|node_timex_|"
-                 r"node_memory_|node_entropy|node_filefd|node_load|node_procs_|node_pressure|node_vmstat|node_netstat|node_sockstat|node_schedstat")
+                 r"node_memory_|node_entropy|node_filefd|node_load|node_procs_|node_pressure|node_vmstat|node_netstat|node_sockstat|node_schedstat|vitald_host_cpu_peak")
 
 
 def compare(what, pod_url, host_url, but=()):
