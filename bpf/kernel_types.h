@@ -189,6 +189,8 @@ struct bpf_prog_stats {
 };
 struct bpf_prog_aux {
 	__u32 id;
+	__u32 func_cnt; /* 0 without subprograms; else with the main one */
+	struct bpf_prog **func;
 	char name[16];
 };
 struct bpf_prog {
@@ -203,6 +205,7 @@ struct bpf_map {
 	__u32 key_size;
 	__u32 value_size;
 	__u32 max_entries;
+	__u32 map_flags;
 	__u32 id;
 	char name[16];
 };

@@ -9,6 +9,7 @@
 
 #define NAME_BYTES VITALD_BPF_NAME
 #define CPUS 1024
+#define SUBPROGRAMS 256 /* BPF_MAX_SUBPROGS */
 
 /*
  * A program's counters are per CPU, and what the program says is where they would lie on a CPU without an offset. The
@@ -30,6 +31,7 @@ volatile __u64 address = 0;
 __u32 offsets_known = 0;
 
 /* Open files tell what they are by these; learned from some of our own, whose numbers are given. */
+__u32 reader = 0;		/* the process that reads, as the host numbers it */
 __u32 known_program = 0, known_map = 0, known_link = 0;
 __u64 program_files = 0, map_files = 0, link_files = 0;
 
@@ -75,6 +77,24 @@ static __always_inline void add_runs(struct bpf_prog *program, struct vitald_bpf
 	}
 }
 
+static __always_inline __u32 jited_bytes(struct bpf_prog *program, struct bpf_prog_aux *aux)
+{
+	struct bpf_prog **functions = BPF_CORE_READ(aux, func), *function;
+	__u32 i, sum = 0, count = BPF_CORE_READ(aux, func_cnt);
+
+	if (!count)
+		return BPF_CORE_READ(program, jited_len);
+	for (i = 0; i < SUBPROGRAMS; i++) {
+		if (i >= count)
+			break;
+		function = NULL;
+		bpf_probe_read_kernel(&function, sizeof(function), functions + i);
+		if (function)
+			sum += BPF_CORE_READ(function, jited_len);
+	}
+	return sum;
+}
+
 SEC("iter/bpf_map")
 int each_map(__u64 *ctx)
 {
@@ -91,6 +111,7 @@ int each_map(__u64 *ctx)
 	out.key_size = BPF_CORE_READ(map, key_size);
 	out.value_size = BPF_CORE_READ(map, value_size);
 	out.max_entries = BPF_CORE_READ(map, max_entries);
+	out.flags = BPF_CORE_READ(map, map_flags);
 	bpf_probe_read_kernel_str(out.name, sizeof(out.name), map->name);
 	bpf_seq_write(meta->seq, &out, sizeof(out));
 	return 0;
@@ -110,7 +131,7 @@ int each_program(__u64 *ctx)
 	out.id = BPF_CORE_READ(aux, id);
 	out.type = BPF_CORE_READ(program, type);
 	out.pages = BPF_CORE_READ(program, pages);
-	out.jited_bytes = BPF_CORE_READ(program, jited_len);
+	out.jited_bytes = jited_bytes(program, aux);
 	bpf_probe_read_kernel_str(out.name, sizeof(out.name), aux->name);
 	if (counts_runs && offsets_known)
 		add_runs(program, &out);
@@ -133,7 +154,8 @@ int each_file(__u64 *ctx)
 		return 0;
 	kind = (__u64)BPF_CORE_READ(file, f_op);
 	out.pid = BPF_CORE_READ(task, tgid);
-	if (out.pid == bpf_get_current_pid_tgid() >> 32) {
+	reader = bpf_get_current_pid_tgid() >> 32;
+	if (out.pid == reader) {
 		if (number == known_program)
 			program_files = kind;
 		if (number == known_map)

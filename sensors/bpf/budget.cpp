@@ -33,12 +33,16 @@ void ProbeBudget::forget(std::string_view probe) {
   probes_.erase(it);
   for (auto& [key, cost] : costs_)
     if (cost.teller == probe) cost.teller.clear();
+  forget_unused();
+  count_users();
+}
+
+void ProbeBudget::forget_unused() {
   std::erase_if(costs_, [&](const auto& cost) REQUIRES(mutex_) {
     return std::ranges::none_of(probes_, [&](const auto& p) {
       return std::ranges::find(p.second.programs, cost.first) != p.second.programs.end();
     });
   });
-  count_users();
 }
 
 bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const Program> programs,
@@ -48,8 +52,11 @@ bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const
   if (at == probes_.end()) at = probes_.emplace(std::string(name), Probe{rank, true, {}, now_ns, 0}).first;
   auto& probe = at->second;
   if (!std::ranges::equal(programs, probe.programs, {}, &Program::key)) {
+    for (const auto* key : probe.programs)
+      if (costs_[key].teller == name) costs_[key].teller.clear();
     probe.programs.clear();
     for (const auto& program : programs) probe.programs.push_back(program.key), costs_[program.key];
+    forget_unused();
     count_users();
   }
   bool news = changed_;

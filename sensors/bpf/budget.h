@@ -52,6 +52,7 @@ class ProbeBudget {
   using Rate = double Cost::*;
   static bool tell(Cost& cost, double seconds, std::int64_t now_ns);
   void count_users() REQUIRES(mutex_);
+  void forget_unused() REQUIRES(mutex_);  // programs that no probe has
   void judge(std::int64_t now_ns) REQUIRES(mutex_);
   bool shed(Rate rate, std::int64_t now_ns) REQUIRES(mutex_);
   bool bring_back(std::int64_t now_ns) REQUIRES(mutex_);

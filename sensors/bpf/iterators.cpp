@@ -95,6 +95,8 @@ Result<BpfInventory> BpfInventory::load(const KernelFacts& facts, const Signal& 
   return made;
 }
 
+std::uint32_t BpfInventory::reader() const { return skel_->bss->reader; }
+
 bool BpfInventory::counts_runs() const { return skel_->bss->offsets_known != 0; }
 
 template <class Record>

@@ -27,6 +27,8 @@ class BpfInventory {
   Result<std::vector<vitald_bpf_holder>> holders() const;
   // Whether vitald_bpf_program has runs (from Linux 5.19).
   [[nodiscard]] bool counts_runs() const;
+  // This process, as the host numbers it; in a PID namespace of its own that is not getpid().
+  [[nodiscard]] std::uint32_t reader() const;
 
  private:
   struct Destroy {

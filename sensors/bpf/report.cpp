@@ -10,9 +10,8 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/metric_row.h"
-#include "core/mutex.h"
 #include "core/os/few_descriptors.h"
-#include "core/text/scan.h"
+#include "sensors/bpf/run_stats.h"
 
 namespace vitald {
 namespace {
@@ -26,31 +25,6 @@ constexpr const auto& kCost = row(kProbeMetrics, "vitald_probe_cost_seconds_tota
 constexpr const auto& kCostRuns = row(kProbeMetrics, "vitald_probe_runs_total");
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
-
-// Whether the kernel counts the runs of programs, or once did: counters that have been seen stay, or they would look
-// like a restart. One reading for all probes of a cycle.
-class RunStats {
- public:
-  bool seen(std::int64_t now_ns) {
-    const MutexLock lock(mutex_);
-    if (now_ns - asked_ns_ < kSecondNs) return seen_;
-    asked_ns_ = now_ns;
-    const auto enabled = file_.read();
-    if (enabled && trim(*enabled) == "1") seen_ = true;
-    return seen_;
-  }
-
- private:
-  Mutex mutex_;
-  KernelFile file_ GUARDED_BY(mutex_){"/proc/sys/kernel/bpf_stats_enabled", KernelFile::Read::sysctl};
-  std::int64_t asked_ns_ GUARDED_BY(mutex_) = -kSecondNs;
-  bool seen_ GUARDED_BY(mutex_) = false;
-};
-
-RunStats& run_stats() {
-  static RunStats stats;
-  return stats;
-}
 
 constexpr std::string_view kShed = "probes cost more than --bpf.budget; it is tried again later";
 
@@ -142,7 +116,7 @@ void ProbeReport::obey(BatchWriter& out) {
 // ask for is what was missed, next to always nothing: then one program has its turn, once a second at most.
 void ProbeReport::ask_kernel(BatchWriter& out) {
   const auto now_ns = SystemClock::read(CLOCK_MONOTONIC);
-  const bool runs = run_stats().seen(now_ns);
+  const bool runs = kernel_counts_runs(now_ns);
   const bool all = runs || !asked_;
   if (programs_.empty() || (!all && now_ns - asked_ns_ < kSecondNs)) return;
   asked_ns_ = now_ns;

@@ -52,7 +52,8 @@ namespace vitald {
   {                                                                                                                    \
     "vitald_bpf_program_missed_runs_total", MetricType::counter,                                                       \
         "Events that a BPF program did not see because it, or another, was running on that CPU already; from Linux "   \
-        "5.12. Of a probe's programs one is looked at in each collection, in turn.",                                   \
+        "5.12. Of a probe's programs one is looked at, in turn, once a second at most; all in each collection "        \
+        "while kernel.bpf_stats_enabled is 1.",                                                                        \
         "probe,program", "", "bpf_prog_info"                                                                           \
   }
 inline constexpr MetricDesc kProbeMetrics[] = {VITALD_PROBE_METRICS};

@@ -112,5 +112,16 @@ TEST_F(Budget, WhoGoesLeavesTheOthersCounted) {
   EXPECT_FALSE(budget_.look("b", 2, more, now_ns_));
 }
 
+// What it had may be another's by now, who is counted.
+TEST_F(Budget, WhoHasOtherProgramsLeavesTheOldOnes) {
+  const ProbeBudget::Program one[] = {{&keys_[1], 0}}, two[] = {{&keys_[2], 0}};
+  budget_.look("a", 0, one, now_ns_);
+  budget_.look("a", 0, two, now_ns_ += kSecond);
+  EXPECT_TRUE(budget_.look("b", 2, one, now_ns_));
+  now_ns_ += 15 * kSecond;
+  const ProbeBudget::Program more[] = {{&keys_[1], 1}};
+  EXPECT_FALSE(budget_.look("b", 2, more, now_ns_));
+}
+
 }  // namespace
 }  // namespace vitald

@@ -11,7 +11,7 @@ struct vitald_bpf_program {
 	__u32 id;
 	__u32 type;	/* enum bpf_prog_type */
 	__u32 pages;	/* of the program as it was loaded */
-	__u32 jited_bytes;
+	__u32 jited_bytes; /* with its subprograms */
 	__u64 runs;	/* both 0 but for while kernel.bpf_stats_enabled is 1 */
 	__u64 run_ns;
 	char name[VITALD_BPF_NAME];
@@ -23,7 +23,7 @@ struct vitald_bpf_map {
 	__u32 key_size;
 	__u32 value_size;
 	__u32 max_entries;
-	__u32 unused;
+	__u32 flags;	/* BPF_F_* of BPF_MAP_CREATE */
 	char name[VITALD_BPF_NAME];
 };
 
