@@ -17,6 +17,7 @@
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
+#include "exporters/deliver/owner.h"
 #include "exporters/deliver/parts.h"
 
 namespace vitald {
@@ -82,7 +83,7 @@ std::string time_text(std::int64_t epoch_ms) {
   return text.replace(text.find('.'), std::string::npos, "Z");
 }
 
-struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
+struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, Owner {
   std::string url, node;
   std::vector<std::string> condition_severities{"critical"};
   bool conditions = true, events = true;
@@ -131,6 +132,12 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
   [[nodiscard]] std::int64_t repeat_ns() const override { return conditions ? heartbeat_ns : 0; }
   [[nodiscard]] bool repeats_none() const override { return true; }
   [[nodiscard]] std::unique_ptr<Destination> destination() const override;
+
+  [[nodiscard]] std::string owns() const override {
+    if (!conditions) return {};
+    const auto at = where();
+    return fmt::format("conditions of node {} at {}", node_name(), at ? url_for_display(*at) : "an unknown address");
+  }
 
   void check(std::vector<std::string>& problems) const override {
     const auto say = [&](const std::string& what) {
