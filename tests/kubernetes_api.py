@@ -103,6 +103,8 @@ class ApiServer(http.server.ThreadingHTTPServer):
         self.down = None          # a status in place of every answer
         self.lose_answers = 0     # so many requests are done, and the answer is lost
         self.patches = []
+        self.denied = set()       # types of conditions that somebody's admission webhook does not want
+        self.events_down = None   # a status for each event: those may have a store of their own
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
@@ -202,12 +204,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == node + "/status" and self.command == "PATCH":
             if not self.may("patch", "nodes/status"):
                 return None
+            denied = sorted(server.denied & {c["type"] for c in value["status"]["conditions"]})
+            if denied:
+                return self.reply(422, {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 422,
+                                        "message": f"admission webhook denied the request: {denied}"})
             server.patches.append(value)
             problems = server.patch_status(value)
             return self.status(422, "; ".join(problems)) if problems else self.reply(200, server.node_object)
         if self.path == "/api/v1/namespaces/default/events" and self.command == "POST":
             if not self.may("create", "events"):
                 return None
+            if server.events_down:
+                return self.status(server.events_down, "not now")
             problems = event_problems(value)
             if problems:
                 return self.status(422, "; ".join(problems))

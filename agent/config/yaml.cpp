@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/os/kernel_file.h"
 #include "core/yaml/reader.h"
+#include "exporters/deliver/owner.h"
 #include "exporters/deliver/receiver.h"
 #include "exporters/push/push.h"
 #include "rules/silences.h"
@@ -196,6 +197,16 @@ class Reader : public YamlReader {
           say(item.Mark(), below, fmt::format("a second '{}', expected another name", settings->name));
           continue;
         }
+        if (const auto* owner = dynamic_cast<const Owner*>(settings.get()))
+          if (const auto what = owner->owns(); !what.empty())
+            if (const auto [first, is_new] = owners_.emplace(what, settings->name); !is_new) {
+              say(item.Mark(), below,
+                  fmt::format(
+                      "a second receiver of {}, which are those of '{}' and would be ended by each other; expected "
+                      "one receiver for them",
+                      what, first->second));
+              continue;
+            }
         into.push_back(std::move(settings));
         places.push_back(place(item.Mark()));
       }
@@ -216,6 +227,7 @@ class Reader : public YamlReader {
 
   ConfigFile file_;
   std::set<std::string> names_;
+  std::map<std::string, std::string> owners_;  // of what only one may have: its name
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "core/clock.h"
@@ -17,6 +18,7 @@
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
+#include "exporters/deliver/owner.h"
 #include "exporters/deliver/parts.h"
 
 namespace vitald {
@@ -28,30 +30,43 @@ using nlohmann::json;
 constexpr std::string_view kAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
 // What the API takes of an event's note, in bytes, and what of its reason.
 constexpr std::size_t kMostMessage = 1024, kMostReason = 128, kMostType = 63, kMostNodeInName = 180;
-constexpr std::string_view kFires = "AlertFires", kOver = "AlertIsOver", kPrefix = "Vitald";
+constexpr std::string_view kFires = "AlertFires", kOver = "AlertIsOver", kNotTold = "AlertIsNotTold";
+constexpr std::string_view kPrefix = "Vitald";
 // A condition that has been False for so long goes: its rule may be no more.
 constexpr std::int64_t kForgetMs = std::int64_t{24} * 3'600'000;
 // The first part of an item's body.
 constexpr std::string_view kChange = "kubernetes change 1", kAll = "kubernetes all 1";
 
-// "disk full (sda)" -> "DiskFullSda": reasons and types of conditions are one word.
-std::string one_word(std::string_view text) {
+// FNV-1a, the same in every run.
+std::uint32_t hash_of(std::string_view text) {
+  std::uint32_t hash = 2166136261U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+  return hash;
+}
+
+// "disk full (sda)" -> "DiskFullSda": reasons and types of conditions are one word. One that lacks letters of the name,
+// or its end, has a hash: another name is another word.
+std::string one_word(std::string_view text, std::size_t most) {
   std::string out;
-  bool begins = true;
+  bool begins = true, whole = true;
   for (const char c : text) {
     const bool small = c >= 'a' && c <= 'z';
     if (!small && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9')) {
       begins = true;
+      if (static_cast<unsigned char>(c) >= 0x80) whole = false;
       continue;
     }
     out += begins && small ? static_cast<char>(c - 'a' + 'A') : c;
     begins = false;
   }
-  return out.empty() ? "Alert" : out;
+  if (out.empty()) out = "Alert";
+  if (whole && out.size() <= most) return out;
+  const auto hash = fmt::format("{:08x}", hash_of(text));
+  return out.substr(0, most - hash.size()) + hash;
 }
 
 std::string condition_type(std::string_view alert) {
-  return std::string(kPrefix).append(one_word(alert)).substr(0, kMostType);
+  return std::string(kPrefix).append(one_word(alert, kMostType - kPrefix.size()));
 }
 
 std::string bounded(std::string text) {
@@ -76,13 +91,20 @@ std::string words_of(const LabelMap& labels, const LabelMap& annotations) {
   return fmt::format("{}{}({})", out, out.empty() ? "" : " ", where);
 }
 
+// "disk full: no space on /dev/sda1 (...)"
+std::string condition_words(const LabelMap& labels, const LabelMap& annotations) {
+  const auto alert = label_of(labels, "alertname");
+  auto words = words_of(labels, annotations);
+  return bounded(words == alert ? std::move(words) : fmt::format("{}: {}", alert, words));
+}
+
 // metav1.Time has whole seconds.
 std::string time_text(std::int64_t epoch_ms) {
   auto text = rfc3339(epoch_ms);
   return text.replace(text.find('.'), std::string::npos, "Z");
 }
 
-struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
+struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, Owner {
   std::string url, node;
   std::vector<std::string> condition_severities{"critical"};
   bool conditions = true, events = true;
@@ -110,7 +132,7 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
     append_part(out, has_condition(labels) ? condition_type(label_of(labels, "alertname")) : "");
     append_part(out, fmt::format("{:016x}", t.alert.fingerprint));
     append_part(out, fmt::format("{}", at_ms(t)));
-    append_part(out, bounded(words_of(labels, t.alert.annotations)));
+    append_part(out, condition_words(labels, t.alert.annotations));
     append_part(out, events ? event_json(t, labels) : "");
     return out;
   }
@@ -124,13 +146,19 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
       append_part(out, condition_type(label_of(labels, "alertname")));
       append_part(out, fmt::format("{:016x}", a.fingerprint));
       append_part(out, fmt::format("{}", starts_at_ms(a)));
-      append_part(out, bounded(words_of(labels, a.annotations)));
+      append_part(out, condition_words(labels, a.annotations));
     }
     return out;
   }
   [[nodiscard]] std::int64_t repeat_ns() const override { return conditions ? heartbeat_ns : 0; }
   [[nodiscard]] bool repeats_none() const override { return true; }
   [[nodiscard]] std::unique_ptr<Destination> destination() const override;
+
+  [[nodiscard]] std::string owns() const override {
+    if (!conditions) return {};
+    const auto at = where();
+    return fmt::format("conditions of node {} at {}", node_name(), at ? url_for_display(*at) : "an unknown address");
+  }
 
   void check(std::vector<std::string>& problems) const override {
     const auto say = [&](const std::string& what) {
@@ -177,7 +205,7 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
     const auto alert = label_of(labels, "alertname"), severity = label_of(labels, "severity");
     const bool trouble = t.firing && severity != "info" && severity != "none";
     const auto at = time_text(at_ms(t));
-    auto reason = one_word(alert).substr(0, kMostReason - kOver.size());
+    auto reason = one_word(alert, kMostReason - std::string_view("IsOver").size());
     if (!t.firing) reason += "IsOver";
     std::string out = R"({"apiVersion":"v1","kind":"Event","metadata":{"namespace":"default","name":)";
     append_json_string(
@@ -201,19 +229,27 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings {
   }
 };
 
-// What the API answers to somebody who may not, or to a name that is wrong, is so until people change it: then what
-// waits is wanted. What it finds malformed will be so tomorrow.
+// What it finds malformed it will find so tomorrow; and what somebody may not, or a name that is wrong, is so until
+// people change it, which must not hold up the other half of what is told. Conditions come again with the heartbeat.
 Verdict verdict_of_api(int status) {
   if (status >= 200 && status < 300) return Verdict::taken;
-  return status == 400 || status == 413 || status == 422 ? Verdict::refused : Verdict::again;
+  switch (status) {
+    case 400:
+    case 403:
+    case 404:
+    case 413:
+    case 422: return Verdict::refused;
+    default: return Verdict::again;
+  }
 }
+bool is_of_rights(int status) { return status == 403 || status == 404; }
 
 std::string api_answer(std::string_view where, const HttpResponse& response, std::string_view node) {
   return fmt::format("{} answers {}{}", where, status_text(response),
                      response.status == 401   ? "; the token is not one that it knows"
-                     : response.status == 403 ? "; the service account needs the ClusterRole of "
+                     : response.status == 403 ? "; the service account needs the roles of "
                                                 "deploy/k8s/components/node-conditions"
-                     : response.status == 404
+                     : response.status == 404 && !node.empty()
                          ? fmt::format("; is '{}' the name of this node? (`node`, NODE_NAME)", node)
                          : "");
 }
@@ -223,41 +259,28 @@ class KubernetesDestination final : public Destination {
   explicit KubernetesDestination(const KubernetesReceiver& settings)
       : settings_(settings), node_(settings.node_name()) {}
 
-  // Conditions first, all in one request, and then the events. An error leaves all of it for the next attempt, which
-  // leaves out what the API has already.
+  // Conditions first, all in one request, and then the events, whatever became of the conditions.
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     auto base = settings_.where();
     if (!base) return fail(std::move(base.error()));
     auto access = settings_.access();
     if (!access) return fail(std::move(access.error()));
     const Api api{*base, *access, attempt};
-    auto news = News::none;
-    for (const auto& item : items) news = std::max(news, take(item));
-    if (news != News::none && !known_)
-      if (const auto found = look(api); !found) return quiet(found.error());
-    if (news != News::none)
-      if (const auto put = put_conditions(api, news == News::all); !put) return quiet(put.error());
-    Sent sent;
-    for (const auto& item : items) {
-      const auto parts = parts_of(item.body);
-      const bool change = parts && is_change(*parts);
-      if (!change && !(parts && is_all(*parts))) ++sent.refused;  // of another kind of receiver that had this name
-      if (change && !parts->back().empty()) {
-        const auto posted = post_event(api, parts->back());
-        if (!posted) {
-          if (sent.taken > 0) return sent;
-          return quiet(posted.error());
-        }
-        sent.retry_after_ns = posted->retry_after_ns;
-        if (posted->verdict == Verdict::again) return sent;
-        if (posted->verdict == Verdict::refused) {
-          log::warn("delivery: the receiver refuses an alert, it is not sent again",
-                    {{"destination", settings_.name}, {"alert", item.key}, {"answer", posted->text}});
-          ++sent.refused;
-        }
-      }
-      ++sent.taken;
-    }
+    for (const auto& item : items) due_ = std::max(due_, take(item));
+    // Events that the API does not take now hold up what would say this.
+    if (settings_.conditions && SystemClock::read(CLOCK_BOOTTIME) - beat_boot_ns_ >= settings_.heartbeat_ns)
+      due_ = News::all;
+    if (!settings_.conditions) due_ = News::none;  // what waits may be of before it was so
+    Result<> told;
+    if (due_ != News::none) told = tell_conditions(api);
+    if (!told && told.error().kind == Errc::gone) return Sent{};
+    auto sent = post_events(api, items);
+    if (!sent || sent->taken < items.size() || told) return sent;
+    // What fires is known here: the last one stays, so that there is another attempt, and what comes is not held up.
+    if (items.size() == 1) return fail(told.error());
+    --sent->taken;
+    if (last_refused_) --sent->refused;
+    say(told.error().text);
     return sent;
   }
 
@@ -271,6 +294,7 @@ class KubernetesDestination final : public Destination {
     Verdict verdict = Verdict::taken;
     std::int64_t retry_after_ns = 0;
     std::string text = {};
+    bool of_rights = false;
   };
   enum class News : std::uint8_t { none, some, all };  // of what fires and has a condition
   struct Firing {
@@ -281,7 +305,11 @@ class KubernetesDestination final : public Destination {
   struct Condition {
     bool is_true = false;
     std::int64_t since_ms = 0;
-    std::string words;
+    std::string reason, words;
+  };
+  struct Change {
+    std::string type, json;
+    std::optional<Condition> after;  // none: it goes
   };
 
   static bool is_change(const std::vector<std::string_view>& parts) { return parts.size() == 7 && parts[0] == kChange; }
@@ -308,6 +336,7 @@ class KubernetesDestination final : public Destination {
     const std::string type((*parts)[2]), fingerprint((*parts)[3]);
     if ((*parts)[1] == "firing") {
       firing_[type][fingerprint] = {number((*parts)[4]), std::string((*parts)[5])};
+      over_ms_.erase(type);
     } else {
       firing_[type].erase(fingerprint);
       over_ms_[type] = number((*parts)[4]);
@@ -315,11 +344,33 @@ class KubernetesDestination final : public Destination {
     return News::some;
   }
 
+  // An error: it has to be tried again. What the API refuses is no error here: the next heartbeat tries that.
+  Result<> tell_conditions(const Api& api) {
+    refused_.clear();
+    all_refused_ = false;
+    conditions_problem_.clear();
+    if (!known_)
+      if (const auto found = look(api); !found) return found;
+    if (known_)
+      if (const auto put = put_conditions(api, due_ == News::all); !put) {
+        refused_.clear();  // all of them come again
+        return put;
+      }
+    if (due_ == News::all) beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);
+    due_ = News::none;
+    return {};
+  }
+
   // What the API has of ours: an earlier run may have left one True that is over.
   Result<> look(const Api& api) {
     const auto response =
         client_.send({"GET", node_url(api), {{"Accept", "application/json"}}, {}}, api.access, api.attempt);
     if (!response) return fail(response.error());
+    if (verdict_of_api(response->status) == Verdict::refused) {
+      all_refused_ = true;
+      conditions_problem_ = answer_text(api, *response);
+      return {};
+    }
     if (response->status != 200) return fail(Errc::io, answer_text(api, *response));
     const auto answer = json::parse(response->body, nullptr, false);
     static const json::json_pointer kConditions("/status/conditions");
@@ -331,22 +382,21 @@ class KubernetesDestination final : public Destination {
           return c.contains(name) && c[name].is_string() ? c[name].get<std::string>() : "";
         };
         const auto reason = text("reason");
-        if (!text("type").starts_with(kPrefix) || (reason != kFires && reason != kOver)) continue;
+        if (!text("type").starts_with(kPrefix) || (reason != kFires && reason != kOver && reason != kNotTold)) continue;
         const auto since = parse_rfc3339(text("lastTransitionTime"));
-        conditions_[text("type")] = {text("status") == "True", since.value_or(0), text("message")};
+        conditions_[text("type")] = {text("status") == "True", since.value_or(0), reason, text("message")};
       }
     known_ = true;
     return {};
   }
 
   // `beat`: all of them, with the time of now; otherwise those that are to be others.
-  Result<> put_conditions(const Api& api, bool beat) {
+  [[nodiscard]] std::vector<Change> changes(bool beat) const {
     const auto now_ms = SystemClock::read(CLOCK_REALTIME) / 1'000'000;
     std::set<std::string> types;
     for (const auto& [type, alerts] : firing_) types.insert(type);
     for (const auto& [type, condition] : conditions_) types.insert(type);
-    auto after = conditions_;
-    std::string body;
+    std::vector<Change> out;
     for (const auto& type : types) {
       const auto at = firing_.find(type);
       const bool fires = at != firing_.end() && !at->second.empty();
@@ -354,46 +404,137 @@ class KubernetesDestination final : public Destination {
       const bool there = before != conditions_.end();
       // One of several may have ended while it is not known how many there are.
       if (!fires && (!there || !all_told_)) continue;
-      Condition now{fires, 0, fires ? fires_text(at->second) : "no alert of this kind fires"};
+      Condition now;
+      now.is_true = fires;
       const bool same = there && before->second.is_true == fires;
-      now.since_ms = same ? before->second.since_ms : fires ? begin_ms(at->second) : over_ms(type, now_ms);
       if (same && !beat) continue;
-      body += body.empty() ? R"({"status":{"conditions":[{"type":)" : R"(,{"type":)";
-      append_json_string(body, type);
-      if (!fires && same && now_ms - now.since_ms > kForgetMs) {
-        body += R"(,"$patch":"delete"})";
-        after.erase(type);
-        continue;
+      if (fires) {
+        now.reason = kFires;
+        now.words = fires_text(at->second);
+      } else if (over_ms_.contains(type) || (same && before->second.reason == kOver)) {
+        now.reason = kOver;
+        now.words = "no alert of this kind fires";
+      } else {  // it may fire on
+        now.reason = kNotTold;
+        now.words = "alerts of this kind are not told here any more: matchers, a silence, or a rule that is gone";
       }
-      body +=
-          fmt::format(R"(,"status":"{}","reason":"{}","lastHeartbeatTime":"{}","lastTransitionTime":"{}","message":)",
-                      fires ? "True" : "False", fires ? kFires : kOver, time_text(now_ms), time_text(now.since_ms));
-      append_json_string(body, now.words);
-      body += '}';
-      after[type] = std::move(now);
+      now.since_ms = same ? before->second.since_ms : fires ? begin_ms(at->second) : over_ms(type, now_ms);
+      Change change{type, R"({"type":)", {}};
+      append_json_string(change.json, type);
+      if (!fires && same && now_ms - now.since_ms > kForgetMs) {
+        change.json += R"(,"$patch":"delete"})";
+      } else {
+        change.json +=
+            fmt::format(R"(,"status":"{}","reason":"{}","lastHeartbeatTime":"{}","lastTransitionTime":"{}","message":)",
+                        fires ? "True" : "False", now.reason, time_text(now_ms), time_text(now.since_ms));
+        append_json_string(change.json, now.words);
+        change.json += '}';
+        change.after = std::move(now);
+      }
+      out.push_back(std::move(change));
     }
-    if (body.empty()) return {};
+    return out;
+  }
+
+  Result<> put_conditions(const Api& api, bool beat) {
+    const auto all = changes(beat);
+    known_ = all.empty();  // until they were taken for sure
+    if (all.empty()) return {};
+    const auto status = patch(api, all);
+    if (!status) return fail(status.error());
+    // One that it does not like is not to cost the others.
+    if (verdict_of_api(*status) == Verdict::refused && !is_of_rights(*status) && all.size() > 1)
+      for (const auto& one : all) {
+        if (const auto alone = patch(api, {&one, 1}); !alone) return fail(alone.error());
+      }
+    known_ = refused_.empty();
+    if (known_) conditions_problem_.clear();
+    std::erase_if(firing_, [](const auto& kind) { return kind.second.empty(); });
+    if (all_told_ && known_) over_ms_.clear();
+    return {};
+  }
+
+  // The status; an error where it is to be tried again.
+  Result<int> patch(const Api& api, std::span<const Change> some) {
+    std::string body = R"({"status":{"conditions":[)", names;
+    for (const auto& change : some) {
+      if (&change != some.data()) body += ',';
+      body += change.json;
+      names += (names.empty() ? "" : ", ") + change.type;
+    }
     body += "]}}";
     const auto response = client_.send({"PATCH",
                                         node_url(api) + "/status",
                                         {{"Content-Type", "application/strategic-merge-patch+json"}},
                                         std::move(body)},
                                        api.access, api.attempt);
-    known_ = false;  // until it was taken for sure
     if (!response) return fail(response.error());
-    switch (verdict_of_api(response->status)) {
-      case Verdict::taken: break;
-      case Verdict::again: return fail(Errc::io, answer_text(api, *response));
-      case Verdict::refused:
-        log::warn("delivery: the API refuses conditions of the node",
-                  {{"destination", settings_.name}, {"answer", status_text(*response)}});
-        break;
+    const auto verdict = verdict_of_api(response->status);
+    if (verdict == Verdict::again) return fail(Errc::io, answer_text(api, *response));
+    for (const auto& change : some) {
+      if (verdict == Verdict::refused) {
+        refused_.insert(change.type);
+        continue;
+      }
+      refused_.erase(change.type);  // with others it was
+      if (change.after) conditions_[change.type] = *change.after;
+      else conditions_.erase(change.type);
     }
-    known_ = true;
-    conditions_ = std::move(after);
-    std::erase_if(firing_, [](const auto& kind) { return kind.second.empty(); });
-    if (all_told_) over_ms_.clear();
-    return {};
+    if (verdict == Verdict::refused) conditions_problem_ = fmt::format("{}, to {}", answer_text(api, *response), names);
+    return response->status;
+  }
+
+  [[nodiscard]] bool condition_refused(const std::vector<std::string_view>& parts) const {
+    const auto is_refused = [this](std::string_view type) {
+      return !type.empty() && (all_refused_ || refused_.contains(type));
+    };
+    if (is_change(parts)) return is_refused(parts[2]);
+    for (std::size_t i = 1; i < parts.size(); i += 4)
+      if (is_refused(parts[i])) return true;
+    return false;
+  }
+
+  // Those that the API has already are left out.
+  Result<Sent> post_events(const Api& api, std::span<const Item> items) {
+    Sent sent;
+    for (const auto& item : items) {
+      const auto parts = parts_of(item.body);
+      const bool ours = parts && (is_change(*parts) || is_all(*parts));  // or of another kind that had this name
+      last_refused_ = !ours || condition_refused(*parts);
+      if (ours && is_change(*parts) && !parts->back().empty() && posted_ != item.id) {
+        const auto posted = post_event(api, parts->back());
+        if (!posted) {
+          if (sent.taken == 0) return quiet(posted.error());
+          return sent;
+        }
+        sent.retry_after_ns = posted->retry_after_ns;
+        if (posted->verdict == Verdict::again) return sent;
+        if (posted->verdict == Verdict::taken) {
+          posted_ = item.id;
+          events_problem_.clear();
+        } else {
+          last_refused_ = true;
+          if (posted->of_rights) events_problem_ = posted->text;
+          else
+            log::warn("delivery: the receiver refuses an alert, it is not sent again",
+                      {{"destination", settings_.name}, {"alert", item.key}, {"answer", posted->text}});
+        }
+      }
+      if (last_refused_) ++sent.refused;
+      ++sent.taken;
+    }
+    auto problem = conditions_problem_;
+    if (!events_problem_.empty()) problem += fmt::format("{}events: {}", problem.empty() ? "" : "; ", events_problem_);
+    say(std::move(problem));
+    return sent;
+  }
+
+  // What is wrong although alerts are taken: once per change.
+  void say(std::string problem) {
+    if (problem == said_) return;
+    if (problem.empty()) log::info("delivery: the API refuses nothing any more", {{"destination", settings_.name}});
+    else log::warn("delivery: the API does not take all of it", {{"destination", settings_.name}, {"err", problem}});
+    said_ = std::move(problem);
   }
 
   Result<Posted> post_event(const Api& api, std::string_view event) {
@@ -406,9 +547,10 @@ class KubernetesDestination final : public Destination {
     constexpr int kThereAlready = 409;
     Posted out;
     if (response->status != kThereAlready) out.verdict = verdict_of_api(response->status);
-    out.text = status_text(*response);
+    out.text = api_answer(url_for_display(api.base), *response, "");
+    out.of_rights = is_of_rights(response->status);
     out.retry_after_ns = response->retry_after_ns;
-    if (out.verdict == Verdict::again && out.retry_after_ns == 0) return fail(Errc::io, answer_text(api, *response));
+    if (out.verdict == Verdict::again && out.retry_after_ns == 0) return fail(Errc::io, out.text);
     return out;
   }
 
@@ -437,6 +579,13 @@ class KubernetesDestination final : public Destination {
   std::map<std::string, std::int64_t> over_ms_;
   std::map<std::string, Condition> conditions_;
   bool all_told_ = false, known_ = false;  // what fires, and what conditions the API has
+  News due_ = News::none;                  // what has to be told of conditions
+  std::int64_t beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);
+  // What the API refused of the conditions last, and why; why it refused events.
+  std::set<std::string, std::less<>> refused_;
+  bool all_refused_ = false, last_refused_ = false;
+  std::string conditions_problem_, events_problem_, said_;
+  std::optional<std::uint64_t> posted_;  // the item whose event was the last that the API took
 };
 
 std::unique_ptr<Destination> KubernetesReceiver::destination() const {
@@ -481,7 +630,7 @@ Result<std::string> KubernetesReceiver::reach(const Attempt& attempt) const {
       continue;
     }
     if (review.at(kAllowed) != true)
-      return fail(Errc::denied, fmt::format("{}; the service account may not {}: give it the ClusterRole of "
+      return fail(Errc::denied, fmt::format("{}; the service account may not {}: give it the roles of "
                                             "deploy/k8s/components/node-conditions",
                                             there, right.words));
     there += fmt::format("; may {}", right.words);

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,10 @@ try:
 except ImportError:
     skip("python3-yaml is not installed")
 
-OVERLAYS = {"minimal": [], "default": [], "hypervisor": [], "full": [], "node-conditions": ["ClusterRole", "ClusterRoleBinding"]}
-NODE_RIGHTS = {("get", "nodes"), ("patch", "nodes/status"), ("create", "events")}  # as tests/e2e/kubernetes_test.py needs
+ROLES = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]
+OVERLAYS = {"minimal": [], "default": [], "hypervisor": [], "full": [], "node-conditions": ROLES, "full-node-conditions": ROLES}
+# By namespace, as tests/e2e/kubernetes_test.py needs them; those without one are for the cluster.
+NODE_RIGHTS = {(None, "get", "nodes"), (None, "patch", "nodes/status"), ("default", "create", "events")}
 bad, skipped = [], []
 
 
@@ -62,7 +65,7 @@ def check_daemonset(overlay, spec, config_maps, flags):
            f"{where}: {security}")
     expect(security["capabilities"]["drop"] == ["ALL"], f"{where}: {security}")
     added = security["capabilities"].get("add", [])
-    expect(added == ([] if overlay == "minimal" else ["BPF", "PERFMON", "DAC_READ_SEARCH"]), f"{where}: {added}")
+    expect(added == ([] if overlay.startswith("minimal") else ["BPF", "PERFMON", "DAC_READ_SEARCH"]), f"{where}: {added}")
     expect(security["allowPrivilegeEscalation"] == bool(added), f"{where}: escalation without a capability, or without use")
     expect([p.get("hostPort") for p in container["ports"]] == [9100], f"{where}: ports {container['ports']}")
     endpoints = re.findall(r"^\| `(/[^`]*)` \|", (TOP / "docs/api.md").read_text(), re.M)
@@ -75,13 +78,16 @@ def check_roles(overlay, documents):
     """Only who tells the API has a token, and that one may do what vitald asks for, and no more."""
     where = f"overlay {overlay}"
     (pod,) = (d["spec"]["template"]["spec"] for d in documents if d["kind"] == "DaemonSet")
-    roles = [d for d in documents if d["kind"] == "ClusterRole"]
+    roles = {d["kind"]: d for d in documents if d["kind"].endswith("Role")}
     expect(pod["automountServiceAccountToken"] == bool(roles), f"{where}: a token without a role, or a role without a token")
-    rights = {(verb, resource) for r in roles for rule in r["rules"] for verb in rule["verbs"] for resource in rule["resources"]}
+    rights = {(role["metadata"].get("namespace"), verb, resource) for role in roles.values() for rule in role["rules"]
+              for verb in rule["verbs"] for resource in rule["resources"]}
     expect(rights == (NODE_RIGHTS if roles else set()), f"{where}: {rights}")
-    for binding in (d for d in documents if d["kind"] == "ClusterRoleBinding"):
-        expect(binding["roleRef"]["name"] == roles[0]["metadata"]["name"], f"{where}: {binding['roleRef']}")
-        (account,) = ((d["metadata"]["name"], d["metadata"]["namespace"]) for d in documents if d["kind"] == "ServiceAccount")
+    (account,) = ((d["metadata"]["name"], d["metadata"]["namespace"]) for d in documents if d["kind"] == "ServiceAccount")
+    for binding in (d for d in documents if d["kind"].endswith("RoleBinding")):
+        role = roles[binding["kind"].removesuffix("Binding")]
+        expect((binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (role["kind"], role["metadata"]["name"]) and
+               binding["metadata"].get("namespace") == role["metadata"].get("namespace"), f"{where}: {binding}")
         expect([(s["name"], s["namespace"]) for s in binding["subjects"]] == [account], f"{where}: {binding['subjects']}")
 
 
@@ -115,8 +121,9 @@ def check_overlays():
     flags = {f.replace("[no-]", "") for f in re.findall(r"^  (--[\[\]\w.-]+)", output(VITALD, "--help"), re.M)}
     if kubernetes_api.models is None:
         skipped.append("python3-kubernetes is not installed: manifests were not compared with the API's types")
-    for overlay, roles in OVERLAYS.items():
-        documents = list(yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/overlays" / overlay)))
+
+    def check(overlay, folder, roles):
+        documents = list(yaml.safe_load_all(output(*kustomize, folder)))
         config_maps = {d["metadata"]["name"]: d["data"] for d in documents if d["kind"] == "ConfigMap"}
         expect(sorted(d["kind"] for d in documents) ==
                sorted(["ConfigMap", "ConfigMap", "DaemonSet", "Namespace", "NetworkPolicy", "ServiceAccount", *roles]),
@@ -128,6 +135,22 @@ def check_overlays():
                 check_daemonset(overlay, d["spec"], config_maps, flags)
         check_roles(overlay, documents)
         print(f"overlay {overlay}: {len(documents)} objects")
+        return yaml.safe_load(next(m["vitald.yaml"] for n, m in config_maps.items() if "rules" not in n))
+
+    configurations = {o: check(o, TOP / "deploy/k8s/overlays" / o, roles) for o, roles in OVERLAYS.items()}
+    notify = {"notify": {"kubernetes": [{"name": "cluster"}]}}
+    # Beside the component only `notify` is another: by itself where the configuration is the base's, else with a variant.
+    for overlay in (o for o in OVERLAYS if not o.endswith("node-conditions")):
+        variant = configurations.get(f"{overlay}-node-conditions")
+        if variant is None:
+            with tempfile.TemporaryDirectory() as folder:
+                copy = pathlib.Path(shutil.copytree(TOP / "deploy/k8s", f"{folder}/k8s"))
+                (copy / "overlays/own").mkdir()
+                (copy / "overlays/own/kustomization.yaml").write_text(
+                    f"resources: [../{overlay}]\ncomponents: [../../components/node-conditions]\n")
+                variant = check(f"{overlay} with node-conditions", copy / "overlays/own", ROLES)
+        expect(variant == configurations[overlay] | notify, f"overlay {overlay} with node-conditions: {variant}")
+    expect(configurations["node-conditions"] == configurations["default"] | notify, "overlay node-conditions")
     kinds = [d["kind"] for d in yaml.safe_load_all(output(*kustomize, TOP / "deploy/k8s/monitoring"))]
     expect(sorted(kinds) == ["PodMonitor", "PrometheusRule"], f"monitoring: {kinds}")
 

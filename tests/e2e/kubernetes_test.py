@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import kubernetes_api  # noqa: E402
-from harness import VITALD, need, skip, vitald, wait_for  # noqa: E402
+from harness import VITALD, get_json, metrics, need, skip, vitald, wait_for  # noqa: E402
 
 if kubernetes_api.models is None:
     skip("python3-kubernetes is not installed; ./dev setup installs it")
@@ -26,6 +27,8 @@ groups:
     rules:
       - {alert: disk full, expr: test_disk > 0, labels: {severity: critical}, annotations: {summary: "no space on {{ $labels.n }}"}}
       - {alert: Hot, expr: test_hot > 0, labels: {severity: warning}, annotations: {summary: "%s"}}
+      - {alert: Диск, expr: test_cyrillic > 0, labels: {severity: critical}}
+      - {alert: 磁盘, expr: test_chinese > 0, labels: {severity: critical}}
       - {alert: Note, expr: test_note > 0, labels: {severity: info}}
 """
 CONFIG = """
@@ -33,7 +36,7 @@ pipeline: {{interval: 200ms}}
 rules: {{files: [rules.yaml], external_label: [cluster=lab]}}
 notify:
   kubernetes:
-    - {{name: cluster, bearer_token_file: {top}/token, ca_file: {top}/ca.pem, heartbeat: 2s, timeout: 2s}}
+    - {{name: cluster, bearer_token_file: {top}/token, ca_file: {top}/ca.pem, heartbeat: 2s, timeout: 2s{more}}}
 """
 
 
@@ -56,7 +59,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     os.environ.update(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api.server_port), NODE_NAME=NODE)
     (folder / "textfiles").mkdir()
     (folder / "rules.yaml").write_text(RULES % ("long " * 400 + "\u00e4" * 300))
-    (folder / "vitald.yaml").write_text(CONFIG.format(top=top))
+    (folder / "vitald.yaml").write_text(CONFIG.format(top=top, more=""))
 
     # What another run left: one that is over since long, one that is True and over, and one of somebody else.
     def left(kind, status, reason, since):
@@ -120,7 +123,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     assert ready["reason"] == "KubeletReady" and ready["lastHeartbeatTime"] == "2026-01-01T00:00:00Z", ready
     assert not condition("VitaldHot") and not condition("VitaldNote"), "those are not critical"
     both = wait_for("both named", 10, lambda: (c := condition("VitaldDiskFull"))["message"].startswith("2 alerts") and c)
-    assert both["reason"] == "AlertFires" and "no space on " in both["message"] and "cluster=lab" in both["message"], both
+    assert both["reason"] == "AlertFires" and "disk full: no space on " in both["message"] and "cluster=lab" in both["message"], both
     kinds = {e["reason"]: e["type"] for e in api.event_list()}
     assert kinds == {"DiskFull": "Warning", "Hot": "Warning", "Note": "Normal"}, kinds
     (hot,) = events("Hot")
@@ -150,7 +153,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     wait_for("what was answered to nobody", 30, lambda: status("VitaldDiskFull") == "True" and api.repeated > 0)
     wait_for("one event", 20, lambda: len(api.event_list()) == before + 1)
 
-    # The API is away, then the token is another one, then a right is missing: nothing is lost.
+    # The API is away, then the token is another one: nothing is lost.
     api.down = 503
     numbers("test_hot 1\ntest_note 1\n")
     wait_for("attempts", 20, lambda: len(api.requests) > (seen := len(api.requests)) or time.sleep(0.3) or len(api.requests) > seen)
@@ -161,21 +164,97 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     (folder / "token").write_text("renewed\n")
     wait_for("the end of what was told of", 40, lambda: status("VitaldDiskFull") == "False")
     wait_for("its event", 20, lambda: len(events("DiskFullIsOver")) == 3)
+
+    QUIET = "test_hot 1\ntest_note 1\n"
+
+    # The right for events is missing: conditions and heartbeats go on, also behind more than a batch; what is lost is counted.
+    def problem():
+        (receiver,) = get_json(f"{url}/api/v1/receivers")["data"]
+        return receiver.get("problem", "")
+
+    def said(*words):
+        lines = [line for line in process.output().splitlines() if "does not take all of it" in line]
+        return any(all(word in line for word in words) for line in lines)
+
+    def beats(what):
+        for _ in range(2):
+            first = condition("VitaldDiskFull")["lastHeartbeatTime"]
+            wait_for(what, 20, lambda: condition("VitaldDiskFull")["lastHeartbeatTime"] > first)
+
+    def configure(more):
+        (folder / "vitald.yaml").write_text(CONFIG.format(top=top, more=more))
+        urllib.request.urlopen(urllib.request.Request(url + "/-/reload", method="POST"), timeout=20).close()
+
+    count = len(api.event_list())
     api.rights.discard(("create", "events"))
-    numbers('test_disk{n="d"} 1\ntest_hot 1\ntest_note 1\n')
+    numbers(QUIET + "".join(f'test_hot{{n="{i}"}} 1\n' for i in range(80)))
+    wait_for("the words for it", 20, lambda: "needs the roles of" in process.output())
+    numbers(QUIET + 'test_disk{n="d"} 1\n')
     wait_for("the condition without a right for events", 20, lambda: status("VitaldDiskFull") == "True")
-    wait_for("the words for it", 20, lambda: "needs the ClusterRole" in process.output())
+    beats("a heartbeat without a right for events")
+    wait_for("what is refused counted", 20, lambda: metrics(url)[1][
+        "vitald_delivery_dropped_total", (("destination", "cluster"), ("reason", "refused"))] == 81)
+    assert len(api.event_list()) == count and process.output().count("needs the roles of") == 1
+    api.rights.add(("create", "events"))
+    numbers(QUIET)
+    wait_for("the next event", 20, lambda: len(events("DiskFullIsOver")) == 4)
+    wait_for("no problem", 20, lambda: "refuses nothing any more" in process.output())
+
+    # The right for conditions is missing: events go on, and the condition comes with a heartbeat.
+    api.rights.discard(("patch", "nodes/status"))
+    count = len(events("DiskFull"))
+    numbers(QUIET + 'test_disk{n="e"} 1\n')
+    wait_for("the event without a right for conditions", 20, lambda: len(events("DiskFull")) == count + 1)
+    wait_for("the words for it", 20, lambda: said("403", "to VitaldDiskFull"))
+    assert status("VitaldDiskFull") == "False"
+    api.rights.add(("patch", "nodes/status"))
+    wait_for("the condition with the right", 20, lambda: status("VitaldDiskFull") == "True")
+
+    # Events are not taken now: the heart beats, and they come.
+    api.events_down = 503
+    numbers(QUIET + 'test_disk{n="e"} 1\ntest_disk{n="f"} 1\n')
+    wait_for("an event that waits", 20, problem)
+    beats("a heartbeat while it waits")
+    assert len(events("DiskFull")) == count + 1
+    api.events_down = None
+    wait_for("the event that waited", 40, lambda: len(events("DiskFull")) == count + 2)
+    numbers(QUIET)
+    wait_for("the end", 20, lambda: status("VitaldDiskFull") == "False" and len(events("DiskFullIsOver")) == 6)
+
+    # One that the API does not like costs itself; names that have no letter of ASCII have conditions of their own.
+    api.denied = {"VitaldDiskFull"}
+    numbers(QUIET + 'test_disk{n="g"} 1\ntest_cyrillic 1\ntest_chinese 1\n')
+    other = wait_for("the others", 20, lambda: len(o := {k: c for k, c in api.conditions().items() if k.startswith("VitaldAlert")
+                                                        and c["status"] == "True"}) == 2 and o)
+    assert sorted(c["message"].split(" ")[0] for c in other.values()) == ["Диск:", "磁盘:"], other
+    wait_for("the words for it", 20, lambda: said("422", "to VitaldDiskFull"))
+    assert status("VitaldDiskFull") == "False"
+    api.denied = set()
+    wait_for("what is liked again", 20, lambda: status("VitaldDiskFull") == "True")
+
+    # Narrowed: it fires on, and nobody says that it is over.
+    configure(", matchers: ['alertname!=\"disk full\"']")
+    wait_for("what is not told any more", 20, lambda: status("VitaldDiskFull") == "False")
+    assert condition("VitaldDiskFull")["reason"] == "AlertIsNotTold" and "not told" in condition("VitaldDiskFull")["message"]
+    configure("")
+    wait_for("what is told again", 20, lambda: status("VitaldDiskFull") == "True")
+    numbers(QUIET)
+    wait_for("the end", 20, lambda: condition("VitaldDiskFull")["reason"] == "AlertIsOver" and len(events("DiskFullIsOver")) == 7)
 
     # Killed while an event waits, and what fired is over before it is back: the event comes, the condition ends.
+    count = len(events("DiskFull"))
+    api.down = 503
+    numbers(QUIET + 'test_disk{n="h"} 1\n')
+    wait_for("what fires", 20, lambda: "disk full" in str(get_json(f"{url}/api/v1/alerts")) and problem())
+    time.sleep(1)
     process.process.kill()
     process.process.wait()
-    api.rights.add(("create", "events"))
-    numbers("test_hot 1\ntest_note 1\n")
-    count = len(events("DiskFull"))
+    api.down = None
+    numbers(QUIET)
     process, url = stack.enter_context(start())
     wait_for("the event that waited", 30, lambda: len(events("DiskFull")) == count + 1)
     wait_for("the end of it", 30, lambda: status("VitaldDiskFull") == "False")
-    wait_for("its event", 20, lambda: len(events("DiskFullIsOver")) == 4)
+    wait_for("its event", 20, lambda: len(events("DiskFullIsOver")) == 8)
 
     # Of what is silenced nothing is told.
     subprocess.run([VITALD, "alerts", "silence", "alertname=disk full", "--duration=1h", f"--url={url}", "--by=test"],
