@@ -73,7 +73,7 @@ def probes():
 
 def all_probes():
     found = probes()  # a kernel that is emulated may take longer for one than vitald waits; it has no row until then
-    return found if len(found) == PROBES and ">starting<" not in get("/?plain") else {}
+    return found if len(found) >= PROBES and ">starting<" not in get("/?plain") else {}
 
 
 # 1. Installed: it runs at once, as its user, with its three capabilities, all probes and the shipped rules.
