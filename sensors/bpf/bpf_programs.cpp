@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -32,13 +33,16 @@ constexpr Signal kSignal{"bpf_programs", 1, 0, {}};
 constexpr std::size_t kMostGroups = 256;  // the rest of programs, and of maps, is one more
 // Whose a program is: asked when others are there than before, and again for those that changed hands.
 constexpr std::int64_t kLookEveryNs = 600'000'000'000, kLookAtMostNs = 30'000'000'000;
+// Programs come and go rarely, and listing them is a third of a scrape: so often, but each time while runs are counted.
+constexpr std::int64_t kListEveryNs = 30'000'000'000;
 
 constexpr MetricDesc kPrograms{
     "vitald_bpf_programs",
     MetricType::gauge,
     "BPF programs that are loaded on this host, by whomever: of one name and type, held open by one process (of "
     "several "
-    "that with the lowest number; empty where none does that can be seen: pinned, or attached without a link).",
+    "that with the lowest number; empty where none does that can be seen: pinned, or attached without a link). Listed "
+    "every 30 s, and in each collection while the kernel counts runs.",
     "program,type,process,owner_kind,owner",
     "",
     "BPF iterator bpf_prog"};
@@ -124,13 +128,11 @@ class BpfPrograms final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const Label up[] = {{"probe", kName}, {"hook", "iter"}};
     out.set_labels(kUp, 1, up);
-    auto programs = inventory_.programs();
-    if (!programs) return fail(programs.error());
-    const auto maps = inventory_.maps();
-    if (!maps) return fail(maps.error());
-    if (auto ok = look(*programs, *maps); !ok) out.problem(ok.error());
-    count(*programs);
-    count(*maps);
+    const auto now_ns = host_.clock().boot_ns();
+    if (runs_grow_ || !listed_ns_ || now_ns - *listed_ns_ >= kListEveryNs) {
+      if (auto ok = list(out); !ok) return ok;
+      listed_ns_ = now_ns;
+    }
     emit(out);
     return {};
   }
@@ -141,6 +143,16 @@ class BpfPrograms final : public Collector {
   }
 
  private:
+  Result<> list(BatchWriter& out) {
+    const auto programs = inventory_.programs();
+    if (!programs) return fail(programs.error());
+    const auto maps = inventory_.maps();
+    if (!maps) return fail(maps.error());
+    if (auto ok = look(*programs, *maps); !ok) out.problem(ok.error());
+    count(*programs);
+    count(*maps);
+    return {};
+  }
   // Who holds what, when it is time to ask.
   Result<> look(const std::vector<vitald_bpf_program>& programs, const std::vector<vitald_bpf_map>& maps) {
     const auto now_ns = host_.clock().boot_ns();
@@ -193,6 +205,7 @@ class BpfPrograms final : public Collector {
   void count(const std::vector<vitald_bpf_program>& programs) {
     for (auto& [group, sum] : programs_) sum.count = sum.bytes = 0;
     std::unordered_map<std::uint32_t, vitald_bpf_program> now;
+    runs_grow_ = false;
     for (const auto& p : programs) {
       auto& sum =
           sum_of(programs_, group_of(VITALD_HOLDS_PROGRAM, p.id, text_of(p.name, sizeof p.name),
@@ -209,6 +222,7 @@ class BpfPrograms final : public Collector {
       sum.runs += grown(&vitald_bpf_program::runs);
       sum.run_seconds += grown(&vitald_bpf_program::run_ns) / 1e9;
       if (p.runs != 0) stats_seen_ = true;
+      if (again && p.runs > before->second.runs) runs_grow_ = true;
       now.emplace(p.id, p);
     }
     before_ = std::move(now);
@@ -244,7 +258,8 @@ class BpfPrograms final : public Collector {
   const Host& host_;
   BpfInventory inventory_;
   const double page_bytes_, cpus_;
-  std::optional<std::int64_t> looked_;
+  std::optional<std::int64_t> listed_ns_, looked_;
+  bool runs_grow_ = false;                                             // since the list before: the kernel counts them
   std::map<std::pair<std::uint32_t, std::uint32_t>, Holder> holders_;  // by what is held and its id; of none: empty
   std::unordered_map<std::uint32_t, vitald_bpf_program> before_;       // by id
   std::map<Group, Sum> programs_, maps_;
