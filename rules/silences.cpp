@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "core/moment.h"
 #include "core/text/bytes.h"
+#include "core/text/scan.h"
 #include "core/text/uuid.h"
 #include "rules/promql/labels.h"
 #include "rules/promql/parser.h"
@@ -53,6 +55,21 @@ bool take_silence(Taker in, Silence& s) {
   return true;
 }
 
+// severity=critical, which Alertmanager takes as well: the same with quotes around the value.
+std::optional<std::string> quoted_matcher(std::string_view text) {
+  const auto at = text.find_first_of("=!");
+  if (at == text.npos) return std::nullopt;
+  const auto name = trim(text.substr(0, at));
+  auto value = text.substr(at);
+  for (const std::string_view op : {"=~", "!~", "!=", "="}) {
+    if (!take_prefix(value, op)) continue;
+    value = trim(value);
+    if (!promql::valid_label_name(name) || value.empty() || value.find_first_of(" \t\"'`{}~=!,") != value.npos) break;
+    return fmt::format("{{{}{}{}}}", name, op, promql::quoted(value));
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool fits(const Matchers& matchers, const LabelMap& labels) {
@@ -61,12 +78,18 @@ bool fits(const Matchers& matchers, const LabelMap& labels) {
 
 Result<Matchers> parse_alert_matchers(std::string_view text) {
   auto whole = std::string(text);
-  if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
+  if (auto with_quotes = quoted_matcher(text)) whole = std::move(*with_quotes);
+  else if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
   std::vector<promql::Problem> problems;
   auto selector = promql::parse_selector(whole, problems);
   if (!selector || selector->matchers.empty())
     return fail(Errc::malformed, fmt::format("'{}' is no matcher ({}), expected e.g. severity=\"critical\"", text,
                                              problems.empty() ? std::string("nothing found") : problems[0].what));
+  for (const auto& m : selector->matchers)
+    if (m.name == "__name__")
+      return fail(Errc::malformed, fmt::format("'{}' is no matcher of alerts (they have no __name__), expected e.g. "
+                                               "alertname=\"{}\"",
+                                               text, m.value));
   return std::move(selector->matchers);
 }
 

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/os/host_name.h"
 #include "core/os/machine_id.h"
+#include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/journal.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
@@ -310,7 +311,8 @@ std::vector<Alert> Judge::told_now(const ReceiverSettings& receiver) const {
 
 bool Judge::hears(const ReceiverSettings& receiver, const Alert& alert) const {
   const auto matchers = matchers_.find(receiver.name);
-  return matchers == matchers_.end() || fits(matchers->second, alert.labels);
+  // With the labels that it is sent.
+  return matchers == matchers_.end() || fits(matchers->second, labels_of({alert, true}, receiver));
 }
 
 // The transitions that are told to receivers that a silence or an inhibition applies to, and of alerts that fire on and

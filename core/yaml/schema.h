@@ -123,6 +123,16 @@ class FieldReader {
 };
 
 // Rows of a Markdown table: key, type, default, what is allowed, help. The defaults are those of a new S.
+// In a table's cell a bar ends it.
+inline std::string in_table(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 template <class S>
 std::string fields_markdown(std::span<const Field<S>> fields) {
   std::string out = "| key | type | default | allowed | what it does |\n|---|---|---|---|---|\n";
@@ -151,7 +161,7 @@ std::string fields_markdown(std::span<const Field<S>> fields) {
           f.at);
     if (!f.required.empty()) fallback = "must be given";
     else if (!fallback.empty()) fallback = fmt::format("`{}`", fallback);
-    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", f.key, type, fallback, bounds, f.help);
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", f.key, type, fallback, bounds, in_table(f.help));
   }
   return out;
 }

@@ -58,7 +58,9 @@ Receiver::Receiver(ReceiverPtr settings, std::shared_ptr<const StateDir> state, 
   queue_ =
       std::make_unique<Queue>(queue_settings(*settings_), settings_->destination(), std::move(state), system_clock());
   queue_->push(std::move(rest));
-  receiver_book().open(settings_->name, settings_->text(), [queue = queue_.get()] { return queue->stats(); });
+  std::string text = settings_->text();
+  if (!settings_->matchers.empty()) text += fmt::format(" for {{{}}}", fmt::join(settings_->matchers, ", "));
+  receiver_book().open(settings_->name, std::move(text), [queue = queue_.get()] { return queue->stats(); });
 }
 Receiver::~Receiver() { receiver_book().close(settings_->name); }
 

@@ -195,7 +195,8 @@ TEST(Judge, AReceiverHearsWhatItsMatchersFit) {
     return r;
   };
   const auto all = receiver("all", {}), pager = receiver("pager", {"severity=\"critical\"", "alertname!=\"B\""}),
-             nobody = receiver("nobody", {"team=~\"x|y\""});
+             nobody = receiver("nobody", {"team=~\"x|y\""}), lab = receiver("lab", {"cluster=lab", "severity=warning"});
+  lab->external_labels = {{"cluster", "lab"}};
   Judge judge;
   const auto rules = [](int a) {
     return engine_of(
@@ -204,11 +205,12 @@ TEST(Judge, AReceiverHearsWhatItsMatchersFit) {
                     "{{alert: C, expr: vector(1), labels: {{severity: warning}}}}]}}]",
                     a));
   };
-  judge.configure(rules(1), {all, pager, nobody});
+  judge.configure(rules(1), {all, pager, nobody, lab});
   judge.judge(snapshot_at(10));
   EXPECT_THAT(all->notes->wait_for(3), testing::UnorderedElementsAre("A fires", "B fires", "C fires"));
   EXPECT_THAT(pager->notes->wait_for(1), testing::ElementsAre("A fires"));
-  judge.configure(rules(0), {all, pager, nobody});
+  EXPECT_THAT(lab->notes->wait_for(1), testing::ElementsAre("C fires")) << "by the labels that it is sent";
+  judge.configure(rules(0), {all, pager, nobody, lab});
   judge.judge(snapshot_at(20));
   EXPECT_THAT(pager->notes->wait_for(2), testing::ElementsAre("A fires", "A ends"));
   EXPECT_EQ(all->notes->wait_for(4).back(), "A ends");

@@ -113,7 +113,7 @@ notify:
         done = subprocess.run([VITALD, f"--config.file={top}/bad.yaml", "--config.check", "--state.directory="],
                               capture_output=True, text=True)
         assert done.returncode == 1 and says in done.stderr, (wrong, done.stderr)
-    (folder / "bad.yaml").write_text('inhibit_rules: [{source_matchers: ["a=b"]}, {target_matchers: ["a=\\"b\\""]}]\n')
+    (folder / "bad.yaml").write_text('inhibit_rules: [{source_matchers: ["a ! b"]}, {target_matchers: ["a=\\"b\\""]}]\n')
     done = subprocess.run([VITALD, f"--config.file={top}/bad.yaml", "--config.check", "--state.directory="],
                           capture_output=True, text=True)
-    assert done.returncode == 1 and "'a=b' is no matcher" in done.stderr and "expected source_matchers" in done.stderr, done.stderr
+    assert done.returncode == 1 and "'a ! b' is no matcher" in done.stderr and "expected source_matchers" in done.stderr, done.stderr

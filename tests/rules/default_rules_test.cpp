@@ -57,8 +57,8 @@ vitald_sched_runqueue_latency_seconds_bucket{le="+Inf"} 0+1000x400
 vitald_sched_runqueue_latency_seconds_count 0+1000x400
 node_scrape_collector_success{collector="cpu"} 1x400
 node_scrape_collector_success{collector="mdadm"} 0x400
-vitald_probe_up{probe="runq_latency"} 1x400
-vitald_probe_up{probe="block_latency"} 0x400
+vitald_probe_up{hook="tp_btf",probe="runq_latency"} 1x400
+vitald_probe_up{hook="off",probe="block_latency",reason="this kernel has no tracepoint"} 0x400
 node_power_supply_capacity{power_supply="hid-mouse"} 5x400
 node_power_supply_info{power_supply="hid-mouse",type="Battery",status="Discharging",scope="Device"} 1x400
 vitald_hook_dropped_total{hook="h"} 0x400
@@ -239,7 +239,9 @@ const Case kCases[] = {
     {"HostClockWrong", "node_timex_sync_status 1x400\nnode_timex_offset_seconds 0.2x400"},
     {"HostClockUnsynchronised", "node_timex_sync_status 1x200 0x200"},
     {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"} 1x200 0x200)"},
-    {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"} 1x200 0x200)"},
+    {"VitaldProbeLost",
+     "vitald_probe_up{hook=\"tp_btf\",probe=\"runq_latency\"} 1x200 _x200\n"
+     "vitald_probe_up{hook=\"shed\",probe=\"runq_latency\",reason=\"cost\"} _x200 0x200"},
     {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
     {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
@@ -264,7 +266,6 @@ TEST(DefaultRules, FireForAsLongAsTheFaultStays) {
        1, 100},
       {"HostClockUnsynchronised", "node_timex_sync_status", 1, 0, 740},
       {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"})", 1, 0, 140},
-      {"VitaldProbeLost", R"(vitald_probe_up{probe="runq_latency"})", 1, 0, 140},
       {"HostRaidDegraded", R"(node_md_degraded{device="md0"})", 0, 1, 100},
   };
   for (const auto& c : cases) {
@@ -276,6 +277,40 @@ TEST(DefaultRules, FireForAsLongAsTheFaultStays) {
     EXPECT_FALSE(over.at_end.contains(c.alert));
     EXPECT_EQ(over.times.at(c.alert), 1);
   }
+}
+
+// A probe that is off is another series than one that is attached: its hook and reason are labels.
+TEST(DefaultRules, AProbeIsLostForAsLongAsItIsOff) {
+  const auto host = [](int good, int bad, std::string_view after) {
+    return fmt::format(
+        "vitald_probe_up{{hook=\"tp_btf\",probe=\"runq_latency\"}} 1x{} _x{} {}\n"
+        "vitald_probe_up{{hook=\"shed\",probe=\"runq_latency\",reason=\"cost\"}} _x{} 0x{}\n",
+        good - 1, bad, after, good, bad - 1);
+  };
+  EXPECT_TRUE(run("", host(40, 160, ""), 200).at_end.contains("VitaldProbeLost"));
+  const auto over = run("", host(40, 50, "1x9"), 100);
+  EXPECT_FALSE(over.at_end.contains("VitaldProbeLost"));
+  EXPECT_EQ(over.times.at("VitaldProbeLost"), 1);
+}
+
+TEST(DefaultRules, WhatIsWritableForMinutesDidNotTurn) {
+  const std::string usr = R"(node_filesystem_readonly{device="/dev/vda2",fstype="ext4",mountpoint="/usr"})";
+  EXPECT_FALSE(run("", usr + " 1x60 0x4 1x100", 160).fired.contains("HostFilesystemTurnedReadOnly"));
+}
+
+// Two disks too few, and the array does not start: worse than degraded. A container never starts.
+TEST(DefaultRules, AnArrayThatStopsIsDegradedStill) {
+  EXPECT_TRUE(run("", R"(node_md_state{device="md0",state="inactive"} 0x20 1x100
+                         node_md_disks{device="md0",state="active"} 3x20 2x100
+                         node_md_disks_required{device="md0"} 4x120
+                         node_md_raid_disks{device="md0"} 4x120)",
+                  120)
+                  .at_end.contains("HostRaidDegraded"));
+  EXPECT_FALSE(run("", R"(node_md_state{device="md127",state="inactive"} 1x120
+                          node_md_disks{device="md127",state="active"} 0x120
+                          node_md_disks_required{device="md127"} 2x120)",
+                   120)
+                   .fired.contains("HostRaidDegraded"));
 }
 
 // One array is one alert, however many numbers say it.

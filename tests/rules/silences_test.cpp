@@ -49,13 +49,17 @@ TEST(Silences, Matchers) {
                                                 {"alertname!=\"Disk\"", false},
                                                 {"device=\"\"", true},
                                                 {"device!=\"\",alertname=\"Disk\"", false},
-                                                {"severity!~\"warn.*\"", true}};
+                                                {"severity!~\"warn.*\"", true},
+                                                {"alertname=Disk", true},  // as Alertmanager takes it
+                                                {" severity != critical ", false},
+                                                {"severity=~crit.*", true}};
   for (const auto& [text, want] : cases) {
     const auto parsed = parse_alert_matchers(text);
     ASSERT_TRUE(parsed) << text;
     EXPECT_EQ(fits(*parsed, labels), want) << text;
   }
-  for (const auto* bad : {"", "alertname", "alertname=Disk", "a=~\"(\"", "=\"x\"", "{a=\"b\""})
+  for (const auto* bad :
+       {"", "alertname", "a=~\"(\"", "=\"x\"", "{a=\"b\"", "a=b c", "a=\"b", "__name__=\"x\"", "{\"Disk\"}"})
     EXPECT_FALSE(parse_alert_matchers(bad)) << bad;
   const auto odd = alert_matcher("a", "quo\"te\\", true, false);
   ASSERT_FALSE(odd) << "a backslash at the end is no expression";
