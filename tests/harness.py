@@ -49,10 +49,11 @@ def need(*programs):
             skip(f"{program} is not installed; ./dev setup installs it")
 
 
-def probes():
-    """The names of all probes, from the list of collectors."""
+def probes(by_default=False):
+    """The names of all probes, from the list of collectors; `by_default`: of those that are not off by default."""
     rows = (line.split() for line in (TOP / "sensors/collectors.list").read_text().splitlines())
-    return [row[0] for row in rows if len(row) > 1 and row[0] != "#" and row[1] == "bpf"]
+    return [row[0] for row in rows
+            if len(row) > 1 and row[0] != "#" and row[1] == "bpf" and not (by_default and row[2] == "off")]
 
 
 def free_port():

@@ -9,6 +9,8 @@ namespace vitald {
 namespace {
 
 constexpr double kSampleSeconds = 1;
+// A cycle so many times as long as the one before it, and this many seconds more: the machine slept.
+constexpr double kSleptTimes = 4, kSleptSeconds = 2;
 
 }  // namespace
 
@@ -71,7 +73,11 @@ void EnergySplit::split(PackageState& p, const Package& now, std::int64_t at_ns,
   p.sample_used_s += used_s;
   p.sample_s += seconds;
   const bool stale = std::exchange(p.stale, !uses_are_new);  // uses that come now are of the cycles before as well
-  p.sample_whole = p.sample_whole && uses_are_new && !stale;
+  // Nothing says of a time what the processor takes awake when the meter did not count in it (it began anew, it stands
+  // still), or when the machine slept.
+  const double last_s = std::exchange(p.cycle_s, seconds);
+  const bool slept = last_s > 0 && seconds > kSleptTimes * last_s + kSleptSeconds;
+  p.sample_whole = p.sample_whole && uses_are_new && !stale && grown > 0 && !slept;
   if (p.sample_s < kSampleSeconds) return;
   if (p.sample_whole && now.cpus > 0)
     p.idle_power.sample(std::min(1.0, p.sample_used_s / p.sample_s / now.cpus), p.sample_joules / p.sample_s,

@@ -69,7 +69,8 @@ class EnergySplit {
     std::vector<double> weights;  // and by each owner
     // Of the sample that is being made for idle_power.
     double sample_joules = 0, sample_used_s = 0, sample_s = 0;
-    bool sample_whole = true;  // all of it with uses
+    bool sample_whole = true;  // all of it with uses, and counted by the meter of a machine that was awake
+    double cycle_s = 0;        // how long the last cycle was
     bool stale = false;        // the last cycle had none
   };
   void split(PackageState& p, const Package& now, std::int64_t at_ns, bool uses_are_new);

@@ -11,72 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+
+from guest_harness import bad, check, law, near, of, scrape, started, wait_for
 
 VITALD = sys.argv[1]
 PORT, THEIRS = 9118, 9119
 COLLECTORS = ("hwmon", "sensors", "powersupplyclass", "energy_meters", "ipmi", "host_power", "energy", "utilization", "cpu")
-bad = []
-
-
-def check(good, text):
-    print(("ok       " if good else "NOT OK   ") + text, flush=True)
-    if not good:
-        bad.append(text)
-
-
-def near(a, b, share=0.01, least=0.011):
-    return abs(a - b) <= max(least, share * abs(b))
 
 
 def knob(name, value):
     subprocess.run(["knob", name, str(value)], check=True)
-
-
-def series(text):
-    """{(family, labels): value}"""
-    out = {}
-    for line in text.splitlines():
-        m = re.match(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$", line)
-        if m:
-            labels = tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2] or "")))
-            out[m[1], labels] = float(m[3])
-    return out
-
-
-def scrape(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        return series(answer.read().decode())
-
-
-def of(found, family, **labels):
-    wanted = set(labels.items())
-    values = [v for (name, have), v in found.items() if name == family and wanted <= set(have)]
-    return values[0] if len(values) == 1 else None
-
-
-@contextlib.contextmanager
-def started(*argv):
-    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        yield child
-    finally:
-        child.kill()
-        log = child.communicate()[1]
-        if bad:
-            print(log[-3000:])
-
-
-def wait_for(what, seconds, condition):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            value = condition()
-            if value:
-                return value
-        time.sleep(1)
-    check(False, f"{what} within {seconds} s")
-    return None
 
 
 def beside_sensors(mine):
@@ -154,15 +98,6 @@ def beside_ipmitool(mine):
     got = of(mine, "ipmi_dcmi_power_consumption_watts")
     check(bool(reading) and got is not None and near(got, float(reading[1]), 0.03),
           f"DCMI: {got} W, ipmitool says {reading and reading[1]}")
-
-
-def law(found):
-    owners = sum(v for (name, _), v in found.items() if name == "vitald_owner_energy_joules_total")
-    gone = of(found, "vitald_gone_owners_energy_joules_total") or 0
-    nobodys = sum(v for (name, _), v in found.items() if name == "vitald_unattributed_energy_joules_total")
-    counter = sum(v for (name, labels), v in found.items()
-                  if name == "vitald_energy_joules_total" and ("domain", "package") in labels)
-    return owners + gone + nobodys, counter
 
 
 with tempfile.TemporaryDirectory() as state:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Sensors, meters and a BMC: one virtual machine of the lab beside the checkout, with the drivers of a stock kernel and
-values that are turned (guest.py, which runs in it). Emulated, so nothing here looks at how long something takes."""
+"""lab_test.py VITALD PROGRAM SECONDS: runs PROGRAM (guest.py, energy_guest.py) in one virtual machine of the lab beside the
+checkout, which has the drivers of a stock kernel and hardware whose values are turned. Emulated, so nothing here looks at how
+long something takes."""
 
 import pathlib
 import subprocess
@@ -12,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import harness  # noqa: E402
 
-BOUND_S = 540
+VITALD, PROGRAM, BOUND_S = sys.argv[1:]
 
 lab = harness.shared("lab/vm-run")
 if not lab:
@@ -22,11 +23,13 @@ harness.need("sensors", "qemu-system-x86_64", "strip")
 with tempfile.TemporaryDirectory(prefix="vitald-lab-") as folder:
     # What is for debuggers is most of the file, and each worker reads it from the host's file system.
     program = str(pathlib.Path(folder) / "vitald")
-    subprocess.run(["strip", "-o", program, sys.argv[1]], check=True)
+    subprocess.run(["strip", "-o", program, VITALD], check=True)
     done = subprocess.run(
-        [lab, "--hwmon", "--mem", "1500", "--timeout", str(BOUND_S), "--share", folder, "--",
-         sys.executable, str(HERE / "guest.py"), program],
+        [lab, "--hwmon", "--mem", "1500", "--timeout", BOUND_S, "--share", folder, "--",
+         sys.executable, str(HERE / PROGRAM), program],
         capture_output=True, text=True, errors="replace", cwd=folder)
 print(done.stdout, end="")
+if done.returncode == 77:
+    sys.exit(77)
 if done.returncode != 0:
     sys.exit(f"status {done.returncode}\n{done.stderr[-4000:]}")

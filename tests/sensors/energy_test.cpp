@@ -145,6 +145,50 @@ TEST(Energy, ACounterThatGoesBackIsToldAndNoSpike) {
   EXPECT_NE(got.find("vitald_energy_attribution_resets_total{package=\"0\"} 1\n"), got.npos);
 }
 
+// What is counted of a time in which the meter began anew, or the machine slept, is not what the processor takes idle.
+TEST(Energy, MetersThatStandStillAndSleepTeachNothing) {
+  struct Case {
+    const char* name;
+    double seconds, joules;  // of the cycle after 21 s of 40 W
+  };
+  for (const auto& c : {Case{"the meter began anew: nothing is counted of that second", 1, 0},
+                        Case{"it was asleep for eight hours, at half a watt", 8 * 3600, 14'400},
+                        Case{"it was asleep for eight hours, and the meter began anew", 8 * 3600, 0}}) {
+    const auto uses = use(1, "0", 5, "a");
+    auto cycles = idle_for_a_while(uses);
+    double at = 22 + c.seconds, joules = 840 + c.joules;
+    cycles.push_back({at, package("0", joules) + uses, ""});
+    for (int i = 0; i < 60; ++i) cycles.push_back({at += 1, package("0", joules += 40) + uses, ""});
+    EXPECT_NEAR(number_in(last(cycles), "vitald_package_idle_power_watts{"), 40, 0.01) << c.name;
+  }
+}
+
+// The samples of a host that always does about the same continue to anything at no load: unknown until they agree.
+TEST(IdlePower, IsKnownToATenthOrNotAtAll) {
+  struct Case {
+    const char* name;
+    double interval, load, load_spread, noise;  // the last two: standard deviations; noise as a share of the power
+    bool known;                                 // after ten minutes
+  };
+  for (const auto& c :
+       {Case{"idle", 5, 0.02, 0.003, 0.05, true}, Case{"idle, some work", 5, 0.02, 0.02, 0.05, true},
+        Case{"idle, looked at often", 1, 0.02, 0.003, 0.05, true}, Case{"some load", 5, 0.15, 0.02, 0.01, true},
+        Case{"looked at often", 1, 0.15, 0.02, 0.05, true}, Case{"always the same load", 5, 0.15, 0.003, 0.05, false},
+        Case{"looked at seldom", 10, 0.15, 0.003, 0.05, false}})
+    for (unsigned seed = 0; seed < 50; ++seed) {
+      std::mt19937_64 random(seed);
+      std::normal_distribution<double> some;
+      IdlePower idle;
+      for (double s = 0; s < 600; s += c.interval) {
+        const double load = std::max(0.0, c.load + c.load_spread * some(random));
+        idle.sample(load, (40 + 120 * load) * (1 + c.noise * some(random)), c.interval);
+        // Two standard errors are a tenth of what it takes, and the edge is a lower one: noise of 5 % is up to 8 W.
+        EXPECT_NEAR(idle.watts().value_or(40), 40, 10) << c.name << ", seed " << seed << ", second " << s;
+      }
+      EXPECT_EQ(idle.watts().has_value(), c.known) << c.name << ", seed " << seed;
+    }
+}
+
 TEST(IdlePower, Cases) {
   IdlePower none;
   none.sample(0.01, 40, 10);
@@ -242,8 +286,11 @@ TEST(Energy, TheLawOverRandomHistories) {
     // Either near its wrap, or it is set back: both at once nobody can tell apart.
     const bool wrapping = chance(2);
     bool missed = false;
-    // Half of them are quiet, so that it is learned what idle is, and then owners are charged.
-    const double work = chance(2) ? 0.03 : 1;
+    // Half of them are quiet and begin with some calm cycles, so that it is learned what idle is, and then owners are
+    // charged.
+    const bool quiet = chance(2);
+    const double work = quiet ? 0.03 : 1;
+    const int calm_cycles = quiet ? 7 : 0;
     const std::size_t processors = 1 + random() % 2;
     for (std::size_t p = 0; p < processors; ++p) {
       machine.processors.push_back({between(5, 80), between(0.5, 12), 4});
@@ -294,10 +341,12 @@ TEST(Energy, TheLawOverRandomHistories) {
         if (truth > 1) worst_true = std::max(worst_true, std::abs(counter - truth) / truth);
       }
     };
-    for (int cycle = 0; cycle < 8; ++cycle, ++cycles_run) {
+    for (int cycle = 0; cycle < calm_cycles + 8; ++cycle, ++cycles_run) {
+      const bool calm = cycle < calm_cycles;
+      const auto happens = [&](unsigned one_in) { return !calm && chance(one_in); };
       // The time in between: the machine works, or is suspended for a part of it.
-      const bool set_back = !wrapping && !missed && chance(8);
-      const double seconds = chance(8) && !set_back ? between(10, 100) : between(0.05, 6);
+      const bool set_back = !wrapping && !missed && happens(8);
+      const double seconds = happens(8) && !set_back ? between(10, 100) : between(calm ? 3 : 0.05, 6);
       std::vector<double> used(processors, 0);
       for (auto& o : owners) {
         if (!o.lives) continue;
@@ -313,24 +362,24 @@ TEST(Energy, TheLawOverRandomHistories) {
         if (m.raw() < before) ++wraps;
       }
       now += static_cast<std::int64_t>(seconds * 1e9);
-      if (chance(16) && !set_back) now += static_cast<std::int64_t>(between(1, 20) * 1e9);  // suspended
-      if (set_back) {                                                                       // as by a suspend to memory
+      if (happens(16) && !set_back) now += static_cast<std::int64_t>(between(1, 20) * 1e9);  // suspended
+      if (set_back) {  // as by a suspend to memory
         auto& m = machine.processors[random() % processors];
         // One that stood at 0 shows the same before and after.
         if (m.joules - m.raw_offset > 1'000) m.raw_offset = m.joules, ++resets;
       }
-      if (chance(40)) {  // the agent begins anew: what it knows is gone
+      if (happens(40)) {  // the agent begins anew: what it knows is gone
         run = new_run();
         sum_before = 0;
         ++restarts;
       }
-      missed = !set_back && chance(6);
+      missed = !set_back && happens(6);
       if (missed) continue;
       std::vector<EnergySplit::Package> packages(processors);
       for (std::size_t p = 0; p < processors; ++p) {
         auto& m = machine.processors[p];
         packages[p].cpus = m.cpus;
-        if (chance(20) && !run.first && !set_back) {  // cannot be read now
+        if (happens(20) && !run.first && !set_back) {  // cannot be read now
           missed = true;
           continue;
         }
@@ -345,7 +394,7 @@ TEST(Energy, TheLawOverRandomHistories) {
       std::vector<EnergySplit::Use> uses;
       for (std::uint32_t o = 0; o < owners.size(); ++o)
         for (std::uint32_t p = 0; p < processors && owners[o].lives; ++p) uses.push_back({o, p, owners[o].cpu[p]});
-      run.split.cycle(now, packages, uses, !chance(10));
+      run.split.cycle(now, packages, uses, !happens(10));
       run.first = false;
       for (std::uint32_t o = 0; o < owners.size(); ++o) {
         if (owners[o].lives && chance(6)) {
