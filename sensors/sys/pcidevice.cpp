@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -97,6 +98,7 @@ struct Device {
   PowerState power;
   std::vector<Attribute> files;
   std::vector<std::string> info;  // label values of the info family; the first four are the location
+  std::optional<Error> no_revision;
 };
 
 // "0000:03:00.1" gives "0000", "03", "00", "1"; false for what is no device, as pci0000:00
@@ -124,6 +126,7 @@ class Pcidevice final : public Collector {
           continue;
         }
       }
+      if (device.no_revision) left_out.add(*device.no_revision);
       emit(device, out);
     }
     return left_out.outcome();
@@ -142,13 +145,13 @@ class Pcidevice final : public Collector {
     if (!split_location(link, labels)) labels.insert(labels.end(), kLocationLabels, "*");
     for (const auto file : kIds) {
       const auto text = read_kernel_file(device.folder + "/" + std::string(file));
-      if (!text && file == "revision" && text.error().kind == Errc::gone) {  // before Linux 4.10
-        labels.emplace_back();
-        continue;
-      }
-      if (!text) return fail(text.error());
-      if (!trim(*text).starts_with("0x")) return malformed(device.folder, trim(*text), "a number in hexadecimal");
-      labels.emplace_back(trim(*text));
+      Result<> read;
+      if (!text) read = fail(text.error());
+      else if (!trim(*text).starts_with("0x")) read = malformed(device.folder, trim(*text), "a number in hexadecimal");
+      if (!read && file != "revision") return read;
+      // Not there before Linux 4.10. The rest of the device stands without it.
+      if (!read && read.error().kind != Errc::gone) device.no_revision = read.error();
+      labels.emplace_back(read ? trim(*text) : std::string_view());
     }
     if (names_) {
       if (auto loaded = ids.load(ids_file_); !loaded) return loaded;
