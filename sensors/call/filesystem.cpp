@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -108,6 +109,33 @@ std::string error_text(int err) {
   return text;
 }
 
+// A line of mountinfo:
+// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+// id parent major:minor root mountpoint options optional-fields... - type source super-options
+struct TableLine {
+  std::uint64_t id = 0, parent = 0;
+  unsigned major = 0, minor = 0;
+  std::string_view number, root, point, options, type, source, super;
+};
+
+std::optional<TableLine> parse_line(std::string_view line) {
+  TableLine out;
+  const auto id = parse_u64(take_until(line, ' ')), parent = parse_u64(take_until(line, ' '));
+  out.number = take_until(line, ' ');
+  out.root = take_until(line, ' ');
+  out.point = take_until(line, ' ');
+  out.options = take_until(line, ' ');
+  while (!line.empty() && !line.starts_with("- ")) take_until(line, ' ');
+  auto number = out.number;
+  const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
+  if (!take_prefix(line, "- ") || !id || !parent || !major || !minor) return std::nullopt;
+  out.id = *id, out.parent = *parent, out.major = *major, out.minor = *minor;
+  out.type = take_until(line, ' ');
+  out.source = take_until(line, ' ');
+  out.super = take_until(line, ' ');
+  return out;
+}
+
 // The mounts of this process' own namespace by their ids: the superblock, and whether it sees it read-only.
 struct OwnMount {
   dev_t superblock = 0;
@@ -194,6 +222,7 @@ struct Mount {
   std::string path;
   bool readonly = false;           // by the table
   bool turned_readonly = false;    // since the table was read
+  bool covered = false;            // another mount lies on its root
   bool hidden = false;             // the path leads to another mount's superblock
   bool shows_readonly = false;     // statfs tells when the superblock turns read-only: our own mount of it is not
   std::size_t labels = 0;          // which of the different (device, mount point, type)
@@ -257,62 +286,54 @@ class Filesystem final : public Collector {
   void read_own_mounts() {
     auto own = std::make_shared<OwnMounts>();
     if (const auto text = here_.read()) {
-      for (std::string_view rest = *text; !rest.empty();) {
-        auto line = take_line(rest);
-        std::string_view before[6];
-        for (auto& field : before) field = take_until(line, ' ');
-        auto number = before[2];
-        const auto id = parse_u64(before[0]);
-        const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
-        if (id && major && minor) (*own)[*id] = {makedev(*major, *minor), has_option(before[5], "ro")};
-      }
+      for (std::string_view rest = *text; !rest.empty();)
+        if (const auto line = parse_line(take_line(rest)))
+          (*own)[line->id] = {makedev(line->major, line->minor), has_option(line->options, "ro")};
     }
     own_ = std::move(own);
   }
 
-  // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-  // id parent major:minor root mountpoint options optional-fields... - type source super-options
+  // The table is in no order that says what lies above what: a mount may be moved, or set beneath another.
   void parse(std::string_view text) {
     left_out_ = {};
-    std::vector<Mount> mounts;
+    std::vector<TableLine> lines;
     std::vector<std::string> can_block;  // mount points of all file systems that can, whether shown or not
-    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> labels;
-    std::map<std::pair<std::string, std::string>, std::size_t> superblocks;  // (major:minor, root or empty)
+    std::set<std::pair<std::uint64_t, std::string_view>> on;  // what lies on which mount, and where
     while (!text.empty()) {
       const auto line = take_line(text);
-      auto rest = line;
-      std::string_view before[6];
-      for (auto& field : before) field = take_until(rest, ' ');
-      while (!rest.empty() && !rest.starts_with("- ")) take_until(rest, ' ');
-      auto number = before[2];
-      const auto major = parse_int<unsigned>(take_until(number, ':')), minor = parse_int<unsigned>(number);
-      if (!take_prefix(rest, "- ") || !major || !minor) {
+      if (const auto parsed = parse_line(line)) {
+        lines.push_back(*parsed);
+        on.emplace(parsed->parent, parsed->point);
+        if (!std::ranges::binary_search(kLocalTypes, parsed->type)) can_block.push_back(unescape(parsed->point));
+      } else {
         left_out_.add(Error{Errc::malformed, 0,
                             fmt::format("mountinfo: '{}': 'id parent major:minor root mountpoint options ... "
                                         "- type source options' expected",
                                         line)});
-        continue;
       }
-      const auto type = take_until(rest, ' '), source = take_until(rest, ' '), super = take_until(rest, ' ');
-
+    }
+    std::vector<Mount> mounts;
+    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> labels;
+    std::map<std::pair<std::string, std::string>, std::size_t> superblocks;  // (major:minor, root or empty)
+    for (const auto& line : lines) {
       Mount m;
       // Labels have only blanks and tabs decoded, the source nothing: as node_exporter.
-      m.device = valid_utf8(source);
-      m.fstype = valid_utf8(type);
-      std::string point(before[4]);
+      m.device = valid_utf8(line.source);
+      m.fstype = valid_utf8(line.type);
+      std::string point(line.point);
       replace_all(point, "\\040", " ");
       replace_all(point, "\\011", "\t");
       m.mountpoint = valid_utf8(path_on_host(host_.roots().root, point));
-      // Below such a mount even the path of a local one leads through it. Parents come first in the table.
-      const auto decoded = unescape(before[4]);
-      const bool local = std::ranges::binary_search(kLocalTypes, type) &&
-                         std::ranges::none_of(can_block, [&](const auto& above) { return is_below(decoded, above); });
-      if (!local) can_block.push_back(decoded);
+      // At and below such a mount the path of a local one leads through it, too.
+      const auto decoded = unescape(line.point);
+      const bool local = std::ranges::none_of(can_block, [&](const auto& above) { return is_below(decoded, above); });
       if (points_.ignored(m.mountpoint) || types_.ignored(m.fstype)) continue;
       m.path = host_.rootfs(path_on_host(host_.roots().root, decoded));
-      m.major = std::to_string(*major);
-      m.minor = std::to_string(*minor);
-      m.readonly = has_option(before[5], "ro") || has_option(super, "ro") || has_option(super, "emergency_ro");
+      m.major = std::to_string(line.major);
+      m.minor = std::to_string(line.minor);
+      m.readonly =
+          has_option(line.options, "ro") || has_option(line.super, "ro") || has_option(line.super, "emergency_ro");
+      m.covered = on.contains({line.id, line.point});
       m.labels = labels.try_emplace({m.device, m.mountpoint, m.fstype}, labels.size()).first->second;
 
       if (local) {
@@ -320,18 +341,18 @@ class Filesystem final : public Collector {
         // of their own. The path must lead to that superblock: another mount may lie above it, for everybody or only
         // for us (ProtectHome= of a unit, a container that has not got the mount). The numbers of that one are not
         // this one's.
-        const bool quotas = super.find("quota") != std::string_view::npos && !has_option(super, "noquota");
-        if (const auto there = mount_at(m.path, type, *own_)) {
-          m.hidden = there->superblock != makedev(*major, *minor);
+        const bool quotas = line.super.find("quota") != std::string_view::npos && !has_option(line.super, "noquota");
+        if (const auto there = mount_at(m.path, line.type, *own_)) {
+          m.hidden = there->superblock != makedev(line.major, line.minor);
           m.shows_readonly = !m.hidden && !there->readonly;
-          const auto key = std::pair(std::string(before[2]), quotas ? std::string(before[3]) : std::string());
+          const auto key = std::pair(std::string(line.number), quotas ? std::string(line.root) : std::string());
           if (!m.hidden) {
             const auto [it, first] = superblocks.try_emplace(key, mounts.size());
             if (!first) m.same_as = it->second;
           }
         }
       } else {
-        adopt_remote(m, makedev(*major, *minor));
+        adopt_remote(m, makedev(line.major, line.minor));
       }
       mounts.push_back(std::move(m));
     }
@@ -398,14 +419,15 @@ class Filesystem final : public Collector {
   }
 
   // Of mounts with the same labels (a second tmpfs over /run, FUSE mounted again over its dead one) the one that paths
-  // lead to has them; where that is not known the last in the table, which lies above the others.
+  // lead to has them: of those of the superblock that is seen there the one that nothing lies on, else the last.
   void choose_speakers() {
     std::ranges::fill(speakers_, nullptr);
     for (const auto& m : mounts_) {
       auto& speaker = speakers_[m.labels];
-      if (!speaker || !is_hidden(m) || is_hidden(*speaker)) speaker = &m;
+      if (!speaker || order(m) <= order(*speaker)) speaker = &m;
     }
   }
+  static std::pair<bool, bool> order(const Mount& m) { return {is_hidden(m), m.covered}; }
   static bool is_hidden(const Mount& m) { return m.usage && m.usage->error == kHidden; }
 
   void emit(BatchWriter& out, const Mount& m) {

@@ -94,7 +94,8 @@ struct Rows {
   };
   struct Joules {
     std::uint32_t value;
-    std::string domain, id;
+    // Whoever counts it: the counter goes on where another source takes over.
+    std::string domain, package;
   };
   struct Supply {
     std::uint32_t value;
@@ -210,7 +211,9 @@ class HostPower final : public Deriver {
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;
       } else if (const auto over_ns = now.at_ns - meter.power_from_ns; over_ns >= kLeastNs) {
-        meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        // One that stands still (virtual machines have such) does not know, as firmware that says 0.
+        meter.watts.reset();
+        if (meter.grown > 0) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;
       }
@@ -230,8 +233,10 @@ class HostPower final : public Deriver {
 
   std::array<Reading, kSourceCount> read(const Snapshot& so_far) {
     std::array<Reading, kSourceCount> out;
+    // A host that runs draws something: firmware that says 0 does not know. Where another feed has numbers, one at 0
+    // stands by; it is missing where it had some in the last minute.
     const auto add = [&](Source source, double watts, std::int64_t at_ns, std::string part = {}) {
-      if (!(watts >= 0)) return;
+      if (!(watts > 0) || !std::isfinite(watts)) return;
       auto& reading = out[source];
       reading.watts = reading.watts.value_or(0) + watts;
       reading.at_ns = std::max(reading.at_ns, at_ns);
@@ -249,25 +254,26 @@ class HostPower final : public Deriver {
         add(source, watts, at, w.chip + ' ' + w.sensor);
       });
       for (const auto& e : rows.energy) {
-        if (e.domain == "psys") platforms[e.id] = value(e.value), out[kPsys].at_ns = at;
+        if (e.domain == "psys") platforms[e.package] = value(e.value), out[kPsys].at_ns = at;
         else if (e.domain == "package" || e.domain == "dram")
-          out[kPackages].joules[e.domain + e.id] = value(e.value), out[kPackages].at_ns = at;
+          out[kPackages].joules[e.domain + ' ' + e.package] = value(e.value), out[kPackages].at_ns = at;
       }
       if (const auto watts = batteries(rows, value)) add(kBattery, *watts, at);
       if (busy_watts_ > 0)
         for (const auto i : rows.cpu) add(kModel, idle_watts_ + (busy_watts_ - idle_watts_) * value(i), at);
     }
-    // A host that runs draws something: firmware that says 0 does not know. One of several feeds may stand by.
     for (auto& reading : out)
-      if (reading.watts && !(*reading.watts > 0)) reading = {};
+      if (reading.watts && !std::isfinite(*reading.watts)) reading = {};
     // On boards with several processors one of them counts for the platform, and the others stand still. Where more
     // than one moves it is not known what they count.
     for (const auto& [id, joules] : platforms) {
       const auto before = platforms_.find(id);
-      if (before != platforms_.end() && joules != before->second) moving_.insert(id);
+      if (before != platforms_.end() && joules != before->second) moving_.try_emplace(id);
+      if (const auto moves = moving_.find(id); moves != moving_.end()) moves->second = so_far.boot_ns;
     }
-    if (moving_.size() == 1 && platforms.contains(*moving_.begin()))
-      out[kPsys].joules = {{"psys", platforms[*moving_.begin()]}};
+    std::erase_if(moving_, [&](const auto& moves) { return so_far.boot_ns - moves.second >= kSilentNs; });
+    if (moving_.size() == 1 && platforms.contains(moving_.begin()->first))
+      out[kPsys].joules = {{"psys", platforms[moving_.begin()->first]}};
     else out[kPsys].at_ns = 0;
     platforms_ = std::move(platforms);
     if (!out[kPackages].joules.empty() &&
@@ -341,8 +347,7 @@ class HostPower final : public Deriver {
       else if (name == "vitald_hwmon_oem_info")
         rows.oem_infos[{std::string(label(s, "chip")), std::string(label(s, "sensor"))}] = label(s, "text");
       else if (name == "vitald_energy_joules_total")
-        rows.energy.push_back(
-            {s.value, std::string(label(s, "domain")), fmt::format("{} {}", label(s, "package"), label(s, "source"))});
+        rows.energy.push_back({s.value, std::string(label(s, "domain")), std::string(label(s, "package"))});
       else if (name == "ipmi_dcmi_power_consumption_watts") rows.dcmi.push_back({s.value, all_labels(s)});
       else if (name == "node_power_supply_info")
         rows.supplies[std::string(label(s, "power_supply"))] = {
@@ -367,7 +372,7 @@ class HostPower final : public Deriver {
   LayoutMap<Rows> rows_;
   std::array<Meter, kSourceCount> meters_;
   std::map<std::string, double> platforms_;
-  std::set<std::string> moving_;  // platform counters that were seen to
+  std::map<std::string, std::int64_t> moving_;  // platform counters that were seen to: when each was there last
   std::optional<Source> chosen_;
   std::uint64_t changes_ = 0;
 };

@@ -27,7 +27,8 @@ namespace {
 constexpr MetricDesc kMetrics[] = {
     {"vitald_energy_joules_total", MetricType::counter,
      "Energy used since vitald began to count, through wraps. Domain package: a processor, with its core and uncore in "
-     "it; dram: beside it; psys: the platform, with all the others in it. A thing that several sources count is "
+     "it; dram: beside it; psys: the platform, with all the others in it, absent until it was more "
+     "than 0, since many machines have it and do not feed it. A thing that several sources count is "
      "counted once: by perf, else powercap, else powercap-mmio.",
      "domain,package,source", "joules", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
     {"vitald_energy_meter_breaks_total", MetricType::counter,
@@ -241,7 +242,9 @@ class EnergyMeters final : public Collector {
     for (const auto& [key, meter] : meters_)
       if (meter.listed)
         text += fmt::format("{}{} {}: {}", text.empty() ? "" : ", ", key.first, key.second,
-                            meter.chosen ? kSources[*meter.chosen] : "not readable");
+                            !meter.chosen       ? "not readable"
+                            : shown(key, meter) ? kSources[*meter.chosen]
+                                                : "0 so far");
     return text;
   }
 
@@ -273,11 +276,11 @@ class EnergyMeters final : public Collector {
     }
     meter.failures = 0;
     last_[key] = *meter.chosen;
-    // Processors have the platform's counter also where no board feeds it, and virtual machines: 0 for ever is no
-    // number.
-    if (meter.counts || key.first != "psys")
-      out.set(kEnergy, meter.joules, key.first, key.second, kSources[*meter.chosen]);
+    if (shown(key, meter)) out.set(kEnergy, meter.joules, key.first, key.second, kSources[*meter.chosen]);
   }
+
+  // Processors have the platform's counter also where no board feeds it, and virtual machines: 0 for ever is no number.
+  static bool shown(const Key& key, const Meter& meter) { return meter.counts || key.first != "psys"; }
 
   // All counters of a source, or none.
   bool count(Meter& meter, Source source, std::int64_t now, const Key& key, std::optional<Error>& error) {

@@ -35,7 +35,8 @@ class Interrupts final : public Collector {
   // "  1:      10490        188  IR-IO-APIC-edge      i8042"
   // "NMI:         47       6713   Non-maskable interrupts"
   // "EXT:      38511      26219 " of s390x says no more than its name.
-  // "ERR:          0", "FIQ:              usb_fiq" (arm) have no column per CPU and are left out.
+  // "ERR:          0", "BAD:          0" (powerpc), "FIQ:              usb_fiq" (arm) have no column per CPU and are
+  // left out.
   Result<> collect(BatchWriter& out) override {
     const auto text = file_.read();
     if (!text) return fail(text.error());
@@ -85,7 +86,9 @@ class Interrupts final : public Collector {
   };
 
   // With one CPU these look like one of its own.
-  static bool is_total(std::string_view name) { return name == "ERR" || name == "Err" || name == "MIS"; }
+  static bool is_total(std::string_view name) {
+    return name == "ERR" || name == "Err" || name == "MIS" || name == "BAD";
+  }
 
   const Source& source_of(std::size_t row, std::string_view name, std::string_view words) {
     if (row >= sources_.size()) sources_.resize(row + 1);

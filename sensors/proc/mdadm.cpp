@@ -61,6 +61,8 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
   if (array.activity.empty() || (!array.blocks && !(inactive && members == 0))) return std::nullopt;
   if (!inactive && (level == "raid0" || level == "linear")) {  // no redundancy: all or none
     array.active = array.required = static_cast<std::int64_t>(members);
+    // The one that went stays in the list, and it is not told which it is.
+    if (array.activity == "broken") array.active.reset();
     return array;
   }
   if (inactive) return array;
@@ -85,6 +87,7 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
 // "      [=>...................]  recovery =  6.1% (14390224/144208241) finish=23.4min speed=104417K/sec"
 // "        resync=DELAYED", "resync=PENDING", "resync=REMOTE" (another node of a cluster does it)
 bool parse_sync(std::string_view line, Array& array) {
+  if (array.activity == "broken") return true;
   if (contains(line, "recover")) array.activity = "recovering";
   else if (contains(line, "reshape")) array.activity = "reshaping";
   else if (contains(line, "check")) array.activity = "checking";
@@ -156,6 +159,8 @@ class Mdadm final : public Collector {
                                                {"resync", "resyncing"},
                                                {"check", "checking"}};
     for (const auto& [label, activity] : kStates) out.set(kMetrics[kState], a.activity == activity, a.name, label);
+    // Since Linux 5.4: more disks went than the level can lose. Only then, since node_exporter has no such state.
+    if (a.activity == "broken") out.set(kMetrics[kState], 1, a.name, "broken");
     if (a.blocks) out.set(kMetrics[kBlocks], static_cast<double>(*a.blocks), a.name);
     if (a.synced) out.set(kMetrics[kSynced], static_cast<double>(*a.synced), a.name);
   }

@@ -17,7 +17,7 @@ namespace {
 // As Go's ParseFloat: what is nearer to 0 than any float is 0, what is too large is none.
 std::optional<double> parse_float(std::string_view text) {
   if (const auto v = parse_double(text)) return v;
-  take_prefix(text, "+");
+  if (take_prefix(text, "+") && text.starts_with('-')) return std::nullopt;
   double v{};
   const auto [at, ec] = std::from_chars(text.data(), text.data() + text.size(), v);
   if (ec != std::errc::result_out_of_range || at != text.data() + text.size()) return std::nullopt;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Multipath devices and the states of their paths, from /sys/block.
+#include <unistd.h>
+
 #include <string>
 
 #include "core/collector.h"
@@ -23,7 +25,8 @@ constexpr MetricDesc kMetrics[] = {
     {"node_dmmultipath_device_paths_active", gauge,
      "Number of paths in active state (SCSI running or NVMe live) for a multipath device.", "device,sysfs_name", "",
      "/sys/block/dm-*"},
-    {"node_dmmultipath_device_paths_failed", gauge, "Number of paths not in active state for a multipath device.",
+    {"node_dmmultipath_device_paths_failed", gauge,
+     "Number of paths not in active state for a multipath device; not those that are there and tell no state.",
      "device,sysfs_name", "", "/sys/block/dm-*"},
     {"node_dmmultipath_device_size_bytes", gauge,
      "Size of the multipath device in bytes, read from /sys/block/<dm>/size.", "device,sysfs_name", "bytes",
@@ -35,11 +38,13 @@ constexpr MetricDesc kMetrics[] = {
 enum Family { kActive, kInfo, kPaths, kPathsActive, kPathsFailed, kSize, kPathState };
 constexpr double kSectorBytes = 512;
 
-// A path's own device tells its state: SCSI "running", NVMe "live".
+// A path's own device tells its state: SCSI "running", NVMe "live". Others (virtio, DASD) have none to tell.
 struct Path {
   // block/dm-5/slaves/sdi stands for block/sdi.
   explicit Path(const std::string& path)
-      : state(path.substr(0, path.rfind("/dm-")) + path.substr(path.rfind('/')) + "/device/state") {}
+      : device(path.substr(0, path.rfind("/dm-")) + path.substr(path.rfind('/')) + "/device"),
+        state(device + "/state") {}
+  std::string device;
   Attribute state;
 };
 struct Device {
@@ -75,28 +80,32 @@ class Dmmultipath final : public Collector {
       out.set(kMetrics[kActive], *suspended != 1, name_, device);
     if (const auto sectors = number_of(files.size, out))
       out.set(kMetrics[kSize], *sectors * kSectorBytes, name_, device);
-    unsigned paths = 0, active = 0;
+    unsigned paths = 0, active = 0, failed = 0;
     // No folder: no paths.
     if (auto listed = files.slaves.refresh(); !listed && listed.error().kind != Errc::gone) {
       out.problem(listed.error());
       return;
     } else if (listed) {
       for (auto& [path, file] : files.slaves.items()) {
-        // A path whose device went away stays among the slaves until multipathd takes it out: it has failed.
         const auto state = file.state.text().value_or("");
         ++paths;
-        if (state == "running" || state == "live") ++active;
-        if (!state.empty()) {
-          out.set(kMetrics[kPathState], 1, name_, path, state);
-        } else {
-          out.set(kMetrics[kPathState], 1, name_, path, "unknown");
+        out.set(kMetrics[kPathState], 1, name_, path, state.empty() ? "unknown" : state);
+        if (state == "running" || state == "live") {
+          ++active;
+        } else if (!state.empty()) {
+          ++failed;
+        } else if (const auto* why = file.state.unreadable()) {
+          out.problem(*why);
+        } else if (access(file.device.c_str(), F_OK) != 0) {
+          // A path whose device went away stays among the slaves until multipathd takes it out: it has failed.
+          ++failed;
           out.problem({Errc::gone, 0, file.state.path() + ": cannot be read"});
         }
       }
     }
     out.set(kMetrics[kPaths], paths, name_, device);
     out.set(kMetrics[kPathsActive], active, name_, device);
-    out.set(kMetrics[kPathsFailed], paths - active, name_, device);
+    out.set(kMetrics[kPathsFailed], failed, name_, device);
   }
 
   KernelItems<Device> devices_;

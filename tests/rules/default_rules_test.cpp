@@ -177,6 +177,9 @@ const Case kCases[] = {
     {"", R"(node_md_disks{device="md127",state="active"} 0x400
             node_md_disks_required{device="md127"} 2x400
             node_md_state{device="md127",state="inactive"} 1x400)"},
+    {"HostRaidBroken", R"(node_md_disks_required{device="md2"} 2x400
+                          node_md_state{device="md2",state="active"} 0x400
+                          node_md_state{device="md2",state="broken"} 1x400)"},
     {"HostDiskFails", R"(smartctl_device_smart_status{device="nvme0"} 1x200 0x200)"},
     {"HostDiskSilent", R"(vitald_smart_age_seconds{device="sda"} 3900+30x400
                           vitald_smart_asleep{device="sda"} 0x400)"},

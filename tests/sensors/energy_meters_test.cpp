@@ -270,6 +270,17 @@ class Pmu {
   BatchWriter writer_{"energy_meters"};
 };
 
+TEST(EnergyMeters, StatusNamesAPlatformThatNobodyFeeds) {
+  Pmu pmu(powercap({{"intel-rapl:0/name", "psys"}, {"intel-rapl:0/energy_uj", "0"}}));
+  pmu.denied = true;
+  pmu.make();
+  pmu.run();
+  EXPECT_THAT(pmu.collector->status(), testing::HasSubstr("psys 0: 0 so far"));
+  pmu.write("sys/class/powercap/intel-rapl:0/energy_uj", "2000000");
+  pmu.run();
+  EXPECT_THAT(pmu.collector->status(), testing::HasSubstr("psys 0: powercap"));
+}
+
 TEST(EnergyMeters, PerfCountsBeforePowercap) {
   Pmu pmu(powercap({{"intel-rapl:0/name", "package-0"},
                     {"intel-rapl:0/energy_uj", "1000000"},

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <iterator>
 
 #include "tests/sensors/run_collector.h"
 
@@ -319,6 +320,53 @@ TEST(Filesystem, MountedTwiceWithTheSameNames) {
     ASSERT_EQ(umount2(point.c_str(), MNT_DETACH), 0);
   }
   EXPECT_EQ(f.run().text, "");
+}
+
+// Two mounts of one file system at one place, one of them moved there: the table does not have them in the order in
+// which they lie, and the one above is the one that a program writes to.
+TEST(Filesystem, MovedOntoAMountOfTheSame) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  for (const bool readonly_above : {false, true})
+    for (const bool above_is_older : {false, true}) {
+      SCOPED_TRACE(fmt::format("read-only above: {}, it is older: {}", readonly_above, above_is_older));
+      CollectorFixture f("filesystem", {{"proc/1/mountinfo", "->/proc/self/mountinfo"}},
+                         {{"collector.filesystem.mount-points-include", "^/mnt$"}});
+      const auto all = f.root() + "/root", source = all + "/source", point = all + "/mnt", other = all + "/other";
+      for (const auto& folder : {source, point, other}) std::filesystem::create_directories(folder);
+      // What is shared cannot be moved.
+      ASSERT_EQ(mount(all.c_str(), all.c_str(), nullptr, MS_BIND, nullptr), 0) << strerror(errno);
+      ASSERT_EQ(mount(nullptr, all.c_str(), nullptr, MS_PRIVATE, nullptr), 0) << strerror(errno);
+      ASSERT_EQ(mount("vitald-test", source.c_str(), "tmpfs", 0, "size=64k"), 0) << strerror(errno);
+      const auto bind = [&](const std::string& to, bool readonly) {
+        ASSERT_EQ(mount(source.c_str(), to.c_str(), nullptr, MS_BIND, nullptr), 0) << strerror(errno);
+        const auto flags = MS_REMOUNT | MS_BIND | (readonly ? MS_RDONLY : 0);
+        ASSERT_EQ(mount(nullptr, to.c_str(), nullptr, flags, nullptr), 0) << strerror(errno);
+      };
+      if (above_is_older) bind(other, readonly_above);
+      bind(point, !readonly_above);
+      if (!above_is_older) bind(other, readonly_above);
+      ASSERT_EQ(mount(other.c_str(), point.c_str(), nullptr, MS_MOVE, nullptr), 0) << strerror(errno);
+      EXPECT_EQ(lines_with(f.run().text, "_readonly"),
+                line("node_filesystem_readonly", of_mount("vitald-test", "tmpfs"), readonly_above ? "1" : "0"));
+      ASSERT_EQ(umount2(all.c_str(), MNT_DETACH), 0);
+    }
+}
+
+// A mount that stands before the one that it is below, as after a move: its path leads through it all the same, and
+// asking for it may hang.
+TEST(Filesystem, BelowANetworkMountThatComesLater) {
+  const auto threads = [] {
+    std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  CollectorFixture f("filesystem", {}, {{"collector.filesystem.mount-points-exclude", "^/net$"}});
+  std::filesystem::create_directories(f.root() + "/root/net/below");
+  f.write("proc/1/mountinfo",
+          fmt::format("3 2 {} / /net/below rw - ext4 /dev/sdb1 rw\n2 1 0:98 / /net rw - nfs4 srv:/x rw\n",
+                      device_of(f.root())));
+  const auto before = threads();
+  EXPECT_THAT(f.run().text, HasSubstr("device=\"/dev/sdb1\""));
+  EXPECT_GT(threads(), before) << "helpers";
 }
 
 // The same of those that are asked by helpers, where it is known only once they have answered.

@@ -150,6 +150,39 @@ TEST(Mdadm, Cases) {
            "node_md_blocks{device=\"md8\"} 2048\n"
            "node_md_blocks_synced{device=\"md8\"} 1024\n",
            ""},
+          {"broken: how many of a raid0's disks work is not told",
+           {{"proc/mdstat",
+             "md2 : broken raid0 sda1[0] sdb1[1]\n"
+             "      524280 blocks super 1.2 512k chunks\n"
+             "\n"
+             "md1 : broken raid1 sdc1[0](F) sdd1[1]\n"
+             "      2048 blocks super 1.2 [2/1] [_U]\n"
+             "        resync=PENDING\n"
+             "\n"}},
+           "node_md_disks_required{device=\"md2\"} 2\n"
+           "node_md_disks{device=\"md2\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md2\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"check\"} 0\n"
+           "node_md_state{device=\"md2\",state=\"broken\"} 1\n"
+           "node_md_blocks{device=\"md2\"} 524280\n"
+           "node_md_blocks_synced{device=\"md2\"} 524280\n"
+           "node_md_disks_required{device=\"md1\"} 2\n"
+           "node_md_disks{device=\"md1\",state=\"active\"} 1\n"
+           "node_md_disks{device=\"md1\",state=\"failed\"} 1\n"
+           "node_md_disks{device=\"md1\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"check\"} 0\n"
+           "node_md_state{device=\"md1\",state=\"broken\"} 1\n"
+           "node_md_blocks{device=\"md1\"} 2048\n"
+           "node_md_blocks_synced{device=\"md1\"} 2048\n",
+           ""},
           {"checking",
            {{"proc/mdstat",
              "md0 : active raid1 sda1[0] sdb1[1]\n"
