@@ -76,8 +76,8 @@ absent = {
     "docs/troubleshooting.md": {"--web.enable-remote-write-receiver"},
     # The client's source file.
     "docs/schedulers.md": {"vitald_client"},
-    # Of `vitald alerts` and of amtool.
-    "docs/alerts.md": {"--severity", "--acknowledged", "--comment", "--duration", "--until", "--alertmanager.url"},
+    # Of `vitald alerts`, of amtool and of kubectl.
+    "docs/alerts.md": {"--severity", "--acknowledged", "--comment", "--duration", "--until", "--alertmanager.url", "--subresource", "--type"},
 }
 for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")]:
     text, name = path.read_text(), path.relative_to(TOP)

@@ -16,7 +16,7 @@
 #include "core/log.h"
 #include "core/os/kernel_file.h"
 #include "core/yaml/reader.h"
-#include "exporters/deliver/owner.h"
+#include "exporters/deliver/claimant.h"
 #include "exporters/deliver/receiver.h"
 #include "exporters/push/push.h"
 #include "rules/silences.h"
@@ -197,7 +197,7 @@ class Reader : public YamlReader {
           say(item.Mark(), below, fmt::format("a second '{}', expected another name", settings->name));
           continue;
         }
-        if (const auto* owner = dynamic_cast<const Owner*>(settings.get()))
+        if (const auto* owner = dynamic_cast<const Claimant*>(settings.get()))
           if (const auto what = owner->owns(); !what.empty())
             if (const auto [first, is_new] = owners_.emplace(what, settings->name); !is_new) {
               say(item.Mark(), below,

@@ -17,8 +17,8 @@
 #include "core/text/rfc3339.h"
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/claimant.h"
 #include "exporters/deliver/http_receiver.h"
-#include "exporters/deliver/owner.h"
 #include "exporters/deliver/parts.h"
 
 namespace vitald {
@@ -104,7 +104,7 @@ std::string time_text(std::int64_t epoch_ms) {
   return text.replace(text.find('.'), std::string::npos, "Z");
 }
 
-struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, Owner {
+struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, Claimant {
   std::string url, node;
   std::vector<std::string> condition_severities{"critical"};
   bool conditions = true, events = true;

@@ -7,16 +7,16 @@
 
 namespace vitald {
 
-struct Owner {
-  virtual ~Owner() = default;
-  bool operator==(const Owner&) const = default;
+struct Claimant {
+  virtual ~Claimant() = default;
+  bool operator==(const Claimant&) const = default;
   // In words, the same for two that are about the same. Empty: nothing.
   [[nodiscard]] virtual std::string owns() const = 0;
 
  protected:
-  Owner() = default;
-  Owner(const Owner&) = default;
-  Owner& operator=(const Owner&) = default;
+  Claimant() = default;
+  Claimant(const Claimant&) = default;
+  Claimant& operator=(const Claimant&) = default;
 };
 
 }  // namespace vitald
