@@ -227,7 +227,9 @@ http_server_config:
     Content-Security-Policy: "default-src 'self'"
 """
 with vitald(AUTH) as v:
-    for path in ("/metrics", "/", "/-/healthy", "/nothing", "/api/v1/alerts"):
+    for path in ("/-/healthy", "/-/ready"):  # a kubelet has no password
+        assert v.get(path)[0] == 200, path
+    for path in ("/metrics", "/", "/-/reload", "/nothing", "/api/v1/alerts"):
         status, headers, _ = v.get(path)
         assert status == 401 and headers["WWW-Authenticate"] == "Basic", (path, status)
         assert headers["X-Frame-Options"] == "deny", path
