@@ -73,7 +73,9 @@ TEST(Pcidevice, Cases) {
             {"sys/devices/pci0000:00/0000:00:02.1/subsystem_device", "0x5000\n"},
             {"sys/devices/pci0000:00/0000:00:02.1/revision", "x\n"},
             {"sys/bus/pci/devices/0000:00:02.1", "->../../../devices/pci0000:00/0000:00:02.1"}},
-           "",
+           "node_pcidevice_info{bus=\"00\",class_id=\"0x060400\",device=\"02\",device_id=\"0x1483\",function=\"1\","
+           "parent_bus=\"*\",parent_device=\"*\",parent_function=\"*\",parent_segment=\"*\",revision=\"\",segment="
+           "\"0000\",subsystem_device_id=\"0x5000\",subsystem_vendor_id=\"0x1458\",vendor_id=\"0x1022\"} 1\n",
            "malformed: /sys/bus/pci/devices/0000:00:02.1: 'x': a number in hexadecimal expected"},
           {"no revision, before Linux 4.10",
            {{"sys/bus/pci/devices/0000:00:02.1/class", "0x060400\n"},
