@@ -110,8 +110,9 @@ def main():
             assert off["state"] == "stopped" and "vm_id" not in off and off["memory_max_kb"] == 32 << 10, off
             assert web["state"] == "running" and str(web["vm_id"]) == virsh("domid", "web").strip(), web
             for key in (str(web["vm_id"]), "web", web["uuid"]):
-                one = get_json(f"{url}/api/telemetry/stats/{key}")["data"]
-                assert one["uuid"] == web["uuid"] and one["devices"][0]["device"] == "vda", one
+                # While virsh has a guest's job, as it had a moment ago, a reading is without what needs one: its disks.
+                wait_for("the disk of a guest", 10, lambda: get_json(f"{url}/api/telemetry/stats/{key}")["data"]["devices"][0]["device"] == "vda")
+                assert get_json(f"{url}/api/telemetry/stats/{key}")["data"]["uuid"] == web["uuid"]
             assert get(f"{url}/api/telemetry/stats/nobody")[0] == 404
             stats = get_json(url + "/api/telemetry/stats")["data"]
             assert stats["running"] and stats["vms_monitored"] == 2 and stats["total_errors"] == 0, stats
