@@ -445,11 +445,12 @@ std::set<std::string_view> RuleEngine::Impl::news_in(const Snapshot& snapshot) c
 
 BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   auto& impl = *impl_;
-  impl.now = {snapshot.boot_ns / 1'000'000, snapshot.wall_ns / 1'000'000};
-  const auto boot_ms = impl.now.boot_ms;
+  const auto boot_ms = snapshot.boot_ns / 1'000'000;
   const auto due = [&](const Impl::GroupState& g) { return boot_ms + impl.slack_ms(g) >= g.next_boot_ms; };
   const auto begin_ns = SystemClock::read(CLOCK_MONOTONIC);
   impl.history->begin(snapshot);
+  impl.now = {boot_ms,
+              boot_ms + impl.history->offset_ms()};  // as the samples' times: this round's is not in the future
   impl.live.begin_round();
   impl.record_server_series(snapshot);
   auto news = impl.news_in(snapshot);

@@ -25,6 +25,7 @@ constexpr std::uint64_t kSweepRounds = 32;
 constexpr std::int64_t kAlive = INT64_MAX, kReturning = kAlive - 1;
 bool has_not_ended(std::int64_t ended_ms) { return ended_ms >= kReturning; }
 constexpr std::int64_t kReturnMs = 60'000;  // for collectors after a restart
+constexpr std::int64_t kSlewMs = 20;        // of the wall clock against boot time, that nobody need see
 // How many series that are gone are passed over before a series is looked for by its labels.
 constexpr std::size_t kLookAhead = 8;
 
@@ -78,7 +79,10 @@ Labels History::labels_of(const Layout& layout, const Sample& s) const {
 
 void History::begin(const Snapshot& snapshot) {
   now_ms_ = snapshot.boot_ns / 1'000'000;
-  offset_ms_ = snapshot.wall_ns / 1'000'000 - now_ms_;
+  // Held while the clock is only slewed or cut to milliseconds otherwise: a sample that was read has the same time
+  // again.
+  const auto offset_ms = (snapshot.wall_ns - snapshot.boot_ns) / 1'000'000;
+  if (rounds_ == 0 || std::abs(offset_ms - offset_ms_) > kSlewMs) offset_ms_ = offset_ms;
   if (++rounds_ % kSweepRounds == 0)
     for (std::uint32_t number = 0; number < feeds_.size(); ++number) expire(number);
   match_feeds(snapshot);

@@ -163,6 +163,23 @@ TEST(History, KeepsFewerForLonger) {
   EXPECT_LE(m.h.size().samples, 1080u + 64 * 2 + 5 * 12 + 64 + 1440 + 64 * 2 + 360 + 64 * 2);
 }
 
+// The wall clock is slewed by some ms, and cut to ms otherwise in each round; a clock that is set moves all there is.
+TEST(History, ASampleKeepsItsTime) {
+  Machine m;
+  m.cycle({{"a", 1}});
+  const auto first = m.wall_ms();
+  for (const std::int64_t slewed : {-1, 1, 0, 2, 9, -9}) {
+    m.wall_offset_ms += slewed;
+    m.cycle({{"a", 1}});
+    const auto text = fmt::format("{:.3f}", static_cast<double>(first) / 1e3);
+    EXPECT_EQ(ask(m.h, "timestamp(x @ " + text + ") == " + text, m.wall_ms()).substr(0, 2), "a=") << slewed;
+  }
+  m.wall_offset_ms += 3'600'000;
+  m.cycle({{"a", 1}});
+  EXPECT_EQ(ask(m.h, "count_over_time(x[1h])", first), "");
+  EXPECT_EQ(ask(m.h, "count_over_time(x[30s])", m.wall_ms()), "a=6 ");
+}
+
 TEST(History, GapsResetsAndGoneSeries) {
   Machine m;
   Query now("x", m.live), past("x offset 10s", m.live), increase("increase(x[20s])", m.live),
