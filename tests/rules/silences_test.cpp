@@ -236,6 +236,9 @@ TEST(ThresholdOf, WhatIsComparedWithWhat) {
       {"a > 1 or b > 2", "a", ">", 1},
       {"(a) or b > 2", "b", ">", 2},
       {"a > b", "a", ">", {}},
+      {"a / b < 0.1", "a / b", "<", 0.1},
+      {"a / a offset 1h < 0.5", "a", "<", 0.5},
+      {"0.9 < 1 - avail{m=\"/\"} / size and on () up", "1 - avail{m=\"/\"} / size", ">", 0.9},
       {"absent(up)", "", "", {}},
       {"vector(1)", "", "", {}},
   };
