@@ -49,7 +49,6 @@ node_md_degraded{device="md0"} 0x400
 node_md_state{device="md0",state="active"} 1x400
 node_md_state{device="md0",state="inactive"} 0x400
 vitald_kernel_log_news_total{kind="hung_task"} 0x400
-vitald_kernel_log_disk_errors_total{device="sdb"} 2x400
 node_timex_offset_seconds 0x400
 node_timex_sync_status 0x400
 node_timex_maxerror_seconds 16x400
