@@ -71,7 +71,7 @@ std::string name_of(const promql::Expr& e) {
       }
   });
   if (!several) return name;
-  auto text = promql::to_string(e);
+  auto text = promql::to_string(promql::bare(e));
   return text.size() <= kMost ? text : name;
 }
 

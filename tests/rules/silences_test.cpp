@@ -230,7 +230,7 @@ TEST(ThresholdOf, WhatIsComparedWithWhat) {
       {"node_load1 > 10", "node_load1", ">", 10},
       {"10 < node_load1", "node_load1", ">", 10},
       {"node_load1 >= -5", "node_load1", ">=", -5},
-      {"(a / b) < 0.05 and on () up == 1", "a", "<", 0.05},
+      {"(a / b) < 0.05 and on () up == 1", "a / b", "<", 0.05},
       {"rate(x_total[5m]) * 8 > 1024 * 1024", "x_total", ">", 1048576},
       {"sum by (a) (rate({__name__=\"x\"}[1m])) != 0", "x", "!=", 0},
       {"a > 1 or b > 2", "a", ">", 1},
