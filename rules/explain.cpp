@@ -175,7 +175,9 @@ class Explainer {
     // A counter that is new counts from 0, and one that is gone counts nothing any more.
     f.appeared = f.rate && before_.empty() && now_.size() >= kLeastExplained;
     f.gone = f.rate && now_.empty() && before_.size() >= kLeastExplained;
-    if (!f.rate && before_.empty() && now_.size() >= kLeastExplained) return came(f, s.feed);
+    // Or a moment before: the window begins when somebody noticed.
+    const bool late = points.time(0) > (ask_.baseline_start_ms + ask_.baseline_end_ms) / 2;
+    if (!f.rate && before_.size() < kLeastExplained && late && now_.size() >= kLeastExplained) return came(f, s.feed);
     if (f.appeared) before_.assign(kLeastExplained, 0);
     if (f.gone) now_.assign(kLeastExplained, 0);
     if (before_.size() < kLeastExplained || now_.size() < kLeastExplained) {

@@ -176,6 +176,13 @@ TEST(Explain, AGaugeThatCameIsTold) {
   EXPECT_DOUBLE_EQ(found.changes[1].before, 0);
   EXPECT_DOUBLE_EQ(found.changes[1].now, 4096);
   EXPECT_NEAR(found.changes[1].score, 0.4, 1e-9) << "it has not moved since";
+  // The window begins two samples late.
+  const auto later = host.changes(5, [](ExplainAsk& a) {
+    a.start_ms += 2 * kStepMs;
+    a.baseline_end_ms += 2 * kStepMs;
+  });
+  EXPECT_TRUE(std::ranges::any_of(
+      later.changes, [](const Change& c) { return c.labels.name() == "mount_avail_bytes" && c.appeared; }));
 }
 
 TEST(Explain, ACalmHostHasNothingToExplain) {
