@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/part_names.h"
 #include "exporters/encode/protobuf.h"
 
 namespace vitald {
@@ -369,12 +370,13 @@ std::string WriteRequestView::version1(std::size_t first, std::size_t count, boo
     }
     proto::append_bytes(out, 1, series);
     if (!with_metadata || (s.type == 0 && s.help == 0)) continue;
-    if (s.type == 3 || s.type == 5)
-      for (const std::string_view suffix : {"_bucket", "_sum", "_count"})
-        if (metric.ends_with(suffix)) {
-          metric.remove_suffix(suffix.size());
-          break;
-        }
+    for (const auto suffix : part_suffixes(s.type == 3   ? MetricType::histogram
+                                           : s.type == 5 ? MetricType::summary
+                                                         : MetricType::untyped))
+      if (metric.ends_with(suffix)) {
+        metric.remove_suffix(suffix.size());
+        break;
+      }
     if (!families.insert(metric).second) continue;
     std::string one;
     proto::append_number(one, 1, s.type);
