@@ -21,6 +21,7 @@
 #include "core/os/kernel_file.h"
 #include "sensors/read/exposition.h"
 #include "sensors/read/exposition_plan.h"
+#include "sensors/read/open_metrics.h"
 
 namespace vitald {
 namespace {
@@ -75,7 +76,7 @@ Result<Exposition> read_exposition(const std::string& path, const std::string& d
   if (!file) return fail(file.error());
   const auto text = read_kernel_file(fmt::format("/proc/self/fd/{}", file->get()));
   if (!text) return fail({text.error().kind, text.error().err, path + ": " + text.error().text});
-  auto parsed = parse_exposition(*text);
+  auto parsed = parse_any_exposition(*text);
   if (!parsed) return fail(Errc::malformed, path + ": " + parsed.error().text);
   if (parsed->timestamps)
     return fail(Errc::malformed, path + ": contains unsupported client-side timestamps, skipping entire file");

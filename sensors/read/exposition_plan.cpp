@@ -121,8 +121,8 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
     for (const auto& [at, value] : series.points) extra(at, value);
     const double end = std::numeric_limits<double>::infinity();
     if (histogram && !series.points.contains(end)) extra(end, series.count);
-    put(desc, Part::sum, labels, series.sum);
-    put(desc, Part::count, labels, series.count);
+    if (series.has_sum) put(desc, Part::sum, labels, series.sum);
+    if (series.has_count) put(desc, Part::count, labels, series.count);
   }
 }
 

@@ -26,6 +26,7 @@
 #include "core/os/privileges.h"
 #include "core/os/process.h"
 #include "core/text/scan.h"
+#include "sensors/read/open_metrics.h"
 
 namespace vitald {
 namespace {
@@ -254,7 +255,7 @@ struct ExecRunner::Impl {
       return tell(i, Outcome::failed, said.empty() ? exit->text() : fmt::format("{}: {}", exit->text(), said), took,
                   cpu, nullptr);
     }
-    auto parsed = parse_exposition(job.output);
+    auto parsed = parse_any_exposition(job.output);
     if (!parsed) return tell(i, Outcome::refused, "its output: " + parsed.error().text, took, cpu, nullptr);
     if (parsed->timestamps)
       return tell(i, Outcome::refused, "its output: timestamps are not supported", took, cpu, nullptr);
