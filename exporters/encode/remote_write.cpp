@@ -53,13 +53,16 @@ class Builder {
     return at->second;
   }
   void add_label(std::string_view name, std::string_view value) {
-    label_at_ = proto::put_varint(label_at_, symbol(name));
-    label_at_ = proto::put_varint(label_at_, value.empty() ? 0 : symbol(value));
+    const auto slot = 2 * labels_++;
+    label_at_ = proto::put_varint(label_at_, same_or_symbol(slot, name));
+    label_at_ = proto::put_varint(label_at_, value.empty() ? 0 : same_or_symbol(slot + 1, value));
   }
   // Of so many labels at most, and the name.
   void begin(std::size_t labels) {
     label_room_.resize((labels + 1) * 20);
     label_at_ = label_room_.data();
+    labels_ = 0;
+    if (before_.size() < (labels + 1) * 2) before_.resize((labels + 1) * 2);
   }
   struct Rest {
     std::uint64_t bits = 0;
@@ -116,6 +119,12 @@ class Builder {
   void end_encoded(std::string_view histogram, const Rest& rest) { add_series(kHistogramField, histogram, rest); }
 
  private:
+  // Nearly always it is the very text that stood there in the series before: no look at what it says is needed.
+  std::uint64_t same_or_symbol(std::size_t slot, std::string_view text) {
+    auto& before = before_[slot];
+    if (before.text.data() != text.data() || before.text.size() != text.size()) before = {text, symbol(text)};
+    return before.ref;
+  }
   // The sum and the time stand as value and time of a sample do.
   void begin_histogram(const Rest& rest) {
     histogram_.clear();
@@ -172,6 +181,12 @@ class Builder {
   std::string symbols_{kSymbol, '\0'};  // the first one is empty
   std::string series_, label_room_, histogram_, span_;
   char* label_at_ = nullptr;
+  struct Before {
+    std::string_view text = {};
+    std::uint64_t ref = 0;
+  };
+  std::vector<Before> before_;  // by slot: the names and values of the series before
+  std::size_t labels_ = 0;
 };
 
 // `labels` are sorted; the name has its place among them.

@@ -105,6 +105,26 @@ std::size_t characters(std::string_view utf8) {
       std::ranges::count_if(utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+// One histogram, summary or state: its samples stand together.
+struct Group {
+  Labels labels;                    // sorted; without le, quantile and the name of a state
+  std::optional<double> timestamp;  // of its last sample
+  std::vector<std::pair<double, double>> points;
+  std::optional<double> sum, count;
+  std::set<std::string> seen;  // samples that came without a time
+};
+struct Family {
+  std::string name;
+  Kind kind = Kind::unknown;
+  bool has_type = false, has_unit = false, has_help = false, has_samples = false;
+  std::string unit, help;
+  std::set<Labels> groups;  // that have ended
+  std::optional<Group> group;
+  std::vector<ExpositionFamily> out;  // by suffix
+};
+
 class Parser {
  public:
   Result<Exposition> parse(std::string_view text) {
@@ -123,25 +143,6 @@ class Parser {
   }
 
  private:
-  using Labels = std::vector<std::pair<std::string, std::string>>;
-  // One histogram, summary or state: its samples stand together.
-  struct Group {
-    Labels labels;                    // sorted; without le, quantile and the name of a state
-    std::optional<double> timestamp;  // of its last sample
-    std::vector<std::pair<double, double>> points;
-    std::optional<double> sum, count;
-    std::set<std::string> seen;  // samples that came without a time
-  };
-  struct Family {
-    std::string name;
-    Kind kind = Kind::unknown;
-    bool has_type = false, has_unit = false, has_help = false, has_samples = false;
-    std::string unit, help;
-    std::set<Labels> groups;  // that have ended
-    std::optional<Group> group;
-    std::vector<ExpositionFamily> out;  // by suffix
-  };
-
   tl::unexpected<Error> error(std::string_view what) const {
     return fail(Errc::malformed, fmt::format("line {}: {}", line_, what));
   }
