@@ -44,10 +44,7 @@ class KernelLog final : public Collector {
   Result<> collect(BatchWriter& out) override {
     auto taken = tail_->take();
     for (auto& news : taken.news) {
-      Event event;
-      event.type = news.kind;
-      event.boot_ns = news.boot_ns;
-      event.text = std::move(news.line);
+      Event event{std::move(news.kind), news.boot_ns, std::move(news.line), {}};
       if (!news.device.empty()) event.fields.emplace_back("device", std::move(news.device));
       if (!news.comm.empty()) event.fields.emplace_back("comm", std::move(news.comm));
       if (!news.pid.empty()) event.fields.emplace_back("pid", std::move(news.pid));

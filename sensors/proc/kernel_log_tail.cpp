@@ -154,6 +154,7 @@ std::optional<KernelNews> kernel_news_of(std::string_view record) {
   if (!priority) return std::nullopt;
   auto line = record.substr(head_end + 1);
   line = line.substr(0, line.find('\n'));
+  if (line.starts_with("vitald: ")) return std::nullopt;  // our last words: an alert is no second fault
   std::optional<KernelNews> news;
   for (const auto kind : {hung_task, disk_error, filesystem_error, soft_lockup, rcu_stall})
     if ((news = kind(line))) break;

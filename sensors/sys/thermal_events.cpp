@@ -72,9 +72,7 @@ class ThermalEvents final : public Collector {
     const auto type = read_text_file(fmt::format("{}/thermal_zone{}/type", zones_, news.zone), 4096);
     const auto name =
         type ? fmt::format("thermal zone {} ({})", news.zone, trim(*type)) : fmt::format("thermal zone {}", news.zone);
-    Event event;
-    event.type = fmt::format("thermal_{}", news.what);
-    event.boot_ns = host_.clock().boot_ns();
+    Event event{fmt::format("thermal_{}", news.what), host_.clock().boot_ns(), {}, {}};
     event.fields.emplace_back("zone", fmt::to_string(news.zone));
     if (type) event.fields.emplace_back("zone_type", std::string(trim(*type)));
     if (news.trip) event.fields.emplace_back("trip", fmt::to_string(*news.trip));

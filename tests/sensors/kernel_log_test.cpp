@@ -68,6 +68,8 @@ TEST(KernelLog, WhatIsNews) {
       {"lockup", "watchdog: BUG: soft lockup - CPU#2 stuck for 22s! [dd:4711]", "soft_lockup", "", "dd", "4711"},
       {"stall", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu_stall", "", "", ""},
       {"stall, itself", "rcu: INFO: rcu_sched self-detected stall on CPU", "rcu_stall", "", "", ""},
+      {"what we said ourselves", "vitald: critical alert X{text=I/O error, dev sda, sector 1} = 1; load 1", "", "", "",
+       ""},
       {"anything", "eth0: link up", "", "", "", ""},
       {"nothing", "", "", "", "", ""},
   };
