@@ -179,13 +179,15 @@ TEST_F(Probes, MovedMoreOftenThanIsKept) {
     }
     const auto truth = static_cast<double>(child.clock_ns()) / 1e9;
     const auto open = probe.collect();
+    const auto late = static_cast<double>(child.clock_ns()) / 1e9;
     board->stop = 1;
     child.finish();
     const auto after = probe.collect();
     fmt::print("20 times within {:.1f} ms: {:.1f} + {:.1f} ms, {:.1f} + {:.1f} in the end\n", truth * 1e3,
                cpu_of(open, a) * 1e3, cpu_of(open, b) * 1e3, cpu_of(after, a) * 1e3, cpu_of(after, b) * 1e3);
-    EXPECT_NEAR(cpu_of(open, a) + cpu_of(open, b), truth, 0.025);
-    EXPECT_NEAR(cpu_of(after, a) + cpu_of(after, b), truth, 0.025);
+    EXPECT_GE(cpu_of(open, a) + cpu_of(open, b), truth - kTick);
+    EXPECT_LE(cpu_of(open, a) + cpu_of(open, b), late + kTick);
+    EXPECT_NEAR(cpu_of(after, a) + cpu_of(after, b), late, kTick + 0.01) << "and what its end takes";
   });
 }
 

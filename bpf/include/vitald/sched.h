@@ -56,7 +56,7 @@ struct vitald_sched_cpu {
 	__u64 past_count;
 	struct vitald_worst worst;	/* of delay */
 	struct vitald_sched_move moves[VITALD_SCHED_MOVES];	/* number n lies at n % VITALD_SCHED_MOVES */
-	__u64 unused[1];
+	__u64 padding[1];
 };
 
 /* One per CPU and owner slot: a cache line. */
