@@ -255,9 +255,20 @@ static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row 
 	if (!c || !row)
 		return 0;
 	slot = c->slot;
-	mine = owner_of_slot(slot);
+	mine = c->owner;
 	known = is_zero(mine) ^ 1;
 	last = c->past_count - 1;
+	/* Mostly the last slice is all of it, and of whom it was before. */
+	if (w && c->past[last & (VITALD_SCHED_PAST - 1)].ns >= left) {
+		__u32 by = c->past[last & (VITALD_SCHED_PAST - 1)].slot;
+
+		if (by != slot && by != VITALD_SCHED_NOBODY && w->culprits[0].who == by + 1 &&
+		    !(mine && c->past[last & (VITALD_SCHED_PAST - 1)].owner == mine)) {
+			row->others_ns += left;
+			w->culprits[0].ns += left;
+			return 0;
+		}
+	}
 	for (i = 0; i < VITALD_SCHED_PAST && left; i++) {
 		__u64 at = (last - i) & (VITALD_SCHED_PAST - 1);
 
@@ -339,13 +350,17 @@ static __always_inline void add_peaks(struct vitald_sched_cpu *c, __u32 cpu, __u
 		add_to_window(c, p, now);
 }
 
+#define OWNER_KEPT_NS 10000000ull /* user space may have said meanwhile whose the slot is */
+
 static __always_inline void note_slice(struct vitald_sched_cpu *c, __u64 now)
 {
-	__u64 at = c->past_count & (VITALD_SCHED_PAST - 1);
+	__u64 at = c->past_count & (VITALD_SCHED_PAST - 1), ns = now - c->since_ns;
 
-	c->past[at].ns = now - c->since_ns;
+	if (ns > OWNER_KEPT_NS)
+		c->owner = owner_of_slot(c->slot);
+	c->past[at].ns = ns;
 	c->past[at].slot = c->tgid ? c->slot : VITALD_SCHED_NOBODY;
-	c->past[at].owner = c->tgid ? owner_of_slot(c->slot) : 0;
+	c->past[at].owner = c->tgid ? c->owner : 0;
 	c->past_count++;
 }
 
@@ -394,6 +409,7 @@ static __noinline int end_parts(struct vitald_sched_cpu *c, __u32 cpu, __u64 now
 		end_slice(c, cpu, at, on);
 		c->since_ns = at;
 		c->slot = m->slot;
+		c->owner = owner_of_slot(c->slot);
 	}
 	c->moves_seen = made;
 	return 0;
@@ -401,7 +417,7 @@ static __noinline int end_parts(struct vitald_sched_cpu *c, __u32 cpu, __u64 now
 
 /* What a wait of this owner was: how long, why and because of whom. */
 static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct task_struct *next,
-				     __u32 cpu, __u64 queued, __u64 now, __u64 wait, __u64 count, bool direct)
+				     __u32 cpu, __u64 queued, __u64 now, __u64 wait, __u32 slot, __u64 count, bool direct)
 {
 	__u32 index = cpu * detailed_slots + (c->slot < detailed_slots ? c->slot : 0);
 	struct vitald_sched_waits *w = bpf_map_lookup_elem(&waits, &index);
@@ -410,7 +426,7 @@ static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_s
 
 	if (!w)
 		return;
-	w->slots[vitald_coarse_slot(vitald_hist_slot(wait))] += count;
+	w->slots[vitald_coarse_slot(slot)] += count;
 	w->sum_ns += wait * count;
 	if (now <= queued)
 		return;
@@ -454,7 +470,7 @@ static __noinline int note_worst(struct vitald_sched_cpu *c, struct task_struct 
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
 				    bool direct)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), on = wanted & enabled, index;
+	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), on = wanted & enabled, index, slot;
 	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
 	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
 	__u64 now, queued = 0, delay = 0, wait, count = 1;
@@ -491,6 +507,8 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	}
 
 	c->slot = owner_of(o, next, direct);
+	if (on & VITALD_OWNER_WAITS)
+		c->owner = owner_of_slot(c->slot);
 	if (has_last_queued) {
 		queued = FIELD(next, sched_info.last_queued);
 	} else {
@@ -510,8 +528,10 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 		wait = hidden_wait(c, now, queued, !FIELD(prev, pid), &count);
 	else if (has_last_queued)
 		note_offset(c, now);
+	slot = vitald_hist_slot(wait);
 	if (on & VITALD_RUNQ_LATENCY) {
-		vitald_hist_add_many(&c->delay, wait, count);
+		c->delay.slots[slot] += count;
+		c->delay.sum_ns += wait * count;
 		if (wait > c->worst.ns)
 			note_worst(c, next, wait);
 	}
@@ -520,7 +540,7 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	if (row)
 		row->delay_ns += delay;
 	if (row && (on & VITALD_OWNER_WAITS))
-		add_wait(c, row, next, cpu, queued, now, wait, count, direct);
+		add_wait(c, row, next, cpu, queued, now, wait, slot, count, direct);
 	return 0;
 }
 

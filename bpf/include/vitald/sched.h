@@ -39,7 +39,7 @@ struct vitald_sched_cpu {
 	__u32 pid;	/* its thread */
 	__u32 moves_seen;	/* how many of `moves` this CPU has looked at */
 	__u32 moves_made;	/* by whoever moves; all but these is written by this CPU */
-	__u32 padding;
+	__u32 owner;	/* of slot when the slice began, as in vitald_slot; kept for VITALD_OWNER_WAITS */
 	/*
 	 * How far bpf_ktime_get_ns() is ahead of the run queue's clock, and when by that clock it was found and
 	 * looked for.
