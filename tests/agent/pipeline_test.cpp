@@ -24,12 +24,14 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr MetricDesc kCalls[] = {{"test_calls", MetricType::counter, "C."}};
+constexpr MetricDesc kMoods{"test_moods", MetricType::gauge, "M."};
 constexpr MetricDesc kRemoteCalls{"test_calls_remote", MetricType::counter, "C."};
 constexpr FlagSpec kFlags[] = {{"collector.counting.step", FlagType::number, "1", "step"}};
 
 int g_made = 0;                // "counting" collectors made
 std::atomic<int> g_calls = 0;  // of collect() of "counting"
 bool g_absent = false;         // what "late" finds on this machine
+bool g_emits = false;          // "moody", too
 Result<> g_outcome;            // of "moody"
 std::vector<Error> g_problems;
 
@@ -49,6 +51,7 @@ struct Throwing final : Collector {
 struct Moody final : Collector {
   Result<> collect(BatchWriter& out) override {
     for (const auto& p : g_problems) out.problem(p);
+    if (g_emits) out.set(kMoods, 3);
     return g_outcome;
   }
 };
@@ -124,7 +127,7 @@ struct FakeWorker final : WorkerClient {
 
 struct PipelineTest : testing::Test {
   PipelineTest() {
-    g_made = 0, g_calls = 0, g_absent = false, g_outcome = {}, g_problems.clear();
+    g_made = 0, g_calls = 0, g_absent = false, g_emits = false, g_outcome = {}, g_problems.clear();
     FakeWorker::prompt = true;
   }
   PipelineConfig config(const std::vector<std::pair<std::string, std::string>>& flags = {}) {
@@ -490,6 +493,21 @@ TEST_F(PipelineTest, NothingToCollectIsLookedForRarely) {
   clock.advance_ns(1);
   pipeline.cycle();
   EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 1\n"));
+}
+
+// Whatever a collector calls what it has not: the numbers it has are not set aside with it, and it is told.
+TEST_F(PipelineTest, SomethingToCollectIsNotNothing) {
+  pipeline.configure(config());
+  g_outcome = fail(Errc::absent, "no disks");
+  g_emits = true;
+  for (int i = 0; i < 3; ++i) {
+    pipeline.cycle();
+    EXPECT_EQ(text("test_moods"), "test_moods 3\n");
+    EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 0\n"));
+    EXPECT_THAT(text("vitald_collector_left_out"), HasSubstr("{collector=\"moody\"} 1\n"));
+    clock.advance_ns(1'000'000'000);
+  }
+  EXPECT_THAT(text("vitald_collector_errors_total"), HasSubstr("{collector=\"moody\",kind=\"io\"} 3\n"));
 }
 
 TEST_F(PipelineTest, AReloadKeepsWhatDidNotChange) {
