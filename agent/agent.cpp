@@ -301,6 +301,11 @@ class Daemon {
     view.metrics = metrics_;
     view.freshness = freshness_;
     view.events = &pipeline_.events();
+    view.exemplars = &pipeline_.exemplars();
+    view.series_labels = [this] {
+      const auto history = pipeline_.history();
+      return history ? history->settings().series_labels : std::map<std::string, std::string>();
+    };
     view.posted = &host_.shared<PostedEvents>();
     view.event_numbers = EventNumbers(host_.clock().wall_ns());
     view.clock = &host_.clock();

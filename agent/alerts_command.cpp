@@ -252,8 +252,11 @@ void receivers(Server& server, const Words& words, std::ostream& out) {
   }
   std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "WAITING", "DELIVERED", "WHAT"}};
   for (const auto& r : all)
-    rows.push_back({text_at(r, "name"), r.value("failing", false) ? "failing" : "ok", r.at("waiting").dump(),
-                    r.at("delivered").dump(), log::one_line(text_at(r, "text"))});
+    rows.push_back({text_at(r, "name"),
+                    r.value("failing", false)       ? "failing"
+                    : text_at(r, "problem").empty() ? "ok"
+                                                    : "refused",  // a part of it
+                    r.at("waiting").dump(), r.at("delivered").dump(), log::one_line(text_at(r, "text"))});
   print_table(out, rows);
   for (const auto& r : all) {
     if (const auto problem = text_at(r, "problem"); !problem.empty())

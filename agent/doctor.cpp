@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <ostream>
 #include <span>
@@ -26,6 +27,7 @@
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/os/descriptors.h"
+#include "core/os/fd.h"
 #include "core/os/kernel_file.h"
 #include "core/os/privileges.h"
 #include "core/os/root_path.h"
@@ -138,6 +140,14 @@ void kernel(Findings& f, const Host& host, bool probes) {
   const bool psi = exists(host.procfs("pressure"));
   f.say(psi ? Mark::good : Mark::note, "PSI",
         psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
+  // As the collector kernel_log opens it.
+  const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const int err = errno;
+  f.say(log ? Mark::good : Mark::note, "kernel log",
+        log ? "/dev/kmsg: hung tasks and errors of disks are told as the kernel says them"
+            : fmt::format("hung tasks and errors of disks are not told at once: {}; it takes CAP_SYSLOG where "
+                          "kernel.dmesg_restrict is 1, and in a unit ProtectKernelLogs=no and PrivateDevices=no",
+                          from_errno("/dev/kmsg", err).text));
   cgroups(f, host);
 }
 

@@ -456,7 +456,8 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   auto news = impl.news_in(snapshot);
   impl.announced.clear();
   for (auto& g : impl.states) {
-    const bool told = std::ranges::any_of(g.reads, [&](auto name) { return news.contains(family_of(name, news)); });
+    const bool told =
+        !news.empty() && std::ranges::any_of(g.reads, [&](auto name) { return news.contains(family_of(name, news)); });
     if (told)
       for (const auto& r : g.rules)
         if (!r->rule->alert) news.insert(r->rule->name);

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "rules/history/columns.h"
 
@@ -17,6 +19,9 @@ using promql::Labels;
 // A change by this part of what its family is counts as much as one by as much as the series moves anyway: from 0 to
 // 0.001 of a CPU is no change.
 constexpr double kFloor = 0.05;
+// A gauge that came with the trouble (a file system that was mounted, and is full) has nothing to be compared with:
+// that it came counts so much, and as much again by which it moved since. Less than what changed for sure.
+constexpr double kCame = 0.4;
 
 bool starts_with_any(std::string_view name, std::span<const std::string_view> prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view p) { return name.starts_with(p); });
@@ -119,7 +124,7 @@ bool all_equal(const std::vector<double>& a, const std::vector<double>& b) {
 
 struct Found {
   std::uint32_t id = 0, family = 0;
-  bool rate = false, appeared = false, gone = false;
+  bool rate = false, appeared = false, gone = false, came = false;
   double before = 0, now = 0, moves = 0, distance = 0, size = 0, score = 0;
 };
 
@@ -170,18 +175,18 @@ class Explainer {
     // A counter that is new counts from 0, and one that is gone counts nothing any more.
     f.appeared = f.rate && before_.empty() && now_.size() >= kLeastExplained;
     f.gone = f.rate && now_.empty() && before_.size() >= kLeastExplained;
+    if (!f.rate && before_.empty() && now_.size() >= kLeastExplained) return came(f, s.feed);
     if (f.appeared) before_.assign(kLeastExplained, 0);
     if (f.gone) now_.assign(kLeastExplained, 0);
     if (before_.size() < kLeastExplained || now_.size() < kLeastExplained) {
       ++out_.too_short;
       return;
     }
+    if (!f.appeared) known_feeds_.insert(s.feed);
     f.before = mean(before_);
     f.now = mean(now_);
     f.moves = 2 * deviation(before_, f.before);
-    const auto [at, fresh] = families_.try_emplace(std::string(name), static_cast<std::uint32_t>(scales_.size()));
-    if (fresh) scales_.push_back(0);
-    f.family = at->second;
+    f.family = family_of(id);
     auto& scale = scales_[f.family];
     scale = std::max({scale, std::fabs(f.before), std::fabs(f.now)});
     if (all_equal(before_, now_)) return;
@@ -189,9 +194,35 @@ class Explainer {
     if (f.distance > 0) found_.push_back(f);
   }
 
+  void came(Found f, std::uint32_t feed) {
+    const auto [least, most] = std::ranges::minmax_element(now_);
+    const auto largest = std::max(std::fabs(*least), std::fabs(*most));
+    f.now = mean(now_);
+    f.came = f.appeared = true;
+    f.distance = 1;
+    f.size = kCame * (1 + (largest > 0 ? std::min(1.0, (*most - *least) / largest) : 0));
+    f.family = family_of(f.id);
+    came_.push_back({f, feed});
+  }
+
+  std::uint32_t family_of(std::uint32_t id) {
+    const auto [at, fresh] = families_.try_emplace(std::string(round_.table.at(id).labels->name()),
+                                                   static_cast<std::uint32_t>(scales_.size()));
+    if (fresh) scales_.push_back(0);
+    return at->second;
+  }
+
   void rank() {
+    // Where nothing of a feed was there before it is vitald, or the collector, that came.
+    for (const auto& [f, feed] : came_)
+      if (known_feeds_.contains(feed)) found_.push_back(f);
+      else ++out_.too_short;
     static const double kMostSize = std::log2(1 + 1 / kFloor);
     for (auto& f : found_) {
+      if (f.came) {
+        f.score = f.distance * f.size;
+        continue;
+      }
       const auto usual = f.moves + kFloor * scales_[f.family];
       const auto change = usual > 0 ? std::fabs(f.now - f.before) / usual : 0;
       f.size = std::min(1.0, std::log2(1 + change) / kMostSize);
@@ -228,6 +259,8 @@ class Explainer {
   std::unordered_map<std::string, std::uint32_t> families_;
   std::vector<double> scales_;  // by family: the largest mean of its series
   std::vector<Found> found_;
+  std::vector<std::pair<Found, std::uint32_t>> came_;  // with its feed
+  std::set<std::uint32_t> known_feeds_;                // that had samples in the baseline
   Explanation out_;
 };
 

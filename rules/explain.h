@@ -28,12 +28,13 @@ struct ExplainAsk {
 
 struct Change {
   promql::Labels labels;
-  bool rate = false;                    // before and now are per second
-  double before = 0, now = 0;           // means
-  double distance = 0, size = 0;        // 0 to 1
-  double score = 0;                     // their product
-  std::size_t others = 0;               // series of the family that changed at least half as much
-  bool appeared = false, gone = false;  // a counter that was not there counts from 0
+  bool rate = false;              // before and now are per second
+  double before = 0, now = 0;     // means
+  double distance = 0, size = 0;  // 0 to 1
+  double score = 0;               // their product
+  std::size_t others = 0;         // series of the family that changed at least half as much
+  // A counter that was not there counts from 0; of a gauge that was not `before` is 0 and says nothing.
+  bool appeared = false, gone = false;
 };
 struct Explanation {
   std::vector<Change> changes;  // the greatest first

@@ -58,13 +58,21 @@ std::optional<double> constant(const promql::Expr& e) {
   }
 }
 
-std::string first_name(const promql::Expr& e) {
+// The metric of the only name that there is; of several, as in a ratio, no name says what is measured: the whole does.
+std::string name_of(const promql::Expr& e) {
+  constexpr std::size_t kMost = 300;
   std::string name;
+  bool several = false;
   promql::each_selector(e, [&](const promql::Selector& s) {
     for (const auto& m : s.matchers)
-      if (name.empty() && m.name == promql::kMetricName && m.op == promql::MatchOp::equal) name = m.value;
+      if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal) {
+        several |= !name.empty() && name != m.value;
+        if (name.empty()) name = m.value;
+      }
   });
-  return name;
+  if (!several) return name;
+  auto text = promql::to_string(promql::bare(e));
+  return text.size() <= kMost ? text : name;
 }
 
 // As it reads from the other side.
@@ -91,7 +99,7 @@ std::optional<Threshold> threshold_of(const promql::Expr& condition) {
   if (!promql::is_comparison(b.op)) return {};
   const bool left = b.lhs->type == ValueType::vector;
   const auto& side = left ? *b.lhs : *b.rhs;
-  Threshold out{first_name(side), std::string(promql::to_string(left ? b.op : mirrored(b.op))),
+  Threshold out{name_of(side), std::string(promql::to_string(left ? b.op : mirrored(b.op))),
                 constant(left ? *b.rhs : *b.lhs)};
   return out;
 }

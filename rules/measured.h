@@ -15,8 +15,9 @@ promql::ExprPtr measured(const promql::Expr& condition);
 
 // What a person would call the bound of an alert: node_load1 > 10 of `node_load1{...} > 10 and on () up`.
 struct Threshold {
-  std::string metric;  // of the first selector on the side that is compared; empty: none has a name
-  std::string op;      // as if the number stood on the right: > >= < <= == !=
+  // Of the side that is compared: its metric, or the expression where it has several (a ratio); empty: no name.
+  std::string metric;
+  std::string op;  // as if the number stood on the right: > >= < <= == !=
   std::optional<double> value;
 };
 // Nothing where no vector is compared with a number.

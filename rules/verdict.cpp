@@ -203,6 +203,7 @@ class Judge {
       out.absent = rule_.optional && (!missing.empty() || !is_young(t_ms));
       out.young = missing.empty() && is_young(t_ms);
       out.why = why_not(asked_.front(), t_ms);
+      out.others = fits && !out.young;  // nothing of the kind is here, so it is of nobody who was asked for
       return out;
     }
     // Before the worst are chosen: of twenty that are worse none may be the one that was asked for.

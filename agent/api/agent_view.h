@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "core/event.h"
 #include "core/snapshot.h"
 #include "rules/engine.h"
+#include "rules/history/exemplars.h"
 #include "rules/silences.h"
 
 namespace vitald {
@@ -42,8 +44,10 @@ struct AgentView {
   std::function<std::int64_t()> interval_ns;  // of the pipeline
   std::string external_url;                   // where others reach this server
   std::shared_ptr<const Freshness> freshness;
-  const EventLog* events = nullptr;  // thread-safe
-  PostedEvents* posted = nullptr;    // thread-safe; null: none are taken
+  const EventLog* events = nullptr;                                   // thread-safe
+  const ExemplarLog* exemplars = nullptr;                             // thread-safe; null: none are kept
+  std::function<std::map<std::string, std::string>()> series_labels;  // that every series has in history
+  PostedEvents* posted = nullptr;                                     // thread-safe; null: none are taken
   EventNumbers event_numbers;
   const Clock* clock = nullptr;
   std::shared_ptr<const Wake> wake;

@@ -2,6 +2,9 @@
 // /api/v1/query, query_range, query_exemplars and format_query, as Prometheus has them.
 #include <fmt/format.h>
 
+#include <string>
+#include <vector>
+
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "agent/api/prom_params.h"
@@ -95,18 +98,52 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
   });
 }
 
-// The history keeps no exemplars: they leave with the scrapes. Whoever asks for some here gets the right answer.
-Answer exemplars(const std::shared_ptr<Queries>& queries, const Request& request) {
+// [{"seriesLabels":{...},"exemplars":[{"labels":{...},"value":"0.5","timestamp":1600096945.479}]}]
+std::string exemplars_json(const std::vector<ExemplarLog::Series>& all) {
+  std::string out;
+  Json j(out);
+  j.open('[');
+  for (const auto& series : all) {
+    j.open('{');
+    j.key("seriesLabels");
+    j.raw("");
+    append_labels(out, series.labels);
+    j.key("exemplars");
+    j.open('[');
+    for (const auto& e : series.exemplars) {
+      j.open('{');
+      j.key("labels");
+      j.open('{');
+      for (const auto& [name, value] : e.labels) j.text(name, value);
+      j.close('}');
+      j.text("value", sample_value(e.value));
+      j.key("timestamp");
+      j.raw("");
+      append_sample_time(out, e.wall_ms);
+      j.close('}');
+    }
+    j.close(']');
+    j.close('}');
+  }
+  j.close(']');
+  return out;
+}
+
+// The newest ones of each bucket that the query names, whatever it makes of them.
+Answer exemplars(const AgentView& agent, const Request& request) {
   const auto p = parameters_of(request);
   std::optional<Response> problem;
   const auto start = time_parameter(p, "start", 0, problem), end = time_parameter(p, "end", INT64_MAX, problem);
   if (!problem && end < start) problem = invalid_parameter("end", "end timestamp must not be before start timestamp");
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, "exemplars\n" + text, problem);
+  auto ask = ask_of(request, p, fmt::format("exemplars\n{}\n{}\n{}", start, end, text), problem);
   if (problem) return std::move(*problem);
-  return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
+  return agent.queries->run(ask, [text, start, end, log = agent.exemplars, labels = agent.series_labels](
+                                     HistoryView&, const QueryLimits& limits) {
     const auto expr = parse_query(text, limits.language);
-    return expr ? outcome_of(success("[]")) : outcome_of(expr.error());
+    if (!expr) return outcome_of(expr.error());
+    if (!log) return outcome_of(success("[]"));
+    return outcome_of(success(exemplars_json(log->find(**expr, labels ? labels() : LabelMap(), start, end))));
   });
 }
 
@@ -151,7 +188,7 @@ Handler query_range_request(const AgentView& agent) {
 }
 
 Handler query_exemplars_request(const AgentView& agent) {
-  return [queries = agent.queries](const Request& request) { return exemplars(queries, request); };
+  return [agent](const Request& request) { return exemplars(agent, request); };
 }
 
 Handler format_query_request(const AgentView& agent) {

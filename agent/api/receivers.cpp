@@ -33,7 +33,7 @@ void append(Json& j, const ReceiverBook::Row& row) {
   j.whole("delivered", static_cast<std::int64_t>(q.delivered));
   j.whole("dropped", static_cast<std::int64_t>(q.full));
   j.flag("failing", q.failing);
-  if (q.failing) j.text("problem", q.problem);
+  if (!q.problem.empty()) j.text("problem", q.problem);
   j.key("runs");
   j.open('[');
   for (const auto& run : row.runs) append(j, run);

@@ -29,7 +29,20 @@ constexpr std::size_t kMostText = 4096, kMostFile = 4 << 20, kMostType = 64;
 constexpr std::int64_t kIdleNs = 60'000'000'000;
 
 // tests/agent/api/events_test.cpp compares them with what the sources name.
-constexpr std::string_view kTypes[] = {"alert_firing", "alert_resolved", "gpu_xid", "oom_kill", "process_death"};
+constexpr std::string_view kTypes[] = {"alert_firing",
+                                       "alert_resolved",
+                                       "disk_error",
+                                       "filesystem_error",
+                                       "gpu_xid",
+                                       "hung_task",
+                                       "oom_kill",
+                                       "process_death",
+                                       "rcu_stall",
+                                       "soft_lockup",
+                                       "thermal_trip_down",
+                                       "thermal_trip_up",
+                                       "thermal_zone_disabled",
+                                       "thermal_zone_enabled"};
 
 const Clock& system_clock() {
   static const SystemClock clock;

@@ -7,6 +7,8 @@
 #include <exception>
 #include <iterator>
 #include <new>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "core/clock.h"
@@ -15,6 +17,7 @@
 #include "core/os/host_name.h"
 #include "core/os/machine_id.h"
 #include "exporters/deliver/alert_message.h"
+#include "exporters/deliver/claimant.h"
 #include "exporters/deliver/journal.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
@@ -25,6 +28,15 @@ namespace {
 
 constexpr std::int64_t kDiskPatience = 1'000'000'000;
 constexpr std::int64_t kKeepLeftBehindMs = std::int64_t{7} * 24 * 3'600'000;
+
+// What a receiver has to end that the one before began, unless another one has it now.
+std::string farewell_of(const ReceiverSettings& now, const ReceiverSettings& before,
+                        const std::set<std::string>& owned) {
+  const auto* claimant = dynamic_cast<const Claimant*>(&now);
+  const auto* earlier = dynamic_cast<const Claimant*>(&before);
+  if (!claimant || !earlier || owned.contains(earlier->owns())) return {};
+  return claimant->farewell(*earlier);
+}
 
 }  // namespace
 
@@ -74,6 +86,9 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
       r->stop();  // then all end at the same time
   receivers_.clear();
   matchers_.clear();
+  std::set<std::string> owned;
+  for (const auto& settings : receivers)
+    if (const auto* claimant = dynamic_cast<const Claimant*>(settings.get())) owned.insert(claimant->owns());
   for (auto& settings : receivers) {
     for (const auto& text : settings->matchers)
       if (auto more = parse_alert_matchers(text))
@@ -82,7 +97,11 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
         std::ranges::find_if(old, [&](const auto& r) { return r && r->settings().name == settings->name; });
     auto before = same == old.end() ? nullptr : std::move(*same);
     if (before && settings->same(before->settings())) receivers_.push_back(std::move(before));
-    else receivers_.push_back(std::make_unique<Receiver>(std::move(settings), state, std::move(before)));
+    else {
+      const auto farewell = before ? farewell_of(*settings, before->settings(), owned) : std::string();
+      receivers_.push_back(std::make_unique<Receiver>(std::move(settings), state, std::move(before)));
+      if (!farewell.empty()) receivers_.back()->say("what is turned off", farewell);
+    }
   }
   if (state) look_for_left_behind(*state);
   rules_ = std::move(rules);

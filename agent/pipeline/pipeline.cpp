@@ -10,8 +10,12 @@
 #include <cerrno>
 #include <chrono>
 #include <exception>
+#include <set>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "agent/pipeline/derive.h"
 #include "core/check.h"
@@ -33,6 +37,20 @@ constexpr MetricDesc kMetrics[] = {
      "branch,goarch,goos,goversion,revision,tags,version", "", "vitald"},
 };
 
+constexpr const char* kEventsHelp = "Events that collectors told of, by type; posted: those of programs of this host.";
+constexpr std::string_view kPosted = "posted";
+constexpr std::size_t kMostEventTypes = 32;
+
+// What collectors announce is about numbers of others, too.
+struct News {
+  std::string_view of;
+  std::vector<std::string_view> about;
+};
+const News kNewsAbout[] = {
+    {"kernel_log", {"kernel_hung", "stat", "diskstats"}},
+    {"thermal_events", {"thermal_zone", "hwmon", "sensors"}},
+};
+
 // Between two cycles for news: a collector that does not read them would be asked again and again.
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kNewsPauseNs = 50'000'000;
@@ -52,8 +70,17 @@ constexpr std::string_view kGoArch = "unknown";
 }  // namespace
 
 struct Pipeline::Instruments {
+  Instruments() { instruments().counter("vitald_events_total", kEventsHelp, {{"type", std::string(kPosted)}}); }
+
   prometheus::Counter& cycles = instruments().counter("vitald_cycles_total", "Collections of all collectors.");
-  prometheus::Counter& events = instruments().counter("vitald_events_total", "Events that collectors told of.");
+  // By type, made as they come: who posts events chooses their types, so those are one.
+  void count_event(std::string_view type) {
+    const bool room = event_types.contains(type) || event_types.size() < kMostEventTypes;
+    const std::string shown(room ? type : std::string_view("other"));
+    event_types.insert(shown);
+    instruments().counter("vitald_events_total", kEventsHelp, {{"type", shown}}).Increment();
+  }
+  std::set<std::string, std::less<>> event_types;
   prometheus::Counter& events_left_out = instruments().counter(
       "vitald_events_left_out_total", "Events beyond what one collection may bring; they are only counted.");
   prometheus::Counter& missed = instruments().counter(
@@ -197,7 +224,9 @@ void Pipeline::publish() {
   if (collectors_.take_changed()) show_status();
   const auto events_before = events_.newest(), left_out_before = events_.left_out();
   events_.append(*snapshot);
-  instruments_->events.Increment(static_cast<double>(events_.newest() - events_before));
+  exemplars_.append(*snapshot);
+  for (const auto& entry : events_.since(events_before, SIZE_MAX))
+    instruments_->count_event(entry.collector == kPosted ? kPosted : std::string_view(entry.event->type));
   instruments_->events_left_out.Increment(static_cast<double>(events_.left_out() - left_out_before));
   hub_.publish(snapshot);
   instruments_->cycles.Increment();
@@ -400,6 +429,7 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
   std::vector<int> workers;
   std::vector<Collectors::News> news;
+  const auto first_told = news_of_.size();
   std::int64_t quiet_until_ns = 0;
   if (!with_baton([&] {
         collectors_.add_worker_fds(workers);
@@ -443,10 +473,13 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
       if (turn_of(n) == 0) news_of_.push_back(n.collector->name);
       else news_shares_[n.collector->name].heard = true;
     }
-  for (const auto name : news_of_) {
+  for (auto i = first_told, told = news_of_.size(); i < told; ++i) {
+    const auto name = news_of_[i];
     auto& share = news_shares_[name];
     share.left -= 1;
     share.heard = false;
+    for (const auto& other : kNewsAbout)
+      if (other.of == name) news_of_.insert(news_of_.end(), other.about.begin(), other.about.end());
   }
   return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }

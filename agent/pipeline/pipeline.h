@@ -26,6 +26,7 @@
 #include "core/mutex.h"
 #include "core/os/fd.h"
 #include "core/snapshot.h"
+#include "rules/history/exemplars.h"
 
 namespace vitald {
 
@@ -83,6 +84,8 @@ class Pipeline {
 
   // The newest events of all collectors.
   [[nodiscard]] const EventLog& events() const { return events_; }
+  // The newest exemplars of all collectors.
+  [[nodiscard]] const ExemplarLog& exemplars() const { return exemplars_; }
 
   static std::span<const MetricDesc> metrics();
 
@@ -132,7 +135,8 @@ class Pipeline {
   Collectors collectors_;
   BatchWriter writer_{"pipeline"};
   Guard guard_;
-  EventLog events_;  // thread-safe
+  EventLog events_;        // thread-safe
+  ExemplarLog exemplars_;  // thread-safe
   bool configuring_ = false, retrying_ = false;
   std::shared_ptr<Snapshot> next_;  // that is being made
   bool round_begun_ = false;        // for it

@@ -55,7 +55,7 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
     std::string good;
     for (auto u : urls) {
       while (u.ends_with('/')) u.pop_back();
-      const auto answer = reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt, url_with_path(u));
+      const auto answer = reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt, {}, url_with_path(u));
       if (!answer) return fail(answer.error());
       good += (good.empty() ? "" : "; ") + *answer;
     }

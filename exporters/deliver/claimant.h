@@ -12,6 +12,8 @@ struct Claimant {
   bool operator==(const Claimant&) const = default;
   // In words, the same for two that are about the same. Empty: nothing.
   [[nodiscard]] virtual std::string owns() const = 0;
+  // What is to be delivered once where `before`, of the same name, owned what nobody owns now. Empty: nothing.
+  [[nodiscard]] virtual std::string farewell(const Claimant& before) const = 0;
 
  protected:
   Claimant() = default;

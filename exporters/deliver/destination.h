@@ -32,6 +32,8 @@ struct Sent {
   std::size_t refused = 0;  // of those: the receiver will never take them
   // When not all were taken: the receiver's wish when to come again; 0: it has none.
   std::int64_t retry_after_ns = 0;
+  // What is wrong although they were taken, or why not all were. Empty: nothing, or the receiver's wish.
+  std::string problem = {};
 };
 
 // Called by its queue's thread only. An exception counts as an error.

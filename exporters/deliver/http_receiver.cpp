@@ -62,7 +62,7 @@ std::vector<std::string> HttpSettings::problems() const {
 namespace {
 
 Result<std::string> reach_one(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
-                              const std::string& shown) {
+                              const JudgeAnswer& judge, const std::string& shown) {
   const auto access = settings.access();
   if (!access) return fail(access.error());
   HttpClient client;
@@ -74,23 +74,22 @@ Result<std::string> reach_one(const HttpRequest& request, const HttpSettings& se
     return fail(Errc::denied, text + ": user, password or token are not those that it wants");
   if (response->status < 200 || (response->status >= 300 && response->status < 400))
     return fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is");
-  return text;
+  return judge ? judge(response->status, std::move(text)) : text;
 }
 
 }  // namespace
 
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
-                             const std::string& shown) {
-  auto answer = reach_one(request, settings, attempt, shown);
+                             const JudgeAnswer& judge, const std::string& shown) {
+  auto answer = reach_one(request, settings, attempt, judge, shown);
   for (const auto& origin : settings.standby) {
     auto there = request;
     there.url = url_at(request.url, origin);
-    const auto other = reach_one(there, settings, attempt, {});
-    if (answer && other) *answer += "; standby: " + *other;
-    else if (answer) answer = fail(other.error().kind, fmt::format("{}; the standby: {}", *answer, other.error().text));
-    else
-      answer = fail(answer.error().kind,
-                    fmt::format("{}; the standby: {}", answer.error().text, other ? *other : other.error().text));
+    const auto other = reach_one(there, settings, attempt, judge, {});
+    auto words = fmt::format("{}; {}standby: {}", answer ? *answer : answer.error().text, other ? "" : "but the ",
+                             other ? *other : other.error().text);
+    if (answer || other) answer = std::move(words);
+    else answer = fail(answer.error().kind, std::move(words));
   }
   return answer;
 }

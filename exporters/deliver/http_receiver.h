@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -94,9 +95,12 @@ inline Verdict verdict_of(int status) {
   if (status < 400 || status >= 500 || status == 408 || status == 425 || status == 429) return Verdict::again;
   return Verdict::refused;
 }
-// For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error.
+// For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, and
+// what `judge` makes one of the others, with the words so far. With standbys it is well while one of all is, and the
+// words say which are not.
+using JudgeAnswer = std::function<Result<std::string>(int status, std::string text)>;
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
-                             const std::string& shown = {});
+                             const JudgeAnswer& judge = {}, const std::string& shown = {});
 // "500: first words of the answer"
 std::string status_text(const HttpResponse& response);
 

@@ -35,7 +35,7 @@ constexpr std::string_view kPrefix = "Vitald";
 // A condition that has been False for so long goes: its rule may be no more.
 constexpr std::int64_t kForgetMs = std::int64_t{24} * 3'600'000;
 // The first part of an item's body.
-constexpr std::string_view kChange = "kubernetes change 1", kAll = "kubernetes all 1";
+constexpr std::string_view kChange = "kubernetes change 1", kAll = "kubernetes all 1", kNone = "kubernetes none 1";
 
 // FNV-1a, the same in every run.
 std::uint32_t hash_of(std::string_view text) {
@@ -160,6 +160,13 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
     return fmt::format("conditions of node {} at {}", node_name(), at ? url_for_display(*at) : "an unknown address");
   }
 
+  [[nodiscard]] std::string farewell(const Claimant& before) const override {
+    const auto* old = dynamic_cast<const KubernetesReceiver*>(&before);
+    std::string out;
+    if (old && !old->owns().empty() && old->node_name() == node_name() && owns().empty()) append_part(out, kNone);
+    return out;
+  }
+
   void check(std::vector<std::string>& problems) const override {
     const auto say = [&](const std::string& what) {
       problems.push_back(fmt::format("notify.kubernetes '{}': {}", name, what));
@@ -172,6 +179,7 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override;
   void adjust(QueueSettings& queue) const override {
     queue.batch_items = 64;
+    queue.failing_batch_items = 1024;  // conditions of what waits behind events that the API does not take
     queue.most_wait_ns = 60'000'000'000;
   }
 
@@ -274,6 +282,7 @@ class KubernetesDestination final : public Destination {
     if (!settings_.conditions) due_ = News::none;  // what waits may be of before it was so
     Result<> told;
     if (due_ != News::none) told = tell_conditions(api);
+    else if (!settings_.conditions && to_be_none_) told = take_conditions_away(api);
     if (!told && told.error().kind == Errc::gone) return Sent{};
     auto sent = post_events(api, items);
     if (!sent || sent->taken < items.size() || told) return sent;
@@ -282,6 +291,7 @@ class KubernetesDestination final : public Destination {
     --sent->taken;
     if (last_refused_) --sent->refused;
     say(told.error().text);
+    sent->problem = said_;
     return sent;
   }
 
@@ -314,6 +324,7 @@ class KubernetesDestination final : public Destination {
   };
 
   static bool is_change(const std::vector<std::string_view>& parts) { return parts.size() == 7 && parts[0] == kChange; }
+  static bool is_none(const std::vector<std::string_view>& parts) { return parts.size() == 1 && parts[0] == kNone; }
   static bool is_all(const std::vector<std::string_view>& parts) { return parts.size() % 4 == 1 && parts[0] == kAll; }
   // One that was told to stop is no error of the receiver.
   static Result<Sent> quiet(const Error& error) {
@@ -325,6 +336,7 @@ class KubernetesDestination final : public Destination {
     const auto parts = parts_of(item.body);
     if (!parts) return News::none;
     const auto number = [](std::string_view text) { return parse_i64(text).value_or(0); };
+    if (is_none(*parts)) to_be_none_ = true;
     if (is_all(*parts)) {
       firing_.clear();
       for (std::size_t i = 1; i < parts->size(); i += 4)
@@ -359,6 +371,26 @@ class KubernetesDestination final : public Destination {
       }
     if (due_ == News::all) beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);
     due_ = News::none;
+    return {};
+  }
+
+  // All of ours: they were turned off, and nobody would end those that are True.
+  Result<> take_conditions_away(const Api& api) {
+    refused_.clear();
+    all_refused_ = false;
+    conditions_problem_.clear();
+    if (const auto found = look(api); !found) return found;
+    std::vector<Change> all;
+    for (const auto& [type, condition] : conditions_) {
+      Change change{type, R"({"type":)", {}};
+      append_json_string(change.json, type);
+      change.json += R"(,"$patch":"delete"})";
+      all.push_back(std::move(change));
+    }
+    known_ = false;
+    if (!all.empty())
+      if (const auto status = patch(api, all); !status) return fail(status.error());
+    to_be_none_ = false;
     return {};
   }
 
@@ -500,7 +532,8 @@ class KubernetesDestination final : public Destination {
     Sent sent;
     for (const auto& item : items) {
       const auto parts = parts_of(item.body);
-      const bool ours = parts && (is_change(*parts) || is_all(*parts));  // or of another kind that had this name
+      const bool ours =
+          parts && (is_change(*parts) || is_all(*parts) || is_none(*parts));  // or of another kind that had this name
       last_refused_ = !ours || condition_refused(*parts);
       if (ours && is_change(*parts) && !parts->back().empty() && posted_ != item.id) {
         const auto posted = post_event(api, parts->back());
@@ -527,6 +560,7 @@ class KubernetesDestination final : public Destination {
     auto problem = conditions_problem_;
     if (!events_problem_.empty()) problem += fmt::format("{}events: {}", problem.empty() ? "" : "; ", events_problem_);
     say(std::move(problem));
+    sent.problem = said_;
     return sent;
   }
 
@@ -579,6 +613,7 @@ class KubernetesDestination final : public Destination {
   std::map<std::string, std::map<std::string, Firing>> firing_;
   std::map<std::string, std::int64_t> over_ms_;
   std::map<std::string, Condition> conditions_;
+  bool to_be_none_ = false;                // conditions that an earlier configuration made are to go
   bool all_told_ = false, known_ = false;  // what fires, and what conditions the API has
   News due_ = News::none;                  // what has to be told of conditions
   std::int64_t beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);

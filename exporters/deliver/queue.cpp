@@ -252,8 +252,9 @@ struct Queue::Impl {
         continue;
       }
       std::vector<Item> batch;
+      const auto most = failing ? std::max(settings.batch_items, settings.failing_batch_items) : settings.batch_items;
       for (const auto& item : memory) {
-        if (batch.size() == settings.batch_items || !may_send(*item)) break;
+        if (batch.size() == most || !may_send(*item)) break;
         batch.push_back(*item);
       }
       in_flight = batch.size();
@@ -299,12 +300,12 @@ struct Queue::Impl {
     if (all) {
       if (failing) log::info("delivery: it is taken again", {{"destination", settings.name}});
       failing = false;
-      problem.clear();
+      problem = sent->problem;
       return;
     }
     failed_total.Increment();
     begin_spilling();
-    problem = sent ? std::string("the receiver asks to wait") : sent.error().text;
+    problem = !sent ? sent.error().text : sent->problem.empty() ? "the receiver asks to wait" : sent->problem;
     if (!failing)
       log::warn("delivery: not taken, it is tried again",
                 {{"destination", settings.name}, {"err", problem}, {"waiting", fmt::format("{}", waiting())}});

@@ -25,7 +25,7 @@ struct QueueStats {
   std::int64_t oldest_wall_ms = 0;  // 0: none waits
   std::size_t disk_bytes = 0;
   bool failing = false;  // the last attempt was none
-  std::string problem;   // why
+  std::string problem;   // why; without `failing`: what is wrong although all was taken
 };
 
 struct QueueSettings {
@@ -39,6 +39,7 @@ struct QueueSettings {
   std::size_t most_memory_records = SIZE_MAX;  // the same, in Item::records
   std::size_t most_disk_bytes = 64 << 20;      // the oldest are dropped
   std::size_t batch_items = 1;                 // for one send()
+  std::size_t failing_batch_items = 0;         // while it fails, where more: what waits is news, too
   std::int64_t attempt_ns = 30'000'000'000;    // for one send()
   std::int64_t first_wait_ns = 1'000'000'000;  // after a failure; then twice as long each time
   std::int64_t most_wait_ns = 300'000'000'000;

@@ -87,6 +87,14 @@ void Receiver::repeat(std::span<const Alert> firing, std::int64_t now_boot_ns) {
   queue_->push(std::move(item));
 }
 
+void Receiver::say(std::string key, std::string body) {
+  Item item;
+  item.key = std::move(key);
+  item.body = std::move(body);
+  item.wall_ms = system_clock().wall_ns() / 1'000'000;
+  queue_->push(std::move(item));
+}
+
 void Receiver::stop() { queue_->stop(); }
 void Receiver::measure() { queue_->measure(); }
 

@@ -137,6 +137,8 @@ class Receiver {
   // What fires, for one that wants to hear it again: when its time has come and nothing waits. By one thread.
   [[nodiscard]] bool wants_repetition(std::int64_t now_boot_ns) const;
   void repeat(std::span<const Alert> firing, std::int64_t now_boot_ns);
+  // One more message, whose body is the kind's own.
+  void say(std::string key, std::string body);
   void stop();     // begins to end it; several end at the same time then
   void measure();  // brings metrics of waiting up to date
   [[nodiscard]] const ReceiverSettings& settings() const { return *settings_; }

@@ -43,11 +43,16 @@ struct WebhookReceiver final : ReceiverOf<WebhookReceiver>, HttpSettings {
     else if (const auto problem = url_problem(*found); !problem.empty()) say(problem);
     for (const auto& p : HttpSettings::problems()) say(p);
   }
-  // Any answer shows that it is there; whether it takes alerts is seen with the first one only.
+  // Any answer shows that it is there; whether it takes alerts is seen with the first one only. Many know POST and no
+  // HEAD.
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
     const auto url_now = where();
     if (!url_now) return fail(url_now.error());
-    return reach_of({"HEAD", *url_now, {}, {}}, *this, attempt);
+    return reach_of({"HEAD", *url_now, {}, {}}, *this, attempt,
+                    [](int status, std::string text) -> Result<std::string> {
+                      if (status == 405 || status == 501) text += ": it is there, and has no answer to HEAD";
+                      return text;
+                    });
   }
   void adjust(QueueSettings& queue) const override {
     queue.batch_items = max_alerts;

@@ -123,7 +123,7 @@ void append_table_json(const SeriesTable& table, std::span<const double> values,
       if (at > i) out += ',';
       out += "{\"value\":";
       number(values[order[at]]);
-      if (name == "vitald_events_total") events = values[order[at]];
+      if (name == "vitald_events_total") events += values[order[at]];
       out += ",\"labels\":{";
       bool first = true;
       for (const auto& label : table.labels(row)) {

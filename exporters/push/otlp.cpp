@@ -45,10 +45,12 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
   }
   // A request without metrics.
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
-    auto answer = reach_of({"POST", url, {{"Content-Type", "application/x-protobuf"}}, {}}, *this, attempt);
-    if (answer && answer->find(" answers 2") == std::string::npos)
-      return fail(Errc::absent, *answer + ": nothing takes OTLP there; the path is /v1/metrics mostly");
-    return answer;
+    return reach_of({"POST", url, {{"Content-Type", "application/x-protobuf"}}, {}}, *this, attempt,
+                    [](int status, std::string text) -> Result<std::string> {
+                      if (status / 100 != 2)
+                        return fail(Errc::absent, text + ": nothing takes OTLP there; the path is /v1/metrics mostly");
+                      return text;
+                    });
   }
   [[nodiscard]] OtlpEncoder::Resource attributes() const;
 };

@@ -33,10 +33,11 @@ struct PushgatewayPush final : PushOf<PushgatewayPush>, HttpSettings {
       problems.push_back(fmt::format("push.pushgateway '{}': {}", name, p));
   }
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
-    auto answer = reach_of({"GET", base() + "/api/v1/status", {}, {}}, *this, attempt);
-    if (answer && answer->find(" answers 2") == std::string::npos)
-      return fail(Errc::absent, *answer + ": this is no Pushgateway");
-    return answer;
+    return reach_of({"GET", base() + "/api/v1/status", {}, {}}, *this, attempt,
+                    [](int status, std::string text) -> Result<std::string> {
+                      if (status / 100 != 2) return fail(Errc::absent, text + ": this is no Pushgateway");
+                      return text;
+                    });
   }
   [[nodiscard]] bool newest_only() const override { return true; }  // it keeps no times
 

@@ -63,13 +63,14 @@ HttpRequest request_of(const std::string& url, bool two, std::string body) {
 Result<std::string> RemoteWritePush::reach(const Attempt& attempt) const {
   std::string empty;
   if (const auto packed = snappy_compress({}, empty); !packed) return fail(packed.error());
-  const auto answer = reach_of(request_of(url, false, empty), *this, attempt);
-  if (!answer) return answer;
-  if (answer->find(" answers 404") != std::string::npos || answer->find(" answers 405") != std::string::npos)
-    return fail(Errc::absent, *answer +
-                                  ": nothing takes remote write there; of a Prometheus it is /api/v1/write with "
-                                  "--web.enable-remote-write-receiver");
-  return answer;
+  return reach_of(
+      request_of(url, false, empty), *this, attempt, [](int status, std::string text) -> Result<std::string> {
+        if (status == 404 || status == 405)
+          return fail(Errc::absent, text +
+                                        ": nothing takes remote write there; of a Prometheus it is /api/v1/write with "
+                                        "--web.enable-remote-write-receiver");
+        return text;
+      });
 }
 
 class Encoder final : public PushEncoder {

@@ -52,7 +52,7 @@ std::size_t split_step(std::string_view body) {
 std::optional<std::vector<double>> numbers(std::string_view text) {
   std::vector<double> out;
   for (text = trim(text); !text.empty(); text = trim(text)) {
-    const auto v = parse_double(take_word(text));
+    const auto v = parse_series_number(take_word(text));
     if (!v) return std::nullopt;
     out.push_back(*v);
   }
@@ -151,7 +151,7 @@ std::optional<Histogram> parse_histogram(std::string_view text, std::string& err
       if (hinted) *hinted = true;
       continue;
     }
-    const auto number = parse_double(value);
+    const auto number = parse_series_number(value);
     if (!number) return bad(fmt::format("{}: '{}' is no number", key, value));
     const bool whole = *number == std::floor(*number) && std::abs(*number) < 1e9;
     if (key == "sum") h.sum = *number;
@@ -184,15 +184,23 @@ std::optional<Histogram> parse_histogram(std::string_view text, std::string& err
   return h;
 }
 
+std::optional<double> parse_series_number(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  if (text.empty() || text.front() == '+' || text.front() == '-') return std::nullopt;
+  auto value = parse_double(text);
+  if (value && !std::isfinite(*value) && text.size() != 3) return std::nullopt;  // "infinity", "nan(1)"
+  if (text.front() == '0')
+    if (const auto octal = parse_int<std::int64_t>(text, 8)) value = static_cast<double>(*octal);
+  if (value && negative) value = -*value;
+  return value;
+}
+
 std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error, MostPoints most) {
   std::vector<SeriesPoint> out;
   const auto bad = [&](std::string what) {
     error = std::move(what);
     return std::nullopt;
-  };
-  const auto number_of = [](std::string_view t) -> std::optional<double> {
-    if (t.starts_with('+')) t.remove_prefix(1);
-    return parse_double(t);
   };
   while (!(text = trim(text)).empty()) {
     const auto item = take_item(text);
@@ -231,8 +239,8 @@ std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std:
       }
       continue;
     }
-    const auto first = number_of(start);
-    const auto by = step.empty() ? std::optional<double>(0) : number_of(step);
+    const auto first = parse_series_number(start);
+    const auto by = step.empty() ? std::optional<double>(0) : parse_series_number(step);
     if (!first || !by)
       return bad(fmt::format("'{}' is no point, expected e.g. 1, 1+2x3, _, stale or {{{{count:1}}}}", item));
     // As Prometheus counts them: each value is the last one plus the step.

@@ -34,6 +34,9 @@ struct MostPoints {
   std::size_t count = 1'000'000;
   bool leave_out_more = false;  // otherwise it is an error
 };
+// A number as Prometheus reads it there: 017 is 15, 08 is 8, 017.5 is 17.5; a sign before it; Inf and NaN in any case.
+std::optional<double> parse_series_number(std::string_view text);
+
 // All points, or nullopt and what is wrong where.
 std::optional<std::vector<SeriesPoint>> parse_points(std::string_view text, std::string& error, MostPoints most = {});
 

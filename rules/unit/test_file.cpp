@@ -154,16 +154,28 @@ class Reader : public RuleReader {
     return c;
   }
 
-  // YAML's spellings beside our own: .inf, -.Inf, .NaN, 1_000
+  // As Go reads numbers of YAML: .inf, -.Inf, .NaN, 1_000, 0x1F, 0o17 and 017 (15), 0b11; beside them Inf and NaN.
   static std::optional<double> number_of(std::string_view v) {
     std::string plain;
     for (const char c : v)
       if (c != '_') plain += c;
     for (const std::string_view dotted : {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"})
       if (plain.ends_with(dotted)) plain.erase(plain.size() - dotted.size(), 1);
-    std::string_view rest = plain;
-    if (rest.starts_with('+')) rest.remove_prefix(1);
-    return parse_double(rest);
+    std::string_view digits = plain;
+    const bool negative = take_prefix(digits, "-");
+    if (!negative) take_prefix(digits, "+");
+    struct Base {
+      std::string_view prefix;
+      int base;
+    };
+    constexpr Base kBases[] = {{"0x", 16}, {"0X", 16}, {"0o", 8}, {"0O", 8}, {"0b", 2}, {"0B", 2}};
+    for (const auto& [prefix, base] : kBases)
+      if (auto rest = digits; take_prefix(rest, prefix)) {
+        const auto n = parse_int<std::uint64_t>(rest, base);
+        if (!n) return std::nullopt;
+        return negative ? -static_cast<double>(*n) : static_cast<double>(*n);
+      }
+    return promql::parse_series_number(plain);
   }
 };
 

@@ -380,6 +380,19 @@ def exemplars_from_the_kernel(folder, prometheus):
                 return {(frozenset((p.name, p.value) for p in e.label), e.value) for e in given} <= said
         wait_for("the same in protobuf", 10, the_same_in_protobuf)
 
+        # vitald's own answer, in the form that Grafana reads.
+        def its_own():
+            series = get_json(f"{url}/api/v1/query_exemplars?query=histogram_quantile(0.9,rate({WAITS}_bucket[5m]))"
+                              f"&start={BEGAN}&end={time.time() + 1}")["data"]
+            look()
+            for s in series:
+                assert s["seriesLabels"]["__name__"] == WAITS + "_bucket" and "le" in s["seriesLabels"], s
+                assert 1 <= len(s["exemplars"]) <= 4 and all(e["timestamp"] >= BEGAN for e in s["exemplars"]), s
+            return [e for s in series for e in s["exemplars"] if (frozenset(e["labels"].items()), float(e["value"])) in said]
+        wait_for("the exemplar in vitald's own API", 10, its_own)
+        print(f"vitald's own API: {its_own()[-1]}")
+        assert get_json(f"{url}/api/v1/query_exemplars?query={WAITS}_count")["data"] == []
+
         for feature in ("exemplar-storage", "exemplar-storage,native-histograms"):
             config = pathlib.Path(folder, "exemplars.yml")
             config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n  - job_name: vitald\n"

@@ -229,8 +229,12 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     assert sorted(c["message"].split(" ")[0] for c in other.values()) == ["Диск:", "磁盘:"], other
     wait_for("the words for it", 20, lambda: said("422", "to VitaldDiskFull"))
     assert status("VitaldDiskFull") == "False"
+    wait_for("the problem of the receiver", 20, lambda: "422" in problem() and "to VitaldDiskFull" in problem())
+    told = subprocess.run([VITALD, "alerts", "receivers", f"--url={url}"], check=True, capture_output=True, text=True).stdout
+    assert "refused" in told and "cluster: " in told and "422" in told, told
     api.denied = set()
     wait_for("what is liked again", 20, lambda: status("VitaldDiskFull") == "True")
+    wait_for("no problem of the receiver", 20, lambda: not problem())
 
     # Narrowed: it fires on, and nobody says that it is over.
     configure(", matchers: ['alertname!=\"disk full\"']")
@@ -240,6 +244,27 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     wait_for("what is told again", 20, lambda: status("VitaldDiskFull") == "True")
     numbers(QUIET)
     wait_for("the end", 20, lambda: condition("VitaldDiskFull")["reason"] == "AlertIsOver" and len(events("DiskFullIsOver")) == 7)
+
+    # Conditions that are turned off go, True or not; those of others stay.
+    numbers(QUIET + 'test_disk{n="off"} 1\n')
+    wait_for("what fires", 20, lambda: status("VitaldDiskFull") == "True")
+    configure(", conditions: false")
+    wait_for("no condition", 20, lambda: not [c for c in api.conditions() if c.startswith("Vitald") and c != "VitaldForeign"])
+    assert status("VitaldForeign") == "True"
+    configure("")
+    wait_for("the condition again", 20, lambda: status("VitaldDiskFull") == "True")
+    numbers(QUIET)
+    wait_for("the end", 20, lambda: status("VitaldDiskFull") == "False" and len(events("DiskFullIsOver")) == 8)
+
+    # Behind more events than go at once, none of which the API takes, conditions are told all the same.
+    api.events_down = 503
+    numbers(QUIET + "".join(f'test_hot{{n="b{i}"}} 1\n' for i in range(90)))
+    wait_for("events that wait", 20, problem)
+    numbers(QUIET + "".join(f'test_hot{{n="b{i}"}} 1\n' for i in range(90)) + 'test_disk{n="behind"} 1\n')
+    wait_for("the condition behind them", 40, lambda: status("VitaldDiskFull") == "True")
+    api.events_down = None
+    numbers(QUIET)
+    wait_for("the end", 90, lambda: status("VitaldDiskFull") == "False" and len(events("DiskFullIsOver")) == 9)
 
     # Killed while an event waits, and what fired is over before it is back: the event comes, the condition ends.
     count = len(events("DiskFull"))
@@ -253,7 +278,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     numbers(QUIET)
     process, url = stack.enter_context(start())
     wait_for("the event that waited", 30, lambda: len(events("DiskFull")) == count + 1)
-    wait_for("its event", 30, lambda: len(events("DiskFullIsOver")) == 8)
+    wait_for("its event", 30, lambda: len(events("DiskFullIsOver")) == 10)
     wait_for("the end of it", 20, lambda: status("VitaldDiskFull") == "False")
 
     # Of what is silenced nothing is told.

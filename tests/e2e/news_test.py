@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""From what the kernel announces to the start of a hook, though the rules' next turn is far away: an OOM kill, and tasks
-that wait for a CPU."""
+"""From what the kernel announces to the start of a hook, though the rules' next turn is far away: an OOM kill, a task that
+hangs, a disk that fails, and tasks that wait for a CPU."""
 
 import os
 import pathlib
@@ -12,9 +12,10 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import skip, vitald, wait_for  # noqa: E402
+from harness import get_json, skip, vitald, wait_for  # noqa: E402
 
 KILLS = int(os.environ.get("VITALD_TEST_KILLS", "12"))
+LINES = int(os.environ.get("VITALD_TEST_LINES", "12"))
 
 # Each kill is an alert of its own. A minute between turns: who hears of it earlier was not told by a timer.
 RULES = """
@@ -23,6 +24,10 @@ groups:
     rules:
       - {alert: Killed, expr: 'count_values("kills", sum(vitald_owner_oom_kills_total))'}
       - {record: waited, expr: 'rate(node_pressure_cpu_waiting_seconds_total[30s])'}
+  - name: the kernel's log
+    rules:
+      - {alert: Hung, expr: 'count_values("lines", vitald_kernel_log_news_total{kind="hung_task"} > 0)'}
+      - {alert: DiskFails, expr: 'vitald_kernel_log_disk_errors_total{device=~"loop.*"} > 0'}
   - name: reads what it records
     rules:
       - {alert: Waiting, expr: waited > 0.3}
@@ -66,6 +71,53 @@ def kill_one(folder):
     return now
 
 
+def lines_of_the_log(url, hooks):
+    """The kernel's words, though written by us: when they were written, until the hook that hears of each."""
+    try:
+        log = open("/dev/kmsg", "w")
+    except OSError as e:
+        print(f"no line can be written to the kernel's log: {e}")
+        return
+    latencies = []
+    with log:
+        for n in range(LINES):
+            known = len(hooks("Hung"))
+            log.write(f"<3>INFO: task vitald test:{n + 1} blocked for more than 122 seconds.\n")
+            log.flush()
+            said = time.time_ns()
+            wait_for("the hook of a task that hangs", 30, lambda: len(hooks("Hung")) > known, 0.005)
+            latencies.append((hooks("Hung")[known] - said) / 1e6)
+            time.sleep(1.1)  # of many in a row only so many bring a cycle of their own
+    print(f"{LINES} lines of the kernel's log, from the line to the hook: median {percentile(latencies, .5):.0f} ms, "
+          f"p99 {percentile(latencies, .99):.0f} ms")
+    assert percentile(latencies, .5) < 1000, latencies
+    events = [e for e in get_json(f"{url}/api/v1/events?limit=1000")["data"]["events"] if e["type"] == "hung_task"]
+    assert len(events) == LINES, events
+    fields = events[0]["fields"]
+    assert (fields["comm"], fields["pid"], fields["said_by"]) == ("vitald test", "1", "program"), events[0]
+
+
+def disk_that_fails(folder, hooks):
+    """A loop device whose file is cut: reading beyond is an error of the device, which the kernel's log has."""
+    image = pathlib.Path(folder, "disk")
+    image.write_bytes(bytes(1 << 20))
+    made = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True)
+    if made.returncode != 0:
+        print(f"no loop device can be made: {made.stderr.strip()}")
+        return
+    device = made.stdout.strip()
+    try:
+        os.truncate(image, 4096)
+        began = time.time_ns()
+        read = subprocess.run(["dd", f"if={device}", "of=/dev/null", "bs=4096", "skip=16", "count=1", "iflag=direct"],
+                              capture_output=True)
+        assert read.returncode != 0, "a disk that has lost its data was read"
+        wait_for("the hook of a disk that fails", 30, lambda: hooks("DiskFails"), 0.005)
+        print(f"an error of {device}, from the read to the hook: {(hooks('DiskFails')[0] - began) / 1e6:.0f} ms")
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 with tempfile.TemporaryDirectory() as top:
     heard = pathlib.Path(top, "heard")
     heard.touch()
@@ -98,6 +150,12 @@ with tempfile.TemporaryDirectory() as top:
             print(f"{KILLS} OOM kills, from the death to the hook: median {percentile(latencies, .5):.0f} ms, "
                   f"p99 {percentile(latencies, .99):.0f} ms")
             assert percentile(latencies, .5) < 1000, latencies  # a busy machine; the figures are above
+
+            if os.access("/dev/kmsg", os.R_OK):
+                lines_of_the_log(url, times)
+                disk_that_fails(top, times)
+            else:
+                print("the kernel's log cannot be read here")
 
             hogs = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(3 * os.cpu_count())]
             try:

@@ -342,12 +342,22 @@ def standby(folder):
         wait_for("it is counted", 10, lambda: metrics(url)[1][
             ("vitald_push_server_changes_total", (("destination", "pair"),))] >= 3)
         assert "push: a standby is sent to" in process.output() and "push: the first server answers again" in process.output()
-        doctor = subprocess.run([VITALD, "doctor", config(folder, destination)], capture_output=True, text=True, check=False).stdout
-        line = next(text for text in doctor.splitlines() if "remote_write 'pair'" in text)
-        assert "standby: " in line, line
+
+        def doctor():
+            out = subprocess.run([VITALD, "doctor", config(folder, destination)], capture_output=True, text=True, check=False).stdout
+            return next(text for text in out.splitlines() if "remote_write 'pair'" in text)
+
+        line = doctor()
+        assert line.split()[0] == "ok" and "standby: " in line and "but the standby" not in line, line
+    # One of the two is enough, and the other one is named.
+    second.stop()
+    line = doctor()
+    assert line.split()[0] == "ok" and "; but the standby: " in line and f"127.0.0.1:{second.port}" in line, line
+    first.stop()
+    line = doctor()
+    assert line.split()[0] == "FIX" and f"127.0.0.1:{first.port}" in line and f"127.0.0.1:{second.port}" in line, line
     for receiver in (first, second):
         assert not receiver.problems, receiver.problems[:3]
-        receiver.stop()
     print("standby: all of it arrived", flush=True)
 
 

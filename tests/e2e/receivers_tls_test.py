@@ -25,7 +25,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_HEAD(self):
-        self.answer(200 if self.headers["Authorization"] == self.server.wanted else 401)
+        if self.path in ("/405", "/501"):
+            return self.answer(int(self.path[1:]))
+        return self.answer(200 if self.headers["Authorization"] == self.server.wanted else 401)
 
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -76,10 +78,16 @@ notify:
 """)
     (folder / "rules.yaml").write_text("groups: [{name: g, rules: [{alert: First, expr: vector(1)}]}]\n")
 
-    doctor = subprocess.run([VITALD, "doctor", f"--config.file={top}/vitald.yaml", "--collector.disable-defaults",
+    # Two that know POST and no HEAD.
+    (folder / "doctor.yaml").write_text((folder / "vitald.yaml").read_text().replace("  alertmanagers:", "".join(
+        f"    - {{name: post-{status}, {good.replace(url, f'{url}{status}')}}}\n" for status in (405, 501)) + "  alertmanagers:"))
+    doctor = subprocess.run([VITALD, "doctor", f"--config.file={top}/doctor.yaml", "--collector.disable-defaults",
                              "--state.directory="], capture_output=True, text=True, timeout=60)
     told = {line.split()[1]: line for line in doctor.stdout.split("Receivers\n")[1].splitlines()}
     assert told["good"].split()[0] == "ok" and "answers 200" in told["good"], doctor.stdout
+    for status in (405, 501):
+        line = told[f"post-{status}"]
+        assert line.split()[0] == "ok" and f"answers {status}: it is there, and has no answer to HEAD" in line, line
     for name in ("wrong-name", "wrong-ca", "dead"):
         assert told[name].split()[0] == "FIX", told[name]
     assert "first" not in doctor.stdout + doctor.stderr

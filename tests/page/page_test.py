@@ -257,11 +257,11 @@ def clocks_that_differ(page, url):
             page.until(f"{shift} s: a graph", "document.querySelectorAll('.plot canvas').length > 0")
             page.go(f"{url}#/alerts")
             ready(page)
-            began_s = get_json(url + "api/v1/alerts")["data"]["alerts"][0]["activeAt"]
+            began_s = get_json(url + "api/v1/alerts")["data"]["alerts"][0]["firedAt"]
             truly = time.time() - datetime.datetime.fromisoformat(began_s[:19] + "+00:00").timestamp()
             shown = page.until(f"{shift} s: an alert's age", "document.querySelector('.alert .note')?.innerText")
             want = (truly - 8, truly + 8)
-            m = re.match(r"for (?:(\d+) min|(\d+) s)", shown)
+            m = re.match(r"fires for (?:(\d+) min|(\d+) s)", shown)
             seconds = int(m[1]) * 60 if m[1] else int(m[2])
             assert want[0] - (60 if m[1] else 0) <= seconds <= want[1], (shift, shown, truly)
 
@@ -283,6 +283,19 @@ def parts_that_fail(page, url):
         page.go(f"{url}#/alerts")
         ready(page)
         page.until("no value", "document.querySelector('.alert').innerText.includes('page_filler is –;')")
+
+
+    # Alerts that cannot be asked for are missing aloud, and nothing else is.
+    with before_the_page(page, "{ const real = fetch; window.fetch = (u, o) => String(u).endsWith('api/v1/alerts') ? "
+                               "Promise.resolve(new Response('the alerts broke', {status: 500})) : real(u, o); }"):
+        page.go(url)
+        ready(page)
+        page.until("CPU without alerts", "/\\d %/.test(document.querySelector('.tile .value').innerText)")
+        page.until("why there are no alerts", "document.querySelector('.urgent').innerText.includes('the alerts broke')")
+        page.go(f"{url}#/alerts")
+        ready(page)
+        page.until("why there are none", "document.querySelector('main').innerText.includes('the alerts broke')")
+        assert page.evaluate("!document.querySelector('main').innerText.includes('Nothing fires')")
 
 
 def a_query(page, url):

@@ -48,6 +48,7 @@ node_md_disks_required{device="md0"} 2x400
 node_md_degraded{device="md0"} 0x400
 node_md_state{device="md0",state="active"} 1x400
 node_md_state{device="md0",state="inactive"} 0x400
+vitald_kernel_log_news_total{kind="hung_task"} 0x400
 node_timex_offset_seconds 0x400
 node_timex_sync_status 0x400
 node_timex_maxerror_seconds 16x400
@@ -232,6 +233,9 @@ const Case kCases[] = {
     {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
             node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
     {"HostMemoryErrorsUncorrected", R"(node_edac_uncorrectable_errors_total{controller="0"} 0x390 1x10)"},
+    {"HostTaskHung", R"(vitald_kernel_log_news_total{kind="hung_task"} 0x200 1x200)"},
+    {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} _x200 1x200)"},
+    {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 3x200 4x200)"},
     {"HostMemoryErrorsCorrected", R"(node_edac_correctable_errors_total{controller="0"} 0+2x400)"},
     {"", R"(node_edac_correctable_errors_total{controller="0"} 7x300 9x100)"},
     {"HostPcieErrors", R"(vitald_pcie_errors_total{device="0000:01:00.0",severity="nonfatal"} 3x395 4x5)"},

@@ -58,6 +58,7 @@ constexpr Family kFamilies[] = {
     {"load1", false, true, 0.5},
     {"fs_avail_bytes", false, false, 0, 4096},  // grows for ever
     {"owner_cpu_seconds_total", true, false, 0, 0, true},
+    {"mount_avail_bytes", false, false, 0, 0, true},
     {"process_cpu_seconds_total", true, true, 0.01},
     {"latency_seconds_sum", true, false, 0.3},
     {"latency_seconds_bucket", true, false, 0.3},
@@ -160,6 +161,21 @@ TEST(Explain, TheFaultIsAmongTheFirstFive) {
     }
     EXPECT_EQ(at->appeared, c.family == "owner_cpu_seconds_total");
   }
+}
+
+// A gauge that came with the trouble has no baseline.
+TEST(Explain, AGaugeThatCameIsTold) {
+  Host host([](std::string_view family, int item) {
+    return family == "mount_avail_bytes" && item == 4 ? 4096 : family == "forks_total" ? 3000 : 0.0;
+  });
+  const auto found = host.changes();
+  ASSERT_GE(found.changes.size(), 2U);
+  EXPECT_EQ(found.changes[0].labels.name(), "forks_total") << "what changed for sure comes first";
+  EXPECT_EQ(found.changes[1].labels.text(), "mount_avail_bytes{item=\"4\"}");
+  EXPECT_TRUE(found.changes[1].appeared);
+  EXPECT_DOUBLE_EQ(found.changes[1].before, 0);
+  EXPECT_DOUBLE_EQ(found.changes[1].now, 4096);
+  EXPECT_NEAR(found.changes[1].score, 0.4, 1e-9) << "it has not moved since";
 }
 
 TEST(Explain, ACalmHostHasNothingToExplain) {

@@ -194,6 +194,23 @@ const Case kCases[] = {
   - {expr: '1 +', eval_time: 1m}
 )_",
      R"_(    expr: "1 +", time: 1m, err: 1:4: the expression ends; expected a metric, a number, a function or '(')_"},
+    {"numbers as Go reads them", R"_(
+  input_series:
+  - {series: 'n', values: '017 08 017.5 -017 +017 017+010x2 00 01e1 inf -Inf 5. .5'}
+  promql_expr_test:
+  - {expr: n, eval_time: 0m, exp_samples: [{labels: n, value: 15}]}
+  - {expr: n, eval_time: 1m, exp_samples: [{labels: n, value: 08}]}
+  - {expr: n, eval_time: 2m, exp_samples: [{labels: n, value: 017.5}]}
+  - {expr: n, eval_time: 3m, exp_samples: [{labels: n, value: -017}]}
+  - {expr: n, eval_time: 4m, exp_samples: [{labels: n, value: 0o17}]}
+  - {expr: n, eval_time: 7m, exp_samples: [{labels: n, value: 0x1F}]}
+  - {expr: n, eval_time: 8m, exp_samples: [{labels: n, value: 0b0}]}
+  - {expr: n, eval_time: 9m, exp_samples: [{labels: n, value: 1_0}]}
+  - {expr: n, eval_time: 10m, exp_samples: [{labels: n, value: +.inf}]}
+  - {expr: n, eval_time: 11m, exp_samples: [{labels: n, value: -.inf}]}
+  - {expr: n, eval_time: 12m, exp_samples: [{labels: n, value: 5}]}
+)_",
+     ""},
     {"native histograms", R"_(
   input_series:
   - {series: 'h', values: '{{schema:0 count:4 sum:5 buckets:[1 2 1]}}+{{count:2 sum:1 buckets:[1 1]}}x5'}
@@ -327,6 +344,10 @@ TEST(UnitTests, BadFiles) {
       {"unknown key", "tets: []", "test.yaml:1:1: tets: unknown key; did you mean 'tests'?"},
       {"no points", "tests: [{input_series: [{series: x, values: '1 q'}]}]",
        "values: 'q' is no point, expected e.g. 1, 1+2x3, _, stale or {{count:1}}"},
+      {"a number in another base", "tests: [{input_series: [{series: x, values: '0o17'}]}]",
+       "values: '0o17' is no point, expected e.g. 1, 1+2x3, _, stale or {{count:1}}"},
+      {"infinity in full", "tests: [{input_series: [{series: x, values: 'infinity'}]}]",
+       "values: 'infinity' is no point, expected e.g. 1, 1+2x3, _, stale or {{count:1}}"},
       {"no series", "tests: [{input_series: [{series: 'x{', values: '1'}]}]",
        "'x{' is no series, expected e.g. up{job=\"x\"}"},
       {"no duration", "tests: [{alert_rule_test: [{eval_time: 1x, alertname: a}]}]",

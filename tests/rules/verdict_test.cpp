@@ -328,6 +328,7 @@ TEST(Verdict, OnlyWhatIsAskedForCounts) {
   EXPECT_EQ(m.verdict(kNow, owner("web.service")), R"(throttled owner {owner="web.service", owner_kind="unit"})");
   EXPECT_EQ(m.result("throttled").objects, 1U);
   EXPECT_TRUE(m.result("swap").others);
+  EXPECT_TRUE(m.result("thermal").others) << "without any series it says nothing of an owner either";
   EXPECT_EQ(m.verdict(kNow, owner("hog.service")), "");
   EXPECT_EQ(m.result("throttled").state, VerdictState::ok);
   EXPECT_EQ(m.verdict(kNow, owner("nosuch")), "");

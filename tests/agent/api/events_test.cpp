@@ -12,7 +12,9 @@
 #include "agent/api/endpoints.h"
 #include "agent/pipeline/callbacks.h"
 #include "core/snapshot.h"
+#include "sensors/proc/kernel_log_tail.h"
 #include "sensors/self/posted_events.h"
+#include "sensors/sys/thermal_news.h"
 
 namespace vitald {
 namespace {
@@ -262,6 +264,8 @@ TEST(Events, TypesThatCallbacksMayAskForAreThoseThatThereAre) {
           if (found[i].matched) named.insert(found[i]);
       }
     }
+  for (const auto kind : kernel_news_kinds()) named.insert(std::string(kind));
+  for (const auto what : kThermalNews) named.insert(fmt::format("thermal_{}", what));
   const auto known = event_types();
   EXPECT_EQ(named, std::set<std::string>(known.begin(), known.end()));
   EXPECT_EQ(event_type_problem("*"), "");

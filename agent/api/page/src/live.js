@@ -16,6 +16,7 @@ export const live = {
   xs: [], // times of the points of charts, in seconds
   past: {}, // name of a query -> Map(key -> {labels, values}), as long as xs
   alerts: [],
+  alertsError: "", // why they are those of before, or none
   silences: [],
   events: [],
   rules: null,
@@ -138,6 +139,7 @@ export async function refreshAlerts() {
     live.view === "alerts" ? data("api/v2/silences") : Promise.resolve(live.silences),
   ]);
   live.alerts = alerts.alerts;
+  live.alertsError = "";
   live.silences = silences;
   changed();
 }
@@ -198,7 +200,11 @@ async function round() {
         // It asks for a dozen expressions: not every round.
         if (live.history && has("/api/v1/verdict") && (fresh || seldom % 3 === 0)) judged = refreshVerdict();
       }
-      await refreshAlerts();
+      // They keep nothing else from being shown, and are missing aloud.
+      await refreshAlerts().catch((e) => {
+        if (e.status === 401) throw e;
+        live.alertsError = e.message;
+      });
       await refreshSeldom(mine);
       // At first everything comes at once, so that nothing moves; but not for a verdict that takes its time.
       if (judged && !live.loaded) await Promise.race([judged, new Promise((done) => setTimeout(done, VERDICT_WAIT_MS))]);

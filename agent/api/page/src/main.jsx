@@ -94,6 +94,12 @@ function Head({ view }) {
 
 function Urgent({ view }) {
   if (view === "alerts") return null;
+  if (live.alertsError)
+    return (
+      <p class="urgent warn" role="status">
+        <b>Alerts cannot be asked for:</b> {live.alertsError}
+      </p>
+    );
   const open = live.alerts.filter((a) => a.state === "firing" && a.severity !== "none" && !a.acknowledged && !(a.silencedBy?.length > 0) && !(a.inhibitedBy?.length > 0));
   if (open.length === 0) return null;
   const first = open.find((a) => a.severity === "critical") ?? open[0];

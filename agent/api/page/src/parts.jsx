@@ -17,6 +17,9 @@ export function Card({ title, note, wide, double, children, id }) {
 // Why there is nothing, instead of an empty chart.
 export const Nothing = ({ children }) => <p class="nothing">{children}</p>;
 
+// A name in one piece or broken between its words: HostFilesystem|TurnedReadOnly, node_memory_|MemTotal_bytes.
+export const Name = ({ text }) => <span class="name">{String(text).split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[_:])(?=.)/).flatMap((word, i) => (i === 0 ? [word] : [<wbr />, word]))}</span>;
+
 // A line without axes; gaps stay gaps.
 export function Spark({ values, highest, label }) {
   const known = (values ?? []).filter((v) => v !== null && Number.isFinite(v));

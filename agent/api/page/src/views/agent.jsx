@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { base } from "../api.js";
 import * as f from "../format.js";
 import { line, lines, live, one, rows } from "../live.js";
-import { Badge, Card, Nothing, Spark, Table } from "../parts.jsx";
+import { Badge, Card, Name, Nothing, Spark, Table } from "../parts.jsx";
 import { whyNot } from "./overview.jsx";
 
 const STATE = { on: "good", failed: "bad", starting: "", off: "", "not here": "" };
@@ -145,7 +145,7 @@ function Rules() {
         rowKey={(r) => `${r.group}/${r.name}/${r.query}/${JSON.stringify(r.labels)}`}
         empty={all.length > 0 ? "None like this." : live.rules ? "None are loaded; see --rules.file." : "Asking …"}
         columns={[
-          { key: "name", name: "Rule", value: (r) => r.name, show: (r) => r.name },
+          { key: "name", name: "Rule", value: (r) => r.name, show: (r) => <Name text={r.name} /> },
           { key: "group", name: "Group", value: (r) => r.group, show: (r) => r.group },
           {
             key: "state",

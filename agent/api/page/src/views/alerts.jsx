@@ -4,7 +4,7 @@ import { call, data } from "../api.js";
 import { hostNow } from "../clock.js";
 import * as f from "../format.js";
 import { live, refreshAlerts } from "../live.js";
-import { Badge, Card, Dialog, Labels, Nothing, Table } from "../parts.jsx";
+import { Badge, Card, Dialog, Labels, Name, Nothing, Table } from "../parts.jsx";
 
 const RANK = { critical: 0, warning: 1, info: 2, none: 9 };
 export const severityLevel = (s) => (s === "critical" ? "bad" : s === "warning" ? "warn" : "");
@@ -231,6 +231,9 @@ function Evidence({ alert, onClose }) {
   );
 }
 
+// Since when it fires, as `vitald alerts` says it; of one that waits since when its expression holds.
+const begin = (alert) => alert.firedAt ?? alert.activeAt;
+
 function Alert({ alert, open }) {
   const [error, setError] = useState("");
   const a = alert.acknowledgement;
@@ -238,13 +241,13 @@ function Alert({ alert, open }) {
   return (
     <article class={`alert ${alert.state === "firing" && severity !== "none" ? severityLevel(severity) : ""}`} aria-label={`${alert.labels.alertname}, ${alert.state}`}>
       <header>
-        <h3>{alert.labels.alertname}</h3>
+        <h3><Name text={alert.labels.alertname} /></h3>
         <Badge level={alert.state === "firing" ? severityLevel(severity) : ""}>
           {alert.state}
           {severity && severity !== "none" ? `, ${severity}` : ""}
         </Badge>
         <span class="note">
-          for {f.since(alert.activeAt)}, since {f.moment(alert.activeAt)}
+          {alert.state === "firing" ? "fires" : "pending"} for {f.since(begin(alert))}, since {f.moment(begin(alert))}
         </span>
       </header>
       <p>{alert.annotations.summary}</p>
@@ -300,7 +303,7 @@ function Alert({ alert, open }) {
 export function Alerts() {
   const [shown, setShown] = useState(null);
   const [error, setError] = useState("");
-  const alerts = live.alerts.slice().sort((a, b) => (a.state === b.state ? (RANK[a.severity] ?? 3) - (RANK[b.severity] ?? 3) : a.state === "firing" ? -1 : 1) || a.activeAt.localeCompare(b.activeAt));
+  const alerts = live.alerts.slice().sort((a, b) => (a.state === b.state ? (RANK[a.severity] ?? 3) - (RANK[b.severity] ?? 3) : a.state === "firing" ? -1 : 1) || begin(a).localeCompare(begin(b)));
   const silences = live.silences.filter((s) => s.status?.state !== "expired");
   const Shown = shown && { acknowledge: Acknowledge, silence: Silence, evidence: Evidence }[shown.what];
   const many = live.rules?.reduce((n, g) => n + g.rules.filter((r) => r.type === "alerting").length, 0);
@@ -308,7 +311,8 @@ export function Alerts() {
     <>
       <div class="grid">
         <Card title="Alerts" note={many !== undefined ? `${many} alerting rules watch this host.` : undefined} id="a-list" wide>
-          {alerts.length === 0 ? <Nothing>{live.loaded ? (many === 0 ? "No rules are loaded (--rules.file), so nothing can fire." : "Nothing fires and nothing is pending.") : "Asking …"}</Nothing> : null}
+          <Said error={live.alertsError} />
+          {alerts.length === 0 && !live.alertsError ? <Nothing>{live.loaded ? (many === 0 ? "No rules are loaded (--rules.file), so nothing can fire." : "Nothing fires and nothing is pending.") : "Asking …"}</Nothing> : null}
           <div class="alerts">
             {alerts.map((a) => (
               <Alert key={a.fingerprint} alert={a} open={(what, alert) => setShown({ what, alert })} />

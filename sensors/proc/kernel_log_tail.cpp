@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sensors/proc/kernel_log_tail.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+#include <utility>
+
+#include "core/text/scan.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::string_view kHungTask = "hung_task", kDiskError = "disk_error", kFilesystemError = "filesystem_error",
+                           kSoftLockup = "soft_lockup", kRcuStall = "rcu_stall";
+constexpr std::array kKinds = {kDiskError, kFilesystemError, kHungTask, kRcuStall, kSoftLockup};
+
+// A record has 1 KiB of text and what stands around it (PRINTK_MESSAGE_MAX, 2 KiB since 6.10); more is EINVAL.
+constexpr std::size_t kMostRecord = 8192;
+constexpr std::size_t kMostName = 64;
+
+std::optional<std::string_view> after(std::string_view text, std::string_view mark) {
+  const auto at = text.find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  return text.substr(at + mark.size());
+}
+
+// A device's name ends where a character comes that none has.
+std::string device_at(std::string_view text) {
+  const auto end = text.find_first_of(" ,:)\t");
+  return std::string(text.substr(0, std::min(end, kMostName)));
+}
+
+bool is_number(std::string_view text) { return parse_u64(text).has_value(); }
+
+// "INFO: task kworker/u8:3:1234 blocked for more than 122 seconds." (check_hung_task, kernel/hung_task.c; since 6.18
+// also "blocked in I/O wait for more than"). A name may have blanks and colons.
+std::optional<KernelNews> hung_task(std::string_view line) {
+  if (!take_prefix(line, "INFO: task ") || line.find(" for more than ") == std::string_view::npos) return std::nullopt;
+  const auto end = line.rfind(" blocked ");
+  if (end == std::string_view::npos) return std::nullopt;
+  const auto who = line.substr(0, end);
+  const auto colon = who.rfind(':');
+  if (colon == std::string_view::npos || !is_number(who.substr(colon + 1))) return std::nullopt;
+  KernelNews news;
+  news.kind = kHungTask;
+  news.comm = who.substr(0, std::min(colon, kMostName));
+  news.pid = who.substr(colon + 1);
+  return news;
+}
+
+// "I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2" (blk_print_req_error,
+// block/blk-mq.c; before 5.18 with "blk_update_request: ", before 5.5 "print_req_error: "),
+// "critical medium error, dev sda, sector 8 ..." and
+// "Buffer I/O error on dev dm-0, logical block 0, async page read" (buffer_io_error, fs/buffer.c), for disks
+// that have no requests of their own.
+std::optional<KernelNews> disk_error(std::string_view line) {
+  KernelNews news;
+  news.kind = kDiskError;
+  if (const auto buffer = after(line, "Buffer I/O error on dev")) {
+    auto rest = *buffer;
+    take_prefix(rest, "ice");  // "on device", before 4.0
+    if (!take_prefix(rest, " ")) return std::nullopt;
+    news.device = device_at(rest);
+  } else if (const auto request = after(line, " error, dev ")) {
+    const auto what = line.substr(0, line.size() - request->size() - std::string_view(" error, dev ").size());
+    if (request->find(", sector ") == std::string_view::npos) return std::nullopt;
+    if (what.ends_with("operation not supported")) return std::nullopt;  // a discard that a disk does not know
+    news.device = device_at(*request);
+  }
+  if (news.device.empty()) return std::nullopt;
+  return news;
+}
+
+// "EXT4-fs error (device sda1): ext4_find_entry:1455: inode #2: comm ls: reading directory lblock 0",
+// "BTRFS error (device sda1): ...", "XFS (sda1): Corruption detected. Unmount and run xfs_repair",
+// "XFS (sda1): log I/O error -5". Where such a text stands is near the beginning: names of files come behind it.
+std::optional<KernelNews> filesystem_error(std::string_view line) {
+  KernelNews news;
+  news.kind = kFilesystemError;
+  for (const std::string_view mark : {" error (device ", " critical (device "})
+    if (const auto at = line.find(mark); at < 16) news.device = device_at(line.substr(at + mark.size()));
+  auto rest = line;
+  if (take_prefix(rest, "XFS (") &&
+      (rest.find("orruption") != std::string_view::npos || rest.find("I/O error") != std::string_view::npos ||
+       rest.find("hutting down filesystem") != std::string_view::npos))
+    news.device = device_at(rest);
+  if (news.device.empty()) return std::nullopt;
+  return news;
+}
+
+// "watchdog: BUG: soft lockup - CPU#2 stuck for 22s! [dd:4711]" (watchdog_timer_fn, kernel/watchdog.c)
+std::optional<KernelNews> soft_lockup(std::string_view line) {
+  const auto cpu = after(line, "BUG: soft lockup - CPU#");
+  if (!cpu) return std::nullopt;
+  KernelNews news;
+  news.kind = kSoftLockup;
+  if (auto who = after(*cpu, "! [")) {
+    const auto colon = who->rfind(':');
+    const auto end = who->rfind(']');
+    if (colon != std::string_view::npos && end != std::string_view::npos && colon < end &&
+        is_number(who->substr(colon + 1, end - colon - 1))) {
+      news.comm = who->substr(0, std::min(colon, kMostName));
+      news.pid = who->substr(colon + 1, end - colon - 1);
+    }
+  }
+  return news;
+}
+
+// "rcu: INFO: rcu_sched self-detected stall on CPU", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+// "... detected expedited stalls on CPUs/tasks: {" (kernel/rcu/tree_stall.h, tree_exp.h)
+std::optional<KernelNews> rcu_stall(std::string_view line) {
+  if (!line.starts_with("rcu: INFO: ") && !line.starts_with("INFO: rcu_")) return std::nullopt;
+  if (line.find("detected stall") == std::string_view::npos &&
+      line.find("detected expedited stall") == std::string_view::npos)
+    return std::nullopt;
+  KernelNews news;
+  news.kind = kRcuStall;
+  return news;
+}
+
+void tell(int fd) {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);  // full: it is readable already
+}
+
+}  // namespace
+
+std::span<const std::string_view> kernel_news_kinds() { return kKinds; }
+
+std::optional<std::uint64_t> kernel_record_number(std::string_view record) {
+  const auto comma = record.find(',');
+  if (comma == std::string_view::npos) return std::nullopt;
+  record.remove_prefix(comma + 1);
+  return take_u64(record);
+}
+
+// "3,1042,91823301,-;INFO: task foo:12 blocked for more than 120 seconds.\n SUBSYSTEM=block\n": facility * 8 + level,
+// number, microseconds, flags; the text, in which control characters are \x0a; then lines with keys.
+std::optional<KernelNews> kernel_news_of(std::string_view record) {
+  const auto head_end = record.find(';');
+  if (head_end == std::string_view::npos) return std::nullopt;
+  auto head = record.substr(0, head_end);
+  const auto priority = take_u64(head);
+  if (!priority) return std::nullopt;
+  auto line = record.substr(head_end + 1);
+  line = line.substr(0, line.find('\n'));
+  if (line.starts_with("vitald: ")) return std::nullopt;  // our last words: an alert is no second fault
+  std::optional<KernelNews> news;
+  for (const auto kind : {hung_task, disk_error, filesystem_error, soft_lockup, rcu_stall})
+    if ((news = kind(line))) break;
+  if (!news) return std::nullopt;
+  news->line = line;
+  news->kernel = *priority / 8 == 0;
+  return news;
+}
+
+Result<std::unique_ptr<KernelLogTail>> KernelLogTail::follow(const std::string& path, const Clock& clock) {
+  Fd log(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!log && (errno == EPERM || errno == EACCES))
+    return fail(
+        Errc::denied,
+        fmt::format("{}: may not be read; it takes CAP_SYSLOG where kernel.dmesg_restrict is 1, and a unit without "
+                    "ProtectKernelLogs and PrivateDevices",
+                    path),
+        errno);
+  if (!log) return fail(from_errno(path, errno));
+  // Behind the newest: what was before has been told, or is of another boot's time.
+  if (lseek(log.get(), 0, SEEK_END) < 0) return fail(from_errno(path + ": its end", errno));
+  const int fd = log.get();
+  return std::make_unique<KernelLogTail>(
+      std::move(log), [fd](char* to, std::size_t most) { return ::read(fd, to, most); }, clock);
+}
+
+KernelLogTail::KernelLogTail(Fd wait_fd, Read read, const Clock& clock)
+    : clock_(clock),
+      wait_(std::move(wait_fd)),
+      told_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      read_(std::move(read)) {
+  buffer_.resize(kMostRecord);
+  for (const auto kind : kKinds) all_.kinds.emplace(kind, 0);
+  sigset_t every, before;
+  sigfillset(&every);
+  pthread_sigmask(SIG_SETMASK, &every, &before);  // signals are for the main thread
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& e) {
+    const MutexLock lock(mutex_);
+    all_.problem = fmt::format("no thread to read with: {}", e.what());
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+KernelLogTail::~KernelLogTail() {
+  tell(stop_.get());
+  if (thread_.joinable()) thread_.join();
+}
+
+KernelLogTail::Taken KernelLogTail::take() {
+  const MutexLock lock(mutex_);
+  std::uint64_t times = 0;
+  [[maybe_unused]] const auto got = ::read(told_.get(), &times, sizeof times);
+  auto out = all_;
+  all_.news.clear();
+  return out;
+}
+
+void KernelLogTail::run() {
+  pthread_setname_np(pthread_self(), "kernel-log");
+  pollfd fds[] = {{stop_.get(), POLLIN, 0}, {wait_.get(), POLLIN, 0}};
+  for (;;) {
+    if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
+    if (fds[0].revents != 0) return;
+    if (fds[1].revents == 0) continue;
+    if (!read_some()) {
+      const MutexLock lock(mutex_);
+      if (!all_.problem.empty()) break;
+      continue;
+    }
+    const timespec pause{0, kPauseNs};
+    if (ppoll(fds, 1, &pause, nullptr) > 0) return;
+  }
+  tell(told_.get());  // the collector says why
+}
+
+bool KernelLogTail::read_some() {
+  for (std::size_t n = 0; n < kBurst;) {
+    const auto size = read_(buffer_.data(), buffer_.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) return false;
+    ++n;
+    if (size < 0 && errno == EPIPE) continue;  // the gap in the numbers says how many
+    if (size < 0 && errno == EINVAL) {         // longer than any there is; it has been passed
+      const MutexLock lock(mutex_);
+      ++all_.lost;
+      if (next_) ++*next_;
+      continue;
+    }
+    if (size <= 0) {
+      const MutexLock lock(mutex_);
+      all_.problem = size == 0 ? "/dev/kmsg: it has ended" : from_errno("/dev/kmsg", errno).text;
+      return false;
+    }
+    const std::string_view record(buffer_.data(), static_cast<std::size_t>(size));
+    const auto number = kernel_record_number(record);
+    auto news = kernel_news_of(record);
+    const MutexLock lock(mutex_);
+    ++all_.records;
+    if (number) {
+      if (next_ && *number > *next_) all_.lost += *number - *next_;
+      next_ = *number + 1;
+    }
+    if (!news) continue;
+    news->boot_ns = clock_.boot_ns();
+    count(std::move(*news));
+    tell(told_.get());
+  }
+  return true;
+}
+
+void KernelLogTail::count(KernelNews news) {
+  ++all_.kinds[news.kind];
+  if (news.kind == kDiskError) {
+    const bool room = all_.disk_errors.contains(news.device) || all_.disk_errors.size() < kMostDevices;
+    ++all_.disk_errors[room ? news.device : std::string("other")];
+  }
+  if (all_.news.size() < kMostWaiting) all_.news.push_back(std::move(news));
+  else ++all_.left_out;
+}
+
+}  // namespace vitald
