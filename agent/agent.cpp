@@ -266,7 +266,9 @@ class Daemon {
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
+    if (auto few = too_few_descriptors(listeners.size()); !few.empty()) problems.push_back(std::move(few));
     if (print_problems(problems, config.file.settings)) return 1;
+    auto seats = seats_for_clients();
     log_rule_warnings(start, config.file.settings);
     log_surroundings(config);
 
@@ -344,6 +346,7 @@ class Daemon {
         waited += reported ? 0 : 1;
         if (!ready && (hub_.latest() || waited == kPatienceSteps)) {
           ready = true;
+          seats.clear();
           ready_ns = host_.clock().boot_ns();
           notify_service("READY=1");
         }

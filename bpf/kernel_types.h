@@ -86,7 +86,11 @@ struct kernel_siginfo {
 	int si_code;
 };
 
+struct thread_info {
+	unsigned int cpu;
+};
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int __state;
 	unsigned int flags;
 	int exit_code;
@@ -103,6 +107,9 @@ struct task_struct {
 };
 struct task_struct___pre514 {
 	long state;
+};
+struct task_struct___pre516 {
+	unsigned int cpu;
 };
 
 struct irqaction {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The maps of the object owners, which every object that counts per owner shares (bpf_map__reuse_fd), and the way from
- * a task to its slot. Whoever follows the scheduler calls owner_switched(); everybody else finds the slot of the task
- * that runs with one array read, owner_running().
+ * a task to its slot: owner_of() for whoever follows the scheduler, owner_seldom() for everybody else.
  */
 #ifndef VITALD_OWNER_TABLE_BPF_H
 #define VITALD_OWNER_TABLE_BPF_H
@@ -171,13 +170,6 @@ static __always_inline __u32 owner_of(struct vitald_owner_cpu *o, struct task_st
 	return o->cache[i].slot;
 }
 
-/* The same, and from now on that of the task that runs on this CPU. */
-static __always_inline __u32 owner_switched(struct vitald_owner_cpu *o, struct task_struct *next, bool direct)
-{
-	o->slot = owner_of(o, next, direct);
-	return o->slot;
-}
-
 /*
  * The same for programs that others may interrupt: they leave the cache to the scheduler's. Rarer events, so the hash
  * may be asked.
@@ -194,14 +186,6 @@ static __always_inline __u32 owner_seldom(struct task_struct *task, bool direct)
 		key.v1 = id_of(v1, direct);
 	}
 	return find_slot(&key, v2, v1);
-}
-
-static __always_inline __u32 owner_running(void)
-{
-	__u32 cpu = bpf_get_smp_processor_id();
-	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
-
-	return o ? o->slot : 0;
 }
 
 #endif

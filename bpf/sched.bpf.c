@@ -3,7 +3,8 @@
  * Run-queue latency of the host; CPU time, run-queue delay and context switches per owner; why they waited and because
  * of whom; the busiest tenth of a second. One hook, and no state per task: at sched_switch the kernel still has in next->sched_info.last_queued when the task became
  * runnable, in the clock of the run queue it is on (sched_info_arrive, kernel/sched/stats.h, does the same
- * subtraction a moment later). What a CPU has been running, and since when, is remembered per CPU.
+ * subtraction a moment later). What a CPU has been running, and since when, is remembered per CPU; a slice ends also when
+ * its task is moved to another cgroup.
  */
 #include "owner_table.bpf.h"
 #include "vitald/sched.h"
@@ -52,6 +53,8 @@ struct {
 } migrations SEC(".maps");
 
 const volatile __u32 detailed_slots = 1;
+const volatile __u32 cpu_count = 1; /* rows of `cpus` */
+#define MOST_CPUS 8192
 
 /*
  * A group's throttled time on a CPU at some moments, the last of them. Only of groups that were throttled there. Full:
@@ -252,9 +255,20 @@ static __noinline int blame(struct vitald_sched_cpu *c, struct vitald_sched_row 
 	if (!c || !row)
 		return 0;
 	slot = c->slot;
-	mine = owner_of_slot(slot);
+	mine = c->owner;
 	known = is_zero(mine) ^ 1;
 	last = c->past_count - 1;
+	/* Mostly the last slice is all of it, and of whom it was before. */
+	if (w && c->past[last & (VITALD_SCHED_PAST - 1)].ns >= left) {
+		__u32 by = c->past[last & (VITALD_SCHED_PAST - 1)].slot;
+
+		if (by != slot && by != VITALD_SCHED_NOBODY && w->culprits[0].who == by + 1 &&
+		    !(mine && c->past[last & (VITALD_SCHED_PAST - 1)].owner == mine)) {
+			row->others_ns += left;
+			w->culprits[0].ns += left;
+			return 0;
+		}
+	}
 	for (i = 0; i < VITALD_SCHED_PAST && left; i++) {
 		__u64 at = (last - i) & (VITALD_SCHED_PAST - 1);
 
@@ -323,7 +337,7 @@ static __always_inline void add_peaks(struct vitald_sched_cpu *c, __u32 cpu, __u
 		c->window = now / VITALD_WINDOW_NS;
 		c->window_ns = c->window * VITALD_WINDOW_NS;
 	}
-	if (!c->running)
+	if (!c->tgid)
 		return;
 	p = bpf_map_lookup_elem(&peaks, &index);
 	if (p)
@@ -336,19 +350,74 @@ static __always_inline void add_peaks(struct vitald_sched_cpu *c, __u32 cpu, __u
 		add_to_window(c, p, now);
 }
 
+#define OWNER_KEPT_NS 10000000ull /* user space may have said meanwhile whose the slot is */
+
 static __always_inline void note_slice(struct vitald_sched_cpu *c, __u64 now)
 {
-	__u64 at = c->past_count & (VITALD_SCHED_PAST - 1);
+	__u64 at = c->past_count & (VITALD_SCHED_PAST - 1), ns = now - c->since_ns;
 
-	c->past[at].ns = now - c->since_ns;
-	c->past[at].slot = c->running ? c->slot : VITALD_SCHED_NOBODY;
-	c->past[at].owner = c->running ? owner_of_slot(c->slot) : 0;
+	if (ns > OWNER_KEPT_NS)
+		c->owner = owner_of_slot(c->slot);
+	c->past[at].ns = ns;
+	c->past[at].slot = c->tgid ? c->slot : VITALD_SCHED_NOBODY;
+	c->past[at].owner = c->tgid ? c->owner : 0;
 	c->past_count++;
+}
+
+/* What ran since c->since_ns did so until `now`. NULL where that was nobody. */
+static __always_inline struct vitald_sched_row *end_slice(struct vitald_sched_cpu *c, __u32 cpu, __u64 now, __u32 on)
+{
+	__u32 index = cpu * owner_slots + c->slot;
+	struct vitald_sched_row *row;
+
+	if (on & VITALD_OWNER_PEAKS)
+		add_peaks(c, cpu, now);
+	if (on & VITALD_OWNER_WAITS)
+		note_slice(c, now);
+	if (!c->tgid)
+		return NULL;
+	row = bpf_map_lookup_elem(&rows, &index);
+	if (row)
+		row->cpu_ns += now - c->since_ns;
+	return row;
+}
+
+/* The task that ran was moved to other cgroups meanwhile: what it did before is not the last one's. Rare. */
+static __noinline int end_parts(struct vitald_sched_cpu *c, __u32 cpu, __u64 now, __u32 on)
+{
+	struct vitald_sched_move *m;
+	__u64 since, at, i;
+	__u32 made;
+
+	if (!c)
+		return 0;
+	since = c->since_ns;
+	made = c->moves_made;
+	for (i = 0; i < VITALD_SCHED_MOVES; i++) {
+		if (c->moves_seen == made)
+			break;
+		m = &c->moves[c->moves_seen & (VITALD_SCHED_MOVES - 1)];
+		c->moves_seen++;
+		at = m->at_ns;
+		/* Of an earlier slice, noted when that had just ended; or not all of it has arrived from there. */
+		if (m->since_ns != since || m->pid != c->pid || m->check != vitald_move_check(m))
+			continue;
+		if (at < c->since_ns)
+			at = c->since_ns;
+		if (at > now) /* CPUs' clocks differ a little */
+			at = now;
+		end_slice(c, cpu, at, on);
+		c->since_ns = at;
+		c->slot = m->slot;
+		c->owner = owner_of_slot(c->slot);
+	}
+	c->moves_seen = made;
+	return 0;
 }
 
 /* What a wait of this owner was: how long, why and because of whom. */
 static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_sched_row *row, struct task_struct *next,
-				     __u32 cpu, __u64 queued, __u64 now, __u64 wait, __u64 count, bool direct)
+				     __u32 cpu, __u64 queued, __u64 now, __u64 wait, __u32 slot, __u64 count, bool direct)
 {
 	__u32 index = cpu * detailed_slots + (c->slot < detailed_slots ? c->slot : 0);
 	struct vitald_sched_waits *w = bpf_map_lookup_elem(&waits, &index);
@@ -357,7 +426,7 @@ static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_s
 
 	if (!w)
 		return;
-	w->slots[vitald_coarse_slot(vitald_hist_slot(wait))] += count;
+	w->slots[vitald_coarse_slot(slot)] += count;
 	w->sum_ns += wait * count;
 	if (now <= queued)
 		return;
@@ -401,7 +470,7 @@ static __noinline int note_worst(struct vitald_sched_cpu *c, struct task_struct 
 static __always_inline int switched(bool preempt, struct task_struct *prev, struct task_struct *next, long prev_state,
 				    bool direct)
 {
-	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), on = wanted & enabled, index;
+	__u32 cpu = bpf_get_smp_processor_id(), pid = FIELD(next, pid), on = wanted & enabled, index, slot;
 	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
 	struct vitald_owner_cpu *o = bpf_map_lookup_elem(&owner_cpus, &cpu);
 	__u64 now, queued = 0, delay = 0, wait, count = 1;
@@ -414,15 +483,11 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	else
 		now = bpf_ktime_get_ns();
 
-	if (on & VITALD_OWNER_PEAKS)
-		add_peaks(c, cpu, now);
-	if (on & VITALD_OWNER_WAITS)
-		note_slice(c, now);
-	if (c->running) {
-		index = cpu * owner_slots + c->slot;
-		row = bpf_map_lookup_elem(&rows, &index);
+	if (c->moves_made != c->moves_seen)
+		end_parts(c, cpu, now, on);
+	row = end_slice(c, cpu, now, on);
+	if (c->tgid) {
 		if (row) {
-			row->cpu_ns += now - c->since_ns;
 			/* as __schedule() chooses between nvcsw and nivcsw */
 			if (!preempt && prev_state)
 				row->voluntary++;
@@ -433,14 +498,17 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 			became_runnable(prev, direct);
 	}
 	c->since_ns = now;
-	c->running = pid != 0;
+	c->pid = pid;
+	c->tgid = FIELD(next, tgid);
 	if (!pid) {
 		if (has_last_queued)
 			note_offset(c, now);
 		return 0;
 	}
 
-	c->slot = owner_switched(o, next, direct);
+	c->slot = owner_of(o, next, direct);
+	if (on & VITALD_OWNER_WAITS)
+		c->owner = owner_of_slot(c->slot);
 	if (has_last_queued) {
 		queued = FIELD(next, sched_info.last_queued);
 	} else {
@@ -460,8 +528,10 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 		wait = hidden_wait(c, now, queued, !FIELD(prev, pid), &count);
 	else if (has_last_queued)
 		note_offset(c, now);
+	slot = vitald_hist_slot(wait);
 	if (on & VITALD_RUNQ_LATENCY) {
-		vitald_hist_add_many(&c->delay, wait, count);
+		c->delay.slots[slot] += count;
+		c->delay.sum_ns += wait * count;
 		if (wait > c->worst.ns)
 			note_worst(c, next, wait);
 	}
@@ -470,7 +540,7 @@ static __always_inline int switched(bool preempt, struct task_struct *prev, stru
 	if (row)
 		row->delay_ns += delay;
 	if (row && (on & VITALD_OWNER_WAITS))
-		add_wait(c, row, next, cpu, queued, now, wait, count, direct);
+		add_wait(c, row, next, cpu, queued, now, wait, slot, count, direct);
 	return 0;
 }
 
@@ -499,6 +569,107 @@ SEC("raw_tp/sched_migrate_task")
 int on_migrate_raw(struct bpf_raw_tracepoint_args *ctx)
 {
 	TIMED(COST_ON_MIGRATE, migrated((struct task_struct *)ctx->args[0], false));
+}
+
+/* What runs on a CPU, if it is one of those that were moved, is another slot's from now on. Its CPU reads it. */
+struct moved {
+	__u32 tgid, pid; /* pid 0: all of its threads */
+	__u32 slot;
+	__u64 now;
+};
+static __noinline int note_move(__u32 cpu, struct moved *who)
+{
+	struct vitald_sched_cpu *c = bpf_map_lookup_elem(&cpus, &cpu);
+	struct vitald_sched_move *m;
+	__u32 pid, made;
+	__u64 since;
+
+	if (!c || !who)
+		return 0;
+	since = c->since_ns;
+	pid = c->pid;
+	made = c->moves_made;
+	if (c->tgid != who->tgid || (who->pid && pid != who->pid))
+		return 0;
+	if (made - c->moves_seen >= VITALD_SCHED_MOVES) { /* the last two are one then, at the time of the first */
+		m = &c->moves[(made - 1) & (VITALD_SCHED_MOVES - 1)];
+		m->slot = who->slot;
+		m->check = vitald_move_check(m);
+		return 0;
+	}
+	m = &c->moves[made & (VITALD_SCHED_MOVES - 1)];
+	m->since_ns = since;
+	m->at_ns = who->now;
+	m->pid = pid;
+	m->slot = who->slot;
+	m->check = vitald_move_check(m);
+	barrier();
+	c->moves_made = made + 1;
+	return 0;
+}
+
+static __always_inline __u32 cpu_of(struct task_struct *task, bool direct)
+{
+	/* v5.16 moved it. */
+	if (bpf_core_field_exists(task->thread_info.cpu))
+		return FIELD(task, thread_info.cpu);
+	if (bpf_core_field_exists(((struct task_struct___pre516 *)task)->cpu))
+		return FIELD((struct task_struct___pre516 *)task, cpu);
+	return ~0u;
+}
+
+static __always_inline __u64 clock_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, se.cfs_rq, rq, clock);
+}
+
+/*
+ * A task was moved to another cgroup, on whatever CPU: where it runs the rest of its slice is the new one's. One at a
+ * time, and with interrupts off (cgroup_mutex and trace_cgroup_path_lock, kernel/cgroup/cgroup.c). The clock is the
+ * newest of two run queues': where the CPU's weight changes with the cgroup, the task's own was just read.
+ */
+static __always_inline int attached(struct cgroup *to, struct task_struct *task, bool whole_process, bool direct)
+{
+	int hierarchy = BPF_CORE_READ(to, root, hierarchy_id);
+	struct moved who = {};
+	__u32 cpu = ~0u, i;
+	__u64 its;
+
+	if (hierarchy && hierarchy != v1_hierarchy)
+		return 0;
+	who.tgid = FIELD(task, tgid);
+	who.pid = whole_process ? 0 : FIELD(task, pid);
+	who.slot = owner_seldom(task, direct);
+	if (has_last_queued) {
+		its = clock_of(task);
+		who.now = clock_of((struct task_struct *)bpf_get_current_task());
+		if (its > who.now)
+			who.now = its;
+	} else {
+		who.now = bpf_ktime_get_ns();
+	}
+	if (!whole_process || BPF_CORE_READ(task, signal, nr_threads) == 1)
+		cpu = cpu_of(task, direct);
+	if (cpu != ~0u)
+		return note_move(cpu, &who);
+	for (i = 0; i < MOST_CPUS; i++) {
+		if (i >= cpu_count)
+			break;
+		note_move(i, &who);
+	}
+	return 0;
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int on_attach(__u64 *ctx)
+{
+	TIMED(COST_ON_ATTACH, attached((struct cgroup *)ctx[0], (struct task_struct *)ctx[2], ctx[3], true));
+}
+
+SEC("raw_tp/cgroup_attach_task")
+int on_attach_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	TIMED(COST_ON_ATTACH, attached((struct cgroup *)ctx->args[0], (struct task_struct *)ctx->args[2], ctx->args[3], false));
 }
 
 SEC("tp_btf/sched_switch")

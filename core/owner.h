@@ -44,7 +44,7 @@ struct Owner {
   std::string namespace_, pod, container, guest;
   // Not labels: what the names are looked up by. A guest's is its number, from its machine's name.
   std::string container_id, pod_uid, guest_id;
-  // The unit inside of which this is: whoever runs that names it, so nothing else is believed of it.
+  // The unit or user's folder inside of which this is: whoever runs that names it, so nothing else is believed of it.
   std::string within;
 
   bool operator==(const Owner&) const = default;

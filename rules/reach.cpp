@@ -78,6 +78,12 @@ class Reach {
       if (m.name == promql::kMetricName && m.op == promql::MatchOp::equal) name = m.value;
     if (!name.empty())
       if (auto what = unknown(name); !what.empty()) return {name, std::move(what)};
+    for (const auto& m : s.matchers)
+      for (const auto& other : s.matchers)
+        if (m.op == promql::MatchOp::equal && m.name == other.name && !other.matches(m.value)) {
+          const auto selector = promql::to_string(s);
+          return {selector, fmt::format("{} matches nothing: what it asks of {} excludes itself", selector, m.name)};
+        }
     // What a rule recorded or an alert says may have any label; what a collector writes has no job and no instance.
     if (name.empty() || recorded_.contains(name) || name.starts_with("ALERTS")) return {};
     for (const auto& m : s.matchers) {

@@ -4,6 +4,7 @@ a test wants. Its snappy and protobuf decoders are its own."""
 
 import http.server
 import struct
+import sys
 import threading
 import time
 
@@ -235,7 +236,7 @@ def parse1(data):
 
 class Receiver:
     """On a port of its own until stop(). `answers` are given in their order, then all is taken. An answer is a status, or
-    (status, headers), or "drop" for a connection that ends without one."""
+    (status, headers), "drop" for a connection that ends without one, or ("partial", n) for 400 after n samples were taken."""
 
     def __init__(self, version=2, port=0, most_series=None, check_order=True):
         self.version, self.most_series, self.check_order = version, most_series, check_order
@@ -270,6 +271,10 @@ class Receiver:
         class Server(http.server.ThreadingHTTPServer):
             allow_reuse_address = True
             daemon_threads = True
+
+            def handle_error(self, *_):  # who was killed hangs up
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(*_)
 
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
@@ -311,7 +316,9 @@ class Receiver:
             self.metadata.update(metadata)
         if self.most_series and len(got) > self.most_series:
             return 413, {}
-        if status != 204:
+        if status == "partial":
+            got = got[:more]
+        elif status != 204:
             return status, more
         for labels, bits, ms, start, kind, _ in got:
             times = self.series.setdefault(labels, [])
@@ -323,10 +330,11 @@ class Receiver:
             times.append((ms, bits))
             self.kinds[labels], self.starts[labels] = kind, start
             self.taken += 1
+        status = 400 if status == "partial" else 204
         if not two:
-            return 204, {}
+            return status, {}
         native = sum(isinstance(bits, tuple) for _, bits, *_ in got)
-        return 204, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got) - native),
+        return status, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got) - native),
                      "X-Prometheus-Remote-Write-Histograms-Written": str(native),
                      "X-Prometheus-Remote-Write-Exemplars-Written": "0"}
 

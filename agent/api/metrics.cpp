@@ -62,7 +62,8 @@ struct MetricsHandler::Instruments {
     return instruments().counter("vitald_scrapes_total", "Scrapes that were answered, by the format of the answer.",
                                  {{"format", name}});
   }
-  prometheus::Counter* formats[kScrapeFormats] = {&format("text"), &format("openmetrics"), &format("protobuf"),
+  prometheus::Counter* formats[kScrapeFormats] = {&format("text"), &format("openmetrics"), &format("openmetrics2"),
+                                                  &format("protobuf"),
                                                   &format("json")};  // in the order of ScrapeFormat
   prometheus::Counter& late =
       instruments().counter("vitald_scrapes_late_total", "Scrapes whose deadline came before a new snapshot did.");

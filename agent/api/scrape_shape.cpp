@@ -65,6 +65,8 @@ std::optional<Offer> offer_for(const Clause& c) {
     return Offer{ScrapeFormat::protobuf,
                  "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"};
   if (same_word(c.type, "application/openmetrics-text")) {
+    if (c.version == "2.0.0")
+      return Offer{ScrapeFormat::open_metrics2, "application/openmetrics-text; version=2.0.0; charset=utf-8"};
     if (c.version == "1.0.0")
       return Offer{ScrapeFormat::open_metrics, "application/openmetrics-text; version=1.0.0; charset=utf-8"};
     if (c.version == "0.0.1" || c.version.empty())

@@ -29,9 +29,14 @@ bool matches_nothing(const std::string& pattern) {
 
 void check_surroundings(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings) {
   const auto& options = config.options;
-  if (!options.flag("web.systemd-socket"))
-    for (const auto& address : options.list("web.listen-address"))
-      if (const auto good = check_address(address); !good) problems.push_back(good.error().text);
+  if (!options.flag("web.systemd-socket")) {
+    const auto& addresses = options.list("web.listen-address");
+    for (auto it = addresses.begin(); it != addresses.end(); ++it) {
+      if (const auto good = check_address(*it); !good) problems.push_back(good.error().text);
+      else if (!it->ends_with(":0") && std::find(addresses.begin(), it, *it) != it)
+        problems.push_back(fmt::format("--web.listen-address: '{}' is given twice, expected each address once", *it));
+    }
+  }
 
   check_receivers(config, problems);
   check_exec(config, problems);

@@ -162,11 +162,14 @@ BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authori
     case Guesses::Known::wrong:
       if (now_boot_ns < until_boot_ns) return {pending, {}, until_boot_ns};
       return {refused, {}, 0};
+    case Guesses::Known::refused: return {busy, {}, 0};
+    case Guesses::Known::out:
+      if (now_boot_ns < until_boot_ns) return {pending, {}, until_boot_ns};
+      break;
     case Guesses::Known::no: break;
   }
   if (s.guesses.waits(digest)) return {pending, {}, 0};
-  if (!s.guesses.add({digest, std::string(peer), given->user, given->password, hash, user != users.end()}))
-    return {busy, {}, 0};
+  s.guesses.add({digest, std::string(peer), given->user, given->password, hash, user != users.end()}, now_boot_ns);
   s.more.notify_one();
   return {pending, {}, 0};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/http/gate_file.h"
 
+#include <fmt/format.h>
 #include <gnutls/crypto.h>
 #include <pthread.h>
 
@@ -78,6 +79,9 @@ void GateFile::Shared::read(std::vector<std::string>& problems) {
     return problems.push_back(path + ": empty: to let everybody in, write 'basic_auth_users: {}'");
   if (now && now->credentials && !tls)
     return problems.push_back(path + ": no tls_server_config: TLS is switched off only with a restart");
+  if (now)
+    if (const auto opened = opens_unsaid(now->config, next->config); !opened.empty())
+      return problems.push_back(fmt::format("{}: {}", path, opened));
   std::string all = *text;
   if (tls) {
     for (const auto* file : {&tls->cert_file, &tls->key_file, &tls->client_ca_file}) watch_also(*file);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace vitald {
 namespace {
@@ -26,12 +27,26 @@ Guesses::Wrongs& Guesses::of(std::map<std::string, Wrongs, std::less<>>& all, co
   return all[key];
 }
 
-bool Guesses::add(Job job) {
-  const auto same = share(job);
-  const auto of_share = std::ranges::count_if(jobs_, [&](const Job& j) { return share(j) == same; });
-  if (jobs_.size() >= kMost || static_cast<std::size_t>(of_share) >= kMostOfShare) return false;
+void Guesses::add(Job job, std::int64_t now_boot_ns) {
+  std::map<std::string, std::size_t> waiting;
+  for (const auto& j : jobs_) ++waiting[share(j)];
+  out_.erase(job.digest);
+  if (const auto same = share(job); waiting[same] >= kMostOfShare) push_out(same, now_boot_ns);
+  else if (jobs_.size() >= kMost)
+    push_out(std::ranges::max_element(waiting, {}, [](const auto& w) { return w.second; })->first, now_boot_ns);
   jobs_.push_back(std::move(job));
-  return true;
+}
+
+void Guesses::push_out(const std::string& of_share, std::int64_t now) {
+  std::erase_if(out_, [&](const auto& o) { return o.second != 0 && o.second + kOutNs < now; });  // they went away
+  std::vector<std::list<Job>::iterator> all;
+  for (auto it = jobs_.begin(); it != jobs_.end(); ++it)
+    if (share(*it) == of_share) all.push_back(it);
+  const auto one = all[std::uniform_int_distribution<std::size_t>(0, all.size() - 1)(random_)];
+  const auto held = std::ranges::count_if(out_, [](const auto& o) { return o.second != 0; });
+  if (out_.size() >= kRemembered) out_.erase(out_.begin());
+  out_[one->digest] = static_cast<std::size_t>(held) < kMostOut ? now + kOutNs : 0;
+  jobs_.erase(one);
 }
 
 bool Guesses::waits(const Digest& digest) const {
@@ -76,8 +91,14 @@ void Guesses::decided(const Job& job, bool good, std::int64_t now) {
   wrong_[job.digest] = {static_cast<std::size_t>(held) < kMostHeld ? now + delay_ns : now, ++wrongs_};
 }
 
-Guesses::Known Guesses::known(const Digest& digest, std::int64_t& until_boot_ns) const {
+Guesses::Known Guesses::known(const Digest& digest, std::int64_t& until_boot_ns) {
   if (good_.contains(digest)) return Known::good;
+  if (const auto out = out_.find(digest); out != out_.end()) {
+    until_boot_ns = out->second;
+    if (until_boot_ns != 0) return Known::out;
+    out_.erase(out);
+    return Known::refused;
+  }
   const auto wrong = wrong_.find(digest);
   if (wrong == wrong_.end()) return Known::no;
   until_boot_ns = wrong->second.until_boot_ns;

@@ -4,7 +4,10 @@
 //
 // Who asks is a peer (an address) and a user's name; the two together are a share. Every other comparison is for
 // whoever has waited longest; those between them are for the share with the fewest wrong passwords of late. A wrong
-// password is answered later the more of them its peer has sent of late, so a connection cannot try many.
+// password is answered later the more of them its peer has sent of late, so a connection cannot try many. Where too
+// many wait, who comes takes the place of one of them, any one, who comes again after a while: a server that shares its
+// address and user with somebody who tries passwords is not refused for their sake, and nobody can try more by asking
+// faster.
 #pragma once
 
 #include <array>
@@ -12,6 +15,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 
 namespace vitald {
@@ -20,10 +24,12 @@ using Digest = std::array<unsigned char, 32>;  // HMAC-SHA256 of user, hash and 
 
 class Guesses {
  public:
-  static constexpr std::size_t kMostOfShare = 24;   // that wait; more are refused
-  static constexpr std::size_t kMost = 256;         // that wait, of all
-  static constexpr std::size_t kMostHeld = 32;      // wrong ones whose answer is held back: they hold connections
-  static constexpr std::size_t kRemembered = 1024;  // wrong ones
+  // That wait, of one share and of all; and those pushed out who wait to come again, more are refused. All together
+  // hold fewer connections than there are.
+  static constexpr std::size_t kMostOfShare = 96, kMost = 128, kMostOut = 64;
+  static constexpr std::int64_t kOutNs = 1'000'000'000;  // so long who was pushed out waits
+  static constexpr std::size_t kMostHeld = 32;           // wrong ones whose answer is held back: they hold connections
+  static constexpr std::size_t kRemembered = 1024;       // wrong ones
   static constexpr std::int64_t kLongestNs = 2'000'000'000, kStepNs = 100'000'000;
   static constexpr std::int64_t kForgetNs = 10'000'000'000;  // half of the wrong ones count no more after this long
 
@@ -33,16 +39,22 @@ class Guesses {
     bool exists;  // false: the hash is nobody's
   };
 
-  // False when too many wait.
-  bool add(Job job);
+  // When too many wait, another one is pushed out.
+  void add(Job job, std::int64_t now_boot_ns);
   [[nodiscard]] bool waits(const Digest& digest) const;  // or is being compared
   // The next to compare; stays known to waits() until decided().
   std::optional<Job> take();
   void decided(const Job& job, bool good, std::int64_t now_boot_ns);
 
-  enum class Known : std::uint8_t { no, good, wrong };
-  // `until_boot_ns`: of a wrong one, when to say so.
-  [[nodiscard]] Known known(const Digest& digest, std::int64_t& until_boot_ns) const;
+  enum class Known : std::uint8_t {
+    no,
+    good,
+    wrong,
+    out,      // pushed out; after a while it may be added again
+    refused,  // pushed out while too many others were; told once
+  };
+  // `until_boot_ns`: of a wrong one, when to say so; of one that is out, when to add it again.
+  Known known(const Digest& digest, std::int64_t& until_boot_ns);
 
  private:
   struct Wrongs {
@@ -54,11 +66,14 @@ class Guesses {
     std::int64_t until_boot_ns;
     std::uint64_t number;
   };
+  void push_out(const std::string& share, std::int64_t now_boot_ns);
   Wrongs& of(std::map<std::string, Wrongs, std::less<>>& all, const std::string& key);
   static std::string share(const Job& job) { return job.peer + '\n' + job.user; }
 
   std::list<Job> jobs_;  // oldest first
   std::list<Digest> comparing_;
+  std::map<Digest, std::int64_t> out_;   // until when; 0: refused
+  std::minstd_rand random_;              // who is pushed out: nothing that a client could use depends on it
   std::map<Digest, std::int64_t> good_;  // since when
   std::map<Digest, Wrong> wrong_;
   std::map<std::string, Wrongs, std::less<>> by_peer_, by_share_;

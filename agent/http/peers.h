@@ -11,6 +11,8 @@
 #include "agent/http/tls.h"
 #include "core/clock.h"
 
+struct MHD_Connection;
+
 namespace vitald {
 
 struct Exchange;  // the request that is being answered; see server.cpp
@@ -20,7 +22,8 @@ struct Peer {
   enum class Rank : std::uint8_t { stranger, idle, busy };
   int fd = -1;
   const void* listener = nullptr;
-  std::int64_t since_boot_ns = 0;  // it was accepted, began its last request or ended it
+  MHD_Connection* connection = nullptr;  // the library's, for the server
+  std::int64_t since_boot_ns = 0;        // it was accepted, began its last request or ended it
   Rank rank = Rank::stranger;
   bool suspended = false;  // it waits for us
   bool closing = false;    // its socket was shut down

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdarg>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -35,6 +36,7 @@ struct Exchange {
   Peer* peer = nullptr;
   std::size_t body_limit = 0, body_bytes = 0;  // of what came, whether it is kept or not
   bool keep_body = false;
+  bool chunked = false;
   std::unique_ptr<Pending> pending;  // until the last byte of its answer was sent
   std::optional<Response> response;  // what it answered while the connection was suspended
   bool failed = false;               // an exception instead
@@ -217,6 +219,7 @@ struct Server::Impl {
       }
       const int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
       auto& peer = impl.peers->accept(fd, MHD_get_connection_info(connection, MHD_CONNECTION_INFO_DAEMON)->daemon);
+      peer.connection = connection;
       *kept = &peer;
       if (!impl.tls) return 0;
       // Before the handshake: today's certificate, and what is asked of the client.
@@ -226,6 +229,15 @@ struct Server::Impl {
       // Without credentials of its own a session has none at all, and its handshake fails.
       if (const auto given = credentials->give_to(session); !given) log::error("TLS", {{"err", given.error().text}});
       else peer.credentials = std::move(credentials);
+      return 0;
+    });
+  }
+
+  // Whatever it says: it says nothing unasked before it answers by itself, and that answer is a page of its own, with
+  // two heads (0.9.75: to a Content-Length that is no number).
+  static void on_library_log(void* self, const char*, va_list) {
+    guarded("the library's log", 0, [&] {
+      static_cast<Impl*>(self)->refuse_bad_lengths();
       return 0;
     });
   }
@@ -260,6 +272,7 @@ struct Server::Impl {
       response.headers.emplace_back("Connection", "close");  // where the next one begins is not known
       return reply(exchange, response);
     }
+    exchange.chunked = !exchange.request.header("Transfer-Encoding").empty();
     const auto* route = routes.find(exchange.request.path);
     exchange.keep_body = route && route->body_bytes > 0;
     exchange.body_limit = exchange.keep_body ? route->body_bytes : kIgnoredBytes;
@@ -274,9 +287,15 @@ struct Server::Impl {
     return response;
   }
 
+  // The library takes chunks whose lines end with LF alone, where a proxy may see another end of the request: what
+  // comes behind chunks is never read.
   MHD_Result reply(Exchange& exchange, const Response& response) const {
     count(response);
-    return send(exchange.connection, response, configured_headers());
+    const bool says_so = std::ranges::any_of(response.headers, [](const auto& h) { return h.first == "Connection"; });
+    if (!exchange.chunked || says_so) return send(exchange.connection, response, configured_headers());
+    auto last = response;
+    last.headers.emplace_back("Connection", "close");
+    return send(exchange.connection, last, configured_headers());
   }
   [[nodiscard]] Headers configured_headers() const {
     const auto state = gate ? gate->state() : nullptr;
@@ -289,14 +308,32 @@ struct Server::Impl {
     const auto now_ns = clock.boot_ns();
     if (exchange.goodbye_boot_ns == 0) {
       exchange.goodbye_boot_ns = now_ns;
-      const auto response = too_long(exchange);
-      count(response);
-      const auto* session = MHD_get_connection_info(exchange.connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-      const auto text = head_of(response, configured_headers()) + *response.body;
-      write_last(MHD_get_connection_info(exchange.connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-                 tls && session ? static_cast<gnutls_session_t>(session->tls_session) : nullptr, text);
+      write_past_library(exchange.connection, too_long(exchange));
     }
     return now_ns - exchange.goodbye_boot_ns < kGoodbyeNs;
+  }
+
+  void write_past_library(MHD_Connection* connection, const Response& response) const {
+    count(response);
+    const auto* session = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    const auto text = head_of(response, configured_headers()) + *response.body;
+    write_last(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+               tls && session ? static_cast<gnutls_session_t>(session->tls_session) : nullptr, text);
+  }
+
+  // Of all whose request we were not told of yet, since the library does not say whom it is about. Whoever has such a
+  // length gets no other answer; its own, right after, finds the socket shut.
+  void refuse_bad_lengths() {
+    for (auto& peer : peers->all()) {
+      if (peer.exchange || peer.closing) continue;
+      std::vector<RawHead::Field> fields;
+      MHD_get_connection_values_n(peer.connection, MHD_HEADER_KIND, &collect_field, &fields);
+      if (std::ranges::none_of(fields, &has_bad_length)) continue;
+      auto response = text_response(400, "malformed request: a Content-Length that is no number of bytes\n");
+      response.headers.emplace_back("Connection", "close");
+      write_past_library(peer.connection, response);
+      peer.closing = true;
+    }
   }
 
   MHD_Result answer_or_500(Exchange& exchange) {
@@ -522,15 +559,16 @@ Result<> Server::start(Limits limits) {
   const MHD_OptionItem plain = tls_options[1];
   // Not "turbo" with TLS: a connection that ends during its handshake would then stay in libmicrohttpd's list for ever
   // (0.9.75: state closed, TLS state handshaking, and MHD_connection_handle_idle() looks at the latter first).
-  const unsigned flags =
-      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (tls ? unsigned{MHD_USE_TLS} : unsigned{MHD_USE_TURBO});
+  const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                         (tls ? unsigned{MHD_USE_TLS} : unsigned{MHD_USE_TURBO});
   for (const auto& listener : impl_->listeners) {
     MhdDaemon daemon(MHD_start_daemon(
-        flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(),
-        MHD_OPTION_CONNECTION_LIMIT, limits.connections, MHD_OPTION_CONNECTION_TIMEOUT, limits.request_seconds,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes, MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed,
-        impl_.get(), MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target, impl_.get(), MHD_OPTION_NOTIFY_CONNECTION,
-        &Impl::on_connection, impl_.get(), MHD_OPTION_ARRAY, tls ? tls_options : &plain, MHD_OPTION_END));
+        flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(), MHD_OPTION_EXTERNAL_LOGGER, &Impl::on_library_log,
+        impl_.get(), MHD_OPTION_LISTEN_SOCKET, listener.fd.get(), MHD_OPTION_CONNECTION_LIMIT, limits.connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, limits.request_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,
+        MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, impl_.get(), MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target,
+        impl_.get(), MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, impl_.get(), MHD_OPTION_ARRAY,
+        tls ? tls_options : &plain, MHD_OPTION_END));
     if (!daemon) return fail(from_errno(fmt::format("HTTP server on {}", listener.address), errno));
     impl_->daemons.push_back(std::move(daemon));
   }

@@ -44,6 +44,11 @@ bool follows(std::string_view value, std::string_view name) {
 
 }  // namespace
 
+bool has_bad_length(const RawHead::Field& field) {
+  return same(field.name, "Content-Length") &&
+         (!std::ranges::all_of(field.value, [](char c) { return c >= '0' && c <= '9'; }) || !parse_u64(field.value));
+}
+
 std::optional<std::string_view> malformed_head(const RawHead& head) {
   if (!head.after_method.empty()) return "a NUL in the method, or more than one blank behind it";
   // Written as %00 as well: the library gives what is before it for the whole.

@@ -22,6 +22,9 @@ struct RawHead {
   const char* end = nullptr;      // behind the empty line
 };
 
+// A Content-Length that the library does not understand: anything but digits, or more than 64 bits.
+bool has_bad_length(const RawHead::Field& field);
+
 // Why the request is refused; none: it is fine.
 std::optional<std::string_view> malformed_head(const RawHead& head);
 

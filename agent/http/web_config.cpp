@@ -82,6 +82,9 @@ void add_once(std::vector<std::string_view>& list, std::string_view word) {
   if (!word.empty() && std::ranges::find(list, word) == list.end()) list.push_back(word);
 }
 
+// Each more doubles the time: at 20 a comparison takes about a minute, at 31 more than a day.
+constexpr int kMostCost = 20;
+
 class Reader : public YamlReader {
  public:
   explicit Reader(const std::string& path) : YamlReader(path), folder_(std::filesystem::path(path).parent_path()) {}
@@ -125,8 +128,10 @@ class Reader : public YamlReader {
     std::vector<const Suite*> suites;
     std::vector<std::string_view> curves;
     each(node, path, kKeys, [&](const std::string& at, const std::string& key, const YAML::Node& value) {
-      if (key == "client_allowed_sans")
+      if (key == "client_allowed_sans") {
+        s.says_allowed_sans = !value.IsNull();
         return each_word(value, at, [&](const YAML::Node& item) { s.client_allowed_sans.push_back(item.Scalar()); });
+      }
       if (key == "cipher_suites")
         return each_word(value, at, [&](const YAML::Node& item) {
           if (const auto* row = known(item, at, kSuites)) suites.push_back(row);
@@ -150,8 +155,10 @@ class Reader : public YamlReader {
       else if (key == "cert_file") s.cert_file = in_folder(*text);
       else if (key == "key_file") s.key_file = in_folder(*text);
       else if (key == "client_ca_file") s.client_ca_file = in_folder(*text);
-      else if (const auto* row = text->empty() ? &kClientCerts[0] : known(value, at, kClientCerts))
+      else if (const auto* row = text->empty() ? &kClientCerts[0] : known(value, at, kClientCerts)) {
         s.client_cert = row->means;
+        s.says_client_cert = !text->empty();
+      }
     });
     if (!any) return;  // plain HTTP, as there
     if (s.cert.empty() && s.cert_file.empty()) say(node.Mark(), path, "no certificate, expected cert_file or cert");
@@ -218,12 +225,19 @@ class Reader : public YamlReader {
   }
 
   void users(const YAML::Node& node, const std::string& path) {
+    config_.says_users = true;
     each(node, path, {}, [&](const std::string& at, const std::string& name, const YAML::Node& value) {
       const auto hash = word(value, at);
       if (!hash) return;
       // The hash is a secret: it is not said.
       if (!bcrypt_cost(*hash))
         return say(value.Mark(), at, "not a bcrypt hash, expected $2b$..., e.g. of: htpasswd -nBC 10 NAME");
+      if (*bcrypt_cost(*hash) > kMostCost)
+        return say(value.Mark(), at,
+                   fmt::format("a bcrypt hash of cost {}, expected {} at most: one comparison would take {} at least",
+                               *bcrypt_cost(*hash), kMostCost, *bcrypt_cost(*hash) > 25 ? "half an hour" : "a minute"));
+      if (name.find('\0') != std::string::npos)
+        return say(value.Mark(), path, "a name with a NUL, expected none: nobody could log in with it");
       if (name.find(':') != std::string::npos)  // RFC 7617: the password begins behind the first one
         return say(value.Mark(), at, "a name with a colon, expected none: nobody could log in with it");
       config_.users[name] = *hash;
@@ -245,6 +259,9 @@ class Reader : public YamlReader {
         config_.rate_burst = *n;
       }
     });
+    if (config_.rate_interval_ns > 0 && config_.rate_burst == 0)
+      say(node.Mark(), path,
+          "a burst of 0, which refuses every request; expected how many may come at once, e.g. burst: 20");
   }
 
   // Text; nothing (null) is empty text.
@@ -287,6 +304,19 @@ class Reader : public YamlReader {
 
 WebConfig parse_web_config(const std::string& text, const std::string& path, std::vector<std::string>& problems) {
   return Reader(path).parse(text, problems);
+}
+
+std::string_view opens_unsaid(const WebConfig& now, const WebConfig& next) {
+  if (!now.users.empty() && !next.says_users)
+    return "no basic_auth_users, which are in force: to let everybody in, write 'basic_auth_users: {}'";
+  if (!now.tls || !next.tls) return {};
+  if (now.tls->client_cert != TlsSettings::ClientCert::none && !next.tls->says_client_cert)
+    return "no client_auth_type in tls_server_config, which is in force: to ask for no certificates, write "
+           "'client_auth_type: NoClientCert'";
+  if (!now.tls->client_allowed_sans.empty() && !next.tls->says_allowed_sans)
+    return "no client_allowed_sans in tls_server_config, which are in force: to allow any, write "
+           "'client_allowed_sans: []'";
+  return {};
 }
 
 }  // namespace vitald

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/os/service.h"
 
+#include <fmt/format.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,7 +17,6 @@
 
 #include "core/log.h"
 #include "core/os/descriptors.h"
-#include "core/os/fd.h"
 #include "core/result.h"
 #include "core/text/scan.h"
 
@@ -61,6 +62,27 @@ unsigned share_out_descriptors(std::size_t listeners) {
   keep_descriptors_below(static_cast<int>(all > left ? all - left : 0));
   return static_cast<unsigned>(
       std::clamp<rlim_t>((left - kOthers) / std::max<std::size_t>(listeners, 1), kLeastConnections, kConnections));
+}
+
+std::vector<Fd> seats_for_clients() {
+  constexpr rlim_t kFew = 64, kSeats = 3;
+  rlimit limit{};
+  std::vector<Fd> seats;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < kFew)
+    while (seats.size() < kSeats) seats.emplace_back(eventfd(0, EFD_CLOEXEC));
+  return seats;
+}
+
+std::string too_few_descriptors(std::size_t listeners) {
+  // Measured: with one less for each part of it a client is never answered, and nobody is told.
+  constexpr rlim_t kOwn = 22, kPerListener = 2;  // its socket and its events
+  const auto least = kOwn + kPerListener * listeners;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= least) return {};
+  return fmt::format(
+      "the limit of open files is {}, expected {} at least: with fewer no client is ever answered; set "
+      "LimitNOFILE=4096 in the unit or raise ulimit -Hn",
+      limit.rlim_cur, least);
 }
 
 }  // namespace vitald

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
+#include <sys/timerfd.h>
 
+#include <cerrno>
 #include <exception>
 #include <utility>
 
@@ -13,23 +15,23 @@ namespace vitald {
 namespace {
 
 // How often somebody looks whether a busy leader is overdue.
-constexpr std::int64_t kLookNs = 50'000'000;
+constexpr timespec kLook{0, 50'000'000};
 
 }  // namespace
 
 Crew::Crew(std::function<void(bool)> lead, std::function<bool()> take_over)
-    : lead_(std::move(lead)), take_over_(std::move(take_over)) {}
+    : lead_(std::move(lead)), take_over_(std::move(take_over)), look_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {}
 
 Crew::~Crew() {
   {
     const MutexLock lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
+    end_lookout();
   }
   for (auto& thread : threads_) thread.join();
 }
 
 Result<> Crew::start() {
+  if (!look_) return fail(from_errno("timerfd_create", EMFILE));
   MutexLock lock(mutex_);
   if (!hire()) return fail(Errc::io, "no thread to collect with: TasksMax= of the unit or ulimit -u is too low");
   hire();  // without it everything works that does not hang
@@ -56,8 +58,10 @@ void Crew::run() {
   while (!stopping_) {
     bool taken_over = false;
     if (!std::exchange(leaderless_, false)) {
-      if (busy_) changed_.wait_for_ns(lock, kLookNs);
-      else changed_.wait(lock);
+      lock.unlock();
+      std::uint64_t times;
+      [[maybe_unused]] const auto n = read(look_.get(), &times, sizeof times);  // one of those who stand by has it
+      lock.lock();
       if (stopping_ || !busy_ || !take_over_()) continue;
       taken_over = true;
     }
@@ -76,7 +80,16 @@ void Crew::set_busy(bool busy) {
   MutexLock lock(mutex_);
   busy_ = busy;
   if (busy && spare_ == 0) hire();
-  if (busy) changed_.notify_one();
+  if (stopping_) return;
+  const itimerspec look{kLook, kLook}, never{};
+  timerfd_settime(look_.get(), 0, busy ? &look : &never, nullptr);
+}
+
+// Each of those who stand by has one of its next ticks.
+void Crew::end_lookout() {
+  stopping_ = true;
+  const itimerspec at_once{{0, 1'000'000}, {0, 1}};
+  timerfd_settime(look_.get(), 0, &at_once, nullptr);
 }
 
 bool Crew::stopping() const {
@@ -86,8 +99,7 @@ bool Crew::stopping() const {
 
 bool Crew::stop(const std::function<void()>& wake, std::int64_t patience_ns) {
   MutexLock lock(mutex_);
-  stopping_ = true;
-  changed_.notify_all();
+  end_lookout();
   lock.unlock();
   wake();
   lock.lock();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/mutex.h"
+#include "core/os/fd.h"
 #include "core/result.h"
 
 namespace vitald {
@@ -33,11 +34,15 @@ class Crew {
  private:
   void run();
   bool hire() REQUIRES(mutex_);
+  void end_lookout() REQUIRES(mutex_);
 
   const std::function<void(bool)> lead_;
   const std::function<bool()> take_over_;
   mutable Mutex mutex_;
-  CondVar changed_, ended_;
+  // Ticks while the leader is busy. A timer and not a condition: to start and to stop it wakes nobody, so that a step
+  // that is not overdue, which is nearly each, costs no other thread its sleep.
+  const Fd look_;
+  CondVar ended_;
   std::vector<std::thread> threads_ GUARDED_BY(mutex_);
   std::size_t alive_ GUARDED_BY(mutex_) = 0;
   std::size_t spare_ GUARDED_BY(mutex_) = 0;  // neither leads nor hangs

@@ -11,6 +11,7 @@
 
 #include "core/instruments.h"
 #include "core/log.h"
+#include "core/part_names.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -30,10 +31,6 @@ int rank_of(std::string_view collector) {
 
 std::uint64_t bit_of(const MetricDesc* desc) {
   return std::uint64_t{1} << (std::bit_cast<std::uintptr_t>(desc) / 32 % 64);
-}
-
-bool has_parts(const MetricDesc& desc) {
-  return desc.type == MetricType::histogram || desc.type == MetricType::summary;
 }
 
 bool lost_some(const Layout& layout) { return layout.samples().size() != layout.value_count(); }
@@ -151,9 +148,9 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
   }
   // A histogram's or summary's lines have names of their own, which nobody else may have.
   for (auto& e : all) {
-    if (e.out || !has_parts(*e.desc)) continue;
-    for (const auto* suffix : {"_bucket", "_sum", "_count"}) {
-      const auto name = std::string(e.name) + suffix;
+    for (const auto suffix : part_suffixes(e.desc->type)) {
+      if (e.out) break;
+      const auto name = std::string(e.name).append(suffix);
       for (auto& part : named(name)) {
         if (part.out) continue;
         if (part.rank < e.rank)

@@ -429,26 +429,35 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
   std::vector<int> workers;
   std::vector<Collectors::News> news;
-  std::int64_t pause_ns = 0;
+  const auto first_told = news_of_.size();
+  std::int64_t quiet_until_ns = 0;
   if (!with_baton([&] {
         collectors_.add_worker_fds(workers);
         collectors_.add_news(news);
-        pause_ns = last_begin_ns_ + kNewsPauseNs - host_.clock().boot_ns();
+        quiet_until_ns = last_begin_ns_ + kNewsPauseNs;
         return true;
       }))
     return false;
   for (const int fd : workers) fds.push_back({fd, POLLIN, 0});
   std::int64_t left_ns = until_ns ? std::max<std::int64_t>(0, *until_ns - host_.clock().boot_ns()) : INT64_MAX;
-  const auto now_ns = host_.clock().boot_ns();
+  // How long until its news may bring a cycle; 0: now.
+  const auto turn_of = [&](const Collectors::News& n) {
+    const auto now_ns = host_.clock().boot_ns();
+    auto& share = news_shares_[n.collector->name];
+    const auto share_ns = n.collector->info->news_are_numbers ? share.wait_ns(now_ns, 2, 5 * kSecondNs)
+                                                              : share.wait_ns(now_ns, 10, kSecondNs);
+    return std::max({std::int64_t{0}, quiet_until_ns - now_ns, share_ns});
+  };
   std::erase_if(news, [&](const auto& n) {
     // Numbers that no rule reads, and nothing that happened, need no cycle.
     const bool numbers = n.collector->info->news_are_numbers;
     if (numbers && !judge_.reads_any(n.collector->info->metrics)) return true;
     auto& share = news_shares_[n.collector->name];
-    const auto later_ns =
-        std::max(pause_ns, numbers ? share.wait_ns(now_ns, 2, 5 * kSecondNs) : share.wait_ns(now_ns, 10, kSecondNs));
-    if (later_ns > 0) left_ns = std::min(left_ns, later_ns);
-    return later_ns > 0;
+    if (!share.heard) return false;
+    const auto later_ns = turn_of(n);
+    if (later_ns == 0) news_of_.push_back(n.collector->name);
+    left_ns = std::min(left_ns, later_ns);
+    return true;
   });
   const auto first_of_news = fds.size();
   for (const auto& n : news) fds.push_back({n.fd, POLLIN, 0});
@@ -460,12 +469,18 @@ bool Pipeline::wait(std::optional<std::int64_t> until_ns) {
   }
   for (auto i = first_of_news; i < fds.size(); ++i)
     if (fds[i].revents != 0) {
-      const auto name = news[i - first_of_news].collector->name;
-      news_shares_[name].left -= 1;
-      news_of_.push_back(name);
-      for (const auto& other : kNewsAbout)
-        if (other.of == name) news_of_.insert(news_of_.end(), other.about.begin(), other.about.end());
+      const auto& n = news[i - first_of_news];
+      if (turn_of(n) == 0) news_of_.push_back(n.collector->name);
+      else news_shares_[n.collector->name].heard = true;
     }
+  for (auto i = first_told, told = news_of_.size(); i < told; ++i) {
+    const auto name = news_of_[i];
+    auto& share = news_shares_[name];
+    share.left -= 1;
+    share.heard = false;
+    for (const auto& other : kNewsAbout)
+      if (other.of == name) news_of_.insert(news_of_.end(), other.about.begin(), other.about.end());
+  }
   return workers.empty() || with_baton([&] { return collectors_.watch(), true; });
 }
 

@@ -95,6 +95,7 @@ class Pipeline {
   // cycle is a sample of every series in history.
   struct NewsShare {
     double left = 0;
+    bool heard = false;  // before its time: it is not listened to until then
     std::int64_t at_ns = -1'000'000'000'000;
     // How long until it may bring a cycle; 0: now. `most` in a row, then one each `each_ns`.
     std::int64_t wait_ns(std::int64_t now_ns, double most, std::int64_t each_ns);

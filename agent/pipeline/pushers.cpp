@@ -140,7 +140,8 @@ std::int64_t Pushers::serve(Due& due, const SnapshotPtr& latest, std::int64_t no
     } else if (due.at_ns == INT64_MIN) {
       due.at_ns = latest->boot_ns + interval_ns;
       push(due, *latest);
-    } else if (latest->boot_ns >= due.at_ns - std::min(kMostEarly, interval_ns / 10)) {
+    } else if (due.push->settings().every_snapshot() ||
+               latest->boot_ns >= due.at_ns - std::min(kMostEarly, interval_ns / 10)) {
       const bool asked = due.asked_ns >= due.at_ns - kGrace && latest->boot_ns >= due.asked_ns;
       due.at_ns = asked ? due.at_ns + interval_ns : latest->boot_ns + interval_ns;
       if (due.at_ns <= now_ns) due.at_ns = latest->boot_ns + interval_ns;  // what was missed is not caught up

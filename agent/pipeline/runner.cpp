@@ -162,23 +162,31 @@ void Runner::hangs() {
 
 void Runner::settle(const Outcome& outcome, double cpu_ns) {
   absent_.reset();
-  if (!outcome.result && outcome.result.error().kind == Errc::absent) {
-    absent_ = outcome.result.error();
-    retry_ns_ = outcome.begin_ns + kRetryNs;
-  }
+  auto result = outcome.result;
   try {
     if (outcome.broken) {  // also in the midst of a series
       writer_ = BatchWriter(name_);
       writer_.begin(outcome.begin_ns);
     }
-    batch_ = writer_.finish(outcome.result, outcome.end_ns - outcome.begin_ns, static_cast<std::int64_t>(cpu_ns));
+    batch_ = writer_.finish(result, outcome.end_ns - outcome.begin_ns, static_cast<std::int64_t>(cpu_ns));
+    if (!result && result.error().kind == Errc::absent) {
+      if (batch_->values.empty()) {
+        absent_ = result.error();
+        retry_ns_ = outcome.begin_ns + kRetryNs;
+      } else {  // what has numbers is there, whatever else is not: it is asked again, and what failed is told
+        result.error().kind = Errc::io;
+        auto copy = std::make_shared<Batch>(*batch_);
+        copy->health.error = result.error();
+        batch_ = std::move(copy);
+      }
+    }
   } catch (const std::bad_alloc&) {
     writer_ = BatchWriter(name_);
     batch_.reset();
     changed_ |= trouble_.failed({Errc::io, 0, "out of memory"}, {}, false);
     return;
   }
-  if (!outcome.result) changed_ |= trouble_.failed(outcome.result.error(), batch_->health.problems, outcome.bug);
+  if (!result) changed_ |= trouble_.failed(result.error(), batch_->health.problems, outcome.bug);
   else if (trouble_.any() || !batch_->health.problems.empty()) changed_ |= trouble_.worked(batch_->health.problems);
 }
 

@@ -61,8 +61,7 @@ std::vector<std::string> variables_of(const AlertTransition& t, const CommandRec
 
 std::vector<std::string> environment_with(std::span<const std::string_view> variables) {
   const char* lang = std::getenv("LANG");
-  std::vector<std::string> out = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                  fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
+  std::vector<std::string> out = {fmt::format("PATH={}", kProgramPath), fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
                                   fmt::format("HOSTNAME={}", host_name())};
   out.insert(out.end(), variables.begin(), variables.end());
   return out;
@@ -464,13 +463,10 @@ void CommandReceiver::check(std::vector<std::string>& problems) const {
   const auto say = [&](std::string_view what) {
     problems.push_back(fmt::format("notify.commands '{}': {}", name, what));
   };
-  if (const auto problem = program_problem(command.at(0)); !problem.empty()) say(problem);
-  if (user.empty() && geteuid() != 0) return;
-  const auto found = find_user(user.empty() ? "nobody" : user);
-  if (!found) say(fmt::format("{}, expected one of this machine", found.error().text));
-  else if (found->uid != geteuid() && !(has_capability(CAP_SETUID) && has_capability(CAP_SETGID)))
-    say(fmt::format("cannot run as '{}': vitald itself is not root; leave `user` out, or give the unit User=root",
-                    user));
+  const auto as = program_user(user);
+  const auto problem = as ? program_problem(command.at(0), *as) : program_problem(command.at(0));
+  if (!problem.empty()) say(problem);
+  if (!as) say(as.error().text);
 }
 
 void CommandReceiver::adjust(QueueSettings& q) const {

@@ -174,6 +174,7 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
     if (const auto at = where(); !at) say(at.error().text);
     else if (const auto problem = url_problem(*at); !problem.empty()) say(problem);
     for (const auto& p : HttpSettings::problems()) say(p);
+    if (!conditions && !events) say("conditions: false and events: false, expected something that it is told");
   }
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override;
   void adjust(QueueSettings& queue) const override {

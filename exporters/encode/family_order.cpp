@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "core/part_names.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -161,8 +162,7 @@ FamilyOrder FamilyOrders::order(const std::vector<const Batch*>& batches) {
                       collector(parts[first])));
       continue;
     }
-    if (desc.type == MetricType::histogram || desc.type == MetricType::summary)
-      for (const auto* suffix : {"_bucket", "_sum", "_count"}) taken.insert(std::string(desc.name) + suffix);
+    for (const auto suffix : part_suffixes(desc.type)) taken.insert(std::string(desc.name).append(suffix));
 
     FamilyOrder::Family family{&desc, static_cast<std::uint32_t>(out.entries.size()), 0, true};
     for (const auto& part : std::span(parts).subspan(first, end - first)) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporters/encode/influx_line.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -15,10 +17,22 @@ constexpr std::size_t kMostTime = 20;
 
 bool is_escaped(char c, bool measurement) { return c == ',' || c == ' ' || (c == '=' && !measurement); }
 bool is_line_end(char c) { return c == '\n' || c == '\r'; }
+bool is_special(char c) {
+  static constexpr auto kSpecial = [] {
+    std::array<bool, 256> out{};
+    for (const char special : {',', ' ', '=', '\\', '\n', '\r'}) out[static_cast<unsigned char>(special)] = true;
+    return out;
+  }();
+  return kSpecial[static_cast<unsigned char>(c)];
+}
 
 }  // namespace
 
 void append_influx_name(std::string& out, std::string_view text, bool measurement) {
+  if (std::ranges::none_of(text, is_special)) {  // nearly all
+    out += text;
+    return;
+  }
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = is_line_end(text[i]) ? ' ' : text[i];
     if (c == '\\') {

@@ -28,12 +28,23 @@ std::string_view unit_of(std::string_view unit) {
   return at == std::end(kUnits) ? std::string_view() : at->second;
 }
 
+// KeyValue: key=1 value=2. AnyValue: string=1.
 void append_attribute(std::string& out, std::uint32_t field, std::string_view name, std::string_view value) {
-  std::string text, any;
-  proto::append_bytes(any, 1, value);
-  proto::append_bytes(text, 1, name);
-  proto::append_bytes(text, 2, any);
-  proto::append_bytes(out, field, text);
+  constexpr char kFirst = 1 << 3 | 2, kSecond = 2 << 3 | 2;
+  const auto any = 1 + proto::varint_size(value.size()) + value.size();
+  const auto all = 2 + proto::varint_size(name.size()) + name.size() + proto::varint_size(any) + any;
+  proto::append_tag(out, field, Wire::bytes);
+  const auto before = out.size();
+  out.resize(before + proto::varint_size(all) + all);
+  char* at = proto::put_varint(out.data() + before, all);
+  *at++ = kFirst;
+  at = proto::put_varint(at, name.size());
+  at = std::ranges::copy(name, at).out;
+  *at++ = kSecond;
+  at = proto::put_varint(at, any);
+  *at++ = kFirst;
+  at = proto::put_varint(at, value.size());
+  std::ranges::copy(value, at);
 }
 
 std::string_view without_suffix(std::string_view name, std::string_view suffix) {
@@ -68,11 +79,13 @@ OtlpEncoder::OtlpEncoder(Resource resource, std::size_t most_points) : most_poin
 }
 
 void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
-                               std::vector<Place>& places) const {
+                               std::vector<Place>& places) {
   const auto rows = table.rows();
   const auto& first = rows[point.row];
-  std::string text;
-  std::vector<Place> mine;
+  auto& text = point_text_;
+  auto& mine = point_places_;
+  text.clear();
+  mine.clear();
   const auto place = [&](Kind kind, std::uint32_t row, std::uint32_t before = UINT32_MAX) {
     mine.push_back({static_cast<std::uint32_t>(text.size() - 8), row, before, kind});
   };

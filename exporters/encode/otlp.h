@@ -50,7 +50,7 @@ class OtlpEncoder {
   void build(const SeriesTable& table, std::int64_t wall_ns);
   [[nodiscard]] std::string wrapped(std::string_view metrics, std::vector<Place>& places) const;
   void append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
-                    std::vector<Place>& places) const;
+                    std::vector<Place>& places);
   void append_exponential(const SeriesTable& table, const SeriesRow& row, std::string& out,
                           std::vector<Place>& places) const;
 
@@ -59,6 +59,9 @@ class OtlpEncoder {
   std::uint64_t version_ = 0;
   std::size_t left_out_ = 0;
   std::vector<Chunk> chunks_;
+  // Of one point, kept for their memory.
+  std::string point_text_;
+  std::vector<Place> point_places_;
 };
 
 }  // namespace vitald

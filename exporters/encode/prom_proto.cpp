@@ -10,6 +10,7 @@
 #include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
 #include "exporters/encode/native_histogram.h"
+#include "exporters/encode/prom_words.h"
 #include "exporters/encode/protobuf.h"
 
 namespace vitald {
@@ -57,11 +58,6 @@ void append_label(std::string& out, const Label& label) {
 // What is in it; its length is known once it is all there.
 void append_message(std::string& out, std::uint32_t field, std::string_view message) {
   proto::append_bytes(out, field, message);
-}
-
-const Exemplar* exemplar_of(const Batch& batch, std::uint32_t value) {
-  const auto found = std::ranges::lower_bound(batch.exemplars, value, {}, &Exemplar::at);
-  return found != batch.exemplars.end() && found->at == value ? &*found : nullptr;
 }
 
 // Exemplar: label=1 value=2 timestamp=3.

@@ -12,10 +12,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/part_names.h"
 #include "core/text/number.h"
 #include "core/text/scan.h"
-#include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
+#include "exporters/encode/prom_words.h"
 
 namespace vitald {
 namespace {
@@ -41,37 +42,7 @@ struct Run {
   std::size_t line_count = 0;
 };
 
-void append_help(std::string& out, std::string_view help, bool quotes) {
-  std::string mended;
-  if (!is_fit_text(help)) help = mended = fit_text(help);
-  for (const char c : help) {
-    if (c == '\\') out += "\\\\";
-    else if (c == '\n') out += "\\n";
-    else if (c == '"' && quotes) out += "\\\"";
-    else out += c;
-  }
-}
-
 constexpr std::string_view kTotal = "_total", kEnd = "# EOF\n";
-
-// What follows a bucket's value: " # {comm="fio"} 0.5 1700000000.123".
-std::string exemplar_text(const Exemplar& e) {
-  std::string out(" # {");
-  for (const auto& [name, value] : e.labels) {
-    if (out.back() != '{') out += ',';
-    out.append(name).append("=\"");
-    for (const char c : value) {
-      if (c == '\n') out += "\\n";
-      else if (c == '\\' || c == '"') out.append(1, '\\').append(1, c);
-      else out += c;
-    }
-    out += '"';
-  }
-  char number[kValueRoom];
-  out.append("} ").append(number, write_number(number, e.value));
-  if (e.wall_ms > 0) out += fmt::format(" {}.{:03}", e.wall_ms / 1000, e.wall_ms % 1000);
-  return out;
-}
 
 // The bound of a bucket or a quantile as OpenMetrics wants it, and Go prints it: "1.0", "1.048576e+06".
 std::string canonical_bound(double v) {
@@ -253,7 +224,7 @@ std::string PromText::Plan::header_of(const MetricDesc& desc) {
   std::string header;
   if (!desc.help.empty()) {
     header.append("# HELP ").append(name).append(" ");
-    append_help(header, desc.help, format != Format::text);
+    append_escaped_help(header, desc.help, format != Format::text);
     header += '\n';
   }
   header.append("# TYPE ").append(name).append(" ").append(type).append("\n");
@@ -286,8 +257,7 @@ void PromText::Plan::build(const std::vector<const Batch*>& batches, FamilyOrder
     std::unordered_set<std::string> names;
     for (const auto& f : order.families) {
       names.emplace(f.desc->name);
-      if (f.desc->type == MetricType::histogram || f.desc->type == MetricType::summary)
-        for (const auto* suffix : {"_bucket", "_sum", "_count"}) names.insert(std::string(f.desc->name) + suffix);
+      for (const auto suffix : part_suffixes(f.desc->type)) names.insert(std::string(f.desc->name).append(suffix));
     }
     for (const auto& f : order.families) {
       std::string base(f.desc->name);

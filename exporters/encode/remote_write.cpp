@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/part_names.h"
 #include "exporters/encode/protobuf.h"
 
 namespace vitald {
@@ -52,13 +53,16 @@ class Builder {
     return at->second;
   }
   void add_label(std::string_view name, std::string_view value) {
-    label_at_ = proto::put_varint(label_at_, symbol(name));
-    label_at_ = proto::put_varint(label_at_, value.empty() ? 0 : symbol(value));
+    const auto slot = 2 * labels_++;
+    label_at_ = proto::put_varint(label_at_, same_or_symbol(slot, name));
+    label_at_ = proto::put_varint(label_at_, value.empty() ? 0 : same_or_symbol(slot + 1, value));
   }
   // Of so many labels at most, and the name.
   void begin(std::size_t labels) {
     label_room_.resize((labels + 1) * 20);
     label_at_ = label_room_.data();
+    labels_ = 0;
+    if (before_.size() < (labels + 1) * 2) before_.resize((labels + 1) * 2);
   }
   struct Rest {
     std::uint64_t bits = 0;
@@ -115,6 +119,12 @@ class Builder {
   void end_encoded(std::string_view histogram, const Rest& rest) { add_series(kHistogramField, histogram, rest); }
 
  private:
+  // Nearly always it is the very text that stood there in the series before: no look at what it says is needed.
+  std::uint64_t same_or_symbol(std::size_t slot, std::string_view text) {
+    auto& before = before_[slot];
+    if (before.text.data() != text.data() || before.text.size() != text.size()) before = {text, symbol(text)};
+    return before.ref;
+  }
   // The sum and the time stand as value and time of a sample do.
   void begin_histogram(const Rest& rest) {
     histogram_.clear();
@@ -171,6 +181,12 @@ class Builder {
   std::string symbols_{kSymbol, '\0'};  // the first one is empty
   std::string series_, label_room_, histogram_, span_;
   char* label_at_ = nullptr;
+  struct Before {
+    std::string_view text = {};
+    std::uint64_t ref = 0;
+  };
+  std::vector<Before> before_;  // by slot: the names and values of the series before
+  std::size_t labels_ = 0;
 };
 
 // `labels` are sorted; the name has its place among them.
@@ -369,12 +385,13 @@ std::string WriteRequestView::version1(std::size_t first, std::size_t count, boo
     }
     proto::append_bytes(out, 1, series);
     if (!with_metadata || (s.type == 0 && s.help == 0)) continue;
-    if (s.type == 3 || s.type == 5)
-      for (const std::string_view suffix : {"_bucket", "_sum", "_count"})
-        if (metric.ends_with(suffix)) {
-          metric.remove_suffix(suffix.size());
-          break;
-        }
+    for (const auto suffix : part_suffixes(s.type == 3   ? MetricType::histogram
+                                           : s.type == 5 ? MetricType::summary
+                                                         : MetricType::untyped))
+      if (metric.ends_with(suffix)) {
+        metric.remove_suffix(suffix.size());
+        break;
+      }
     if (!families.insert(metric).second) continue;
     std::string one;
     proto::append_number(one, 1, s.type);

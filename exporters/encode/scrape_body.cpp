@@ -12,6 +12,9 @@ void ScrapeBody::encode(const Snapshot& snapshot, ScrapeFormat format, std::stri
       if (!open_metrics_)
         open_metrics_.emplace(created_ ? PromText::Format::open_metrics_created : PromText::Format::open_metrics);
       return open_metrics_->encode(snapshot, out);
+    case ScrapeFormat::open_metrics2:
+      if (!open_metrics2_) open_metrics2_.emplace();
+      return open_metrics2_->encode(snapshot, out);
     case ScrapeFormat::protobuf:
       if (!protobuf_) protobuf_.emplace();
       return protobuf_->encode(snapshot, out);

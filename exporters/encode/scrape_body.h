@@ -9,14 +9,15 @@
 #include <vector>
 
 #include "core/snapshot.h"
+#include "exporters/encode/open_metrics2.h"
 #include "exporters/encode/prom_proto.h"
 #include "exporters/encode/prom_text.h"
 #include "exporters/encode/series_table.h"
 
 namespace vitald {
 
-enum class ScrapeFormat : std::uint8_t { text, open_metrics, protobuf, json };
-inline constexpr std::size_t kScrapeFormats = 4;
+enum class ScrapeFormat : std::uint8_t { text, open_metrics, open_metrics2, protobuf, json };
+inline constexpr std::size_t kScrapeFormats = 5;
 
 // Each format keeps what it needs from its first use on. Not thread-safe.
 class ScrapeBody {
@@ -29,6 +30,7 @@ class ScrapeBody {
   bool created_;
   PromText text_;
   std::optional<PromText> open_metrics_;
+  std::optional<OpenMetrics2> open_metrics2_;
   std::optional<PromProto> protobuf_;
   std::optional<SeriesTable> table_;
   std::vector<double> values_;

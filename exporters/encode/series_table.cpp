@@ -32,6 +32,18 @@ bool SeriesTable::is_current(const Snapshot& snapshot) const {
 bool SeriesTable::update(const Snapshot& snapshot) {
   gone_.clear();
   if (version_ > 0 && is_current(snapshot)) return false;
+  if (const auto moved = moves(snapshot)) {
+    try {
+      follow(*moved, snapshot);
+    } catch (...) {  // no memory: what is half done must not be taken for current
+      layouts_.clear();
+      rows_.clear();
+      histograms_.clear();
+      throw;
+    }
+    ++version_;
+    return true;
+  }
   const auto before_layouts = std::move(layouts_);  // what the rows of before point to
   const auto before_rows = std::move(rows_);
   auto before_labels = std::move(labels_);
@@ -39,6 +51,7 @@ bool SeriesTable::update(const Snapshot& snapshot) {
   layouts_.clear();
   rows_.clear();
   labels_.clear();
+  labels_out_of_use_ = 0;
   rows_.reserve(before_rows.size() + 16);
   labels_.reserve(before_labels.size() + 64);
   relabelled_ = std::move(next_relabelled_);
@@ -73,29 +86,122 @@ void SeriesTable::build(const Snapshot& snapshot) {
     row.key = 1;
     add(row, {});
   }
-  for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) {
-    const auto samples = layouts_[b]->samples();
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      const auto& sample = samples[i];
-      if (sample.family->shown == Shown::inside) continue;
-      if (native_ && sample.part == Part::bucket) {
-        if (const auto taken = add_histogram(b, samples.subspan(i)); taken > 0) {
-          i += taken - 1;
-          continue;
-        }
-      }
-      SeriesRow row;
-      row.family = sample.family;
-      row.name = Layout::name(sample);
-      row.batch = b;
-      row.value = sample.value;
-      row.part = sample.part;
-      row.since_wall_ms = falls_only_at_reset(*sample.family, sample.part) ? Layout::since_wall_ms(sample) : 0;
-      row.key = sample.series->fingerprint;
-      add(row, Layout::labels(sample));
-    }
-  }
+  for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) add_samples(b, layouts_[b]->samples());
   there_.clear();
+}
+
+void SeriesTable::add_samples(std::uint32_t batch, std::span<const Sample> samples) {
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const auto& sample = samples[i];
+    if (sample.family->shown == Shown::inside) continue;
+    if (native_ && sample.part == Part::bucket) {
+      if (const auto taken = add_histogram(batch, samples.subspan(i)); taken > 0) {
+        i += taken - 1;
+        continue;
+      }
+    }
+    SeriesRow row;
+    row.family = sample.family;
+    row.name = Layout::name(sample);
+    row.batch = batch;
+    row.value = sample.value;
+    row.part = sample.part;
+    row.since_wall_ms = falls_only_at_reset(*sample.family, sample.part) ? Layout::since_wall_ms(sample) : 0;
+    row.key = sample.series->fingerprint;
+    add(row, Layout::labels(sample));
+  }
+}
+
+// ---- some series of many come or go
+
+namespace {
+
+// Histograms come and go as a whole: no other sample of one stands beside [first, first + count).
+bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count) {
+  if (count == 0) return true;
+  const auto begins = all[first].part, ends = all[first + count - 1].part;
+  const bool after_bucket = first > 0 && all[first - 1].part == Part::bucket;
+  return (begins == Part::value || (begins == Part::bucket && !after_bucket)) &&
+         (ends == Part::value || ends == Part::count);
+}
+
+}  // namespace
+
+// None: the whole is made anew.
+std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) const {
+  if (version_ == 0 || relabel_ || left_out_ > 0 || layouts_.size() != snapshot.batches.size() ||
+      labels_out_of_use_ * 2 > labels_.size())
+    return std::nullopt;
+  Moves out;
+  out.now.resize(layouts_.size());
+  for (std::uint32_t b = 0; b < layouts_.size(); ++b) {
+    const auto& next = *snapshot.batches[b]->layout;
+    if (layouts_[b].get() == &next) continue;
+    const auto changes = LayoutChange::between(*layouts_[b], next);
+    if (!changes) return std::nullopt;
+    const auto before = layouts_[b]->samples(), after = next.samples();
+    auto& now = out.now[b];
+    now.assign(layouts_[b]->value_count(), kGone);
+    std::size_t from = 0, to = 0;
+    const auto keep_until = [&](std::size_t end) {
+      for (; from < end; ++from, ++to) now[before[from].value] = after[to].value;
+    };
+    for (const auto& c : *changes) {
+      keep_until(c.before);
+      if (!is_whole(before, from, c.gone) || !is_whole(after, to, c.come)) return std::nullopt;
+      if (c.come > 0) out.come.emplace_back(b, after.subspan(to, c.come));
+      out.come_count += c.come;
+      from += c.gone;
+      to += c.come;
+    }
+    keep_until(before.size());
+  }
+  if (out.come_count > rows_.size() || out.come_count > most_series_ - rows_.size()) return std::nullopt;
+  return out;
+}
+
+// What goes leaves, the others close up, what comes is last.
+void SeriesTable::follow(const Moves& moves, const Snapshot& snapshot) {
+  const auto before_layouts = std::move(layouts_);  // what rows that go point to
+  layouts_.clear();
+  for (const auto& batch : snapshot.batches) layouts_.push_back(batch->layout);
+  const auto now = [&](std::uint32_t batch, std::uint32_t value) {
+    const auto& of = moves.now[batch];
+    return of.empty() ? value : of[value];
+  };
+  std::vector<GoneSeries> went;
+  std::vector<TableHistogram> histograms;
+  std::vector<std::uint32_t> buckets;
+  std::size_t kept = 0;
+  for (const auto& row : rows_) {
+    auto moved = row;
+    if (row.batch != SeriesRow::kUp) {
+      moved.value = now(row.batch, row.value);
+      if (moved.value == kGone) {
+        labels_out_of_use_ += row.label_count;
+        went.push_back(copy_of(row));
+        continue;
+      }
+    }
+    if (row.histogram != SeriesRow::kNoHistogram) {
+      auto h = histograms_[row.histogram];
+      moved.histogram = static_cast<std::uint32_t>(histograms.size());
+      const auto first = static_cast<std::uint32_t>(buckets.size());
+      for (std::uint32_t i = 0; i < h.count; ++i) buckets.push_back(now(h.batch, buckets_[h.first + i]));
+      h.first = first;
+      histograms.push_back(h);
+    }
+    rows_[kept++] = moved;
+  }
+  rows_.resize(kept);
+  histograms_ = std::move(histograms);
+  buckets_ = std::move(buckets);
+  for (const auto& [batch, samples] : moves.come) add_samples(batch, samples);
+  // A counter that fell went and came.
+  std::unordered_set<std::uint64_t> came;
+  for (std::size_t i = kept; i < rows_.size(); ++i) came.insert(rows_[i].key);
+  for (auto& series : went)
+    if (!came.contains(series.key)) gone_.push_back(std::move(series));
 }
 
 // How many samples it took: those of the histogram that is in front, where it is a native one; otherwise none.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The series of a snapshot as one destination is sent them: with the labels a server would add, those of the
-// configuration, and after its relabelling. Built when series come or go; otherwise only the numbers are read.
+// configuration, and after its relabelling. Where series come or go only those are made or dropped, unless there is
+// relabelling; otherwise only the numbers are read.
 #pragma once
 
 #include <cstdint>
@@ -98,6 +99,16 @@ class SeriesTable {
     bool kept = false;
   };
   void build(const Snapshot& snapshot);
+  void add_samples(std::uint32_t batch, std::span<const Sample> samples);
+  // What the layouts of before became: of each value its index now, and the samples that came.
+  struct Moves {
+    std::vector<std::vector<std::uint32_t>> now;  // by batch; empty: nothing moved. kGone: it is not there any more
+    std::vector<std::pair<std::uint32_t, std::span<const Sample>>> come;
+    std::size_t come_count = 0;
+  };
+  static constexpr std::uint32_t kGone = UINT32_MAX;
+  [[nodiscard]] std::optional<Moves> moves(const Snapshot& snapshot) const;
+  void follow(const Moves& moves, const Snapshot& snapshot);
   bool add(SeriesRow row, std::span<const Label> own);
   std::size_t add_histogram(std::uint32_t batch, std::span<const Sample> samples);
   void add_labels(std::span<const Label> own);
@@ -114,6 +125,7 @@ class SeriesTable {
   std::vector<std::shared_ptr<const Layout>> layouts_;
   std::vector<SeriesRow> rows_;
   std::vector<Label> labels_;
+  std::size_t labels_out_of_use_ = 0;
   std::vector<TableHistogram> histograms_;
   std::vector<std::uint32_t> buckets_;  // of all histograms: indices into their batches' values
   std::vector<GoneSeries> gone_;

@@ -179,8 +179,9 @@ class Encoder final : public PushEncoder {
 };
 
 // Of a partial write: how many lines were not taken. "partial write: ... dropped=3" has the number; version 1 names
-// each line that it cannot read; version 3 has a list.
-std::size_t refused_lines(std::string_view body, std::size_t all) {
+// each line that it cannot read; version 3 has a list. Version 2 writes nothing of what it answers 400 to.
+std::size_t refused_lines(std::string_view api, int status, std::string_view body, std::size_t all) {
+  if (api == "2" && status == 400) return all;
   if (const auto at = body.find("dropped="); at != body.npos) {
     auto rest = body.substr(at + 8);
     if (const auto n = take_u64(rest)) return std::min<std::size_t>(*n, all);
@@ -303,7 +304,7 @@ class InfluxDestination final : public Destination {
         return fail(Errc::io, text);
       }
       client_.say_refused(*response, settings_.url);
-      return Outcome{refused_lines(response->body, lines), false, 0};
+      return Outcome{refused_lines(settings_.api, status, response->body, lines), false, 0};
     }
   }
 

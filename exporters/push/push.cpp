@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "core/clock.h"
@@ -53,10 +55,16 @@ void PushEncoder::end(std::int64_t, std::vector<Item>&) {}
 std::string PushSettings::problem() const {
   if (aggregate != "last" && aggregate != "avg" && aggregate != "max")
     return fmt::format("aggregate: '{}' found, expected last, avg or max", aggregate);
+  std::set<std::string_view> names;
   for (const auto& label : labels) {
     const auto equals = label.find('=');
-    if (equals == std::string::npos || !is_label_name(std::string_view(label).substr(0, equals)))
+    const auto label_name = std::string_view(label).substr(0, equals);
+    if (equals == std::string::npos || !is_label_name(label_name))
       return fmt::format("labels: '{}' is not NAME=VALUE, expected e.g. rack=7", label);
+    if (label_name == "__name__")
+      return fmt::format("labels: '{}': __name__ is the metric, which has a name; expected another label", label);
+    if (!names.insert(label_name).second)
+      return fmt::format("labels: '{}': {} is given twice, expected each label once", label, label_name);
   }
   return {};
 }

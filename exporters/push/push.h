@@ -69,6 +69,8 @@ struct PushSettings {
   virtual void adjust(QueueSettings&) const {}
   // Only the newest numbers are of use: nothing waits on disk, and what is new takes the place of what waits.
   [[nodiscard]] virtual bool newest_only() const { return false; }
+  // It is given every snapshot, at once; `interval` is how long it waits for one before it has one made.
+  [[nodiscard]] virtual bool every_snapshot() const { return false; }
 
   [[nodiscard]] virtual bool same(const PushSettings& other) const = 0;
   [[nodiscard]] virtual std::shared_ptr<PushSettings> copy() const = 0;

@@ -53,7 +53,8 @@ KernelFacts::KernelFacts(const Host& host) {
   set_up_libbpf();
   if (auto read = read_kernel(); !read) {
     missing = read.error().text;
-    missing_kind = read.error().kind == Errc::denied ? Errc::denied : Errc::absent;
+    const auto kind = read.error().kind;  // no descriptor or memory was left: says nothing about the kernel
+    missing_kind = kind == Errc::denied || kind == Errc::io ? kind : Errc::absent;
   }
 }
 

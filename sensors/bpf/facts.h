@@ -20,7 +20,7 @@ struct KernelFacts {
   explicit KernelFacts(const Host& host);
 
   std::string missing;                 // why there is no BTF; empty when there is
-  Errc missing_kind = Errc::absent;    // then: absent or denied
+  Errc missing_kind = Errc::absent;    // then: absent, denied or io
   bool keeps_last_queued = false;      // sched_info.last_queued and sched_entity.cfs_rq
   bool trust_request_times = true;     // false: as if no disk's requests came with times
   std::uint32_t flush_step = 1u << 4;  // RQF_FLUSH_SEQ in request.rq_flags: a macro first, an enumerator since 6.11

@@ -124,6 +124,9 @@ std::vector<ProbeHook> needed_hooks(const KernelFacts& facts, const Signal& sign
 }
 
 Result<> check(const KernelFacts& facts, const Signal& signal) {
+  if (!facts.missing.empty() && facts.missing_kind == Errc::io)
+    return fail(Errc::io,
+                fmt::format("probe {}: the BTF of the running kernel cannot be read ({})", signal.name, facts.missing));
   if (!facts.missing.empty())
     return fail(facts.missing_kind,
                 fmt::format("probe {}: no BTF of the running kernel ({}): needs a kernel built with "

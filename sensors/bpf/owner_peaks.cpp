@@ -161,8 +161,8 @@ class PeakReader final : public SlotReader {
       add_windows(row_, first, into);
     }
     for (const auto& s : running.slices)
-      if (s.cpu == cpu && (slot == 0 || s.slot == slot) && now_in(object_.cpus[cpu].since_ns) == s.since_ns)
-        add_slice(s.since_ns, running.clock_ns, first, into);
+      if (s.cpu == cpu && (slot == 0 || s.slot == slot) && object_.still_runs(s))
+        add_slice(s.since_ns, s.until_ns, first, into);
   }
 
   static void emit(const MetricDesc& desc, const Peak& peak, std::span<const Label> owner, BatchWriter& out) {

@@ -11,9 +11,12 @@ namespace {
 constexpr __u32 kRunnableTasks = 16384;
 
 constexpr bool records_wakeups(const KernelFacts& facts) { return !facts.keeps_last_queued; }
+// Without cgroups nobody is moved.
+bool tells_moves(const KernelFacts& facts) { return facts.arguments("cgroup_attach_task") >= 4; }
 
 constexpr ProbeHook kRunqHooks[] = {
     timed(COST_ON_SWITCH, {"on_switch", "sched_switch"}),
+    timed(COST_ON_ATTACH, {"on_attach", "cgroup_attach_task", ProbeHook::Attach::with_signal, tells_moves}),
     {"read_clock", "sched_switch", ProbeHook::Attach::never},
     timed(COST_ON_WAKEUP, {"on_wakeup", "sched_wakeup", ProbeHook::Attach::with_signal, records_wakeups}),
     timed(COST_ON_WAKEUP_NEW, {"on_wakeup_new", "sched_wakeup_new", ProbeHook::Attach::with_signal, records_wakeups}),
@@ -45,6 +48,7 @@ Result<SignalUse<SchedObject>> SchedObject::use(const Host& host, const Options&
             [&](sched_bpf& skel) -> Result<> {
               skel.rodata->has_prev_state = facts.arguments("sched_switch") >= 4;
               skel.rodata->has_last_queued = facts.keeps_last_queued;
+              skel.rodata->cpu_count = cpu_count;
               bpf_map__set_max_entries(skel.maps.cpus, cpu_count);
               bpf_map__set_max_entries(skel.maps.rows, cpu_count * (*table)->size());
               if (!facts.keeps_last_queued)
@@ -82,7 +86,7 @@ void SchedObject::forget_past(const Signal& signal) {
   const auto is_on = [&](SchedSignal which) { return bpf.has(kSignals[which]); };
   // Nobody writes to these now.
   if (!is_on(kRunqLatency) && !is_on(kOwnerWaits) && !is_on(kOwnerPeaks)) {
-    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) cpus[cpu].running = 0;
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) cpus[cpu].tgid = 0;
     clear_hash(bpf.skel().maps.runnable_since);
   }
   if (signal.bit != VITALD_OWNER_WAITS) return;
@@ -102,8 +106,22 @@ SchedObject::Running SchedObject::running() const {
   auto* clock = bpf.form() == HookForm::tp_btf ? bpf.skel().progs.read_clock : bpf.skel().progs.read_clock_raw;
   if (bpf_prog_test_run_opts(bpf_program__fd(clock), nullptr) != 0) return r;
   r.clock_ns = now_in(bpf.skel().bss->clock_ns);
-  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
-    if (now_in(cpus[cpu].running) != 0) r.slices.push_back({cpu, now_in(cpus[cpu].slot), now_in(cpus[cpu].since_ns)});
+  for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu) {
+    const auto& c = cpus[cpu];
+    if (now_in(c.tgid) == 0) continue;
+    Slice part{cpu, now_in(c.slot), now_in(c.since_ns), now_in(c.since_ns), r.clock_ns};
+    const auto pid = now_in(c.pid), made = now_in(c.moves_made);
+    auto seen = now_in(c.moves_seen);
+    if (made - seen > VITALD_SCHED_MOVES) seen = made;
+    for (; seen != made; ++seen) {
+      const vitald_sched_move move = c.moves[seen % VITALD_SCHED_MOVES];
+      if (move.since_ns != part.began_ns || move.pid != pid || move.check != vitald_move_check(&move)) continue;
+      part.until_ns = std::clamp<std::uint64_t>(move.at_ns, part.since_ns, std::max(part.since_ns, r.clock_ns));
+      r.slices.push_back(part);
+      part = {cpu, move.slot, part.began_ns, part.until_ns, r.clock_ns};
+    }
+    r.slices.push_back(part);
+  }
   return r;
 }
 

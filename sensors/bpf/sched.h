@@ -22,16 +22,19 @@ struct SchedObject {
 
   // The slices that run, seen before the rows are read; and then the CPU time of those that have not ended meanwhile: a
   // task alone on its CPU may not be switched for seconds.
+  // One whose task was moved to another cgroup meanwhile is several, one after the other.
   struct Slice {
     std::size_t cpu;
     std::uint32_t slot;
-    std::uint64_t since_ns;
+    std::uint64_t began_ns;  // the whole of it
+    std::uint64_t since_ns, until_ns;
   };
   struct Running {
     std::vector<Slice> slices;
     std::uint64_t clock_ns = 0;
   };
   [[nodiscard]] Running running() const;
+  [[nodiscard]] bool still_runs(const Slice& s) const { return now_in(cpus[s.cpu].since_ns) == s.began_ns; }
   [[nodiscard]] bool fits(const Options& options) const {
     return owners->fits(options) && detailed == detailed_slots(options, owners->size());
   }
@@ -40,8 +43,8 @@ struct SchedObject {
   template <class Each>
   void each_running(const Running& running, Each&& each) const {  // (owner, CPU, nanoseconds)
     for (const auto& s : running.slices) {
-      if (now_in(cpus[s.cpu].since_ns) != s.since_ns || running.clock_ns <= s.since_ns) continue;
-      each(owners->slots().of_slot(s.slot), s.cpu, running.clock_ns - s.since_ns);
+      if (!still_runs(s) || s.until_ns <= s.since_ns) continue;
+      each(owners->slots().of_slot(s.slot), s.cpu, s.until_ns - s.since_ns);
     }
   }
   // What a slot has counted, all CPUs added up.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // NVIDIA's GPUs, through NVML, in the names and units of dcgm-exporter; and what processes hold of them, by owner. A
-// GPU that fails or is lost costs its own rows.
+// GPU that fails or is lost costs its own rows; one that sleeps is left asleep.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -15,10 +15,12 @@
 
 #include "core/collector.h"
 #include "core/os/host_name.h"
+#include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/gpu/nvml.h"
 #include "sensors/owner/table.h"
+#include "sensors/read/power_state.h"
 
 namespace vitald {
 namespace {
@@ -36,9 +38,11 @@ constexpr MetricDesc dcgm(std::string_view name, MetricType type, std::string_vi
 
 // A GPU and what is asked of it. Nothing: it has no such number now.
 struct Gpu {
-  Handle handle = nullptr;
+  nvml::Handle handle = nullptr;
   unsigned index = 0;
   std::string uuid, bus_id, device, model;
+  std::optional<PowerState> power;  // once its place is known
+  bool xids = false;                // NVML tells them
 };
 using Number = std::optional<double>;
 
@@ -121,7 +125,7 @@ Number memory_temperature(Asking& a) {
   }
 }
 
-Number coder(Asking& a, int (*function)(Handle, unsigned*, unsigned*), std::string_view what) {
+Number coder(Asking& a, int (*function)(nvml::Handle, unsigned*, unsigned*), std::string_view what) {
   unsigned percent = 0, period_us = 0;
   return a.call(function, what, &percent, &period_us) ? Asking::percent(percent) : std::nullopt;
 }
@@ -203,7 +207,8 @@ constexpr MetricDesc kThrottleMask =
     dcgm("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", kGauge,
          "Why the clocks are not higher, as NVML's bits; by name: vitald_gpu_throttled.");
 constexpr MetricDesc kXid =
-    dcgm("DCGM_FI_DEV_XID_ERRORS", kGauge, "The last XID error since the worker started; 0: none.");
+    dcgm("DCGM_FI_DEV_XID_ERRORS", kGauge,
+         "The last XID error since the worker started; 0: none. Absent where NVML does not tell.");
 constexpr MetricDesc kXids{"vitald_gpu_xid_errors_total",
                            kCounter,
                            "XID errors since the worker started, by number.",
@@ -214,7 +219,13 @@ constexpr MetricDesc kThrottled{
     "vitald_gpu_throttled", kGauge, "Whether the clocks are not higher for this reason, 1 or 0.",
     "gpu,UUID,reason",      "",     "NVML"};
 constexpr MetricDesc kGpus{
-    "vitald_gpu_devices", kGauge, "GPUs that NVML has, and of them those that answer.", "state", "", "NVML"};
+    "vitald_gpu_devices",
+    kGauge,
+    "GPUs that NVML has, of them those that answer, and of those the ones that sleep and are not asked (runtime power "
+    "management).",
+    "state",
+    "",
+    "NVML, runtime_status"};
 constexpr MetricDesc kOwnerMemory{"vitald_owner_gpu_memory_bytes",
                                   kGauge,
                                   "Memory of the GPU that the owner's processes hold.",
@@ -262,12 +273,20 @@ class Nvidia final : public Collector {
   Result<> collect(BatchWriter& out) override {
     if (const auto ready = get_ready(); !ready) return ready;
     owners_.cycle(host_.clock().boot_ns());
-    take_xids(out);
-    std::size_t answering = 0;
+    make_events(out);
+    std::size_t answering = 0, sleeping = 0;
     lost_ = false;
-    for (const auto& gpu : gpus_) answering += emit(gpu, out) ? 1 : 0;
+    const auto bus = host_bus();
+    for (auto& gpu : gpus_) {
+      const bool sleeps = asleep(gpu, bus);
+      sleeping += sleeps ? 1 : 0;
+      answering += sleeps || emit(gpu, out) ? 1 : 0;
+    }
+    take_xids(out);
+    for (const auto& gpu : gpus_) emit_xids(gpu, out);
     out.set(kGpus, static_cast<double>(std::max(gpus_.size(), missed_)), "all");
     out.set(kGpus, static_cast<double>(answering), "answering");
+    out.set(kGpus, static_cast<double>(sleeping), "asleep");
     // One that was reset meanwhile answers to a new beginning only.
     lost_rounds_ = lost_ ? lost_rounds_ + 1 : 0;
     if (lost_rounds_ == kLostRounds) {
@@ -322,18 +341,43 @@ class Nvidia final : public Collector {
   }
 
   void look_for_gpus(unsigned count) {
-    gpus_.assign(count, {});
-    if (!events_ && lib_->nvmlEventSetCreate && lib_->nvmlEventSetCreate(&events_) != kSuccess) events_ = nullptr;
-    for (unsigned i = 0; i < count; ++i) {
-      auto& gpu = gpus_[i];
-      gpu.index = i;
-      identify(gpu);
-    }
+    gpus_.clear();
+    gpus_.resize(count);
+    for (unsigned i = 0; i < count; ++i) gpus_[i].index = i;
+  }
+
+  // Where the driver's GPUs are, in the order in which NVML counts them. Asked only while one of them is not known.
+  std::vector<std::string> host_bus() const {
+    if (std::ranges::none_of(gpus_, [](const auto& gpu) { return !gpu.handle; })) return {};
+    auto names = list_directory(host_.sysfs("bus/pci/drivers/nvidia")).value_or(std::vector<std::string>{});
+    std::erase_if(names, [](const auto& name) { return std::ranges::count(name, ':') != 2; });  // bind, new_id, module
+    return names;
+  }
+  PowerState power_at(const std::string& place) const { return PowerState(host_.sysfs("bus/pci/devices/" + place)); }
+
+  // Every question wakes one that sleeps, and so does asking for its handle. Of one that was never awake it is told by
+  // its place among the driver's; where NVML has not all of those, by whether they all sleep.
+  bool asleep(Gpu& gpu, const std::vector<std::string>& bus) const {
+    if (gpu.power) return gpu.power->asleep();
+    if (gpu.handle || bus.empty()) return false;
+    if (bus.size() == gpus_.size()) return power_at(bus[gpu.index]).asleep();
+    return std::ranges::all_of(bus, [this](const auto& place) { return power_at(place).asleep(); });
+  }
+
+  // "00000000:0F:00.0" -> "0000:0f:00.0", as the kernel has it.
+  static std::string pci_place(const std::string& bus_id) {
+    std::string_view rest = bus_id;
+    const auto domain = parse_int<std::uint32_t>(take_until(rest, ':'), 16);
+    if (!domain || rest.empty()) return {};
+    auto place = fmt::format("{:04x}:{}", *domain, rest);
+    std::ranges::transform(place, place.begin(),
+                           [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return place;
   }
 
   // A GPU that does not tell who it is yet is asked again in the next run.
   void identify(Gpu& gpu) const {
-    Handle handle = nullptr;
+    nvml::Handle handle = nullptr;
     if (lib_->nvmlDeviceGetHandleByIndex_v2(gpu.index, &handle) != kSuccess) return;
     char text[96] = {};
     const auto get = [&](auto function) {
@@ -351,12 +395,11 @@ class Nvidia final : public Collector {
       gpu.bus_id.assign(pci.bus_id, strnlen(pci.bus_id, sizeof pci.bus_id));
     if (gpu.uuid.empty()) return;
     gpu.handle = handle;
-    if (events_ && lib_->nvmlDeviceRegisterEvents) lib_->nvmlDeviceRegisterEvents(handle, kXidEvent, events_);
+    if (const auto place = pci_place(gpu.bus_id); !place.empty()) gpu.power.emplace(power_at(place));
   }
 
   // Whether it answers.
-  bool emit(const Gpu& known, BatchWriter& out) {
-    auto& gpu = gpus_[known.index];
+  bool emit(Gpu& gpu, BatchWriter& out) {
     if (!gpu.handle) identify(gpu);
     if (!gpu.handle) {
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} does not say who it is", gpu.index)});
@@ -367,6 +410,7 @@ class Nvidia final : public Collector {
       out.set(desc, value, index, gpu.uuid, gpu.bus_id, gpu.device, gpu.model, host_name_, driver_);
     };
     Asking asking(*lib_, gpu);
+    if (events_ && !gpu.xids) gpu.xids = asking.call(lib_->nvmlDeviceRegisterEvents, "XID events", kXidEvent, events_);
     for (const auto& row : kRows)
       if (const auto value = row.ask(asking)) set(row.desc, *value);
     memory(asking, set);
@@ -377,14 +421,22 @@ class Nvidia final : public Collector {
       for (const auto& reason : kReasons)
         out.set(kThrottled, (mask & reason.bit) != 0 ? 1 : 0, index, gpu.uuid, reason.name);
     }
-    const auto& seen = seen_[gpu.uuid];
-    set(kXid, static_cast<double>(seen.last_xid));
-    for (const auto& [xid, count] : seen.xids) out.set(kXids, count, index, gpu.uuid, Decimal(xid));
     processes(asking, out);
     if (!asking.failed().empty())
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} ({}): {}", gpu.index, gpu.uuid, asking.failed().front())});
     lost_ |= asking.lost();
     return !asking.lost();
+  }
+
+  // Also of one that sleeps. That there was none is known only where NVML would have told.
+  void emit_xids(const Gpu& gpu, BatchWriter& out) {
+    if (!gpu.handle) return;
+    const Decimal index(gpu.index);
+    const auto& seen = seen_[gpu.uuid];
+    if ((gpu.xids && told_) || seen.last_xid != 0)
+      out.set(kXid, static_cast<double>(seen.last_xid), index, gpu.uuid, gpu.bus_id, gpu.device, gpu.model, host_name_,
+              driver_);
+    for (const auto& [xid, count] : seen.xids) out.set(kXids, count, index, gpu.uuid, Decimal(xid));
   }
 
   template <class Set>
@@ -409,7 +461,7 @@ class Nvidia final : public Collector {
     set(kFbUsed, static_cast<double>(v1.used) / kMiB);
   }
 
-  using ProcessesOf = int (*)(Handle, unsigned*, ProcessInfo*);
+  using ProcessesOf = int (*)(nvml::Handle, unsigned*, ProcessInfo*);
   // More come while it is asked: what does not fit at the second try is left for the next run.
   static std::vector<ProcessInfo> list(Asking& a, ProcessesOf function, std::string_view what) {
     if (a.lost() || !function) return {};
@@ -472,10 +524,26 @@ class Nvidia final : public Collector {
     out.set_labels(desc, value, labels);
   }
 
+  void make_events(BatchWriter& out) {
+    if (events_ || !lib_->nvmlEventSetCreate) return;
+    if (const int result = lib_->nvmlEventSetCreate(&events_); result != kSuccess) {
+      events_ = nullptr;
+      no_events(result, out);
+    }
+  }
+  void no_events(int result, BatchWriter& out) const {
+    if (result != kNotSupported) out.problem({Errc::io, 0, fmt::format("NVML: XID events: {}", lib_->text(result))});
+  }
+
   void take_xids(BatchWriter& out) {
+    told_ = false;
     if (!events_ || !lib_->nvmlEventSetWait_v2) return;
     EventData data{};
-    for (int most = 0; most < 256 && lib_->nvmlEventSetWait_v2(events_, &data, 0) == kSuccess; ++most) {
+    for (int most = 0; most < 256; ++most) {
+      const int result = lib_->nvmlEventSetWait_v2(events_, &data, 0);
+      told_ = result == kSuccess || result == kTimeout;
+      if (!told_) no_events(result, out);
+      if (result != kSuccess) return;
       const auto gpu = std::ranges::find(gpus_, data.device, &Gpu::handle);
       if (data.type != kXidEvent || gpu == gpus_.end()) continue;
       auto& seen = seen_[gpu->uuid];
@@ -501,6 +569,7 @@ class Nvidia final : public Collector {
   std::size_t missed_ = 0;  // how many there were when one was lost
   std::string driver_;
   EventSet events_ = nullptr;
+  bool told_ = false;  // what XIDs there were, in this round
   std::vector<Gpu> gpus_;
   std::map<std::string, Seen> seen_;  // by uuid
 };

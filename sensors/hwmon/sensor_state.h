@@ -26,34 +26,51 @@ struct SensorLimits {
 
 // `before` is what it was at the last reading. nullopt: there is nothing to judge by.
 //
-// Chips that nobody has set up hold limits like min = max = 0, and raise alarms against them. Such a limit
-// (an upper one not above its lower one, or 0 alone) does not count, and neither do its alarms.
+// Chips that nobody has set up hold limits like min = max = 0, and raise alarms against them. Such a limit does not
+// count, and neither does its alarm: of two the upper one not above the lower one; 0 alone; an upper 0 whose lower one
+// is as cold as the chip can tell. Nor does a hysteresis of 0. The alarm of a limit that the chip does not show counts,
+// and the sensor's own where it shows none.
 constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorState before) {
+  // Of chips and drivers: -40, -55, -64, -127, -128 degrees. A freezer's limit is above.
+  constexpr double kColdest = -40;
   const auto known = [](double v) { return v == v; };
   const auto set = [](double v) { return v == v && v != 0; };
   const auto pair_counts = [&](double lower, double upper) { return !known(lower) || !known(upper) || lower < upper; };
-  const bool plain = pair_counts(s.min, s.max), hard = pair_counts(s.lcrit, s.crit);
-  const auto usable = [&](double upper, double lower) { return known(upper) && (known(lower) || upper != 0); };
+  const auto upper_counts = [&](double upper, double lower) {
+    return known(upper) && pair_counts(lower, upper) && (upper != 0 || (known(lower) && lower > kColdest));
+  };
+  const auto lower_counts = [&](double lower, double upper) {
+    return known(lower) && pair_counts(lower, upper) && (lower != 0 || upper_counts(upper, lower));
+  };
+  const bool max = upper_counts(s.max, s.min), min = lower_counts(s.min, s.max);
+  const bool crit = upper_counts(s.crit, s.lcrit), lcrit = lower_counts(s.lcrit, s.crit);
+  const bool emergency = upper_counts(s.emergency, s.lcrit) && (s.emergency != 0 || !crit || s.crit <= s.emergency);
 
-  const auto over = [&](double limit, double lower, double hyst, SensorState state) {
-    if (!usable(limit, lower) || !known(s.value)) return false;
-    return s.value >= limit || (before >= state && known(hyst) && hyst < limit && s.value > hyst);
+  const auto over = [&](bool counts, double limit, double hyst, SensorState state) {
+    if (!counts || !known(s.value)) return false;
+    return s.value >= limit || (before >= state && set(hyst) && hyst < limit && s.value > hyst);
   };
-  const auto under = [&](double limit, double hyst, SensorState state) {
-    if (!known(limit) || !known(s.value)) return false;
-    return s.value < limit || (before >= state && known(hyst) && hyst > limit && s.value < hyst);
+  const auto under = [&](bool counts, double limit, double hyst, SensorState state) {
+    if (!counts || !known(s.value)) return false;
+    return s.value < limit || (before >= state && set(hyst) && hyst > limit && s.value < hyst);
   };
+  const auto raised = [&](double of, double limit, bool counts) { return set(of) && (counts || !known(limit)); };
+  // It is of the plain limits, where there are such.
+  const bool has_plain = known(s.min) || known(s.max);
+  const bool has_hard = known(s.lcrit) || known(s.crit) || known(s.emergency);
+  const bool plain_alarm = set(s.alarm) && (has_plain ? min || max : !has_hard || lcrit || crit || emergency);
 
   if (set(s.fault)) return SensorState::fault;
-  if (over(s.emergency, s.lcrit, s.emergency_hyst, SensorState::emergency) || set(s.emergency_alarm))
+  if (over(emergency, s.emergency, s.emergency_hyst, SensorState::emergency) ||
+      raised(s.emergency_alarm, s.emergency, emergency))
     return SensorState::emergency;
-  if (hard && (over(s.crit, s.lcrit, s.crit_hyst, SensorState::critical) ||
-               under(s.lcrit, s.lcrit_hyst, SensorState::critical) || set(s.crit_alarm) || set(s.lcrit_alarm)))
+  if (over(crit, s.crit, s.crit_hyst, SensorState::critical) ||
+      under(lcrit, s.lcrit, s.lcrit_hyst, SensorState::critical) || raised(s.crit_alarm, s.crit, crit) ||
+      raised(s.lcrit_alarm, s.lcrit, lcrit))
     return SensorState::critical;
-  if (plain && (over(s.max, s.min, s.max_hyst, SensorState::warning) ||
-                under(s.min, s.min_hyst, SensorState::warning) || set(s.max_alarm) || set(s.min_alarm)))
+  if (over(max, s.max, s.max_hyst, SensorState::warning) || under(min, s.min, s.min_hyst, SensorState::warning) ||
+      raised(s.max_alarm, s.max, max) || raised(s.min_alarm, s.min, min) || set(s.cap_alarm) || plain_alarm)
     return SensorState::warning;
-  if (set(s.cap_alarm) || (set(s.alarm) && plain)) return SensorState::warning;
 
   for (const double v : {s.min, s.max, s.lcrit, s.crit, s.emergency, s.alarm, s.min_alarm, s.max_alarm, s.lcrit_alarm,
                          s.crit_alarm, s.emergency_alarm, s.cap_alarm, s.fault})

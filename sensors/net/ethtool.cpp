@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What drivers of network cards count themselves, and link modes, by ethtool's ioctl.
+#include <fmt/format.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -10,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +19,7 @@
 #include "core/os/fd.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/net/ethtool_names.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
 #include "sensors/read/netlink.h"
@@ -139,7 +140,8 @@ struct Device {
   PowerState power;
   std::optional<ethtool_cmd> link;
   std::optional<std::array<std::string, 5>> driver;  // bus, driver, expansion ROM, firmware, version
-  std::vector<const MetricDesc*> statistics;         // null: not asked for
+  std::vector<const MetricDesc*> statistics;         // null: not asked for, or ambiguous
+  std::string ambiguous;                             // what is said of these
 };
 
 class Ethtool final : public Collector {
@@ -182,7 +184,7 @@ class Ethtool final : public Collector {
     if (!names) return absent_when_gone(names.error());
     for (const auto& name : *names) {
       if (name == "bonding_masters" || devices_filter_.ignored(name)) continue;
-      Device d{name, PowerState(folder_ + "/" + name + "/device"), std::nullopt, std::nullopt, {}};
+      Device d{name, PowerState(folder_ + "/" + name + "/device"), std::nullopt, std::nullopt, {}, {}};
       // Every question resumes a device that sleeps (since Linux 5.15). It is described when it is awake.
       if (d.power.asleep()) {
         asleep_.push_back(std::move(d.power));
@@ -227,17 +229,13 @@ class Ethtool final : public Collector {
     head.len = count;
     std::memcpy(buf.data(), &head, sizeof head);
     if (!ask(d.name, buf.data())) return;
-    std::map<std::string, std::size_t> seen;
+    std::vector<std::string> names;
     for (std::size_t i = 0; i < count; ++i) {
       const char* text = buf.data() + sizeof head + i * ETH_GSTRING_LEN;
-      const auto* desc = family(metric_name({text, ::strnlen(text, ETH_GSTRING_LEN)}));
-      // Two statistics that become one name are both left out.
-      if (desc) {
-        const auto [at, fresh] = seen.emplace(desc->name, i);
-        if (!fresh) d.statistics[at->second] = desc = nullptr;
-      }
-      d.statistics.push_back(desc);
+      names.emplace_back(text, ::strnlen(text, ETH_GSTRING_LEN));
+      d.statistics.push_back(family(metric_name(names.back())));
     }
+    d.ambiguous = leave_out_ambiguous(names, d.statistics);
   }
 
   // "rx_queue_0_drops" becomes node_ethtool_received_queue_0_drops
@@ -258,6 +256,10 @@ class Ethtool final : public Collector {
   void emit(const Device& d, BatchWriter& out) {
     if (d.link) emit_link(d.name, *d.link, out);
     if (const auto& i = d.driver) out.set(kMetrics[kInfo], 1, (*i)[0], d.name, (*i)[1], (*i)[2], (*i)[3], (*i)[4]);
+    if (!d.ambiguous.empty())
+      out.problem(
+          {Errc::malformed, 0,
+           fmt::format("{}: statistics of its driver that become one name are left out: {}", d.name, d.ambiguous)});
     const auto count = d.statistics.empty() ? 0 : count_statistics(d.name);
     if (count == 0) return;
     if (count != d.statistics.size()) read_ = false;  // other queues: names again next time

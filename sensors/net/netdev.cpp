@@ -201,7 +201,9 @@ class Netdev final : public Collector {
     ignored_.start();
     Result<> outcome = netlink_ ? collect_links(out) : collect_file(out);
     if (address_info_ && host_.other_network()) {
-      if (outcome) outcome = same_network(host_);
+      // The counters come of a file of the host's; addresses would be ours.
+      if (const auto same = same_network(host_); !same)
+        out.problem({Errc::io, 0, "no addresses: " + same.error().text});
     } else if (address_info_) {
       const auto addresses = dump_.addresses();
       if (addresses) {

@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <algorithm>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "core/collector.h"
@@ -41,6 +42,11 @@ std::string_view protocol_name(unsigned char number) {
   return at == std::end(kProtocols) ? "unknown" : at->name;
 }
 
+// RTA_VIA (struct rtvia): the family of a next hop that is not the route's, and its address.
+std::string_view via_address(std::string_view payload) {
+  return payload.substr(std::min(sizeof(rtvia), payload.size()));
+}
+
 std::string address_text(std::string_view bytes) {
   char buf[INET6_ADDRSTRLEN];
   const int family = bytes.size() == 4 ? AF_INET : AF_INET6;
@@ -55,6 +61,7 @@ class NetworkRoute final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     devices_.clear();
+    seen_.clear();
     rtmsg ask{};
     auto done = rtnetlink_.dump(RTM_GETROUTE, {reinterpret_cast<const char*>(&ask), sizeof ask},
                                 [&](std::uint16_t, std::string_view message) { add(message, out); });
@@ -79,6 +86,7 @@ class NetworkRoute final : public Collector {
         case RTA_DST: destination = a->payload; break;
         case RTA_PREFSRC: source = a->payload; break;
         case RTA_GATEWAY: gateway = a->payload; break;
+        case RTA_VIA: gateway = via_address(a->payload); break;
         case RTA_MULTIPATH: hops = a->payload; break;
         case RTA_PRIORITY: priority = a->number(); break;
         case RTA_OIF: interface = static_cast<int>(a->number()); break;
@@ -89,8 +97,11 @@ class NetworkRoute final : public Collector {
     const auto emit = [&](int index, std::string_view via, std::string_view weight) {
       char buf[16];
       std::string device(rtnetlink_.interface_name(index, buf));
-      out.set(kRouteInfo, 1, device, address_text(source), to, address_text(via), Decimal(priority),
-              protocol_name(route->rtm_protocol), weight);
+      const auto from = address_text(source), gate = address_text(via);
+      const Decimal metric(priority);
+      const std::string_view labels[] = {device, from, to, gate, metric, protocol_name(route->rtm_protocol), weight};
+      // Each table (of a VRF, of a routing policy) may have the same route, and none of the labels says which it is of.
+      if (seen_.insert(fmt::format("{}", fmt::join(labels, "\n"))).second) out.set_values(kRouteInfo, 1, labels);
       devices_.push_back(std::move(device));
     };
     if (hops.empty()) {
@@ -103,15 +114,18 @@ class NetworkRoute final : public Collector {
       std::memcpy(&hop, hops.data(), sizeof hop);
       if (hop.rtnh_len < sizeof hop || hop.rtnh_len > hops.size()) break;
       std::string_view attributes = hops.substr(sizeof hop, hop.rtnh_len - sizeof hop), via;
-      while (auto a = take_attribute(attributes))
+      while (auto a = take_attribute(attributes)) {
         if (a->type == RTA_GATEWAY) via = a->payload;
+        if (a->type == RTA_VIA) via = via_address(a->payload);
+      }
       emit(hop.rtnh_ifindex, via, Decimal(hop.rtnh_hops + 1));
       hops.remove_prefix(std::min<std::size_t>(RTNH_ALIGN(hop.rtnh_len), hops.size()));
     }
   }
 
   Netlink rtnetlink_{NETLINK_ROUTE};
-  std::vector<std::string> devices_;  // of every route
+  std::vector<std::string> devices_;      // of every route
+  std::unordered_set<std::string> seen_;  // labels of this run
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What queueing disciplines sent, dropped and hold, by rtnetlink.
-#include <linux/gen_stats.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string>
@@ -9,6 +8,7 @@
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/net/qdisc_counts.h"
 #include "sensors/read/fixture_json.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
@@ -40,11 +40,6 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of qdisc devices to exclude (mutually exclusive to device-include).", "collector.qdisk.device-exclude"},
 };
 
-// In the order of the families.
-struct Counts {
-  double bytes = 0, packets = 0, drops = 0, requeues = 0, overlimits = 0, queue = 0, backlog = 0;
-};
-
 class Qdisc final : public Collector {
  public:
   Qdisc(NameFilter filter, std::string fixtures) : filter_(std::move(filter)), fixtures_(std::move(fixtures)) {}
@@ -57,7 +52,7 @@ class Qdisc final : public Collector {
   }
 
  private:
-  void emit(std::string_view device, std::string_view kind, const Counts& c, BatchWriter& out) const {
+  void emit(std::string_view device, std::string_view kind, const QdiscCounts& c, BatchWriter& out) const {
     if (filter_.ignored(device)) return;
     const double values[] = {c.bytes, c.packets, c.drops, c.requeues, c.overlimits, c.queue, c.backlog};
     static_assert(std::size(values) == std::size(kMetrics));
@@ -69,36 +64,14 @@ class Qdisc final : public Collector {
     const auto header = take_struct<tcmsg>(message);
     if (!header || (header->tcm_parent != TC_H_ROOT && header->tcm_parent != TC_H_UNSPEC)) return;
     std::string_view kind;
-    Counts counts;
+    QdiscCounts counts;
     while (auto attribute = take_attribute(message)) {
       if (attribute->type == TCA_KIND) kind = attribute->text();
-      if (attribute->type == TCA_STATS2) counts = parse_counts(attribute->payload);
+      if (attribute->type == TCA_STATS2) counts = parse_qdisc_counts(attribute->payload);
     }
     char name[16];
     const auto device = rtnetlink_.interface_name(header->tcm_ifindex, name);
     if (!device.empty()) emit(device, kind, counts, out);
-  }
-
-  static Counts parse_counts(std::string_view nested) {
-    Counts c;
-    while (auto attribute = take_attribute(nested)) {
-      std::string_view payload = attribute->payload;
-      if (attribute->type == TCA_STATS_BASIC) {
-        if (const auto basic = take_struct<gnet_stats_basic>(payload)) {
-          c.bytes = static_cast<double>(basic->bytes);
-          c.packets = basic->packets;
-        }
-      } else if (attribute->type == TCA_STATS_QUEUE) {
-        if (const auto queue = take_struct<gnet_stats_queue>(payload)) {
-          c.queue = queue->qlen;
-          c.backlog = queue->backlog;
-          c.drops = queue->drops;
-          c.requeues = queue->requeues;
-          c.overlimits = queue->overlimits;
-        }
-      }
-    }
-    return c;
   }
 
   // [{"IfaceName": "wlan0", "Bytes": 42, "Kind": "fq"}, ...]; what is left out is 0

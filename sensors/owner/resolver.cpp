@@ -233,9 +233,10 @@ Owner decide(std::string_view path, OwnerPlace& place) {
       return owner;
     }
     // What a service makes below itself belongs to it, also a user's own manager; but a runtime's containers are the
-    // host's.
-    if (unit.empty() && is_unit(part) && !is_runtime(part)) {
-      unit = part;
+    // host's. In v1 hierarchies that systemd leaves alone pam_cgfs gives every user a folder, "/user/alice/0".
+    const bool users = i == 1 && parts.front() == "user";
+    if (unit.empty() && (users || (is_unit(part) && !is_runtime(part)))) {
+      unit = users ? first_names(path, 2) : part;
       place.responsible = i + 1;
     }
   }
@@ -252,7 +253,7 @@ Owner decide(std::string_view path, OwnerPlace& place) {
     return owner;
   }
   for (const auto part : parts) owner.name.append("/").append(part);
-  place.responsible = is_container_parent(parts.front()) ? 2 : 1;
+  place.responsible = is_container_parent(parts.front()) || parts.front() == "user" ? 2 : 1;
   if (place.responsible >= parts.size()) place.responsible = 0;
   return owner;
 }

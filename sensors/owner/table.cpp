@@ -138,12 +138,9 @@ OwnerTable::Called OwnerTable::called(const CgroupPaths& paths) {
   c.owner = c.by_path;
   c.complete = resolver_.name(c.owner, false);
   c.provisional = !c.complete && c.owner.kind == OwnerKind::guest;
+  // Whoever runs the unit may have called it like one of the host's, and may come before that one or after it.
+  if (!c.owner.within.empty()) c.owner.name += " in " + c.owner.within;
   c.found = by_name_.find(key_of(c.owner, c.provisional));
-  // Somebody inside a unit has called a container of his own like one that is not his.
-  if (c.found != by_name_.end() && owners_.at(c.found->second).named->owner.within != c.owner.within) {
-    c.owner.name += " in " + (c.owner.within.empty() ? std::string("host") : c.owner.within);
-    c.found = by_name_.find({c.owner.kind, c.owner.name});
-  }
   return c;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Energy that CPU packages, DRAM and their like used, from the counters of /sys/class/powercap.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <map>
 #include <string>
@@ -36,9 +37,15 @@ class Rapl final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto changed = powercap_.refresh();
     if (!changed) return absent_when_gone(changed.error());
-    if (*changed) list_zones();
+    if (*changed || !hidden_.empty()) list_zones();
     out.use(descs_);
     Result<> outcome;
+    if (!hidden_.empty())
+      outcome = fail(Errc::denied,
+                     fmt::format("{}: {} there lead nowhere: a container's engine hides what they lead to "
+                                 "(/sys/devices/virtual/powercap, since CVE-2020-8694); mount the host's /sys and name "
+                                 "it with --path.sysfs",
+                                 powercap_.path(), fmt::join(hidden_, ", ")));
     for (auto& zone : zones_) {
       const auto text = zone.energy.read();
       if (!text && text.error().kind == Errc::gone) continue;  // powercap zones without a counter: DTPM, idle injection
@@ -73,12 +80,16 @@ class Rapl final : public Collector {
   // dram with index 1.
   void list_zones() {
     zones_.clear();
+    hidden_.clear();
     std::map<std::string, std::int64_t> used;
     for (const auto& entry : powercap_.names()) {
       Zone zone;
       zone.path = powercap_.file(entry);
       const auto text = read_kernel_file(zone.path + "/name");
-      if (!text) continue;
+      if (!text) {
+        if (text.error().kind == Errc::gone && ::access(zone.path.c_str(), F_OK) != 0) hidden_.push_back(entry);
+        continue;
+      }
       zone.name = trim(*text);
       const auto bar = zone.name.find('-');
       const auto index = bar == std::string::npos || zone.name.find('-', bar + 1) != std::string::npos
@@ -99,6 +110,7 @@ class Rapl final : public Collector {
   bool zone_label_;
   DescPoolPtr descs_ = std::make_shared<DescPool>();
   std::vector<Zone> zones_;
+  std::vector<std::string> hidden_;  // names that lead nowhere
 };
 
 // Without the folder node_exporter calls the collector failed (ErrNoData); an empty one is a success.

@@ -55,12 +55,15 @@ class Conntrack final : public Collector {
     // Whoever reads /proc/sys/net reads of his own network namespace, whatever mount of proc it is.
     for (std::size_t i = 0; i < std::size(sysctls_) && !other_network_; ++i) {
       const auto text = sysctls_[i].read();
-      if (!text && text.error().kind == Errc::gone) return absent_when_gone(text.error());
+      if (i == 0 && !text && text.error().kind == Errc::gone) return absent_when_gone(text.error());
       const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
       if (n) out.set(kMetrics[i], static_cast<double>(*n));
       else left_out.add(text ? malformed(sysctls_[i].path(), trim(*text), "a number").value() : text.error());
     }
-    left_out.add(collect_stats(out));
+    // Kernels without CONFIG_NF_CONNTRACK_PROCFS (Ubuntu's, for one) have the sysctls alone.
+    const auto stats = collect_stats(out);
+    if (stats || stats.error().kind != Errc::gone) left_out.add(stats);
+    else if (other_network_) return absent_when_gone(stats.error());
     return left_out.outcome();
   }
 
@@ -69,7 +72,7 @@ class Conntrack final : public Collector {
   // "0000002d  00000000 00000000 00000000 00000003 00006b1f ..."
   Result<> collect_stats(BatchWriter& out) {
     const auto text = stats_.read();
-    if (!text) return absent_when_gone(text.error());
+    if (!text) return fail(text.error());
     std::uint64_t sums[kColumnsMost] = {};
     std::string_view rest = *text;
     take_line(rest);

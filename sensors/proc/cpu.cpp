@@ -239,15 +239,16 @@ class Cpu final : public Collector {
         topology_(host) {}
 
   Result<> collect(BatchWriter& out) override {
-    Result<> outcome = collect_stat(out);
+    LeftOut left_out;
+    left_out.add(collect_stat(out));
     const bool changed = topology_.changed();
     if (changed) topology_.scan(out);
     topology_.emit(out);
     if (config_.info) {
       const auto info = collect_info(out, changed);
-      if (!info && outcome) outcome = fail(info.error());
+      if (!info) left_out.add(info.error());
     }
-    return outcome;
+    return left_out.outcome();
   }
 
  private:

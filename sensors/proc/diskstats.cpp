@@ -250,10 +250,10 @@ class Diskstats final : public Collector {
                                                     : p[kSerial];
     out.set(kInfo, 1, disk.name, disk.major, disk.minor, p[kPath], p[kWwn], p[kModel], serial, p[kRevision],
             disk.rotational ? "1" : "0");
-    // In flight is a difference of counters of all CPUs: -1 while they are read one after the other.
-    constexpr double kMinusOne = 4294967295;
+    // In flight is a difference of counters of all CPUs, in 32 bits: below 0 while they are read one after the other.
+    constexpr double kNegative = 2147483648;
     for (std::size_t i = 0; i < count; ++i)
-      if (i != kInFlight || values[i] != kMinusOne) out.set(kMetrics[i], values[i], disk.name);
+      if (i != kInFlight || values[i] < kNegative) out.set(kMetrics[i], values[i], disk.name);
     if (!p[kFsType].empty()) out.set(kFilesystem, 1, disk.name, p[kFsType], p[kFsUsage], p[kFsUuid], p[kFsVersion]);
     if (!p[kDmName].empty())
       out.set(kMapper, 1, disk.name, p[kDmName], p[kDmUuid], p[kDmVgName], p[kDmLvName], p[kDmLvLayer]);

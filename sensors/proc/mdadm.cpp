@@ -159,8 +159,9 @@ class Mdadm final : public Collector {
                                                {"resync", "resyncing"},
                                                {"check", "checking"}};
     for (const auto& [label, activity] : kStates) out.set(kMetrics[kState], a.activity == activity, a.name, label);
-    // Since Linux 5.4: more disks went than the level can lose. Only then, since node_exporter has no such state.
-    if (a.activity == "broken") out.set(kMetrics[kState], 1, a.name, "broken");
+    // Only then, since node_exporter has no such states. Broken (Linux 5.4): more disks went than the level can lose.
+    for (const std::string_view state : {"reshaping", "broken"})
+      if (a.activity == state) out.set(kMetrics[kState], 1, a.name, state);
     if (a.blocks) out.set(kMetrics[kBlocks], static_cast<double>(*a.blocks), a.name);
     if (a.synced) out.set(kMetrics[kSynced], static_cast<double>(*a.synced), a.name);
   }

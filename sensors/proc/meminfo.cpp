@@ -8,6 +8,7 @@
 #include "core/text/scan.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/row_memo.h"
 
 namespace vitald {
@@ -50,8 +51,12 @@ class Meminfo final : public Collector {
       const auto n = take_u64(rest);
       const auto unit = trim(rest);
       if (!field->desc || unit != field->unit()) *field = field_of(line.substr(0, line.find(':')), unit);
-      if (n && field->desc) out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
-      else left_out.add(malformed(line));
+      if (!n || !field->desc) left_out.add(malformed(line));
+      else if (field->kib && *n >= kNoSizeKib)  // without the number: it would be news with each run
+        out.problem(
+            {Errc::malformed, 0,
+             fmt::format("{}: '{}': less than 2^54 kB expected", file_.path(), line.substr(0, line.find(':')))});
+      else out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
     }
     return left_out.outcome();
   }

@@ -2,8 +2,11 @@
 // What NFS mounts asked of their servers and how long it took, from /proc/self/mountstats.
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -174,7 +177,6 @@ constexpr std::size_t kFirstMilliseconds = 5;  // of an operation's numbers: que
 
 // Times below zero wrap in the kernel; node_exporter keeps what a double holds exactly of such a number.
 constexpr std::uint64_t kExact = std::uint64_t{1} << 53;
-constexpr std::size_t kIdleSeconds = 4;
 
 using Numbers = std::array<std::uint64_t, kEventCount>;
 
@@ -190,6 +192,90 @@ std::optional<std::size_t> take_numbers(std::string_view words, Numbers& out) {
   return n;
 }
 
+// The numbers of one line: `count` families from `family` on.
+struct Part {
+  std::size_t family = 0;
+  std::string label;                         // of a transport or an operation
+  std::size_t count = 0;                     // 0: the line was bad
+  std::array<double, kEventCount> values{};  // NaN: of a mount that is gone, and not a counter
+};
+
+constexpr std::size_t kIdle = kTransport + 2, kSlots = kTransport + 7, kIdleColumn = 4;
+static_assert(kTransportColumns[kIdle - kTransport] == kIdleColumn);
+static_assert(kMetrics[kIdle].type == gauge && kMetrics[kSlots].type == gauge);
+
+// Of what is not a counter: the oldest, the one that spoke last, the most slots.
+double together(std::size_t family, double a, double b) {
+  if (family == kIdle) return std::fmin(a, b);
+  return family == kAge || family == kSlots ? std::fmax(a, b) : a + b;
+}
+
+// To the part of the same line. One that was bad has no sum.
+void add(std::vector<Part>& sum, const Part& part) {
+  const auto same =
+      std::ranges::find_if(sum, [&](const Part& p) { return p.family == part.family && p.label == part.label; });
+  if (same == sum.end()) {
+    sum.push_back(part);
+    return;
+  }
+  same->count = std::min(same->count, part.count);
+  for (std::size_t i = 0; i < same->count; ++i)
+    same->values[i] = together(part.family + i, same->values[i], part.values[i]);
+}
+
+// What one superblock counts. Those of one client and one version of the protocol talk over the same connections
+// (nfs_match_client, fs/nfs/client.c): only the first of them has these.
+struct Superblock {
+  std::string id, version;  // "0:42", "4.2"
+  bool has_transports = false;
+  std::optional<double> age;
+  std::vector<Part> parts;
+
+  [[nodiscard]] bool lives_on_as(const Superblock& now) const {
+    return now.id == id && (!age || !now.age || *now.age >= *age);
+  }
+};
+
+// What is mounted once or several times. Mounts of one superblock share its counters; another superblock (ro beside
+// rw, nosharecache) has its own, which are added.
+struct Export {
+  std::string device, protocol, address;
+  std::vector<std::string_view> points;  // of this run
+  std::vector<Superblock> superblocks;
+  std::vector<Part> gone;  // counted by superblocks that are no more, while another one stays
+
+  // The sum goes on without the counters of a superblock that went: less would look like a restart of all of them.
+  void carry(Export& before) {
+    const auto lives_on = [&](const Superblock& old) {
+      return std::ranges::any_of(superblocks, [&](auto& now) { return old.lives_on_as(now); });
+    };
+    if (std::ranges::none_of(before.superblocks, lives_on)) return;  // mounted anew
+    gone = std::move(before.gone);
+    for (auto& old : before.superblocks) {
+      if (lives_on(old)) continue;
+      const bool same_version = std::ranges::any_of(superblocks, [&](auto& now) { return now.version == old.version; });
+      for (auto& part : old.parts) {
+        const bool transport = part.family == kTransport;
+        if (part.count == 0 || part.family == kAge || (transport && same_version)) continue;
+        for (std::size_t i = 0; i < part.count; ++i)
+          if (part.family + i == kIdle || part.family + i == kSlots)
+            part.values[i] = std::numeric_limits<double>::quiet_NaN();
+        add(gone, part);
+      }
+    }
+  }
+
+  [[nodiscard]] std::vector<Part> sum() const {
+    std::vector<Part> all;
+    for (const auto& superblock : superblocks)
+      if (all.empty()) all = superblock.parts;
+      else
+        for (const auto& part : superblock.parts) add(all, part);
+    for (const auto& part : gone) add(all, part);
+    return all;
+  }
+};
+
 class Mountstats final : public Collector {
  public:
   explicit Mountstats(const Host& host)
@@ -200,12 +286,11 @@ class Mountstats final : public Collector {
   // mount, and an empty line
   Result<> collect(BatchWriter& out) override {
     LeftOut left_out;
-    left_out.add(read_addresses());  // without them the label is empty, as for a mount that came since
+    left_out.add(read_mounts());  // without them the address is empty, as for a mount that came since
     const auto text = stats_.read();
     if (!text) return fail(text.error());
     if (is_blank(*text)) left_out.add(malformed(stats_.path(), "", "lines of mounts"));
-    seen_.clear();
-    points_.clear();
+    auto before = std::exchange(exports_, {});
     std::string_view rest = *text;
     while (!rest.empty()) {
       const auto line = take_line(rest);
@@ -217,21 +302,26 @@ class Mountstats final : public Collector {
         left_out.add(malformed(stats_.path(), line, "'device D mounted on M with fstype T'"));
         continue;
       }
-      if (w[7] != "nfs" && w[7] != "nfs4") continue;
-      left_out.add(collect_mount({w[1], w[4], address_of(w[1], w[4])}, rest, out));
+      if (w[7] == "nfs" || w[7] == "nfs4") left_out.add(take_mount(w[1], w[4], rest));
+    }
+    for (auto& e : exports_) {
+      for (auto& old : before)
+        if (is(old, e.device, e.protocol, e.address)) e.carry(old);
+      emit(e, out);
     }
     return left_out.outcome();
   }
 
  private:
   struct Mount {
-    std::string_view device, point, address;
+    std::string superblock, device, point, address;
+    bool taken = false;
   };
 
   // "158 21 0:42 / /mnt/a rw shared:138 - nfs4 10.0.0.1:/export/a rw,...,addr=10.0.0.1"
   // What is mounted where finds it again: a mount that came between the two reads moves all places behind it.
-  Result<> read_addresses() {
-    addresses_.clear();
+  Result<> read_mounts() {
+    mounts_.clear();
     const auto text = info_.read();
     if (!text) return fail(text.error());
     for (std::string_view rest = *text; !rest.empty();) {
@@ -239,22 +329,37 @@ class Mountstats final : public Collector {
       const auto dash = line.find(" - nfs");
       if (dash == line.npos) continue;
       std::string_view before = line, options = line.substr(dash + 3);
-      skip_words(before, 4);
+      skip_words(before, 2);
+      Mount found;
+      found.superblock = take_word(before);
+      skip_words(before, 1);
+      found.point = take_word(before);
       take_word(options);
-      Address found{std::string(take_word(options)), std::string(take_word(before)), {}};
-      options = trim(options);
-      while (!options.empty()) {
-        auto option = take_until(options, ',');
-        if (take_prefix(option, "addr=")) found.address = option;
-      }
-      addresses_.push_back(std::move(found));
+      found.device = take_word(options);
+      found.address = option(trim(options), "addr=");
+      mounts_.push_back(std::move(found));
     }
     return {};
   }
-  [[nodiscard]] std::string_view address_of(std::string_view device, std::string_view point) const {
-    for (const auto& a : addresses_)
-      if (a.device == device && a.point == point) return a.address;
-    return {};
+  // Several over each other come in the same order in both files.
+  const Mount& mount_of(std::string_view device, std::string_view point) {
+    static const Mount kUnknown{};
+    const Mount* last = &kUnknown;
+    for (auto& mount : mounts_) {
+      if (mount.device != device || mount.point != point) continue;
+      last = &mount;
+      if (!std::exchange(mount.taken, true)) break;
+    }
+    return *last;
+  }
+  // The last value of "addr=" among "rw,vers=4.2,addr=10.0.0.1"; empty where there is none.
+  static std::string_view option(std::string_view options, std::string_view name) {
+    std::string_view value;
+    while (!options.empty()) {
+      auto text = take_until(options, ',');
+      if (take_prefix(text, name)) value = text;
+    }
+    return value;
   }
 
   // The next line of a mount; empty at its end, also where the next mount begins without an empty line before it.
@@ -263,34 +368,39 @@ class Mountstats final : public Collector {
     return trim(take_line(rest));
   }
 
-  static bool is_first(std::vector<std::string>& seen, std::string key) {
-    if (std::ranges::find(seen, key) != seen.end()) return false;
-    seen.push_back(std::move(key));
-    return true;
+  static bool is(const Export& e, std::string_view device, std::string_view protocol, std::string_view address) {
+    return e.device == device && e.protocol == protocol && e.address == address;
+  }
+  Export& export_of(std::string_view device, std::string_view protocol, std::string_view address) {
+    for (auto& e : exports_)
+      if (is(e, device, protocol, address)) return e;
+    return exports_.emplace_back(Export{std::string(device), std::string(protocol), std::string(address), {}, {}, {}});
   }
 
   // Consumes the mount's lines up to the empty one.
-  Result<> collect_mount(const Mount& mount, std::string_view& rest, BatchWriter& out) {
+  Result<> take_mount(std::string_view device, std::string_view point, std::string_view& rest) {
     const std::string_view lines = rest;
-    std::string_view protocol;
+    std::string_view protocol, version;
     for (auto line = next_line(rest); !line.empty(); line = next_line(rest)) {
       std::string_view words = line;
-      if (take_word(words) != "xprt:") continue;
+      const auto key = take_word(words);
+      if (key == "opts:") version = option(trim(words), "vers=");
+      if (key != "xprt:") continue;
       const auto name = take_word(words);
       if (protocol.empty()) protocol = name;
     }
-    // A mount that was never used has no transport. One server mounted twice counts once.
-    if (protocol.empty()) return {};
-    std::string key;
-    key.append(mount.device).append("\n").append(protocol).append("\n").append(mount.address);
+    const auto& mount = mount_of(device, point);
+    if (protocol.empty()) return {};  // one that was never used has no transport
+    auto& e = export_of(device, protocol, mount.address);
     // Mounted again over itself it is one mount point.
-    if (is_first(points_, key + "\n" + std::string(mount.point)))
-      out.set(kMetrics[kInfo], 1, mount.device, protocol, mount.address, mount.point);
-    if (!is_first(seen_, std::move(key))) return {};
-    return collect_lines(mount, protocol, lines, out);
+    if (std::ranges::find(e.points, point) == e.points.end()) e.points.push_back(point);
+    if (std::ranges::any_of(e.superblocks, [&](auto& s) { return s.id == mount.superblock; })) return {};
+    const bool transports = std::ranges::none_of(e.superblocks, [&](auto& s) { return s.version == version; });
+    e.superblocks.push_back({mount.superblock, std::string(version), transports, std::nullopt, {}});
+    return read_lines(lines, e.superblocks.back());
   }
 
-  Result<> collect_lines(const Mount& m, std::string_view protocol, std::string_view rest, BatchWriter& out) {
+  Result<> read_lines(std::string_view rest, Superblock& into) {
     Numbers n;
     LeftOut left_out;
     const auto bad = [&](std::string_view line, std::string_view expected) {
@@ -301,71 +411,83 @@ class Mountstats final : public Collector {
     for (auto line = next_line(rest); !line.empty(); line = next_line(rest)) {
       std::string_view words = line;
       const auto key = take_word(words);
+      Part part;
       if (operations) {
+        part.family = kOperation;
+        part.label = key.substr(0, key.size() - 1);
         const auto count = take_numbers(words, n);
-        if (!count || *count < kOperationCount) {
-          bad(line, "eight numbers");
-          continue;
-        }
-        for (std::size_t i = 0; i < kOperationCount; ++i) {
-          const double v =
+        if (count && *count >= kOperationCount) part.count = kOperationCount;
+        else bad(line, "eight numbers");
+        for (std::size_t i = 0; i < part.count; ++i)
+          part.values[i] =
               i < kFirstMilliseconds ? static_cast<double>(n[i]) : static_cast<double>(n[i] % kExact) / 1000;
-          out.set(kMetrics[kOperation + i], v, m.device, protocol, m.address, key.substr(0, key.size() - 1));
-        }
       } else if (key == "per-op") {
         operations = true;
+        continue;
       } else if (key == "age:") {
+        part.family = kAge;
         const auto seconds = take_u64(words);
-        if (seconds) out.set(kMetrics[kAge], static_cast<double>(*seconds), m.device, protocol, m.address);
+        if (seconds) into.age = part.values[part.count++] = static_cast<double>(*seconds);
         else bad(line, "seconds");
       } else if (key == "bytes:") {
-        if (take_numbers(words, n) != kByteCount) {
-          bad(line, "eight numbers");
-          continue;
-        }
-        for (std::size_t i = 0; i < kByteCount; ++i)
-          out.set(kMetrics[kBytes + i], static_cast<double>(n[i]), m.device, protocol, m.address);
+        part.family = kBytes;
+        if (take_numbers(words, n) == kByteCount) part.count = kByteCount;
+        else bad(line, "eight numbers");
+        for (std::size_t i = 0; i < part.count; ++i) part.values[i] = static_cast<double>(n[i]);
       } else if (key == "events:") {
-        if (take_numbers(words, n) != kEventCount) {
-          bad(line, "27 numbers");
-          continue;
-        }
-        std::size_t family = kEvents;
-        for (std::size_t i = 0; i < kEventCount; ++i)
-          if (i != kCongestionWait)
-            out.set(kMetrics[family++], static_cast<double>(n[i]), m.device, protocol, m.address);
-      } else if (key == "xprt:") {
+        part.family = kEvents;
+        const bool good = take_numbers(words, n) == kEventCount;
+        if (!good) bad(line, "27 numbers");
+        for (std::size_t i = 0; good && i < kEventCount; ++i)
+          if (i != kCongestionWait) part.values[part.count++] = static_cast<double>(n[i]);
+      } else if (key == "xprt:" && into.has_transports) {
+        part.family = kTransport;
+        part.label = Decimal(transport++);
         const auto name = take_word(words);
         const auto count = take_numbers(words, n);
-        ++transport;
-        if (!count || *count < (name == "udp" ? kLeastNumbers - 3 : kLeastNumbers)) {
-          bad(line, "more numbers");
-          continue;
-        }
-        // UDP has no connection: its third number is tcp's sixth. RDMA has other ones from the eleventh on.
-        std::size_t known = *count;
-        if (name == "udp") {
-          std::copy_backward(n.begin() + 2, n.end() - 3, n.end());
-          std::fill_n(n.begin() + 2, 3, 0);
-          known += 3;
-        } else if (name == "rdma") {
-          known = kLeastNumbers;
-        }
-        n[kIdleSeconds] %= kExact;
-        for (std::size_t i = 0; i < std::size(kTransportColumns) && kTransportColumns[i] < known; ++i)
-          out.set(kMetrics[kTransport + i], static_cast<double>(n[kTransportColumns[i]]), m.device, protocol, m.address,
-                  Decimal(transport - 1));
+        if (count && *count >= (name == "udp" ? kLeastNumbers - 3 : kLeastNumbers))
+          part.count = take_transport(name, *count, n, part);
+        else bad(line, "more numbers");
+      } else {
+        continue;
       }
+      into.parts.push_back(std::move(part));
     }
     return left_out.outcome();
   }
 
+  // UDP has no connection: its third number is tcp's sixth. RDMA has other ones from the eleventh on.
+  static std::size_t take_transport(std::string_view name, std::size_t known, Numbers& n, Part& part) {
+    if (name == "udp") {
+      std::copy_backward(n.begin() + 2, n.end() - 3, n.end());
+      std::fill_n(n.begin() + 2, 3, 0);
+      known += 3;
+    } else if (name == "rdma") {
+      known = kLeastNumbers;
+    }
+    n[kIdleColumn] %= kExact;
+    std::size_t count = 0;
+    for (; count < std::size(kTransportColumns) && kTransportColumns[count] < known; ++count)
+      part.values[count] = static_cast<double>(n[kTransportColumns[count]]);
+    return count;
+  }
+
+  static void emit(const Export& e, BatchWriter& out) {
+    for (const auto point : e.points) out.set(kMetrics[kInfo], 1, e.device, e.protocol, e.address, point);
+    for (const auto& part : e.sum())
+      for (std::size_t i = 0; i < part.count; ++i) {
+        const auto& desc = kMetrics[part.family + i];
+        const double v = part.values[i];
+        if (v != v) continue;
+        if (part.family == kTransport || part.family == kOperation)
+          out.set(desc, v, e.device, e.protocol, e.address, part.label);
+        else out.set(desc, v, e.device, e.protocol, e.address);
+      }
+  }
+
   KernelFile stats_, info_;
-  struct Address {
-    std::string device, point, address;
-  };
-  std::vector<Address> addresses_;
-  std::vector<std::string> seen_, points_;  // of this collection
+  std::vector<Mount> mounts_;
+  std::vector<Export> exports_;  // of the last run: what it leaves is carried on
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Mountstats>(host); }

@@ -2,6 +2,7 @@
 // How long tasks waited for CPU, memory, disks and interrupts, from /proc/pressure.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -101,6 +102,7 @@ class Pressure final : public Collector {
     news_.clear();
     LeftOut left_out;
     bool any = false;
+    std::optional<Error> off;
     const auto now_ns = host_.clock().boot_ns();
     for (auto& r : resources_) {
       if (now_ns < r.look_again_ns) continue;
@@ -108,15 +110,16 @@ class Pressure final : public Collector {
       if (text) {
         any = true;
         left_out.add(emit(out, r, *text));
-      } else if (text.error().kind == Errc::gone) {
+      } else if (text.error().kind == Errc::gone || text.error().err == EOPNOTSUPP) {
+        // EOPNOTSUPP: all of it is off (psi=0), or irq's alone, where the kernel does not measure time in interrupts.
         r.look_again_ns = now_ns + kLookAgainNs;
-      } else if (text.error().kind == Errc::absent) {  // EOPNOTSUPP: psi_enable is off
-        return fail(Errc::absent, text.error().text + "; boot with psi=1", text.error().err);
+        if (text.error().kind != Errc::gone && !off) off = text.error();
       } else {
         any = true;
         left_out.add(text.error());
       }
     }
+    if (!any && off) return fail(Errc::absent, off->text + "; boot with psi=1", off->err);
     if (!any) return fail(Errc::absent, resources_[0].file.path() + ": not there; needs Linux 4.20 with CONFIG_PSI");
     return left_out.outcome();
   }

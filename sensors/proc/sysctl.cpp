@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Those values of /proc/sys that the configuration names.
 #include <fmt/format.h>
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,13 @@ struct Sysctl {
   std::vector<const MetricDesc*> keyed;
 };
 
+// A limit may be as large as an unsigned long gets: kernel.shmmax is 18446744073692774399 as a default.
+std::optional<double> number(std::string_view word) {
+  if (const auto n = parse_i64(word)) return static_cast<double>(*n);
+  if (const auto n = parse_u64(word)) return static_cast<double>(*n);
+  return std::nullopt;
+}
+
 class SysctlCollector final : public Collector {
  public:
   SysctlCollector(const Host& host, const Options& options) {
@@ -58,10 +67,10 @@ class SysctlCollector final : public Collector {
     Sysctl s;
     s.name = take_until(keys, ':');
     s.numeric = numeric;
-    std::string path = "sys/" + s.name;
-    for (auto& c : path)
-      if (c == '.') c = '/';
-    s.file = KernelFile(host.procfs(path), KernelFile::Read::sysctl);
+    // As sysctl(8) takes it: in "net/ipv4/conf/eth0.100/forwarding" the point belongs to the interface's name.
+    std::string path = s.name;
+    if (path.find('/') == path.npos) std::ranges::replace(path, '.', '/');
+    s.file = KernelFile(host.procfs("sys/" + path), KernelFile::Read::sysctl);
     while (!keys.empty()) s.keys.emplace_back(take_until(keys, ','));
     const auto family = "node_sysctl_" + metric_name(s.name);
     const auto help = "sysctl " + s.name;
@@ -90,11 +99,11 @@ class SysctlCollector final : public Collector {
         out.set(kInfo, 1, s.name, word, Decimal(i));
         continue;
       }
-      const auto n = parse_i64(word);
+      const auto n = number(word);
       if (!n) return malformed(s.file.path(), trim(*text), "numbers");
-      if (!s.keys.empty()) out.set(*s.keyed[i], static_cast<double>(*n));
-      else if (count > 1) out.set(*s.indexed, static_cast<double>(*n), Decimal(i));
-      else out.set(*s.single, static_cast<double>(*n));
+      if (!s.keys.empty()) out.set(*s.keyed[i], *n);
+      else if (count > 1) out.set(*s.indexed, *n, Decimal(i));
+      else out.set(*s.single, *n);
     }
     return {};
   }

@@ -21,6 +21,8 @@
 #include "core/os/kernel_file.h"
 #include "sensors/read/exposition.h"
 #include "sensors/read/exposition_plan.h"
+#include "sensors/read/exposition_size.h"
+#include "sensors/read/open_metrics.h"
 
 namespace vitald {
 namespace {
@@ -37,12 +39,41 @@ constexpr auto& kScrapeError = row(kMetrics, "node_textfile_scrape_error");
 constexpr FlagSpec kFlags[] = {
     {"collector.textfile.directory", FlagType::list, "",
      "Directory to read text files with metrics from, supports glob matching. (repeatable)"},
+    {.name = "collector.textfile.max-series",
+     .type = FlagType::number,
+     .fallback = "20000",
+     .help =
+         "How many lines with a number are taken of all text files together, of 200 bytes on average and with 4 "
+         "comments for each; the largest files are left out where there is more. As many take some 50 MB of memory.",
+     .least = 1,
+     .most = 10'000'000},
 };
 
 struct File {
+  std::string directory, name;
   FileStamp stamp;
   Result<Exposition> content;
-  bool seen = false;
+  ExpositionSize size;  // as far as it was found out before it was refused
+  bool seen = false, changed = false;
+  bool fits = true;  // beside the smaller ones
+};
+
+// What all files together may be.
+struct Room {
+  ExpositionSize most, used;
+
+  explicit Room(std::size_t series) : most{200 * series, series, 4 * series} {}
+  [[nodiscard]] Result<> take_in(const std::string& path, const ExpositionSize& size) const {
+    const auto check = [&](std::size_t ExpositionSize::*of, std::string_view what) -> Result<> {
+      if (used.*of <= most.*of && size.*of <= most.*of - used.*of) return {};
+      return fail(Errc::malformed, fmt::format("{}: {} {}, at most {} are taken of all text files together, the "
+                                               "smallest first: --collector.textfile.max-series",
+                                               path, size.*of, what, most.*of));
+    };
+    if (auto bytes = check(&ExpositionSize::bytes, "bytes"); !bytes) return bytes;
+    if (auto samples = check(&ExpositionSize::samples, "samples"); !samples) return samples;
+    return check(&ExpositionSize::comments, "comments");
+  }
 };
 
 // Whoever may write to the directory must not have the agent, which may read all, read what is elsewhere; and where
@@ -70,12 +101,26 @@ Result<Fd> open_inside(const std::string& path, const std::string& directory, co
   return file;
 }
 
-Result<Exposition> read_exposition(const std::string& path, const std::string& directory, const std::string& name) {
-  const auto file = open_inside(path, directory, name);
+// Nothing is read of what is too large. That is `malformed`, so that it is looked at again when it has changed.
+Result<Exposition> read_exposition(const std::string& path, File& known, const Room& room) {
+  known.fits = false;
+  known.size = {};
+  const auto file = open_inside(path, known.directory, known.name);
   if (!file) return fail(file.error());
-  const auto text = read_kernel_file(fmt::format("/proc/self/fd/{}", file->get()));
-  if (!text) return fail({text.error().kind, text.error().err, path + ": " + text.error().text});
-  auto parsed = parse_exposition(*text);
+  struct stat st {};
+  if (fstat(file->get(), &st) != 0) return fail(from_errno(path, errno));
+  known.size.bytes = static_cast<std::size_t>(st.st_size);
+  if (auto fits = room.take_in(path, known.size); !fits) return fail(std::move(fits.error()));
+  // Not by the buffer of kernel files, which stays as large as the largest.
+  const auto text = read_text_file(fmt::format("/proc/self/fd/{}", file->get()), room.most.bytes);
+  if (!text) {
+    if (text.error().kind == Errc::malformed) known.size.bytes = room.most.bytes + 1;  // it has grown, or has no size
+    return fail({text.error().kind, text.error().err, path + ": " + text.error().text});
+  }
+  known.size = exposition_size(*text);
+  if (auto fits = room.take_in(path, known.size); !fits) return fail(std::move(fits.error()));
+  known.fits = true;
+  auto parsed = parse_any_exposition(*text);
   if (!parsed) return fail(Errc::malformed, path + ": " + parsed.error().text);
   if (parsed->timestamps)
     return fail(Errc::malformed, path + ": contains unsupported client-side timestamps, skipping entire file");
@@ -94,7 +139,8 @@ std::vector<std::string> expand(const std::string& pattern) {
 
 class Textfile final : public Collector {
  public:
-  Textfile(const Host& host, std::vector<std::string> patterns) : host_(host), patterns_(std::move(patterns)) {}
+  Textfile(const Host& host, std::vector<std::string> patterns, std::size_t most_series)
+      : host_(host), patterns_(std::move(patterns)), most_series_(most_series) {}
 
   Result<> collect(BatchWriter& out) override {
     std::vector<Error> problems;
@@ -113,7 +159,7 @@ class Textfile final : public Collector {
   }
 
  private:
-  // Parses what is new or changed. True when anything is.
+  // Parses what is new or changed, the smallest first. True when anything is.
   bool list_files(std::vector<Error>& problems) {
     bool changed = false;
     std::vector<std::string> order;
@@ -130,32 +176,41 @@ class Textfile final : public Collector {
           if (!name.ends_with(".prom")) continue;
           auto path = (std::filesystem::path(directory) / name).lexically_normal().string();
           if (std::ranges::find(order, path) != order.end()) continue;  // a folder that two patterns match
-          changed |= refresh(path, directory, name);
+          auto& file = files_[path];
+          file.seen = true;
+          file.directory = directory;
+          file.name = name;
+          file.changed = file.stamp.changed(path, host_.clock());
           order.push_back(std::move(path));
         }
       }
     }
+    auto by_size = order;
+    std::ranges::stable_sort(by_size, {}, [this](const auto& path) {
+      const auto& stamp = files_.find(path)->second.stamp;
+      return stamp.there() ? stamp.status().st_size : 0;
+    });
+    Room room(most_series_);
+    for (const auto& path : by_size) changed |= refresh(path, files_.find(path)->second, room);
     changed |= std::erase_if(files_, [](const auto& entry) { return !entry.second.seen; }) > 0 || order != order_;
     order_ = std::move(order);
     return changed;
   }
 
-  bool refresh(const std::string& path, const std::string& directory, const std::string& name) {
-    auto [it, added] = files_.try_emplace(path);
-    auto& file = it->second;
-    file.seen = true;
-    const bool changed = file.stamp.changed(path, host_.clock());
-    if (!file.stamp.there()) {
-      file.content = fail(from_errno(path, file.stamp.error()));
-      return true;
-    }
+  bool refresh(const std::string& path, File& file, Room& room) {
+    const bool had = file.content.has_value();
     // One that could not be read (EACCES, or a network that is away) may be now, without having changed.
-    const bool unread = !file.content && file.content.error().kind != Errc::malformed;
-    if (!added && !changed && !unread) return false;
+    const bool unread = !had && file.content.error().kind != Errc::malformed;
+    bool again = true;
+    if (!file.stamp.there()) file.content = fail(from_errno(path, file.stamp.error()));
     // A directory or a pipe with that name would block or give nothing.
-    if (S_ISREG(file.stamp.status().st_mode)) file.content = read_exposition(path, directory, name);
-    else file.content = fail(Errc::io, path + ": not a regular file");
-    return true;
+    else if (!S_ISREG(file.stamp.status().st_mode)) file.content = fail(Errc::io, path + ": not a regular file");
+    else if (file.changed || unread || room.take_in(path, file.size).has_value() != file.fits) {
+      file.content = Exposition();  // of the old one and the new one there is not room for both
+      file.content = read_exposition(path, file, room);
+    } else again = false;
+    if (file.content) room.used += file.size;
+    return again && (had || file.content);
   }
 
   void plan() {
@@ -167,13 +222,15 @@ class Textfile final : public Collector {
 
   const Host& host_;
   std::vector<std::string> patterns_;
+  const std::size_t most_series_;
   std::map<std::string, File> files_;
   std::vector<std::string> order_;            // as read: by directory, then by name
   ExpositionPlan plan_{"Metric read from "};  // of files_
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
-  return std::make_unique<Textfile>(host, options.list("collector.textfile.directory"));
+  return std::make_unique<Textfile>(host, options.list("collector.textfile.directory"),
+                                    static_cast<std::size_t>(options.number("collector.textfile.max-series")));
 }
 
 }  // namespace

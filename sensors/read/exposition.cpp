@@ -14,17 +14,6 @@
 namespace vitald {
 namespace {
 
-// As Go's ParseFloat: what is nearer to 0 than any float is 0, what is too large is none.
-std::optional<double> parse_float(std::string_view text) {
-  if (const auto v = parse_double(text)) return v;
-  if (take_prefix(text, "+") && text.starts_with('-')) return std::nullopt;
-  double v{};
-  const auto [at, ec] = std::from_chars(text.data(), text.data() + text.size(), v);
-  if (ec != std::errc::result_out_of_range || at != text.data() + text.size()) return std::nullopt;
-  v = std::strtod(std::string(text).c_str(), nullptr);
-  return std::isinf(v) ? std::nullopt : std::optional(v);
-}
-
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -134,7 +123,7 @@ class Parser {
     }
     auto& family = out_.families[family_];
     const auto token = take_token(rest);
-    const auto value = parse_float(token);
+    const auto value = parse_go_float(token);
     if (!value) return error("expected float as value");
     auto& series = find_series();
     if (family.type != MetricType::histogram && family.type != MetricType::summary) series.value = *value;
@@ -289,6 +278,16 @@ class Parser {
 };
 
 }  // namespace
+
+std::optional<double> parse_go_float(std::string_view text) {
+  if (const auto v = parse_double(text)) return v;
+  if (take_prefix(text, "+") && text.starts_with('-')) return std::nullopt;
+  double v{};
+  const auto [at, ec] = std::from_chars(text.data(), text.data() + text.size(), v);
+  if (ec != std::errc::result_out_of_range || at != text.data() + text.size()) return std::nullopt;
+  v = std::strtod(std::string(text).c_str(), nullptr);
+  return std::isinf(v) ? std::nullopt : std::optional(v);
+}
 
 Result<Exposition> parse_exposition(std::string_view text) { return Parser().parse(text); }
 

@@ -20,6 +20,7 @@ struct ExpositionSeries {
   double value = 0;                                         // of a counter, gauge or untyped
   std::map<double, double> points;                          // quantile -> value, or upper bound -> cumulative count
   double sum = 0, count = 0;
+  bool has_sum = true, has_count = true;  // false: it is not known
 };
 
 struct ExpositionFamily {
@@ -37,6 +38,9 @@ struct Exposition {
 // Errors: malformed, "line N: ...", with nothing of the text in them: they go into the log, and the file may be a link
 // to one that is nobody's to read.
 Result<Exposition> parse_exposition(std::string_view text);
+
+// As Go's ParseFloat: what is nearer to 0 than any float is 0, what is too large is none.
+std::optional<double> parse_go_float(std::string_view text);
 
 // A number as Go's strconv prints it ('g', shortest), which is how le and quantile labels are written.
 std::string go_number(double value);

@@ -7,8 +7,16 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <utility>
 
 namespace vitald {
+namespace {
+
+constexpr std::size_t kMostConflicts = 100;
+// A thousand series of which each has a label of its own would be a million labels.
+constexpr std::size_t kMostGaps = 250'000;
+
+}  // namespace
 
 void ExpositionPlan::emit(BatchWriter& out) const {
   out.use(descs_);
@@ -21,6 +29,7 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   labels_.clear();
   texts_.clear();
   conflicts_.clear();
+  more_conflicts_ = gaps_ = 0;
   struct Found {
     const ExpositionFamily* family;
     std::string_view path;
@@ -39,15 +48,13 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
       if (const auto known = helps.find(family.name);
           known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
         known->second.conflict = true;
-        conflicts_.push_back({Errc::malformed, 0,
-                              fmt::format("{}: {}: help text '{}' differs from '{}' in {}", path, family.name,
-                                          family.help.value_or(""), known->second.text, from_where[family.name])});
+        left_out(fmt::format("{}: {}: help text '{}' differs from '{}' in {}", path, family.name,
+                             family.help.value_or(""), known->second.text, from_where[family.name]));
         continue;
       }
       if (const auto known = types.find(family.name); known != types.end() && known->second != family.type) {
-        conflicts_.push_back({Errc::malformed, 0,
-                              fmt::format("{}: {} is a {} but was a {} in {}", path, family.name,
-                                          to_string(family.type), to_string(known->second), from_where[family.name])});
+        left_out(fmt::format("{}: {} is a {} but was a {} in {}", path, family.name, to_string(family.type),
+                             to_string(known->second), from_where[family.name]));
         continue;
       }
       types.emplace(family.name, family.type);
@@ -76,6 +83,13 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   std::set<std::string> seen;
   for (const auto& [family, path] : families)
     add(*family, path, descs_->get(family->name, family->type, texts[family->name]), seen);
+  if (more_conflicts_ > 0)
+    conflicts_.push_back({Errc::malformed, 0, fmt::format("{} more that are left out", more_conflicts_)});
+}
+
+void ExpositionPlan::left_out(std::string why) {
+  if (conflicts_.size() < kMostConflicts) conflicts_.push_back({Errc::malformed, 0, std::move(why)});
+  else ++more_conflicts_;
 }
 
 // False, and said, when a file has that series already: Prometheus refuses a scrape that has one twice.
@@ -90,16 +104,25 @@ bool ExpositionPlan::is_first(const ExpositionFamily& family, const ExpositionSe
     text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", name, value);
   }
   if (seen.insert(std::move(key)).second) return true;
-  conflicts_.push_back(
-      {Errc::malformed, 0, fmt::format("{}: {}{{{}}} is there twice, the first one is kept", path, family.name, text)});
+  left_out(fmt::format("{}: {}{{{}}} is there twice, the first one is kept", path, family.name, text));
   return false;
 }
 
 void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, const MetricDesc& desc,
                          std::set<std::string>& seen) {
   std::set<std::string_view> names;
-  for (const auto& series : family.series)
+  std::size_t written = 0;
+  for (const auto& series : family.series) {
+    written += series.labels.size();
     for (const auto& [name, value] : series.labels) names.insert(name);
+  }
+  const auto gaps = names.size() * family.series.size() - written;
+  if (gaps > kMostGaps - gaps_)
+    return left_out(
+        fmt::format("{}: {}: {} series have {} label names between them, most of which most series lack: "
+                    "at most {} such gaps are filled",
+                    path, family.name, family.series.size(), names.size(), kMostGaps));
+  gaps_ += gaps;
   for (const auto& series : family.series) {
     if (!is_first(family, series, path, seen)) continue;
     // Every series of a family in a file gets all its label names; those it lacks are empty.
@@ -121,8 +144,8 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
     for (const auto& [at, value] : series.points) extra(at, value);
     const double end = std::numeric_limits<double>::infinity();
     if (histogram && !series.points.contains(end)) extra(end, series.count);
-    put(desc, Part::sum, labels, series.sum);
-    put(desc, Part::count, labels, series.count);
+    if (series.has_sum) put(desc, Part::sum, labels, series.sum);
+    if (series.has_count) put(desc, Part::count, labels, series.count);
   }
 }
 

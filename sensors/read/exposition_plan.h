@@ -31,7 +31,7 @@ class ExpositionPlan {
   // In the order of precedence. What the sources are must stay as it is until the next call.
   void build(std::span<const ExpositionSource> sources);
   void emit(BatchWriter& out) const;
-  // What was left out, and why.
+  // What was left out, and why: the first hundred of them, and how many more there are.
   [[nodiscard]] std::span<const Error> conflicts() const { return conflicts_; }
 
  private:
@@ -41,6 +41,7 @@ class ExpositionPlan {
     std::uint32_t first_label = 0, label_count = 0;
     double value = 0;
   };
+  void left_out(std::string why);
   bool is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view source,
                 std::set<std::string>& seen);
   void add(const ExpositionFamily& family, std::string_view source, const MetricDesc& desc,
@@ -54,6 +55,8 @@ class ExpositionPlan {
   std::vector<Label> labels_;
   std::deque<std::string> texts_;
   std::vector<Error> conflicts_;
+  std::size_t more_conflicts_ = 0;  // that are not kept
+  std::size_t gaps_ = 0;            // labels that a series lacks and its family has
 };
 
 }  // namespace vitald

@@ -18,6 +18,8 @@ class LeftOut {
   void add(Error error) {
     const auto items = items_of(error.text);
     if (items_ == 0) first_ = std::move(error);
+    // Of an item the kernel may say that it does not know it (EOPNOTSUPP); that says nothing of the machine.
+    if (first_.kind == Errc::absent) first_.kind = Errc::io;
     items_ += items;
   }
   void add(const tl::unexpected<Error>& error) { add(error.value()); }

@@ -29,4 +29,8 @@ constexpr bool is_no_reading(Quantity quantity, double v, double units, bool lim
   return false;
 }
 
+// Sizes in kB that are none: bytes of so many have no 64 bits. The kernel writes a counter of pages that fell below 0
+// so (show_val_kb, fs/proc/meminfo.c, shifts it as unsigned).
+inline constexpr std::uint64_t kNoSizeKib = std::uint64_t{1} << 54;
+
 }  // namespace vitald

@@ -2,15 +2,12 @@
 #include "sensors/service/exec_program.h"
 
 #include <fmt/format.h>
-#include <linux/capability.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <optional>
 
 #include "core/options.h"
-#include "core/os/privileges.h"
-#include "core/os/process.h"
 #include "core/os/program.h"
 #include "core/text/scan.h"
 
@@ -126,15 +123,12 @@ std::string exec_line(const ExecProgram& p) {
 
 std::vector<std::string> exec_problems(const ExecProgram& program) {
   std::vector<std::string> out;
-  if (auto problem = program_problem(program.command.at(0)); !problem.empty()) out.push_back(std::move(problem));
-  if (program.user.empty() && geteuid() != 0) return out;
-  const auto user = find_user(program.user.empty() ? "nobody" : program.user);
-  if (!user) out.push_back(user.error().text + ", expected one of this machine");
-  else if (user->uid != geteuid() && !(has_capability(CAP_SETUID) && has_capability(CAP_SETGID)))
-    out.push_back(
-        fmt::format("cannot run as '{}': vitald itself may not change the user; leave `user` out, or give "
-                    "the unit User=root",
-                    program.user.empty() ? "nobody" : program.user));
+  const auto as = program_user(program.user);
+  // Who names root has what root may.
+  const bool with_all = !as || (!program.user.empty() && as->id.uid == geteuid());
+  auto problem = with_all ? program_problem(program.command.at(0)) : program_problem(program.command.at(0), *as);
+  if (!problem.empty()) out.push_back(std::move(problem));
+  if (!as) out.push_back(as.error().text);
   return out;
 }
 

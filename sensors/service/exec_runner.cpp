@@ -25,7 +25,10 @@
 #include "core/os/fd.h"
 #include "core/os/privileges.h"
 #include "core/os/process.h"
+#include "core/os/program.h"
 #include "core/text/scan.h"
+#include "sensors/read/exposition_size.h"
+#include "sensors/read/open_metrics.h"
 
 namespace vitald {
 namespace {
@@ -33,6 +36,7 @@ namespace {
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kPatience = 300 * kMs;  // from SIGTERM to SIGKILL, and until it counts as stuck
 constexpr std::size_t kMostError = 4096;
+constexpr std::size_t kMostLines = 200'000;  // of 20 bytes each they are kMostOutput
 
 std::int64_t now_ns() { return SystemClock::read(CLOCK_BOOTTIME); }
 
@@ -84,8 +88,8 @@ Result<> start(Job& job) {
   p.path = program.command[0];
   p.arguments = program.command;
   const char* lang = std::getenv("LANG");
-  p.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                   fmt::format("LANG={}", lang ? lang : "C.UTF-8"), "VITALD_EXEC=" + program.name};
+  p.environment = {fmt::format("PATH={}", kProgramPath), fmt::format("LANG={}", lang ? lang : "C.UTF-8"),
+                   "VITALD_EXEC=" + program.name};
   p.directory = "/";
   // As hooks: without a name as nobody, where that can be. Who names root wants what root may.
   using enum ProcessSettings::Privileges;
@@ -254,7 +258,10 @@ struct ExecRunner::Impl {
       return tell(i, Outcome::failed, said.empty() ? exit->text() : fmt::format("{}: {}", exit->text(), said), took,
                   cpu, nullptr);
     }
-    auto parsed = parse_exposition(job.output);
+    // Parsed it takes many times the memory, also where it turns out to be one series again and again.
+    if (const auto size = exposition_size(job.output); size.samples + size.comments > kMostLines)
+      return tell(i, Outcome::refused, fmt::format("prints more than {} lines", kMostLines), took, cpu, nullptr);
+    auto parsed = parse_any_exposition(job.output);
     if (!parsed) return tell(i, Outcome::refused, "its output: " + parsed.error().text, took, cpu, nullptr);
     if (parsed->timestamps)
       return tell(i, Outcome::refused, "its output: timestamps are not supported", took, cpu, nullptr);

@@ -42,6 +42,12 @@ constexpr AttributeRow kSetRows[] = {
      {"node_bcache_btree_read_average_duration_seconds", gauge, "Average btree read duration.", "uuid", "seconds",
       kSource},
      1e-9},
+    {"internal/btree_read_average_duration_us",
+     {"vitald_bcache_btree_read_average_duration_seconds", gauge,
+      "Average btree read duration. The kernel tells it in microseconds; "
+      "node_bcache_btree_read_average_duration_seconds takes them for nanoseconds, and is 1000 times too small.",
+      "uuid", "seconds", kSource},
+     1e-6},
     {"internal/cache_read_races",
      {"node_bcache_cache_read_races_total", counter,
       "Counts instances where while data was being read from the cache, the bucket was reused and invalidated - i.e. "
@@ -120,8 +126,10 @@ constexpr FlagSpec kFlags[] = {
     {"collector.bcache.priorityStats", FlagType::boolean, "false", "Expose expensive priority stats."},
 };
 
-// "236.3k", "-2.7M", "12": powers of 1024. The digit after the point is in 1/1024 shifted by ten
-// (bch_hprint, drivers/md/bcache/util.c), so .5 is not one half.
+// "236.3k", "-2.7M", "12": powers of 1024. The digit after the point is the whole hundreds of 1024 in what is left over
+// before Linux 4.14 (and "9.10k" is more than "9.9k"), tenths since then (bch_hprint, drivers/md/bcache/util.c; in the
+// stable kernels of then as well). The text does not say which: they are taken for the former, as node_exporter does,
+// which makes at most .9 into .88, less than what the kernel cut off behind the digit.
 std::optional<double> human(std::string_view text) {
   const bool negative = take_prefix(text, "-");
   double factor = 1;

@@ -304,6 +304,10 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
     kinds.guest = kinds.guest || kind == "guest";
     kinds.unit = kinds.unit || kind == "unit";
   }
+  if (!kinds.container && !kinds.pod && !kinds.guest && !kinds.unit)
+    return fail(Errc::malformed,
+                "--collector.containers.kinds: none is named, so nothing comes of it; expected some of container, pod, "
+                "guest, unit (--no-collector.containers switches it off)");
   const auto root = host.sysfs("fs/cgroup");
   if (read_kernel_file(root + "/cgroup.controllers")) return std::make_unique<Containers>(host, root, true, kinds);
   // A hybrid host's v2 has no controllers: what is counted is on v1.

@@ -69,7 +69,7 @@ static_assert(std::size(kStatistics) + 1 == std::size(kMetrics));
 constexpr std::string_view kTexts[] = {
     "speed",       "port_state",    "port_type",         "port_id",          "port_name",
     "fabric_name", "symbolic_name", "supported_classes", "supported_speeds", "dev_loss_tmo"};
-constexpr std::size_t kPortState = 1, kPortId = 3, kFabricName = 5;
+constexpr std::size_t kPortId = 3, kFabricName = 5;
 
 struct Port {
   explicit Port(const std::string& path) {
@@ -98,10 +98,9 @@ class Fibrechannel final : public Collector {
       labels[1 + i] = texts_[i].assign(text);
     }
     out.set_values(row(kMetrics, "node_fibrechannel_info"), 1, labels);
-    // The firmware of a port without a link gives no numbers worth anything.
-    const bool down = labels[1 + kPortState].empty() || labels[1 + kPortState] == "Unknown";
+    // Whatever the port's state: a driver that knows no state counts all the same, and a 0 would be a reset.
     for (std::size_t i = 0; i < std::size(kStatistics); ++i) {
-      const auto n = down ? 0 : port.statistics[i].u64();
+      const auto n = port.statistics[i].u64();
       if (!n)
         if (auto why = port.statistics[i].no_number()) out.problem(std::move(*why));
       // All ones: the driver does not count it (fc_host_statistics, include/scsi/scsi_transport_fc.h).

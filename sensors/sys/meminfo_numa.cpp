@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory of each NUMA node and where it was allocated from, from /sys/devices/system/node.
+#include <fmt/format.h>
 #include <string>
 
 #include "core/collector.h"
@@ -9,6 +10,7 @@
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
+#include "sensors/read/no_reading.h"
 
 namespace vitald {
 namespace {
@@ -62,6 +64,11 @@ class MeminfoNuma final : public Collector {
       const auto unit = take_word(words);
       if (!node_line || key.empty() || !n || (!unit.empty() && unit != "kB")) {
         left_out.add(malformed(node.meminfo.path(), line, "'Node N NAME:' and a number, maybe of kB"));
+        continue;
+      }
+      if (!unit.empty() && *n >= kNoSizeKib) {
+        out.problem(
+            {Errc::malformed, 0, fmt::format("{}: '{}': less than 2^54 kB expected", node.meminfo.path(), key)});
         continue;
       }
       const auto* desc = node.meminfo_families.at(row++, key, [&] { return &family(key); });

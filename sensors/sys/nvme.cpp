@@ -18,7 +18,7 @@ constexpr MetricDesc kMetrics[] = {
     {"node_nvme_info", gauge, "Non-numeric data from /sys/class/nvme/<device>, value is always 1.",
      "device,firmware_revision,model,serial,state,cntlid", "", "/sys/class/nvme/*"},
     {"node_nvme_namespace_info", gauge, "Information about NVMe namespaces. Value is always 1", "device,nsid,ana_state",
-     "", "/sys/class/nvme/*/nvme*n*/ana_state"},
+     "", "/sys/class/nvme/*/nvme*n*/{nsid,ana_state}"},
     {"node_nvme_namespace_capacity_bytes", gauge,
      "Capacity of the NVMe namespace in bytes. Computed as namespace_size * namespace_logical_block_size",
      "device,nsid", "bytes", "/sys/class/nvme/*/nvme*n*/size"},
@@ -54,8 +54,9 @@ struct Namespace {
       : used(path + "/nuse"),
         size(path + "/size"),
         block(path + "/queue/logical_block_size"),
-        ana_state(path + "/ana_state") {}
-  Attribute used, size, block, ana_state;
+        ana_state(path + "/ana_state"),
+        nsid(path + "/nsid") {}
+  Attribute used, size, block, ana_state, nsid;
 };
 struct Device {
   explicit Device(const std::string& path) : power(path + "/device"), children(path) {
@@ -66,8 +67,9 @@ struct Device {
   KernelItems<Namespace> children;
 };
 
-// "nvme0n1" gives "1", "nvme0c1n2" (a path of a multipath namespace) gives "2"; else empty.
-std::string_view namespace_id(std::string_view name) {
+// "nvme0n1" gives "1", "nvme0c1n2" (a path of a multipath namespace) gives "2"; else empty. The kernel counts
+// namespaces as it finds them (instances); the controller's own number is in the file `nsid`.
+std::string_view instance(std::string_view name) {
   if (!take_prefix(name, "nvme") || !take_u64(name)) return {};
   if (take_prefix(name, "c") && !take_u64(name)) return {};
   if (!take_prefix(name, "n") || !parse_u64(name)) return {};
@@ -87,7 +89,11 @@ class Nvme final : public Collector {
       out.set_values(kInfo, 1, labels);
       if (auto listed = device.children.refresh(); !listed) continue;  // unplugged since
       for (auto& [child, files] : device.children.items())
-        if (const auto id = namespace_id(child); !id.empty()) emit(name, id, files, device.power.asleep(), out);
+        if (const auto number = instance(child); !number.empty()) {
+          id_.assign(number);
+          if (const auto told = files.nsid.u64()) id_.assign(Decimal(*told));
+          emit(name, id_, files, device.power.asleep(), out);
+        }
     }
     return {};
   }
@@ -112,6 +118,7 @@ class Nvme final : public Collector {
 
   KernelItems<Device> devices_;
   std::array<std::string, std::size(kTexts)> texts_;  // of the device at hand; kept for their memory
+  std::string id_;                                    // of the namespace at hand; likewise
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Nvme>(host); }

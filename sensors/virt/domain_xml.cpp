@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -274,6 +275,8 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
       g.machine = a["machine"];
     } else if (path == "/memory") {
       memory_unit = a["unit"];
+    } else if (path == "/vcpu") {
+      g.vcpus = parse_double(a["current"]).value_or(kNone);
     } else if (take_prefix(path, "/metadata/nova:instance/")) {
       if (path == "nova:flavor") {
         g.flavor = a["name"];
@@ -290,7 +293,7 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
   const auto text = [&](std::string_view path, std::string content) {
     if (!take_prefix(path, "/domain")) return;
     if (path == "/memory") g.memory_bytes = to_bytes(parse_double(content).value_or(kNone), memory_unit);
-    else if (path == "/vcpu") g.vcpus = parse_double(content).value_or(kNone);
+    else if (path == "/vcpu") g.most_vcpus = parse_double(content).value_or(kNone);
     else if (path == "/os/type") g.os_type = std::move(content);
     else if (take_prefix(path, "/devices/disk/iotune/")) set_limit(g.disks.back(), path, content);
     else if (path == "/devices/disk/serial") g.disks.back().serial = std::move(content);
@@ -299,6 +302,7 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
     else if (path == "/metadata/nova:instance/nova:owner/nova:project") g.project = std::move(content);
   };
   if (!walk(xml, open, text)) return fail(Errc::malformed, "libvirt: a domain's XML ends within an element");
+  if (std::isnan(g.vcpus)) g.vcpus = g.most_vcpus;  // <vcpu current='2'>8</vcpu>
   return g;
 }
 

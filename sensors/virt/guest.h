@@ -259,7 +259,7 @@ struct NicInfo {
 struct GuestInfo {
   std::string os_type, arch, machine;
   std::string nova_name, flavor, user, user_uuid, project, project_uuid, root_type, root_uuid;
-  double memory_bytes = kNone, vcpus = kNone;
+  double memory_bytes = kNone, vcpus = kNone, most_vcpus = kNone;
   std::vector<DiskInfo> disks;
   std::vector<NicInfo> nics;
 };

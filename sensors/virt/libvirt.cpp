@@ -769,6 +769,7 @@ class Libvirt final : public Collector {
     known.xml_ns = now;
     if (!known.active) {
       known.guest.take("vcpu.current", known.guest.info.vcpus);
+      known.guest.take("vcpu.maximum", known.guest.info.most_vcpus);
       known.guest.take("balloon.maximum", known.guest.info.memory_bytes * kKiB);
     }
   }

@@ -266,6 +266,8 @@ TEST(Check, Surroundings) {
   fs::create_directories(folder / "rules");
   std::ofstream(folder / "text") << "no program";
   fs::permissions(folder / "text", fs::perms(0644));
+  std::ofstream(folder / "windows") << "#!/bin/sh\r\nexit 0\r\n";
+  fs::permissions(folder / "windows", fs::perms(0755));
   std::ofstream(folder / "rules/a.yaml") << "";
   const auto top = folder.string();
   struct Case {
@@ -292,6 +294,14 @@ TEST(Check, Surroundings) {
            "{0}/text",
            top)},
        {}},
+      {"a script of Windows",
+       hook(top + "/windows"),
+       {fmt::format(
+           "FILE:1:21: notify.commands 'pager': {}/windows is a script for /bin/sh\\r, which cannot be run: "
+           "/bin/sh\\r: No such file or directory (ENOENT); its lines end with CR LF, as on Windows: remove the "
+           "CR",
+           top)},
+       {}},
       {"no user",
        hook("/bin/sh", ", user: no-such-user"),
        {"FILE:1:21: notify.commands 'pager': user 'no-such-user': no such user, expected one of this machine"},
@@ -301,6 +311,15 @@ TEST(Check, Surroundings) {
        {"--web.listen-address: '9100', expected host:port, [IPv6]:port, :port or vsock://:port",
         "--web.listen-address: '1:2:3', expected host:port, [IPv6]:port, :port or vsock://:port",
         "--web.listen-address: 'host:99999', expected host:port, [IPv6]:port, :port or vsock://:port"},
+       {}},
+      {"Kubernetes is told nothing",
+       "notify: {kubernetes: [{name: k, url: 'http://127.0.0.1:1', node: n, bearer_token_file: '', ca_file: '', "
+       "conditions: false, events: false}]}",
+       {"FILE:1:23: notify.kubernetes 'k': conditions: false and events: false, expected something that it is told"},
+       {}},
+      {"an address twice",
+       "web: {listen_address: ['127.0.0.1:9100', '127.0.0.1:0', '127.0.0.1:9100', '127.0.0.1:0']}",
+       {"--web.listen-address: '127.0.0.1:9100' is given twice, expected each address once"},
        {}},
       {"addresses that are not opened", "web: {systemd_socket: true, listen_address: ['9100']}", {}, {}},
       {"globs",

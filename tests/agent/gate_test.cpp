@@ -87,6 +87,33 @@ TEST(GateFile, WhatIsWrongIsSaidAndTheLastGoodOneStays) {
   EXPECT_EQ(times("read again"), 1) << log;
 }
 
+// All of these are well-formed; somebody may be writing them just now.
+TEST(GateFile, UsersAreLetGoOnlyByAWord) {
+  const Folder folder;
+  folder.write(std::string("basic_auth_users: {alice: ") + kHash + "}\n");
+  std::vector<std::string> problems;
+  const auto file = GateFile::load(folder.file(), problems);
+  ASSERT_NE(file, nullptr) << problems[0];
+  file->watch(2'000'000);
+  testing::internal::CaptureStderr();
+  for (const auto* torn : {"basic_auth_users:\n", "# who may come in\n", "{}\n", "http_server_config: {}\n", "---\n",
+                           "basic_auth_users: ~\n", "rate_limit: {interval: 1s, burst: 5}\n"}) {
+    SCOPED_TRACE(torn);
+    const auto before = file->looked_boot_ns();
+    folder.write(torn);
+    EXPECT_TRUE(eventually([&] { return file->looked_boot_ns() > before + 20'000'000; }));
+    EXPECT_EQ(file->state()->config.users.size(), 1U);
+    EXPECT_FALSE(file->good());
+  }
+  folder.write("basic_auth_users: {}\n");
+  EXPECT_TRUE(eventually([&] { return file->state()->config.users.empty() && file->good(); }));
+  // Nobody is kept out any more: nothing to guard.
+  folder.write("http_server_config: {headers: {X-Frame-Options: deny}}\n");
+  EXPECT_TRUE(eventually([&] { return !file->state()->config.headers.empty(); }));
+  const auto log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("no basic_auth_users, which are in force: to let everybody in, write"));
+}
+
 TEST(Gate, WhoComesIn) {
   const Folder folder;
   folder.write(std::string("basic_auth_users: {alice: ") + kHash + "}\n");

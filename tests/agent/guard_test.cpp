@@ -28,6 +28,8 @@ constexpr MetricDesc kLoadCounter{"node_load1", MetricType::counter, "Load."};
 constexpr MetricDesc kWait{"wait_seconds", MetricType::histogram, "Wait.", "device"};
 constexpr MetricDesc kWaitRule{"wait_seconds", MetricType::gauge, "p99.", "device"};
 constexpr MetricDesc kWaitSum{"wait_seconds_sum", MetricType::gauge, "Sum."};
+constexpr MetricDesc kPause{"pause_seconds", MetricType::summary, "Pause."};
+constexpr MetricDesc kPauseBucket{"pause_seconds_bucket", MetricType::gauge, "No part of it."};
 constexpr MetricDesc kOther{"other", MetricType::gauge, "Other.", "a"};
 
 using Emit = std::function<void(BatchWriter&)>;
@@ -124,6 +126,15 @@ TEST(Guard, WhoStays) {
        "node_scrape_collector_success{collector=\"textfile\"} 0\nnode_textfile_scrape_error 1\nwait_seconds_sum 9\n",
        {"textfile: wait_seconds: its lines would have the name of wait_seconds_sum, a family of the collector z; left "
         "out"}},
+      {"a gauge with the name that a bucket of a summary would have, which has none",
+       {{"a", [](auto& o) { o.set(kPauseBucket, 9); }},
+        {"b",
+         [](auto& o) {
+           o.set_labels(kPause, 3, {}, Part::sum);
+           o.set_labels(kPause, 4, {}, Part::count);
+         }}},
+       "pause_seconds_sum 3\npause_seconds_count 4\npause_seconds_bucket 9\n",
+       {}},
       {"in one batch",
        {{"a", [](auto& o) { histogram(o, "a"), o.set(kWaitSum, 9); }}},
        "node_scrape_collector_success{collector=\"a\"} 0\n" + std::string(kWaitText),

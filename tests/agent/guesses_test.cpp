@@ -19,7 +19,7 @@ Guesses::Job job(const std::string& peer, const std::string& user, unsigned char
   return out;
 }
 
-Guesses::Known known(const Guesses& g, unsigned char number, std::int64_t* until = nullptr) {
+Guesses::Known known(Guesses& g, unsigned char number, std::int64_t* until = nullptr) {
   std::int64_t unused = 0;
   return g.known(job("", "", number).digest, until ? *until : unused);
 }
@@ -27,8 +27,8 @@ Guesses::Known known(const Guesses& g, unsigned char number, std::int64_t* until
 TEST(Guesses, WhatWasComparedIsKnown) {
   Guesses g;
   EXPECT_FALSE(g.take());
-  ASSERT_TRUE(g.add(job("a", "u", 1)));
-  ASSERT_TRUE(g.add(job("a", "u", 2)));
+  g.add(job("a", "u", 1), 0);
+  g.add(job("a", "u", 2), 0);
   EXPECT_EQ(known(g, 1), Guesses::Known::no);
   const auto first = g.take();
   EXPECT_EQ(first->digest[0], 2);
@@ -43,11 +43,11 @@ TEST(Guesses, WhatWasComparedIsKnown) {
 TEST(Guesses, EverySecondComparisonIsForWhoWasNotWrongOfLate) {
   Guesses g;
   for (unsigned char i = 1; i <= 3; ++i) {
-    g.add(job("evil", "u", i));
+    g.add(job("evil", "u", i), 0);
     g.decided(*g.take(), false, 0);
   }
-  for (unsigned char i = 10; i < 30; ++i) ASSERT_TRUE(g.add(job("evil", "u", i)));
-  ASSERT_TRUE(g.add(job("prometheus", "u", 99)));  // last of all
+  for (unsigned char i = 10; i < 30; ++i) g.add(job("evil", "u", i), 0);
+  g.add(job("prometheus", "u", 99), 0);  // last of all
   std::vector<int> order{g.take()->digest[0], g.take()->digest[0]};
   EXPECT_TRUE(order[0] == 99 || order[1] == 99) << order[0] << " " << order[1];
   EXPECT_EQ(std::min(order[0], order[1]), 10);  // and the oldest is not forgotten
@@ -56,28 +56,106 @@ TEST(Guesses, EverySecondComparisonIsForWhoWasNotWrongOfLate) {
 // A server behind the same address and with the same user's name as somebody who tries passwords.
 TEST(Guesses, WhoComesLastToACrowdedShareIsSoonCompared) {
   Guesses g;
-  for (unsigned char i = 1; i <= 20; ++i) ASSERT_TRUE(g.add(job("same", "u", i)));
+  for (unsigned char i = 1; i <= 20; ++i) g.add(job("same", "u", i), 0);
   g.decided(*g.take(), false, 0);
-  ASSERT_TRUE(g.add(job("same", "u", 99)));
+  g.add(job("same", "u", 99), 0);
   std::vector<int> order;
   for (int i = 0; i < 2; ++i) order.push_back(g.take()->digest[0]);
   EXPECT_NE(std::ranges::find(order, 99), order.end());
 }
 
-TEST(Guesses, AShareIsFullWithoutKeepingOthersOut) {
+TEST(Guesses, WhoComesToAFullShareTakesAnyonesPlace) {
   Guesses g;
   unsigned char number = 0;
-  for (std::size_t i = 0; i < Guesses::kMostOfShare; ++i) ASSERT_TRUE(g.add(job("evil", "u", ++number)));
-  EXPECT_FALSE(g.add(job("evil", "u", ++number)));
-  EXPECT_TRUE(g.add(job("evil", "other", ++number)));
-  EXPECT_TRUE(g.add(job("prometheus", "u", ++number)));
+  for (std::size_t i = 0; i < Guesses::kMostOfShare; ++i) g.add(job("evil", "u", ++number), 0);
+  g.add(job("prometheus", "u", 200), 0);
+  g.add(job("evil", "u", 201), 0);
+  EXPECT_TRUE(g.waits(job("", "", 201).digest));
+  EXPECT_TRUE(g.waits(job("", "", 200).digest));  // only the same share makes room
+  std::vector<unsigned char> out;
+  for (unsigned char i = 1; i <= number; ++i)
+    if (!g.waits(job("", "", i).digest)) out.push_back(i);
+  ASSERT_EQ(out.size(), 1U);
+  std::int64_t until = 0;
+  EXPECT_EQ(known(g, out[0], &until), Guesses::Known::out);
+  EXPECT_EQ(until, Guesses::kOutNs);
+  g.add(job("evil", "u", out[0]), until);  // and comes again, in the place of another one
+  EXPECT_TRUE(g.waits(job("", "", out[0]).digest));
+  EXPECT_EQ(known(g, out[0]), Guesses::Known::no);
+}
+
+TEST(Guesses, NotMoreArePushedOutThanConnectionsCanBeSparedFor) {
+  Guesses g;
+  unsigned char number = 0;
+  for (std::size_t i = 0; i < Guesses::kMostOfShare + Guesses::kMostOut + 20; ++i) g.add(job("evil", "u", ++number), 0);
+  std::size_t refused = 0, out = 0;
+  for (unsigned char i = 1; i <= number; ++i) {
+    const auto state = known(g, i);
+    refused += state == Guesses::Known::refused ? 1 : 0;
+    out += state == Guesses::Known::out ? 1 : 0;
+    EXPECT_TRUE(state != Guesses::Known::refused || known(g, i) == Guesses::Known::no) << "told once";
+  }
+  EXPECT_EQ(refused, 20U);
+  EXPECT_EQ(out, Guesses::kMostOut);
+}
+
+TEST(Guesses, WhereAllIsFullTheLargestShareMakesRoom) {
+  Guesses g;
+  unsigned char number = 0;
+  for (std::size_t i = 0; i < Guesses::kMostOfShare; ++i) g.add(job("evil", "u", ++number), 0);
+  for (std::size_t i = Guesses::kMostOfShare; i < Guesses::kMost; ++i) g.add(job("evil", "v", ++number), 0);
+  g.add(job("prometheus", "u", 200), 0);
+  EXPECT_TRUE(g.waits(job("", "", 200).digest));
+  for (auto i = static_cast<unsigned char>(Guesses::kMostOfShare + 1); i <= number; ++i)
+    EXPECT_TRUE(g.waits(job("", "", i).digest));
+}
+
+// A hundred connections that guess for the same user from the same address, each at once again when it is answered, and
+// one that has the right password: how many comparisons it waits for, a comparison being 25 ms.
+TEST(Guesses, TheRightOneIsFoundAmongAHundred) {
+  Guesses g;
+  std::uint32_t number = 0;
+  const auto guess = [&] {
+    auto j = job("same", "u", 0);
+    for (std::size_t i = 0; i < 4; ++i) j.digest[1 + i] = static_cast<unsigned char>(++number >> (8 * i));
+    return j;
+  };
+  std::vector<Guesses::Job> guessers;
+  std::int64_t now = 0;
+  const auto turn = [&](const Guesses::Job& j) {  // as BasicAuth asks; true: it is answered
+    std::int64_t until = 0;
+    const auto state = g.known(j.digest, until);
+    if (state == Guesses::Known::good || state == Guesses::Known::refused) return true;
+    if ((state == Guesses::Known::wrong || state == Guesses::Known::out) && now < until) return false;
+    if (state == Guesses::Known::wrong) return true;
+    if (!g.waits(j.digest)) g.add(j, now);
+    return false;
+  };
+  for (int i = 0; i < 100; ++i) guessers.push_back(guess());
+  int longest = 0;
+  for (unsigned char round = 1; round <= 8; ++round) {
+    for (int waited = 0;; ++waited) {
+      const auto right = job("same", "u", round);
+      for (auto& j : guessers)
+        for (int tries = 0; tries < 20 && turn(j); ++tries) j = guess();  // 800 refusals a second and each
+      if (waited > 40) turn(right);                                       // they were at it for a while
+      auto next = g.take();
+      ASSERT_TRUE(next);
+      const bool good = next->digest == right.digest;
+      g.decided(*next, good, now += 25'000'000);
+      if (!good) continue;
+      longest = std::max(longest, waited - 40);
+      break;
+    }
+  }
+  EXPECT_LT(longest, 400);  // ten seconds, the patience of a scrape
 }
 
 TEST(Guesses, WrongOnesAreAnsweredLaterTheMoreThereAre) {
   Guesses g;
   std::vector<std::int64_t> delays;
   const auto wrong = [&](const std::string& peer, unsigned char number, std::int64_t now) {
-    g.add(job(peer, "user" + std::to_string(number), number));  // another user each time: it is the peer that counts
+    g.add(job(peer, "user" + std::to_string(number), number), 0);  // another user each time: it is the peer that counts
     g.decided(*g.take(), false, now);
     std::int64_t until = 0;
     EXPECT_EQ(known(g, number, &until), Guesses::Known::wrong);
@@ -97,13 +175,13 @@ TEST(Guesses, WrongOnesAreAnsweredLaterTheMoreThereAre) {
 
 TEST(Guesses, MemoryIsBoundedAndGoodOnesStay) {
   Guesses g;
-  g.add(job("prometheus", "u", 1));
+  g.add(job("prometheus", "u", 1), 0);
   g.decided(*g.take(), true, 0);
   for (int i = 0; i < 1500; ++i) {
     auto j = job("evil" + std::to_string(i), "u", 2);
     j.digest[1] = static_cast<unsigned char>(i);
     j.digest[2] = static_cast<unsigned char>(i >> 8);
-    ASSERT_TRUE(g.add(j));
+    g.add(j, 0);
     g.decided(*g.take(), false, i);
   }
   EXPECT_EQ(known(g, 1), Guesses::Known::good);

@@ -24,12 +24,14 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr MetricDesc kCalls[] = {{"test_calls", MetricType::counter, "C."}};
+constexpr MetricDesc kMoods{"test_moods", MetricType::gauge, "M."};
 constexpr MetricDesc kRemoteCalls{"test_calls_remote", MetricType::counter, "C."};
 constexpr FlagSpec kFlags[] = {{"collector.counting.step", FlagType::number, "1", "step"}};
 
 int g_made = 0;                // "counting" collectors made
 std::atomic<int> g_calls = 0;  // of collect() of "counting"
 bool g_absent = false;         // what "late" finds on this machine
+bool g_emits = false;          // "moody", too
 Result<> g_outcome;            // of "moody"
 std::vector<Error> g_problems;
 
@@ -49,6 +51,7 @@ struct Throwing final : Collector {
 struct Moody final : Collector {
   Result<> collect(BatchWriter& out) override {
     for (const auto& p : g_problems) out.problem(p);
+    if (g_emits) out.set(kMoods, 3);
     return g_outcome;
   }
 };
@@ -124,7 +127,7 @@ struct FakeWorker final : WorkerClient {
 
 struct PipelineTest : testing::Test {
   PipelineTest() {
-    g_made = 0, g_calls = 0, g_absent = false, g_outcome = {}, g_problems.clear();
+    g_made = 0, g_calls = 0, g_absent = false, g_emits = false, g_outcome = {}, g_problems.clear();
     FakeWorker::prompt = true;
   }
   PipelineConfig config(const std::vector<std::pair<std::string, std::string>>& flags = {}) {
@@ -294,11 +297,19 @@ TEST_F(PipelineTest, NewsDoNotWait) {
     eventfd_write(newsy.event.get(), 1);
     EXPECT_EQ(reach(i), i);
   }
+  // What comes in the pause after a cycle brings one cycle after it, and no more.
+  for (int i = 0; i < 3; ++i) {
+    eventfd_write(newsy.event.get(), 1);
+    usleep(1000);
+  }
+  EXPECT_EQ(reach(6), 6);
+  usleep(200'000);
+  EXPECT_EQ(newsy.calls, 6);
   // One that does not read them is asked again, but not all the time.
   newsy.reads = false;
   const auto begin_ns = now.clock().boot_ns();
   eventfd_write(newsy.event.get(), 1);
-  EXPECT_GE(reach(8), 8);
+  EXPECT_GE(reach(9), 9);
   EXPECT_GE(now.clock().boot_ns() - begin_ns, 2 * 50'000'000);
   EXPECT_TRUE(with.stop(5'000'000'000));
 }
@@ -490,6 +501,21 @@ TEST_F(PipelineTest, NothingToCollectIsLookedForRarely) {
   clock.advance_ns(1);
   pipeline.cycle();
   EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 1\n"));
+}
+
+// Whatever a collector calls what it has not: the numbers it has are not set aside with it, and it is told.
+TEST_F(PipelineTest, SomethingToCollectIsNotNothing) {
+  pipeline.configure(config());
+  g_outcome = fail(Errc::absent, "no disks");
+  g_emits = true;
+  for (int i = 0; i < 3; ++i) {
+    pipeline.cycle();
+    EXPECT_EQ(text("test_moods"), "test_moods 3\n");
+    EXPECT_THAT(text("node_scrape_collector_success"), HasSubstr("{collector=\"moody\"} 0\n"));
+    EXPECT_THAT(text("vitald_collector_left_out"), HasSubstr("{collector=\"moody\"} 1\n"));
+    clock.advance_ns(1'000'000'000);
+  }
+  EXPECT_THAT(text("vitald_collector_errors_total"), HasSubstr("{collector=\"moody\",kind=\"io\"} 3\n"));
 }
 
 TEST_F(PipelineTest, AReloadKeepsWhatDidNotChange) {

@@ -97,11 +97,46 @@ TEST(WebConfig, Priorities) {
 TEST(WebConfig, PlainHttp) {
   for (const char* text :
        {"", "tls_server_config:\n", "tls_server_config: {}\n", "tls_server_config: {min_version: TLS13}\n",
-        "basic_auth_users: {}\n", "rate_limit: {interval: 0, burst: 0}\n"}) {
+        "basic_auth_users: {}\n", "rate_limit: {interval: 0, burst: 0}\n", "rate_limit: {burst: 0}\n"}) {
     SCOPED_TRACE(text);
     std::vector<std::string> problems;
     EXPECT_FALSE(parse_web_config(text, "web.yaml", problems).tls);
     EXPECT_EQ(problems, std::vector<std::string>{});
+  }
+}
+
+// A file that ends too early may be well-formed, and must not let in whom the one in force keeps out.
+TEST(WebConfig, WhatOpensWithoutAWord) {
+  const std::string users = "basic_auth_users: {a: $2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW}\n";
+  const std::string tls = "tls_server_config:\n  cert: a\n  key: b\n";
+  const std::string asks = tls + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca: c\n";
+  const struct Case {
+    const char* name;
+    std::string now, next;
+    std::string_view want;  // the first words
+  } cases[] = {
+      {"the same", users, users, ""},
+      {"users, then nothing", users, "", "no basic_auth_users"},
+      {"users, then no list", users, "basic_auth_users:\n", "no basic_auth_users"},
+      {"users, then none by a word", users, "basic_auth_users: {}\n", ""},
+      {"no users before", "", "http_server_config: {}\n", ""},
+      {"certificates of clients, then none are asked for", asks, tls, "no client_auth_type"},
+      {"the line was cut", asks, tls + "  client_auth_type:\n", "no client_auth_type"},
+      {"none are asked for by a word", asks, tls + "  client_auth_type: NoClientCert\n", ""},
+      {"others are asked for", asks, tls + "  client_auth_type: RequestClientCert\n", ""},
+      {"names, then any", asks + "  client_allowed_sans: [a]\n", asks, "no client_allowed_sans"},
+      {"names, then an empty line", asks + "  client_allowed_sans: [a]\n", asks + "  client_allowed_sans:\n",
+       "no client_allowed_sans"},
+      {"any by a word", asks + "  client_allowed_sans: [a]\n", asks + "  client_allowed_sans: []\n", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    std::vector<std::string> problems;
+    const auto now = parse_web_config(c.now, "web.yaml", problems),
+               next = parse_web_config(c.next, "web.yaml", problems);
+    EXPECT_EQ(problems, std::vector<std::string>{});
+    const auto got = opens_unsaid(now, next);
+    EXPECT_TRUE(c.want.empty() ? got.empty() : got.starts_with(c.want)) << got;
   }
 }
 

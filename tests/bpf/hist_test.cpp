@@ -28,17 +28,6 @@ std::uint32_t slot_by_definition(std::uint64_t ns) {
   return VITALD_HIST_BOUNDS;
 }
 
-TEST(Hist, Log2) {
-  EXPECT_EQ(vitald_log2(0), 0u);
-  std::mt19937_64 random(1);
-  for (std::uint64_t v = 1; v < 1'000'000; ++v)
-    ASSERT_EQ(vitald_log2(v), static_cast<unsigned>(std::bit_width(v) - 1)) << v;
-  for (int i = 0; i < 1'000'000; ++i) {
-    const auto v = (random() >> (random() % 64)) | 1;
-    ASSERT_EQ(vitald_log2(v), static_cast<unsigned>(std::bit_width(v) - 1)) << v;
-  }
-}
-
 TEST(Hist, Slot) {
   struct Case {
     std::uint64_t ns;

@@ -67,7 +67,7 @@ TestCgroup::TestCgroup(const V1Hierarchy& v1, const std::string& name)
 
 void TestCgroup::enter() const {
   if (!v2_.empty()) std::ofstream(v2_ + "/cgroup.procs") << getpid();  // a place on v2 would come first
-  set("cgroup.procs", std::to_string(getpid()));
+  take(getpid());
 }
 
 void TestCgroup::set(const std::string& file, const std::string& value) const {
@@ -75,6 +75,8 @@ void TestCgroup::set(const std::string& file, const std::string& value) const {
   out << value << std::flush;
   if (!out) throw std::runtime_error(directory_ + "/" + file + ": cannot write " + value);
 }
+
+void TestCgroup::take(pid_t pid) const { set("cgroup.procs", std::to_string(pid)); }
 
 void TestCgroup::remove() {
   // The kernel may still be taking an exited task out of it.
@@ -97,7 +99,7 @@ Child::Child(const TestCgroup& cgroup, int cpu, const std::function<void()>& bod
     CPU_SET(static_cast<std::size_t>(cpu), &set);
     sched_setaffinity(0, sizeof set, &set);
     cgroup.enter();
-    usleep(1000);  // a slice belongs to the cgroup that it began in: begin one here
+    usleep(1000);  // a slice in two cgroups is parted by a clock that may be a tick old: begin one here
     const auto before = now();
     body();
     auto after = now();
@@ -123,6 +125,12 @@ std::uint64_t Child::cpu_ns() const {
   std::uint64_t ns = 0;
   std::ifstream(fmt::format("/proc/{}/schedstat", pid_)) >> ns;
   return ns;
+}
+
+std::int64_t Child::clock_ns() const {
+  clockid_t clock = 0;
+  if (clock_getcpuclockid(pid_, &clock) != 0) throw std::runtime_error("clock_getcpuclockid");
+  return SystemClock::read(clock);
 }
 
 Child::~Child() {

@@ -27,7 +27,8 @@ class TestCgroup {
   ~TestCgroup() { remove(); }
   TestCgroup(const TestCgroup&) = delete;
   TestCgroup& operator=(const TestCgroup&) = delete;
-  void enter() const;  // the calling process
+  void enter() const;          // the calling process
+  void take(pid_t pid) const;  // another one, or the calling one, on this hierarchy alone
   void set(const std::string& file, const std::string& value) const;
   void remove();
   [[nodiscard]] const std::string& path() const { return path_; }  // "/name"
@@ -45,7 +46,9 @@ class Child {
   Child& operator=(const Child&) = delete;
   Truth finish();  // waits for the end of the body and of the process
   [[nodiscard]] int status() const { return status_; }
-  [[nodiscard]] std::uint64_t cpu_ns() const;  // so far
+  [[nodiscard]] std::uint64_t cpu_ns() const;   // so far, as of the last tick
+  [[nodiscard]] std::int64_t clock_ns() const;  // so far, all threads, exactly
+  [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
   pid_t pid_ = -1;

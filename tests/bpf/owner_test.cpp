@@ -132,6 +132,32 @@ TEST(Owner, FromPath) {
   }
 }
 
+// What lies in a unit, or where pam_cgfs lets a user make cgroups, is called so by whoever runs it.
+TEST(Owner, WithinWhat) {
+  struct Case {
+    std::string path, within;
+  };
+  const Case cases[] = {
+      {"/lxc.payload.web", ""},
+      {"/lxc/web", ""},
+      {"/machine.slice/machine-web.scope", ""},
+      {"/system.slice/containerd.service/kubepods-burstable-pod" + kUid + ".slice:cri-containerd:" + kId, ""},
+      {"/user.slice/user-1000.slice/user@1000.service/lxc.payload.web", "user@1000.service"},
+      {"/user.slice/user-1000.slice/session-3.scope/lxc/web", "session-3.scope"},
+      {"/system.slice/web.service/machine.slice/machine-db.scope", "web.service"},
+      {"/user/alice/0/lxc/web", "/user/alice"},
+      {"/user/alice/0/docker-" + kId + ".scope", "/user/alice"},
+      {"/user/alice/0/pod" + kUid + "/" + kId, "/user/alice"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.path);
+    const auto o = owner_from_path(c.path);
+    EXPECT_EQ(to_string(o.kind), to_string(OwnerKind::container));
+    EXPECT_EQ(o.within, c.within);
+    EXPECT_EQ(o.pod_uid, o.within.empty() && c.path.find("pod" + kUid) != std::string::npos ? kUid : "");
+  }
+}
+
 TEST(Owner, OfTheTwoHierarchiesTheOneThatSaysMore) {
   struct Case {
     std::string name, v2, v1, owner;
@@ -160,6 +186,8 @@ TEST(Owner, WhatIsDecidedWhere) {
   };
   const Case cases[] = {
       {"/", "", "", ""},
+      {"/", "/user/alice/0/lxc/web/init.scope", "/user/alice/0/lxc/web", "/user/alice", true},
+      {"/", "/user/alice/0/x", "", "/user/alice", true},
       {"/system.slice", "", "", ""},
       {"/system.slice/web.service/a/b", "", "", "/system.slice/web.service"},
       {"/system.slice/docker.service/x", "", "", ""},
@@ -224,7 +252,7 @@ TEST_F(Names, FromLogFiles) {
             "owner_kind=pod owner=kube-system/coredns-7 namespace=kube-system pod=coredns-7");
   EXPECT_EQ(owner("/docker/" + kOther.substr(1) + "0"), "owner_kind=container owner=" + kOther.substr(1, 12));
   EXPECT_EQ(owner("/user.slice/user@1000.service/docker-" + kId + ".scope"),
-            "owner_kind=container owner=" + kId.substr(0, 12))
+            "owner_kind=container owner=" + kId.substr(0, 12) + " in user@1000.service")
       << "whoever may name cgroups inside a unit is not that container of the pod";
 }
 

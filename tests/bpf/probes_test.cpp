@@ -837,6 +837,17 @@ TEST_F(Probes, WithoutBtf) {
             "kernel built with CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf");
 }
 
+// It says nothing about the kernel.
+TEST_F(Probes, WithoutADescriptorForTheBtf) {
+  believe([](KernelFacts& facts) {
+    facts.missing = "/sys/kernel/btf/vmlinux: Too many open files (EMFILE)";
+    facts.missing_kind = Errc::io;
+  });
+  EXPECT_EQ(
+      LiveProbe("block_latency").status(),
+      "off: the BTF of the running kernel cannot be read (/sys/kernel/btf/vmlinux: Too many open files (EMFILE))");
+}
+
 TEST_F(Probes, OnlyOnTheRunningSystem) {
   const Host fixture({"/tmp/proc", "/tmp/sys", "/tmp", "/tmp"});
   for (const auto* name : {"runq_latency", "block_latency", "oom_kills", "direct_reclaim"}) {

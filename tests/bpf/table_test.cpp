@@ -130,6 +130,34 @@ TEST_F(OwnerTableTest, AContainerOfSomebodysIsNotTheHosts) {
   EXPECT_EQ(name(users), kId.substr(0, 12) + " in user@1000.service");
 }
 
+// A container is the host's by where it is, whoever comes first.
+TEST_F(OwnerTableTest, NobodyTakesTheNameOfAHostsContainer) {
+  struct Case {
+    const char *name, *users, *called, *hosts;
+  };
+  const std::string user = "/user.slice/user-1000.slice/user@1000.service";
+  const Case cases[] = {
+      {"LXC", "/lxc.payload.db", "db in user@1000.service", "/lxc.payload.db"},
+      {"LXC before 4", "/lxc/db", "db in user@1000.service", "/lxc/db"},
+      {"systemd", "/machine.slice/machine-db.scope", "db in user@1000.service", "/machine.slice/machine-db.scope"},
+      {"nspawn", "/machine.slice/systemd-nspawn@db.service", "db in user@1000.service",
+       "/machine.slice/systemd-nspawn@db.service"},
+      {"an id", "/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+       "0123456789ab in user@1000.service", "/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Host host({tree_.root() + "/proc", tree_.root() + "/sys", tree_.root() + "/root", ""}, &clock_);
+    auto& table = host.shared<OwnerTable>();
+    const auto users = table.hold({"/", user + c.users}), hosts = table.hold({c.hosts, ""});
+    EXPECT_EQ(table.at(users)->owner.name, c.called);
+    EXPECT_EQ(table.at(hosts)->owner.name, std::string(c.called).substr(0, std::string(c.called).find(' ')));
+    const auto again = table.hold({c.hosts, ""});
+    EXPECT_EQ(again, hosts);
+    EXPECT_EQ(table.hold({"/", user + c.users + "/init.scope"}), users);
+  }
+}
+
 TEST_F(OwnerTableTest, OfAProcess) {
   tree_.write("proc/self/cgroup", "2:cpu,cpuacct:/\n0::/\n");
   const Host host({tree_.root() + "/proc", tree_.root() + "/sys", tree_.root() + "/root", ""}, &clock_);

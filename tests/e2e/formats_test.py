@@ -20,6 +20,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import open_metrics2  # noqa: E402
 from harness import TOP, free_port, get, get_json, need, parse, running, skip, vitald, wait_for  # noqa: E402
 
 need("prometheus", "protoc")
@@ -33,6 +34,7 @@ except ImportError as error:
     skip(f"{error}: python3-prometheus-client and python3-protobuf are not installed; ./dev setup installs them")
 
 OPEN = "application/openmetrics-text;version=1.0.0"
+OPEN2 = "application/openmetrics-text;version=2.0.0"
 PROTO = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 # Whatever the machine has, there is one of each kind here.
@@ -58,6 +60,9 @@ pause_seconds{quantile="0"} 0.1
 pause_seconds{quantile="1"} 0.5
 pause_seconds_sum 1.5
 pause_seconds_count 7
+# HELP pause_seconds_bucket A summary has no buckets, so this is nothing of it.
+# TYPE pause_seconds_bucket gauge
+pause_seconds_bucket 3
 # TYPE power_seconds histogram
 """ + "".join(f'power_seconds_bucket{{kind="full",le="{2.0 ** i:g}"}} {max(0, i + 3) * 2}\n'
               f'power_seconds_bucket{{kind="none",le="{2.0 ** i:g}"}} 0\n' for i in range(-4, 6)) + """\
@@ -109,6 +114,37 @@ def open_metrics(text, created):
             samples[key] = s.value
     assert bool(started) == created
     return samples
+
+
+def second_open_metrics(text, boot):
+    """The samples as the text has them, after a look at native buckets and times of beginning."""
+    samples, started, native = {}, 0, 0
+    for family in open_metrics2.parse(text).values():
+        for labels, s in family.samples.items():
+            def add(name, value, *more):
+                key = canonical((name, tuple((k, v) for k, v in (*labels, *more) if v)))  # noqa: B023
+                assert key not in samples, key
+                samples[key] = value
+            if s.start is not None:
+                started += 1
+                assert 1e9 < s.start < 1e10 and (s.start >= boot - 2 or family.name.startswith("odd")), (family.name, s.start)
+            if s.count is None:
+                add(family.name, s.value)
+                continue
+            for quantile, value in s.quantiles:
+                add(family.name, value, ("quantile", str(quantile)))
+            for bound, value in s.classic:
+                add(family.name + "_bucket", value, ("le", str(bound)))
+            add(family.name + "_sum", s.sum)
+            add(family.name + "_count", s.count)
+            if s.native is None:
+                continue
+            native += 1
+            for bound, value in s.classic[:-1]:
+                below = sum(c for i, c in s.native.items() if 2.0 ** (i * 2 ** -s.schema) <= bound)
+                assert below == value, (family.name, bound, s.native)
+    assert started > 0
+    return samples, native
 
 
 def client_messages(folder):
@@ -214,12 +250,18 @@ def formats(folder, url, created):
     assert body.endswith(b"\n# EOF\n")
     compare("OpenMetrics", want, open_metrics(body.decode(), created))
 
+    _, headers, body = get(url + "/metrics", {"Accept": f"{OPEN};q=0.5,{OPEN2}"})
+    assert headers["Content-Type"] == "application/openmetrics-text; version=2.0.0; charset=utf-8", headers
+    samples, composed = second_open_metrics(body.decode(), want[("node_boot_time_seconds", ())])
+    compare("OpenMetrics 2.0", want, samples)
+
     _, headers, body = get(url + "/metrics", {"Accept": PROTO})
     assert headers["Content-Type"].startswith("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily")
     samples, native = protobuf(client_messages(folder), body)
     compare("protobuf", want, samples)
     assert native[("power_seconds", (("kind", "full"),))] == 21 and native[("power_seconds", (("kind", "none"),))] == 0
     assert not any(name == "few_seconds" for name, _ in native)
+    assert composed == len(native), (composed, len(native))
 
     _, headers, body = get(url + "/metrics", {"Accept": "application/json"})
     assert headers["Content-Type"] == "application/json; charset=utf-8"
@@ -232,7 +274,7 @@ def formats(folder, url, created):
     compare("JSON", {k: v if math.isfinite(v) else math.nan for k, v in want.items()}, got)
 
     # Packed, and by every method; one snapshot answers all of it.
-    for accept in ({}, {"Accept": OPEN}, {"Accept": PROTO}):
+    for accept in ({}, {"Accept": OPEN}, {"Accept": OPEN2}, {"Accept": PROTO}):
         plain = get(url + "/metrics", accept)[2]
         for coding, unpack in (("gzip", gzip.decompress), ("zstd", unzstd)):
             _, headers, body = get(url + "/metrics", {**accept, "Accept-Encoding": coding})
@@ -265,6 +307,28 @@ def of_one_snapshot(folder, url, created):
             if stamp() == before or attempt == 4:
                 raise
     raise AssertionError("not reached")
+
+
+def read_back(folder, url):
+    """What one vitald answers as OpenMetrics is a file for the textfile collector of another, which knows it again."""
+    mine = {"odd_requests", "clash", "clash_total", "whatever", "few_seconds", "pause_seconds", "pause_seconds_bucket", "power_seconds"}
+
+    def chosen(name):
+        family = name if name in mine else re.sub("_(bucket|sum|count)$", "", name)
+        return family in mine or (name.startswith("node_") and not name.startswith(("node_scrape_", "node_textfile_")))
+    want = get(url + "/metrics")[2]
+    place = pathlib.Path(folder, "back")
+    place.mkdir(exist_ok=True)
+    (place / "om.prom").write_bytes(get(url + "/metrics", {"Accept": OPEN})[2])
+    with vitald("--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={place}") as (_, other):
+        got = get(other + "/metrics")[2]
+    types, said = parse(want.decode())[0], parse(got.decode())[0]
+    assert parse(got.decode())[1][("node_textfile_scrape_error", ())] == 1  # what it has itself, vitald_* and the like
+    compare("read back", {k: v for k, v in text_samples(want).items() if chosen(k[0])},
+            {k: v for k, v in text_samples(got).items() if chosen(k[0])})
+    for name in filter(chosen, types):
+        # OpenMetrics has no counter without its suffix.
+        assert said[name] == ("untyped" if name in ("odd_requests", "clash_total") else types[name]), name
 
 
 def a_real_prometheus(folder, url, port, prometheus, version):
@@ -380,6 +444,14 @@ def exemplars_from_the_kernel(folder, prometheus):
                 return {(frozenset((p.name, p.value) for p in e.label), e.value) for e in given} <= said
         wait_for("the same in protobuf", 10, the_same_in_protobuf)
 
+        def the_same_in_open_metrics2():
+            families = open_metrics2.parse(get(url + "/metrics", {"Accept": OPEN2})[2].decode())
+            given = [e for s in families[WAITS].samples.values() for e in s.exemplars]
+            look()
+            assert all(BEGAN < when <= time.time() for _, _, when in given), given
+            return given and {(frozenset(labels), value) for labels, value, _ in given} <= said
+        wait_for("the same in OpenMetrics 2", 10, the_same_in_open_metrics2)
+
         # vitald's own answer, in the form that Grafana reads.
         def its_own():
             series = get_json(f"{url}/api/v1/query_exemplars?query=histogram_quantile(0.9,rate({WAITS}_bucket[5m]))"
@@ -428,7 +500,9 @@ with contextlib.ExitStack() as stack:
         more = ("--web.created-series",) if created else ()
         with vitald("--web.max-age=20s", *flags, *more) as (_, base_url):
             series, natives = of_one_snapshot(top, base_url, created)
-            print(f"{series} series are the same in five formats, {natives} of the histograms are native")
+            print(f"{series} series are the same in six formats, {natives} of the histograms are native")
+            if not created:
+                read_back(top, base_url)
     receiver_port = free_port()
     pathlib.Path(top, "vitald.yaml").write_text(json.dumps({"push": {"remote_write": [
         {"name": "central", "url": f"http://127.0.0.1:{receiver_port}/api/v1/write", "interval": "1s", "histograms": "native"}]}}))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Remote write while everything goes wrong in turn: the server away, slow, cutting connections, answering 500, 429, 413 and
-400, vitald killed again and again, the disk full once. What was made has arrived or is counted, in order.
-`--seconds 1800 --kills 20` runs it longer than the suite does."""
+400, taking a part, vitald killed again and again, the disk full once. What was made has arrived or is counted, in order,
+and twice at most what was under way when it was killed.
+`--seconds 1800 --kills 20`, or COUNTING_SECONDS and COUNTING_KILLS, run it longer than the suite does."""
 
 import argparse
 import contextlib
@@ -22,8 +23,8 @@ from remote_write import Receiver  # noqa: E402
 
 SERIES = 60
 words = argparse.ArgumentParser()
-words.add_argument("--seconds", type=float, default=30)
-words.add_argument("--kills", type=int, default=3)
+words.add_argument("--seconds", type=float, default=float(os.environ.get("COUNTING_SECONDS", 30)))
+words.add_argument("--kills", type=int, default=int(os.environ.get("COUNTING_KILLS", 3)))
 words.add_argument("--seed", type=int, default=7)
 asked = words.parse_args()
 chance = random.Random(asked.seed)
@@ -66,13 +67,19 @@ class Server:
 
 def drained(url, seconds=60):
     """Nothing waits: also not what an earlier run has left on the disk."""
+    last = {}
+
     def look():
-        numbers = counted(url, "r")
-        return numbers if numbers["waiting"] == 0 else None
-    return wait_for("nothing waits", seconds, look)
+        last.update(counted(url, "r"))
+        return last["waiting"] == 0
+    try:
+        wait_for("nothing waits", seconds, look)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {last}") from error
+    return last
 
 
-FAULTS = ("none", "away", "500", "429", "400", "413", "cut", "slow")
+FAULTS = ("none", "away", "500", "429", "400", "413", "partial", "cut", "slow")
 
 
 def fault(server, what):
@@ -85,6 +92,7 @@ def fault(server, what):
     up = server.up
     with up.lock:
         up.answers = {"500": [500] * 3, "503": [503], "429": [(429, {"Retry-After": "1"})], "400": [400],
+                      "partial": [("partial", 20)] * 2,
                       "cut": ["drop"] * 3}.get(what, [])
         up.most_series = 25 if what == "413" else None
         up.delay = 0.3 if what == "slow" else 0
@@ -140,14 +148,14 @@ with tempfile.TemporaryDirectory() as top, small_disk(top) as (state, is_small):
     (text / "t.prom").write_text("".join(f"test_number{{n=\"{n}\"}} {n}\n" for n in range(SERIES)))
     server = Server()
     server.start()
-    flags = [config(top, {"name": "r", "url": server.url, "interval": "200ms", "timeout": "2s"}), f"--state.directory={state}",
+    flags = [config(top, {"name": "r", "url": server.url, "interval": "500ms", "timeout": "5s"}), f"--state.directory={state}",
              f"--collector.textfile.directory={text}", "--web.max-age=0", *QUIET]
     made = dropped = sent = lives = kills = 0
     seen = dict.fromkeys(FAULTS, 0)
-    end = time.monotonic() + asked.seconds
+    begin, end = time.monotonic(), time.monotonic() + asked.seconds
     while time.monotonic() < end or kills < asked.kills:
         lives += 1
-        kill = kills < asked.kills
+        kill = kills < asked.kills * min(1, (time.monotonic() - begin) / asked.seconds * 1.2)  # all over the time
         with vitald(*flags) as (process, url):
             for _ in range(chance.randint(1, 3)):
                 what = chance.choice(FAULTS)
@@ -168,13 +176,29 @@ with tempfile.TemporaryDirectory() as top, small_disk(top) as (state, is_small):
         numbers = drained(url)
         made += numbers["made"]
         dropped += numbers["dropped"]
+    with vitald(*flags) as (_, url):  # nothing waited at the start, so it can be counted to the last sample
+        for what in FAULTS:
+            fault(server, what)
+        last = {}
+
+        def all_of_it():
+            last.clear()
+            last.update(counted(url, "r"))
+            return last["waiting"] == 0 and last["sent"] + last["dropped"] == last["made"]
+        try:
+            wait_for("sent and dropped are what was made", 60, all_of_it)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {last}") from error
+        made += last["made"]
+        dropped += last["dropped"]
     server.stop()
     arrived = server.taken + server.doubles
     # A kill loses what was not sent yet while the server was there: two pushes at most.
     may_be_lost = kills * 2 * (SERIES + 400)
     assert not server.problems, server.problems[:5]
     assert arrived >= made - dropped - may_be_lost, (arrived, made, dropped, may_be_lost)
+    assert server.doubles <= kills * (SERIES + 400), (server.doubles, kills)
     assert kills == asked.kills
     print(f"{lives} runs, {kills} killed, {'a disk that was full, ' if is_small else ''}"
           f"faults {seen}: {made:.0f} samples made, {arrived} arrived in order ({server.doubles} of them twice), "
-          f"{dropped:.0f} refused and counted, {server.requests} requests")
+          f"{dropped:.0f} refused and counted, {server.requests} requests; counted to the last: {last}")

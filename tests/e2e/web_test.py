@@ -228,7 +228,7 @@ http_server_config:
 """
 with vitald(AUTH) as v:
     for path in ("/-/healthy", "/-/ready"):  # a kubelet has no password
-        assert v.get(path)[0] == 200, path
+        v.within(lambda: v.get(path)[0] == 200)  # ready once the first collection is at its end
     for path in ("/metrics", "/", "/-/reload", "/nothing", "/api/v1/alerts"):
         status, headers, _ = v.get(path)
         assert status == 401 and headers["WWW-Authenticate"] == "Basic", (path, status)
@@ -249,6 +249,11 @@ with vitald(AUTH) as v:
     rewrite(v.config, "")  # written over just now, or by mistake
     v.within(lambda: "in force stays" in v.process.output())
     assert v.get("/metrics")[0] == 401
+    for text in ("basic_auth_users:\n", "# nobody\n", "http_server_config: {}\n"):  # well-formed, and cut off
+        rewrite(v.config, text)
+        v.within(lambda: "no basic_auth_users, which are in force" in v.process.output())
+        time.sleep(1.5)
+        assert v.get("/metrics")[0] == 401, text
     rewrite(v.config, "basic_auth_users: {}\n")
     v.within(lambda: v.get("/metrics")[0] == 200)
     assert "Content-Security-Policy" not in v.get("/metrics")[1]

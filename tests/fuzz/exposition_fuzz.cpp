@@ -2,11 +2,14 @@
 // Text files, and what the encoder makes of the labels in them: it must read back as the same.
 #include "exporters/encode/prom_text.h"
 #include "sensors/read/exposition.h"
+#include "sensors/read/open_metrics.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
   using namespace vitald;
-  const auto parsed = parse_exposition(Input(data, size).rest());
+  const auto given = Input(data, size).rest();
+  (void)parse_open_metrics(given);
+  const auto parsed = parse_exposition(given);
   if (!parsed) return 0;
   BatchWriter writer("fuzz");
   const auto pool = std::make_shared<DescPool>();
@@ -24,6 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   snapshot.batches.push_back(writer.finish({}, 0, 0));
   if (!snapshot.batches[0]->layout->duplicates().empty()) return 0;
   std::string text;
+  PromText(PromText::Format::open_metrics).encode(snapshot, text);
+  if (!parse_open_metrics(text)) __builtin_trap();
   PromText().encode(snapshot, text);
   const auto again = parse_exposition(text);
   if (!again) __builtin_trap();

@@ -2,6 +2,7 @@
 // An NVML that answers by script: a line `KEY GPU = WORDS` for each answer; `! N` is NVML's error N, `sleep MS WORDS`
 // answers late, and what the script does not name is not supported. The script is the file that FAKE_NVML names, read
 // at every call, or a text given to fake_nvml_script().
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,7 @@ constexpr int kNotThere = kNotSupported;
 std::mutex mutex;
 std::string text;
 std::size_t xids_told = 0;
+std::atomic<unsigned> device_calls = 0;
 
 // The devices are numbers, from 1.
 int index_of(Handle h) { return static_cast<int>(reinterpret_cast<std::uintptr_t>(h)) - 1; }
@@ -38,6 +40,7 @@ std::string script() {
 
 // The words behind `KEY GPU =`; an error's number, or 0.
 int words(const std::string& key, int gpu, std::string& out) {
+  if (gpu >= 0) ++device_calls;
   std::istringstream lines(script());
   const auto start = key + ' ' + std::to_string(gpu) + " = ";
   for (std::string line; std::getline(lines, line);) {
@@ -105,6 +108,8 @@ void fake_nvml_script(const char* given) {
   xids_told = 0;
 }
 
+unsigned fake_nvml_device_calls() { return device_calls; }
+
 int nvmlInit_v2() {
   std::string out;
   const int result = words("init", -1, out);
@@ -115,6 +120,7 @@ const char* nvmlErrorString(int result) { return result == kGpuIsLost ? "GPU is 
 int nvmlSystemGetDriverVersion(char* to, unsigned size) { return copy("driver", -1, to, size); }
 int nvmlDeviceGetCount_v2(unsigned* count) { return number("count", nullptr, count); }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, Handle* h) {
+  ++device_calls;
   *h = reinterpret_cast<Handle>(static_cast<std::uintptr_t>(index) + 1);
   return kSuccess;
 }
@@ -193,15 +199,22 @@ int nvmlDeviceGetProcessUtilization(Handle h, ProcessSample* out, unsigned* coun
   return *count > 0 ? kSuccess : kNotFound;
 }
 int nvmlEventSetCreate(EventSet* set) {
+  std::string out;
+  if (const int result = words("event_set", -1, out); result != kNotThere) return result;
   *set = reinterpret_cast<EventSet>(std::uintptr_t{1});
   return kSuccess;
 }
 int nvmlEventSetFree(EventSet) { return kSuccess; }
-int nvmlDeviceRegisterEvents(Handle, unsigned long long, EventSet) { return kSuccess; }
+int nvmlDeviceRegisterEvents(Handle h, unsigned long long, EventSet) {
+  std::string out;
+  const int result = words("register", index_of(h), out);
+  if (result == kNotThere) return kSuccess;
+  return out == "no" ? kNotSupported : result;
+}
 // "0:79 1:63": GPU, XID; each is told once
 int nvmlEventSetWait_v2(EventSet, EventData* data, unsigned) {
   std::string list;
-  if (words("xids", -1, list) != kSuccess) return kTimeout;
+  if (const int result = words("xids", -1, list); result != kSuccess) return result == kNotThere ? kTimeout : result;
   std::istringstream all(list);
   std::string one;
   for (std::size_t i = 0; i <= xids_told; ++i)

@@ -30,6 +30,7 @@ TEST(Bcache, Cases) {
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
+           "vitald_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 0.0016099999999999999\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
@@ -64,6 +65,7 @@ TEST(Bcache, Cases) {
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
+           "vitald_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 0.0016099999999999999\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
@@ -102,6 +104,7 @@ TEST(Bcache, Cases) {
             {"sys/fs/bcache/3f1c9a2e-77b0/congested", "x\n"}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
+           "vitald_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 0.0016099999999999999\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"
@@ -129,6 +132,7 @@ TEST(Bcache, Cases) {
             {"sys/fs/bcache/register", ""}},
            "node_bcache_average_key_size_sectors{uuid=\"3f1c9a2e-77b0\"} 9516\n"
            "node_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 1.61e-06\n"
+           "vitald_bcache_btree_read_average_duration_seconds{uuid=\"3f1c9a2e-77b0\"} 0.0016099999999999999\n"
            "node_bcache_dirty_data_bytes{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 0\n"
            "node_bcache_cache_hits_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 991\n"
            "node_bcache_cache_readaheads_total{backing_device=\"bdev0\",uuid=\"3f1c9a2e-77b0\"} 13\n"

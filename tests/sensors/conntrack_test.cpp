@@ -46,6 +46,11 @@ TEST(Conntrack, Cases) {
                    "node_nf_conntrack_stat_invalid 3\n"
                    "node_nf_conntrack_stat_search_restart 0\n",
                    ""},
+                  {"a kernel without CONFIG_NF_CONNTRACK_PROCFS",
+                   {{"proc/sys/net/netfilter/nf_conntrack_count", "5000\n"},
+                    {"proc/sys/net/netfilter/nf_conntrack_max", "262144\n"}},
+                   "node_nf_conntrack_entries 5000\nnode_nf_conntrack_entries_limit 262144\n",
+                   ""},
                   {"torn",
                    {{"proc/sys/net/netfilter/nf_conntrack_count", "146\n"},
                     {"proc/sys/net/netfilter/nf_conntrack_max", "131072\n"},

@@ -201,6 +201,12 @@ TEST(Containers, PodsAndTheirContainersHaveNames) {
   EXPECT_THAT(got.text, HasSubstr("vitald_container_cgroups 2\n"));
 }
 
+TEST(Containers, NoKind) {
+  CollectorFixture fixture("containers", v2("/system.slice/docker-" + kId + ".scope"),
+                           {{"collector.containers.kinds", ""}});
+  EXPECT_THAT(fixture.run().error, HasSubstr("malformed: --collector.containers.kinds: none is named"));
+}
+
 // The kernel tells of folders that come and go; nothing is walked again meanwhile.
 TEST(Containers, ComeAndGo) {
   const auto one = "/system.slice/docker-" + kId + ".scope", two = "/machine.slice/libpod-" + kOther + ".scope";

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/os/kernel_file.h"
+#include "sensors/net/ethtool_names.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {
@@ -11,6 +12,37 @@ TEST(Ethtool, UnknownInterface) {
   const auto got = run_collector("ethtool", {{"sys/class/net/nosuch0/mtu", "1500\n"}});
   EXPECT_EQ(got.text, "");
   EXPECT_EQ(got.error, "");
+}
+
+TEST(Ethtool, StatisticsOfOneName) {
+  static constexpr MetricDesc kA{"node_ethtool_a", MetricType::untyped, "", "device", "", ""};
+  static constexpr MetricDesc kB{"node_ethtool_b", MetricType::untyped, "", "device", "", ""};
+  struct Case {
+    const char* name;
+    std::vector<std::string> names;
+    std::vector<const MetricDesc*> families, left;
+    const char* said;
+  };
+  const Case cases[] = {
+      {"none", {}, {}, {}, ""},
+      {"each its own, some not asked for",
+       {"b", "x", "x", "a"},
+       {&kB, nullptr, nullptr, &kA},
+       {&kB, nullptr, nullptr, &kA},
+       ""},
+      {"two", {"a-", "b", "a."}, {&kA, &kB, &kA}, {nullptr, &kB, nullptr}, "node_ethtool_a is a-, a."},
+      {"two and three",
+       {"b1", "a1", "b2", "a2", "b3"},
+       {&kB, &kA, &kB, &kA, &kB},
+       {nullptr, nullptr, nullptr, nullptr, nullptr},
+       "node_ethtool_a is a1, a2 (and 1 more)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    auto families = c.families;
+    EXPECT_EQ(leave_out_ambiguous(c.names, families), c.said);
+    EXPECT_EQ(families, c.left);
+  }
 }
 
 TEST(Ethtool, NoInterfaces) {

@@ -99,6 +99,7 @@ TEST(ExecRunner, HowRunsEnd) {
       {"many", "for i in 1 2 3 4 5 6; do echo \"a{i=\\\"$i\\\"} 1\"; done", refused, "prints 6 series, at most 5"},
       {"flood", "yes 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1'",
        refused, "more than 4194304 bytes"},
+      {"one series again and again", "yes 'a 1' | head -n 300000", refused, "prints more than 200000 lines"},
       {"leaves one behind", "sleep 60 & echo a 2", ok, ""},
   };
   std::vector<ExecProgram> programs;

@@ -321,6 +321,27 @@ TEST(LibvirtXml, Labels) {
   EXPECT_EQ(n.bridge + n.target + n.model + n.mtu + n.virtual_interface, "br0vnet0virtio9000if-1");
 }
 
+// The text is what it may have, `current` what it starts with.
+TEST(LibvirtXml, Vcpus) {
+  struct Case {
+    const char *name, *xml;
+    double vcpus, most;
+  };
+  const Case cases[] = {
+      {"all of them", "<vcpu>8</vcpu>", 8, 8},
+      {"some", "<vcpu placement='static' current='2'>8</vcpu>", 2, 8},
+      {"of two names", "<vcpu current='2'>8</vcpu><vcpus><vcpu id='0' enabled='yes'/></vcpus>", 2, 8},
+      {"no number", "<vcpu current='x'>8</vcpu>", 8, 8},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto g = virt::parse_domain_xml(std::string("<domain type='kvm'>") + c.xml + "</domain>");
+    ASSERT_TRUE(g);
+    EXPECT_EQ(g->vcpus, c.vcpus);
+    EXPECT_EQ(g->most_vcpus, c.most);
+  }
+}
+
 TEST(LibvirtXml, Damage) {
   // Every prefix is an error or, where only the end of the file is missing, not noticed; it never runs astray.
   for (std::size_t n = 0; n < kXml.size() - 1; ++n) {

@@ -183,6 +183,24 @@ TEST(Mdadm, Cases) {
            "node_md_blocks{device=\"md1\"} 2048\n"
            "node_md_blocks_synced{device=\"md1\"} 2048\n",
            ""},
+          {"reshaping",
+           {{"proc/mdstat",
+             "md0 : active raid10 sdd1[3] sdc1[2] sdb1[1] sda1[0]\n"
+             "      2048 blocks super 1.2 512K chunks 2 near-copies [4/4] [UUUU]\n"
+             "      [=>...]  reshape =  6.1% (100/2048) finish=23.4min speed=104417K/sec\n"}},
+           "node_md_disks_required{device=\"md0\"} 4\n"
+           "node_md_disks{device=\"md0\",state=\"active\"} 4\n"
+           "node_md_disks{device=\"md0\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md0\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"active\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"check\"} 0\n"
+           "node_md_state{device=\"md0\",state=\"reshaping\"} 1\n"
+           "node_md_blocks{device=\"md0\"} 2048\n"
+           "node_md_blocks_synced{device=\"md0\"} 100\n",
+           ""},
           {"checking",
            {{"proc/mdstat",
              "md0 : active raid1 sda1[0] sdb1[1]\n"

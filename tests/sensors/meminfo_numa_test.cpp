@@ -44,6 +44,13 @@ TEST(MeminfoNuma, Cases) {
            "",
            "malformed: /sys/devices/system/node/node0/meminfo: 'Node 0 MemTotal:': 'Node N NAME:' and a number, maybe "
            "of kB expected (and 1 more)"},
+          {"no size",
+           {{"sys/devices/system/node/node0/meminfo",
+             "Node 0 FilePages: 18446744073709551612 kB\nNode 0 HugePages_Free: 1\n"},
+            {"sys/devices/system/node/node0/numastat", "numa_hit 1\n"}},
+           "node_memory_numa_HugePages_Free{node=\"0\"} 1\n"
+           "node_memory_numa_numa_hit_total{node=\"0\"} 1\n",
+           ""},
           {"torn numastat",
            {{"sys/devices/system/node/node0/meminfo", "Node 0 HugePages_Free: 1\n"},
             {"sys/devices/system/node/node0/numastat", "numa_hit"}},

@@ -7,7 +7,7 @@ namespace vitald {
 
 TEST(Meminfo, Cases) {
   struct Case {
-    const char *name, *file, *text, *error;
+    const char *name, *file, *text, *error, *problem = "";
   };
   const Case cases[] = {
       {"normal", "MemTotal:        8304799 kB\nActive(anon):    4736554 kB\nHugePages_Total:       3\n",
@@ -24,6 +24,11 @@ TEST(Meminfo, Cases) {
        "malformed: /proc/meminfo: 'MemTotal: 1 MB': 'Name: number' or 'Name: number kB' expected"},
       {"too large", "MemTotal: 18446744073709551616 kB\n", "",
        "malformed: /proc/meminfo: 'MemTotal: 18446744073709551616 kB': 'Name: number' or 'Name: number kB' expected"},
+      {"below 0, as the kernel writes it", "MemTotal: 18014398509481983 kB\nCached: 18446744073709551612 kB\n",
+       "node_memory_MemTotal_bytes 1.8446744073709552e+19\n", "",
+       "malformed: /proc/meminfo: 'Cached': less than 2^54 kB expected"},
+      {"the first that is no size", "Cached: 18014398509481984 kB\nMemFree: 1 kB\n", "node_memory_MemFree_bytes 1024\n",
+       "", "malformed: /proc/meminfo: 'Cached': less than 2^54 kB expected"},
       {"not text", "Mem\x80Total: 5 kB\n", "node_memory_Mem_Total_bytes 5120\n", ""},
       {"empty", "", "", "malformed: /proc/meminfo: '': 'Name: number' or 'Name: number kB' expected"},
   };
@@ -32,6 +37,7 @@ TEST(Meminfo, Cases) {
     const auto got = run_collector("meminfo", {{"proc/meminfo", c.file}});
     EXPECT_EQ(got.text, c.text);
     EXPECT_EQ(got.error, c.error);
+    EXPECT_EQ(got.problems.empty() ? "" : got.problems[0], c.problem);
   }
 }
 

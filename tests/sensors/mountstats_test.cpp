@@ -1,7 +1,112 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {
+namespace {
+
+struct Nfs {
+  const char *superblock, *point;
+  int age, bytes, sends, reads;
+  const char* version = "4.2";
+};
+// Both files of mounts of one export.
+Tree tree_of(const std::vector<Nfs>& mounts) {
+  std::string info, stats;
+  for (const auto& m : mounts) {
+    info += fmt::format("158 21 {} / {} rw - nfs4 a:/x rw,addr=10.0.0.1\n", m.superblock, m.point);
+    stats += fmt::format(
+        "device a:/x mounted on {} with fstype nfs4 statvers=1.1\n"
+        "\topts:\trw,vers={},rsize=1048576\n\tage:\t{}\n\tbytes:\t{} 0 0 0 0 0 0 0\n"
+        "\txprt:\ttcp 832 0 1 0 {} {} 0 0 0 0 {} 0 0\n\tper-op statistics\n\t        READ: {} 0 0 0 0 0 0 0\n\n",
+        m.point, m.version, m.age, m.bytes, m.age, m.sends, m.sends, m.reads);
+  }
+  return {{"proc/self/mountinfo", info}, {"proc/self/mountstats", stats}};
+}
+// "age A read B idle I sends S slots L READ R" of what was emitted, and how many mount points.
+std::string told(const CollectorRun& run) {
+  std::string all = run.error;
+  for (const auto* name : {"age_seconds_total", "nfs_read_bytes_total", "idle_time_seconds", "transport_sends_total",
+                           "maximum_rpc_slots", "operations_requests_total", "mountpoint_info"}) {
+    std::string values;
+    const auto found = lines_with(run.text, name);
+    for (std::string_view rest = found; !rest.empty();) {
+      const auto line = take_line(rest);
+      values.append(" ").append(line.substr(line.rfind(' ') + 1));
+    }
+    all += values + ",";
+  }
+  return all;
+}
+
+}  // namespace
+
+// Each with its own numbers: age, bytes read, sends, READs. Transports are those of the client, one for all.
+TEST(Mountstats, Superblocks) {
+  struct Case {
+    const char* name;
+    std::vector<Nfs> first, second;
+    const char *told, *then;
+  };
+  const Case cases[] = {
+      {"one superblock mounted twice counts once",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:42", "/b", 100, 1000, 7, 5}},
+       {{"0:42", "/a", 115, 1001, 8, 6}, {"0:42", "/b", 115, 1001, 8, 6}},
+       " 100, 1000, 100, 7, 7, 5, 1 1,",
+       " 115, 1001, 115, 8, 8, 6, 1 1,"},
+      {"another one (ro beside rw) is added",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/b", 50, 20, 7, 3}},
+       {{"0:42", "/a", 115, 1000, 8, 6}, {"0:43", "/b", 65, 30, 8, 3}},
+       " 100, 1020, 100, 7, 7, 8, 1 1,",
+       " 115, 1030, 115, 8, 8, 9, 1 1,"},
+      {"over each other at one place",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/a", 50, 20, 7, 3}},
+       {{"0:42", "/a", 115, 1000, 8, 6}, {"0:43", "/a", 65, 30, 8, 3}},
+       " 100, 1020, 100, 7, 7, 8, 1,",
+       " 115, 1030, 115, 8, 8, 9, 1,"},
+      {"what one counted stays in the sum when it goes",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/b", 50, 20, 7, 3}},
+       {{"0:43", "/b", 65, 30, 8, 3}},
+       " 100, 1020, 100, 7, 7, 8, 1 1,",
+       " 65, 1030, 65, 8, 8, 8, 1,"},
+      {"one that is as old as the last look at most has taken the number of another",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/b", 50, 20, 7, 3}},
+       {{"0:42", "/a", 4, 1, 8, 1}, {"0:43", "/b", 65, 20, 8, 3}},
+       " 100, 1020, 100, 7, 7, 8, 1 1,",
+       " 65, 1021, 4, 8, 8, 9, 1 1,"},
+      {"mounted anew it begins anew",
+       {{"0:42", "/a", 100, 1000, 7, 5}},
+       {{"0:42", "/a", 4, 1, 0, 1}},
+       " 100, 1000, 100, 7, 7, 5, 1,",
+       " 4, 1, 4, 0, 0, 1, 1,"},
+      {"another version of the protocol has its own transport",
+       {{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/b", 50, 20, 2, 3, "3"}},
+       {{"0:42", "/a", 115, 1000, 8, 5}},
+       " 100, 1020, 50, 9, 7, 8, 1 1,",
+       " 115, 1020, 115, 10, 8, 8, 1,"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    CollectorFixture fixture("mountstats", tree_of(c.first));
+    for (int run = 0; run < 2; ++run) EXPECT_EQ(told(fixture.run()), c.told);
+    for (const auto& [path, text] : tree_of(c.second)) fixture.write(path, text);
+    for (int run = 0; run < 2; ++run) EXPECT_EQ(told(fixture.run()), c.then);
+  }
+}
+
+// A sum without the part of one of them would be wrong.
+TEST(Mountstats, TornInOneOfTwo) {
+  auto tree = tree_of({{"0:42", "/a", 100, 1000, 7, 5}, {"0:43", "/b", 50, 20, 7, 3}});
+  auto& text = tree["proc/self/mountstats"];
+  text.replace(text.rfind("bytes:\t20 0"), 11, "bytes:\t20 x");
+  const auto got = run_collector("mountstats", tree);
+  EXPECT_EQ(lines_with(got.text, "nfs_read_bytes_total"), "");
+  EXPECT_EQ(lines_with(got.text, "requests_total"),
+            "node_mountstats_nfs_operations_requests_total{export=\"a:/x\",mountaddr=\"10.0.0.1\",operation=\"READ\","
+            "protocol=\"tcp\"} 8\n");
+  EXPECT_EQ(got.error, "malformed: /proc/self/mountstats: 'bytes:\t20 x 0 0 0 0 0 0': eight numbers expected");
+}
 
 TEST(Mountstats, Cases) {
   check_cases(
@@ -75,6 +180,8 @@ TEST(Mountstats, Cases) {
              "\n"}},
            "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/"
            "mnt/nfs\",protocol=\"tcp\"} 1\n"
+           "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/"
+           "mnt/dup\",protocol=\"tcp\"} 1\n"
            "node_mountstats_nfs_age_seconds_total{export=\"10.0.0.1:/"
            "srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} 15105\n"
            "node_mountstats_nfs_event_inode_revalidate_total{export=\"10.0.0.1:/"
@@ -180,9 +287,7 @@ TEST(Mountstats, Cases) {
            "node_mountstats_nfs_operations_response_time_seconds_total{export=\"10.0.0.1:/"
            "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 74.295\n"
            "node_mountstats_nfs_operations_request_time_seconds_total{export=\"10.0.0.1:/"
-           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 25.735\n"
-           "node_mountstats_nfs_mountpoint_info{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",mountpoint=\"/"
-           "mnt/dup\",protocol=\"tcp\"} 1\n",
+           "srv\",mountaddr=\"10.0.0.1\",operation=\"READ\",protocol=\"tcp\"} 25.735\n",
            ""},
           {"udp",
            {{"proc/self/mountinfo",

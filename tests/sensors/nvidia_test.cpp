@@ -17,9 +17,13 @@ class Nvidia : public testing::Test {
  protected:
   Nvidia() {
     void* library = dlopen(FAKE_NVML_LIBRARY, RTLD_NOW);
-    if (library) script_ = reinterpret_cast<void (*)(const char*)>(dlsym(library, "fake_nvml_script"));
+    if (!library) return;
+    script_ = reinterpret_cast<void (*)(const char*)>(dlsym(library, "fake_nvml_script"));
+    calls_ = reinterpret_cast<unsigned (*)()>(dlsym(library, "fake_nvml_device_calls"));
   }
-  void SetUp() override { ASSERT_TRUE(script_) << dlerror(); }
+  void SetUp() override { ASSERT_TRUE(script_ && calls_) << dlerror(); }
+  // So many questions of GPUs there were.
+  [[nodiscard]] unsigned calls() const { return calls_(); }
   void script(const std::string& text) const { script_(text.c_str()); }
   static std::string labels(int gpu, const char* uuid) {
     return "{DCGM_FI_DRIVER_VERSION=\"535.1\",Hostname=\"" + host_name() + "\",UUID=\"" + uuid + "\",device=\"nvidia" +
@@ -33,6 +37,7 @@ class Nvidia : public testing::Test {
 
  private:
   void (*script_)(const char*) = nullptr;
+  unsigned (*calls_)() = nullptr;
 };
 
 TEST_F(Nvidia, AbsentWithoutADriver) {
@@ -174,6 +179,92 @@ TEST_F(Nvidia, ProcessesByOwner) {
   for (int i = 0; i < 300; ++i) many += " " + std::to_string(1000 + i) + ":1";
   script(many + "\n");
   EXPECT_THAT(fixture.run().text, HasSubstr("owner=\"other\",owner_kind=\"other\"} 300\n"));
+}
+
+// Whoever asks NVML of a GPU wakes it: of one that sleeps nothing is asked, and it is not missed.
+TEST_F(Nvidia, OneThatSleepsIsNotAsked) {
+  const std::string status = "sys/bus/pci/devices/0000:0f:00.0/power/runtime_status";
+  CollectorFixture fixture("nvidia", {{status, "active\n"}}, flags_);
+  script(two_ + "temperature 0 = 41\ntemperature 1 = 42\nxids -1 = 0:79\n");
+  auto run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_GPU_TEMP" + labels(0, "GPU-a") + "41\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"asleep\"} 0\n"));
+  fixture.write(status, "suspended\n");
+  const auto asked = calls();
+  run = fixture.run();
+  EXPECT_EQ(calls(), asked) << "a question wakes it";
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_GPU_TEMP")));
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_XID_ERRORS" + labels(0, "GPU-a") + "79\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"all\"} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"asleep\"} 2\n"));
+  fixture.write(status, "active\n");
+  EXPECT_THAT(fixture.run().text, HasSubstr("DCGM_FI_DEV_GPU_TEMP" + labels(1, "GPU-b") + "42\n"));
+}
+
+// Nor of one that slept when the worker started, of which nothing is known.
+TEST_F(Nvidia, OneThatHasAlwaysSlept) {
+  const std::string a = "sys/bus/pci/devices/0000:0f:00.0/power/runtime_status",
+                    b = "sys/bus/pci/devices/0000:1f:00.0/power/runtime_status";
+  const Tree tree = {{a, "suspended\n"},
+                     {b, "active\n"},
+                     {"sys/bus/pci/drivers/nvidia/0000:0f:00.0/vendor", "0x10de\n"},
+                     {"sys/bus/pci/drivers/nvidia/0000:1f:00.0/vendor", "0x10de\n"},
+                     {"sys/bus/pci/drivers/nvidia/new_id", ""}};
+  CollectorFixture fixture("nvidia", tree, flags_);
+  script(
+      "driver -1 = 535.1\ncount -1 = 2\nuuid 0 = ! 999\nuuid 1 = GPU-b\nname 1 = x\nbus 1 = 00000000:1F:00.0\n"
+      "temperature 1 = 42\n");
+  auto run = fixture.run();
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+  EXPECT_THAT(run.text, HasSubstr("} 42\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"answering\"} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_devices{state=\"asleep\"} 1\n"));
+  fixture.write(a, "active\n");
+  EXPECT_THAT(fixture.run().problems, testing::ElementsAre("io: NVML: GPU 0 does not say who it is"));
+  // NVML has fewer than the driver: which one it is cannot be told, so it is asked while any is awake.
+  fixture.write(a, "suspended\n");
+  fixture.write(b, "suspended\n");
+  script("driver -1 = 535.1\ncount -1 = 1\nuuid 0 = GPU-c\ntemperature 0 = 7\n");
+  EXPECT_THAT(fixture.run().text, Not(HasSubstr("GPU-c")));
+  fixture.write(b, "active\n");
+  EXPECT_THAT(fixture.run().text, HasSubstr("GPU-c"));
+}
+
+// Where events cannot be had, nobody knows that there were none.
+TEST_F(Nvidia, XidsThatCannotBeHad) {
+  struct Case {
+    const char *name, *script, *problem;
+    bool shown;
+  };
+  const Case cases[] = {
+      {"none", "", "", true},
+      {"not supported", "register 0 = no\n", "", false},
+      {"not allowed", "register 0 = ! 4\n", "io: NVML: GPU 0 (GPU-a): XID events: error 4", false},
+      {"no set", "event_set -1 = ! 999\n", "io: NVML: XID events: error 999", false},
+      {"waiting fails", "xids -1 = ! 999\n", "io: NVML: XID events: error 999", false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    CollectorFixture fixture("nvidia", {}, flags_);
+    script(std::string("driver -1 = 535.1\ncount -1 = 1\nuuid 0 = GPU-a\nname 0 = x\n") + c.script);
+    fixture.run();
+    const auto run = fixture.run();
+    EXPECT_EQ(run.text.find("DCGM_FI_DEV_XID_ERRORS") != std::string::npos, c.shown);
+    EXPECT_EQ(run.problems, *c.problem ? std::vector<std::string>{c.problem} : std::vector<std::string>{});
+  }
+  // What came before stays, and what comes once they can be had is told.
+  CollectorFixture fixture("nvidia", {}, flags_);
+  script(two_ + "xids -1 = 0:79\n");
+  fixture.run();
+  script(two_ + "xids -1 = ! 999\n");
+  auto run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("DCGM_FI_DEV_XID_ERRORS" + labels(0, "GPU-a") + "79\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("DCGM_FI_DEV_XID_ERRORS" + labels(1, "GPU-b"))));
+  script(two_ + "xids -1 = 1:63\n");
+  EXPECT_THAT(fixture.run().text, HasSubstr("DCGM_FI_DEV_XID_ERRORS" + labels(1, "GPU-b") + "63\n"));
 }
 
 TEST_F(Nvidia, Xids) {

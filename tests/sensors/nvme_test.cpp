@@ -27,6 +27,12 @@ TEST(Nvme, Cases) {
            "node_nvme_namespace_used_bytes{device=\"nvme0\",nsid=\"1\"} 16384\n"
            "node_nvme_namespace_logical_block_size_bytes{device=\"nvme0\",nsid=\"1\"} 4096\n",
            ""},
+          {"the controller's number of a namespace is not the kernel's",
+           {{"sys/class/nvme/nvme0/nvme0n1/nsid", "11\n"}, {"sys/class/nvme/nvme0/nvme0c0n2/nsid", "\n"}},
+           "node_nvme_info{cntlid=\"\",device=\"nvme0\",firmware_revision=\"\",model=\"\",serial=\"\",state=\"\"} 1\n"
+           "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme0\",nsid=\"2\"} 1\n"
+           "node_nvme_namespace_info{ana_state=\"unknown\",device=\"nvme0\",nsid=\"11\"} 1\n",
+           ""},
           {"without details",
            {{"sys/class/nvme/nvme0/nvme0n2/x", ""}},
            "node_nvme_info{cntlid=\"\",device=\"nvme0\",firmware_revision=\"\",model=\"\",serial=\"\",state=\"\"} 1\n"

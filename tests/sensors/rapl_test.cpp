@@ -79,6 +79,28 @@ TEST(Rapl, HelpNamesTheZone) {
   EXPECT_EQ(got.types, "node_rapl_uncore_joules_total counter Current RAPL uncore value in joules\n");
 }
 
+// What Docker makes of it: the links are there, the folder they lead to is an empty one.
+TEST(Rapl, HiddenByAContainer) {
+  const Tree masked = {{"sys/class/powercap/intel-rapl", "->../../devices/virtual/powercap/intel-rapl"},
+                       {"sys/class/powercap/intel-rapl:0", "->../../devices/virtual/powercap/intel-rapl/intel-rapl:0"}};
+  CollectorFixture f("rapl", masked);
+  for (int run = 0; run < 2; ++run) {
+    const auto got = f.run();
+    EXPECT_EQ(got.text, "");
+    EXPECT_EQ(got.error,
+              "denied: /sys/class/powercap: intel-rapl, intel-rapl:0 there lead nowhere: a container's engine hides "
+              "what they lead to (/sys/devices/virtual/powercap, since CVE-2020-8694); mount the host's /sys and name "
+              "it with --path.sysfs");
+  }
+  f.write("sys/devices/virtual/powercap/intel-rapl/enabled", "1\n");
+  f.write("sys/devices/virtual/powercap/intel-rapl/intel-rapl:0/name", "package-0\n");
+  f.write("sys/devices/virtual/powercap/intel-rapl/intel-rapl:0/energy_uj", "1000000\n");
+  const auto got = f.run();
+  EXPECT_EQ(without_root(got.text, f),
+            "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0\"} 1\n");
+  EXPECT_EQ(got.error, "");
+}
+
 TEST(Rapl, NoPowercap) {
   EXPECT_EQ(run_collector("rapl", {}).error, "absent: /sys/class/powercap: No such file or directory (ENOENT)");
 }

@@ -44,6 +44,25 @@ TEST(Sensors, States) {
       {"fault wins", {.value = 127, .max = 80, .crit = 100, .fault = 1}, ok, fault},
       {"no value: the alarms still count", {.max = 80, .max_alarm = 1}, ok, warning},
       {"no value and no alarm", {.max = 80}, critical, ok},
+      // The alarm of a limit that nobody has set is against nothing.
+      {"an upper limit of 0, the chip's alarm", {.value = 30, .max = 0, .alarm = 1}, ok, ok},
+      {"an upper limit of 0, its alarm", {.value = 30, .max = 0, .max_alarm = 1}, ok, ok},
+      {"a critical limit of 0, its alarm", {.value = 30, .crit = 0, .crit_alarm = 1}, ok, ok},
+      {"an emergency limit of 0, its alarm", {.value = 30, .emergency = 0, .emergency_alarm = 1}, ok, ok},
+      {"no fan, no minimum, an alarm", {.value = 0, .min = 0, .alarm = 1}, ok, ok},
+      {"a minimum of 0, its alarm", {.value = 0, .min = 0, .min_alarm = 1}, ok, ok},
+      {"emergency 0 above the coldest there is", {.value = 45, .lcrit = -55, .emergency = 0}, ok, ok},
+      {"critical 0 above the coldest there is", {.value = 45, .lcrit = -40, .crit = 0}, ok, ok},
+      {"maximum 0 above the coldest there is", {.value = 45, .min = -128, .max = 0, .max_alarm = 1}, ok, ok},
+      {"emergency 0 below critical", {.value = 45, .lcrit = -10, .crit = 100, .emergency = 0}, ok, ok},
+      {"emergency not above the lower one", {.value = 60, .lcrit = 50, .emergency = 40, .emergency_alarm = 1}, ok, ok},
+      {"one that is set beside one that is not", {.value = 45, .max = 0, .crit = 100, .alarm = 1}, ok, ok},
+      {"its own alarm still counts", {.value = 45, .max = 0, .crit = 100, .crit_alarm = 1}, ok, critical},
+      {"a freezer's limits", {.value = 1, .min = -25, .max = 0}, ok, warning},
+      {"a lower limit of 0 alone", {.value = -5, .min = 0}, ok, ok},
+      {"of two it is one", {.value = -5, .min = 0, .max = 80}, ok, warning},
+      {"an alarm where only critical limits are", {.value = 45, .crit = 100, .alarm = 1}, ok, warning},
+      {"a hysteresis of 0 is none", {.value = 30, .max = 80, .max_hyst = 0}, warning, ok},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -2,10 +2,12 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -288,6 +290,150 @@ TEST(Textfile, OneSeriesTwice) {
   ASSERT_EQ(got.problems.size(), 2U);
   EXPECT_EQ(dir.plain(got.problems[0]), "malformed: DIR/a.prom: a{x=\"1\"} is there twice, the first one is kept\n");
   EXPECT_EQ(dir.plain(got.problems[1]), "malformed: DIR/b.prom: a{x=\"2\"} is there twice, the first one is kept\n");
+}
+
+std::string many(int n, const std::string& before, const std::string& after) {
+  std::string out;
+  for (int i = 0; i < n; ++i) out += before + std::to_string(i) + after;
+  return out;
+}
+
+// The most that `key` was, or is, in kB; of /proc/self/status.
+long memory_kb(const std::string& key) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(key + ":")) return std::stol(line.substr(key.size() + 1));
+  return 0;
+}
+unsigned long long bytes_read() {
+  std::ifstream in("/proc/self/io");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("rchar: ")) return std::stoull(line.substr(7));
+  return 0;
+}
+
+// Only what does not fit is lost, and that is the largest.
+TEST(Textfile, TooMuch) {
+  struct Case {
+    const char* name;
+    Files files;
+    std::string text, problem;
+  };
+  const std::string fits = many(9, "s{i=\"", "\"} 1\n"),
+                    together =
+                        "are taken of all text files together, the smallest first: --collector.textfile.max-series";
+  std::string shown;
+  for (int i = 0; i < 9; ++i) shown += "s{i=\"" + std::to_string(i) + "\"} 1\n";
+  const Case cases[] = {
+      {"as many as may be", {{"a.prom", fits + "b 1\n"}}, shown + "b 1\n" + mtime("a.prom") + kOk, ""},
+      {"one series more",
+       {{"a.prom", fits + "b 1\nc 1\n"}, {"b.prom", "d 1\n"}},
+       "d 1\n" + mtime("b.prom") + kBad,
+       "malformed: DIR/a.prom: 11 samples, at most 10 " + together},
+      {"two that have too many together",
+       {{"a.prom", fits}, {"b.prom", "b 1\nc 1\n"}},
+       "b 1\nc 1\n" + mtime("b.prom") + kBad,
+       "malformed: DIR/a.prom: 9 samples, at most 10 " + together},
+      {"too many bytes",
+       {{"a.prom", "a{x=\"" + std::string(4000, 'x') + "\"} 1\n"}, {"b.prom", "b 1\n"}},
+       "b 1\n" + mtime("b.prom") + kBad,
+       "malformed: DIR/a.prom: 4010 bytes, at most 2000 " + together},
+      {"too many comments",
+       {{"a.prom", many(41, "# HELP a", " A.\n") + "a 1\n"}, {"b.prom", "b 1\n"}},
+       "b 1\n" + mtime("b.prom") + kBad,
+       "malformed: DIR/a.prom: 41 comments, at most 40 " + together},
+      {"bad lines do not count",
+       {{"a.prom", "a b\na b\n"}, {"b.prom", fits + "b 1\n"}},
+       shown + "b 1\n" + mtime("b.prom") + kBad,
+       "malformed: DIR/a.prom: line 1: expected float as value"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Directory dir(c.files);
+    const auto got = run_collector(
+        "textfile", {}, {{"collector.textfile.directory", dir.path}, {"collector.textfile.max-series", "10"}});
+    EXPECT_EQ(dir.plain(got.text), c.text);
+    std::string problems;
+    for (const auto& p : got.problems) problems += p;
+    EXPECT_EQ(dir.plain(problems), c.problem.empty() ? "" : c.problem + "\n");
+  }
+}
+
+TEST(Textfile, RoomThatIsFreeAgain) {
+  const Directory dir(Files{{"a.prom", many(9, "s{i=\"", "\"} 1\n")}, {"b.prom", "b 1\nc 1\n"}});
+  CollectorFixture f("textfile", {},
+                     {{"collector.textfile.directory", dir.path}, {"collector.textfile.max-series", "10"}});
+  EXPECT_EQ(dir.plain(f.run().text), "b 1\nc 1\n" + mtime("b.prom") + kBad);
+  dir.write("b.prom", "b 1\n");
+  EXPECT_THAT(f.run().text, testing::HasSubstr("s{i=\"8\"} 1\nb 1\n"));
+  dir.write("c.prom", "c 1\n");
+  const auto got = f.run();
+  EXPECT_EQ(dir.plain(got.text), "b 1\nc 1\n" + mtime("b.prom") + mtime("c.prom") + kBad);
+  EXPECT_EQ(got.problems.size(), 1u);
+}
+
+// It would be read again at every scrape.
+TEST(Textfile, TooLargeIsNotReadTwice) {
+  const Directory dir(Files{{"b.prom", "b 1\n"}, {"a.prom", ""}});
+  if (truncate((dir.path + "/a.prom").c_str(), 20LL << 30) != 0) GTEST_SKIP() << "no file system for a sparse 20 GiB";
+  CollectorFixture f("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  const auto before = bytes_read();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(dir.plain(f.run().text), "b 1\n" + mtime("b.prom") + kBad);
+  EXPECT_LT(bytes_read() - before, 1u << 20);
+  ASSERT_EQ(truncate((dir.path + "/a.prom").c_str(), 0), 0);
+  EXPECT_EQ(dir.plain(f.run().text), "b 1\n" + mtime("a.prom") + mtime("b.prom") + kOk);
+}
+
+// What there is besides has its place in the container's 128 MiB.
+TEST(Textfile, MemoryIsBounded) {
+  const std::pair<const char*, std::string> cases[] = {
+      {"24 MB of series", many(400'000, "some_metric_of_mine{instance=\"host\",queue=\"number-", "\"} 1.5\n")},
+      {"one series, again and again", many(1, "a ", "\n") +
+                                          [] {
+                                            std::string out;
+                                            for (int i = 0; i < 4'000'000; ++i) out += "a 1\n";
+                                            return out;
+                                          }()},
+      {"families without series", many(1'000'000, "# HELP a", " A.\n")},
+      {"each series has a label of its own", many(6'000, "a{l", "=\"x\"} 1\n")},
+      {"long ones", many(19'000, "a{t=\"" + std::string(190, 'x'), "\"} 1\n")},
+      {"as many as may be", many(20'000, "some_metric_of_mine{instance=\"host\",queue=\"number-", "\"} 1.5\n")},
+  };
+  for (const auto& [name, text] : cases) {
+    SCOPED_TRACE(name);
+    const Directory dir(Files{{"a.prom", text}});
+    malloc_trim(0);
+    std::ofstream("/proc/self/clear_refs") << 5;
+    const auto before_kb = memory_kb("VmRSS");
+    if (memory_kb("VmHWM") > before_kb + 8192) GTEST_SKIP() << "no CONFIG_PROC_PAGE_MONITOR, or no right to use it";
+    CollectorFixture f("textfile", {}, {{"collector.textfile.directory", dir.path}});
+    f.run();
+    dir.write("a.prom", text);  // and while there is an old one
+    f.run();
+    const auto most_kb = memory_kb("VmHWM") - before_kb;
+    std::printf("%s: %ld MiB\n", name, most_kb / 1024);
+    EXPECT_LT(most_kb, 80 * 1024);
+  }
+}
+
+TEST(Textfile, ALabelForEachSeries) {
+  const Directory dir(Files{{"a.prom", many(1'000, "a{l", "=\"x\"} 1\n") + "b 1\n"}});
+  const auto got = run_collector("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  EXPECT_EQ(dir.plain(got.text), "b 1\n" + mtime("a.prom") + kBad);
+  ASSERT_EQ(got.problems.size(), 1u);
+  EXPECT_EQ(dir.plain(got.problems[0]),
+            "malformed: DIR/a.prom: a: 1000 series have 1000 label names between them, most of which most series lack: "
+            "at most 250000 such gaps are filled\n");
+}
+
+TEST(Textfile, ManyTwice) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "a 1\n";
+  const Directory dir(Files{{"a.prom", text}});
+  const auto got = run_collector("textfile", {}, {{"collector.textfile.directory", dir.path}});
+  EXPECT_EQ(dir.plain(got.text), "a 1\n" + mtime("a.prom") + kBad);
+  ASSERT_EQ(got.problems.size(), 101u);
+  EXPECT_EQ(got.problems.back(), "malformed: 899 more that are left out");
 }
 
 TEST(Textfile, NumbersAsGoPrintsThem) {

@@ -100,7 +100,7 @@ def can_run(kind):
     return kind == "qemu" or os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def define(name, kind, vcpus=1):
+def define(name, kind, vcpus=1, current=None):
     disk = IMAGES / f"{name}.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "8M"], check=True)
     xml = IMAGES / f"{name}.xml"
@@ -110,7 +110,7 @@ def define(name, kind, vcpus=1):
   <metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
     <nova:name>inst &amp; {name}</nova:name><nova:flavor name="m1.tiny"/></nova:instance></metadata>
   <memory unit='MiB'>32</memory>
-  <vcpu>{vcpus}</vcpu>
+  <vcpu current='{current or vcpus}'>{vcpus}</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
   <devices>
     <emulator>{QEMU}</emulator>

@@ -141,7 +141,7 @@ def main():
             virsh("start", name)
             virsh("blkdeviotune", name, "vda", "--total-bytes-sec", "10485760", "--write-iops-sec-max", "700", "--write-iops-sec",
                   "500")
-        define("idle", "qemu")
+        define("idle", "qemu", vcpus=4, current=2)
         virsh("pool-create-as", "p", "dir", "--target", str(IMAGES))
 
         flags = ["--web.max-age=0", "--collector.disable-defaults", "--collector.libvirt",
@@ -168,6 +168,9 @@ def main():
             assert one(samples, "libvirt_domain_interface_stats_info", domain=names[0], interface_type="ethernet") == 1
             assert one(samples, "libvirt_domain_info_vstate", domain="idle") == 5
             assert one(samples, "libvirt_domain_info_maximum_memory_bytes", domain="idle") == 32 << 20
+            for name in ("libvirt_domain_info_virtual_cpus", "libvirt_domain_vcpu_current"):
+                assert one(samples, name, domain="idle") == domstats("idle")["vcpu.current"] == 2, name
+            assert one(samples, "libvirt_domain_vcpu_maximum", domain="idle") == domstats("idle")["vcpu.maximum"] == 4
             assert one(samples, "libvirt_domains") == len(names)
             wait_for("pools", 20, lambda: series(scrape(), "libvirt_pool_info_capacity_bytes"))
             samples = scrape()

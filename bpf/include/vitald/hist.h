@@ -35,48 +35,38 @@ struct vitald_worst {
 	char comm[16];
 };
 
-/* floor(log2(v)), 0 for 0. BPF has no count-leading-zeros. */
-static inline __attribute__((always_inline)) __u32 vitald_log2(__u64 v)
+/* 1 where v is above n. Neither has the highest bit. */
+static inline __attribute__((always_inline)) __u64 vitald_is_above(__u64 v, __u64 n)
 {
-	__u32 r = 0, w = (__u32)v;
-
-	if (v >> 32) {
-		w = (__u32)(v >> 32);
-		r = 32;
-	}
-	if (w >> 16) {
-		w >>= 16;
-		r += 16;
-	}
-	if (w >> 8) {
-		w >>= 8;
-		r += 8;
-	}
-	if (w >> 4) {
-		w >>= 4;
-		r += 4;
-	}
-	if (w >> 2) {
-		w >>= 2;
-		r += 2;
-	}
-	return r + (w >> 1);
+	return (n - v) >> 63;
 }
 
-/* `le` is inclusive: a value equal to a bound belongs below it. */
+/*
+ * `le` is inclusive: a value equal to a bound belongs below it. Without jumps, but for what hardly ever is: times differ
+ * from event to event, so a processor would guess most of them wrong.
+ */
 static inline __attribute__((always_inline)) __u32 vitald_hist_slot(__u64 ns)
 {
-	__u32 octave, slot;
-	__u64 bound;
+	__u64 octave, step, rest = ns >> VITALD_HIST_FIRST;
 
-	if (ns <= 953) /* most waits for a free CPU; also keeps the subtraction below from wrapping */
+	if (ns <= 953) /* most waits for a free CPU */
 		return 0;
-	octave = vitald_log2(ns);
-	if (octave >= VITALD_HIST_FIRST + VITALD_HIST_BOUNDS)
+	if (ns >> (VITALD_HIST_FIRST + VITALD_HIST_BOUNDS))
 		return VITALD_HIST_SLOTS - 1;
-	bound = octave <= 29 ? 1000000000ull >> (29 - octave) : 1000000000ull << (octave - 29);
-	slot = octave - VITALD_HIST_FIRST + (ns > bound);
-	return slot < VITALD_HIST_SLOTS ? slot : VITALD_HIST_SLOTS - 1; /* the second is for the verifier */
+	/* floor(log2(rest)), which is below 32. BPF has no count-leading-zeros. */
+	octave = vitald_is_above(rest, 0xffff) << 4;
+	rest >>= octave;
+	step = vitald_is_above(rest, 0xff) << 3;
+	rest >>= step;
+	octave |= step;
+	step = vitald_is_above(rest, 0xf) << 2;
+	rest >>= step;
+	octave |= step;
+	step = vitald_is_above(rest, 3) << 1;
+	rest >>= step;
+	octave |= step | (rest >> 1 & 1);
+	octave += vitald_is_above(ns, (1000000000ull << octave) >> 20);
+	return octave < VITALD_HIST_SLOTS ? (__u32)octave : VITALD_HIST_SLOTS - 1; /* for the verifier */
 }
 
 /* One writer at a time (a row per CPU), so no atomics. */

@@ -44,14 +44,12 @@ struct vitald_slot {
 
 #define VITALD_OWNER_CACHE 256	/* power of two */
 
-/* One per CPU: the slot of the task that runs, for whoever counts; and of those that ran before, in front of the hash. */
+/* One per CPU: the slots of those that ran before, in front of the hash. */
 struct vitald_owner_cpu {
-	__u64 slot;
 	struct {
 		struct vitald_cgroup_key key;
 		__u64 slot;
 	} cache[VITALD_OWNER_CACHE];
-	__u64 unused[7];
 };
 
 #endif

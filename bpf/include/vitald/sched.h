@@ -13,12 +13,33 @@
 #define VITALD_SCHED_PAST 32 /* slices that a wait is laid over; power of two */
 #define VITALD_SCHED_NOBODY 0xffffffffu /* the CPU was idle */
 
+/*
+ * The task that runs on a CPU was moved to another cgroup, on whatever CPU: from then on it runs for another slot. A slice
+ * is known by its begin and its task.
+ */
+#define VITALD_SCHED_MOVES 4 /* within a slice; power of two. Of more, the last of them counts from the fourth on */
+struct vitald_sched_move {
+	__u64 since_ns;	/* when the slice began */
+	__u64 at_ns;
+	__u32 pid;
+	__u32 slot;
+	__u64 check;	/* what the others come to when all of it is written */
+};
+static inline __attribute__((always_inline)) __u64 vitald_move_check(const struct vitald_sched_move *m)
+{
+	return m->since_ns + m->at_ns + m->pid + m->slot;
+}
+
 /* One per CPU. */
 struct vitald_sched_cpu {
 	struct vitald_hist delay;
 	__u64 since_ns;	/* when the running slice began, in the run queue's clock */
 	__u32 slot;	/* whom it is charged to */
-	__u32 running;	/* 0: the idle task, or nothing seen yet */
+	__u32 tgid;	/* the process that runs; 0: the idle task, or nothing seen yet */
+	__u32 pid;	/* its thread */
+	__u32 moves_seen;	/* how many of `moves` this CPU has looked at */
+	__u32 moves_made;	/* by whoever moves; all but these is written by this CPU */
+	__u32 owner;	/* of slot when the slice began, as in vitald_slot; kept for VITALD_OWNER_WAITS */
 	/*
 	 * How far bpf_ktime_get_ns() is ahead of the run queue's clock, and when by that clock it was found and
 	 * looked for.
@@ -34,7 +55,8 @@ struct vitald_sched_cpu {
 	} past[VITALD_SCHED_PAST];
 	__u64 past_count;
 	struct vitald_worst worst;	/* of delay */
-	__u64 padding[3];
+	struct vitald_sched_move moves[VITALD_SCHED_MOVES];	/* number n lies at n % VITALD_SCHED_MOVES */
+	__u64 padding[1];
 };
 
 /* One per CPU and owner slot: a cache line. */
@@ -86,6 +108,7 @@ enum vitald_sched_cost {
 	COST_ON_SWITCH,
 	COST_ON_WAKEUP,
 	COST_ON_WAKEUP_NEW,
+	COST_ON_ATTACH,
 };
 
 #endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporters/encode/open_metrics2.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/text/number.h"
+#include "exporters/encode/family_order.h"
+#include "exporters/encode/native_histogram.h"
+#include "exporters/encode/prom_words.h"
+
+namespace vitald {
+namespace {
+
+// A number of a line: which of the batch's, and of a bucket or quantile at which bound.
+struct PartOf {
+  std::uint32_t value = 0;
+  Part part = Part::value;
+  double bound = 0;
+};
+
+// One series: a number, a histogram or a summary.
+struct Line {
+  std::uint32_t text_end = 0;  // of what stands before the value; it begins where the line before ends
+  std::uint32_t batch = 0;
+  std::uint32_t first = 0, count = 0;  // of the parts
+  MetricType type = MetricType::untyped;
+  std::int64_t since_ms = 0;
+  std::optional<NativeScheme> native = std::nullopt;
+};
+
+void append_number(std::string& out, double v) {
+  char text[kMaxNumberText];
+  out.append(text, static_cast<std::size_t>(write_number(text, v) - text));
+}
+
+void append_header(std::string& out, const MetricDesc& desc) {
+  const auto type = desc.type == MetricType::untyped ? "unknown" : to_string(desc.type);
+  out.append("# TYPE ").append(desc.name).append(" ").append(type).append("\n");
+  if (const auto unit = named_unit(desc); !unit.empty())
+    out.append("# UNIT ").append(desc.name).append(" ").append(unit).append("\n");
+  if (desc.help.empty()) return;
+  out.append("# HELP ").append(desc.name).append(" ");
+  append_escaped_help(out, desc.help, true);
+  out += '\n';
+}
+
+// `name{a="b"} `, without the label that tells the parts apart.
+void append_series(std::string& out, const MetricDesc& desc, const Sample& lead) {
+  const auto inner = inner_label(desc, lead.part);
+  out += desc.name;
+  char before = '{';
+  for (const auto& label : Layout::labels(lead)) {
+    if (!inner.empty() && label.name == inner) continue;
+    out.append(1, before).append(label.name).append("=\"");
+    append_escaped_value(out, label.value);
+    out += '"';
+    before = ',';
+  }
+  if (before == ',') out += '}';
+  out += ' ';
+}
+
+void append_exemplar(std::string& out, const Exemplar& e) {
+  if (e.wall_ms <= 0) return;  // here it must have a time
+  out += exemplar_text(e);
+}
+
+}  // namespace
+
+struct OpenMetrics2::Plan {
+  FamilyOrders orders;
+  std::vector<std::shared_ptr<const Layout>> layouts;
+  std::string text;  // of all lines, heads among them
+  std::vector<Line> lines;
+  std::vector<PartOf> parts;
+  // Of one run, kept for their memory.
+  std::string value;
+  std::vector<double> cumulative;
+  NativeBuckets native;
+
+  [[nodiscard]] bool is_current(const Snapshot& snapshot) const {
+    return std::ranges::equal(
+        snapshot.batches, layouts, {}, [](const BatchPtr& b) { return b->layout.get(); },
+        [](const auto& layout) { return layout.get(); });
+  }
+  void build(const Snapshot& snapshot);
+  void add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
+  [[nodiscard]] std::span<const PartOf> parts_of(const Line& line) const {
+    return std::span(parts).subspan(line.first, line.count);
+  }
+  // False: the format has no word for it.
+  bool set_value(const Line& line, const Batch& batch);
+  void set_histogram(const Line& line, const Batch& batch);
+  bool set_summary(const Line& line, const Batch& batch);
+};
+
+void OpenMetrics2::Plan::build(const Snapshot& snapshot) {
+  layouts.clear();
+  text.clear();
+  lines.clear();
+  parts.clear();
+  std::vector<const Batch*> batches;
+  for (const auto& batch : snapshot.batches) batches.push_back(batch.get());
+  const auto order = orders.order(batches);
+  for (const auto& f : order.families) add_family(*f.desc, std::span(order.entries).subspan(f.first, f.count));
+  for (const auto& batch : snapshot.batches) layouts.push_back(batch->layout);  // last: now it is whole
+}
+
+void OpenMetrics2::Plan::add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries) {
+  append_header(text, desc);
+  const bool composite = desc.type == MetricType::histogram || desc.type == MetricType::summary;
+  std::vector<double> upper;
+  for (std::size_t i = 0; i < entries.size();) {
+    const auto& lead = *entries[i].sample;
+    Line line;
+    line.batch = entries[i].batch;
+    line.first = static_cast<std::uint32_t>(parts.size());
+    line.type = desc.type;
+    if (desc.type == MetricType::counter || composite) line.since_ms = Layout::since_wall_ms(lead);
+    append_series(text, desc, lead);
+    line.text_end = static_cast<std::uint32_t>(text.size());
+    upper.clear();
+    do {
+      const auto& s = *entries[i++].sample;
+      parts.push_back({s.value, s.part, composite ? inner_value(s) : 0});
+      if (s.part == Part::bucket && std::isfinite(parts.back().bound)) upper.push_back(parts.back().bound);
+    } while (composite && i < entries.size() && entries[i].batch == line.batch &&
+             same_but_inner(lead, *entries[i].sample));
+    line.count = static_cast<std::uint32_t>(parts.size()) - line.first;
+    if (desc.type == MetricType::histogram) line.native = native_scheme(upper);
+    lines.push_back(line);
+  }
+}
+
+bool OpenMetrics2::Plan::set_value(const Line& line, const Batch& batch) {
+  value.clear();
+  if (line.type == MetricType::histogram) {
+    set_histogram(line, batch);
+    return true;
+  }
+  if (line.type == MetricType::summary) return set_summary(line, batch);
+  const auto v = batch.values[parts[line.first].value];
+  if (line.type == MetricType::counter && !(v >= 0)) return false;
+  append_number(value, v);
+  return true;
+}
+
+// {count:6,sum:9,schema:0,zero_threshold:2.9e-39,zero_count:0,positive_spans:[-2:1],positive_buckets:[6],
+// bucket:[0.5:6,+Inf:6]}. The count is that of the last bucket, as it must be.
+void OpenMetrics2::Plan::set_histogram(const Line& line, const Batch& batch) {
+  cumulative.clear();
+  double count = 0, sum = std::nan("");
+  bool has_end = false;
+  for (const auto& part : parts_of(line)) {
+    const auto v = batch.values[part.value];
+    if (part.part == Part::sum) sum = v;
+    if (part.part == Part::count && !has_end) count = v;
+    if (part.part != Part::bucket) continue;
+    cumulative.push_back(v);
+    if (part.bound == HUGE_VAL) count = v, has_end = true;
+  }
+  value += "{count:";
+  append_number(value, count);
+  value += ",sum:";
+  append_number(value, sum);
+  if (line.native) native.set(line.native->first, cumulative);
+  if (line.native && static_cast<double>(native.count) == count) {
+    value += fmt::format(",schema:{},zero_threshold:", line.native->schema);
+    append_number(value, kZeroThreshold);
+    value += ",zero_count:0";
+    if (!native.spans.empty()) {
+      value += ",positive_spans:[";
+      for (const auto& span : native.spans)
+        value += fmt::format("{}{}:{}", value.back() == '[' ? "" : ",", span.offset, span.length);
+      value += "],positive_buckets:[";
+      std::int64_t here = 0;
+      for (const auto delta : native.deltas)
+        value += fmt::format("{}{}", value.back() == '[' ? "" : ",", here += delta);
+      value += ']';
+    }
+  }
+  value += ",bucket:[";
+  for (const auto& part : parts_of(line)) {
+    if (part.part != Part::bucket || part.bound == HUGE_VAL) continue;
+    append_number(value, part.bound);
+    value += ':';
+    append_number(value, batch.values[part.value]);
+    value += ',';
+  }
+  value += "+Inf:";
+  append_number(value, count);
+  value += "]}";
+}
+
+// {count:2,sum:3.5,quantile:[0.5:1.5]}
+bool OpenMetrics2::Plan::set_summary(const Line& line, const Batch& batch) {
+  double count = 0, sum = 0;
+  for (const auto& part : parts_of(line)) {
+    if (part.part == Part::count) count = batch.values[part.value];
+    if (part.part == Part::sum) sum = batch.values[part.value];
+  }
+  if (!(count >= 0) || !(sum >= 0)) return false;
+  value += "{count:";
+  append_number(value, count);
+  value += ",sum:";
+  append_number(value, sum);
+  value += ",quantile:[";
+  for (const auto& part : parts_of(line)) {
+    if (part.part != Part::value) continue;
+    if (value.back() != '[') value += ',';
+    append_number(value, part.bound);
+    value += ':';
+    append_number(value, batch.values[part.value]);
+  }
+  value += "]}";
+  return true;
+}
+
+OpenMetrics2::OpenMetrics2() : plan_(std::make_unique<Plan>()) {}
+OpenMetrics2::~OpenMetrics2() = default;
+OpenMetrics2::OpenMetrics2(OpenMetrics2&&) noexcept = default;
+OpenMetrics2& OpenMetrics2::operator=(OpenMetrics2&&) noexcept = default;
+
+void OpenMetrics2::encode(const Snapshot& snapshot, std::string& out) {
+  auto& plan = *plan_;
+  if (plan.layouts.empty() || !plan.is_current(snapshot)) plan.build(snapshot);
+  out.clear();
+  std::uint32_t from = 0;
+  for (const auto& line : plan.lines) {
+    const auto text = std::string_view(plan.text).substr(from, line.text_end - from);
+    from = line.text_end;
+    const auto& batch = *snapshot.batches[line.batch];
+    if (!plan.set_value(line, batch)) {
+      out += text.substr(0, text.rfind('\n') + 1);  // the head stays
+      continue;
+    }
+    out.append(text).append(plan.value);
+    if (line.since_ms > 0) out += fmt::format(" st@{}.{:03}", line.since_ms / 1000, line.since_ms % 1000);
+    if (!batch.exemplars.empty())
+      for (const auto& part : plan.parts_of(line))
+        if (const auto* exemplar = exemplar_of(batch, part.value)) append_exemplar(out, *exemplar);
+    out += '\n';
+  }
+  out += "# EOF\n";
+}
+
+}  // namespace vitald

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of a destination's series while series come and go: however it follows, it is what one made anew is, and it
+// tells of every series that went, once.
+#include "exporters/encode/series_table.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "exporters/encode/otlp.h"
+#include "exporters/encode/remote_write.h"
+
+namespace vitald {
+namespace {
+
+using Emit = std::function<void(BatchWriter&)>;
+
+constexpr MetricDesc kOwner{"owner_total", MetricType::counter, "Owner.", "owner,kind"};
+constexpr MetricDesc kNow{"owner_now", MetricType::gauge, "", "owner"};
+constexpr MetricDesc kInside{"inside", MetricType::gauge, "For derivers.", "owner", "", "", Shown::inside};
+constexpr MetricDesc kWait{"wait_seconds", MetricType::histogram, "Wait.", "owner", "seconds"};
+constexpr MetricDesc kPower{"power_seconds", MetricType::histogram, "Power.", "owner,instance", "seconds"};
+
+class Cycles {
+ public:
+  void emit(const std::string& collector, std::int64_t wall_ns, const Emit& emit) {
+    auto& writer = writers_.try_emplace(collector, collector).first->second;
+    writer.begin(++now_, wall_ns);
+    emit(writer);
+    batches_[collector] = writer.finish({}, 0, 0);
+  }
+  void drop(const std::string& collector) { batches_.erase(collector); }
+  [[nodiscard]] Snapshot snapshot(std::int64_t wall_ns) const {
+    Snapshot s{1, 1, wall_ns, {}};
+    for (const auto& [name, batch] : batches_) s.batches.push_back(batch);
+    return s;
+  }
+
+ private:
+  std::map<std::string, BatchWriter> writers_;
+  std::map<std::string, BatchPtr> batches_;
+  std::int64_t now_ = 0;
+};
+
+std::string label_text(const SeriesTable& table, const SeriesRow& row) {
+  std::string out(row.name);
+  for (const auto& label : table.labels(row)) out += fmt::format(" {}={}", label.name, label.value);
+  return out;
+}
+
+// Every row with its number, its type and what else is sent of it, sorted.
+std::multiset<std::string> shown(const SeriesTable& table, const Snapshot& snapshot) {
+  std::vector<double> values;
+  table.values(snapshot, values);
+  std::multiset<std::string> out;
+  for (std::size_t i = 0; i < table.rows().size(); ++i) {
+    const auto& row = table.rows()[i];
+    auto text = fmt::format("{} {} {} {} {}", label_text(table, row), values[i], row.since_wall_ms, row.family->name,
+                            static_cast<int>(row.part));
+    if (row.histogram != SeriesRow::kNoHistogram) {
+      const auto& h = table.histograms()[row.histogram];
+      text += fmt::format(" {} {}:", h.scheme.schema, h.scheme.first);
+      for (std::uint32_t b = 0; b < h.count; ++b) text += fmt::format(" {}", values[table.buckets_at(h) + b]);
+    }
+    out.insert(text);
+  }
+  return out;
+}
+std::multiset<std::string> names(const SeriesTable& table) {
+  std::multiset<std::string> out;
+  for (const auto& row : table.rows()) out.insert(label_text(table, row));
+  return out;
+}
+
+TEST(SeriesTableChanges, AsOneThatIsMadeAnew) {
+  for (const bool native : {false, true}) {
+    SCOPED_TRACE(native);
+    std::mt19937 random(native ? 3 : 4);
+    const auto next = [&](std::size_t below) { return static_cast<int>(random() % below); };
+    SeriesTable::Settings settings;
+    settings.target = {{"job", "node"}, {"instance", "here"}};
+    settings.external = {{"rack", "7"}};
+    settings.native = native;
+    settings.up = true;
+    SeriesTable table(settings);
+    RemoteWriteEncoder remote(1000);
+    OtlpEncoder otlp({{{"service.name", "node"}}, "vitald", "1"}, 1000);
+    Cycles c;
+    std::map<std::string, std::vector<int>> owners{{"a", {1, 2, 3}}, {"b", {}}, {"c", {}}};
+    for (int i = 0; i < 40; ++i) owners["b"].push_back(2 * i + 1000), owners["c"].push_back(2 * i + 2201);
+    int fell = 0;
+    std::size_t told = 0;
+    for (int cycle = 0; cycle < 200; ++cycle) {
+      const auto wall_ns = (1'700'000'000 + std::int64_t{cycle}) * 1'000'000'000;
+      for (auto& entry : owners) {
+        const auto& name = entry.first;
+        auto& list = entry.second;
+        for (auto changes = next(3); changes > 0; --changes) {
+          const auto at = list.begin() + next(list.size() + 1);
+          if (next(2) == 0 && at != list.end()) list.erase(at);
+          else list.insert(at, (name[0] - 'a') * 1000 + next(900));
+        }
+        std::set<int> once;
+        std::erase_if(list, [&](int n) { return !once.insert(n).second; });
+        fell += next(20) == 0 ? 1 : 0;
+        const double value = cycle - 50 * fell;
+        c.emit(name, wall_ns, [&](BatchWriter& o) {
+          const double few[] = {1, 10}, powers[] = {0.25, 0.5, 1, 2, 4, 8, 16, 32};
+          const auto n_now = static_cast<std::uint64_t>(cycle);
+          const std::uint64_t few_counts[] = {1, 1, n_now}, power_counts[] = {n_now, 0, 1, 2, 0, n_now, 0, 0, 3};
+          for (const int n : list) {
+            const auto owner = std::to_string(n);
+            for (const auto* kind : {"x", "y"}) o.set(kOwner, value + n, owner, kind);
+            o.set(kInside, n, owner);
+            if (n % 3 == 0) o.histogram(kWait, {few, few_counts, value}, owner);
+            if (n % 4 == 0) o.histogram(kPower, {powers, power_counts, value}, owner, "there");
+          }
+          for (const int n : list) o.set(kNow, n, std::to_string(n));
+          // Of a file: one that has a bucket more now and then.
+          if (name == "b")
+            for (int le = 0; le < 2 + cycle / 7 % 3; ++le) {
+              const auto bound = std::to_string(le);
+              const Label labels[] = {{"le", bound}, {"owner", "file"}};
+              o.set_labels(kWait, le, labels, Part::bucket);
+            }
+          const Label last[] = {{"le", "+Inf"}, {"owner", "file"}}, own[] = {{"owner", "file"}};
+          if (name == "b") {
+            o.set_labels(kWait, 9, last, Part::bucket);
+            o.set_labels(kWait, 1, own, Part::sum);
+            o.set_labels(kWait, 9, own, Part::count);
+          }
+        });
+      }
+      if (cycle % 60 == 59) c.drop("a");
+      const auto snapshot = c.snapshot(wall_ns);
+      const auto before = names(table);
+      table.update(snapshot);
+      SeriesTable fresh(settings);
+      fresh.update(snapshot);
+      ASSERT_EQ(shown(table, snapshot), shown(fresh, snapshot)) << cycle;
+      // Those that went are told of, and no other.
+      std::multiset<std::string> went;
+      const auto now = names(table);
+      std::ranges::set_difference(before, now, std::inserter(went, went.end()));
+      std::multiset<std::string> said;
+      for (const auto& series : table.gone()) {
+        auto text = series.name;
+        for (const auto& [name, value] : series.labels) text += fmt::format(" {}={}", name, value);
+        said.insert(text);
+      }
+      ASSERT_EQ(said, went) << cycle;
+      told += said.size();
+      // Encoders find what they look for in it.
+      std::vector<double> values;
+      table.values(snapshot, values);
+      std::size_t samples = 0, points = 0;
+      remote.encode(table, values, wall_ns / 1'000'000, [&](auto body, auto count) {
+        samples += count;
+        ASSERT_TRUE(WriteRequestView::of(body));
+      });
+      EXPECT_EQ(samples, table.rows().size());
+      otlp.encode(table, values, wall_ns, [&](auto, auto, auto count) { points += count; });
+      EXPECT_EQ(points, table.rows().size());
+      EXPECT_EQ(otlp.left_out(), 0U) << cycle;
+    }
+    EXPECT_GT(told, 200U);
+  }
+}
+
+TEST(SeriesTableChanges, AtTheBoundAndRelabelled) {
+  Cycles c;
+  SeriesTable::Settings settings;
+  settings.most_series = 3;
+  SeriesTable table(settings);
+  const auto update = [&](std::vector<int> owners) {
+    c.emit("a", 1'700'000'000'000'000'000, [&](BatchWriter& o) {
+      for (const int n : owners) o.set(kNow, n, std::to_string(n));
+    });
+    const auto snapshot = c.snapshot(1);
+    table.update(snapshot);
+    return names(table);
+  };
+  EXPECT_EQ(update({1, 2}), (std::multiset<std::string>{"owner_now owner=1", "owner_now owner=2"}));
+  EXPECT_EQ(update({1, 2, 3}).size(), 3U);
+  EXPECT_EQ(table.left_out(), 0U);
+  EXPECT_EQ(update({0, 1, 2, 3}),
+            (std::multiset<std::string>{"owner_now owner=0", "owner_now owner=1", "owner_now owner=2"}));
+  EXPECT_EQ(table.left_out(), 1U);
+  EXPECT_EQ(table.gone().size(), 1U);
+  EXPECT_EQ(update({1, 3}), (std::multiset<std::string>{"owner_now owner=1", "owner_now owner=3"}));
+  EXPECT_EQ(table.left_out(), 0U);
+}
+
+}  // namespace
+}  // namespace vitald
