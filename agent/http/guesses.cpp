@@ -28,20 +28,25 @@ Guesses::Wrongs& Guesses::of(std::map<std::string, Wrongs, std::less<>>& all, co
 }
 
 void Guesses::add(Job job, std::int64_t now_boot_ns) {
-  std::map<std::string, std::size_t> waiting;
-  for (const auto& j : jobs_) ++waiting[share(j)];
   out_.erase(job.digest);
-  if (const auto same = share(job); waiting[same] >= kMostOfShare) push_out(same, now_boot_ns);
-  else if (jobs_.size() >= kMost)
-    push_out(std::ranges::max_element(waiting, {}, [](const auto& w) { return w.second; })->first, now_boot_ns);
+  const auto of_share = std::ranges::count_if(jobs_, [&](const auto& j) { return share(j) == share(job); });
+  if (static_cast<std::size_t>(of_share) >= kMostOfShare) {
+    push_out([&](const Job& j) { return share(j) == share(job); }, now_boot_ns);
+  } else if (jobs_.size() >= kMost) {
+    // By peers and not by shares: whoever has a new name for each guess has as many shares as he likes.
+    std::map<std::string, std::size_t> waiting;
+    for (const auto& j : jobs_) ++waiting[j.peer];
+    const auto most = std::ranges::max_element(waiting, {}, [](const auto& w) { return w.second; })->second;
+    push_out([&](const Job& j) { return waiting.at(j.peer) == most; }, now_boot_ns);
+  }
   jobs_.push_back(std::move(job));
 }
 
-void Guesses::push_out(const std::string& of_share, std::int64_t now) {
+void Guesses::push_out(const std::function<bool(const Job&)>& may_go, std::int64_t now) {
   std::erase_if(out_, [&](const auto& o) { return o.second != 0 && o.second + kOutNs < now; });  // they went away
   std::vector<std::list<Job>::iterator> all;
   for (auto it = jobs_.begin(); it != jobs_.end(); ++it)
-    if (share(*it) == of_share) all.push_back(it);
+    if (may_go(*it)) all.push_back(it);
   const auto one = all[std::uniform_int_distribution<std::size_t>(0, all.size() - 1)(random_)];
   const auto held = std::ranges::count_if(out_, [](const auto& o) { return o.second != 0; });
   if (out_.size() >= kRemembered) out_.erase(out_.begin());
@@ -58,12 +63,17 @@ std::optional<Guesses::Job> Guesses::take() {
   if (jobs_.empty()) return std::nullopt;
   auto next = jobs_.begin();
   if (turn_++ % 2 == 0) {
-    auto fewest = std::numeric_limits<double>::infinity();
+    const auto count = [](const auto& all, const std::string& key) {
+      const auto wrongs = all.find(key);
+      return wrongs == all.end() ? 0.0 : wrongs->second.count;
+    };
+    // Of its peer first: a name that nobody tried yet is as good as none.
+    constexpr auto kMany = std::numeric_limits<double>::infinity();
+    std::pair fewest{kMany, kMany};
     for (auto it = jobs_.begin(); it != jobs_.end(); ++it) {
-      const auto wrongs = by_share_.find(share(*it));
-      const auto count = wrongs == by_share_.end() ? 0.0 : wrongs->second.count;
-      if (count > fewest) continue;
-      fewest = count;
+      const std::pair wrongs{count(by_peer_, it->peer), count(by_share_, share(*it))};
+      if (wrongs > fewest) continue;
+      fewest = wrongs;
       next = it;
     }
   }

@@ -3,15 +3,18 @@
 // passwords neither keeps others out nor takes more than a part of a core. No thread and no clock of its own.
 //
 // Who asks is a peer (an address) and a user's name; the two together are a share. Every other comparison is for
-// whoever has waited longest; those between them are for the share with the fewest wrong passwords of late. A wrong
+// whoever has waited longest; those between them are for the peer, and of it the share, with the fewest wrong passwords
+// of late. A wrong
 // password is answered later the more of them its peer has sent of late, so a connection cannot try many. Where too
-// many wait, who comes takes the place of one of them, any one, who comes again after a while: a server that shares its
+// many wait, who comes takes the place of one of them (of the share that is full, or of the peer with most), who comes
+// again after a while: a server that shares its
 // address and user with somebody who tries passwords is not refused for their sake, and nobody can try more by asking
 // faster.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <optional>
@@ -66,7 +69,7 @@ class Guesses {
     std::int64_t until_boot_ns;
     std::uint64_t number;
   };
-  void push_out(const std::string& share, std::int64_t now_boot_ns);
+  void push_out(const std::function<bool(const Job&)>& may_go, std::int64_t now_boot_ns);
   Wrongs& of(std::map<std::string, Wrongs, std::less<>>& all, const std::string& key);
   static std::string share(const Job& job) { return job.peer + '\n' + job.user; }
 

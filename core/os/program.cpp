@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -77,11 +79,36 @@ std::string cannot_run(const std::string& path, const std::optional<ProgramUser>
   return access(path.c_str(), X_OK) == 0 ? std::string() : from_errno(path, errno).text;
 }
 
-// Some other kind of file may be one that the kernel was taught to run.
-bool kernel_knows_more_kinds() {
+// Whether the kernel was taught to run a file that begins so or is called so
+// (Documentation/admin-guide/binfmt-misc.rst).
+bool is_taught(const std::string& entry, std::string_view begin, const std::string& path) {
+  std::ifstream file(entry);
+  std::string line, magic, mask;
+  std::size_t offset = 0;
+  bool enabled = false;
+  while (std::getline(file, line)) {
+    std::string_view rest = line;
+    const auto word = take_word(rest);
+    const auto value = take_word(rest);
+    if (word == "enabled") enabled = true;
+    if (word == "extension") return enabled && value.size() > 1 && path.ends_with(value);
+    if (word == "offset") offset = parse_u64(value).value_or(0);
+    if (word == "magic") magic = value;
+    if (word == "mask") mask = value;
+  }
+  if (!enabled || magic.empty() || offset > begin.size() || magic.size() / 2 > begin.size() - offset) return false;
+  const auto byte = [](std::string_view hex, std::size_t i) { return parse_int<std::uint8_t>(hex.substr(i, 2), 16); };
+  for (std::size_t i = 0; i + 1 < magic.size(); i += 2) {
+    const auto bits = i < mask.size() ? byte(mask, i).value_or(0xff) : std::uint8_t{0xff};
+    if (((static_cast<std::uint8_t>(begin[offset + i / 2]) ^ byte(magic, i).value_or(0)) & bits) != 0) return false;
+  }
+  return true;
+}
+
+bool kernel_was_taught(std::string_view begin, const std::string& path) {
   std::error_code none;
-  return std::ranges::any_of(fs::directory_iterator("/proc/sys/fs/binfmt_misc", none), [](const auto& entry) {
-    return entry.path().filename() != "register" && entry.path().filename() != "status";
+  return std::ranges::any_of(fs::directory_iterator("/proc/sys/fs/binfmt_misc", none), [&](const auto& entry) {
+    return entry.path().filename() != "register" && is_taught(entry.path(), begin, path);
   });
 }
 
@@ -124,7 +151,7 @@ std::string content_problem(const std::string& path, const std::optional<Program
   std::string_view line(bytes, static_cast<std::size_t>(n));
   if (line.starts_with("\177ELF")) return {};
   if (!take_prefix(line, "#!")) {
-    if (kernel_knows_more_kinds()) return {};
+    if (kernel_was_taught(line, path)) return {};
     return n == 0 ? fmt::format("{} is empty, expected a program", path)
                   : fmt::format(
                         "{} is no program of this system and no script: its first line does not begin with #!, "

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What NFS mounts asked of their servers and how long it took, from /proc/self/mountstats.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -290,6 +292,11 @@ class Mountstats final : public Collector {
     const auto text = stats_.read();
     if (!text) return fail(text.error());
     if (is_blank(*text)) left_out.add(malformed(stats_.path(), "", "lines of mounts"));
+    // Then superblocks cannot be told apart: numbers of that moment would be a reset to whoever adds them up.
+    if (mounts_.empty() && std::ranges::any_of(exports_, [](const Export& e) { return !e.address.empty(); })) {
+      left_out.add({Errc::io, 0, fmt::format("{}: none of the NFS mounts that it had", info_.path())});
+      return left_out.outcome();
+    }
     auto before = std::exchange(exports_, {});
     std::string_view rest = *text;
     while (!rest.empty()) {

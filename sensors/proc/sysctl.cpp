@@ -67,9 +67,11 @@ class SysctlCollector final : public Collector {
     Sysctl s;
     s.name = take_until(keys, ':');
     s.numeric = numeric;
-    // As sysctl(8) takes it: in "net/ipv4/conf/eth0.100/forwarding" the point belongs to the interface's name.
+    // As sysctl(8) takes it, by what comes first: "net/ipv4/conf/eth0.100/forwarding" is a path, and
+    // "net.ipv4.conf.eth0/100.forwarding" is the same with each for the other.
     std::string path = s.name;
-    if (path.find('/') == path.npos) std::ranges::replace(path, '.', '/');
+    if (const auto first = path.find_first_of("./"); first != path.npos && path[first] == '.')
+      for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
     s.file = KernelFile(host.procfs("sys/" + path), KernelFile::Read::sysctl);
     while (!keys.empty()) s.keys.emplace_back(take_until(keys, ','));
     const auto family = "node_sysctl_" + metric_name(s.name);

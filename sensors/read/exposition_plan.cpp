@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMostConflicts = 100;
 // A thousand series of which each has a label of its own would be a million labels.
-constexpr std::size_t kMostGaps = 250'000;
+constexpr std::size_t kGapsPerSeries = 32, kGapsFree = 1000;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   labels_.clear();
   texts_.clear();
   conflicts_.clear();
-  more_conflicts_ = gaps_ = 0;
+  more_conflicts_ = 0;
   struct Found {
     const ExpositionFamily* family;
     std::string_view path;
@@ -117,12 +117,11 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
     for (const auto& [name, value] : series.labels) names.insert(name);
   }
   const auto gaps = names.size() * family.series.size() - written;
-  if (gaps > kMostGaps - gaps_)
+  if (gaps > kGapsPerSeries * family.series.size() + kGapsFree)
     return left_out(
-        fmt::format("{}: {}: {} series have {} label names between them, most of which most series lack: "
-                    "at most {} such gaps are filled",
-                    path, family.name, family.series.size(), names.size(), kMostGaps));
-  gaps_ += gaps;
+        fmt::format("{}: {}: {} series have {} label names between them, and each gets all of them: at most {} more "
+                    "for each than it has",
+                    path, family.name, family.series.size(), names.size(), kGapsPerSeries));
   for (const auto& series : family.series) {
     if (!is_first(family, series, path, seen)) continue;
     // Every series of a family in a file gets all its label names; those it lacks are empty.

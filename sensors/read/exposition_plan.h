@@ -56,7 +56,6 @@ class ExpositionPlan {
   std::deque<std::string> texts_;
   std::vector<Error> conflicts_;
   std::size_t more_conflicts_ = 0;  // that are not kept
-  std::size_t gaps_ = 0;            // labels that a series lacks and its family has
 };
 
 }  // namespace vitald

@@ -297,19 +297,31 @@ TEST_F(PipelineTest, NewsDoNotWait) {
     eventfd_write(newsy.event.get(), 1);
     EXPECT_EQ(reach(i), i);
   }
-  // What comes in the pause after a cycle brings one cycle after it, and no more.
-  for (int i = 0; i < 3; ++i) {
+  // What comes in the pause after a cycle brings one cycle after it, and no more. All of it has to come in the pause,
+  // which a machine at work may not let it.
+  int calls = 5;
+  for (int tries = 0; tries < 50; ++tries) {
     eventfd_write(newsy.event.get(), 1);
-    usleep(1000);
+    ASSERT_EQ(reach(++calls), calls);
+    const auto began_ns = now.clock().boot_ns();
+    for (int i = 0; i < 3; ++i) {
+      eventfd_write(newsy.event.get(), 1);
+      usleep(1000);
+    }
+    const bool in_time = now.clock().boot_ns() - began_ns < 20'000'000;
+    EXPECT_GE(reach(++calls), calls);
+    usleep(200'000);
+    if (in_time) {
+      EXPECT_EQ(newsy.calls, calls);
+      break;
+    }
+    calls = newsy.calls;
   }
-  EXPECT_EQ(reach(6), 6);
-  usleep(200'000);
-  EXPECT_EQ(newsy.calls, 6);
   // One that does not read them is asked again, but not all the time.
   newsy.reads = false;
   const auto begin_ns = now.clock().boot_ns();
   eventfd_write(newsy.event.get(), 1);
-  EXPECT_GE(reach(9), 9);
+  EXPECT_GE(reach(calls + 3), calls + 3);
   EXPECT_GE(now.clock().boot_ns() - begin_ns, 2 * 50'000'000);
   EXPECT_TRUE(with.stop(5'000'000'000));
 }

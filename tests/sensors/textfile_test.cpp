@@ -422,8 +422,8 @@ TEST(Textfile, ALabelForEachSeries) {
   EXPECT_EQ(dir.plain(got.text), "b 1\n" + mtime("a.prom") + kBad);
   ASSERT_EQ(got.problems.size(), 1u);
   EXPECT_EQ(dir.plain(got.problems[0]),
-            "malformed: DIR/a.prom: a: 1000 series have 1000 label names between them, most of which most series lack: "
-            "at most 250000 such gaps are filled\n");
+            "malformed: DIR/a.prom: a: 1000 series have 1000 label names between them, and each gets all of them: "
+            "at most 32 more for each than it has\n");
 }
 
 TEST(Textfile, ManyTwice) {
