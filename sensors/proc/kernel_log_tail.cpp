@@ -29,8 +29,8 @@ constexpr std::size_t kMostRecord = 8192;
 constexpr std::size_t kMostName = 64;
 
 // A program's name as the kernel has it (TASK_COMM_LEN - 1). Anybody may give one, and the kernel's line on a crash
-// begins with it: "foo[4711]: segfault at 0 ip 000000000040112e sp ... error 6 in FILE[401000+1000]". So whatever tells a
-// fault must stand nearer to the beginning than FILE can, and be longer than such a name or followed by what is none.
+// begins with it: "foo[4711]: segfault at 0 ip 000000000040112e sp ... error 6 in FILE[401000+1000]". So whatever tells
+// a fault must stand nearer to the beginning than FILE can, and be longer than such a name or followed by what is none.
 constexpr std::size_t kMostComm = 15, kMostBefore = 56;
 
 bool is_near(std::string_view line, std::string_view mark) {
@@ -77,8 +77,8 @@ bool is_of_removable(std::string_view device) {
 // of a status in blk_errors, block/blk-core.c),
 // "critical medium error, dev sda, sector 8 ..." and
 // "Buffer I/O error on dev dm-0, logical block 0, async page read" (buffer_io_error, fs/buffer.c), for disks
-// that have no requests of their own. Only at the beginning of a line: behind it names stand that anybody may give, of a
-// program that crashes or a USB device.
+// that have no requests of their own. Only at the beginning of a line: behind it names stand that anybody may give, of
+// a program that crashes or a USB device.
 std::optional<KernelNews> disk_error(std::string_view line) {
   KernelNews news;
   news.kind = kDiskError;
@@ -89,13 +89,10 @@ std::optional<KernelNews> disk_error(std::string_view line) {
   } else {
     take_prefix(line, "blk_update_request: ") || take_prefix(line, "print_req_error: ");
     // Not those that say no fault of the disk: "operation not supported" (a discard it does not know), "reservation
-    // conflict", before 6.3 "critical nexus" (another host has it), "critical space allocation" (a thin pool is full), "zone resource".
-    constexpr std::string_view kStatuses[] = {"I/O",
-                                              "critical medium",
-                                              "critical target",
-                                              "timeout",
-                                              "recoverable transport",
-                                              "protection",
+    // conflict", before 6.3 "critical nexus" (another host has it), "critical space allocation" (a thin pool is full),
+    // "zone resource".
+    constexpr std::string_view kStatuses[] = {"I/O",           "critical medium",       "critical target",
+                                              "timeout",       "recoverable transport", "protection",
                                               "device offline"};
     const bool target = line.starts_with("critical target");
     const bool known = std::ranges::any_of(kStatuses, [&line](std::string_view s) { return take_prefix(line, s); });

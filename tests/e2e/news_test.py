@@ -5,6 +5,7 @@ hangs, a disk that fails, and tasks that wait for a CPU."""
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import get_json, skip, vitald, wait_for  # noqa: E402
+from harness import get_json, metrics, skip, vitald, wait_for  # noqa: E402
 
 KILLS = int(os.environ.get("VITALD_TEST_KILLS", "12"))
 LINES = int(os.environ.get("VITALD_TEST_LINES", "12"))
@@ -155,6 +156,11 @@ with tempfile.TemporaryDirectory() as top:
             assert percentile(latencies, .5) < 1000, latencies  # a busy machine; the figures are above
 
             if os.access("/dev/kmsg", os.R_OK):
+                # From 0 on, so that the first error is a growth.
+                counts = metrics(url)[1]
+                for disk in os.listdir("/sys/block"):
+                    key = ("vitald_kernel_log_disk_errors_total", (("device", disk),))
+                    assert (counts.get(key) == 0) == (not re.fullmatch(r"(fd|loop|ram|sr|zram)\d+", disk)), (disk, counts.get(key))
                 lines_of_the_log(url, times)
                 disk_that_fails(top, times)
             else:
