@@ -129,7 +129,8 @@ void cgroups(Findings& f, const Host& host) {
                       host.sysfs("fs/cgroup")));
 }
 
-void kernel(Findings& f, const Host& host, bool probes) {
+void kernel(Findings& f, const DoctorInput& in, bool probes) {
+  const auto& host = in.host;
   const bool btf = exists("/sys/kernel/btf/vmlinux");
   f.say(btf      ? Mark::good
         : probes ? Mark::bad
@@ -140,11 +141,12 @@ void kernel(Findings& f, const Host& host, bool probes) {
   const bool psi = exists(host.procfs("pressure"));
   f.say(psi ? Mark::good : Mark::note, "PSI",
         psi ? "pressure is kept" : "no /proc/pressure: CONFIG_PSI=y, maybe psi=1 on the kernel's command line");
-  // As the collector kernel_log opens it.
+  // As the collector kernel_log opens it; but whoever asks may read more, or less, than a unit.
   const Fd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   const int err = errno;
-  f.say(log ? Mark::good : Mark::note, "kernel log",
-        log ? "/dev/kmsg: hung tasks and errors of disks are told as the kernel says them"
+  f.say(log && asked_for(in, "kernel_log") ? Mark::good : Mark::note, "kernel log",
+        log ? "/dev/kmsg: this user may read it (hung tasks, errors of disks, as the kernel says them); a unit with "
+              "ProtectKernelLogs= or PrivateDevices= may not"
             : fmt::format("hung tasks and errors of disks are not told at once: {}; it takes CAP_SYSLOG where "
                           "kernel.dmesg_restrict is 1, and in a unit ProtectKernelLogs=no and PrivateDevices=no",
                           from_errno("/dev/kmsg", err).text));
@@ -257,7 +259,7 @@ Diagnosis diagnose(const DoctorInput& in) {
   const bool probes = std::ranges::any_of(
       in.collectors, [](const auto& c) { return c.probe() && c.state != CollectorStatus::State::off; });
   privileges(f, in, probes);
-  kernel(f, in.host, probes);
+  kernel(f, in, probes);
   hardware(f, in);
   guests(f, in);
   f.say(in.state.good ? Mark::good : in.state.wanted ? Mark::bad : Mark::note, "state", in.state.text);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <string_view>
 #include <unordered_map>
@@ -20,8 +21,10 @@ using promql::Labels;
 // 0.001 of a CPU is no change.
 constexpr double kFloor = 0.05;
 // A gauge that came with the trouble (a file system that was mounted, and is full) has nothing to be compared with:
-// that it came counts so much, and as much again by which it moved since. Less than what changed for sure.
+// that it came counts so much, and as much again by which it moved since. Of the first five it is
+// one at most: with a service that starts come dozens, which say no more than that, and the fault is behind them.
 constexpr double kCame = 0.4;
+constexpr std::size_t kFirst = 5;
 
 bool starts_with_any(std::string_view name, std::span<const std::string_view> prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view p) { return name.starts_with(p); });
@@ -199,6 +202,11 @@ class Explainer {
   void came(Found f, std::uint32_t feed) {
     const auto [least, most] = std::ranges::minmax_element(now_);
     const auto largest = std::max(std::fabs(*least), std::fabs(*most));
+    if (*least == *most && (*least == 0 || *least == 1)) {  // what its labels say is no change of a value
+      const auto name = round_.table.at(f.id).labels->name();
+      if (name.ends_with("_info")) return;
+    }
+    f.before = std::numeric_limits<double>::quiet_NaN();
     f.now = mean(now_);
     f.came = f.appeared = true;
     f.distance = 1;
@@ -234,22 +242,33 @@ class Explainer {
       if (a.score != b.score) return a.score > b.score;
       return labels_before(*round_.table.at(a.id).labels, *round_.table.at(b.id).labels);
     });
-    std::unordered_map<std::uint32_t, std::size_t> place_of;
+    std::vector<Found> held;  // that came, until the first are told
+    bool one_came = false;
     for (const auto& f : found_) {
       if (f.score <= 0) break;
-      if (const auto at = place_of.find(f.family); !ask_.each_series && at != place_of.end()) {
-        if (at->second < out_.changes.size() && f.score * 2 >= out_.changes[at->second].score)
-          ++out_.changes[at->second].others;
+      if (f.came && one_came && out_.changes.size() < kFirst && (ask_.each_series || !place_of_.contains(f.family))) {
+        held.push_back(f);
         continue;
       }
-      place_of.try_emplace(f.family, out_.changes.size());
-      if (out_.changes.size() >= ask_.limit) {
-        if (ask_.each_series) break;
-        continue;  // others of families that are told are counted
-      }
-      out_.changes.push_back(
-          {*round_.table.at(f.id).labels, f.rate, f.before, f.now, f.distance, f.size, f.score, 0, f.appeared, f.gone});
+      one_came = one_came || f.came;
+      tell(f);
+      if (out_.changes.size() < kFirst) continue;
+      for (const auto& h : held) tell(h);
+      held.clear();
     }
+    for (const auto& h : held) tell(h);
+  }
+
+  void tell(const Found& f) {
+    if (const auto at = place_of_.find(f.family); !ask_.each_series && at != place_of_.end()) {
+      if (at->second < out_.changes.size() && f.score * 2 >= out_.changes[at->second].score)
+        ++out_.changes[at->second].others;
+      return;
+    }
+    place_of_.try_emplace(f.family, out_.changes.size());
+    if (out_.changes.size() >= ask_.limit) return;  // others of families that are told are counted
+    out_.changes.push_back(
+        {*round_.table.at(f.id).labels, f.rate, f.before, f.now, f.distance, f.size, f.score, 0, f.appeared, f.gone});
   }
 
   const ExplainAsk& ask_;
@@ -261,8 +280,9 @@ class Explainer {
   std::unordered_map<std::string, std::uint32_t> families_;
   std::vector<double> scales_;  // by family: the largest mean of its series
   std::vector<Found> found_;
-  std::vector<std::pair<Found, std::uint32_t>> came_;  // with its feed
-  std::set<std::uint32_t> known_feeds_;                // that had samples in the baseline
+  std::unordered_map<std::uint32_t, std::size_t> place_of_;  // by family, among the changes that are told
+  std::vector<std::pair<Found, std::uint32_t>> came_;        // with its feed
+  std::set<std::uint32_t> known_feeds_;                      // that had samples in the baseline
   Explanation out_;
 };
 

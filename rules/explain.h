@@ -33,7 +33,7 @@ struct Change {
   double distance = 0, size = 0;  // 0 to 1
   double score = 0;               // their product
   std::size_t others = 0;         // series of the family that changed at least half as much
-  // A counter that was not there counts from 0; of a gauge that was not `before` is 0 and says nothing.
+  // A counter that was not there counts from 0; of a gauge that was not `before` is NaN.
   bool appeared = false, gone = false;
 };
 struct Explanation {

@@ -72,7 +72,7 @@ std::string name_of(const promql::Expr& e) {
   });
   if (!several) return name;
   auto text = promql::to_string(promql::bare(e));
-  return text.size() <= kMost ? text : name;
+  return text.size() <= kMost ? text : std::string();  // the first of several would be wrong
 }
 
 // As it reads from the other side.

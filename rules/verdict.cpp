@@ -203,7 +203,9 @@ class Judge {
       out.absent = rule_.optional && (!missing.empty() || !is_young(t_ms));
       out.young = missing.empty() && is_young(t_ms);
       out.why = why_not(asked_.front(), t_ms);
-      out.others = fits && !out.young;  // nothing of the kind is here, so it is of nobody who was asked for
+      // Nothing of the kind is here, so it is of nobody who was asked for; but where its numbers are missing, though
+      // they should be there, nobody knows that.
+      out.others = fits && !out.young && (rule_.optional || missing.empty() || !may_be_about(fits));
       return out;
     }
     // Before the worst are chosen: of twenty that are worse none may be the one that was asked for.
@@ -238,6 +240,13 @@ class Judge {
  private:
   // With fewer than a window of samples rates are not there yet; later what has none has ended.
   [[nodiscard]] bool is_young(std::int64_t t_ms) const { return t_ms - oldest_ms_ < window_ms_; }
+  // Objects that nobody has seen: hosts and devices, or, where the expression keeps their labels, owners and guests.
+  [[nodiscard]] bool may_be_about(const ObjectFilter& fits) const {
+    const auto& expr = rule_.when.front().expr;
+    const bool of_part = expr.find("owner") != std::string::npos || expr.find("guest") != std::string::npos ||
+                         expr.find("domain") != std::string::npos;
+    return fits({}) != of_part;
+  }
   std::string why_not(Asked& asked, std::int64_t t_ms) const {
     const auto missing = asked.missing();
     if (!missing.empty()) return fmt::format("there is no series {}", missing);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
@@ -82,7 +83,8 @@ std::string explanation_json(const Explanation& explanation, const ExplainAsk& a
     j.raw("");
     append_labels(out, c.labels);
     j.flag("rate", c.rate);
-    j.number("before", c.before);
+    if (std::isnan(c.before)) j.key("before"), j.raw("null");  // nobody knows
+    else j.number("before", c.before);
     j.number("now", c.now);
     j.number("score", c.score);
     j.number("distance", c.distance);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <filesystem>
 #include <set>
 #include <thread>
@@ -211,11 +212,15 @@ bool append_changes(std::string& out, const Evidence::Round& round, std::int64_t
     out += texts.empty() ? "{\"metric\":" : ",{\"metric\":";
     append_labels(out, c.labels);
     out += fmt::format(",\"rate\":{},\"before\":", c.rate);
-    append_value(out, c.before);
+    const bool came = std::isnan(c.before);
+    if (came) out += "null";
+    else append_value(out, c.before);
     out += ",\"now\":";
     append_value(out, c.now);
     out += fmt::format(",\"score\":{:.3f}}}", c.score);
-    texts.push_back(fmt::format("{}{} {:.4g} -> {:.4g}", c.rate ? "rate of " : "", c.labels.text(), c.before, c.now));
+    texts.push_back(
+        came ? fmt::format("{} came: {:.4g}", c.labels.text(), c.now)
+             : fmt::format("{}{} {:.4g} -> {:.4g}", c.rate ? "rate of " : "", c.labels.text(), c.before, c.now));
   }
   out += ']';
   return in_time;

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/pipeline/callbacks.h"
 #include "agent/pipeline/derive.h"
 #include "core/check.h"
 #include "core/instruments.h"
@@ -70,17 +71,24 @@ constexpr std::string_view kGoArch = "unknown";
 }  // namespace
 
 struct Pipeline::Instruments {
-  Instruments() { instruments().counter("vitald_events_total", kEventsHelp, {{"type", std::string(kPosted)}}); }
+  // What may come is there with 0, so that the first one is a growth.
+  Instruments() {
+    for (const auto type : event_types())
+      if (!type.starts_with("alert_"))  // those are told to callbacks, and come from no collector
+        instruments().counter("vitald_events_total", kEventsHelp, {{"type", std::string(type)}});
+    instruments().counter("vitald_events_total", kEventsHelp, {{"type", std::string(kPosted)}});
+  }
 
   prometheus::Counter& cycles = instruments().counter("vitald_cycles_total", "Collections of all collectors.");
-  // By type, made as they come: who posts events chooses their types, so those are one.
+  // By type, those we do not know made as they come: who posts events chooses their types, so those are one.
   void count_event(std::string_view type) {
-    const bool room = event_types.contains(type) || event_types.size() < kMostEventTypes;
+    const bool known = type == kPosted || std::ranges::find(event_types(), type) != event_types().end();
+    const bool room = known || more_types.contains(type) || more_types.size() < kMostEventTypes;
     const std::string shown(room ? type : std::string_view("other"));
-    event_types.insert(shown);
+    if (!known) more_types.insert(shown);
     instruments().counter("vitald_events_total", kEventsHelp, {{"type", shown}}).Increment();
   }
-  std::set<std::string, std::less<>> event_types;
+  std::set<std::string, std::less<>> more_types;
   prometheus::Counter& events_left_out = instruments().counter(
       "vitald_events_left_out_total", "Events beyond what one collection may bring; they are only counted.");
   prometheus::Counter& missed = instruments().counter(

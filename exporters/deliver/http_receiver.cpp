@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -61,37 +63,61 @@ std::vector<std::string> HttpSettings::problems() const {
 
 namespace {
 
-Result<std::string> reach_one(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
-                              const JudgeAnswer& judge, const std::string& shown) {
+// What one server says, and whether it is away: silent, or with trouble of its own, so that a standby stands in.
+struct Reached {
+  Result<std::string> answer;
+  bool away = false;
+};
+
+Reached reach_one(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
+                  const JudgeAnswer& judge, const std::string& shown) {
   const auto access = settings.access();
-  if (!access) return fail(access.error());
+  if (!access) return {fail(access.error())};
   HttpClient client;
   const auto response = client.send(request, *access, attempt);
-  if (!response) return fail(response.error());
+  if (!response) return {fail(response.error()), true};
   auto text =
       fmt::format("{} answers {}", shown.empty() ? url_for_display(request.url) : shown, status_text(*response));
   if (response->status == 401 || response->status == 403 || response->status == 407)
-    return fail(Errc::denied, text + ": user, password or token are not those that it wants");
+    return {fail(Errc::denied, text + ": user, password or token are not those that it wants")};
   if (response->status < 200 || (response->status >= 300 && response->status < 400))
-    return fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is");
-  return judge ? judge(response->status, std::move(text)) : text;
+    return {
+        fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is")};
+  return {judge ? judge(response->status, std::move(text)) : text, response->status >= 500};
 }
 
 }  // namespace
 
+// As a push goes about it: the first that is not away is the one that gets all, and whether it takes it decides.
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
                              const JudgeAnswer& judge, const std::string& shown) {
-  auto answer = reach_one(request, settings, attempt, judge, shown);
-  for (const auto& origin : settings.standby) {
+  if (settings.standby.empty()) return reach_one(request, settings, attempt, judge, shown).answer;
+  const auto servers = settings.standby.size() + 1;
+  std::string words;
+  std::optional<Error> problem;  // of the one that decides, or of the first, where all are away
+  bool decided = false;
+  for (std::size_t server = 0; server < servers; ++server) {
     auto there = request;
-    there.url = url_at(request.url, origin);
-    const auto other = reach_one(there, settings, attempt, judge, {});
-    auto words = fmt::format("{}; {}standby: {}", answer ? *answer : answer.error().text, other ? "" : "but the ",
-                             other ? *other : other.error().text);
-    if (answer || other) answer = std::move(words);
-    else answer = fail(answer.error().kind, std::move(words));
+    if (server != 0) there.url = url_at(request.url, settings.standby[server - 1]);
+    // One that is silent leaves the others their time.
+    auto share = attempt;
+    const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+    share.deadline_boot_ns = now_ns + (attempt.deadline_boot_ns - now_ns) / static_cast<std::int64_t>(servers - server);
+    const auto found = reach_one(there, settings, share, judge, server == 0 ? shown : std::string());
+    const auto& text = found.answer ? *found.answer : found.answer.error().text;
+    const bool bad = !found.answer || found.away;
+    words += server == 0 ? text : fmt::format("; {}standby: {}", bad ? "but the " : "", text);
+    if (decided) continue;
+    if (!found.away) {
+      decided = true;
+      problem.reset();
+      if (!found.answer) problem = found.answer.error();
+    } else if (!problem) {
+      problem = found.answer ? Error{Errc::io, 0, text} : found.answer.error();
+    }
   }
-  return answer;
+  if (!problem) return words;
+  return fail(problem->kind, std::move(words), problem->err);
 }
 
 std::string status_text(const HttpResponse& response) {

@@ -96,8 +96,8 @@ inline Verdict verdict_of(int status) {
   return Verdict::refused;
 }
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, and
-// what `judge` makes one of the others, with the words so far. With standbys it is well while one of all is, and the
-// words say which are not.
+// what `judge` makes one of the others, with the words so far. With standbys it is the answer of the first that is not
+// away (silent, 5xx), as with what is pushed: one that refuses is not made good by those behind it. The words have all.
 using JudgeAnswer = std::function<Result<std::string>(int status, std::string text)>;
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
                              const JudgeAnswer& judge = {}, const std::string& shown = {});

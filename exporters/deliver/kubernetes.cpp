@@ -150,7 +150,8 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
     }
     return out;
   }
-  [[nodiscard]] std::int64_t repeat_ns() const override { return conditions ? heartbeat_ns : 0; }
+  // Without conditions, too: those that an earlier configuration made may be refused to go now.
+  [[nodiscard]] std::int64_t repeat_ns() const override { return heartbeat_ns; }
   [[nodiscard]] bool repeats_none() const override { return true; }
   [[nodiscard]] std::unique_ptr<Destination> destination() const override;
 
@@ -282,7 +283,7 @@ class KubernetesDestination final : public Destination {
     if (!settings_.conditions) due_ = News::none;  // what waits may be of before it was so
     Result<> told;
     if (due_ != News::none) told = tell_conditions(api);
-    else if (!settings_.conditions && to_be_none_) told = take_conditions_away(api);
+    else if (!settings_.conditions && to_be_none_ && none_due_) told = take_conditions_away(api);
     if (!told && told.error().kind == Errc::gone) return Sent{};
     auto sent = post_events(api, items);
     if (!sent || sent->taken < items.size() || told) return sent;
@@ -336,8 +337,9 @@ class KubernetesDestination final : public Destination {
     const auto parts = parts_of(item.body);
     if (!parts) return News::none;
     const auto number = [](std::string_view text) { return parse_i64(text).value_or(0); };
-    if (is_none(*parts)) to_be_none_ = true;
+    if (is_none(*parts)) to_be_none_ = none_due_ = true;
     if (is_all(*parts)) {
+      none_due_ = true;
       firing_.clear();
       for (std::size_t i = 1; i < parts->size(); i += 4)
         firing_[std::string((*parts)[i])][std::string((*parts)[i + 1])] = {number((*parts)[i + 2]),
@@ -374,7 +376,8 @@ class KubernetesDestination final : public Destination {
     return {};
   }
 
-  // All of ours: they were turned off, and nobody would end those that are True.
+  // All of ours: they were turned off, and nobody would end those that are True. An error: it has to be tried again.
+  // What the API refuses is tried with the next heartbeat.
   Result<> take_conditions_away(const Api& api) {
     refused_.clear();
     all_refused_ = false;
@@ -388,9 +391,10 @@ class KubernetesDestination final : public Destination {
       all.push_back(std::move(change));
     }
     known_ = false;
-    if (!all.empty())
-      if (const auto status = patch(api, all); !status) return fail(status.error());
-    to_be_none_ = false;
+    if (const auto put = patch_or_each(api, all); !put) return put;
+    none_due_ = false;
+    to_be_none_ = all_refused_ || !refused_.empty();
+    if (!to_be_none_) conditions_problem_.clear();  // together they were refused
     return {};
   }
 
@@ -473,17 +477,22 @@ class KubernetesDestination final : public Destination {
     const auto all = changes(beat);
     known_ = all.empty();  // until they were taken for sure
     if (all.empty()) return {};
-    const auto status = patch(api, all);
-    if (!status) return fail(status.error());
-    // One that it does not like is not to cost the others.
-    if (verdict_of_api(*status) == Verdict::refused && !is_of_rights(*status) && all.size() > 1)
-      for (const auto& one : all) {
-        if (const auto alone = patch(api, {&one, 1}); !alone) return fail(alone.error());
-      }
+    if (const auto put = patch_or_each(api, all); !put) return put;
     known_ = refused_.empty();
     if (known_) conditions_problem_.clear();
     std::erase_if(firing_, [](const auto& kind) { return kind.second.empty(); });
     if (all_told_ && known_) over_ms_.clear();
+    return {};
+  }
+
+  // One that it does not like is not to cost the others.
+  Result<> patch_or_each(const Api& api, std::span<const Change> all) {
+    if (all.empty()) return {};
+    const auto status = patch(api, all);
+    if (!status) return fail(status.error());
+    if (verdict_of_api(*status) != Verdict::refused || is_of_rights(*status) || all.size() < 2) return {};
+    for (const auto& one : all)
+      if (const auto alone = patch(api, {&one, 1}); !alone) return fail(alone.error());
     return {};
   }
 
@@ -522,6 +531,7 @@ class KubernetesDestination final : public Destination {
       return !type.empty() && (all_refused_ || refused_.contains(type));
     };
     if (is_change(parts)) return is_refused(parts[2]);
+    if (is_none(parts)) return to_be_none_;
     for (std::size_t i = 1; i < parts.size(); i += 4)
       if (is_refused(parts[i])) return true;
     return false;
@@ -614,6 +624,7 @@ class KubernetesDestination final : public Destination {
   std::map<std::string, std::int64_t> over_ms_;
   std::map<std::string, Condition> conditions_;
   bool to_be_none_ = false;                // conditions that an earlier configuration made are to go
+  bool none_due_ = false;                  // and it is time to try that
   bool all_told_ = false, known_ = false;  // what fires, and what conditions the API has
   News due_ = News::none;                  // what has to be told of conditions
   std::int64_t beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);

@@ -83,7 +83,8 @@ void Receiver::repeat(std::span<const Alert> firing, std::int64_t now_boot_ns) {
   item.key = fmt::format("{} alerts that fire on", firing.size());
   item.body = settings_->repeated(firing);
   item.wall_ms = system_clock().wall_ns() / 1'000'000;
-  item.records = static_cast<std::uint32_t>(firing.size());
+  // A receiver that is only to hear that we are there is told of no alert.
+  if (item.body != settings_->repeated({})) item.records = static_cast<std::uint32_t>(firing.size());
   queue_->push(std::move(item));
 }
 

@@ -30,6 +30,7 @@ const Sample* sample_at(const Layout& layout, std::uint32_t at) {
 
 void ExemplarLog::append(const Snapshot& snapshot) {
   const MutexLock lock(mutex_);
+  const auto now_ms = snapshot.wall_ns / 1'000'000;
   for (const auto& batch : snapshot.batches) {
     if (batch->exemplars.empty()) continue;
     auto& seen = seen_boot_ns_.try_emplace(batch->collector, INT64_MIN).first->second;
@@ -49,6 +50,8 @@ void ExemplarLog::append(const Snapshot& snapshot) {
       }
       // A bucket shows the same one until there is a newer one.
       auto& newest = at->second.newest;
+      // After the clock was set back what lies in the future would keep out all that comes.
+      while (!newest.empty() && newest.back().wall_ms > now_ms) newest.pop_back();
       if (!newest.empty() && newest.back().wall_ms >= exemplar.wall_ms) continue;
       if (newest.size() == kMostOfOne) newest.pop_front();
       newest.push_back(exemplar);

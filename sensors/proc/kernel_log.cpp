@@ -3,12 +3,17 @@
 // is an event, and rules that read what it is about are evaluated at once.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/collector.h"
 #include "core/metric_row.h"
+#include "core/os/kernel_file.h"
 #include "sensors/proc/kernel_log_tail.h"
 
 namespace vitald {
@@ -25,19 +30,40 @@ constexpr MetricDesc kMetrics[] = {
      "rcu_stall, soft_lockup.",
      "kind", "", "/dev/kmsg"},
     {"vitald_kernel_log_disk_errors_total", counter,
-     "Of those the ones of disks, by device; beyond 64 devices as \"other\".", "device", "", "/dev/kmsg"},
+     "Of those the ones of disks, by device, from 0 for the disks that are there; beyond 64 devices as "
+     "\"other\".",
+     "device", "", "/dev/kmsg"},
+    {"vitald_kernel_log_news_left_out_total", counter,
+     "Of those the ones that are only counted and are no events: more than 256 came between two collections.", "", "",
+     "/dev/kmsg"},
     {"vitald_kernel_log_records_total", counter, "Lines of the kernel's log that were looked at.", "", "", "/dev/kmsg"},
     {"vitald_kernel_log_lost_total", counter,
      "Lines of the kernel's log that it overwrote before they were looked at: it was flooded.", "", "", "/dev/kmsg"},
 };
 constexpr const MetricDesc& kNews = row(kMetrics, "vitald_kernel_log_news_total");
 constexpr const MetricDesc& kDiskErrors = row(kMetrics, "vitald_kernel_log_disk_errors_total");
+constexpr const MetricDesc& kLeftOut = row(kMetrics, "vitald_kernel_log_news_left_out_total");
 constexpr const MetricDesc& kRecords = row(kMetrics, "vitald_kernel_log_records_total");
 constexpr const MetricDesc& kLost = row(kMetrics, "vitald_kernel_log_lost_total");
 
+// Whose first error is to be seen as a growth, also after a restart. Not those of files, memory and drives with an
+// exchangeable medium.
+std::vector<std::string> disks_of(const Host& host) {
+  std::vector<std::string> disks;
+  if (auto names = list_directory(host.sysfs("block"))) disks = std::move(*names);
+  std::erase_if(disks, [](const std::string& name) {
+    return std::ranges::any_of(std::to_array<std::string_view>({"fd", "loop", "ram", "sr", "zram"}), [&](auto kind) {
+      return name.starts_with(kind) && name.find_first_not_of("0123456789", kind.size()) == std::string::npos;
+    });
+  });
+  std::ranges::sort(disks);
+  if (disks.size() > KernelLogTail::kMostDevices) disks.resize(KernelLogTail::kMostDevices);
+  return disks;
+}
+
 class KernelLog final : public Collector {
  public:
-  explicit KernelLog(std::unique_ptr<KernelLogTail> tail) : tail_(std::move(tail)) {}
+  KernelLog(std::unique_ptr<KernelLogTail> tail, const Host& host) : tail_(std::move(tail)), host_(host) {}
 
   [[nodiscard]] int news_fd() const override { return tail_->fd(); }
 
@@ -53,6 +79,9 @@ class KernelLog final : public Collector {
     }
     for (const auto& [kind, lines] : taken.kinds) out.set(kNews, static_cast<double>(lines), kind);
     for (const auto& [device, lines] : taken.disk_errors) out.set(kDiskErrors, static_cast<double>(lines), device);
+    for (const auto& disk : disks_of(host_))
+      if (!taken.disk_errors.contains(disk)) out.set(kDiskErrors, 0, disk);
+    out.set(kLeftOut, static_cast<double>(taken.left_out));
     out.set(kRecords, static_cast<double>(taken.records));
     out.set(kLost, static_cast<double>(taken.lost));
     if (!taken.problem.empty()) return fail(Errc::io, taken.problem);
@@ -61,6 +90,7 @@ class KernelLog final : public Collector {
 
  private:
   std::unique_ptr<KernelLogTail> tail_;
+  const Host& host_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
@@ -68,7 +98,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {
   auto tail = KernelLogTail::follow("/dev/kmsg", host.clock());
   // Most that run in a container or as a packaged unit may not, and did not ask for it by name.
   if (!tail) return fail(Errc::absent, tail.error().text, tail.error().err);
-  return std::make_unique<KernelLog>(std::move(*tail));
+  return std::make_unique<KernelLog>(std::move(*tail), host);
 }
 
 }  // namespace

@@ -28,16 +28,21 @@ constexpr std::array kKinds = {kDiskError, kFilesystemError, kHungTask, kRcuStal
 constexpr std::size_t kMostRecord = 8192;
 constexpr std::size_t kMostName = 64;
 
-std::optional<std::string_view> after(std::string_view text, std::string_view mark) {
-  const auto at = text.find(mark);
-  if (at == std::string_view::npos) return std::nullopt;
-  return text.substr(at + mark.size());
+// A program's name as the kernel has it (TASK_COMM_LEN - 1). Anybody may give one, and the kernel's line on a crash
+// begins with it: "foo[4711]: segfault at 0 ip 000000000040112e sp ... error 6 in FILE[401000+1000]". So whatever tells
+// a fault must stand nearer to the beginning than FILE can, and be longer than such a name or followed by what is none.
+constexpr std::size_t kMostComm = 15, kMostBefore = 56;
+
+bool is_near(std::string_view line, std::string_view mark) {
+  return line.substr(0, kMostBefore).find(mark) != std::string_view::npos;
 }
 
-// A device's name ends where a character comes that none has.
+// A device's name ends where a character comes that may stand behind it; empty, where this is none.
 std::string device_at(std::string_view text) {
-  const auto end = text.find_first_of(" ,:)\t");
-  return std::string(text.substr(0, std::min(end, kMostName)));
+  const auto name = text.substr(0, std::min(text.find_first_of(" ,:)\t"), kMostName));
+  constexpr std::string_view kInNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_!/.";
+  if (name.find_first_not_of(kInNames) != std::string_view::npos) return {};
+  return std::string(name);
 }
 
 bool is_number(std::string_view text) { return parse_u64(text).has_value(); }
@@ -50,34 +55,56 @@ std::optional<KernelNews> hung_task(std::string_view line) {
   if (end == std::string_view::npos) return std::nullopt;
   const auto who = line.substr(0, end);
   const auto colon = who.rfind(':');
-  if (colon == std::string_view::npos || !is_number(who.substr(colon + 1))) return std::nullopt;
+  if (colon == std::string_view::npos || colon > kMostComm || !is_number(who.substr(colon + 1))) return std::nullopt;
   KernelNews news;
   news.kind = kHungTask;
-  news.comm = who.substr(0, std::min(colon, kMostName));
+  news.comm = who.substr(0, colon);
   news.pid = who.substr(colon + 1);
   return news;
 }
 
+// Floppies and discs: an error is mostly a drive that is empty.
+bool is_of_removable(std::string_view device) {
+  for (const std::string_view kind : {"fd", "sr"}) {
+    auto rest = device;
+    if (take_prefix(rest, kind) && is_number(rest)) return true;
+  }
+  return false;
+}
+
 // "I/O error, dev sda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2" (blk_print_req_error,
-// block/blk-mq.c; before 5.18 with "blk_update_request: ", before 5.5 "print_req_error: "),
+// block/blk-mq.c; before 5.18 with "blk_update_request: ", before 5.5 "print_req_error: "; the first words are those
+// of a status in blk_errors, block/blk-core.c),
 // "critical medium error, dev sda, sector 8 ..." and
 // "Buffer I/O error on dev dm-0, logical block 0, async page read" (buffer_io_error, fs/buffer.c), for disks
-// that have no requests of their own.
+// that have no requests of their own. Only at the beginning of a line: behind it names stand that anybody may give, of
+// a program that crashes or a USB device.
 std::optional<KernelNews> disk_error(std::string_view line) {
   KernelNews news;
   news.kind = kDiskError;
-  if (const auto buffer = after(line, "Buffer I/O error on dev")) {
-    auto rest = *buffer;
-    take_prefix(rest, "ice");  // "on device", before 4.0
-    if (!take_prefix(rest, " ")) return std::nullopt;
-    news.device = device_at(rest);
-  } else if (const auto request = after(line, " error, dev ")) {
-    const auto what = line.substr(0, line.size() - request->size() - std::string_view(" error, dev ").size());
-    if (request->find(", sector ") == std::string_view::npos) return std::nullopt;
-    if (what.ends_with("operation not supported")) return std::nullopt;  // a discard that a disk does not know
-    news.device = device_at(*request);
+  if (take_prefix(line, "Buffer I/O error on dev")) {
+    take_prefix(line, "ice");  // "on device", before 4.0
+    if (!take_prefix(line, " ")) return std::nullopt;
+    news.device = device_at(line);
+  } else {
+    take_prefix(line, "blk_update_request: ") || take_prefix(line, "print_req_error: ");
+    // Not those that say no fault of the disk: "operation not supported" (a discard it does not know), "reservation
+    // conflict", before 6.3 "critical nexus" (another host has it), "critical space allocation" (a thin pool is full),
+    // "zone resource".
+    constexpr std::string_view kStatuses[] = {"I/O",           "critical medium",       "critical target",
+                                              "timeout",       "recoverable transport", "protection",
+                                              "device offline"};
+    const bool target = line.starts_with("critical target");
+    const bool known = std::ranges::any_of(kStatuses, [&line](std::string_view s) { return take_prefix(line, s); });
+    if (!known || !take_prefix(line, " error, dev ") || line.find(", sector ") == std::string_view::npos)
+      return std::nullopt;
+    // What a disk does not know and says so late: a target error of a request that carries no data.
+    if (target &&
+        (line.find(":(DISCARD)") != std::string_view::npos || line.find(":(WRITE_ZEROES)") != std::string_view::npos))
+      return std::nullopt;
+    news.device = device_at(line);
   }
-  if (news.device.empty()) return std::nullopt;
+  if (news.device.empty() || is_of_removable(news.device)) return std::nullopt;
   return news;
 }
 
@@ -88,11 +115,10 @@ std::optional<KernelNews> filesystem_error(std::string_view line) {
   KernelNews news;
   news.kind = kFilesystemError;
   for (const std::string_view mark : {" error (device ", " critical (device "})
-    if (const auto at = line.find(mark); at < 16) news.device = device_at(line.substr(at + mark.size()));
+    if (const auto at = line.find(mark); at > 0 && at < 16) news.device = device_at(line.substr(at + mark.size()));
   auto rest = line;
   if (take_prefix(rest, "XFS (") &&
-      (rest.find("orruption") != std::string_view::npos || rest.find("I/O error") != std::string_view::npos ||
-       rest.find("hutting down filesystem") != std::string_view::npos))
+      (is_near(rest, "orruption") || is_near(rest, "I/O error") || is_near(rest, "hutting down filesystem")))
     news.device = device_at(rest);
   if (news.device.empty()) return std::nullopt;
   return news;
@@ -100,17 +126,19 @@ std::optional<KernelNews> filesystem_error(std::string_view line) {
 
 // "watchdog: BUG: soft lockup - CPU#2 stuck for 22s! [dd:4711]" (watchdog_timer_fn, kernel/watchdog.c)
 std::optional<KernelNews> soft_lockup(std::string_view line) {
-  const auto cpu = after(line, "BUG: soft lockup - CPU#");
-  if (!cpu) return std::nullopt;
+  take_prefix(line, "watchdog: ");  // since 4.12
+  if (!take_prefix(line, "BUG: soft lockup - CPU#")) return std::nullopt;
   KernelNews news;
   news.kind = kSoftLockup;
-  if (auto who = after(*cpu, "! [")) {
-    const auto colon = who->rfind(':');
-    const auto end = who->rfind(']');
+  constexpr std::string_view kWho = "! [";
+  if (const auto at = line.find(kWho); at != std::string_view::npos) {
+    const auto who = line.substr(at + kWho.size());
+    const auto colon = who.rfind(':');
+    const auto end = who.rfind(']');
     if (colon != std::string_view::npos && end != std::string_view::npos && colon < end &&
-        is_number(who->substr(colon + 1, end - colon - 1))) {
-      news.comm = who->substr(0, std::min(colon, kMostName));
-      news.pid = who->substr(colon + 1, end - colon - 1);
+        is_number(who.substr(colon + 1, end - colon - 1))) {
+      news.comm = who.substr(0, std::min(colon, kMostName));
+      news.pid = who.substr(colon + 1, end - colon - 1);
     }
   }
   return news;
@@ -120,9 +148,7 @@ std::optional<KernelNews> soft_lockup(std::string_view line) {
 // "... detected expedited stalls on CPUs/tasks: {" (kernel/rcu/tree_stall.h, tree_exp.h)
 std::optional<KernelNews> rcu_stall(std::string_view line) {
   if (!line.starts_with("rcu: INFO: ") && !line.starts_with("INFO: rcu_")) return std::nullopt;
-  if (line.find("detected stall") == std::string_view::npos &&
-      line.find("detected expedited stall") == std::string_view::npos)
-    return std::nullopt;
+  if (!is_near(line, "detected stall") && !is_near(line, "detected expedited stall")) return std::nullopt;
   KernelNews news;
   news.kind = kRcuStall;
   return news;

@@ -251,6 +251,18 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     configure(", conditions: false")
     wait_for("no condition", 20, lambda: not [c for c in api.conditions() if c.startswith("Vitald") and c != "VitaldForeign"])
     assert status("VitaldForeign") == "True"
+    # Also where that is refused: it is tried with each heartbeat until it may be.
+    for what in (("patch", "nodes/status"), ("get", "nodes")):
+        configure("")
+        wait_for("the condition again", 20, lambda: status("VitaldDiskFull") == "True")
+        api.rights.discard(what)
+        configure(", conditions: false")
+        wait_for(f"the words for it, without {what}", 20, lambda: "403" in problem())
+        time.sleep(2.5)
+        assert status("VitaldDiskFull") == "True" and "403" in problem(), (what, condition("VitaldDiskFull"), problem())
+        api.rights.add(what)
+        wait_for(f"no condition, with {what} again", 20, lambda: not condition("VitaldDiskFull"))
+        wait_for("no problem of the receiver", 20, lambda: not problem())
     configure("")
     wait_for("the condition again", 20, lambda: status("VitaldDiskFull") == "True")
     numbers(QUIET)

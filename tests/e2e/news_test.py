@@ -5,6 +5,7 @@ hangs, a disk that fails, and tasks that wait for a CPU."""
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import get_json, skip, vitald, wait_for  # noqa: E402
+from harness import get_json, metrics, skip, vitald, wait_for  # noqa: E402
 
 KILLS = int(os.environ.get("VITALD_TEST_KILLS", "12"))
 LINES = int(os.environ.get("VITALD_TEST_LINES", "12"))
@@ -79,10 +80,12 @@ def lines_of_the_log(url, hooks):
         print(f"no line can be written to the kernel's log: {e}")
         return
     latencies = []
+    comm = f"vitald t{os.getpid()}"  # another run may write, too, and a task may hang
+    assert len(comm) <= 15
     with log:
         for n in range(LINES):
             known = len(hooks("Hung"))
-            log.write(f"<3>INFO: task vitald test:{n + 1} blocked for more than 122 seconds.\n")
+            log.write(f"<3>INFO: task {comm}:{n + 1} blocked for more than 122 seconds.\n")
             log.flush()
             said = time.time_ns()
             wait_for("the hook of a task that hangs", 30, lambda: len(hooks("Hung")) > known, 0.005)
@@ -91,10 +94,11 @@ def lines_of_the_log(url, hooks):
     print(f"{LINES} lines of the kernel's log, from the line to the hook: median {percentile(latencies, .5):.0f} ms, "
           f"p99 {percentile(latencies, .99):.0f} ms")
     assert percentile(latencies, .5) < 1000, latencies
-    events = [e for e in get_json(f"{url}/api/v1/events?limit=1000")["data"]["events"] if e["type"] == "hung_task"]
+    events = [e for e in get_json(f"{url}/api/v1/events?limit=1000")["data"]["events"]
+              if e["type"] == "hung_task" and e["fields"]["comm"] == comm]
     assert len(events) == LINES, events
     fields = events[0]["fields"]
-    assert (fields["comm"], fields["pid"], fields["said_by"]) == ("vitald test", "1", "program"), events[0]
+    assert (fields["comm"], fields["pid"], fields["said_by"]) == (comm, "1", "program"), events[0]
 
 
 def disk_that_fails(folder, hooks):
@@ -152,6 +156,11 @@ with tempfile.TemporaryDirectory() as top:
             assert percentile(latencies, .5) < 1000, latencies  # a busy machine; the figures are above
 
             if os.access("/dev/kmsg", os.R_OK):
+                # From 0 on, so that the first error is a growth.
+                counts = metrics(url)[1]
+                for disk in os.listdir("/sys/block"):
+                    key = ("vitald_kernel_log_disk_errors_total", (("device", disk),))
+                    assert (counts.get(key) == 0) == (not re.fullmatch(r"(fd|loop|ram|sr|zram)\d+", disk)), (disk, counts.get(key))
                 lines_of_the_log(url, times)
                 disk_that_fails(top, times)
             else:

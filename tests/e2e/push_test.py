@@ -349,6 +349,18 @@ def standby(folder):
 
         line = doctor()
         assert line.split()[0] == "ok" and "standby: " in line and "but the standby" not in line, line
+    # A standby stands in for one that is away, not for one that refuses: that one gets all, and takes nothing.
+    for answer in (302, 401, 403, 404, 405):
+        first.answers[:] = [answer] * 9
+        line = doctor()
+        assert line.split()[0] == "FIX" and f"answers {answer}" in line and "; standby: " in line, line
+    first.answers[:] = [503] * 9
+    line = doctor()
+    assert line.split()[0] == "ok" and "answers 503" in line and "; standby: " in line, line
+    second.answers[:] = [404] * 9
+    line = doctor()
+    assert line.split()[0] == "FIX" and "; but the standby: " in line and "answers 404" in line, line
+    first.answers[:] = second.answers[:] = []
     # One of the two is enough, and the other one is named.
     second.stop()
     line = doctor()

@@ -234,8 +234,11 @@ const Case kCases[] = {
             node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
     {"HostMemoryErrorsUncorrected", R"(node_edac_uncorrectable_errors_total{controller="0"} 0x390 1x10)"},
     {"HostTaskHung", R"(vitald_kernel_log_news_total{kind="hung_task"} 0x200 1x200)"},
-    {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} _x200 1x200)"},
+    {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 0x200 1x200)"},
     {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 3x200 4x200)"},
+    // A restart, and then as many errors as before it; and a restart alone.
+    {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 1x200 0x100 1x100)"},
+    {"", R"(vitald_kernel_log_disk_errors_total{device="sda"} 1x200 0x200)"},
     {"HostMemoryErrorsCorrected", R"(node_edac_correctable_errors_total{controller="0"} 0+2x400)"},
     {"", R"(node_edac_correctable_errors_total{controller="0"} 7x300 9x100)"},
     {"HostPcieErrors", R"(vitald_pcie_errors_total{device="0000:01:00.0",severity="nonfatal"} 3x395 4x5)"},

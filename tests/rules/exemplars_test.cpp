@@ -31,6 +31,8 @@ class Machine {
     if (wall_ms != 0) exemplars.push_back({bucket, seconds, wall_ms, {{"owner", who}}});
     writer_.histogram(kLatency, {bounds, counts, 1, exemplars}, disk);
     snapshot_ = {};
+    if (wall_ms != 0) wall_ns_ = wall_ms * 1'000'000;
+    snapshot_.wall_ns = wall_ns_;
     snapshot_.batches.push_back(writer_.finish({}, 0, 0));
     log.append(snapshot_);
   }
@@ -56,7 +58,7 @@ class Machine {
  private:
   BatchWriter writer_{"test"};
   Snapshot snapshot_;
-  std::int64_t now_ns_ = 0;
+  std::int64_t now_ns_ = 0, wall_ns_ = 0;
 };
 
 TEST(Exemplars, TheNewestOfEachBucket) {
@@ -72,6 +74,15 @@ TEST(Exemplars, TheNewestOfEachBucket) {
   EXPECT_THAT(m.found("latency_seconds_bucket{disk=\"sda\"}"),
               ElementsAre("sda/1/node: 0.53@2003 c3 0.54@2004 c4 0.55@2005 c5 0.56@2006 c6"));
   EXPECT_EQ(m.log.size(), 5U);
+}
+
+TEST(Exemplars, AClockThatIsSetBackLosesOnlyTheFuture) {
+  Machine m;
+  m.saw("sda", 0.5, 1000, "a");
+  m.saw("sda", 0.6, 9000, "b");
+  m.saw("sda", 0.7, 2000, "c");
+  m.saw("sda", 0.8, 3000, "d");
+  EXPECT_THAT(m.found("latency_seconds_bucket"), ElementsAre("sda/1/node: 0.5@1000 a 0.7@2000 c 0.8@3000 d"));
 }
 
 TEST(Exemplars, WhoFindsThem) {

@@ -252,6 +252,12 @@ TEST(ThresholdOf, WhatIsComparedWithWhat) {
     EXPECT_EQ(t.op, c.op);
     EXPECT_EQ(t.value, c.value);
   }
+  // Too long to be a name; the first of several would be a wrong one.
+  std::vector<promql::Problem> problems;
+  const auto e = promql::compile("a{x=\"" + std::string(300, 'x') + "\"} / b < 0.1", problems);
+  ASSERT_TRUE(e);
+  ASSERT_TRUE(threshold_of(*e));
+  EXPECT_EQ(threshold_of(*e)->metric, "");
 }
 
 }  // namespace

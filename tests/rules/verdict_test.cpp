@@ -329,10 +329,31 @@ TEST(Verdict, OnlyWhatIsAskedForCounts) {
   EXPECT_EQ(m.result("throttled").objects, 1U);
   EXPECT_TRUE(m.result("swap").others);
   EXPECT_TRUE(m.result("thermal").others) << "without any series it says nothing of an owner either";
+  EXPECT_TRUE(m.result("oom_owner").others) << "optional: without its series there is no such thing";
   EXPECT_EQ(m.verdict(kNow, owner("hog.service")), "");
   EXPECT_EQ(m.result("throttled").state, VerdictState::ok);
   EXPECT_EQ(m.verdict(kNow, owner("nosuch")), "");
   for (const auto& r : m.results) EXPECT_EQ(r.state, VerdictState::unknown) << r.rule->id;
+}
+
+// What should be there and is not could be of the owner that is asked for: nobody may take that for well.
+TEST(Verdict, WhatIsMissingIsNotHidden) {
+  Machine m;
+  m.without("vitald_owner_memory_limit_reclaim_seconds_total");
+  const auto asked = [](const Labels& object) { return object.get("owner") == "web.service"; };
+  m.verdict(kNow, asked);
+  const auto& r = m.result("memory_reclaim_owner");
+  EXPECT_FALSE(r.others);
+  EXPECT_EQ(r.state, VerdictState::unknown);
+  EXPECT_NE(r.why.find("there is no series vitald_owner_memory_limit_reclaim_seconds_total"), std::string::npos)
+      << r.why;
+  // Of the host it says nothing; what misses a series of the host does.
+  Machine h;
+  h.without("node_vmstat_pswpin");
+  h.without("vitald_owner_memory_limit_reclaim_seconds_total");
+  h.verdict(kNow, [](const Labels& object) { return object.get("owner").empty(); });
+  EXPECT_FALSE(h.result("swap").others);
+  EXPECT_TRUE(h.result("memory_reclaim_owner").others);
 }
 
 TEST(Verdict, WhatLastsLongerThanTheHistorySaysSo) {

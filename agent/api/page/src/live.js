@@ -18,6 +18,7 @@ export const live = {
   alerts: [],
   alertsError: "", // why they are those of before, or none
   silences: [],
+  silencesError: "", // why they are those of before, or none
   events: [],
   rules: null,
   utilization: null,
@@ -134,14 +135,17 @@ async function numbers(mine) {
 }
 
 export async function refreshAlerts() {
-  const [alerts, silences] = await Promise.all([
-    data("api/v1/alerts"),
-    live.view === "alerts" ? data("api/v2/silences") : Promise.resolve(live.silences),
-  ]);
-  live.alerts = alerts.alerts;
-  live.alertsError = "";
-  live.silences = silences;
-  changed();
+  // Beside each other: silences that fail take no alerts along.
+  const silences = live.view === "alerts" ? data("api/v2/silences").catch((e) => e) : live.silences;
+  try {
+    live.alerts = (await data("api/v1/alerts")).alerts;
+    live.alertsError = "";
+  } finally {
+    const said = await silences;
+    live.silencesError = said instanceof Error ? said.message : "";
+    if (!live.silencesError) live.silences = said;
+    changed();
+  }
 }
 async function refreshAgent() {
   const asked = ours();

@@ -321,7 +321,8 @@ export function Alerts() {
         </Card>
         <Card title="Silences" id="a-silences">
           <Said error={error} />
-          {silences.length === 0 ? <Nothing>There are none.</Nothing> : null}
+          <Said error={live.silencesError} />
+          {silences.length === 0 && !live.silencesError ? <Nothing>There are none.</Nothing> : null}
           <ul class="rows">
             {silences.map((s) => (
               <li>
