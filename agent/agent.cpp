@@ -135,13 +135,14 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   return out;
 }
 
-PushConfig push_config(const Config& config, std::shared_ptr<const StateDir> state) {
+PushConfig push_config(const Config& config, std::shared_ptr<const StateDir> state, const EventLog& events) {
   PushConfig out;
   std::vector<std::string> told;  // by pipeline_config() already
   out.state = std::move(state);
   out.interval_ns = config.options.duration_ns("pipeline.interval");
   for (const auto& settings : config.file.pushes) {
     auto own = settings->copy();
+    own->events = &events;
     own->target_labels = series_labels(config.options, told);
     own->external_labels = labels_of(config.options, "rules.external-label", told);
     out.destinations.push_back(std::move(own));
@@ -261,7 +262,7 @@ class Daemon {
     start.evidence = evidence_;
     start.probes_later = true;
     keep_so_often(config.options);
-    auto pushes = push_config(config, state_.dir);
+    auto pushes = push_config(config, state_.dir, pipeline_.events());
     verdicts_->set(Verdicts::load(config.options, problems));
     auto listeners = open_listeners(config.options, problems);
     auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
@@ -389,7 +390,7 @@ class Daemon {
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
     pipeline.evidence = evidence_;
-    auto pushes = push_config(next, state_.dir);
+    auto pushes = push_config(next, state_.dir, pipeline_.events());
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;

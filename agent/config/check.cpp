@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <map>
 
 #include "agent/config/flags.h"
 #include "agent/http/listen.h"
@@ -53,6 +55,16 @@ void check_receivers(const Config& config, std::vector<std::string>& problems) {
   };
   check_all(config.file.receivers, config.file.receiver_places);
   check_all(config.file.pushes, config.file.push_places);
+  std::map<std::string, std::string> writers;  // by file
+  for (std::size_t i = 0; i < config.file.pushes.size(); ++i) {
+    const auto file = config.file.pushes[i]->file();
+    if (file.empty()) continue;
+    const auto text = config.file.pushes[i]->text();
+    const auto [other, is_first] = writers.emplace(std::filesystem::path(file).lexically_normal().string(), text);
+    if (!is_first)
+      problems.push_back(fmt::format("{}: push: {} writes what {} writes, expected a file for each",
+                                     config.file.push_places[i], text, other->second));
+  }
 }
 
 void check_exec(const Config& config, std::vector<std::string>& problems) {

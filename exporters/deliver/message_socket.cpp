@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "core/clock.h"
 #include "core/os/fd.h"
@@ -52,23 +54,46 @@ Result<Fd> connect_local(const std::string& path) {
   return fd;
 }
 
-Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt) {
-  const auto name = text_of(a);
+struct Place {
+  int family = 0, type = 0, protocol = 0;
+  sockaddr_storage address{};
+  socklen_t size = 0;
+};
+using Places = std::vector<Place>;
+
+// Asks the resolver, whose patience is its own, unless the host is an address.
+Result<Places> look_up(const MessageAddress& a) {
   addrinfo hints{};
   hints.ai_socktype = a.kind == Kind::udp ? SOCK_DGRAM : SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
+  hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
   addrinfo* all = nullptr;
   if (const int error = getaddrinfo(a.host.c_str(), a.port.c_str(), &hints, &all); error != 0)
-    return fail(Errc::absent, fmt::format("{}: {}", name, gai_strerror(error)));
+    return fail(Errc::absent, fmt::format("{}: {}", text_of(a), gai_strerror(error)));
   const Handle<addrinfo, &freeaddrinfo> found(all);
-  int problem = ECONNREFUSED;
+  Places out;
   for (const auto* at = all; at != nullptr; at = at->ai_next) {
-    Fd fd(::socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol));
+    if (at->ai_addrlen > sizeof(sockaddr_storage)) continue;
+    auto& place = out.emplace_back(Place{at->ai_family, at->ai_socktype, at->ai_protocol, {}, at->ai_addrlen});
+    std::memcpy(&place.address, at->ai_addr, at->ai_addrlen);
+  }
+  return out;
+}
+
+// `known`: where the host was found before; after an error it is looked for again.
+Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt, Places& known) {
+  if (known.empty()) {
+    auto found = look_up(a);
+    if (!found) return fail(found.error());
+    known = std::move(*found);
+  }
+  int problem = ECONNREFUSED;
+  for (const auto& at : known) {
+    Fd fd(::socket(at.family, at.type | SOCK_CLOEXEC | SOCK_NONBLOCK, at.protocol));
     if (!fd) {
       problem = errno;
       continue;
     }
-    if (connect(fd.get(), at->ai_addr, at->ai_addrlen) == 0) return fd;
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&at.address), at.size) == 0) return fd;
     problem = errno;
     if (problem != EINPROGRESS) continue;
     problem = ETIMEDOUT;
@@ -76,11 +101,12 @@ Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt) {
     socklen_t size = sizeof problem;
     if (getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &problem, &size) == 0 && problem == 0) return fd;
   }
-  return fail(from_errno(name, problem));
+  known.clear();
+  return fail(from_errno(text_of(a), problem));
 }
 
-Result<Fd> connected(const MessageAddress& a, const Attempt& attempt) {
-  return a.kind == Kind::local ? connect_local(a.path) : connect_remote(a, attempt);
+Result<Fd> connected(const MessageAddress& a, const Attempt& attempt, Places& known) {
+  return a.kind == Kind::local ? connect_local(a.path) : connect_remote(a, attempt, known);
 }
 
 class MessageDestination final : public Destination {
@@ -97,6 +123,7 @@ class MessageDestination final : public Destination {
       }
       if (auto gone = send_one(item.body, attempt); !gone) {
         socket_.reset();
+        known_.clear();
         if (sent.taken > 0) return sent;
         return fail(gone.error());
       }
@@ -109,9 +136,9 @@ class MessageDestination final : public Destination {
   Result<> send_one(const std::string& body, const Attempt& attempt) {
     const bool stream = address_.kind == Kind::tcp;
     // Whoever starts anew has another socket of the same name; who hung up on us does not take what we write.
-    if (!stream || hung_up()) socket_.reset();
+    if (address_.kind == Kind::local || (stream && hung_up())) socket_.reset();
     if (!socket_) {
-      auto fresh = connected(address_, attempt);
+      auto fresh = connected(address_, attempt, known_);
       if (!fresh) return fail(fresh.error());
       socket_ = std::move(*fresh);
     }
@@ -140,6 +167,7 @@ class MessageDestination final : public Destination {
   const MessageAddress address_;
   const std::string begins_;
   Fd socket_;
+  Places known_;
 };
 
 }  // namespace
@@ -177,7 +205,8 @@ std::unique_ptr<Destination> message_destination(MessageAddress address, std::st
 }
 
 Result<std::string> message_reach(const MessageAddress& address, const Attempt& attempt) {
-  const auto socket = connected(address, attempt);
+  Places known;
+  const auto socket = connected(address, attempt, known);
   if (!socket) return fail(socket.error());
   return fmt::format(
       "{} {}", text_of(address),

@@ -98,7 +98,7 @@ struct OpenMetrics2::Plan {
   }
   // False: the format has no word for it.
   bool set_value(const Line& line, const Batch& batch);
-  void set_histogram(const Line& line, const Batch& batch);
+  bool set_histogram(const Line& line, const Batch& batch);
   bool set_summary(const Line& line, const Batch& batch);
 };
 
@@ -142,10 +142,7 @@ void OpenMetrics2::Plan::add_family(const MetricDesc& desc, std::span<const Fami
 
 bool OpenMetrics2::Plan::set_value(const Line& line, const Batch& batch) {
   value.clear();
-  if (line.type == MetricType::histogram) {
-    set_histogram(line, batch);
-    return true;
-  }
+  if (line.type == MetricType::histogram) return set_histogram(line, batch);
   if (line.type == MetricType::summary) return set_summary(line, batch);
   const auto v = batch.values[parts[line.first].value];
   if (line.type == MetricType::counter && !(v >= 0)) return false;
@@ -154,8 +151,8 @@ bool OpenMetrics2::Plan::set_value(const Line& line, const Batch& batch) {
 }
 
 // {count:6,sum:9,schema:0,zero_threshold:2.9e-39,zero_count:0,positive_spans:[-2:1],positive_buckets:[6],
-// bucket:[0.5:6,+Inf:6]}. The count is that of the last bucket, as it must be.
-void OpenMetrics2::Plan::set_histogram(const Line& line, const Batch& batch) {
+// bucket:[0.5:6,+Inf:6]}. The count is that of the last bucket, as it must be. A sum that is not known is NaN.
+bool OpenMetrics2::Plan::set_histogram(const Line& line, const Batch& batch) {
   cumulative.clear();
   double count = 0, sum = std::nan("");
   bool has_end = false;
@@ -164,9 +161,11 @@ void OpenMetrics2::Plan::set_histogram(const Line& line, const Batch& batch) {
     if (part.part == Part::sum) sum = v;
     if (part.part == Part::count && !has_end) count = v;
     if (part.part != Part::bucket) continue;
+    if (!(v >= (cumulative.empty() ? 0 : cumulative.back()))) return false;
     cumulative.push_back(v);
     if (part.bound == HUGE_VAL) count = v, has_end = true;
   }
+  if (!(count >= (cumulative.empty() ? 0 : cumulative.back()))) return false;
   value += "{count:";
   append_number(value, count);
   value += ",sum:";
@@ -198,14 +197,17 @@ void OpenMetrics2::Plan::set_histogram(const Line& line, const Batch& batch) {
   value += "+Inf:";
   append_number(value, count);
   value += "]}";
+  return true;
 }
 
-// {count:2,sum:3.5,quantile:[0.5:1.5]}
+// {count:2,sum:3.5,quantile:[0.5:1.5]}: both must be there.
 bool OpenMetrics2::Plan::set_summary(const Line& line, const Batch& batch) {
-  double count = 0, sum = 0;
+  double count = std::nan(""), sum = std::nan("");
   for (const auto& part : parts_of(line)) {
-    if (part.part == Part::count) count = batch.values[part.value];
-    if (part.part == Part::sum) sum = batch.values[part.value];
+    const auto v = batch.values[part.value];
+    if (part.part == Part::count) count = v;
+    if (part.part == Part::sum) sum = v;
+    if (part.part == Part::value && (v < 0 || !(part.bound >= 0 && part.bound <= 1))) return false;
   }
   if (!(count >= 0) || !(sum >= 0)) return false;
   value += "{count:";

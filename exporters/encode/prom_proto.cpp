@@ -135,7 +135,8 @@ struct PromProto::Plan {
   void add_values(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
   void add_groups(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
   void append_histogram(const Group& group, const Batch& batch);
-  void append_summary(const Group& group, const double* values);
+  // False: what it lacks would read as 0.
+  bool append_summary(const Group& group, const double* values);
   void append_family(const GroupFamily& family, const Snapshot& snapshot, std::string& out);
 };
 
@@ -237,7 +238,7 @@ void PromProto::Plan::append_histogram(const Group& group, const Batch& batch) {
   auto& out = inner_text;
   out.clear();
   cumulative.clear();
-  double count = 0, sum = 0;
+  double count = 0, sum = std::nan("");  // one that is not known is NaN, not the 0 of a field that is not there
   for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
     const auto v = values[part.value];
     if (part.part == Part::bucket) cumulative.push_back(v), count = v;
@@ -281,10 +282,17 @@ void PromProto::Plan::append_histogram(const Group& group, const Batch& batch) {
 }
 
 // Summary: sample_count=1 sample_sum=2 quantile=3 created_timestamp=4. Quantile: quantile=1 value=2.
-void PromProto::Plan::append_summary(const Group& group, const double* values) {
+bool PromProto::Plan::append_summary(const Group& group, const double* values) {
   auto& out = inner_text;
   out.clear();
-  for (const auto& part : std::span(parts).subspan(group.first, group.count)) {
+  const auto of_group = std::span(parts).subspan(group.first, group.count);
+  const auto lacks = [&](Part which) {
+    return std::ranges::none_of(of_group, [which](const auto& part) { return part.part == which; });
+  };
+  // Readers take a field that is not there for 0, and a count has no NaN.
+  if (lacks(Part::count)) return false;
+  if (lacks(Part::sum)) proto::append_double(out, 2, std::nan(""));
+  for (const auto& part : of_group) {
     const auto v = values[part.value];
     if (part.part == Part::count) proto::append_number(out, 1, whole_count(v));
     if (part.part == Part::sum) proto::append_double(out, 2, v);
@@ -297,6 +305,7 @@ void PromProto::Plan::append_summary(const Group& group, const double* values) {
   }
   append_timestamp(out, 4, group.since_ms);
   append_message(metric_text, 4, out);
+  return true;
 }
 
 void PromProto::Plan::append_family(const GroupFamily& family, const Snapshot& snapshot, std::string& out) {
@@ -306,9 +315,10 @@ void PromProto::Plan::append_family(const GroupFamily& family, const Snapshot& s
     metric_text.assign(labels, group.label_at, group.label_size);
     const auto& batch = *snapshot.batches[group.batch];
     if (family.type == MetricType::histogram) append_histogram(group, batch);
-    else append_summary(group, batch.values.data());
+    else if (!append_summary(group, batch.values.data())) continue;
     append_message(text, kMetric, metric_text);
   }
+  if (text.size() == family.head_size && family.count > 0) return;  // nothing is left of it
   proto::append_varint(out, text.size());
   out += text;
 }

@@ -131,7 +131,7 @@ struct PromText::Plan {
     const Sample* sample = nullptr;
   };
   static constexpr std::uint32_t kGone = UINT32_MAX;
-  // In OpenMetrics: counters that are `unknown` there, and families without `_created`, because of another's name.
+  // In OpenMetrics: counters that are `unknown` there, and so without `_created`, because of another's name.
   std::unordered_set<std::string_view> taken_names;
   std::vector<std::vector<ExemplarText>> exemplars;  // by batch, ascending; empty while no batch has any
 
@@ -252,8 +252,11 @@ void PromText::Plan::build(const std::vector<const Batch*>& batches, FamilyOrder
   }
   auto order = orders.order(batches);
   conflicts = std::move(order.conflicts);
+  std::unordered_set<std::string> created;
   if (format != Format::text) {
-    // Without its suffix a counter may have the name of another family, or `_created` may be one.
+    // Without its suffix a counter may have the name of another family. The names with `_created` behind are those of
+    // counters, histograms and summaries, whether they have such a line or not, and readers refuse the whole answer
+    // where one is another family: text 0.0.4 of a client library has it as a gauge, which is left out here.
     std::unordered_set<std::string> names;
     for (const auto& f : order.families) {
       names.emplace(f.desc->name);
@@ -263,10 +266,19 @@ void PromText::Plan::build(const std::vector<const Batch*>& batches, FamilyOrder
       std::string base(f.desc->name);
       const bool counter = f.desc->type == MetricType::counter && base.ends_with(kTotal);
       if (counter) base.resize(base.size() - kTotal.size());
-      if ((counter && names.contains(base)) || names.contains(base + "_created")) taken_names.insert(f.desc->name);
+      if (counter && names.contains(base)) taken_names.insert(f.desc->name);
+      else if (counter || f.desc->type == MetricType::histogram || f.desc->type == MetricType::summary)
+        created.insert(base + "_created");
+    }
+    for (const auto& f : order.families) {
+      std::string base(f.desc->name);
+      if (f.desc->type != MetricType::counter || !base.ends_with(kTotal)) continue;
+      base.resize(base.size() - kTotal.size());
+      if (created.contains(base)) taken_names.insert(f.desc->name);
     }
   }
   for (const auto& f : order.families) {
+    if (!created.empty() && created.contains(std::string(f.desc->name))) continue;
     add_family(*f.desc, std::span(order.entries).subspan(f.first, f.count), batches);
     // Where descriptors of one name say different things, only build() decides which one leaves.
     if (f.one_desc) family_of.emplace(f.desc, static_cast<std::uint32_t>(families.size() - 1));

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The destination of events (an OOM kill, a GPU's error, what programs post): syslog (RFC 5424) or systemd's journal.
+// The destination of events (an OOM kill, a GPU's error, what programs post): syslog or systemd's journal.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <ctime>
+#include <utility>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/text/utf8.h"
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
@@ -20,6 +22,7 @@ namespace {
 constexpr std::string_view kJournal = "journald", kJournalSocket = "/run/systemd/journal/socket";
 constexpr int kDaemon = 3, kNotice = 5;  // of syslog: facility, severity
 constexpr std::size_t kMostWord = 32, kMostText = 4096;
+constexpr std::string_view kAlerts = "alerts";  // what the log calls where events of alerts come from
 
 struct EventsPush final : PushOf<EventsPush> {
   std::string to = std::string(kJournal);
@@ -89,6 +92,20 @@ std::string syslog_message(const Event& event, const std::string& collector, con
   return out + "] " + one_line(event.text);
 }
 
+// <29>Jan  2 03:04:05 vitald[123]: Text
+// What the C library's syslog() writes to a socket of this machine, in local time. journald and rsyslog read no RFC
+// 5424 there: all of it would be the message.
+std::string local_message(const Event& event, std::int64_t wall_ms) {
+  const std::time_t seconds = wall_ms / 1000;
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  static constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  return fmt::format("<{}>{} {:2} {:02}:{:02}:{:02} vitald[{}]: {}", kDaemon * 8 + kNotice,
+                     kMonths[static_cast<std::size_t>(local.tm_mon)], local.tm_mday, local.tm_hour, local.tm_min,
+                     local.tm_sec, getpid(), one_line(event.text.empty() ? event.type : event.text));
+}
+
 std::string journal_message(const Event& event, const std::string& collector, std::int64_t wall_ms) {
   std::string out;
   append_journal_field(out, "MESSAGE", event.text.empty() ? event.type : event.text);
@@ -108,40 +125,66 @@ std::string journal_message(const Event& event, const std::string& collector, st
   return out;
 }
 
-// What happened since it is there; each once, however often its batch is shown.
+// What happened since it is there, each once. The log numbers what comes, so that nothing is missed where snapshots
+// come faster than this thread looks at them; what the log did not keep so long is counted as lost.
 class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const EventsPush& settings)
-      : journal_(settings.to_journal()),
+      : form_(settings.to_journal()                                                               ? Form::journal
+              : settings.address().value_or(MessageAddress{}).kind == MessageAddress::Kind::local ? Form::local
+                                                                                                  : Form::rfc5424),
+        name_(settings.name),
         types_(settings.types),
         host_(host_name()),
-        begin_boot_ns_(SystemClock::read(CLOCK_BOOTTIME)) {}
+        log_(settings.events),
+        counters_(settings.name),
+        seen_(log_ ? log_->newest() : 0) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
-    for (const auto& batch : snapshot.batches) {
-      if (batch->events.empty()) continue;
-      auto& seen = seen_boot_ns_.try_emplace(batch->collector, begin_boot_ns_).first->second;
-      if (batch->collected_boot_ns <= seen) continue;
-      seen = batch->collected_boot_ns;
-      for (const auto& event : batch->events) {
-        if (!types_.empty() && std::ranges::find(types_, event->type) == types_.end()) continue;
-        const auto happened_ns = event->boot_ns > 0 ? event->boot_ns : batch->collected_boot_ns;
-        Item item;
-        item.wall_ms = (snapshot.wall_ns - (snapshot.boot_ns - happened_ns)) / 1'000'000;
-        item.key = fmt::format("{} {}", event->type, rfc3339(item.wall_ms));
-        item.body = journal_ ? journal_message(*event, batch->collector, item.wall_ms)
-                             : syslog_message(*event, batch->collector, host_, item.wall_ms);
-        out.push_back(std::move(item));
-      }
-    }
+    take(snapshot.wall_ns - snapshot.boot_ns, out);
+  }
+  void end(std::int64_t wall_ms, std::vector<Item>& out) override {
+    take(wall_ms * 1'000'000 - SystemClock::read(CLOCK_BOOTTIME), out);
   }
 
  private:
-  const bool journal_;
+  enum class Form : std::uint8_t { journal, local, rfc5424 };
+
+  void take(std::int64_t wall_at_boot_ns, std::vector<Item>& out) {
+    if (!log_) return;
+    auto seen = seen_;
+    std::uint64_t lost = 0;
+    for (const auto& entry : log_->since(seen_, SIZE_MAX)) {
+      lost += entry.sequence - seen - 1;
+      seen = entry.sequence;
+      const auto& event = *entry.event;
+      if (entry.collector == kAlerts) continue;  // `notify` is for those
+      if (!types_.empty() && std::ranges::find(types_, event.type) == types_.end()) continue;
+      const auto happened_ns = event.boot_ns > 0 ? event.boot_ns : SystemClock::read(CLOCK_BOOTTIME);
+      Item item;
+      item.wall_ms = (wall_at_boot_ns + happened_ns) / 1'000'000;
+      item.key = fmt::format("{} {}", event.type, rfc3339(item.wall_ms));
+      item.body = form_ == Form::journal ? journal_message(event, entry.collector, item.wall_ms)
+                  : form_ == Form::local ? local_message(event, item.wall_ms)
+                                         : syslog_message(event, entry.collector, host_, item.wall_ms);
+      out.push_back(std::move(item));
+    }
+    seen_ = seen;  // last: what throws is done again
+    if (lost == 0) return;
+    counters_.dropped("lost", lost);
+    if (!std::exchange(lost_said_, true))
+      log::warn("push: more events came at once than are kept; those before are lost for this destination",
+                {{"destination", name_}, {"events", fmt::format("{}", lost)}});
+  }
+
+  const Form form_;
+  const std::string name_;
   const std::vector<std::string> types_;
   const std::string host_;
-  const std::int64_t begin_boot_ns_;
-  std::map<std::string, std::int64_t, std::less<>> seen_boot_ns_;  // of each collector's last batch
+  const EventLog* const log_;
+  const PushCounters counters_;
+  std::uint64_t seen_;  // the sequence of the last one
+  bool lost_said_ = false;
 };
 
 class EventsDestination final : public Destination {
@@ -177,7 +220,7 @@ constexpr auto kOwnFields = std::to_array<Field<EventsPush>>({
      .required = "one: it is the destination in logs and metrics"},
     {.key = "to",
      .at = &EventsPush::to,
-     .help = "`journald` (fields `VITALD_EVENT_TYPE`, `VITALD_EVENT_FIELD_*`); or syslog as RFC 5424: `/dev/log`, "
+     .help = "`journald` (fields `VITALD_EVENT_TYPE`, `VITALD_EVENT_FIELD_*`); or syslog: `/dev/log`, and as RFC 5424 "
              "`udp://HOST:514`, `tcp://HOST:601` (a length before each message)."},
     {.key = "types",
      .at = &EventsPush::types,

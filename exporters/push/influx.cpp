@@ -182,8 +182,10 @@ class Encoder final : public PushEncoder {
 // each line that it cannot read; version 3 has a list. Version 2 writes nothing of what it answers 400 to.
 std::size_t refused_lines(std::string_view api, int status, std::string_view body, std::size_t all) {
   if (api == "2" && status == 400) return all;
-  if (const auto at = body.find("dropped="); at != body.npos) {
-    auto rest = body.substr(at + 8);
+  // A line that cannot be read is quoted, and may have any word in it; the number stands behind.
+  const auto partial = body.find("partial write"), dropped = body.rfind("dropped=");
+  if (partial != body.npos && dropped != body.npos && dropped > partial) {
+    auto rest = body.substr(dropped + 8);
     if (const auto n = take_u64(rest)) return std::min<std::size_t>(*n, all);
   }
   const auto count = [body](std::string_view word) {

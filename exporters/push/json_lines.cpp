@@ -22,7 +22,7 @@
 namespace vitald {
 namespace {
 
-constexpr std::size_t kMostLines = 5'000;          // of one item, which is written as a whole or not at all
+constexpr std::size_t kMostLines = 5'000;          // of one item; those of a snapshot may be several
 constexpr std::string_view kStandardOutput = "-";  // as a path
 constexpr std::size_t kMostTorn = 1 << 20;         // of a line that a crash cut off
 
@@ -47,6 +47,7 @@ struct JsonLinesPush final : PushOf<JsonLinesPush> {
     if (const auto found = file_reach(path); !found)
       problems.push_back(fmt::format("push.json_lines '{}': {}", name, found.error().text));
   }
+  [[nodiscard]] std::string file() const override { return path; }
   [[nodiscard]] Result<std::string> reach(const Attempt&) const override {
     if (to_output()) return "standard output";
     return file_reach(path);
@@ -76,6 +77,15 @@ class Encoder final : public PushEncoder {
   PushTable table_;
   JsonLines lines_;
 };
+
+// Whether it is the beginning of a line that we write: `{"name":"node_load1","labels":{`, as far as it goes.
+bool begins_as_ours(std::string_view text) {
+  static constexpr std::string_view kName = "{\"name\":\"", kLabels = "\",\"labels\":{";
+  if (!text.starts_with(kName)) return false;
+  text.remove_prefix(kName.size());
+  const auto rest = text.substr(std::min(text.find('"'), text.size()));
+  return rest.starts_with(kLabels) || kLabels.starts_with(rest);
+}
 
 // Appends whole items. Who moves the file away gets a new one made with the next item, so nobody has to tell us.
 class FileDestination final : public Destination {
@@ -127,7 +137,8 @@ class FileDestination final : public Destination {
     return cut_torn_line();
   }
 
-  // That of a run which was killed while it wrote: the item comes again where it was kept.
+  // That of a run which was killed while it wrote: the item comes again where it was kept. What is not ours is left as
+  // it is.
   Result<> cut_torn_line() {
     const auto first = size_ > kMostTorn ? size_ - kMostTorn : 0;
     std::string end(size_ - first, '\0');
@@ -141,6 +152,12 @@ class FileDestination final : public Destination {
       return fail(Errc::malformed, path_ + ": its last line is longer than any of ours; move the file away");
     }
     const auto keep = last == end.npos ? 0 : first + last + 1;
+    if (!begins_as_ours(std::string_view(end).substr(keep - first))) {
+      file_.reset();
+      return fail(Errc::malformed, path_ +
+                                       ": its last line has no end and is none of ours, so nothing is appended; end "
+                                       "the line, move the file away, or name another path");
+    }
     if (ftruncate(file_.get(), static_cast<off_t>(keep)) != 0) return fail(from_errno(path_, errno));
     size_ = keep;
     return {};
@@ -161,8 +178,8 @@ class OutputDestination final : public Destination {
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     const auto& item = items.front();
-    if (item.id != item_) item_ = item.id, written_ = 0;
-    while (written_ < item.body.size()) {
+    if (item.id != item_) item_ = item.id, written_ = 0, end_line_ = in_line_;
+    while (end_line_ || written_ < item.body.size()) {
       pollfd waits[] = {{STDOUT_FILENO, POLLOUT, 0}, {attempt.stop_fd, POLLIN, 0}};
       const auto left_ms = (attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME)) / 1'000'000;
       if (left_ms <= 0) return fail(Errc::io, "standard output: nobody reads it");
@@ -170,10 +187,13 @@ class OutputDestination final : public Destination {
         return fail(from_errno("poll", errno));
       if (waits[1].revents != 0) return Sent{};
       if (waits[0].revents == 0) continue;
-      const auto n = ::write(STDOUT_FILENO, item.body.data() + written_,
-                             std::min<std::size_t>(item.body.size() - written_, PIPE_BUF));
+      const auto rest = end_line_ ? std::string_view("\n") : std::string_view(item.body).substr(written_, PIPE_BUF);
+      const auto n = ::write(STDOUT_FILENO, rest.data(), rest.size());
       if (n < 0 && errno != EINTR && errno != EAGAIN) return fail(from_errno("standard output", errno));
-      if (n > 0) written_ += static_cast<std::size_t>(n);
+      if (n <= 0) continue;
+      in_line_ = rest[static_cast<std::size_t>(n) - 1] != '\n';
+      if (end_line_) end_line_ = false;
+      else written_ += static_cast<std::size_t>(n);
     }
     counters_.sent.Increment(item.records);
     counters_.sent_bytes.Increment(static_cast<double>(item.body.size()));
@@ -184,6 +204,8 @@ class OutputDestination final : public Destination {
   const PushCounters counters_;
   std::uint64_t item_ = 0;
   std::size_t written_ = 0;  // of that item
+  bool in_line_ = false;     // the last byte that was written ended no line
+  bool end_line_ = false;    // the item before was dropped within a line, which has to end first
 };
 
 std::unique_ptr<PushEncoder> JsonLinesPush::encoder() const { return std::make_unique<Encoder>(*this); }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/alert.h"
+#include "core/event.h"
 #include "core/instruments.h"
 #include "core/os/state_dir.h"
 #include "core/snapshot.h"
@@ -52,6 +53,7 @@ struct PushSettings {
   std::size_t most_series = 0;       // 0: all
   // The same for all; filled in by the agent.
   LabelMap target_labels, external_labels;
+  const EventLog* events = nullptr;  // what happens; lives longer than who pushes. Null: nothing is known of it
 
   virtual ~PushSettings() = default;
   bool operator==(const PushSettings&) const = default;
@@ -67,9 +69,11 @@ struct PushSettings {
   // Whether it can be reached now: in words, or why not. For `vitald doctor`.
   [[nodiscard]] virtual Result<std::string> reach(const Attempt&) const;
   virtual void adjust(QueueSettings&) const {}
+  // The file that it writes, which nobody else may write; `-`: standard output. Empty: none.
+  [[nodiscard]] virtual std::string file() const { return {}; }
   // Only the newest numbers are of use: nothing waits on disk, and what is new takes the place of what waits.
   [[nodiscard]] virtual bool newest_only() const { return false; }
-  // It is given every snapshot, at once; `interval` is how long it waits for one before it has one made.
+  // It is woken by every snapshot, and may miss some; `interval` is how long it waits for one before it has one made.
   [[nodiscard]] virtual bool every_snapshot() const { return false; }
 
   [[nodiscard]] virtual bool same(const PushSettings& other) const = 0;

@@ -3,6 +3,7 @@
 // (prometheus/common expfmt with legacy names).
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@ struct ExpositionSeries {
   std::map<double, double> points;                          // quantile -> value, or upper bound -> cumulative count
   double sum = 0, count = 0;
   bool has_sum = true, has_count = true;  // false: it is not known
+  std::int64_t since_wall_ms = 0;         // since when it counts, where the text says so; otherwise 0
 };
 
 struct ExpositionFamily {

@@ -20,8 +20,11 @@ constexpr std::size_t kGapsPerSeries = 32, kGapsFree = 1000;
 
 void ExpositionPlan::emit(BatchWriter& out) const {
   out.use(descs_);
-  for (const auto& item : plan_)
+  for (const auto& item : plan_) {
+    out.since(item.since_wall_ms);
     out.set_labels(*item.desc, item.value, std::span(labels_).subspan(item.first_label, item.label_count), item.part);
+  }
+  out.since(0);
 }
 
 void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
@@ -131,26 +134,27 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
       labels.push_back({name, it == series.labels.end() ? std::string_view{} : std::string_view(it->second)});
     }
     if (family.type != MetricType::histogram && family.type != MetricType::summary) {
-      put(desc, Part::value, labels, series.value);
+      put(desc, Part::value, labels, series.value, series.since_wall_ms);
       continue;
     }
     const bool histogram = family.type == MetricType::histogram;
     const auto extra = [&](double at, double value) {
       auto with = labels;
       with.push_back({histogram ? "le" : "quantile", texts_.emplace_back(go_number(at))});
-      put(desc, histogram ? Part::bucket : Part::value, with, value);
+      put(desc, histogram ? Part::bucket : Part::value, with, value, series.since_wall_ms);
     };
     for (const auto& [at, value] : series.points) extra(at, value);
     const double end = std::numeric_limits<double>::infinity();
     if (histogram && !series.points.contains(end)) extra(end, series.count);
-    if (series.has_sum) put(desc, Part::sum, labels, series.sum);
-    if (series.has_count) put(desc, Part::count, labels, series.count);
+    if (series.has_sum) put(desc, Part::sum, labels, series.sum, series.since_wall_ms);
+    if (series.has_count) put(desc, Part::count, labels, series.count, series.since_wall_ms);
   }
 }
 
-void ExpositionPlan::put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value) {
-  plan_.push_back(
-      {&desc, part, static_cast<std::uint32_t>(labels_.size()), static_cast<std::uint32_t>(labels.size()), value});
+void ExpositionPlan::put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value,
+                         std::int64_t since_wall_ms) {
+  plan_.push_back({&desc, part, static_cast<std::uint32_t>(labels_.size()), static_cast<std::uint32_t>(labels.size()),
+                   value, since_wall_ms});
   labels_.insert(labels_.end(), labels.begin(), labels.end());
 }
 

@@ -40,13 +40,15 @@ class ExpositionPlan {
     Part part = Part::value;
     std::uint32_t first_label = 0, label_count = 0;
     double value = 0;
+    std::int64_t since_wall_ms = 0;  // 0: not known
   };
   void left_out(std::string why);
   bool is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view source,
                 std::set<std::string>& seen);
   void add(const ExpositionFamily& family, std::string_view source, const MetricDesc& desc,
            std::set<std::string>& seen);
-  void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value);
+  void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value,
+           std::int64_t since_wall_ms);
 
   std::string origin_;
   DescPoolPtr descs_ = std::make_shared<DescPool>();

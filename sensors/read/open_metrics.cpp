@@ -100,6 +100,12 @@ std::optional<double> number(std::string_view text) {
   return std::nullopt;
 }
 
+// Seconds of `_created`; what is no moment that a clock could have shown is not known: 0.
+std::int64_t wall_ms(double seconds) {
+  constexpr double kMost = 1e11;  // the year 5138
+  return seconds > 0 && seconds < kMost ? static_cast<std::int64_t>(std::llround(seconds * 1000)) : 0;
+}
+
 std::size_t characters(std::string_view utf8) {
   return static_cast<std::size_t>(
       std::ranges::count_if(utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
@@ -113,7 +119,9 @@ struct Group {
   std::optional<double> timestamp;  // of its last sample
   std::vector<std::pair<double, double>> points;
   std::optional<double> sum, count;
-  std::set<std::string> seen;  // samples that came without a time
+  std::int64_t since_wall_ms = 0;
+  std::optional<std::size_t> counter;  // its place in the family's series, once `_total` was there
+  std::set<std::string> seen;          // samples that came without a time
 };
 struct Family {
   std::string name;
@@ -326,7 +334,6 @@ class Parser {
     f.has_samples = true;
     if (exemplar && !(f.kind == Kind::counter && suffix == "_total") && suffix != "_bucket")
       return error("only counters and buckets have exemplars");
-    const bool created = suffix == "_created";
     if (auto fits = value_fits(f.kind, suffix, value); !fits) return fits;
 
     // What tells the samples of one group apart.
@@ -359,13 +366,24 @@ class Parser {
     }
     if (suffix == "_sum" || suffix == "_gsum") group.sum = value;
     if (suffix == "_count" || suffix == "_gcount") group.count = value;
-    if (parts && !created) return {};  // end_group() has them all
-    const auto type = f.kind == Kind::counter && !created ? MetricType::counter
-                      : f.kind == Kind::unknown           ? MetricType::untyped
-                                                          : MetricType::gauge;
-    auto& series = family_out(suffix, type).series.emplace_back();
+    if (suffix == "_created") {
+      group.since_wall_ms = wall_ms(value);
+      if (group.counter)
+        family_out("_total", MetricType::counter).series[*group.counter].since_wall_ms = group.since_wall_ms;
+      return {};
+    }
+    if (parts) return {};  // end_group() has them all
+    const auto type = f.kind == Kind::counter   ? MetricType::counter
+                      : f.kind == Kind::unknown ? MetricType::untyped
+                                                : MetricType::gauge;
+    auto& all = family_out(suffix, type).series;
+    auto& series = all.emplace_back();
     series.labels = std::move(labels);
     series.value = value;
+    if (f.kind == Kind::counter) {
+      series.since_wall_ms = group.since_wall_ms;
+      group.counter = all.size() - 1;
+    }
     return {};
   }
 
@@ -452,6 +470,7 @@ class Parser {
     auto& series =
         family_out("", f.kind == Kind::histogram ? MetricType::histogram : MetricType::summary).series.emplace_back();
     series.labels = group.labels;
+    series.since_wall_ms = group.since_wall_ms;
     for (const auto& [at, value] : group.points) series.points[at] = value;
     series.has_sum = group.sum.has_value();
     series.sum = group.sum.value_or(0);

@@ -11,9 +11,9 @@
 namespace vitald {
 
 // What OpenMetrics has and the text format has not becomes what a scrape of 0.0.4 would show of it: `info`, `stateset`
-// and the samples of a `gaugehistogram` are gauges, `unknown` is untyped, `_created` is a gauge of its own, exemplars
-// are checked and left out. Counters have their `_total` in the family's name. Errors: malformed, "line N: ...", with
-// nothing of the text in them.
+// and the samples of a `gaugehistogram` are gauges, `unknown` is untyped, `_created` is since when its series counts
+// and no series of its own, exemplars are checked and left out. Counters have their `_total` in the family's name.
+// Errors: malformed, "line N: ...", with nothing of the text in them.
 Result<Exposition> parse_open_metrics(std::string_view text);
 
 // Whether the last line is the one with which OpenMetrics ends.

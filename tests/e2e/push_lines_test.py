@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -145,6 +146,15 @@ def fields_of(message):
     return out
 
 
+LOCAL = re.compile(r"<29>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d vitald\[(\d+)\]: (.*)")
+
+
+def local_text(message):
+    found = LOCAL.fullmatch(message.decode())
+    assert found, message
+    return found[2]
+
+
 def taken(message):
     found = SYSLOG.fullmatch(message.decode())
     assert found, message
@@ -168,13 +178,14 @@ def events(folder):
         s.settimeout(20)
     with vitald(*flags, f"--state.directory={folder}/state") as (_, url):
         post(url, type="deploy", text="Version \"3\"\nis [here]", labels={"app": "a\"]\\b"})
-        for s in (unix, udp):
-            kind, fields, text = taken(s.recv(65536))
-            assert (kind, text) == ("deploy", 'Version "3" is [here]'), (kind, text)
-            assert fields == {"collector": "posted", "app": "a\"]\\b"}, fields
+        # A socket of this machine has the form of the C library, which journald reads; the others RFC 5424.
+        assert local_text(unix.recv(65536)) == 'Version "3" is [here]'
+        kind, fields, text = taken(udp.recv(65536))
+        assert (kind, text) == ("deploy", 'Version "3" is [here]'), (kind, text)
+        assert fields == {"collector": "posted", "app": "a\"]\\b"}, fields
         # One that is not there: it waits, in order.
         post(url, type="other", text="2")
-        assert taken(unix.recv(65536))[0] == "other"
+        assert local_text(unix.recv(65536)) == "2"
         wait_for("both wait", 20, lambda: counter(url, "vitald_delivery_queued", "tcp") == 2)
         with socket.create_server(("127.0.0.1", port)) as server:
             server.settimeout(40)
@@ -217,7 +228,64 @@ def events(folder):
         assert "refused" in next(text for text in doctor.splitlines() if "events 'tcp'" in text).lower(), doctor
     for s in (unix, udp):
         s.close()
-    print("events: RFC 5424 over a local socket, UDP and TCP", flush=True)
+    print("events: over a local socket, RFC 5424 over UDP and TCP", flush=True)
+
+
+def many_events(folder):
+    """Snapshots follow each other faster than the pushes look at them, and no event is missed."""
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    unix.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    unix.bind(str(pathlib.Path(folder, "log")))
+    unix.settimeout(20)
+    flags = configured(folder, events=[{"name": "e", "to": str(pathlib.Path(folder, "log")), "types": ["deploy"]}],
+                       json_lines=[{"name": f"j{n}", "path": f"{folder}/j{n}", "interval": "100ms"} for n in range(4)])
+    pathlib.Path(folder, "text/t.prom").write_text("".join(f"test_number{{n=\"{n}\"}} {n}\n" for n in range(5000)))
+    with vitald(*flags, f"--state.directory={folder}/state", "--web.max-age=0") as (_, url):
+        stop = threading.Event()
+
+        def scrape():
+            while not stop.is_set():
+                get(url + "/metrics")
+        scrapers = [threading.Thread(target=scrape) for _ in range(3)]
+        for t in scrapers:
+            t.start()
+        for n in range(50):
+            post(url, type="deploy", text=f"number {n}")
+            time.sleep(0.05)
+        got = [local_text(unix.recv(65536)) for _ in range(50)]
+        stop.set()
+        for t in scrapers:
+            t.join()
+        assert got == [f"number {n}" for n in range(50)], got
+        wait_for("all are counted", 10, lambda: counter(url, "vitald_push_sent_samples_total", "e") == 50)
+        assert counter(url, "vitald_push_dropped_samples_total", "e") == 0
+    unix.close()
+    print("events: 50 of 50 while snapshots follow each other", flush=True)
+
+
+def not_ours(folder):
+    """A file that somebody else wrote is not cut, and no two write one file."""
+    package = '{"name":"left-pad","version":"1.3.0"}'
+    for text, refused in (("a line without an end", True), (package, True), ('{"name":"a","labels":{}}\n' + package, True),
+                          ('{"name":"a","labels":{},"value":1,"timestamp":1.000}\n{"name":"te', False),
+                          ('{"name":"a","lab', False), ('{"name":"a","labels":{"x":"y', False)):
+        file = pathlib.Path(folder, "theirs.json")
+        file.write_text(text)
+        with vitald(*configured(folder, json_lines=[{"name": "j", "path": str(file), "interval": "100ms"}])) as (process, url):
+            if refused:
+                wait_for("it waits", 20, lambda: counter(url, "vitald_delivery_queued", "j") >= 2)
+                assert file.read_text() == text, file.read_text()
+                assert "is none of ours" in process.output(), process.output()
+            else:
+                wait_for("lines", 20, lambda: "test_number" in file.read_text())
+                assert file.read_text().startswith(text[:text.rfind("\n") + 1] + '{"name":'), file.read_text()[:200]
+                lines_of(file.read_text()[:file.read_text().rfind("\n") + 1])
+    for kinds in ({"json_lines": [{"name": "a", "path": f"{folder}/x"}], "json_file": [{"name": "b", "path": f"{folder}//x"}]},
+                  {"json_lines": [{"name": "a", "path": "-"}, {"name": "b", "path": "-"}]},
+                  {"textfile": [{"name": "a", "path": f"{folder}/x"}, {"name": "b", "path": f"{folder}/x"}]}):
+        checked = subprocess.run([VITALD, *configured(folder, **kinds), "--config.check"], capture_output=True, text=True, check=False)
+        assert checked.returncode != 0 and "expected a file for each" in checked.stdout + checked.stderr, checked
+    print("json_lines: what others wrote stays, one writer a file", flush=True)
 
 
 def journal(folder):
@@ -259,7 +327,7 @@ def journal(folder):
 
 
 def main():
-    for part in (json_lines, standard_output, events, journal):
+    for part in (json_lines, standard_output, not_ours, events, many_events, journal):
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder).chmod(0o755)
             part(folder)

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ constexpr MetricDesc kOdd{"odd_counter", MetricType::counter, ""};
 constexpr MetricDesc kUntyped{"some_thing", MetricType::untyped, "Thing\n\\."};
 constexpr MetricDesc kTemperature{"temperature_celsius", MetricType::gauge, "T.", "", "celsius"};
 constexpr MetricDesc kWait{"wait", MetricType::histogram, "W.", "device"};
+constexpr MetricDesc kDelay{"delay", MetricType::histogram, ""};
 constexpr MetricDesc kPause{"pause", MetricType::summary, "P."};
 constexpr MetricDesc kPauseBucket{"pause_bucket", MetricType::gauge, "B."};
 
@@ -98,6 +100,43 @@ TEST(OpenMetrics2, Lines) {
        "# TYPE pause_bucket gauge\n# HELP pause_bucket B.\npause_bucket 7\n"},
       {"a summary whose sum fell below 0", [](auto& o) { summary(o, -3); }, "# TYPE pause summary\n# HELP pause P.\n"},
   };
+  const auto histogram = [](std::vector<double> counts, std::optional<double> sum) -> Emit {
+    return [=](BatchWriter& o) {
+      const Label low[] = {{"le", "1"}}, end[] = {{"le", "+Inf"}};
+      o.set_labels(kDelay, counts[0], low, Part::bucket);
+      o.set_labels(kDelay, counts[1], end, Part::bucket);
+      if (sum) o.set_labels(kDelay, *sum, {}, Part::sum);
+      o.set_labels(kDelay, counts[1], {}, Part::count);
+    };
+  };
+  const auto other_summary = [](double quantile, std::optional<double> sum, std::optional<double> count) -> Emit {
+    return [=](BatchWriter& o) {
+      const Label half[] = {{"quantile", "0.5"}};
+      o.set_labels(kPause, quantile, half);
+      if (sum) o.set_labels(kPause, *sum, {}, Part::sum);
+      if (count) o.set_labels(kPause, *count, {}, Part::count);
+    };
+  };
+  const std::string delay = "# TYPE delay histogram\n", pause = "# TYPE pause summary\n# HELP pause P.\n";
+  const Case odd[] = {
+      {"a sum that is not known is NaN", histogram({1, 2}, std::nullopt),
+       delay + "delay {count:2,sum:NaN,bucket:[1:1,+Inf:2]} st@1700000000.250\n"},
+      {"buckets that fall", histogram({3, 2}, 1), delay},
+      {"buckets below 0", histogram({-1, 2}, 1), delay},
+      {"a bucket of NaN", histogram({NAN, 2}, 1), delay},
+      {"a histogram of NaN", histogram({NAN, NAN}, NAN), delay},
+      {"an end of NaN", histogram({1, NAN}, 1), delay},
+      {"a summary without a sum", other_summary(1, std::nullopt, 4), pause},
+      {"a summary without a count", other_summary(1, 4, std::nullopt), pause},
+      {"a summary of NaN", other_summary(1, NAN, NAN), pause},
+      {"a quantile's value below 0", other_summary(-1, 4, 4), pause},
+  };
+  for (const auto& c : odd) {
+    SCOPED_TRACE(c.name);
+    std::string out;
+    OpenMetrics2().encode(snapshot_of(c.emit), out);
+    EXPECT_EQ(out, c.want + "# EOF\n");
+  }
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     std::string out;

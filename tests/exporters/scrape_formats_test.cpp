@@ -48,6 +48,10 @@ constexpr MetricDesc kTemperature{"temperature_celsius", MetricType::gauge, "T."
 constexpr MetricDesc kWrongUnit{"speed", MetricType::gauge, "S.", "", "bytes"};
 constexpr MetricDesc kBase{"clash", MetricType::gauge, "G."}, kClash{"clash_total", MetricType::counter, "C."};
 constexpr MetricDesc kWait{"wait_seconds", MetricType::histogram, "Wait.", "device", "seconds"};
+constexpr MetricDesc kGc{"gc_seconds", MetricType::summary, "GC."};
+constexpr MetricDesc kCpuCreated{"cpu_seconds_created", MetricType::gauge, "K."},
+    kWaitCreated{"wait_seconds_created", MetricType::gauge, "K."},
+    kGcCreated{"gc_seconds_created", MetricType::gauge, "K."};
 
 TEST(OpenMetrics, Families) {
   struct Case {
@@ -71,6 +75,24 @@ TEST(OpenMetrics, Families) {
       {"two families may not have one name", [](auto& o) { o.set(kBase, 1), o.set(kClash, 2); },
        "# HELP clash G.\n# TYPE clash gauge\nclash 1\n"
        "# HELP clash_total C.\n# TYPE clash_total unknown\nclash_total 2\n# EOF\n"},
+      {"a gauge with the name of a counter's time of creation is left out",
+       [](auto& o) { o.set(kCpuCreated, 5), o.set(kCpu, 1, "a"), o.set(kTemperature, 2); },
+       "# HELP cpu_seconds Say \\\"it\\\".\n# TYPE cpu_seconds counter\n# UNIT cpu_seconds seconds\n"
+       "cpu_seconds_total{mode=\"a\"} 1\n# HELP temperature_celsius T.\n# TYPE temperature_celsius gauge\n"
+       "# UNIT temperature_celsius celsius\ntemperature_celsius 2\n# EOF\n"},
+      {"a histogram's and a summary's, too",
+       [](auto& o) {
+         static const double kBounds[] = {1};
+         static const std::uint64_t kCounts[] = {1, 2};
+         o.histogram(kWait, {kBounds, kCounts, 1}, "a"), o.set(kWaitCreated, 5);
+         o.set_labels(kGc, 3, {}, Part::sum), o.set_labels(kGc, 4, {}, Part::count), o.set(kGcCreated, 5);
+       },
+       "# HELP gc_seconds GC.\n# TYPE gc_seconds summary\ngc_seconds_sum 3\ngc_seconds_count 4\n"
+       "# HELP wait_seconds Wait.\n# TYPE wait_seconds histogram\n# UNIT wait_seconds seconds\n"
+       "wait_seconds_bucket{device=\"a\",le=\"1.0\"} 1\nwait_seconds_bucket{device=\"a\",le=\"+Inf\"} 3\n"
+       "wait_seconds_sum{device=\"a\"} 1\nwait_seconds_count{device=\"a\"} 3\n# EOF\n"},
+      {"alone it stays", [](auto& o) { o.set(kWaitCreated, 5); },
+       "# HELP wait_seconds_created K.\n# TYPE wait_seconds_created gauge\nwait_seconds_created 5\n# EOF\n"},
       {"nothing", [](auto&) {}, "# EOF\n"},
   };
   for (const auto& c : cases) {
@@ -236,6 +258,8 @@ TEST(NativeHistogram, SpansAndDeltas) {
 
 // ---- protobuf
 
+constexpr std::uint32_t kMetricField = 4;
+
 struct Message {
   std::multimap<std::uint32_t, proto::Field> fields;
   explicit Message(std::string_view bytes) {
@@ -324,6 +348,28 @@ TEST(PromProto, NativeBesideClassic) {
       EXPECT_THAT(deltas, ElementsAre(3, -1, 298));
     }
   }
+}
+
+TEST(PromProto, WhatIsNotKnownIsNoZero) {
+  static constexpr MetricDesc kNoSum{"a", MetricType::summary, ""}, kNoCount{"b", MetricType::summary, ""},
+      kHistogram{"c", MetricType::histogram, ""};
+  std::string bytes;
+  PromProto().encode(snapshot_of([](auto& o) {
+                       o.set_labels(kNoSum, 4, {}, Part::count);
+                       o.set_labels(kNoCount, 4, {}, Part::sum);
+                       const Label end[] = {{"le", "+Inf"}};
+                       o.set_labels(kHistogram, 3, end, Part::bucket);
+                       o.set_labels(kHistogram, 3, {}, Part::count);
+                     }),
+                     bytes);
+  const auto families = families_of(bytes);
+  ASSERT_EQ(families.size(), 2U);  // without a count there is nothing to say
+  const Message summary(Message(Message(families[0]).one(kMetricField).bytes).one(4).bytes),
+      histogram(Message(Message(families[1]).one(kMetricField).bytes).one(7).bytes);
+  EXPECT_EQ(summary.one(1).value, 4U);
+  EXPECT_TRUE(std::isnan(summary.one(2).real()));
+  EXPECT_EQ(histogram.one(1).value, 3U);
+  EXPECT_TRUE(std::isnan(histogram.one(2).real()));
 }
 
 TEST(PromProto, Exemplars) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include "exporters/encode/prom_text.h"
 #include "sensors/read/exposition_plan.h"
@@ -47,7 +48,6 @@ TEST(OpenMetricsReader, Good) {
        "# TYPE a counter\n# HELP a Much \\\"of it\\\" \\x.\na_total{b=\"c\\\"\\\\d\\n\"} 7 # {t=\"1\"} "
        "0.5\na_created{b=\"c\\\"\\\\d\\n\"} "
        "5\n# EOF\n",
-       "# HELP a_created Much \"of it\" \\\\x.\n# TYPE a_created gauge\na_created{b=\"c\\\"\\\\d\\n\"} 5\n"
        "# HELP a_total Much \"of it\" \\\\x.\n# TYPE a_total counter\na_total{b=\"c\\\"\\\\d\\n\"} 7\n"},
       {"a unit", "# TYPE a_seconds gauge\n# UNIT a_seconds seconds\n# HELP a_seconds H.\na_seconds 1.5\n# EOF\n",
        "# HELP a_seconds H.\n# TYPE a_seconds gauge\na_seconds 1.5\n"},
@@ -88,6 +88,39 @@ TEST(OpenMetricsReader, Good) {
   const auto timed = parse_open_metrics("# TYPE a gauge\na 1 0.5\na 2 1.5e3\n# EOF\n");
   ASSERT_TRUE(timed);
   EXPECT_TRUE(timed->timestamps);
+}
+
+// `_created` is since when its series counts, wherever it stands, and no series of its own.
+TEST(OpenMetricsReader, Since) {
+  const auto parsed = parse_open_metrics(
+      "# TYPE a counter\na_total{b=\"1\"} 7\na_created{b=\"1\"} 1600000000.25\na_created{b=\"2\"} 1500000000\n"
+      "a_total{b=\"2\"} 8\na_total{b=\"3\"} 9\na_created{b=\"4\"} 5\na_total{b=\"5\"} 1\na_created{b=\"5\"} NaN\n"
+      "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 1\nh_created 1600000001\n"
+      "# TYPE s summary\ns_created 1600000002\ns_count 1\ns_sum 1\n# TYPE z gauge\nz 1\n# EOF\n");
+  ASSERT_TRUE(parsed) << parsed.error().text;
+  ExpositionPlan plan("Read from ");
+  const ExpositionSource source{"x", &*parsed};
+  plan.build({&source, 1});
+  BatchWriter writer("test");
+  writer.begin(1, 1'700'000'000'000'000'000);
+  plan.emit(writer);
+  const auto batch = writer.finish({}, 0, 0);
+  std::map<std::string, std::int64_t, std::less<>> since;
+  for (const auto& s : batch->layout->samples()) since.emplace(Layout::prefix(s), Layout::since_wall_ms(s));
+  constexpr std::int64_t kNow = 1'700'000'000'000;
+  const std::map<std::string, std::int64_t, std::less<>> want = {
+      {"a_total{b=\"1\"} ", 1'600'000'000'250},
+      {"a_total{b=\"2\"} ", 1'500'000'000'000},
+      {"a_total{b=\"3\"} ", kNow},
+      {"a_total{b=\"5\"} ", kNow},
+      {"h_bucket{le=\"+Inf\"} ", 1'600'000'001'000},
+      {"h_sum ", 1'600'000'001'000},
+      {"h_count ", 1'600'000'001'000},
+      {"s_sum ", 1'600'000'002'000},
+      {"s_count ", 1'600'000'002'000},
+      {"z ", kNow},
+  };
+  EXPECT_EQ(since, want);
 }
 
 TEST(OpenMetricsReader, Bad) {

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kinds of destinations by themselves: events however snapshots come, and standard output where an item is dropped
+// within a line.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/instruments.h"
+#include "core/os/fd.h"
+#include "core/snapshot.h"
+#include "core/yaml/reader.h"
+#include "exporters/push/push.h"
+
+namespace vitald {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+std::shared_ptr<PushSettings> settings_of(std::string_view key, const std::string& yaml) {
+  const auto kinds = push_kinds();
+  const auto kind = std::ranges::find(kinds, key, &PushKind::key);
+  if (kind == kinds.end()) throw std::runtime_error("no such kind");
+  std::shared_ptr<PushSettings> out;
+  std::vector<std::string> problems;
+  YamlReader reader("test");
+  reader.read(yaml, problems, [&](const YAML::Node& node) { out = (*kind)->read(reader, node, "push"); });
+  if (!out) throw std::runtime_error(problems.empty() ? "nothing" : problems.front());
+  return out;
+}
+
+// One event of a collector, in a snapshot of its own.
+Snapshot happens(EventLog& log, std::int64_t second, const std::string& type, const std::string& collector = "posted") {
+  BatchWriter writer(collector);
+  writer.begin(second * kSecond, (1'700'000'000 + second) * kSecond);
+  writer.event({type, second * kSecond, fmt::format("{} {}", type, second), {}});
+  Snapshot snapshot{static_cast<std::uint64_t>(second),
+                    second * kSecond,
+                    (1'700'000'000 + second) * kSecond,
+                    {writer.finish({}, 0, 0)}};
+  log.append(snapshot);
+  return snapshot;
+}
+
+std::vector<std::string> texts(const std::vector<Item>& items) {
+  std::vector<std::string> out;
+  for (const auto& item : items) out.push_back(item.body.substr(item.body.find("]: ") + 3));
+  return out;
+}
+
+TEST(PushEvents, EachOnceHoweverSnapshotsCome) {
+  EventLog log(10);
+  happens(log, 1, "before");
+  const auto settings = settings_of("events", "{name: e1, to: /dev/log, types: [a, b]}");
+  settings->events = &log;
+  const auto encoder = settings->encoder();
+  const auto lost = [] {
+    return instruments()
+        .counter("vitald_push_dropped_samples_total", "", {{"destination", "e1"}, {"reason", "lost"}})
+        .Value();
+  };
+  std::vector<Item> items;
+  happens(log, 2, "a");
+  happens(log, 3, "c");
+  happens(log, 4, "a", "alerts");  // `notify` is for those
+  const auto snapshot = happens(log, 5, "b");
+  encoder->encode(snapshot, items);
+  EXPECT_THAT(texts(items), testing::ElementsAre("a 2", "b 5"));
+  EXPECT_EQ(items[0].wall_ms, 1'700'000'002'000);
+  items.clear();
+  encoder->encode(snapshot, items);
+  EXPECT_TRUE(items.empty());
+  EXPECT_EQ(lost(), 0);
+  // More than the log keeps.
+  for (int i = 6; i < 6 + 25; ++i) happens(log, i, "a");
+  encoder->end(1'700'000'031'000, items);
+  ASSERT_EQ(items.size(), 10U);
+  EXPECT_EQ(texts(items).front(), "a 21");
+  EXPECT_EQ(lost(), 15);
+}
+
+// Standard output is a pipe of two pages.
+class Output {
+ public:
+  Output() : kept_(dup(STDOUT_FILENO)) {
+    int ends[2];
+    if (fflush(stdout) != 0 || pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    from_.reset(ends[0]);
+    const Fd to(ends[1]);
+    if (fcntl(to.get(), F_SETPIPE_SZ, 8192) < 0 || dup2(to.get(), STDOUT_FILENO) < 0) throw std::runtime_error("dup2");
+  }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+  ~Output() { dup2(kept_.get(), STDOUT_FILENO); }
+  [[nodiscard]] std::string taken() const {
+    std::string text(65536, '\0');
+    const auto n = read(from_.get(), text.data(), text.size());
+    text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return text;
+  }
+
+ private:
+  const Fd kept_;
+  Fd from_;
+};
+
+TEST(PushJsonLines, ADroppedItemLeavesNoHalfLine) {
+  const auto destination = settings_of("json_lines", "{name: o, path: '-'}")->destination();
+  const auto send = [&](std::uint64_t id, std::string body) {
+    const Item item{id, "key", std::move(body)};
+    const Attempt attempt{SystemClock::read(CLOCK_BOOTTIME) + kSecond / 20, -1};
+    return destination->send({&item, 1}, attempt).has_value();
+  };
+  std::vector<std::string> got;
+  std::vector<bool> sent;
+  {
+    const Output output;
+    sent.push_back(send(1, std::string(10000, 'a') + "\n"));  // nobody reads
+    got.push_back(output.taken());
+    sent.push_back(send(2, "b\n"));  // the one before was dropped
+    sent.push_back(send(3, "c\n"));
+    got.push_back(output.taken());
+    sent.push_back(send(4, std::string(10000, 'd') + "\n"));
+    got.push_back(output.taken());
+    sent.push_back(send(4, std::string(10000, 'd') + "\n"));  // it goes on where it was
+    got.push_back(output.taken());
+  }
+  EXPECT_THAT(sent, testing::ElementsAre(false, true, true, false, true));
+  const std::vector<std::string> want{std::string(8192, 'a'), "\nb\nc\n", std::string(8192, 'd'),
+                                      std::string(10000 - 8192, 'd') + "\n"};
+  EXPECT_TRUE(got == want) << "of " << got[0].size() << ", '" << got[1].substr(0, 20) << "', " << got[2].size() << ", "
+                           << got[3].size();
+}
+
+}  // namespace
+}  // namespace vitald
