@@ -30,18 +30,16 @@ namespace {
 // A program that does nothing, in a subprogram, on each system call of the host.
 // By a name of this process: the kernel frees what another one left behind a moment after it ended, and lists it until
 // then.
-const std::string& name_of_nothing() {
-  static const std::string name = fmt::format("nothing{}", getpid() % 10'000'000);  // 15 bytes at most
-  return name;
-}
+// Made before anything is started: a child's is its parent's.
+const std::string kNameOfNothing = fmt::format("nothing{}", getpid() % 10'000'000);  // 15 bytes at most
 
 struct Nothing {
   Nothing() {
     // call of the third; exit; r0 = 0; exit
     const bpf_insn program[] = {
         {0x85, 0, BPF_PSEUDO_CALL, 0, 1}, {0x95, 0, 0, 0, 0}, {0xb7, 0, 0, 0, 0}, {0x95, 0, 0, 0, 0}};
-    loaded = Fd(bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, name_of_nothing().c_str(), "GPL", program,
-                              std::size(program), nullptr));
+    loaded = Fd(bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, kNameOfNothing.c_str(), "GPL", program, std::size(program),
+                              nullptr));
     if (!loaded) throw std::runtime_error("no program");
     attached = Fd(bpf_raw_tracepoint_open("sys_enter", loaded.get()));
     if (!attached) throw std::runtime_error("not attached");
@@ -56,7 +54,7 @@ struct Nothing {
 };
 
 std::string labels(const std::string& process) {
-  return fmt::format("process=\"{}\",program=\"{}\",type=\"raw_tracepoint\"}}", process, name_of_nothing());
+  return fmt::format("process=\"{}\",program=\"{}\",type=\"raw_tracepoint\"}}", process, kNameOfNothing);
 }
 
 // The series of the family whose labels end so: owner and owner_kind come first.
@@ -278,7 +276,7 @@ TEST_F(Probes, BpfProgramsRunTime) {
   const auto of_nothing = [&](const std::string& family) {
     double sum = 0;
     for (const auto& [name, value] : probe.collect())
-      if (name.starts_with(family + "{") && name.find("program=\"" + name_of_nothing() + "\"") != std::string::npos)
+      if (name.starts_with(family + "{") && name.find("program=\"" + kNameOfNothing + "\"") != std::string::npos)
         sum += value;
     return sum;
   };

@@ -147,7 +147,7 @@ for name, rights in RIGHTS.items():
 rights = RIGHTS["root"]
 host = samples(bare(rights, "--once"), "bare")
 left_out = re.compile(r"node_(processes_max_processes|nf_conntrack_entries|network_.*_nohandler_total|tcp_|network_routes|network_route_info|"
-                      r"network_address_info|qdisc_|scrape_collector_)|vitald_(collector_|host_view)")
+                      r"network_address_info|qdisc_|scrape_collector_)|vitald_(collector_|host_view|thermal_events_)")
 own = Container("--net", "--pid", "--fork")
 here = samples(own(rights, "--once"), "own network")
 compare("own network", host, here, left_out)
