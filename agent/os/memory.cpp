@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/os/memory.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
@@ -17,11 +22,48 @@ namespace {
 
 constexpr std::size_t kMostBytes = 4 << 20;  // some 700 bytes a mapping
 
+// Programs and libraries whose segments are where they stay. While the loader maps another one, all of its place is the
+// file's first segment for a moment, not writable and without a copy; what lies over it next is written to, and would
+// be lost (seen: a receiver's thread that loaded libcurl while this ran). glibc lists an object once it is mapped.
+struct Loaded {
+  std::vector<std::pair<std::uintptr_t, std::uintptr_t>> places;
+  unsigned long long unloaded = 0;  // so many were until now
+};
+
+Loaded loaded_objects() {
+  Loaded loaded;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* data) {
+        auto& found = *static_cast<Loaded*>(data);
+        const auto page_mask = static_cast<std::uintptr_t>(getpagesize()) - 1;
+        found.unloaded = info->dlpi_subs;
+        for (int i = 0; i < info->dlpi_phnum; ++i)
+          if (const auto& segment = info->dlpi_phdr[i]; segment.p_type == PT_LOAD)
+            found.places.emplace_back((info->dlpi_addr + segment.p_vaddr) & ~page_mask,
+                                      info->dlpi_addr + segment.p_vaddr + segment.p_memsz);
+        return 0;
+      },
+      &loaded);
+  return loaded;
+}
+
+bool some_were_unloaded(const Loaded& since) {
+  unsigned long long now = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* data) {
+        *static_cast<unsigned long long*>(data) = info->dlpi_subs;
+        return 1;
+      },
+      &now);
+  return now != since.unloaded;
+}
+
 // What nothing ever wrote to: pages of a file, not writable now, none of them a copy (relocations before RELRO, a
 // debugger's breakpoint). The page cache has every byte. From /proc/self/smaps:
 //   "7f12a000-7f12c000 r--p 00000000 fe:00 1234  /usr/lib/x86_64-linux-gnu/libc.so.6"
 //   "Anonymous:             0 kB"
 void drop_constant_pages() {
+  const auto loaded = loaded_objects();
   // Into memory of its own: what KernelFile reads with stays as large as this is.
   const auto text = read_text_file("/proc/self/smaps", kMostBytes);
   if (!text) return;
@@ -31,8 +73,11 @@ void drop_constant_pages() {
   while (!rest.empty()) {
     auto line = take_line(rest);
     if (take_prefix(line, "Anonymous:")) {
-      if (constant && trim(line) == "0 kB")
-        madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // advice: refused is fine
+      const bool stays = std::ranges::any_of(
+          loaded.places, [&](const auto& place) { return place.first <= begin && begin < place.second; });
+      if (!constant || !stays || trim(line) != "0 kB") continue;
+      if (some_were_unloaded(loaded)) return;                               // something else may be mapped there by now
+      madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // advice: refused is fine
       continue;
     }
     const auto range = line.substr(0, line.find(' '));

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/os/memory.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <thread>
 
 namespace vitald {
 namespace {
@@ -35,6 +40,27 @@ TEST(StartupMemory, WhatWasWrittenStays) {
   munmap(constant, 8192);
   close(fd);
   unlink(name);
+}
+
+// A library that another thread loads meanwhile: for a moment its place is the file's, and constant.
+TEST(StartupMemory, WhatIsBeingLoadedIsLeftAlone) {
+  std::atomic<bool> ends = false;
+  std::thread gives_back([&] {
+    while (!ends) give_back_startup_memory();
+  });
+  int loads = 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+  while (std::chrono::steady_clock::now() < until)
+    if (void* library = dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL)) {
+      EXPECT_NE(dlsym(library, "curl_easy_init"), nullptr);
+      dlclose(library);
+      ++loads;
+    } else {
+      break;
+    }
+  ends = true;
+  gives_back.join();
+  if (loads == 0) GTEST_SKIP() << "libcurl-gnutls.so.4 is not here";
 }
 
 }  // namespace
