@@ -190,7 +190,11 @@ TEST_F(ServerTest, AHangingCollectionDelaysNobodyBeyondTheDeadline) {
     EXPECT_THAT(get("/metrics", "X-Prometheus-Scrape-Timeout-Seconds: 0.1\r\n"),
                 HasSubstr(fmt::format("\ntest_runs {}\n", good)));
     open_gate();
-    EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
+    // The one that hung may still be on its way out, and whoever comes meanwhile gets the last good numbers.
+    for (int i = 0; i < 500 && g_runs <= good; ++i) {
+      EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
+      usleep(10'000);
+    }
     EXPECT_GT(g_runs, good);
   }
 }
