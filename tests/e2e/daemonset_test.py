@@ -52,7 +52,7 @@ RIGHTS = {
 }
 # Come and go while one looks, on the bare host as well; programs run times are there while somebody has switched them on.
 # Also what has no row before its first event.
-RESTLESS = re.compile(r"vitald_(bpf_programs?|owner|block|sched|runq|oom|reclaim|memory|softirq|hardirq|tcp|network|"
+RESTLESS = re.compile(r"vitald_(bpf_(programs?|maps)|owner|block|sched|runq|oom|reclaim|memory|softirq|hardirq|tcp|network|"
                       r"process|events)(_|$)|process_|promhttp_|node_processes_state|"
                       r"node_processes_threads_state|node_tcp_connection_states|vitald_worker_|vitald_log_")
 # Equal while nothing is changed by hand.
