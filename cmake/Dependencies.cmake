@@ -10,6 +10,7 @@ pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
 pkg_check_modules(libmicrohttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(gnutls REQUIRED IMPORTED_TARGET gnutls)
 pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(expat REQUIRED IMPORTED_TARGET expat)
 find_path(LIBVIRT_INCLUDE_DIR libvirt/libvirt.h REQUIRED)
 find_path(SYSTEMD_INCLUDE_DIR systemd/sd-bus.h REQUIRED)  # its library is opened at run time
 find_path(SENSORS_INCLUDE_DIR sensors/sensors.h REQUIRED)

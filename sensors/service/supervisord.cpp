@@ -18,6 +18,7 @@
 #include "core/os/fd.h"
 #include "core/text/scan.h"
 #include "sensors/read/left_out.h"
+#include "sensors/read/xml.h"
 
 namespace vitald {
 namespace {
@@ -188,66 +189,44 @@ class Connection {
   Fd fd_;
 };
 
-std::string unescape(std::string_view text) {
-  static constexpr std::pair<std::string_view, char> kEntities[] = {
-      {"amp;", '&'}, {"lt;", '<'}, {"gt;", '>'}, {"quot;", '"'}, {"apos;", '\''}};
-  std::string out;
-  while (!text.empty()) {
-    const char c = text.front();
-    text.remove_prefix(1);
-    out += c;
-    if (c != '&') continue;
-    for (const auto& [name, meant] : kEntities)
-      if (take_prefix(text, name)) {
-        out.back() = meant;
-        break;
-      }
-  }
-  return out;
-}
-
 struct Process {
   std::string name, group;
   std::optional<std::int64_t> state, exit_status, start;
 };
 
 // <member><name>state</name><value><int>20</int></value></member> within a <struct> per process. Calls
-// each(process) at every end of a struct; false when the text ends within one or is a fault.
-bool parse_processes(std::string_view xml, const std::function<void(const Process&)>& each) {
+// each(process) at every end of a struct. False: a fault, or no answer to a call.
+Result<bool> parse_processes(std::string_view xml, const std::function<void(const Process&)>& each) {
   Process process;
   std::string member, value;
-  std::string_view text;
-  bool inside = false, ended = false;
-  while (!xml.empty()) {
-    text = take_until(xml, '<');
-    const auto tag = trim(take_until(xml, '>'));
-    if (tag == "fault") return false;
-    if (tag == "struct") {
-      inside = true;
-      process = {};
-    } else if (tag == "value") {
-      value.clear();
-    } else if (tag == "/name") {
-      member = trim(text);
-    } else if (tag == "/string" || tag == "/int" || tag == "/i4") {
-      value = unescape(text);
-    } else if (tag == "/value") {
-      if (value.empty() && !trim(text).empty()) value = unescape(text);  // a string may go without <string>
-      const auto number = parse_i64(trim(value));
+  bool answer = false, fault = false;
+  const auto open = [&](std::string_view name, const XmlAttributes&) {
+    answer = answer || name == "methodResponse";
+    fault = fault || name == "fault";
+    if (name == "struct") process = {};
+    else if (name == "value") value.clear();
+  };
+  const auto close = [&](std::string_view name, std::string_view text) {
+    if (fault) return;
+    if (name == "name") {
+      member = text;
+    } else if (name == "string" || name == "int" || name == "i4") {
+      value = text;
+    } else if (name == "value") {
+      if (value.empty()) value = text;  // a string may go without <string>
+      const auto number = parse_i64(value);
       if (member == "name") process.name = value;
       else if (member == "group") process.group = value;
       else if (member == "state") process.state = number;
       else if (member == "exitstatus") process.exit_status = number;
       else if (member == "start") process.start = number;
       member.clear();
-    } else if (tag == "/struct") {
-      inside = false;
+    } else if (name == "struct") {
       each(process);
-    } else if (tag == "/methodResponse") {
-      ended = true;
     }
-  }
-  return ended && !inside;
+  };
+  if (const auto read = walk_xml(xml, {.open = open, .close = close}); !read) return fail(read.error());
+  return answer && !fault;
 }
 
 class Supervisord final : public Collector {
@@ -259,7 +238,7 @@ class Supervisord final : public Collector {
         "<?xml version=\"1.0\"?><methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>");
     if (!answer) return fail(answer.error());
     LeftOut left_out;
-    const bool whole = parse_processes(*answer, [&](const Process& p) {
+    const auto whole = parse_processes(*answer, [&](const Process& p) {
       enum { kStarting = 10, kRunning = 20, kStopping = 40 };  // the states with a process
       if (p.name.empty() || !p.state) {
         left_out.add(
@@ -272,8 +251,9 @@ class Supervisord final : public Collector {
       out.set(kUp, up ? 1 : 0, p.name, p.group);
       if (up && p.start) out.set(kStart, static_cast<double>(*p.start), p.name, p.group);
     });
-    if (!whole)
-      return fail(Errc::malformed, fmt::format("{}: no list of processes: '{:.200}'", endpoint_.url, *answer));
+    if (!whole || !*whole)
+      return fail(Errc::malformed, fmt::format("{}: no list of processes{}{}: '{:.200}'", endpoint_.url,
+                                               whole ? "" : ": ", whole ? "" : whole.error().text, *answer));
     return left_out.outcome();
   }
 

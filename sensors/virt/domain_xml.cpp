@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the few parts of a domain's XML that become labels. libvirt writes it, so it is well-formed; what is
-// not ends with an error, never with a wrong answer.
+// Reads the few parts of a domain's XML that become labels. What is not well-formed ends with an error, never with a
+// wrong answer.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,109 +10,11 @@
 #include <vector>
 
 #include "core/text/scan.h"
+#include "sensors/read/xml.h"
 #include "sensors/virt/guest.h"
 
 namespace vitald::virt {
 namespace {
-
-void append_utf8(std::string& out, std::uint32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += static_cast<char>(0xc0 | (c >> 6));
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  } else if (c < 0x10000) {
-    out += static_cast<char>(0xe0 | (c >> 12));
-    out += static_cast<char>(0x80 | ((c >> 6) & 0x3f));
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  } else {
-    out += static_cast<char>(0xf0 | (c >> 18));
-    out += static_cast<char>(0x80 | ((c >> 12) & 0x3f));
-    out += static_cast<char>(0x80 | ((c >> 6) & 0x3f));
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  }
-}
-
-// "a &amp; &#x41;" -> "a & A". What is no reference stays as it is.
-std::string unescape(std::string_view text) {
-  struct Entity {
-    std::string_view name;
-    char c;
-  };
-  static constexpr Entity kEntities[] = {{"amp;", '&'}, {"lt;", '<'}, {"gt;", '>'}, {"quot;", '"'}, {"apos;", '\''}};
-  std::string out;
-  while (!text.empty()) {
-    const auto at = text.find('&');
-    out += text.substr(0, at);
-    if (at == std::string_view::npos) break;
-    text.remove_prefix(at + 1);
-    bool known = false;
-    for (const auto& e : kEntities)
-      if (!known && take_prefix(text, e.name)) out += e.c, known = true;
-    if (!known && take_prefix(text, "#")) {
-      const bool hex = take_prefix(text, "x");
-      const auto number = take_until(text, ';');
-      append_utf8(out, parse_int<std::uint32_t>(number, hex ? 16 : 10).value_or(0xfffd));
-      known = true;
-    }
-    if (!known) out += '&';
-  }
-  return out;
-}
-
-// <name a="b" c='d'>: the value of one attribute, or nothing.
-class Attributes {
- public:
-  explicit Attributes(std::string_view text) : text_(text) {}
-  [[nodiscard]] std::string operator[](std::string_view name) const {
-    std::string found;
-    each([&](std::string_view key, std::string_view value) {
-      if (key != name) return true;
-      found = unescape(value);
-      return false;
-    });
-    return found;
-  }
-  // Until `found(key, value as it is written)` is false.
-  template <class Found>
-  void each(Found&& found) const {
-    auto rest = text_;
-    while (!(rest = trim(rest)).empty()) {
-      const auto key = trim(take_until(rest, '='));
-      rest = trim(rest);
-      if (rest.empty()) break;
-      const char quote = rest.front();
-      rest.remove_prefix(1);
-      if (!found(key, take_until(rest, quote))) break;
-    }
-  }
-
- private:
-  std::string_view text_;
-};
-
-// Where a tag that starts at rest[0] == '<' ends; '>' within quotes does not count.
-std::size_t tag_end(std::string_view rest) {
-  char quote = 0;
-  for (std::size_t i = 1; i < rest.size(); ++i) {
-    const char c = rest[i];
-    if (quote != 0) {
-      if (c == quote) quote = 0;
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-    } else if (c == '>') {
-      return i;
-    }
-  }
-  return std::string_view::npos;
-}
-
-bool skip_to(std::string_view& rest, std::string_view end) {
-  const auto at = rest.find(end);
-  if (at == std::string_view::npos) return false;
-  rest.remove_prefix(at + end.size());
-  return true;
-}
 
 // Which namespace an element is in. libvirt's own elements are in none; what users put into <metadata>, and drivers'
 // own (<qemu:commandline>), are in others and may be called the same.
@@ -120,12 +22,11 @@ class Namespaces {
  public:
   enum class Of : std::uint8_t { libvirt, nova, others };
 
-  void open(const Attributes& attributes) {
+  void open(const XmlAttributes& attributes) {
     opened_.push_back(known_.size());
     attributes.each([&](std::string_view key, std::string_view value) {
-      if (key == "xmlns") known_.push_back({"", unescape(value)});
-      else if (take_prefix(key, "xmlns:")) known_.push_back({std::string(key), unescape(value)});
-      return true;
+      if (key == "xmlns") known_.push_back({"", std::string(value)});
+      else if (take_prefix(key, "xmlns:")) known_.push_back({std::string(key), std::string(value)});
     });
   }
   void close() {
@@ -149,60 +50,33 @@ class Namespaces {
   std::vector<std::size_t> opened_;  // how many were known before each open element
 };
 
-// Calls open(path, attributes), text(path, text) and nothing at the end of an element.
+// Calls open(path, attributes) and, where an element has a text, text(path, text).
 // A path is "/domain/devices/disk"; a name of OpenStack's nova has "nova:" before it, whatever prefix it is written
-// with, and one of anybody else ":".
+// with, and one of anybody else ":". Prefixes are resolved here: libvirt keeps metadata whose prefix nobody declared,
+// which ends a parser that knows of namespaces.
 template <class Open, class Text>
-bool walk(std::string_view rest, Open&& open, Text&& text) {
+Result<> walk(std::string_view xml, Open&& open, Text&& text) {
   std::string path;
+  std::vector<std::size_t> lengths;  // of the path outside each open element
   Namespaces namespaces;
-  while (!rest.empty()) {
-    if (rest.front() != '<') {
-      const auto between = rest.substr(0, rest.find('<'));
-      rest.remove_prefix(between.size());
-      if (const auto content = trim(between); !content.empty()) text(path, unescape(content));
-      continue;
-    }
-    if (rest.starts_with("<!--")) {
-      if (!skip_to(rest, "-->")) return false;
-      continue;
-    }
-    if (take_prefix(rest, "<![CDATA[")) {
-      const auto at = rest.find("]]>");
-      if (at == std::string_view::npos) return false;
-      text(path, std::string(rest.substr(0, at)));
-      rest.remove_prefix(at + 3);
-      continue;
-    }
-    const auto end = tag_end(rest);
-    if (end == std::string_view::npos) return false;
-    auto tag = rest.substr(1, end - 1);
-    rest.remove_prefix(end + 1);
-    if (tag.empty()) return false;
-    if (tag.front() == '?' || tag.front() == '!') continue;
-    if (tag.front() == '/') {
-      if (path.empty()) return false;
-      path.resize(path.rfind('/'));
-      namespaces.close();
-      continue;
-    }
-    const bool closed = tag.back() == '/';
-    if (closed) tag.remove_suffix(1);
-    auto name = take_word(tag);
-    const auto prefix = name.find(':') == std::string_view::npos ? std::string_view() : take_until(name, ':');
-    if (name.find('/') != std::string_view::npos) return false;  // no name of XML; the path would lie
-    const Attributes attributes(tag);
-    namespaces.open(attributes);
-    const auto of = namespaces.of(prefix);
-    const auto length = path.size();
-    path += of == Namespaces::Of::nova ? "/nova:" : of == Namespaces::Of::others ? "/:" : "/";
-    path += name;
-    open(path, attributes);
-    if (!closed) continue;
-    path.resize(length);
-    namespaces.close();
-  }
-  return path.empty();
+  return walk_xml(xml, {.open =
+                            [&](std::string_view name, const XmlAttributes& attributes) {
+                              namespaces.open(attributes);
+                              const auto prefix =
+                                  name.find(':') == std::string_view::npos ? std::string_view() : take_until(name, ':');
+                              const auto of = namespaces.of(prefix);
+                              lengths.push_back(path.size());
+                              path += of == Namespaces::Of::nova ? "/nova:" : of == Namespaces::Of::others ? "/:" : "/";
+                              path += name;
+                              open(path, attributes);
+                            },
+                        .close =
+                            [&](std::string_view, std::string_view content) {
+                              if (!content.empty()) text(path, content);
+                              path.resize(lengths.back());
+                              lengths.pop_back();
+                              namespaces.close();
+                            }});
 }
 
 // libvirt always writes KiB; other units are read for the sake of hand-written XML.
@@ -228,7 +102,7 @@ void set_limit(DiskInfo& disk, std::string_view element, std::string_view conten
 Result<GuestInfo> parse_domain_xml(std::string_view xml) {
   GuestInfo g;
   std::string memory_unit;
-  const auto open = [&](std::string_view path, const Attributes& a) {
+  const auto open = [&](std::string_view path, const XmlAttributes& a) {
     if (!take_prefix(path, "/domain")) return;
     if (path == "/devices/disk") {
       auto& d = g.disks.emplace_back();
@@ -255,8 +129,7 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
       } else if (path == "source/address" && d.source.empty()) {
         // <address domain='0x0000' bus='0x3e' slot='0x00' function='0x0'/>: the PCI device of a disk of type nvme
         const auto hex = [&a](const char* key) {
-          const auto value = a[key];
-          std::string_view text = value;
+          auto text = a[key];
           take_prefix(text, "0x");
           return parse_int<std::uint32_t>(text, 16).value_or(0);
         };
@@ -290,18 +163,19 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
       }
     }
   };
-  const auto text = [&](std::string_view path, std::string content) {
+  const auto text = [&](std::string_view path, std::string_view content) {
     if (!take_prefix(path, "/domain")) return;
     if (path == "/memory") g.memory_bytes = to_bytes(parse_double(content).value_or(kNone), memory_unit);
     else if (path == "/vcpu") g.most_vcpus = parse_double(content).value_or(kNone);
-    else if (path == "/os/type") g.os_type = std::move(content);
+    else if (path == "/os/type") g.os_type = content;
     else if (take_prefix(path, "/devices/disk/iotune/")) set_limit(g.disks.back(), path, content);
-    else if (path == "/devices/disk/serial") g.disks.back().serial = std::move(content);
-    else if (path == "/metadata/nova:instance/nova:name") g.nova_name = std::move(content);
-    else if (path == "/metadata/nova:instance/nova:owner/nova:user") g.user = std::move(content);
-    else if (path == "/metadata/nova:instance/nova:owner/nova:project") g.project = std::move(content);
+    else if (path == "/devices/disk/serial") g.disks.back().serial = content;
+    else if (path == "/metadata/nova:instance/nova:name") g.nova_name = content;
+    else if (path == "/metadata/nova:instance/nova:owner/nova:user") g.user = content;
+    else if (path == "/metadata/nova:instance/nova:owner/nova:project") g.project = content;
   };
-  if (!walk(xml, open, text)) return fail(Errc::malformed, "libvirt: a domain's XML ends within an element");
+  if (const auto read = walk(xml, open, text); !read)
+    return fail(Errc::malformed, fmt::format("libvirt: a domain's XML: {}", read.error().text));
   if (std::isnan(g.vcpus)) g.vcpus = g.most_vcpus;  // <vcpu current='2'>8</vcpu>
   return g;
 }
