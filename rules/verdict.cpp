@@ -55,12 +55,6 @@ class Loader : public RuleReader {
   }
 
  private:
-  [[nodiscard]] std::string unknown_key(const std::string&, const std::string& key,
-                                        std::span<const std::string_view> known) const override {
-    const auto near = closest(key, known);
-    return near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
-                        : fmt::format("unknown key '{}', expected '{}'?", key, near);
-  }
   VerdictRule read_rule(const YAML::Node& n) {
     VerdictRule r;
     if (!map(n, "verdict", kRule, "{verdict: ..., resource: ..., says: ..., when: [...]}")) return r;

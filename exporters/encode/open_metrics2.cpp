@@ -13,6 +13,7 @@
 
 #include "core/text/number.h"
 #include "exporters/encode/family_order.h"
+#include "exporters/encode/layouts.h"
 #include "exporters/encode/native_histogram.h"
 #include "exporters/encode/prom_words.h"
 
@@ -77,7 +78,7 @@ void append_exemplar(std::string& out, const Exemplar& e) {
 
 struct OpenMetrics2::Plan {
   FamilyOrders orders;
-  std::vector<std::shared_ptr<const Layout>> layouts;
+  Layouts layouts;
   std::string text;  // of all lines, heads among them
   std::vector<Line> lines;
   std::vector<PartOf> parts;
@@ -86,11 +87,6 @@ struct OpenMetrics2::Plan {
   std::vector<double> cumulative;
   NativeBuckets native;
 
-  [[nodiscard]] bool is_current(const Snapshot& snapshot) const {
-    return std::ranges::equal(
-        snapshot.batches, layouts, {}, [](const BatchPtr& b) { return b->layout.get(); },
-        [](const auto& layout) { return layout.get(); });
-  }
   void build(const Snapshot& snapshot);
   void add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
   [[nodiscard]] std::span<const PartOf> parts_of(const Line& line) const {
@@ -233,7 +229,7 @@ OpenMetrics2& OpenMetrics2::operator=(OpenMetrics2&&) noexcept = default;
 
 void OpenMetrics2::encode(const Snapshot& snapshot, std::string& out) {
   auto& plan = *plan_;
-  if (plan.layouts.empty() || !plan.is_current(snapshot)) plan.build(snapshot);
+  if (plan.layouts.empty() || !have_layouts(snapshot.batches, plan.layouts)) plan.build(snapshot);
   out.clear();
   std::uint32_t from = 0;
   for (const auto& line : plan.lines) {

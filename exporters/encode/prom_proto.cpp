@@ -9,6 +9,7 @@
 
 #include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
+#include "exporters/encode/layouts.h"
 #include "exporters/encode/native_histogram.h"
 #include "exporters/encode/prom_words.h"
 #include "exporters/encode/protobuf.h"
@@ -113,7 +114,7 @@ std::string family_head(const MetricDesc& desc) {
 
 struct PromProto::Plan {
   FamilyOrders orders;
-  std::vector<std::shared_ptr<const Layout>> layouts;
+  Layouts layouts;
   std::string bytes;  // of the families without groups, finished but for the numbers
   std::vector<Place> places;
   std::vector<Step> steps;
@@ -126,11 +127,6 @@ struct PromProto::Plan {
   std::vector<double> cumulative;
   NativeBuckets native;
 
-  [[nodiscard]] bool is_current(const Snapshot& snapshot) const {
-    return std::ranges::equal(
-        snapshot.batches, layouts, {}, [](const BatchPtr& b) { return b->layout.get(); },
-        [](const auto& layout) { return layout.get(); });
-  }
   void build(const Snapshot& snapshot);
   void add_values(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
   void add_groups(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
@@ -330,7 +326,7 @@ PromProto& PromProto::operator=(PromProto&&) noexcept = default;
 
 void PromProto::encode(const Snapshot& snapshot, std::string& out) {
   auto& plan = *plan_;
-  if (plan.layouts.empty() || !plan.is_current(snapshot)) plan.build(snapshot);
+  if (plan.layouts.empty() || !have_layouts(snapshot.batches, plan.layouts)) plan.build(snapshot);
   char* const bytes = plan.bytes.data();
   const double* values = nullptr;
   auto batch = UINT32_MAX;

@@ -16,6 +16,7 @@
 #include "core/text/number.h"
 #include "core/text/scan.h"
 #include "exporters/encode/family_order.h"
+#include "exporters/encode/layouts.h"
 #include "exporters/encode/prom_words.h"
 
 namespace vitald {
@@ -109,11 +110,6 @@ struct PromText::Plan {
 
   [[nodiscard]] bool is_for(const std::vector<const Batch*>& batches) const {
     return std::ranges::equal(batches, collectors, {}, &Batch::collector);
-  }
-  [[nodiscard]] bool is_current(const std::vector<const Batch*>& batches) const {
-    return std::ranges::equal(
-        batches, layouts, {}, [](const Batch* b) { return b->layout.get(); },
-        [](const auto& layout) { return layout.get(); });
   }
 
   void build(const std::vector<const Batch*>& batches, FamilyOrders& orders);
@@ -538,7 +534,7 @@ void PromText::encode(const Snapshot& snapshot, std::string& out, const std::fun
   std::rotate(plans_.begin(), plan, plan + 1);
   Plan& current = *plans_.front();
   try {
-    if (!current.is_current(batches) && !current.update(batches, *orders_)) current.build(batches, *orders_);
+    if (!have_layouts(batches, current.layouts) && !current.update(batches, *orders_)) current.build(batches, *orders_);
   } catch (...) {  // no memory: what is half done must not be taken for current
     plans_.erase(plans_.begin());
     throw;

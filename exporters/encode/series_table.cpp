@@ -23,15 +23,9 @@ SeriesTable::SeriesTable(Settings settings)
   if (!settings.relabel.empty()) relabel_.emplace(std::move(settings.relabel));
 }
 
-bool SeriesTable::is_current(const Snapshot& snapshot) const {
-  return std::ranges::equal(
-      snapshot.batches, layouts_, {}, [](const BatchPtr& b) { return b->layout.get(); },
-      [](const auto& layout) { return layout.get(); });
-}
-
 bool SeriesTable::update(const Snapshot& snapshot) {
   gone_.clear();
-  if (version_ > 0 && is_current(snapshot)) return false;
+  if (version_ > 0 && is_for(snapshot)) return false;
   if (const auto moved = moves(snapshot)) {
     try {
       follow(*moved, snapshot);

@@ -18,6 +18,7 @@
 
 #include "core/alert.h"
 #include "core/snapshot.h"
+#include "exporters/encode/layouts.h"
 #include "exporters/encode/native_histogram.h"
 #include "exporters/encode/relabel.h"
 
@@ -68,7 +69,7 @@ class SeriesTable {
   SeriesTable& operator=(const SeriesTable&) = delete;
 
   // Whether the rows are those of this snapshot too.
-  [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
+  [[nodiscard]] bool is_for(const Snapshot& snapshot) const { return have_layouts(snapshot.batches, layouts_); }
   // True: rows changed.
   bool update(const Snapshot& snapshot);
   [[nodiscard]] std::span<const SeriesRow> rows() const { return rows_; }
@@ -122,7 +123,7 @@ class SeriesTable {
   std::optional<Relabel> relabel_;
   std::size_t most_series_;
   const bool up_, native_;
-  std::vector<std::shared_ptr<const Layout>> layouts_;
+  Layouts layouts_;
   std::vector<SeriesRow> rows_;
   std::vector<Label> labels_;
   std::size_t labels_out_of_use_ = 0;

@@ -142,15 +142,16 @@ class Encoder final : public PushEncoder {
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     if (metrics_) {
       table_.look(snapshot);
-      lines_.encode(table_.series(), table_.values(), snapshot.wall_ns,
-                    [&](std::string_view lines, std::uint32_t count) { add(snapshot, lines, count, out); });
+      lines_.encode(
+          table_.series(), table_.values(), snapshot.wall_ns,
+          [&](std::string_view lines, std::uint32_t count) { out.push_back(item_of_lines(snapshot, lines, count)); });
     }
     text_.clear();
     std::size_t count = guests_.encode(snapshot, text_);
     for (std::string_view rest = text_; count > 0;) {
       const auto some = std::min(count, max_lines_);
       const auto lines = lines_of(rest, 0, some);
-      add(snapshot, lines, static_cast<std::uint32_t>(some), out);
+      out.push_back(item_of_lines(snapshot, lines, static_cast<std::uint32_t>(some)));
       rest.remove_prefix(lines.size());
       count -= some;
     }
@@ -161,15 +162,6 @@ class Encoder final : public PushEncoder {
   }
 
  private:
-  static void add(const Snapshot& snapshot, std::string_view lines, std::uint32_t count, std::vector<Item>& out) {
-    Item item;
-    item.key = fmt::format("{} lines", count);
-    item.body = lines;
-    item.wall_ms = snapshot.wall_ns / 1'000'000;
-    item.records = count;
-    out.push_back(std::move(item));
-  }
-
   const bool metrics_;
   const std::size_t max_lines_;
   PushTable table_;

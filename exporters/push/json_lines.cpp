@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::size_t kMostLines = 5'000;          // of one item; those of a snapshot may be several
 constexpr std::string_view kStandardOutput = "-";  // as a path
+constexpr std::string_view kBefore = ".1";         // behind the path: the file before it
 constexpr std::size_t kMostTorn = 1 << 20;         // of a line that a crash cut off
 
 struct JsonLinesPush final : PushOf<JsonLinesPush> {
@@ -47,7 +48,10 @@ struct JsonLinesPush final : PushOf<JsonLinesPush> {
     if (const auto found = file_reach(path); !found)
       problems.push_back(fmt::format("push.json_lines '{}': {}", name, found.error().text));
   }
-  [[nodiscard]] std::string file() const override { return path; }
+  [[nodiscard]] std::vector<std::string> files() const override {
+    if (to_output() || max_size_mib == 0) return {path};
+    return {path, path + std::string(kBefore)};
+  }
   [[nodiscard]] Result<std::string> reach(const Attempt&) const override {
     if (to_output()) return "standard output";
     return file_reach(path);
@@ -60,15 +64,9 @@ class Encoder final : public PushEncoder {
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     table_.look(snapshot);
-    lines_.encode(table_.series(), table_.values(), snapshot.wall_ns, kMostLines,
-                  [&](std::string_view lines, std::uint32_t count) {
-                    Item item;
-                    item.key = fmt::format("{} lines", count);
-                    item.body = lines;
-                    item.wall_ms = snapshot.wall_ns / 1'000'000;
-                    item.records = count;
-                    out.push_back(std::move(item));
-                  });
+    lines_.encode(
+        table_.series(), table_.values(), snapshot.wall_ns, kMostLines,
+        [&](std::string_view lines, std::uint32_t count) { out.push_back(item_of_lines(snapshot, lines, count)); });
   }
   [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
@@ -119,7 +117,7 @@ class FileDestination final : public Destination {
       if (auto opened = open_anew(); !opened) return opened;
     }
     if (most_bytes_ == 0 || size_ == 0 || size_ + more <= most_bytes_) return {};
-    const auto old = path_ + ".1";
+    const auto old = path_ + std::string(kBefore);
     if (std::rename(path_.c_str(), old.c_str()) != 0) return fail(from_errno(old, errno));
     return open_anew();
   }

@@ -52,6 +52,15 @@ QueueSettings queue_settings(const PushSettings& settings, const PushCounters& c
 
 void PushEncoder::end(std::int64_t, std::vector<Item>&) {}
 
+Item item_of_lines(const Snapshot& snapshot, std::string_view lines, std::uint32_t count) {
+  Item item;
+  item.key = fmt::format("{} lines", count);
+  item.body = lines;
+  item.wall_ms = snapshot.wall_ns / 1'000'000;
+  item.records = count;
+  return item;
+}
+
 std::string PushSettings::problem() const {
   if (aggregate != "last" && aggregate != "avg" && aggregate != "max")
     return fmt::format("aggregate: '{}' found, expected last, avg or max", aggregate);

@@ -41,6 +41,9 @@ class PushEncoder {
   [[nodiscard]] virtual std::size_t left_out() const { return 0; }
 };
 
+// What is sent of a snapshot where that is lines.
+Item item_of_lines(const Snapshot& snapshot, std::string_view lines, std::uint32_t count);
+
 // One as it was configured. A kind derives from PushOf.
 struct PushSettings {
   std::string name;                           // in logs and metrics; the folder of what waits for it
@@ -69,8 +72,8 @@ struct PushSettings {
   // Whether it can be reached now: in words, or why not. For `vitald doctor`.
   [[nodiscard]] virtual Result<std::string> reach(const Attempt&) const;
   virtual void adjust(QueueSettings&) const {}
-  // The file that it writes, which nobody else may write; `-`: standard output. Empty: none.
-  [[nodiscard]] virtual std::string file() const { return {}; }
+  // The files that it writes, which nobody else may write; `-`: standard output.
+  [[nodiscard]] virtual std::vector<std::string> files() const { return {}; }
   // Only the newest numbers are of use: nothing waits on disk, and what is new takes the place of what waits.
   [[nodiscard]] virtual bool newest_only() const { return false; }
   // It is woken by every snapshot, and may miss some; `interval` is how long it waits for one before it has one made.

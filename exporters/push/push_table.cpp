@@ -14,7 +14,7 @@ PushTable::PushTable(SeriesTable::Settings settings, PushAggregate aggregate)
 
 void PushTable::update(const Snapshot& snapshot) {
   std::unordered_map<std::uint64_t, Sum> before;
-  if (aggregate_ != PushAggregate::last && !table_.is_current(snapshot))
+  if (aggregate_ != PushAggregate::last && !table_.is_for(snapshot))
     for (std::size_t i = 0; i < sums_.size(); ++i)
       if (sums_[i].count > 0) before.emplace(table_.rows()[i].key, sums_[i]);
   if (table_.update(snapshot)) {

@@ -58,12 +58,6 @@ class Loader : public RuleReader {
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  [[nodiscard]] std::string unknown_key(const std::string&, const std::string& key,
-                                        std::span<const std::string_view> known) const override {
-    const auto near = closest(key, known);
-    return near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
-                        : fmt::format("unknown key '{}', expected '{}'?", key, near);
-  }
   [[nodiscard]] std::string given_twice(const std::string&, const std::string& key, int) const override {
     return fmt::format("'{}' is there twice, expected once", key);
   }

@@ -16,6 +16,14 @@ constexpr std::size_t kMaxTexts = 1000;  // labels, annotations; Prometheus has 
 
 }  // namespace
 
+// The line says where.
+std::string RuleReader::unknown_key(const std::string&, const std::string& key,
+                                    std::span<const std::string_view> known) const {
+  const auto near = closest(key, known);
+  return near.empty() ? fmt::format("unknown key '{}', expected one of {}", key, fmt::join(known, ", "))
+                      : fmt::format("unknown key '{}', expected '{}'?", key, near);
+}
+
 bool RuleReader::map(const YAML::Node& n, std::string_view what, std::span<const std::string_view> known,
                      std::string_view expected) {
   if (!n.IsMap()) return say(n, fmt::format("{} is {}, expected {}", what, kind_of(n), expected)), false;

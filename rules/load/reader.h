@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@ class RuleReader : public YamlReader {
   using YamlReader::YamlReader;
 
  protected:
+  [[nodiscard]] std::string unknown_key(const std::string& at, const std::string& key,
+                                        std::span<const std::string_view> known) const override;
   using YamlReader::say;
   void say(const YAML::Node& at, const std::string& what) { say(at.Mark(), "", what); }
 

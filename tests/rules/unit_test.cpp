@@ -341,7 +341,7 @@ TEST(UnitTests, BadFiles) {
   };
   const Row rows[] = {
       {"no YAML", "tests: [", "test.yaml:1:1: end of sequence flow not found"},
-      {"unknown key", "tets: []", "test.yaml:1:1: tets: unknown key; did you mean 'tests'?"},
+      {"unknown key", "tets: []", "test.yaml:1:1: unknown key 'tets', expected 'tests'?"},
       {"no points", "tests: [{input_series: [{series: x, values: '1 q'}]}]",
        "values: 'q' is no point, expected e.g. 1, 1+2x3, _, stale or {{count:1}}"},
       {"a number in another base", "tests: [{input_series: [{series: x, values: '0o17'}]}]",
