@@ -141,7 +141,7 @@ bool BasicAuth::start_threads() {
 }
 
 BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authorization, std::string_view peer,
-                                    std::int64_t now_boot_ns) {
+                                    std::int64_t arrived_boot_ns, std::int64_t now_boot_ns) {
   using enum Verdict::Kind;
   const auto given = decode(authorization);
   if (!given) return {refused, {}, 0};
@@ -168,6 +168,7 @@ BasicAuth::Verdict BasicAuth::check(const Users& users, std::string_view authori
       break;
     case Guesses::Known::no: break;
   }
+  s.guesses.asked(digest, arrived_boot_ns);
   if (s.guesses.waits(digest)) return {pending, {}, 0};
   s.guesses.add({digest, std::string(peer), given->user, given->password, hash, user != users.end()}, now_boot_ns);
   s.more.notify_one();

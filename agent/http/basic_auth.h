@@ -37,9 +37,10 @@ class BasicAuth {
   BasicAuth(const BasicAuth&) = delete;
   BasicAuth& operator=(const BasicAuth&) = delete;
 
-  // `authorization` is the header: "Basic dXNlcjpwYXNzd29yZA=="; `peer` the address it comes from. One thread at a
-  // time.
-  Verdict check(const Users& users, std::string_view authorization, std::string_view peer, std::int64_t now_boot_ns);
+  // `authorization` is the header: "Basic dXNlcjpwYXNzd29yZA=="; `peer` the address it comes from. `arrived`
+  // when the request came: the same whenever it asks again. One thread at a time.
+  Verdict check(const Users& users, std::string_view authorization, std::string_view peer, std::int64_t arrived_boot_ns,
+                std::int64_t now_boot_ns);
 
  private:
   struct State;

@@ -115,7 +115,8 @@ Gate::Decision Gate::admit(const WebConfig& config, Request& request, std::int64
   request.has_users = !config.users.empty();
   if (config.users.empty()) return {};
   using enum BasicAuth::Verdict::Kind;
-  auto verdict = auth_->check(config.users, request.header("Authorization"), request.peer, now_boot_ns);
+  auto verdict =
+      auth_->check(config.users, request.header("Authorization"), request.peer, request.arrived_boot_ns, now_boot_ns);
   switch (verdict.kind) {
     case admitted: request.user = std::move(verdict.user); return {};
     case pending:

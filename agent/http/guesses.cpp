@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace vitald {
@@ -27,6 +28,20 @@ Guesses::Wrongs& Guesses::of(std::map<std::string, Wrongs, std::less<>>& all, co
   return all[key];
 }
 
+void Guesses::asked(const Digest& digest, std::int64_t arrived_boot_ns) {
+  if (asked_.size() >= kRemembered && !asked_.contains(digest))  // the one that insists least
+    asked_.erase(
+        std::ranges::min_element(asked_, {}, [](const auto& a) { return std::pair(a.second.times, a.second.number); }));
+  auto& asked = asked_[digest];
+  if (arrived_boot_ns <= asked.arrived_boot_ns) return;  // a request that waits, and looks again
+  asked = {asked.times + 1, ++asks_, arrived_boot_ns};
+}
+
+Guesses::Asked Guesses::asked_of(const Digest& digest) const {
+  const auto asked = asked_.find(digest);
+  return asked == asked_.end() ? Asked{} : asked->second;
+}
+
 void Guesses::add(Job job, std::int64_t now_boot_ns) {
   out_.erase(job.digest);
   const auto of_share = std::ranges::count_if(jobs_, [&](const auto& j) { return share(j) == share(job); });
@@ -44,9 +59,10 @@ void Guesses::add(Job job, std::int64_t now_boot_ns) {
 
 void Guesses::push_out(const std::function<bool(const Job&)>& may_go, std::int64_t now) {
   std::erase_if(out_, [&](const auto& o) { return o.second != 0 && o.second + kOutNs < now; });  // they went away
-  std::vector<std::list<Job>::iterator> all;
+  std::vector<std::list<Job>::iterator> all, insist;
   for (auto it = jobs_.begin(); it != jobs_.end(); ++it)
-    if (may_go(*it)) all.push_back(it);
+    if (may_go(*it)) (asked_of(it->digest).times > 1 ? insist : all).push_back(it);
+  if (all.empty()) all.swap(insist);
   const auto one = all[std::uniform_int_distribution<std::size_t>(0, all.size() - 1)(random_)];
   const auto held = std::ranges::count_if(out_, [](const auto& o) { return o.second != 0; });
   if (out_.size() >= kRemembered) out_.erase(out_.begin());
@@ -62,18 +78,23 @@ bool Guesses::waits(const Digest& digest) const {
 std::optional<Guesses::Job> Guesses::take() {
   if (jobs_.empty()) return std::nullopt;
   auto next = jobs_.begin();
-  if (turn_++ % 2 == 0) {
+  const auto turn = turn_++ % 4;
+  if (turn != 3) {
     const auto count = [](const auto& all, const std::string& key) {
       const auto wrongs = all.find(key);
       return wrongs == all.end() ? 0.0 : wrongs->second.count;
     };
     // Of its peer first: a name that nobody tried yet is as good as none.
-    constexpr auto kMany = std::numeric_limits<double>::infinity();
-    std::pair fewest{kMany, kMany};
+    const auto rank = [&](const Job& job) {
+      const auto asked = asked_of(job.digest);
+      const auto insists = turn == 1 && asked.times > 1 ? asked.times : 0;
+      return std::tuple(insists, -count(by_peer_, job.peer), -count(by_share_, share(job)), asked.number);
+    };
+    auto best = rank(*next);
     for (auto it = jobs_.begin(); it != jobs_.end(); ++it) {
-      const std::pair wrongs{count(by_peer_, it->peer), count(by_share_, share(*it))};
-      if (wrongs > fewest) continue;
-      fewest = wrongs;
+      auto its = rank(*it);
+      if (its < best) continue;
+      best = its;
       next = it;
     }
   }
@@ -85,6 +106,7 @@ std::optional<Guesses::Job> Guesses::take() {
 
 void Guesses::decided(const Job& job, bool good, std::int64_t now) {
   if (const auto it = std::ranges::find(comparing_, job.digest); it != comparing_.end()) comparing_.erase(it);
+  asked_.erase(job.digest);
   if (good) {
     if (good_.size() >= kMostGood)
       good_.erase(std::ranges::min_element(good_, {}, [](const auto& g) { return g.second; }));

@@ -2,14 +2,14 @@
 // Which unknown password is compared next, and how long a wrong one waits for its answer: so that somebody who tries
 // passwords neither keeps others out nor takes more than a part of a core. No thread and no clock of its own.
 //
-// Who asks is a peer (an address) and a user's name; the two together are a share. Every other comparison is for
+// Who asks is a peer (an address) and a user's name; the two together are a share. Every fourth comparison is for
 // whoever has waited longest; those between them are for the peer, and of it the share, with the fewest wrong passwords
-// of late. A wrong
-// password is answered later the more of them its peer has sent of late, so a connection cannot try many. Where too
-// many wait, who comes takes the place of one of them (of the share that is full, or of the peer with most), who comes
-// again after a while: a server that shares its
-// address and user with somebody who tries passwords is not refused for their sake, and nobody can try more by asking
-// faster.
+// of late, and of that for whoever asked last: who guesses comes again at once, so a server that comes somewhat later
+// is the last. Every fourth is for a password that was asked for again and again, which is what a server does and a
+// guess does not. A wrong password is answered later the more of them its peer has sent of late, so a connection cannot
+// try many. Where too many wait, who comes takes the place of one of them (of the share that is full, or of the peer
+// with most), who comes again after a while: a server that shares its address and user with somebody who tries
+// passwords is not refused for their sake, and nobody can try more by asking faster.
 #pragma once
 
 #include <array>
@@ -42,7 +42,10 @@ class Guesses {
     bool exists;  // false: the hash is nobody's
   };
 
-  // When too many wait, another one is pushed out.
+  // Of each request whose password is not known, before add(); may be called again for the same one. Those with
+  // another time that follow show that somebody insists.
+  void asked(const Digest& digest, std::int64_t arrived_boot_ns);
+  // When too many wait, another one is pushed out, but none that was asked for again.
   void add(Job job, std::int64_t now_boot_ns);
   [[nodiscard]] bool waits(const Digest& digest) const;  // or is being compared
   // The next to compare; stays known to waits() until decided().
@@ -65,10 +68,16 @@ class Guesses {
     std::int64_t last_boot_ns = 0;
     void add(std::int64_t now_boot_ns);
   };
+  struct Asked {
+    std::uint32_t times = 0;
+    std::uint64_t number = 0;  // of the last time
+    std::int64_t arrived_boot_ns = -1;
+  };
   struct Wrong {
     std::int64_t until_boot_ns;
     std::uint64_t number;
   };
+  [[nodiscard]] Asked asked_of(const Digest& digest) const;
   void push_out(const std::function<bool(const Job&)>& may_go, std::int64_t now_boot_ns);
   Wrongs& of(std::map<std::string, Wrongs, std::less<>>& all, const std::string& key);
   static std::string share(const Job& job) { return job.peer + '\n' + job.user; }
@@ -76,11 +85,12 @@ class Guesses {
   std::list<Job> jobs_;  // oldest first
   std::list<Digest> comparing_;
   std::map<Digest, std::int64_t> out_;   // until when; 0: refused
+  std::map<Digest, Asked> asked_;        // of those that are not decided, also when they are out or were refused
   std::minstd_rand random_;              // who is pushed out: nothing that a client could use depends on it
   std::map<Digest, std::int64_t> good_;  // since when
   std::map<Digest, Wrong> wrong_;
   std::map<std::string, Wrongs, std::less<>> by_peer_, by_share_;
-  std::uint64_t turn_ = 0, wrongs_ = 0;
+  std::uint64_t turn_ = 0, wrongs_ = 0, asks_ = 0;
 };
 
 }  // namespace vitald
