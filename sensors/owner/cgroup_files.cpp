@@ -70,6 +70,12 @@ class CgroupFile {
   Attribute file_;
 };
 
+// "8:0". What has no number is no disk of anybody's: "(unknown)" stands for all that are hidden or gone, paths of NVMe
+// multipath and ZFS's own among them.
+bool is_device(std::string_view word) {
+  return parse_u64(take_until(word, ':')).has_value() && parse_u64(word).has_value();
+}
+
 Io& io_of(std::vector<Io>& all, std::string_view device) {
   const auto at = std::ranges::find(all, device, &Io::device);
   if (at != all.end()) return *at;
@@ -169,7 +175,8 @@ class V2Reader final : public Reader {
       n[is_some ? some : some + 1] = static_cast<double>(*us) / kMicro;
     }
   }
-  // "8:0 rbytes=90112 wbytes=0 rios=22 wios=0 dbytes=0 dios=0"; a device without numbers has nothing moved.
+  // "8:0 rbytes=90112 wbytes=0 rios=22 wios=0 dbytes=0 dios=0"; a device without numbers has nothing moved, and Linux
+  // 5.14 to 5.16 end its line with the next one's: "7:7 7:6 7:5 rbytes=28672 ..." are the bytes of 7:5.
   void read_io(std::vector<Io>& out, LeftOut& left_out) {
     out.clear();
     const auto text = io_stat_.read(left_out);
@@ -178,11 +185,19 @@ class V2Reader final : public Reader {
     while (!lines.empty()) {
       const auto line = take_line(lines);
       std::string_view rest = line;
-      const auto device = take_word(rest);
       Io io;
-      io.device = device;
       bool any = false;
+      const auto end_device = [&] {
+        if (any && !io.device.empty()) out.push_back(std::move(io));
+        io = {};
+        any = false;
+      };
       for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
+        if (word.find('=') == word.npos) {
+          end_device();
+          if (is_device(word)) io.device = word;
+          continue;
+        }
         constexpr std::pair<std::string_view, IoNumber> kKeys[] = {
             {"rbytes=", read_bytes}, {"wbytes=", written_bytes}, {"rios=", reads}, {"wios=", writes}};
         for (const auto& [key, number] : kKeys) {
@@ -197,7 +212,7 @@ class V2Reader final : public Reader {
           any = true;
         }
       }
-      if (any) out.push_back(std::move(io));
+      end_device();
     }
   }
 
@@ -280,7 +295,7 @@ class V1Reader final : public Reader {
       const auto line = take_line(lines);
       std::string_view rest = line;
       const auto device = take_word(rest), what = take_word(rest);
-      if (device == "Total" || (what != "Read" && what != "Write")) continue;
+      if (!is_device(device) || (what != "Read" && what != "Write")) continue;  // the last line is "Total 90112"
       const auto n = parse_u64(trim(rest));
       if (!n) {
         left_out.add(malformed(file.path(), line, "a device, an operation and a number"));

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <sstream>
 
 #include "tests/sensors/collector_cases.h"
 
@@ -179,6 +180,58 @@ TEST(Containers, OneBadNumberOnV1CostsItself) {
   EXPECT_THAT(got.text, HasSubstr("container_fs_reads_total{"));
   EXPECT_THAT(got.text, Not(HasSubstr("container_fs_writes")));
   EXPECT_THAT(got.text, Not(HasSubstr("container_fs_reads_bytes")));
+}
+
+// The bytes of a disk are that disk's, and what is nobody's is no disk.
+TEST(Containers, DisksOfIo) {
+  const auto docker = "/system.slice/docker-" + kId + ".scope";
+  const auto v1 = "sys/fs/cgroup/blkio/docker/" + kId + "/blkio.throttle.";
+  struct Case {
+    const char* name;
+    Tree tree;
+    std::string read_bytes;  // device and number, of container_fs_reads_bytes_total
+  };
+  const auto on_v2 = [&](const std::string& text) {
+    return Tree{{"sys/fs/cgroup/cgroup.controllers", "io\n"},
+                {"sys/fs/cgroup" + docker + "/io.stat", text},
+                {"sys/dev/block/8:0/uevent", "DEVNAME=sda\n"},
+                {"sys/dev/block/259:1/uevent", "DEVNAME=nvme0n1\n"}};
+  };
+  const std::string rest = " wbytes=0 rios=3 wios=0 dbytes=0 dios=0\n";
+  const Case cases[] = {
+      {"as each kernel but 5.14 to 5.16 writes it", on_v2("8:0 rbytes=1" + rest + "259:1 rbytes=2" + rest),
+       "/dev/sda 1\n/dev/nvme0n1 2\n"},
+      {"Linux 5.15: a device without numbers before one with", on_v2("8:16 7:1 rbytes=55296" + rest), "7:1 55296\n"},
+      {"several of them", on_v2("7:7 7:6 7:5 7:4 rbytes=28672" + rest + "8:0 rbytes=1" + rest),
+       "7:4 28672\n/dev/sda 1\n"},
+      {"with names", on_v2("8:0 259:1 rbytes=28672" + rest + "8:0 "), "/dev/nvme0n1 28672\n"},
+      {"hidden paths of NVMe multipath",
+       on_v2("(unknown) rbytes=1" + rest + "(unknown) rbytes=5" + rest + "8:0 rbytes=2" + rest), "/dev/sda 2\n"},
+      {"one of them joined to what stands before", on_v2("8:0 rbytes=2 wbytes=0 (unknown) rbytes=5" + rest),
+       "/dev/sda 2\n"},
+      {"on v1",
+       Tree{{v1 + "io_service_bytes_recursive",
+             "8:0 Read 2\n8:0 Write 0\n8:0 Total 2\n(unknown) Read 1\n(unknown) Write 1\n(unknown) Read 10\n"
+             "Total 13\n"},
+            {"sys/fs/cgroup/memory/docker/" + kId + "/memory.usage_in_bytes", "5\n"},
+            {"sys/dev/block/8:0/uevent", "DEVNAME=sda\n"}},
+       "/dev/sda 2\n"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    CollectorFixture fixture("containers", c.tree);
+    const auto got = fixture.run();
+    EXPECT_EQ(got.error, "");
+    EXPECT_THAT(got.problems, testing::IsEmpty());
+    EXPECT_THAT(got.text, Not(HasSubstr("(unknown)")));
+    std::string read_bytes;
+    std::istringstream lines(lines_with(got.text, "container_fs_reads_bytes_total"));
+    for (std::string line; std::getline(lines, line);) {
+      const auto device = line.find("device=\"") + 8;
+      read_bytes += line.substr(device, line.find('"', device) - device) + line.substr(line.rfind(' ')) + "\n";
+    }
+    EXPECT_EQ(read_bytes, c.read_bytes);
+  }
 }
 
 // The names come from the files that kubelet keeps for log shippers.
