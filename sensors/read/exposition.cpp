@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
@@ -55,7 +56,12 @@ class Parser {
  private:
   struct State {
     bool has_type = false;
-    std::map<std::string, std::size_t> series;  // of histograms and summaries, by their labels
+    // Of histograms and summaries: by their labels, and which of their numbers came.
+    std::map<std::string, std::size_t> series;
+    struct Came {
+      bool sum = false, count = false;
+    };
+    std::vector<Came> came;
   };
   enum class Role { value, sum, count };
 
@@ -127,10 +133,9 @@ class Parser {
     if (!value) return error("expected float as value");
     auto& series = find_series();
     if (family.type != MetricType::histogram && family.type != MetricType::summary) series.value = *value;
-    else if (role_ == Role::sum) series.sum = *value;
-    else if (family.type == MetricType::histogram && *value < 0) return error("negative count of a histogram");
-    else if (role_ == Role::count) series.count = *value;
-    else if (point_) series.points[*point_] = *value;
+    else if (role_ != Role::sum && family.type == MetricType::histogram && *value < 0)
+      return error("negative count of a histogram");
+    else if (!put(family, series, *value)) leave_out("is there twice, the first one is kept");
 
     if (rest.empty()) return {};
     skip_blanks(rest);
@@ -194,6 +199,7 @@ class Parser {
   Result<> select(const std::string& name) {
     if (!is_name(name, true)) return error("invalid metric name");
     role_ = Role::value;
+    name_ = name;
     if (const auto it = by_name_.find(name); it != by_name_.end()) {
       family_ = it->second;
       return {};
@@ -234,6 +240,38 @@ class Parser {
     return series;
   }
 
+  // A number of a histogram or summary; false when it has that already.
+  bool put(const ExpositionFamily& family, ExpositionSeries& series, double value) {
+    auto& all = states_[family_].came;
+    all.resize(family.series.size());
+    auto& came = all[static_cast<std::size_t>(&series - family.series.data())];
+    if (role_ == Role::value) {
+      if (point_) return series.points.try_emplace(*point_, value).second;
+      leave_out(family.type == MetricType::histogram ? "has no bound 'le'" : "has no 'quantile'");
+      return true;
+    }
+    const bool is_sum = role_ == Role::sum;
+    if (std::exchange(is_sum ? came.sum : came.count, true)) return false;
+    (is_sum ? series.sum : series.count) = value;
+    return true;
+  }
+
+  void leave_out(std::string_view why) {
+    constexpr std::size_t kMost = 100;
+    if (out_.conflicts.size() == kMost) {
+      ++out_.more_conflicts;
+      return;
+    }
+    std::string labels;
+    const auto add = [&](std::string_view name, std::string_view value) {
+      labels += fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ",", name, value);
+    };
+    for (const auto& [name, value] : labels_) add(name, value);
+    if (point_) add(out_.families[family_].type == MetricType::histogram ? "le" : "quantile", go_number(*point_));
+    out_.conflicts.push_back(fmt::format("line {}: {}{}{}{} {}", line_, name_, labels.empty() ? "" : "{", labels,
+                                         labels.empty() ? "" : "}", why));
+  }
+
   // Plain or in quotes; empty when there is none.
   Result<std::string> take_name(std::string_view& rest, bool colons) {
     if (take_prefix(rest, "\"")) return take_quoted(rest);
@@ -272,6 +310,7 @@ class Parser {
   std::vector<State> states_;  // of the family with the same index
   std::map<std::string, std::size_t, std::less<>> by_name_;
   std::size_t line_ = 0, family_ = 0;
+  std::string name_;  // as it stands in the line
   Role role_ = Role::value;
   std::vector<std::pair<std::string, std::string>> labels_;
   std::optional<double> point_;

@@ -35,6 +35,11 @@ struct ExpositionFamily {
 struct Exposition {
   std::vector<ExpositionFamily> families;  // in the order of the text, only those with series
   bool timestamps = false;                 // some sample has one
+  // Lines of histograms and summaries that were left out: a number that is there twice, of which the first is kept, and
+  // what is no number of theirs. "line N: ...", with names and labels of the text. The first hundred, and how many
+  // more.
+  std::vector<std::string> conflicts;
+  std::size_t more_conflicts = 0;
 };
 
 // Errors: malformed, "line N: ...", with nothing of the text in them: they go into the log, and the file may be a link

@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/part_names.h"
+
 namespace vitald {
 namespace {
 
@@ -46,6 +48,8 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   std::map<std::string_view, Help> helps;
   std::map<std::string_view, MetricType> types;
   for (const auto& [path, content] : sources) {
+    for (const auto& line : content->conflicts) left_out(fmt::format("{}: {}", path, line));
+    more_conflicts_ += content->more_conflicts;
     for (const auto& family : content->families) {
       // The first HELP text wins; a family with another one is left out, and so are all after it.
       if (const auto known = helps.find(family.name);
@@ -68,6 +72,26 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
       families.push_back({&family, path});
     }
   }
+
+  // A histogram's or summary's lines have names of their own, which no other family may have, whoever comes first.
+  std::map<std::string, const Found*, std::less<>> of_parts;
+  for (const auto& found : families)
+    for (const auto suffix : part_suffixes(found.family->type))
+      of_parts.emplace(found.family->name + std::string(suffix), &found);
+  std::set<const ExpositionFamily*> out;
+  for (const auto& [family, path] : families) {
+    const auto part = of_parts.find(family->name);
+    if (part == of_parts.end()) continue;
+    const auto& whole = *part->second;
+    out.insert(family);
+    left_out(fmt::format("{}: {} is a name of the lines of {}, a {} in {}", path, family->name, whole.family->name,
+                         to_string(whole.family->type), whole.path));
+    // In one file its own lines of that name were taken for the other's.
+    if (whole.path == path && out.insert(whole.family).second)
+      left_out(
+          fmt::format("{}: {}: which lines {} are its own cannot be told", path, whole.family->name, family->name));
+  }
+  if (!out.empty()) std::erase_if(families, [&](const auto& found) { return out.contains(found.family); });
 
   std::map<std::string_view, std::string> texts;
   for (const auto& [family, path] : families) {

@@ -102,6 +102,57 @@ TEST(Textfile, Cases) {
            mtime("a.prom") + kOk,
        "",
        ""},
+      {"a gauge with the name of another file's histogram's count, which comes later",
+       {{"a.prom", "# TYPE h_count gauge\nh_count 5\ng 1\n"},
+        {"b.prom", "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n"}},
+       "g 1\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n" + mtime("a.prom") + mtime("b.prom") +
+           kBad,
+       "",
+       "malformed: DIR/a.prom: h_count is a name of the lines of h, a histogram in DIR/b.prom"},
+      {"the histogram first",
+       {{"a.prom", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n"},
+        {"b.prom", "# TYPE h_count gauge\nh_count 5\ng 1\n"}},
+       "h_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\ng 1\n" + mtime("a.prom") + mtime("b.prom") + kBad,
+       "",
+       "malformed: DIR/b.prom: h_count is a name of the lines of h, a histogram in DIR/a.prom"},
+      {"a summary's sum, and what is no name of a summary's",
+       {{"a.prom", "s_sum 5\ns_bucket 6\n"},
+        {"b.prom", "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 2\ns_count 2\n"}},
+       "s_bucket 6\ns{quantile=\"0.5\"} 1\ns_sum 2\ns_count 2\n" + mtime("a.prom") + mtime("b.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: s_sum is a name of the lines of s, a summary in DIR/b.prom"},
+      {"both in one file: the histogram's own count went to the gauge",
+       {{"a.prom",
+         "# TYPE h_count gauge\nh_count 5\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\ng 1\n"}},
+       "g 1\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: h_count is a name of the lines of h, a histogram in DIR/a.prom\n"
+       "malformed: DIR/a.prom: h: which lines h_count are its own cannot be told"},
+      {"a histogram written and appended again: the first is kept",
+       {{"a.prom",
+         "# TYPE h histogram\nh_bucket{x=\"y\",le=\"1\"} 2\nh_bucket{x=\"y\",le=\"+Inf\"} 3\nh_sum{x=\"y\"} 4\n"
+         "h_count{x=\"y\"} 3\nh_bucket{x=\"y\",le=\"1.0\"} 7\nh_bucket{x=\"y\",le=\"+Inf\"} 9\nh_sum{x=\"y\"} 8\n"
+         "h_count{x=\"y\"} 9\n"}},
+       "h_bucket{le=\"1\",x=\"y\"} 2\nh_bucket{le=\"+Inf\",x=\"y\"} 3\nh_sum{x=\"y\"} 4\nh_count{x=\"y\"} 3\n" +
+           mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: line 6: h_bucket{x=\"y\",le=\"1\"} is there twice, the first one is kept\n"
+       "malformed: DIR/a.prom: line 7: h_bucket{x=\"y\",le=\"+Inf\"} is there twice, the first one is kept\n"
+       "malformed: DIR/a.prom: line 8: h_sum{x=\"y\"} is there twice, the first one is kept\n"
+       "malformed: DIR/a.prom: line 9: h_count{x=\"y\"} is there twice, the first one is kept"},
+      {"a quantile twice, in two ways to write it",
+       {{"a.prom", "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns{quantile=\"0.50\"} 2\ns_sum 0\ns_count 0\ns_sum 1\n"}},
+       "s{quantile=\"0.5\"} 1\ns_sum 0\ns_count 0\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: line 3: s{quantile=\"0.5\"} is there twice, the first one is kept\n"
+       "malformed: DIR/a.prom: line 6: s_sum is there twice, the first one is kept"},
+      {"lines that are no number of a histogram or summary",
+       {{"a.prom", "# TYPE h histogram\nh 5\nh_bucket{le=\"1\"} 2\nh_count 2\n# TYPE s summary\ns 5\ns_count 2\n"}},
+       "h_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\ns_sum 0\ns_count 2\n" + mtime("a.prom") +
+           kBad,
+       "",
+       "malformed: DIR/a.prom: line 2: h has no bound 'le'\n"
+       "malformed: DIR/a.prom: line 6: s has no 'quantile'"},
       {"a _sum that is nobody's", {{"a.prom", "x_sum 1\n"}}, "x_sum 1\n" + mtime("a.prom") + kOk, "", ""},
       {"timestamps: the whole file is out",
        {{"a.prom", "a 1 1700000000123\nb 2\n"}, {"b.prom", "c 3\n"}},
@@ -196,7 +247,7 @@ TEST(Textfile, Cases) {
       EXPECT_THAT(dir.plain(got.types), testing::StartsWith(c.help + "\n"));
     }
     std::string problems;
-    for (const auto& p : got.problems) problems += p;
+    for (const auto& p : got.problems) problems += p + "\n";
     auto plain = dir.plain(problems);
     if (!plain.empty()) plain.pop_back();
     EXPECT_EQ(plain, c.problem);
