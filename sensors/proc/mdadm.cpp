@@ -41,8 +41,18 @@ std::size_t count(std::string_view text, std::string_view what) {
 }
 bool contains(std::string_view text, std::string_view what) { return text.find(what) != text.npos; }
 
+// "sda1[8] sdd1[3](F)": a number in brackets that follows a name.
+std::size_t count_members(std::string_view words) {
+  std::size_t n = 0;
+  for (auto word = take_word(words); !word.empty(); word = take_word(words))
+    if (const auto at = word.find('['); at != word.npos && at > 0) ++n;
+  return n;
+}
+
 // "md3 : active raid6 sda1[8] sdh1[7] sdg1[6] sdf1[5] sde1[11] sdd1[3] sdc1[10] sdb1[9](S)"
 // "      1639928368 blocks super 1.2 level 6, 64k chunk, algorithm 2 [8/8] [UUUUUUUU]"
+// and one that lost all its disks:
+// "md126 : active raid5 super 1.2 level 5, 64k chunk, algorithm 2 [4/0] [____]"
 std::optional<Array> parse_array(std::string_view device, std::string_view status) {
   Array array;
   std::string_view words = device;
@@ -50,16 +60,19 @@ std::optional<Array> parse_array(std::string_view device, std::string_view statu
   if (take_word(words) != ":") return std::nullopt;
   array.activity = take_word(words);
   // "active (auto-read-only) raid1": what it is called, and its disks, may have such words in them.
-  auto level = take_word(words);
+  const bool inactive = array.activity == "inactive";  // then there is no level
+  std::string_view level;
+  if (!inactive) level = take_word(words);
   while (level.starts_with('(')) level = take_word(words);
   array.failed = static_cast<std::int64_t>(count(device, "(F)"));
   array.spare = static_cast<std::int64_t>(count(device, "(S)"));
-  array.synced = array.blocks = parse_i64(take_word(status));
-  const bool inactive = array.activity == "inactive";  // then there is no level
-  const auto members = count(device, "[");
-  // Without a member the kernel writes no blocks.
-  if (array.activity.empty() || (!array.blocks && !(inactive && members == 0))) return std::nullopt;
+  const auto members = count_members(words);
+  // Without a member the kernel writes no blocks, and what else the second line has stands at the end of the first.
+  if (members == 0) status = words;
+  else array.synced = array.blocks = parse_i64(take_word(status));
+  if (array.activity.empty() || (members > 0 && !array.blocks)) return std::nullopt;
   if (!inactive && (level == "raid0" || level == "linear")) {  // no redundancy: all or none
+    if (members == 0) return std::nullopt;                     // it keeps those that went
     array.active = array.required = static_cast<std::int64_t>(members);
     // The one that went stays in the list, and it is not told which it is.
     if (array.activity == "broken") array.active.reset();
@@ -117,6 +130,9 @@ class Mdadm final : public Collector {
   Result<> collect(BatchWriter& out) override {
     const auto text = mdstat_.read();
     if (!text) return absent_when_gone(text.error());
+    // Unraid has a driver of its own there, which writes "sbName=/boot/config/super.dat" and hundreds of such.
+    if (text->starts_with("sbName="))
+      return fail(Errc::absent, mdstat_.path() + ": of another driver than the kernel's own (Unraid's)");
     LeftOut left_out;
     left_out.add(collect_mdstat(*text, out));
     left_out.add(collect_sysfs(out));

@@ -218,6 +218,51 @@ TEST(Mdadm, Cases) {
            "node_md_blocks{device=\"md0\"} 2048\n"
            "node_md_blocks_synced{device=\"md0\"} 100\n",
            ""},
+          {"one that lost all its disks",
+           {{"proc/mdstat",
+             "Personalities : [raid1] [raid6] [raid5] [raid4]\n"
+             "md126 : active raid5 super 1.2 level 5, 64k chunk, algorithm 2 [4/0] [____]\n"
+             "      \n"
+             "md127 : active raid1 nvme2n1[1] nvme3n1[0]\n"
+             "      1781602304 blocks super external:/md126/0 [2/2] [UU]\n"
+             "      \n"
+             "unused devices: <none>\n"},
+            {"sys/block/md126/md/level", "raid5\n"},
+            {"sys/block/md126/md/raid_disks", "4\n"},
+            {"sys/block/md126/md/degraded", "4\n"}},
+           "node_md_disks_required{device=\"md126\"} 4\n"
+           "node_md_disks{device=\"md126\",state=\"active\"} 0\n"
+           "node_md_disks{device=\"md126\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md126\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md126\",state=\"active\"} 1\n"
+           "node_md_state{device=\"md126\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md126\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md126\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md126\",state=\"check\"} 0\n"
+           "node_md_disks_required{device=\"md127\"} 2\n"
+           "node_md_disks{device=\"md127\",state=\"active\"} 2\n"
+           "node_md_disks{device=\"md127\",state=\"failed\"} 0\n"
+           "node_md_disks{device=\"md127\",state=\"spare\"} 0\n"
+           "node_md_state{device=\"md127\",state=\"active\"} 1\n"
+           "node_md_state{device=\"md127\",state=\"inactive\"} 0\n"
+           "node_md_state{device=\"md127\",state=\"recovering\"} 0\n"
+           "node_md_state{device=\"md127\",state=\"resync\"} 0\n"
+           "node_md_state{device=\"md127\",state=\"check\"} 0\n"
+           "node_md_blocks{device=\"md127\"} 1781602304\n"
+           "node_md_blocks_synced{device=\"md127\"} 1781602304\n"
+           "node_md_raid_disks{device=\"md126\"} 4\n"
+           "node_md_degraded{device=\"md126\"} 4\n",
+           ""},
+          {"Unraid's driver",
+           {{"proc/mdstat",
+             "sbName=/boot/config/super.dat\nsbVersion=2.9.13\nmdVersion=2.9.25\nmdState=STARTED\nmdNumDisks=5\n"
+             "mdResyncAction=recon P\ndiskNumber.0=0\ndiskName.0=\nrdevStatus.0=DISK_OK\n"}},
+           "",
+           "absent: /proc/mdstat: of another driver than the kernel's own (Unraid's)"},
+          {"torn before its members",
+           {{"proc/mdstat", "md0 : active raid1\nmd1 : active raid0\n"}},
+           "",
+           "malformed: /proc/mdstat: 'md0 : active raid1': an array and below it its blocks expected (and 1 more)"},
           {"torn",
            {{"proc/mdstat", "md0 : active raid1 sda1[0]\n"}},
            "",
