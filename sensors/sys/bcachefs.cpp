@@ -71,11 +71,11 @@ std::optional<double> human(std::string_view text) {
   return n ? std::optional(std::floor(*n * factor)) : std::nullopt;
 }
 
-// The text of a file; empty when it is not there.
-Result<std::string_view> read_if_there(KernelFile& file) {
+// The text of a file; empty when it is not there. All but one begin with a line of words.
+Result<std::string_view> read_if_there(KernelFile& file, bool may_be_blank = false) {
   auto text = file.read();
   if (!text && text.error().kind == Errc::gone) return std::string_view();
-  if (text && is_blank(*text)) return malformed(file.path(), "", "lines of names and numbers");
+  if (text && !may_be_blank && is_blank(*text)) return malformed(file.path(), "", "lines of names and numbers");
   return text;
 }
 
@@ -176,16 +176,19 @@ class Bcachefs final : public Collector {
     return left_out.outcome();
   }
 
-  // "btree_node_data_missing                         2       1877007853": how often, when last
+  // "btree_node_data_missing                         2       1877007853": how often, when last. Nothing where there
+  // never was an error (bch2_fs_errors_to_text, fs/bcachefs/sb-errors.c); newer ones put a + behind a full counter.
   static Result<> collect_errors(std::string_view uuid, KernelFile& file, BatchWriter& out) {
-    const auto text = read_if_there(file);
+    const auto text = read_if_there(file, true);
     if (!text) return fail(text.error());
     LeftOut left_out;
     for (std::string_view rest = *text; !rest.empty();) {
       const auto line = take_line(rest);
       std::string_view words = line;
-      const auto type = take_word(words), count = take_word(words);
+      const auto type = take_word(words);
+      auto count = take_word(words);
       if (count.empty()) continue;
+      if (count.ends_with('+')) count.remove_suffix(1);
       if (const auto n = parse_u64(count)) out.set(kMetrics[kErrors], static_cast<double>(*n), uuid, type);
       else left_out.add(malformed(file.path(), line, "a name and a count"));
     }

@@ -150,6 +150,19 @@ TEST(Bcachefs, Cases) {
            "node_bcachefs_device_io_errors_total{device=\"0\",type=\"read\",uuid=\"52c6e0d1-9b3f\"} 174\n"
            "node_bcachefs_device_io_errors_total{device=\"0\",type=\"checksum\",uuid=\"52c6e0d1-9b3f\"} 5\n",
            "malformed: /sys/fs/bcachefs/52c6e0d1-9b3f/btree_cache_size: 'big': a size expected"},
+          {"never an error",
+           {{"sys/fs/bcachefs/52c6e0d1-9b3f/errors", ""}, {"sys/fs/bcachefs/52c6e0d1-9b3f/btree_cache_size", "512k\n"}},
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
+           "node_bcachefs_btree_cache_size_bytes{uuid=\"52c6e0d1-9b3f\"} 524288\n",
+           ""},
+          {"a counter that is full, with the time of the first error",
+           {{"sys/fs/bcachefs/52c6e0d1-9b3f/errors",
+             "btree_node_read_error   281474976710655+   1753877007   1877007853\n"},
+            {"sys/fs/bcachefs/52c6e0d1-9b3f/btree_cache_size", "512k\n"}},
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
+           "node_bcachefs_btree_cache_size_bytes{uuid=\"52c6e0d1-9b3f\"} 524288\n"
+           "node_bcachefs_errors_total{error_type=\"btree_node_read_error\",uuid=\"52c6e0d1-9b3f\"} 281474976710655\n",
+           ""},
           {"torn errors",
            {{"sys/fs/bcachefs/52c6e0d1-9b3f/errors", "x y\n"}},
            "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",
