@@ -86,7 +86,7 @@ constexpr FlagSpec kFlags[] = {
 };
 constexpr std::string_view kIds[] = {"class", "vendor", "device", "subsystem_vendor", "subsystem_device", "revision"};
 constexpr std::string_view kPowerStates[] = {"D0", "D1", "D2", "D3hot", "D3cold", "unknown", "error"};
-constexpr double kTransfersPerGiga = 1e9;
+constexpr double kTransfersPerGiga = 1e9, kUnknownWidth = 255;
 constexpr std::size_t kLocationLabels = 4, kMostLabels = 19;
 
 // What a device is does not change: its labels are made when it appears.
@@ -169,17 +169,20 @@ class Pcidevice final : public Collector {
     out.set_values(names_ ? kInfoWithNames : kMetrics[kInfo], 1, std::span(labels).first(info.size()));
     // The link's state is read from the device itself, which newer kernels resume for that (drivers/pci/pci-sysfs.c).
     const bool asleep = device.power.asleep();
+    bool speed_known = true;  // of the pair at hand: a speed and behind it its width
     for (const auto family : {kMaxSpeed, kMaxWidth, kSpeed, kWidth}) {
       if (asleep) break;
-      // "8.0 GT/s PCIe", "4"; "Unknown", and what is no PCIe link, have no number.
+      // "8.0 GT/s PCIe", "4"; "Unknown", and what is no PCIe link, have no number. Where the speed is not known the
+      // width is what the register happens to hold: 0, or 63 of all ones; 255 is PCIE_LNK_WIDTH_UNKNOWN.
+      const bool speed = family == kMaxSpeed || family == kSpeed;
       const auto text = device.files[family].text();
+      if (speed) speed_known = !text || !text->starts_with("Unknown");
       if (!text) continue;
       std::string_view words = *text;
       const auto number = parse_double(take_word(words));
       if (!number && !text->starts_with("Unknown"))
         out.problem(malformed(device.files[family].path(), *text, "a number").value());
-      if (!number) continue;
-      const bool speed = family == kMaxSpeed || family == kSpeed;
+      if (!number || (!speed && (!speed_known || *number == kUnknownWidth))) continue;
       out.set(kMetrics[family], speed ? *number * kTransfersPerGiga : *number, info[0], info[1], info[2], info[3]);
     }
     for (const auto family : {kD3cold, kAutoprobe, kNumvfs, kTotalvfs, kMsix})
