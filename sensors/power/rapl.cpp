@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,8 +77,8 @@ class Rapl final : public Collector {
     KernelFile energy;
   };
 
-  // Zones are those folders that have a name: "package-0" is the package with index 0; the second "dram" is
-  // dram with index 1.
+  // Zones are those folders that have a name: "package-0" is the package with index 0, and what is in it has that index
+  // too. Others are numbered as they come: the second "psys" has index 1.
   void list_zones() {
     zones_.clear();
     hidden_.clear();
@@ -96,7 +97,7 @@ class Rapl final : public Collector {
                              ? std::nullopt
                              : parse_i64(std::string_view(zone.name).substr(bar + 1));
       if (index) zone.name.resize(bar);
-      zone.index = index ? *index : used[zone.name];
+      zone.index = index ? *index : package_around(entry).value_or(used[zone.name]);
       used[zone.name] = zone.index + 1;
       zone.desc = &descs_->get(fmt::format("node_rapl_{}_joules_total", metric_name(zone.name)), MetricType::counter,
                                fmt::format("Current RAPL {} value in joules", zone.name), "index,path", "joules",
@@ -104,6 +105,17 @@ class Rapl final : public Collector {
       zone.energy = KernelFile(zone.path + "/energy_uj");
       zones_.push_back(std::move(zone));
     }
+  }
+
+  // "intel-rapl:1:0" is in "intel-rapl:1", whose name is "package-1". Not where a package has several dies: their
+  // "package-0-die-1" are no families with an index.
+  [[nodiscard]] std::optional<std::int64_t> package_around(const std::string& entry) const {
+    const auto colon = entry.rfind(':');
+    if (colon == entry.npos) return std::nullopt;
+    const auto text = read_kernel_file(powercap_.file(entry.substr(0, colon)) + "/name");
+    if (!text) return std::nullopt;
+    std::string_view name = trim(*text);
+    return take_prefix(name, "package-") ? parse_i64(name) : std::nullopt;
   }
 
   KernelDir powercap_;

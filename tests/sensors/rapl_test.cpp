@@ -36,6 +36,60 @@ TEST(Rapl, Cases) {
        "node_rapl_package_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:1\"} 2e-06\n"
        "node_rapl_dram_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:1:0\"} 3\n",
        ""},
+      {"more packages than ten: their parts have their index",
+       {{"intel-rapl:0/name", "package-0\n"},
+        {"intel-rapl:0/energy_uj", "1000000\n"},
+        {"intel-rapl:0:0/name", "dram\n"},
+        {"intel-rapl:0:0/energy_uj", "1000000\n"},
+        {"intel-rapl:10/name", "package-10\n"},
+        {"intel-rapl:10/energy_uj", "11000000\n"},
+        {"intel-rapl:10:0/name", "dram\n"},
+        {"intel-rapl:10:0/energy_uj", "11000000\n"},
+        {"intel-rapl:2/name", "package-2\n"},
+        {"intel-rapl:2/energy_uj", "3000000\n"},
+        {"intel-rapl:2:0/name", "dram\n"},
+        {"intel-rapl:2:0/energy_uj", "3000000\n"}},
+       {},
+       "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0\"} 1\n"
+       "node_rapl_dram_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0:0\"} 1\n"
+       "node_rapl_package_joules_total{index=\"10\",path=\"/sys/class/powercap/intel-rapl:10\"} 11\n"
+       "node_rapl_dram_joules_total{index=\"10\",path=\"/sys/class/powercap/intel-rapl:10:0\"} 11\n"
+       "node_rapl_package_joules_total{index=\"2\",path=\"/sys/class/powercap/intel-rapl:2\"} 3\n"
+       "node_rapl_dram_joules_total{index=\"2\",path=\"/sys/class/powercap/intel-rapl:2:0\"} 3\n",
+       ""},
+      {"a laptop with both interfaces, and a platform",
+       {{"intel-rapl-mmio:0/name", "package-0\n"},
+        {"intel-rapl-mmio:0/energy_uj", "1000000\n"},
+        {"intel-rapl-mmio:0:0/name", "dram\n"},
+        {"intel-rapl-mmio:0:0/energy_uj", "2000000\n"},
+        {"intel-rapl:0/name", "package-0\n"},
+        {"intel-rapl:0/energy_uj", "3000000\n"},
+        {"intel-rapl:0:0/name", "dram\n"},
+        {"intel-rapl:0:0/energy_uj", "4000000\n"},
+        {"intel-rapl:1/name", "psys\n"},
+        {"intel-rapl:1/energy_uj", "5000000\n"}},
+       {},
+       "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl-mmio:0\"} 1\n"
+       "node_rapl_dram_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl-mmio:0:0\"} 2\n"
+       "node_rapl_package_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0\"} 3\n"
+       "node_rapl_dram_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0:0\"} 4\n"
+       "node_rapl_psys_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:1\"} 5\n",
+       ""},
+      {"memory of the second package alone; dies are counted as they come",
+       {{"intel-rapl:0/name", "package-0-die-0\n"},
+        {"intel-rapl:0:0/name", "core\n"},
+        {"intel-rapl:0:0/energy_uj", "1000000\n"},
+        {"intel-rapl:1/name", "package-0-die-1\n"},
+        {"intel-rapl:1:0/name", "core\n"},
+        {"intel-rapl:1:0/energy_uj", "2000000\n"},
+        {"intel-rapl:2/name", "package-1\n"},
+        {"intel-rapl:2:0/name", "dram\n"},
+        {"intel-rapl:2:0/energy_uj", "3000000\n"}},
+       {},
+       "node_rapl_core_joules_total{index=\"0\",path=\"/sys/class/powercap/intel-rapl:0:0\"} 1\n"
+       "node_rapl_core_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:1:0\"} 2\n"
+       "node_rapl_dram_joules_total{index=\"1\",path=\"/sys/class/powercap/intel-rapl:2:0\"} 3\n",
+       ""},
       {"one metric for all",
        {{"a/name", "core"}, {"a/energy_uj", "1000000"}},
        {{"collector.rapl.enable-zone-label", "true"}},
