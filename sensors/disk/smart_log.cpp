@@ -118,10 +118,12 @@ constexpr Flag kFlags[] = {{'P', "prefailure"}, {'O', "updated_online"}, {'S', "
 }  // namespace
 
 std::optional<NvmeLog> parse_nvme_log(const Sector& s) {
-  if (std::ranges::all_of(s, [](auto b) { return b == 0; })) return std::nullopt;
+  for (const int nothing : {0, 0xff})  // of bridges that do not pass the command on
+    if (std::ranges::all_of(s, [&](auto b) { return b == nothing; })) return std::nullopt;
   NvmeLog out;
   out.critical_warning = s[0];
-  if (const auto kelvin = u16(s, 1); kelvin != 0) out.celsius = static_cast<double>(kelvin) - 273;
+  constexpr unsigned kAllOnes = 0xffff;
+  if (const auto kelvin = u16(s, 1); kelvin != 0 && kelvin != kAllOnes) out.celsius = static_cast<double>(kelvin) - 273;
   out.available_spare = s[3];
   out.spare_threshold = s[4];
   out.percentage_used = s[5];

@@ -22,13 +22,16 @@ struct SensorLimits {
   double min_hyst = kNone, max_hyst = kNone, lcrit_hyst = kNone, crit_hyst = kNone, emergency_hyst = kNone;
   double alarm = kNone, min_alarm = kNone, max_alarm = kNone, lcrit_alarm = kNone, crit_alarm = kNone,
          emergency_alarm = kNone, cap_alarm = kNone, fault = kNone;
+  bool temperature = false;
 };
 
 // `before` is what it was at the last reading. nullopt: there is nothing to judge by.
 //
 // Chips that nobody has set up hold limits like min = max = 0, and raise alarms against them. Such a limit does not
 // count, and neither does its alarm: of two the upper one not above the lower one; 0 alone; an upper 0 whose lower one
-// is as cold as the chip can tell. Nor does a hysteresis of 0. The alarm of a limit that the chip does not show counts,
+// is as cold as the chip can tell. Of temperatures an upper one below 0 does not count either, unless its lower
+// one is a freezer's; where it does not, both were made by chance (it87: low -89, high -20).
+// Nor does a hysteresis of 0. The alarm of a limit that the chip does not show counts,
 // and the sensor's own where it shows none.
 constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorState before) {
   // Of chips and drivers: -40, -55, -64, -127, -128 degrees. A freezer's limit is above.
@@ -37,9 +40,11 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
   const auto set = [](double v) { return v == v && v != 0; };
   const auto pair_counts = [&](double lower, double upper) { return !known(lower) || !known(upper) || lower < upper; };
   const auto upper_counts = [&](double upper, double lower) {
-    return known(upper) && pair_counts(lower, upper) && (upper != 0 || (known(lower) && lower > kColdest));
+    const bool plausible = s.temperature ? upper > 0 : upper != 0;
+    return known(upper) && pair_counts(lower, upper) && (plausible || (known(lower) && lower > kColdest));
   };
   const auto lower_counts = [&](double lower, double upper) {
+    if (s.temperature && known(upper) && upper <= 0 && !upper_counts(upper, lower)) return false;
     return known(lower) && pair_counts(lower, upper) && (lower != 0 || upper_counts(upper, lower));
   };
   const bool max = upper_counts(s.max, s.min), min = lower_counts(s.min, s.max);

@@ -392,6 +392,7 @@ class Sensors final : public Collector {
               kComputed[static_cast<std::size_t>(computed)], sensor.ignored ? "true" : "false");
       if (sensor.ignored) continue;
       SensorLimits limits;
+      limits.temperature = sensor.kind->type == SENSORS_FEATURE_TEMP;
       if (sensor.value != SIZE_MAX) limits.value = plausible(sensor, reading->values[sensor.value], false);
       for (const auto& [member, index] : sensor.fields)
         limits.*member = plausible(sensor, reading->values[index], true);

@@ -2,6 +2,7 @@
 // Batteries and mains from /sys/class/power_supply.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -109,8 +110,17 @@ constexpr FlagSpec kFlags[] = {
      "Regexp of power supplies to ignore for powersupplyclass collector."},
 };
 
-// 65535 minutes is a smart battery's word for "unknown" (SBS 1.1, 5.1.12).
+// A smart battery's registers have 16 bits, of which all ones are its word for "unknown" (SBS 1.1, 5.1), and what the
+// bus reads where nothing answers: minutes, mV, mA, mAh, mW and mWh, or tens of these. Of one byte it is 255 %.
 constexpr double kUnknownSeconds = 65535 * 60;
+bool is_all_ones(std::string_view file, double raw) {
+  if (file == "capacity" || file == "capacity_alert_max" || file == "capacity_alert_min")
+    return raw == 255 || raw == 65535;
+  if (file == "cycle_count") return raw == 65535;
+  constexpr std::string_view kOfRegisters[] = {"current_", "voltage_", "charge_", "energy_", "power_"};
+  return (raw == 65535e3 || raw == 65535e4) &&
+         std::ranges::any_of(kOfRegisters, [&](auto prefix) { return file.starts_with(prefix); });
+}
 
 // What the supply's firmware says instead of "not known". Only a current that flows out, and the power it carries, may
 // be -1.
@@ -149,7 +159,7 @@ class Supply {
         if (!text) continue;  // not supported by this supply, or not now (ENODATA, ENODEV)
         if (const auto n = parse_i64(*text)) {
           const double v = static_cast<double>(*n) / kRows[i].divisor;
-          if (is_known(kRows[i], v)) out.numbers[i] = v;
+          if (is_known(kRows[i], v) && !is_all_ones(kRows[i].file, static_cast<double>(*n))) out.numbers[i] = v;
         } else {
           out.problems.push_back(malformed(files->numbers[i].path(), *text, "a number").value());
         }

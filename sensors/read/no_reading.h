@@ -19,6 +19,9 @@ constexpr bool is_no_reading(Quantity quantity, double v, double units, bool lim
   if (v != v) return true;
   const double raw = v * units;
   const auto is = [&](double n) { return raw > n - 0.5 && raw < n + 0.5; };
+  // All ones in 64 bits, with and without a sign, and what divisions lost of them.
+  constexpr double kMostOf64Bits = 9.2233720368e18;
+  if (raw >= kMostOf64Bits || raw <= -kMostOf64Bits) return true;
   if (is(4294967295.0) || is(2147483647.0) || is(-2147483648.0)) return true;
   if (is(-1) && (limit || quantity != Quantity::other)) return true;
   switch (quantity) {

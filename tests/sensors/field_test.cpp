@@ -61,11 +61,19 @@ TEST(NoReading, Words) {
       {kC, 65261.85, 1000, true, true},  // NVMe: 65535 K
       {kC, 3892313, 1000, false, true},  // a garbled register
       {kC, -0.001, 1000, true, true},    // -1
-      {kC, 4294967.295, 1000, true, true},  {kC, -40, 1000, true, false},
-      {kC, 1372, 1000, false, false},  // a thermocouple of type K
-      {kFan, 65535, 1, false, true},        {kFan, 0, 1, false, false},
+      {kC, 4294967.295, 1000, true, true},
+      {kC, -40, 1000, true, false},
+      {kC, 1372, 1000, false, false},                    // a thermocouple of type K
+      {kOther, 18446744073709.551615, 1e6, true, true},  // power1_max: 2^64-1
+      {kOther, 9223372036854.775807, 1e6, false, true},  // power1_input: 2^63-1
+      {kOther, -9223372036854.775808, 1e6, false, true},
+      {kOther, 9223372036854775807.0, 1, false, true},
+      {kOther, 4000000000000.0, 1e6, false, false},  // joules
+      {kFan, 65535, 1, false, true},
+      {kFan, 0, 1, false, false},
       {kOther, -0.001, 1000, false, false},  // a current of -1 mA
-      {kOther, -0.001, 1000, true, true},   {kOther, 12.1, 1000, false, false},
+      {kOther, -0.001, 1000, true, true},
+      {kOther, 12.1, 1000, false, false},
   };
   for (const auto& c : cases) EXPECT_EQ(is_no_reading(c.quantity, c.value, c.units, c.limit), c.none) << c.value;
 }

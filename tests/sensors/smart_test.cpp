@@ -234,6 +234,21 @@ TEST_F(Smart, NvmeAndAta) {
                                         "sda status"));
 }
 
+// NVMe's 0 K and 65535 K, and what a bridge answers that does not pass the command on.
+TEST_F(Smart, AllOnes) {
+  auto& log = disks_.by_name["nvme0"].log;
+  log[1] = log[2] = 0xff;
+  auto got = run();
+  EXPECT_THAT(got.problems, IsEmpty());
+  EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_temperature{device=\"nvme0\"")));
+  EXPECT_THAT(got.text, HasSubstr("smartctl_device_available_spare{device=\"nvme0\"} 100\n"));
+  clock_.advance_ns(5 * kMinuteNs);
+  log.fill(0xff);
+  got = run();
+  EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_available_spare{device=\"nvme0\"}")));
+  EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_smart_status{device=\"nvme0\"}")));
+}
+
 TEST_F(Smart, WhoSleepsIsLeftAlone) {
   run();
   clock_.advance_ns(5 * kMinuteNs);
