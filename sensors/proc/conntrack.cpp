@@ -37,7 +37,7 @@ constexpr MetricDesc kMetrics[] = {
 };
 // Column of net/stat/nf_conntrack for each family from the third on (ct_cpu_seq_show,
 // net/netfilter/nf_conntrack_standalone.c).
-constexpr std::size_t kFirstStat = 2;
+constexpr std::size_t kLimit = 1, kFirstStat = 2;
 constexpr std::size_t kColumn[] = {10, 11, 2, 5, 8, 9, 4, 16};
 static_assert(std::size(kColumn) + kFirstStat == std::size(kMetrics));
 constexpr std::size_t kColumnsAtLeast = 16, kColumnsMost = 17;  // search_restart is new in 2.6.35
@@ -57,6 +57,7 @@ class Conntrack final : public Collector {
       const auto text = sysctls_[i].read();
       if (i == 0 && !text && text.error().kind == Errc::gone) return absent_when_gone(text.error());
       const auto n = text ? parse_u64(trim(*text)) : std::nullopt;
+      if (n == 0U && i == kLimit) continue;  // any number may be there (nf_conntrack_alloc): no limit to divide by
       if (n) out.set(kMetrics[i], static_cast<double>(*n));
       else left_out.add(text ? malformed(sysctls_[i].path(), trim(*text), "a number").value() : text.error());
     }

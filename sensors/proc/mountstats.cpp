@@ -169,7 +169,8 @@ constexpr MetricDesc kMetrics[] = {
 // Families by what they come from; within each in the order of the line's numbers.
 constexpr std::size_t kInfo = 0, kAge = 1, kBytes = 2, kTransport = 10, kOperation = 20, kEvents = 28;
 constexpr std::size_t kByteCount = 8, kOperationCount = 8, kEventCount = 27;
-constexpr std::size_t kCongestionWait = 18;  // always 0 since 2.6.27, not exported
+constexpr std::size_t kEventsBeforePnfs = 25;  // the first clients with statvers 1.0
+constexpr std::size_t kCongestionWait = 18;    // always 0 since 2.6.27, not exported
 static_assert(kEvents + kEventCount - 1 == std::size(kMetrics));
 // Numbers of an "xprt: tcp" line (xs_tcp_print_stats, net/sunrpc/xprtsock.c) that are exported.
 constexpr std::size_t kTransportColumns[] = {1, 2, 4, 5, 6, 7, 9, 10, 11, 12};
@@ -309,7 +310,7 @@ class Mountstats final : public Collector {
         left_out.add(malformed(stats_.path(), line, "'device D mounted on M with fstype T'"));
         continue;
       }
-      if (w[7] == "nfs" || w[7] == "nfs4") left_out.add(take_mount(w[1], w[4], rest));
+      if (w[7] == "nfs" || w[7] == "nfs4") left_out.add(take_mount(w[1], w[4], w[8] == "statvers=1.0", rest));
     }
     for (auto& e : exports_) {
       for (auto& old : before)
@@ -384,8 +385,8 @@ class Mountstats final : public Collector {
     return exports_.emplace_back(Export{std::string(device), std::string(protocol), std::string(address), {}, {}, {}});
   }
 
-  // Consumes the mount's lines up to the empty one.
-  Result<> take_mount(std::string_view device, std::string_view point, std::string_view& rest) {
+  // Consumes the mount's lines up to the empty one. `old`: they may lack what came last.
+  Result<> take_mount(std::string_view device, std::string_view point, bool old, std::string_view& rest) {
     const std::string_view lines = rest;
     std::string_view protocol, version;
     for (auto line = next_line(rest); !line.empty(); line = next_line(rest)) {
@@ -404,10 +405,10 @@ class Mountstats final : public Collector {
     if (std::ranges::any_of(e.superblocks, [&](auto& s) { return s.id == mount.superblock; })) return {};
     const bool transports = std::ranges::none_of(e.superblocks, [&](auto& s) { return s.version == version; });
     e.superblocks.push_back({mount.superblock, std::string(version), transports, std::nullopt, {}});
-    return read_lines(lines, e.superblocks.back());
+    return read_lines(lines, old, e.superblocks.back());
   }
 
-  Result<> read_lines(std::string_view rest, Superblock& into) {
+  Result<> read_lines(std::string_view rest, bool old, Superblock& into) {
     Numbers n;
     LeftOut left_out;
     const auto bad = [&](std::string_view line, std::string_view expected) {
@@ -443,9 +444,12 @@ class Mountstats final : public Collector {
         for (std::size_t i = 0; i < part.count; ++i) part.values[i] = static_cast<double>(n[i]);
       } else if (key == "events:") {
         part.family = kEvents;
-        const bool good = take_numbers(words, n) == kEventCount;
-        if (!good) bad(line, "27 numbers");
-        for (std::size_t i = 0; good && i < kEventCount; ++i)
+        auto count = take_numbers(words, n).value_or(0);
+        if (count != kEventCount && !(old && count == kEventsBeforePnfs)) {
+          bad(line, "27 numbers");
+          count = 0;
+        }
+        for (std::size_t i = 0; i < count; ++i)
           if (i != kCongestionWait) part.values[part.count++] = static_cast<double>(n[i]);
       } else if (key == "xprt:" && into.has_transports) {
         part.family = kTransport;

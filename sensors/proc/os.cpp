@@ -135,6 +135,7 @@ class Os final : public Collector {
   // VERSION="12 (bookworm)"
   void parse(std::string_view text) {
     values_ = {};
+    take_prefix(text, "\xef\xbb\xbf");  // editors of other systems begin a file with it
     for (std::string_view rest = text; !rest.empty();) {
       auto line = trim(take_line(rest));
       const auto key = take_until(line, '=');

@@ -2,6 +2,8 @@
 // Forks, context switches, interrupts and the boot time, from /proc/stat.
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "core/collector.h"
 #include "core/metric_row.h"
 #include "core/text/scan.h"
@@ -65,7 +67,7 @@ class Stat final : public Collector {
       }
       for (const auto& row : kRows) {
         if (row.key != key) continue;
-        if (const auto n = take_u64(rest)) out.set(row.desc, static_cast<double>(*n));
+        if (const auto n = number(key, rest)) out.set(row.desc, static_cast<double>(*n));
         else left_out.add(malformed(key, rest, "a number"));
         break;
       }
@@ -74,6 +76,12 @@ class Stat final : public Collector {
   }
 
  private:
+  // Some kernels write the forks as a number of 32 bits with a sign: "processes -2049562273" is 2245405023.
+  static std::optional<std::uint64_t> number(std::string_view key, std::string_view rest) {
+    if (const auto n = take_u64(rest)) return n;
+    const auto below_zero = key == "processes" ? parse_int<std::int32_t>(trim(rest)) : std::nullopt;
+    return below_zero ? std::optional<std::uint64_t>(static_cast<std::uint32_t>(*below_zero)) : std::nullopt;
+  }
   // " 6844605 353453 1773541 1285 684051 172855 0 1190218 658324 11123 534947": the sum, then per vector
   static bool softirqs(BatchWriter& out, std::string_view rest) {
     if (!take_u64(rest)) return false;

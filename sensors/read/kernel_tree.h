@@ -188,8 +188,12 @@ class AttributeTable {
   }
   template <class... Labels>
   void emit(BatchWriter& out, const Labels&... labels) {
-    for (std::size_t i = 0; i < files_.size(); ++i)
-      if (const auto n = number_of(files_[i], out)) out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      const auto n = number_of(files_[i], out);
+      // No counter is below 0: -1 is some drivers' word for one that the device lacks (infiniband's VL15_dropped).
+      if (n && (*n >= 0 || rows_[i].desc.type != MetricType::counter))
+        out.set(rows_[i].desc, *n * rows_[i].factor, labels...);
+    }
   }
 
  private:

@@ -38,6 +38,20 @@ TEST(Infiniband, Cases) {
            "",
            "",
            {{"collector.infiniband.device-exclude", "mlx"}}},
+          {"a counter that the device lacks",
+           {{"sys/class/infiniband/mlx5_0/fw_ver", "2.42\n"},
+            {"sys/class/infiniband/mlx5_0/hca_type", "MT4123\n"},
+            {"sys/class/infiniband/mlx5_0/ports/1/state", "4: ACTIVE\n"},
+            {"sys/class/infiniband/mlx5_0/ports/1/phys_state", "5: LinkUp\n"},
+            {"sys/class/infiniband/mlx5_0/ports/1/rate", "40 Gb/sec (4X QDR)\n"},
+            {"sys/class/infiniband/mlx5_0/ports/1/counters/VL15_dropped", "-1\n"},
+            {"sys/class/infiniband/mlx5_0/ports/1/counters/link_downed", "7\n"}},
+           "node_infiniband_info{board_id=\"\",device=\"mlx5_0\",firmware_version=\"2.42\",hca_type=\"MT4123\"} 1\n"
+           "node_infiniband_state_id{device=\"mlx5_0\",port=\"1\"} 4\n"
+           "node_infiniband_physical_state_id{device=\"mlx5_0\",port=\"1\"} 5\n"
+           "node_infiniband_rate_bytes_per_second{device=\"mlx5_0\",port=\"1\"} 5000000000\n"
+           "node_infiniband_link_downed_total{device=\"mlx5_0\",port=\"1\"} 7\n",
+           ""},
           {"torn state",
            {{"sys/class/infiniband/mlx4_0/fw_ver", "2.42\n"},
             {"sys/class/infiniband/mlx4_0/hca_type", "MT4103\n"},

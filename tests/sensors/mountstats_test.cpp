@@ -108,6 +108,28 @@ TEST(Mountstats, TornInOneOfTwo) {
   EXPECT_EQ(got.error, "malformed: /proc/self/mountstats: 'bytes:\t20 x 0 0 0 0 0 0': eight numbers expected");
 }
 
+// Clients without pNFS do not count its reads and writes.
+TEST(Mountstats, EventsOfOldClients) {
+  const auto events = [](const std::string& version, const std::string& numbers) {
+    return run_collector("mountstats",
+                         {{"proc/self/mountinfo", "158 21 0:42 / /mnt rw - nfs 10.0.0.1:/srv rw,addr=10.0.0.1\n"},
+                          {"proc/self/mountstats", "device 10.0.0.1:/srv mounted on /mnt with fstype nfs statvers=" +
+                                                       version + "\n\tage:\t15\n\tevents:\t" + numbers +
+                                                       "\n\txprt:\ttcp 386 0 1 0 11 9062 9062 7 14242 0\n\n"}});
+  };
+  const std::string of_25 = "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24";
+  const auto got = events("1.0", of_25);
+  EXPECT_EQ(got.error, "");
+  const std::string labels = "{export=\"10.0.0.1:/srv\",mountaddr=\"10.0.0.1\",protocol=\"tcp\"} ";
+  EXPECT_EQ(lines_with(got.text, "jukebox"), "node_mountstats_nfs_event_jukebox_delay_total" + labels + "24\n");
+  EXPECT_EQ(lines_with(got.text, "truncation"), "node_mountstats_nfs_event_truncation_total" + labels + "19\n");
+  EXPECT_EQ(lines_with(got.text, "pnfs"), "");
+  // Of a newer one it is a line that was cut.
+  const auto cut = events("1.1", of_25);
+  EXPECT_EQ(lines_with(cut.text, "_event_"), "");
+  EXPECT_EQ(cut.error, "malformed: /proc/self/mountstats: 'events:\t" + of_25 + "': 27 numbers expected");
+}
+
 TEST(Mountstats, Cases) {
   check_cases(
       "mountstats",

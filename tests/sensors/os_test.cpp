@@ -40,6 +40,11 @@ TEST(Os, Cases) {
            "node_os_info{build_id=\"\",id=\"\",id_like=\"\",image_id=\"\",image_version=\"\",name=\"a\\\"b$c\",pretty_"
            "name=\"\",variant=\"\",variant_id=\"\",version=\"\",version_codename=\"\",version_id=\"\"} 1\n",
            ""},
+          {"with a byte order mark",
+           {{"root/etc/os-release", "\xef\xbb\xbfNAME='My OS'\nID=my\n"}},
+           "node_os_info{build_id=\"\",id=\"my\",id_like=\"\",image_id=\"\",image_version=\"\",name=\"My OS\",pretty_"
+           "name=\"\",variant=\"\",variant_id=\"\",version=\"\",version_codename=\"\",version_id=\"\"} 1\n",
+           ""},
           {"empty", {{"root/etc/os-release", ""}}, "", "malformed: /root/etc/os-release: '': lines KEY=value expected"},
           {"no file", {}, "", "absent: /root/usr/lib/os-release: No such file or directory (ENOENT)"},
       });

@@ -27,6 +27,9 @@ TEST(Stat, Cases) {
       {"largest number", "ctxt 18446744073709551615\n", "node_context_switches_total 1.8446744073709552e+19\n", ""},
       {"too large", "ctxt 18446744073709551616\nprocesses 1\n", "node_forks_total 1\n",
        "malformed: /proc/stat: 'ctxt 18446744073709551616': a number expected"},
+      {"forks that came to be below zero", "processes -2049562273\n", "node_forks_total 2245405023\n", ""},
+      {"and no others", "ctxt -1\nprocesses -2147483649\nbtime 5\n", "node_boot_time_seconds 5\n",
+       "malformed: /proc/stat: 'ctxt -1': a number expected (and 1 more)"},
       {"empty", "", "", "malformed: /proc/stat: '': lines of counters expected"},
   };
   for (const auto& c : cases) {
