@@ -15,6 +15,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/config/check.h"
 #include "agent/config/flags.h"
+#include "agent/config/names_here.h"
 #include "agent/config/places.h"
 #include "agent/docs.h"
 #include "agent/http/server.h"
@@ -32,6 +33,8 @@
 #include "core/os/host_name.h"
 #include "core/text/names.h"
 #include "core/text/url.h"
+#include "rules/alert_reach.h"
+#include "rules/reach.h"
 #include "sensors/self/posted_events.h"
 
 namespace vitald {
@@ -105,7 +108,7 @@ LabelMap series_labels(const Options& options, std::vector<std::string>& problem
 }
 
 // With all rule files loaded, or with problems and nothing.
-PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& problems) {
+PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& problems, NamesHere names_here = {}) {
   PipelineConfig out;
   RuleSettings rules;
   rules.files = config.options.list("rules.file");
@@ -117,7 +120,8 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
   if (config.options.text("rules.promql.dialect") == "2") rules.dialect = promql::Dialect::v2;
   rules.external_labels = labels_of(config.options, "rules.external-label", problems);
   rules.external_url = external_url(config.options, problems);
-  rules.families = all_families();
+  rules.families = all_families(config.options);
+  rules.names_here = std::move(names_here);
   rules.history_retention_ms = config.options.duration_ns("history.retention") / 1'000'000;
   rules.history_keep = config.options.list("history.keep");
   rules.history_limit_bytes = static_cast<std::size_t>(config.options.number("history.memory")) << 20;
@@ -169,10 +173,12 @@ EvidenceSettings evidence_settings(const Options& options) {
 
 // What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
 // files, and is no reason to go without all the rest: it may be there tomorrow.
-void log_surroundings(const Config& config) {
+void log_surroundings(const Config& config, const RuleEngine* rules) {
   std::vector<std::string> problems, warnings;
   check_receivers(config, problems);
   check_patterns(config.options, warnings);
+  check_libvirt(config.options, warnings);
+  if (rules) check_alerts(config, rules->alert_reach(all_families(config.options)), warnings);
   for (const auto& p : problems)
     log::error("a receiver does not work as it is configured", {{"err", at_its_place(p, config.file.settings)}});
   for (const auto& w : warnings)
@@ -271,7 +277,7 @@ class Daemon {
     if (print_problems(problems, config.file.settings)) return 1;
     auto seats = seats_for_clients();
     log_rule_warnings(start, config.file.settings);
-    log_surroundings(config);
+    log_surroundings(config, start.rules.get());
 
     const auto path = std::string(config.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
@@ -394,7 +400,7 @@ class Daemon {
     for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
     for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
     if (!problems.empty()) return problems;
-    log_surroundings(next);
+    log_surroundings(next, pipeline.rules.get());
     {
       const MutexLock lock(config_mutex_);
       warn_of_fixed(config_.options, next.options);
@@ -537,14 +543,17 @@ int run_worker(const Config& config) {
 }
 
 void check_configuration(const Config& config, std::vector<std::string>& problems, std::vector<std::string>& warnings) {
-  const auto pipeline = pipeline_config(config, problems);
+  const Host host(roots_of(config.options));
+  const auto pipeline = pipeline_config(config, problems, [&] { return names_on(host, config.options); });
   Gate::load(std::string(config.options.text("web.config.file")), problems);
   Verdicts::load(config.options, problems);
   check_surroundings(config, problems, warnings);
-  const Host host(roots_of(config.options));
   check_collectors(config.options, host, problems);
   check_state(config.options, problems);
-  if (pipeline.rules) std::ranges::copy(pipeline.rules->warnings(), std::back_inserter(warnings));
+  if (pipeline.rules) {
+    std::ranges::copy(pipeline.rules->warnings(), std::back_inserter(warnings));
+    check_alerts(config, pipeline.rules->alert_reach(all_families(config.options)), warnings);
+  }
   for (auto* texts : {&problems, &warnings})
     for (auto& text : *texts) text = at_its_place(text, config.file.settings);
 }

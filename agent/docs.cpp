@@ -2,6 +2,7 @@
 #include "agent/docs.h"
 
 #include "agent/api/endpoints.h"
+#include "agent/config/flags.h"
 #include "agent/pipeline/pipeline.h"
 #include "exporters/encode/metrics_docs.h"
 #include "rules/checks.h"
@@ -140,12 +141,21 @@ std::string metrics_docs() {
   return metrics_markdown(collector_list(), others);
 }
 
-std::vector<std::string_view> all_families() {
-  std::vector<std::string_view> out;
-  const auto add = [&](std::span<const MetricDesc> metrics) {
-    for (const auto& m : metrics) out.emplace_back(m.name);
+std::vector<KnownFamily> all_families(const Options& options) {
+  static const auto kSwitches = [] {
+    std::vector<std::string> all;
+    for (const auto& c : collector_list()) all.push_back("--" + switch_name(c));
+    return all;
+  }();
+  std::vector<KnownFamily> out;
+  const auto add = [&](std::span<const MetricDesc> metrics, std::string_view off = {}) {
+    for (const auto& m : metrics) out.push_back({m.name, m.labels, off});
   };
-  for (const auto& c : collector_list()) add(c.info->metrics);
+  auto flag = kSwitches.begin();
+  for (const auto& c : collector_list()) {
+    add(c.info->metrics, is_wanted(c, options) ? std::string_view() : *flag);
+    ++flag;
+  }
   for (const auto metrics : {HealthWriter::metrics(), Pipeline::metrics(), RuleEngine::metrics(), Checks::metrics()})
     add(metrics);
   add(kInstruments);

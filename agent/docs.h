@@ -6,12 +6,15 @@
 #include <string_view>
 #include <vector>
 
+#include "core/options.h"
+#include "rules/known_family.h"
+
 namespace vitald {
 
 // docs/metrics.md: what collectors declare, what the pipeline adds, and our own instruments.
 std::string metrics_docs();
-// The names of all families that docs/metrics.md lists; a * stands for what the kernel names.
-std::vector<std::string_view> all_families();
+// All families that docs/metrics.md lists, and which of them nobody makes with these options. What they refer to stays.
+std::vector<KnownFamily> all_families(const Options& options);
 // docs/api.md: every endpoint.
 std::string api_docs();
 

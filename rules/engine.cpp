@@ -16,6 +16,7 @@
 #include "core/os/host_name.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "rules/alert_reach.h"
 #include "rules/alerts.h"
 #include "rules/checks.h"
 #include "rules/history/live.h"
@@ -247,8 +248,10 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
                          (text.error().kind == Errc::malformed ? "" : ", expected a readable file"));
       continue;
     }
-    for (auto& g : load_rules(*text, file, problems, &impl->warnings, settings.language))
-      impl->groups.push_back(std::move(g));
+    auto groups = load_rules(*text, file, problems, &impl->warnings, settings.language);
+    if (std::ranges::all_of(groups, [](const RuleGroup& g) { return g.rules.empty(); }) && problems.size() == before)
+      impl->warnings.push_back(fmt::format("{}: there is no rule in it", file));
+    std::ranges::move(groups, std::back_inserter(impl->groups));
   }
   impl->load_checks(problems);
   if (problems.size() != before) return nullptr;
@@ -264,8 +267,10 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
         "--history.keep: nothing is kept: there are no rules, and without them no history unless "
         "--history.without-rules is given");
   if (!settings.families.empty()) {
-    const auto told = unreachable(impl->groups, settings.families, settings.series_labels);
+    const auto told = unreachable(impl->groups, settings.families, settings.series_labels, settings.names_here);
     impl->warnings.insert(impl->warnings.end(), told.begin(), told.end());
+    impl->settings.families = {};  // nobody asks again
+    impl->settings.names_here = {};
   }
   for (const auto& group : impl->groups) {
     Impl::GroupState g;
@@ -771,6 +776,10 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
 }
 
 const std::vector<std::string>& RuleEngine::warnings() const { return impl_->warnings; }
+
+AlertReach RuleEngine::alert_reach(std::span<const KnownFamily> families) const {
+  return {impl_->groups, families, impl_->settings.series_labels};
+}
 
 // Numbers grow over restarts: the last one is kept with the alerts, and where it is not, time has gone on.
 AlertTransition RuleEngine::numbered(AlertTransition t) {

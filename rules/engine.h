@@ -15,11 +15,13 @@
 #include "core/alert.h"
 #include "core/result.h"
 #include "core/snapshot.h"
+#include "rules/known_family.h"
 #include "rules/promql/check.h"
 #include "rules/promql/functions.h"
 
 namespace vitald {
 
+class AlertReach;
 class History;
 struct ChecksView;
 struct LoadedAlerts;
@@ -67,9 +69,10 @@ struct RuleSettings {
   // What a server would add to scraped series (job, instance), for rules that ask for it (job="node"). Selectors,
   // results and alerts have them; the exposition has not, since there the server adds its own.
   LabelMap series_labels = {};
-  // Names of all families that can be made here, a * for anything: selectors of others get a warning. Empty: not known.
-  std::vector<std::string_view> families = {};
-  bool without_rules = false;  // a history is wanted where there are no rules, too
+  // All families that can be made here: selectors of others get a warning. Empty: not known.
+  std::vector<KnownFamily> families = {};
+  std::function<std::vector<std::string>()> names_here = {};  // see NamesHere in rules/reach.h
+  bool without_rules = false;                                 // a history is wanted where there are no rules, too
   std::int64_t history_retention_ms = 3'600'000;
   std::size_t history_limit_bytes = std::size_t{16} << 20;
   std::vector<std::string> history_keep = {};    // see parse_keep() in rules/keep.h
@@ -85,6 +88,9 @@ class RuleEngine {
   virtual ~RuleEngine();
   // What makes rules worse and not useless, as templates that cannot be parsed; each with its place.
   [[nodiscard]] const std::vector<std::string>& warnings() const;
+
+  // Which alerts its rules can make.
+  [[nodiscard]] AlertReach alert_reach(std::span<const KnownFamily> families) const;
 
   // Takes over alert state and history of the rules that stayed the same (after a reload).
   void adopt(RuleEngine& old);

@@ -8,13 +8,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
-#include <map>
+#include <iterator>
+#include <utility>
 
 #include "agent/config/flags.h"
 #include "agent/http/listen.h"
 #include "core/collector.h"
 #include "core/os/process.h"
+#include "core/text/scan.h"
+#include "core/text/suggest.h"
 #include "sensors/service/exec_program.h"
 
 namespace vitald {
@@ -43,6 +45,62 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
   check_receivers(config, problems);
   check_exec(config, problems);
   check_patterns(options, warnings);
+  check_libvirt(options, warnings);
+}
+
+void check_libvirt(const Options& options, std::vector<std::string>& warnings) {
+  static constexpr std::string_view kFlag = "collector.libvirt.uri";
+  // https://libvirt.org/uri.html; what is before the `+` of a transport.
+  static constexpr std::string_view kDrivers[] = {
+      "qemu", "xen",    "lxc",          "ch",       "bhyve",        "vz",        "openvz",    "vbox", "esx",   "gsx",
+      "vpx",  "hyperv", "vmwareplayer", "vmwarews", "vmwarefusion", "virtuozzo", "parallels", "test", "remote"};
+  static constexpr std::string_view kOfQemu[] = {"system", "session", "embed"};
+  const auto uri = options.text(kFlag);
+  auto rest = uri;
+  const auto scheme = take_until(rest, ':');
+  if (!options.given(kFlag) || scheme.size() == uri.size()) return;  // an alias of libvirt.conf
+  const auto driver = scheme.substr(0, scheme.find('+'));
+  if (std::ranges::find(kDrivers, driver) == std::end(kDrivers)) {
+    warnings.push_back(
+        fmt::format("--{}: '{}': libvirt has no driver '{}'{}", kFlag, uri, driver, did_you_mean(driver, kDrivers)));
+    return;
+  }
+  if (driver != "qemu") return;
+  if (take_prefix(rest, "//")) rest.remove_prefix(std::min(rest.find('/'), rest.size()));
+  take_prefix(rest, "/");
+  const auto place = rest.substr(0, rest.find_first_of("?#"));
+  if (std::ranges::find(kOfQemu, place) == std::end(kOfQemu))
+    warnings.push_back(fmt::format("--{}: '{}': qemu's URIs end with /system, /session or /embed, '/{}' found{}", kFlag,
+                                   uri, place, did_you_mean(place, kOfQemu)));
+}
+
+void check_alerts(const Config& config, const AlertReach& reach, std::vector<std::string>& warnings) {
+  LabelMap external;
+  for (const auto& label : config.options.list("rules.external-label"))
+    if (const auto equals = label.find('='); equals != std::string::npos)
+      external[label.substr(0, equals)] = label.substr(equals + 1);
+  std::string receivers;
+  for (std::size_t i = 0; i < config.file.receivers.size(); ++i) {
+    const auto& receiver = *config.file.receivers[i];
+    receivers += fmt::format("{}'{}'", receivers.empty() ? "" : ", ", receiver.name);
+    Matchers matchers;
+    for (const auto& text : receiver.matchers)
+      if (const auto some = parse_alert_matchers(text)) matchers.insert(matchers.end(), some->begin(), some->end());
+    if (matchers.empty() || reach.empty()) continue;
+    if (const auto why = reach.problem(matchers, external); !why.empty())
+      warnings.push_back(fmt::format("{}: notify: '{}' is never told of an alert: {}", config.file.receiver_places[i],
+                                     receiver.name, why));
+  }
+  if (reach.empty() && !receivers.empty())
+    warnings.push_back(fmt::format("{}: notify: no rule alerts, so nobody is told of anything: {}",
+                                   config.file.receiver_places.front(), receivers));
+  if (reach.empty()) return;
+  for (std::size_t i = 0; i < config.file.inhibit_rules.size(); ++i)
+    for (const auto& [what, matchers] : {std::pair("source_matchers", &config.file.inhibit_rules[i].source),
+                                         std::pair("target_matchers", &config.file.inhibit_rules[i].target)})
+      if (const auto why = reach.problem(*matchers); !why.empty())
+        warnings.push_back(
+            fmt::format("{}: inhibit_rules[{}].{}: it mutes nothing: {}", config.file.inhibit_places[i], i, what, why));
 }
 
 void check_receivers(const Config& config, std::vector<std::string>& problems) {
@@ -55,16 +113,6 @@ void check_receivers(const Config& config, std::vector<std::string>& problems) {
   };
   check_all(config.file.receivers, config.file.receiver_places);
   check_all(config.file.pushes, config.file.push_places);
-  std::map<std::string, std::string> writers;  // by file
-  for (std::size_t i = 0; i < config.file.pushes.size(); ++i) {
-    const auto file = config.file.pushes[i]->file();
-    if (file.empty()) continue;
-    const auto text = config.file.pushes[i]->text();
-    const auto [other, is_first] = writers.emplace(std::filesystem::path(file).lexically_normal().string(), text);
-    if (!is_first)
-      problems.push_back(fmt::format("{}: push: {} writes what {} writes, expected a file for each",
-                                     config.file.push_places[i], text, other->second));
-  }
 }
 
 void check_exec(const Config& config, std::vector<std::string>& problems) {
@@ -89,10 +137,7 @@ void check_patterns(const Options& options, std::vector<std::string>& warnings) 
 
 void check_collectors(const Options& options, const Host& host, std::vector<std::string>& problems) {
   for (const auto& entry : collector_list()) {
-    if (entry.folder == "bpf" || entry.info->make == nullptr) continue;
-    const auto name = switch_name(entry);
-    const bool by_default = entry.state != DefaultState::off && !options.flag("collector.disable-defaults");
-    if (!(options.given(name) ? options.flag(name) : by_default)) continue;
+    if (entry.folder == "bpf" || entry.info->make == nullptr || !is_wanted(entry, options)) continue;
     const auto made = entry.info->make(host, options);
     // What else may be wrong is this machine's, and doctor's to tell.
     if (!made && made.error().kind == Errc::malformed)

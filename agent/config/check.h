@@ -7,6 +7,7 @@
 
 #include "agent/config/config.h"
 #include "core/host.h"
+#include "rules/alert_reach.h"
 
 namespace vitald {
 
@@ -17,6 +18,11 @@ void check_surroundings(const Config& config, std::vector<std::string>& problems
 // The parts of it that a start and a reload look at, too, and go on: what a receiver needs, and patterns of files.
 void check_receivers(const Config& config, std::vector<std::string>& problems);
 void check_patterns(const Options& options, std::vector<std::string>& warnings);
+// Receivers and inhibitions whose matchers fit no alert of these rules.
+void check_alerts(const Config& config, const AlertReach& reach, std::vector<std::string>& warnings);
+
+// A connection URI of libvirt that names nothing that there is.
+void check_libvirt(const Options& options, std::vector<std::string>& warnings);
 
 // The programs of `exec`: whether they can be run, and as whom.
 void check_exec(const Config& config, std::vector<std::string>& problems);

@@ -34,6 +34,7 @@ struct ConfigFile {
   std::vector<Setting> settings;
   std::vector<std::shared_ptr<ReceiverSettings>> receivers;
   std::vector<InhibitRule> inhibit_rules;
+  std::vector<std::string> inhibit_places;
   std::vector<std::string> receiver_places;  // of each of them, as above
   std::vector<std::shared_ptr<PushSettings>> pushes;
   std::vector<std::string> push_places;

@@ -232,6 +232,12 @@ std::string switch_name(const CollectorEntry& entry) {
   return fmt::format("{}.{}", entry.folder == "bpf" ? "probe" : "collector", entry.name);
 }
 
+bool is_wanted(const CollectorEntry& entry, const Options& options) {
+  const auto name = switch_name(entry);
+  if (options.given(name)) return options.flag(name);
+  return entry.state != DefaultState::off && !options.flag("collector.disable-defaults");
+}
+
 namespace {
 
 std::string bound_text(const FlagSpec& flag, std::int64_t bound) {

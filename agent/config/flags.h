@@ -24,6 +24,8 @@ std::vector<std::string> yaml_path(const FlagSpec& flag);
 
 // "collector.cpu", or "probe.runq_latency" for what comes from bpf/.
 std::string switch_name(const CollectorEntry& entry);
+// Whether these options want it: by its switch, else by default. One that the machine has not is wanted, too.
+bool is_wanted(const CollectorEntry& entry, const Options& options);
 
 // What is wrong with `value` as a value of this flag, as "what, expected what"; empty when nothing is.
 std::string value_problem(const FlagSpec& flag, std::string_view value);

@@ -157,7 +157,10 @@ class Reader : public YamlReader {
       if (problem_count() != before) continue;
       if (rule.source.empty() || rule.target.empty())
         say(item.Mark(), path, "expected source_matchers and target_matchers: which alerts mute which others");
-      else file_.inhibit_rules.push_back(std::move(rule));
+      else {
+        file_.inhibit_rules.push_back(std::move(rule));
+        file_.inhibit_places.push_back(place(item.Mark()));
+      }
     }
   }
 
@@ -193,6 +196,8 @@ class Reader : public YamlReader {
         if (!settings) continue;
         if constexpr (requires { settings->matchers; })
           if (!are_matchers(settings->matchers, item, below)) continue;
+        if constexpr (requires { settings->files(); })
+          if (!are_its_own(settings->files(), settings->name, item, below)) continue;
         if (!names_.insert(settings->name).second) {
           say(item.Mark(), below, fmt::format("a second '{}', expected another name", settings->name));
           continue;
@@ -212,6 +217,24 @@ class Reader : public YamlReader {
       }
     });
   }
+  // One file of two writers has half of what each wrote.
+  bool are_its_own(const std::vector<std::string>& files, const std::string& name_of_it, const YAML::Node& item,
+                   const std::string& path) {
+    for (const auto& file : files) {
+      const std::filesystem::path as_given(file);
+      std::error_code unknown;
+      auto folder = std::filesystem::weakly_canonical(as_given.parent_path(), unknown);
+      if (unknown) folder = as_given.parent_path().lexically_normal();
+      const auto real = file == "-" ? file : (folder / as_given.filename()).string();
+      if (const auto [first, is_new] = writers_.emplace(real, name_of_it); !is_new) {
+        say(item.Mark(), path,
+            fmt::format("'{}' writes {}, which '{}' writes, too; expected a file for each", name_of_it,
+                        file == "-" ? "standard output" : file, first->second));
+        return false;
+      }
+    }
+    return true;
+  }
   bool are_matchers(const std::vector<std::string>& texts, const YAML::Node& item, const std::string& path) {
     bool good = true;
     for (const auto& text : texts)
@@ -227,7 +250,8 @@ class Reader : public YamlReader {
 
   ConfigFile file_;
   std::set<std::string> names_;
-  std::map<std::string, std::string> owners_;  // of what only one may have: its name
+  std::map<std::string, std::string> writers_;  // of files: the name of whose it is
+  std::map<std::string, std::string> owners_;   // of what only one may have: its name
 };
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "agent/http/browser_headers.h"
 #include "agent/http/lead.h"
 #include "agent/http/parting.h"
 #include "agent/http/peers.h"
@@ -52,6 +53,9 @@ constexpr std::size_t kWastedBytes = 16 << 20;
 constexpr std::int64_t kGoodbyeNs = 5'000'000'000;
 // See spins().
 constexpr int kRoundsForNothing = 8, kSpinMs = 20;
+// See run_daemons().
+constexpr unsigned kTakenAtOnce = 10;
+constexpr std::int64_t kMostTakingNs = 50'000'000;
 constexpr std::int64_t kJoinNs = 2'000'000'000, kSecond = 1'000'000'000;
 
 using MhdDaemon = Handle<MHD_Daemon, &MHD_stop_daemon>;
@@ -89,7 +93,11 @@ void free_body(void* body) { delete static_cast<Body*>(body); }
 // All that goes with an answer: what is configured, then what the handler says, then what a browser is told with every
 // answer; of one name the first.
 Headers headers_of(const Response& response, const Headers& configured) {
-  static const Headers kDefaults{{"X-Content-Type-Options", "nosniff"}, {"X-Frame-Options", "DENY"}};
+  static const Headers kDefaults = [] {
+    Headers out;
+    for (const auto& [name, value] : kBrowserHeaders) out.emplace_back(name, value);
+    return out;
+  }();
   Headers all = configured;
   if (response.status != 204) all.emplace_back("Content-Type", response.content_type);
   const auto add = [&all](const Headers& more, std::size_t before) {
@@ -400,7 +408,7 @@ struct Server::Impl {
       earlier(std::max<std::int64_t>(0, (*deadline - clock.boot_ns() + 999'999) / 1'000'000));
     if (somebody_waits && !waiting.empty())
       earlier(std::max<std::int64_t>(0, (try_again_boot_ns - clock.boot_ns() + 999'999) / 1'000'000));
-    if (crowded) earlier(Peers::kGraceNs / 5 / 1'000'000);
+    if (crowded) earlier(behind ? 0 : Peers::kGraceNs / 5 / 1'000'000);
     return static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   }
 
@@ -420,19 +428,34 @@ struct Server::Impl {
     return true;
   }
 
-  [[nodiscard]] unsigned roomy() const { return limits.connections - std::max(limits.connections / 8, 1U); }
+  [[nodiscard]] unsigned roomy() const { return limits.connections - std::max(limits.connections / 4, 1U); }
 
   // At its limit of connections MHD does not listen, and begins again only in the call after the one in which some
-  // ended. Nothing else may ever wake the loop for that.
+  // ended. Nothing else may ever wake the loop for that. It takes ten in a call: whoever stands behind a crowd that
+  // comes back as soon as it is closed would wait for many rounds, so all of them are taken, and let go, in one.
   void run_daemons() {
-    crowded = false;
+    crowded = behind = false;
+    const auto began_ns = clock.boot_ns();
     unsigned all = 0;
     for (const auto& d : daemons) {
-      const auto before = connections(*d), most = limits.connections;
-      if (before > roomy()) peers->make_room(d.get(), before, roomy(), most - 1, round_boot_ns);
-      MHD_run(d.get());
-      if (before >= most && connections(*d) < most) MHD_run(d.get());
-      const auto now = connections(*d);
+      const auto most = limits.connections;
+      unsigned now = 0;
+      for (;;) {
+        const auto before = connections(*d);
+        const auto closed =
+            before > roomy()
+                ? peers->make_room(d.get(), {before, roomy(), most - 1, std::max(most / 8, 4U)}, round_boot_ns)
+                : 0U;
+        MHD_run(d.get());
+        if (before >= most && connections(*d) < most) MHD_run(d.get());
+        now = connections(*d);
+        const bool more = now >= before + kTakenAtOnce || (now > roomy() && closed > 0);
+        if (!more || lead.stopping()) break;
+        const auto now_ns = clock.boot_ns();
+        behind = now_ns - began_ns > kMostTakingNs;
+        if (behind) break;
+        round_boot_ns = now_ns;  // when those that come now arrive
+      }
       crowded = crowded || (now > roomy() && peers->may_close_soon(d.get(), now >= most, round_boot_ns));
       all += now;
     }
@@ -448,7 +471,7 @@ struct Server::Impl {
     bool stalled = false;
     for (const auto& d : daemons) {
       const auto before = connections(*d);
-      if (before > 0) peers->make_room(d.get(), before, 0, before - 1, round_boot_ns);
+      if (before > 0) peers->make_room(d.get(), {before, 0, before - 1, before}, round_boot_ns);
       MHD_run(d.get());
       if (before > 0 && connections(*d) >= before) stalled = true;
       else MHD_run(d.get());  // see run_daemons()
@@ -516,7 +539,7 @@ struct Server::Impl {
   std::uint64_t progress = 0;  // connections and requests that began or ended
   Shortage shortage;
   std::optional<Peers> peers;
-  bool crowded = false;
+  bool crowded = false, behind = false;  // there may be more that are to be taken at once
   // Many connections at once, of which few are left: what they needed is given back.
   struct Crowd {
     static constexpr unsigned kMany = 32;

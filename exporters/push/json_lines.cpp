@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,7 +61,7 @@ struct JsonLinesPush final : PushOf<JsonLinesPush> {
 
 class Encoder final : public PushEncoder {
  public:
-  explicit Encoder(const JsonLinesPush& settings) : table_(settings.table(), settings.aggregated()) {}
+  explicit Encoder(const JsonLinesPush& settings) : table_(table_settings(settings), settings.aggregated()) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     table_.look(snapshot);
@@ -79,9 +80,12 @@ class Encoder final : public PushEncoder {
 // Whether it is the beginning of a line that we write: `{"name":"node_load1","labels":{`, as far as it goes.
 bool begins_as_ours(std::string_view text) {
   static constexpr std::string_view kName = "{\"name\":\"", kLabels = "\",\"labels\":{";
+  if (text.size() < kName.size()) return kName.starts_with(text);
   if (!text.starts_with(kName)) return false;
   text.remove_prefix(kName.size());
-  const auto rest = text.substr(std::min(text.find('"'), text.size()));
+  std::size_t end = 0;  // of the name; a UTF-8 name may have quotes in it
+  while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+  const auto rest = text.substr(std::min(end, text.size()));
   return rest.starts_with(kLabels) || kLabels.starts_with(rest);
 }
 
@@ -168,8 +172,31 @@ class FileDestination final : public Destination {
   std::size_t size_ = 0;
 };
 
-// Others have its other end, so it is not made non-blocking: no more is written at a time than a pipe that can be
-// written to takes.
+// Standard output that blocks nobody. Others have it, too, so it is not made non-blocking: of a pipe no more is written
+// at a time than one that can be written to takes; a terminal (which promises one byte) is opened once more; a socket
+// can be asked not to wait.
+class Output {
+ public:
+  Output() {
+    struct stat is {};
+    if (fstat(STDOUT_FILENO, &is) == 0 && S_ISSOCK(is.st_mode)) kind_ = Kind::socket;
+    if (isatty(STDOUT_FILENO) == 0) return;
+    kind_ = Kind::terminal;
+    own_.reset(open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  }
+  [[nodiscard]] int fd() const { return own_ ? own_.get() : STDOUT_FILENO; }
+  // After POLLOUT. As write(2): it may be less.
+  [[nodiscard]] ssize_t write(std::string_view text) const {
+    if (kind_ == Kind::socket) return send(fd(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const std::size_t most = own_ ? text.size() : kind_ == Kind::terminal ? 1 : PIPE_BUF;
+    return ::write(fd(), text.data(), std::min(text.size(), most));
+  }
+
+ private:
+  enum class Kind : std::uint8_t { other, socket, terminal } kind_ = Kind::other;
+  Fd own_;
+};
+
 class OutputDestination final : public Destination {
  public:
   explicit OutputDestination(const std::string& name) : counters_(name) {}
@@ -178,15 +205,15 @@ class OutputDestination final : public Destination {
     const auto& item = items.front();
     if (item.id != item_) item_ = item.id, written_ = 0, end_line_ = in_line_;
     while (end_line_ || written_ < item.body.size()) {
-      pollfd waits[] = {{STDOUT_FILENO, POLLOUT, 0}, {attempt.stop_fd, POLLIN, 0}};
+      pollfd waits[] = {{output_.fd(), POLLOUT, 0}, {attempt.stop_fd, POLLIN, 0}};
       const auto left_ms = (attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME)) / 1'000'000;
       if (left_ms <= 0) return fail(Errc::io, "standard output: nobody reads it");
       if (poll(waits, 2, static_cast<int>(std::min<std::int64_t>(left_ms, 60'000))) < 0 && errno != EINTR)
         return fail(from_errno("poll", errno));
       if (waits[1].revents != 0) return Sent{};
       if (waits[0].revents == 0) continue;
-      const auto rest = end_line_ ? std::string_view("\n") : std::string_view(item.body).substr(written_, PIPE_BUF);
-      const auto n = ::write(STDOUT_FILENO, rest.data(), rest.size());
+      const auto rest = end_line_ ? std::string_view("\n") : std::string_view(item.body).substr(written_);
+      const auto n = output_.write(rest);
       if (n < 0 && errno != EINTR && errno != EAGAIN) return fail(from_errno("standard output", errno));
       if (n <= 0) continue;
       in_line_ = rest[static_cast<std::size_t>(n) - 1] != '\n';
@@ -200,6 +227,7 @@ class OutputDestination final : public Destination {
 
  private:
   const PushCounters counters_;
+  const Output output_;
   std::uint64_t item_ = 0;
   std::size_t written_ = 0;  // of that item
   bool in_line_ = false;     // the last byte that was written ended no line

@@ -26,7 +26,7 @@ struct TextfilePush final : PushOf<TextfilePush>, FileSettings {
       problems.push_back(fmt::format("push.textfile '{}': {}", name, found.error().text));
   }
   [[nodiscard]] Result<std::string> reach(const Attempt&) const override { return file_reach(path); }
-  [[nodiscard]] std::string file() const override { return path; }
+  [[nodiscard]] std::vector<std::string> files() const override { return {path}; }
   [[nodiscard]] bool newest_only() const override { return true; }
 };
 

@@ -6,30 +6,36 @@
 
 namespace vitald::promql {
 
-// Every selector of the tree, from left to right.
+// What an expression is made of itself, from left to right.
 template <class Visit>
-void each_selector(const Expr& e, const Visit& visit) {
+void each_part(const Expr& e, const Visit& visit) {
   switch (e.kind) {
-    case Kind::selector: return visit(static_cast<const Selector&>(e));
     case Kind::matrix: return visit(*static_cast<const MatrixSelector&>(e).selector);
-    case Kind::subquery: return each_selector(*static_cast<const Subquery&>(e).inner, visit);
-    case Kind::unary: return each_selector(*static_cast<const Unary&>(e).inner, visit);
-    case Kind::paren: return each_selector(*static_cast<const Paren&>(e).inner, visit);
+    case Kind::subquery: return visit(*static_cast<const Subquery&>(e).inner);
+    case Kind::unary: return visit(*static_cast<const Unary&>(e).inner);
+    case Kind::paren: return visit(*static_cast<const Paren&>(e).inner);
     case Kind::call:
-      for (const auto& a : static_cast<const Call&>(e).args) each_selector(*a, visit);
+      for (const auto& a : static_cast<const Call&>(e).args) visit(*a);
       return;
     case Kind::binary: {
       const auto& b = static_cast<const Binary&>(e);
-      each_selector(*b.lhs, visit);
-      return each_selector(*b.rhs, visit);
+      visit(*b.lhs);
+      return visit(*b.rhs);
     }
     case Kind::aggregate: {
       const auto& a = static_cast<const Aggregate&>(e);
-      if (a.parameter) each_selector(*a.parameter, visit);
-      return each_selector(*a.inner, visit);
+      if (a.parameter) visit(*a.parameter);
+      return visit(*a.inner);
     }
     default: return;
   }
+}
+
+// Every selector of the tree, from left to right.
+template <class Visit>
+void each_selector(const Expr& e, const Visit& visit) {
+  if (e.kind == Kind::selector) return visit(static_cast<const Selector&>(e));
+  each_part(e, [&](const Expr& part) { each_selector(part, visit); });
 }
 
 }  // namespace vitald::promql

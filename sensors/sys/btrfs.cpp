@@ -42,7 +42,7 @@ constexpr MetricDesc kMetrics[] = {
      "bytes", kSource},
     {"node_btrfs_allocation_ratio", gauge, "Data allocation ratio for a layout/data type", "uuid,block_group_type,mode",
      "ratio", kSource},
-    {"node_btrfs_device_size_bytes", gauge, "Size of a device that is part of the filesystem.", "", "bytes",
+    {"node_btrfs_device_size_bytes", gauge, "Size of a device that is part of the filesystem.", "uuid,device", "bytes",
      "BTRFS_IOC_DEV_INFO, or /sys/fs/btrfs/*/devices"},
     {"node_btrfs_device_unused_bytes", gauge, "Unused bytes unused on a device that is part of the filesystem.",
      "uuid,device,btrfs_dev_uuid", "bytes", "BTRFS_IOC_DEV_INFO"},

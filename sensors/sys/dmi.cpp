@@ -20,7 +20,11 @@ constexpr MetricDesc kMetrics[] = {
      "board_asset_tag, board_name, board_serial, board_vendor, board_version, chassis_asset_tag, chassis_serial, "
      "chassis_vendor, chassis_version, product_family, product_name, product_serial, product_sku, product_uuid, "
      "product_version, system_vendor if provided by DMI.",
-     "", "", "/sys/class/dmi/id"},
+     "bios_date,bios_release,bios_vendor,bios_version,board_asset_tag,board_name,board_serial,board_vendor,board_"
+     "version,"
+     "chassis_asset_tag,chassis_serial,chassis_vendor,chassis_version,product_family,product_name,product_serial,"
+     "product_sku,product_uuid,product_version,system_vendor",
+     "", "/sys/class/dmi/id"},
 };
 constexpr const MetricDesc& kInfo = row(kMetrics, "node_dmi_info");
 constexpr std::string_view kFiles[] = {"bios_date",       "bios_release",      "bios_vendor",     "bios_version",

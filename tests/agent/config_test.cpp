@@ -329,6 +329,18 @@ TEST(Check, Surroundings) {
        {},
        {fmt::format("--rules.file: '{}/rules/*.yml': nothing is there, so nothing comes of it", top),
         fmt::format("--collector.textfile.directory: '{}/no*': nothing is there, so nothing comes of it", top)}},
+      {"a libvirt that is somewhere", "collectors: {libvirt: {uri: 'qemu+ssh://root@host/system?socket=/x'}}", {}, {}},
+      {"a libvirt of Xen", "collectors: {libvirt: {uri: 'xen:///'}}", {}, {}},
+      {"an alias of libvirt's configuration", "collectors: {libvirt: {uri: hail}}", {}, {}},
+      {"no driver of libvirt",
+       "collectors: {libvirt: {uri: 'qmeu:///system'}}",
+       {},
+       {"--collector.libvirt.uri: 'qmeu:///system': libvirt has no driver 'qmeu'; did you mean 'qemu'?"}},
+      {"no place of qemu",
+       "collectors: {libvirt: {uri: 'qemu+unix:///sytem?socket=/x'}}",
+       {},
+       {"--collector.libvirt.uri: 'qemu+unix:///sytem?socket=/x': qemu's URIs end with /system, /session or /embed, "
+        "'/sytem' found; did you mean 'system'?"}},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -393,6 +405,66 @@ TEST(ConfigFile, Museum) {
     EXPECT_EQ(fmt::format("{}\n", fmt::join(problems, "\n")), slurp(want));
   }
   EXPECT_GE(pieces, 8U);
+}
+
+// Matchers that fit no alert of the rules: somebody waits for what never comes.
+TEST(Config, WhoIsNeverTold) {
+  std::vector<std::string> problems;
+  const auto rules =
+      load_rules("groups: [{name: g, rules: [{alert: DiskFull, expr: node_load1 > 1, labels: {severity: critical}}]}]",
+                 "r.yaml", problems);
+  ASSERT_THAT(problems, testing::IsEmpty());
+  const KnownFamily families[] = {{"node_load1"}};
+  const std::string hook =
+      "notify: {commands: [{name: one, command: [/bin/true]MATCHERS}, {name: two, command: [/bin/true]}]}";
+  struct Case {
+    const char* name;
+    std::string yaml;
+    bool with_rules;
+    std::vector<std::string> want;
+  };
+  const auto with = [&](const std::string& matchers) {
+    auto out = hook;
+    return out.replace(out.find("MATCHERS"), 8, matchers.empty() ? "" : ", matchers: ['" + matchers + "']");
+  };
+  const std::string external = "rules: {external_label: [site=west]}\n";
+  const Case cases[] = {
+      {"all", with(""), true, {}},
+      {"one that fits", with("severity=\"critical\""), true, {}},
+      {"a label that leaves", external + with("site=\"west\""), true, {}},
+      {"no such severity",
+       with("severity=\"critcal\""),
+       true,
+       {"FILE:1:21: notify: 'one' is never told of an alert: no alert of any rule has severity=\"critcal\", did you "
+        "mean "
+        "'critical'?"}},
+      {"another site",
+       external + with("site=\"north\""),
+       true,
+       {"FILE:2:21: notify: 'one' is never told of an alert: no alert of any rule has site=\"north\": there it is "
+        "west"}},
+      {"no rules", with(""), false, {"FILE:1:21: notify: no rule alerts, so nobody is told of anything: 'one', 'two'"}},
+      {"no rules and no receivers", "{}", false, {}},
+      {"inhibitions",
+       "inhibit_rules: [{source_matchers: ['alertname=\"Diskfull\"'], target_matchers: ['severity=\"critical\"']}]",
+       true,
+       {"FILE:1:17: inhibit_rules[0].source_matchers: it mutes nothing: no alert of any rule has "
+        "alertname=\"Diskfull\", "
+        "did you mean 'DiskFull'?"}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Config config;
+    config.file = parse_config(c.yaml, "FILE", problems);
+    ASSERT_THAT(problems, testing::IsEmpty());
+    static constexpr FlagSpec kExternal[] = {{"rules.external-label", FlagType::list, ""}};
+    config.options.declare(kExternal);
+    for (const auto& s : config.file.settings) config.options.append("rules.external-label", s.value);
+    std::vector<std::string> warnings;
+    const std::span<const RuleGroup> groups = rules;
+    check_alerts(config, AlertReach(c.with_rules ? groups : groups.first(0), families, {}), warnings);
+    EXPECT_EQ(warnings, c.want);
+  }
 }
 
 }  // namespace

@@ -472,6 +472,31 @@ TEST_F(ServerTest, WhatBrowsersAreTold) {
   EXPECT_THAT(get("/"), HasSubstr("Content-Security-Policy: default-src 'none';"));
 }
 
+// What the library answers by itself, before anybody is asked.
+TEST_F(ServerTest, WhatBrowsersAreToldByTheLibrary) {
+  struct Case {
+    const char* name;
+    std::string request, status;
+  };
+  const std::string head = "GET /metrics HTTP/1.1\r\nHost: t\r\n", post = "POST /echo HTTP/1.1\r\nHost: t\r\n";
+  const Case cases[] = {
+      {"a header that is too large", head + "X: " + std::string(20'000, 'x') + "\r\n\r\n", "HTTP/1.1 431 "},
+      {"a target that is too long", "GET /" + std::string(20'000, 'x') + " HTTP/1.1\r\nHost: t\r\n\r\n",
+       "HTTP/1.1 414 "},
+      {"a chunk without a size", post + "Transfer-Encoding: chunked\r\n\r\nzz\r\nhi\r\n0\r\n\r\n", "HTTP/1.1 400 "},
+      {"a chunk that is too large", post + "Transfer-Encoding: chunked\r\n\r\n" + std::string(30, 'f') + "\r\n",
+       "HTTP/1.1 4"},
+      {"another version", "GET /metrics HTTP/2.0\r\nHost: t\r\n\r\n", "HTTP/1.1 505 "},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto got = say(c.request);
+    EXPECT_THAT(got, testing::AllOf(StartsWith(c.status), HasSubstr("X-Content-Type-Options: nosniff\r\n"),
+                                    HasSubstr("X-Frame-Options: DENY\r\n")));
+    EXPECT_EQ(got.find("X-Content-Type-Options", got.find("X-Content-Type-Options") + 1), std::string::npos) << got;
+  }
+}
+
 TEST_F(ServerTest, AnExceptionEndsOneRequest) {
   EXPECT_THAT(get("/throws"), StartsWith("HTTP/1.1 500 "));
   EXPECT_THAT(get("/-/healthy"), StartsWith("HTTP/1.1 200 OK"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/reach.h"
 
+#include "rules/alert_reach.h"
 #include "rules/keep.h"
 
 #include <fmt/ranges.h>
@@ -11,14 +12,34 @@
 namespace vitald {
 namespace {
 
-constexpr std::string_view kFamilies[] = {"node_load1",          "node_memory_*", "node_bcachefs_*_total",
-                                          "vitald_wait_seconds", "ALERTS",        "ALERTS_FOR_STATE"};
+const KnownFamily kFamilies[] = {{"node_load1", "a"},
+                                 {"node_memory_*"},
+                                 {"node_bcachefs_*_total", "uuid"},
+                                 {"vitald_wait_seconds", "owner,cause"},
+                                 {"node_time_seconds"},
+                                 {"node_supply_info", "supply,*"},
+                                 {"node_systemd_unit_state", "name,state,type", "--collector.systemd"},
+                                 {"node_both_total", "a", "--collector.x"},
+                                 {"node_both_total", "b"},
+                                 {"node_perf_*", "cpu", "--collector.perf"},
+                                 {"ALERTS"},
+                                 {"ALERTS_FOR_STATE"}};
+
+std::vector<RuleGroup> groups_of(const std::string& rules) {
+  std::vector<std::string> problems;
+  auto groups = load_rules("groups: [{name: g, rules: [" + rules + "]}]", "f.yaml", problems);
+  EXPECT_TRUE(problems.empty()) << problems[0];
+  return groups;
+}
 
 std::string warnings(const std::string& rules, const LabelMap& labels = {}) {
-  std::vector<std::string> problems;
-  const auto groups = load_rules("groups: [{name: g, rules: [" + rules + "]}]", "f.yaml", problems);
-  EXPECT_TRUE(problems.empty()) << problems[0];
-  return fmt::format("{}", fmt::join(unreachable(groups, kFamilies, labels), "\n"));
+  return fmt::format("{}", fmt::join(unreachable(groups_of(rules), kFamilies, labels,
+                                                 [] {
+                                                   return std::vector<std::string>{"node_memory_MemFree_bytes",
+                                                                                   "node_memory_Huge2_bytes",
+                                                                                   "node_memory_Cached_bytes"};
+                                                 }),
+                                     "\n"));
 }
 
 TEST(Reach, NamesWhatMatchesNothing) {
@@ -31,7 +52,44 @@ TEST(Reach, NamesWhatMatchesNothing) {
       {"node_load1 > 1", "", {}},
       {"rate(vitald_wait_seconds_bucket[5m]) + vitald_wait_seconds_sum", "", {}},
       {"node_memory_MemFree_bytes < 1 and node_bcachefs_reads_total > 1", "", {}},
-      {"ALERTS{alertname=\"B\", job=\"x\"} or recorded{instance=\"x\"}", "", {}},
+      {"ALERTS{alertname=\"A\", job=\"x\"} or recorded{instance=\"x\"}", "", {{"job", "x"}}},
+      {"ALERTS{alertname=~\"A|B\",severity!=\"x\",a=\"y\",alertstate=\"firing\"} or ALERTS_FOR_STATE", "", {}},
+      {"ALERTS{alertname=\"Watchdgo\"} or ALERTS",
+       "ALERTS{alertname=\"Watchdgo\"} matches nothing: no alert of any rule has alertname=\"Watchdgo\", did you mean "
+       "'Watchdog'?",
+       {}},
+      {"ALERTS{alertstate=\"fire\"} == 1",
+       "ALERTS{alertstate=\"fire\"} matches nothing: alertstate is pending or firing",
+       {}},
+      {"ALERTS{severity=\"critcal\"}",
+       "ALERTS{severity=\"critcal\"} matches nothing: no alert of any rule has severity=\"critcal\", did you mean "
+       "'critical'?",
+       {}},
+      {"node_load1{zone=\"x\"} > 1", "node_load1{zone=\"x\"} matches nothing: the family has a", {}},
+      {"vitald_wait_seconds_bucket{le=\"1\",ownr=~\".+\",x=\"\",y!=\"z\"}",
+       "vitald_wait_seconds_bucket{le=\"1\",ownr=~\".+\",x=\"\",y!=\"z\"} matches nothing: the family has cause, "
+       "owner; "
+       "did you mean 'owner'?",
+       {}},
+      {"node_time_seconds{zone=\"x\"}", "node_time_seconds{zone=\"x\"} matches nothing: the family has no labels", {}},
+      {"node_time_seconds{rack=\"7\"}", "", {{"rack", "7"}}},
+      {"node_supply_info{charge=\"full\"} and node_both_total{a=\"x\"} + node_both_total{b=\"x\"}", "", {}},
+      {"node_memory_MemFree_bytes{whatever=\"x\"}", "", {}},
+      {"node_systemd_unit_state{state=\"failed\"} == 1",
+       "'node_systemd_unit_state' is there only with --collector.systemd, which is off: this matches nothing",
+       {}},
+      {"rate(node_perf_cycles_total[5m])",
+       "'node_perf_cycles_total' is there only with --collector.perf, which is off: this matches nothing",
+       {}},
+      {"absent(node_systemd_unit_state) or absent(node_load1{b=\"x\"})", "", {}},
+      {"sum(node_systemd_unit_state) or vector(0)", "", {}},
+      {"kube_pod_info or vector(0)", "", {}},
+      {"node_load1 or node_systemd_unit_state", "", {}},
+      {"node_lod1 or vector(0)", "no collector and no rule makes 'node_lod1', did you mean 'node_load1'?", {}},
+      {"node_memory_MemFre_bytes",
+       "this machine has no 'node_memory_MemFre_bytes' now, did you mean 'node_memory_MemFree_bytes'?",
+       {}},
+      {"node_memory_Huge3_bytes + node_memory_Huge_bytes + node_memory_Something_bytes", "", {}},
       {"up == 0 or scrape_samples_scraped > 5 or {job=\"x\"}", "", {}},
       {"node_lod1", "no collector and no rule makes 'node_lod1', did you mean 'node_load1'?", {}},
       {"sum(sum_over_time(kube_pod_info[5m:1m])) or -kube_pod_info",
@@ -56,11 +114,47 @@ TEST(Reach, NamesWhatMatchesNothing) {
        {{"job", "node"}}},
   };
   for (const auto& c : cases) {
-    EXPECT_EQ(
-        warnings("{alert: A, expr: '" + std::string(c.expr) + "'}, {record: recorded, expr: node_load1}", c.labels),
-        std::string(c.want).empty() ? "" : place + c.want)
+    EXPECT_EQ(warnings("{alert: A, expr: '" + std::string(c.expr) +
+                           "'}, {record: recorded, expr: node_load1}, {alert: Watchdog, expr: node_load1, labels: "
+                           "{severity: critical, empty: \"\"}}",
+                       c.labels),
+              std::string(c.want).empty() ? "" : place + c.want)
         << c.expr;
   }
+}
+
+TEST(AlertReach, SaysWhyNoAlertFits) {
+  const auto groups = groups_of(
+      "{alert: Disk full, expr: 'node_load1 > 1', labels: {severity: critical}},"
+      "{alert: Hot, expr: 'vitald_wait_seconds_sum > 1', labels: {severity: warning, team: '{{ $labels.owner }}'}},"
+      "{alert: Any, expr: 'label_replace(node_load1, \"x\", \"$1\", \"a\", \"(.*)\")', labels: {severity: info}}");
+  const LabelMap series{{"job", "node"}}, external{{"site", "west"}};
+  const AlertReach reach(groups, kFamilies, series),
+      nothing(groups_of("{record: r, expr: node_load1}"), kFamilies, series);
+  struct Case {
+    const char *matchers, *want;
+  };
+  const Case cases[] = {
+      {"severity=\"critical\"", ""},
+      {"severity=~\"critical|warning\", alertname!~\"Any|Hot\"", ""},
+      {"owner=\"x\", severity=\"warning\"", ""},
+      {"team=\"storage\"", ""},
+      {"site=\"west\", job=\"x\"", ""},
+      {"x=\"y\"", ""},
+      {"alertname=\"Disk ful\"", "no alert of any rule has alertname=\"Disk ful\", did you mean 'Disk full'?"},
+      {"alertname=~\"Net.*\"", "no alert of any rule has alertname=~\"Net.*\""},
+      {"severity=\"critcal\"", "no alert of any rule has severity=\"critcal\", did you mean 'critical'?"},
+      {"severity=\"page\"", "no alert of any rule has severity=\"page\": there it is critical or info or warning"},
+      {"site=\"east\", severity=\"critical\"",
+       "no alert of any rule has all of {site=\"east\", severity=\"critical\"}"},
+      {"severity=\"critical\", owner=\"x\"", "no alert of any rule has all of {severity=\"critical\", owner=\"x\"}"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(reach.problem(*parse_alert_matchers(c.matchers), external), c.want) << c.matchers;
+    EXPECT_EQ(nothing.problem(*parse_alert_matchers(c.matchers)), "no rule alerts") << c.matchers;
+  }
+  EXPECT_TRUE(nothing.empty());
+  EXPECT_FALSE(reach.empty());
 }
 
 TEST(Reach, IsShort) {

@@ -2,6 +2,7 @@
 #include "tests/sensors/run_collector.h"
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,6 +35,20 @@ std::string with_root(std::string text, const std::string& root) {
   constexpr std::string_view kRoot = "@ROOT@";
   if (const auto at = text.find(kRoot); at != std::string::npos) text.replace(at, kRoot.size(), root);
   return text;
+}
+
+// Whoever reads docs/metrics.md, and the warnings of rules, take a family to have the labels that are declared.
+// Families whose names a source brings along have what it brings.
+void expect_declared_labels(const CollectorInfo& info, const Batch& batch) {
+  for (const auto& s : batch.layout->samples()) {
+    const auto declared = std::ranges::find(info.metrics, s.family->name, &MetricDesc::name);
+    if (declared == info.metrics.end()) continue;
+    std::set<std::string_view> names{"le", "quantile"};
+    for (auto rest = declared->labels; !rest.empty();) names.insert(take_until(rest, ','));
+    for (const auto& label : batch.layout->labels(s))
+      EXPECT_TRUE(names.contains(label.name) || names.contains("*"))
+          << s.family->name << " has a label '" << label.name << "' that is not declared: '" << declared->labels << "'";
+  }
 }
 
 // Of all collectors; one collector may ask for another's.
@@ -124,6 +139,7 @@ CollectorRun CollectorFixture::run() {
   const auto outcome = collector_->collect(writer_);
   const auto batch = writer_.finish(outcome, 0, 0);
   result.text = exposition(*batch);
+  expect_declared_labels(info_of(writer_.collector()), *batch);
   std::set<std::string_view> seen;
   for (const auto& s : batch->layout->samples())
     if (seen.insert(s.family->name).second)
