@@ -275,15 +275,16 @@ class Smart final : public Collector {
   template <class Set>
   static void emit_ata(const Disk& disk, Set&& set, BatchWriter& out) {
     if (disk.identity && disk.identity->rpm > 0) set(family("smartctl_device_rotation_rate"), disk.identity->rpm);
+    static const AtaIdentity kNobody;
+    const auto& identity = disk.identity ? *disk.identity : kNobody;
     for (const auto& a : disk.attributes) {
-      // The upper bytes are something else: minutes, or what the maker likes.
-      const auto low = static_cast<double>(a.raw & 0xffffffff);
-      if (a.id == 9) set(family("smartctl_device_power_on_seconds"), low * 3600);
-      if (a.id == 12) set(family("smartctl_device_power_cycle_count"), low);
+      // The upper bytes are something else: minutes, or what the maker likes. No disk is on for 2^24 hours.
+      if (a.id == 9) set(family("smartctl_device_power_on_seconds"), static_cast<double>(a.raw & 0xffffff) * 3600);
+      if (a.id == 12) set(family("smartctl_device_power_cycle_count"), static_cast<double>(a.raw & 0xffffffff));
       const auto short_flags = flags_short(a.flags), long_flags = flags_long(a.flags);
       const auto attribute = [&](std::string_view type, double value) {
-        out.set(family("smartctl_device_attribute"), value, disk.name, attribute_name(a.id), short_flags, long_flags,
-                type, Decimal(a.id));
+        out.set(family("smartctl_device_attribute"), value, disk.name, attribute_name(a.id, identity), short_flags,
+                long_flags, type, Decimal(a.id));
       };
       attribute("value", a.value);
       attribute("worst", a.worst);

@@ -33,9 +33,12 @@ bool adds_up(const Sector& s) {
   return sum == 0;
 }
 
+// What a name is for, where the other kind of disk counts something else under its number.
+enum Of : std::uint8_t { kBoth, kDiscs, kFlash };
 struct Name {
   unsigned id;
   std::string_view name;
+  Of of = kBoth;
 };
 constexpr Name kNames[] = {
     {1, "Raw_Read_Error_Rate"},
@@ -43,68 +46,68 @@ constexpr Name kNames[] = {
     {3, "Spin_Up_Time"},
     {4, "Start_Stop_Count"},
     {5, "Reallocated_Sector_Ct"},
-    {6, "Read_Channel_Margin"},
-    {7, "Seek_Error_Rate"},
-    {8, "Seek_Time_Performance"},
+    {6, "Read_Channel_Margin", kDiscs},
+    {7, "Seek_Error_Rate", kDiscs},
+    {8, "Seek_Time_Performance", kDiscs},
     {9, "Power_On_Hours"},
-    {10, "Spin_Retry_Count"},
-    {11, "Calibration_Retry_Count"},
+    {10, "Spin_Retry_Count", kDiscs},
+    {11, "Calibration_Retry_Count", kDiscs},
     {12, "Power_Cycle_Count"},
     {13, "Read_Soft_Error_Rate"},
-    {22, "Helium_Level"},
-    {23, "Helium_Condition_Lower"},
-    {24, "Helium_Condition_Upper"},
-    {175, "Program_Fail_Count_Chip"},
-    {176, "Erase_Fail_Count_Chip"},
-    {177, "Wear_Leveling_Count"},
-    {178, "Used_Rsvd_Blk_Cnt_Chip"},
-    {179, "Used_Rsvd_Blk_Cnt_Tot"},
-    {180, "Unused_Rsvd_Blk_Cnt_Tot"},
+    {22, "Helium_Level", kDiscs},
+    {23, "Helium_Condition_Lower", kDiscs},
+    {24, "Helium_Condition_Upper", kDiscs},
+    {175, "Program_Fail_Count_Chip", kFlash},
+    {176, "Erase_Fail_Count_Chip", kFlash},
+    {177, "Wear_Leveling_Count", kFlash},
+    {178, "Used_Rsvd_Blk_Cnt_Chip", kFlash},
+    {179, "Used_Rsvd_Blk_Cnt_Tot", kFlash},
+    {180, "Unused_Rsvd_Blk_Cnt_Tot", kFlash},
     {181, "Program_Fail_Cnt_Total"},
-    {182, "Erase_Fail_Count_Total"},
+    {182, "Erase_Fail_Count_Total", kFlash},
     {183, "Runtime_Bad_Block"},
     {184, "End-to-End_Error"},
     {187, "Reported_Uncorrect"},
     {188, "Command_Timeout"},
-    {189, "High_Fly_Writes"},
+    {189, "High_Fly_Writes", kDiscs},
     {190, "Airflow_Temperature_Cel"},
-    {191, "G-Sense_Error_Rate"},
+    {191, "G-Sense_Error_Rate", kDiscs},
     {192, "Power-Off_Retract_Count"},
-    {193, "Load_Cycle_Count"},
+    {193, "Load_Cycle_Count", kDiscs},
     {194, "Temperature_Celsius"},
     {195, "Hardware_ECC_Recovered"},
     {196, "Reallocated_Event_Count"},
     {197, "Current_Pending_Sector"},
     {198, "Offline_Uncorrectable"},
     {199, "UDMA_CRC_Error_Count"},
-    {200, "Multi_Zone_Error_Rate"},
-    {201, "Soft_Read_Error_Rate"},
-    {202, "Data_Address_Mark_Errs"},
+    {200, "Multi_Zone_Error_Rate", kDiscs},
+    {201, "Soft_Read_Error_Rate", kDiscs},
+    {202, "Data_Address_Mark_Errs", kDiscs},
     {203, "Run_Out_Cancel"},
     {204, "Soft_ECC_Correction"},
     {205, "Thermal_Asperity_Rate"},
-    {206, "Flying_Height"},
-    {207, "Spin_High_Current"},
-    {208, "Spin_Buzz"},
-    {209, "Offline_Seek_Performnce"},
-    {220, "Disk_Shift"},
-    {221, "G-Sense_Error_Rate"},
-    {222, "Loaded_Hours"},
-    {223, "Load_Retry_Count"},
-    {224, "Load_Friction"},
-    {225, "Load_Cycle_Count"},
-    {226, "Load-in_Time"},
-    {227, "Torq-amp_Count"},
+    {206, "Flying_Height", kDiscs},
+    {207, "Spin_High_Current", kDiscs},
+    {208, "Spin_Buzz", kDiscs},
+    {209, "Offline_Seek_Performnce", kDiscs},
+    {220, "Disk_Shift", kDiscs},
+    {221, "G-Sense_Error_Rate", kDiscs},
+    {222, "Loaded_Hours", kDiscs},
+    {223, "Load_Retry_Count", kDiscs},
+    {224, "Load_Friction", kDiscs},
+    {225, "Load_Cycle_Count", kDiscs},
+    {226, "Load-in_Time", kDiscs},
+    {227, "Torq-amp_Count", kDiscs},
     {228, "Power-off_Retract_Count"},
-    {230, "Head_Amplitude"},
-    {231, "Temperature_Celsius"},
+    {230, "Head_Amplitude", kDiscs},
+    {231, "Temperature_Celsius", kDiscs},
     {232, "Available_Reservd_Space"},
-    {233, "Media_Wearout_Indicator"},
-    {240, "Head_Flying_Hours"},
+    {233, "Media_Wearout_Indicator", kFlash},
+    {240, "Head_Flying_Hours", kDiscs},
     {241, "Total_LBAs_Written"},
     {242, "Total_LBAs_Read"},
     {250, "Read_Error_Retry_Rate"},
-    {254, "Free_Fall_Sensor"},
+    {254, "Free_Fall_Sensor", kDiscs},
 };
 
 struct Flag {
@@ -154,7 +157,9 @@ std::optional<AtaIdentity> parse_identity(const Sector& s) {
     out.power_management = (u16(s, 82 * 2) & 0x8) != 0;
   }
   if (is_valid(87)) out.smart_enabled = (u16(s, 85 * 2) & 0x1) != 0;
-  if (const auto rpm = u16(s, 217 * 2); rpm >= 0x401 && rpm <= 0xfffe) out.rpm = rpm;
+  const auto rpm = u16(s, 217 * 2);
+  if (rpm >= 0x401 && rpm <= 0xfffe) out.rpm = rpm;
+  out.solid_state = rpm == 1;
   return out;
 }
 
@@ -178,9 +183,12 @@ std::optional<std::vector<AtaAttribute>> parse_attributes(const Sector& data, co
   return out;
 }
 
-std::string_view attribute_name(unsigned id) {
+std::string_view attribute_name(unsigned id, const AtaIdentity& disk) {
   const auto* found = std::ranges::find(kNames, id, &Name::id);
-  return found == std::end(kNames) ? std::string_view("Unknown_Attribute") : found->name;
+  if (found == std::end(kNames)) return "Unknown_Attribute";
+  if (found->of == kDiscs && disk.solid_state) return "Unknown_SSD_Attribute";
+  if (found->of == kFlash && disk.rpm > 0) return "Unknown_HDD_Attribute";
+  return found->name;
 }
 
 std::string flags_short(unsigned flags) {

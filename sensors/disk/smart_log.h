@@ -33,6 +33,7 @@ struct AtaIdentity {
   std::string model, serial, firmware;
   bool smart_supported = false, smart_enabled = false, power_management = false;
   unsigned rpm = 0;  // 0: it does not rotate, or does not say
+  bool solid_state = false;
 };
 // None where its checksum is wrong or it is no ATA disk.
 std::optional<AtaIdentity> parse_identity(const Sector& data);
@@ -43,8 +44,9 @@ struct AtaAttribute {
 };
 // SMART READ DATA and, where they could be read, SMART READ THRESHOLDS. None where a checksum is wrong.
 std::optional<std::vector<AtaAttribute>> parse_attributes(const Sector& data, const Sector* thresholds);
-// As smartctl calls it where it does not know the drive: "Reallocated_Sector_Ct"; "Unknown_Attribute".
-std::string_view attribute_name(unsigned id);
+// As smartctl calls it where it does not know the drive: "Reallocated_Sector_Ct"; "Unknown_Attribute", and
+// "Unknown_SSD_Attribute" of what is something else on discs: 231 is their temperature, and flash's life that is left.
+std::string_view attribute_name(unsigned id, const AtaIdentity& disk);
 // "PO--CK", and "prefailure,updated_online,event_count,auto_keep".
 std::string flags_short(unsigned flags);
 std::string flags_long(unsigned flags);

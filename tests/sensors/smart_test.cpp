@@ -249,6 +249,67 @@ TEST_F(Smart, AllOnes) {
   EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_smart_status{device=\"nvme0\"}")));
 }
 
+// Raw values of public reports.
+TEST(SmartLog, Celsius) {
+  struct Case {
+    const char* name;
+    std::vector<AtaAttribute> attributes;
+    std::optional<double> celsius;
+  };
+  const auto of = [](unsigned id, std::uint64_t raw) { return AtaAttribute{.id = id, .raw = raw}; };
+  const Case cases[] = {
+      {"Seagate: 30 (0 20 0 0 0)", {of(194, 85899345950)}, 30},
+      {"Crucial BX500: lowest and highest above", {of(194, 111669215238)}, 6},
+      {"SanDisk U110: 0 is none", {of(194, 0)}, std::nullopt},
+      {"then that of the air", {of(194, 0), of(190, 41)}, 41},
+      {"231 of an SSD is no temperature", {of(231, 97)}, std::nullopt},
+      {"below zero, or a sentinel", {of(194, 0xa9)}, std::nullopt},
+  };
+  for (const auto& c : cases) EXPECT_EQ(celsius_of(c.attributes), c.celsius) << c.name;
+}
+
+// smartctl's names by what the disk is: an alert on Temperature_Celsius must not see how much of an SSD's life is left.
+TEST(SmartLog, NamesOfWhatTheDiskIs) {
+  AtaIdentity discs, flash, unknown;
+  discs.rpm = 7200;
+  flash.solid_state = true;
+  struct Case {
+    unsigned id;
+    std::string_view of_discs, of_flash, of_unknown;
+  };
+  const Case cases[] = {
+      {231, "Temperature_Celsius", "Unknown_SSD_Attribute", "Temperature_Celsius"},
+      {202, "Data_Address_Mark_Errs", "Unknown_SSD_Attribute", "Data_Address_Mark_Errs"},
+      {233, "Unknown_HDD_Attribute", "Media_Wearout_Indicator", "Media_Wearout_Indicator"},
+      {194, "Temperature_Celsius", "Temperature_Celsius", "Temperature_Celsius"},
+      {170, "Unknown_Attribute", "Unknown_Attribute", "Unknown_Attribute"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(attribute_name(c.id, discs), c.of_discs) << c.id;
+    EXPECT_EQ(attribute_name(c.id, flash), c.of_flash) << c.id;
+    EXPECT_EQ(attribute_name(c.id, unknown), c.of_unknown) << c.id;
+  }
+}
+
+TEST_F(Smart, AnSsd) {
+  auto& sda = disks_.by_name["sda"];
+  put16(sda.identify, 217 * 2, 1);
+  seal(sda.identify);
+  sda.data = {};
+  sda.data[2] = 9;  // Power_On_Hours: 43843 (165 58 1), of which 24 bits are hours
+  for (const auto& [at, byte] : {std::pair(7, 0x43), {8, 0xab}, {9, 0}, {10, 1}, {11, 58}, {12, 165}})
+    sda.data[static_cast<std::size_t>(at)] = static_cast<std::uint8_t>(byte);
+  sda.data[14] = 231;
+  sda.data[19] = 97;
+  seal(sda.data);
+  const auto got = run();
+  EXPECT_THAT(got.problems, IsEmpty());
+  EXPECT_THAT(got.text, HasSubstr("smartctl_device_power_on_seconds{device=\"sda\"} 157834800\n"));
+  EXPECT_THAT(got.text, HasSubstr("attribute_id=\"231\",attribute_name=\"Unknown_SSD_Attribute\","));
+  EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_rotation_rate{device=\"sda\"}")));
+  EXPECT_THAT(got.text, Not(HasSubstr("smartctl_device_temperature{device=\"sda\"")));
+}
+
 TEST_F(Smart, WhoSleepsIsLeftAlone) {
   run();
   clock_.advance_ns(5 * kMinuteNs);
