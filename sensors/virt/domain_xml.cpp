@@ -79,12 +79,17 @@ Result<> walk(std::string_view xml, Open&& open, Text&& text) {
                             }});
 }
 
-// libvirt always writes KiB; other units are read for the sake of hand-written XML.
+// libvirt always writes KiB; other units are read for the sake of hand-written XML: "k" and "KiB" are 1024, "KB" is
+// 1000 (virScaleInteger). One that is not known makes no number.
 double to_bytes(double n, std::string_view unit) {
-  if (unit == "b" || unit == "bytes") return n;
-  if (unit == "MiB" || unit == "M") return n * 1024 * 1024;
-  if (unit == "GiB" || unit == "G") return n * 1024 * 1024 * 1024;
-  return n * 1024;
+  if (unit.empty()) unit = "KiB";
+  if (unit == "b" || unit == "byte" || unit == "bytes") return n;
+  constexpr std::string_view kPrefixes = "kmgtpe";
+  const auto power = kPrefixes.find(static_cast<char>(unit.front() | 0x20));
+  const auto rest = unit.substr(1);
+  const bool binary = rest.empty() || rest == "iB", decimal = rest == "B";
+  if (power == kPrefixes.npos || (!binary && !decimal)) return kNone;
+  return n * std::pow(binary ? 1024 : 1000, static_cast<double>(power) + 1);
 }
 
 // <total_bytes_sec>10485760</total_bytes_sec>

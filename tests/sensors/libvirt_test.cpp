@@ -342,6 +342,80 @@ TEST(LibvirtXml, Vcpus) {
   }
 }
 
+TEST(LibvirtXml, UnitsOfMemory) {
+  struct Case {
+    const char* xml;
+    double bytes;
+  };
+  const Case cases[] = {{"<memory unit='KiB'>3018752</memory>", 3018752 * 1024.0},
+                        {"<memory>524288</memory>", 524288 * 1024.0},
+                        {"<memory unit=\"MiB\">2048</memory>", 2147483648},
+                        {"<memory unit='GB'>2</memory>", 2e9},
+                        {"<memory unit='TiB'>1</memory>", 1099511627776},
+                        {"<memory unit='T'>1</memory>", 1099511627776},
+                        {"<memory unit='bytes'>4096</memory>", 4096},
+                        {"<memory unit='pages'>4096</memory>", virt::kNone},
+                        {"<memory unit='KiB'>much</memory>", virt::kNone}};
+  for (const auto& c : cases) {
+    const auto g = virt::parse_domain_xml(std::string("<domain>") + c.xml + "</domain>");
+    ASSERT_TRUE(g) << c.xml;
+    EXPECT_TRUE(std::isnan(c.bytes) ? std::isnan(g->memory_bytes) : g->memory_bytes == c.bytes) << c.xml;
+  }
+}
+
+// Parts of public reports.
+TEST(LibvirtXml, WhatRealHostsHave) {
+  struct Case {
+    const char *name, *xml;
+    std::string told;  // of disks "target=source", of nics "target/type/bridge", "instance:" nova's name
+  };
+  const Case cases[] = {
+      {"an interface without a target (VFIO)",
+       "<devices><interface type='hostdev' managed='yes'><mac address='AA:BB:CC:DD:EE:FF'/><driver name='vfio'/>"
+       "<source><address type='pci' domain='0x0000' bus='0x04' slot='0x10' function='0x4'/></source>"
+       "<model type='virtio'/><alias name='hostdev0'/></interface>"
+       "<interface type='bridge'><source bridge='br0'/><target dev='vnet1'/></interface></devices>",
+       "/hostdev/ vnet1/bridge/br0 "},
+      {"a CD drive without a disc",
+       "<devices><disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='hdc' bus='ide'/>"
+       "<readonly/></disk><disk type='block' device='disk'><source dev='/dev/vg_data/ftp.data'/>"
+       "<target dev='vdb' bus='virtio'/></disk></devices>",
+       "hdc= vdb=/dev/vg_data/ftp.data "},
+      {"oVirt: prefixes that nobody declared, devices in its metadata",
+       "<metadata><ovirt-tune:qos/><ovirt-vm:vm><ovirt-vm:device devtype=\"disk\" name=\"vda\">"
+       "<ovirt-vm:poolID>0</ovirt-vm:poolID></ovirt-vm:device></ovirt-vm:vm></metadata>"
+       "<devices><disk type='file'><source file='/rhev/x'/><target dev='sda'/></disk></devices>",
+       "sda=/rhev/x "},
+      {"KubeVirt: a namespace without a prefix, with elements that are called as libvirt's",
+       "<metadata><kubevirt xmlns=\"http://kubevirt.io\"><uid>616dde5c</uid><devices><disk><target dev='no'/></disk>"
+       "</devices></kubevirt></metadata><devices><disk type='file'><source file='/run/d.qcow2'/><backingStore "
+       "type='file'>"
+       "<format type='raw'/><source file='/base'/><backingStore/></backingStore><target dev='vda'/></disk></devices>",
+       "vda=/run/d.qcow2 "},
+      {"OpenStack: an address of nova's ports, which is no interface",
+       "<metadata><nova:instance xmlns:nova=\"http://openstack.org/xmlns/libvirt/nova/1.1\"><nova:name>VM_AT_01"
+       "</nova:name><nova:ports><nova:port uuid=\"p\"><nova:ip type=\"fixed\" address=\"10.0.0.1\"/></nova:port>"
+       "</nova:ports></nova:instance></metadata><devices><disk type='network'><auth username='cinder'>"
+       "<secret type='ceph' uuid='u'/></auth><source protocol='rbd' name='volumes/volume-1'><host name='10.0.0.2' "
+       "port='6789'/></source><target dev='vda' bus='virtio'/></disk></devices>",
+       "vda=volumes/volume-1 instance:VM_AT_01"},
+      {"a comment before the domain, as of a file in /etc/libvirt", "<title>a &lt;b&gt; &#169;</title><name>x</name>",
+       ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto g = virt::parse_domain_xml(std::string("<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n<domain "
+                                                      "type='kvm'>") +
+                                          c.xml + "</domain>");
+    ASSERT_TRUE(g);
+    std::string told;
+    for (const auto& d : g->disks) told += d.target + "=" + d.source + " ";
+    for (const auto& n : g->nics) told += n.target + "/" + n.type + "/" + n.bridge + " ";
+    if (!g->nova_name.empty()) told += "instance:" + g->nova_name;
+    EXPECT_EQ(told, c.told);
+  }
+}
+
 TEST(LibvirtXml, Damage) {
   const auto end = kXml.rfind('>');  // what comes behind it may be missing
   for (std::size_t n = 0; n < end; ++n) EXPECT_FALSE(virt::parse_domain_xml(kXml.substr(0, n))) << n;
