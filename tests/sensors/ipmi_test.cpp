@@ -80,6 +80,17 @@ TEST(IpmiSdr, Values) {
   }
 }
 
+// A PowerEdge R630's: the bits of tolerance and accuracy beside those of the factor and the offset are none of them.
+TEST(IpmiSdr, BitsThatStandBeside) {
+  auto record = full({.m = 1, .b = -128});
+  record[25] |= 0x3f;
+  record[27] |= 0x3f;
+  EXPECT_EQ(value_of(*parse_sensor(record), 152), 24);
+  auto largest = full({.m = 1, .b = 127});
+  largest[27] |= 0x20;
+  EXPECT_EQ(value_of(*parse_sensor(largest), 1), 128);
+}
+
 TEST(IpmiSdr, NamesAndUnits) {
   EXPECT_EQ(parse_sensor(full({}))->name, "CPU1 Temp");
   EXPECT_EQ(parse_sensor(full({.name = "Fan \xb0 "}))->name, "Fan \xc2\xb0") << "Latin 1";
