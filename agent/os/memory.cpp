@@ -58,26 +58,40 @@ bool some_were_unloaded(const Loaded& since) {
   return now != since.unloaded;
 }
 
+// A mapping as /proc/self/smaps tells of it.
+struct Mapping {
+  std::uintptr_t begin = 0, end = 0;
+  bool constant = false;                             // of a file, and not writable now
+  bool never_written = false, none_in_swap = false;  // both have to be said
+};
+
 // What nothing ever wrote to: pages of a file, not writable now, none of them a copy (relocations before RELRO, a
-// debugger's breakpoint). The page cache has every byte. From /proc/self/smaps:
+// debugger's breakpoint), in memory or in swap, where it is not "Anonymous" any more. The page cache has every byte.
 //   "7f12a000-7f12c000 r--p 00000000 fe:00 1234  /usr/lib/x86_64-linux-gnu/libc.so.6"
 //   "Anonymous:             0 kB"
+//   "Swap:                  0 kB"
 void drop_constant_pages() {
   const auto loaded = loaded_objects();
   // Into memory of its own: what KernelFile reads with stays as large as this is.
   const auto text = read_text_file("/proc/self/smaps", kMostBytes);
   if (!text) return;
-  std::uintptr_t begin = 0, end = 0;
-  bool constant = false;
+  const auto drop = [&](const Mapping& m) {
+    if (!m.constant || !m.never_written || !m.none_in_swap) return;
+    const bool stays = std::ranges::any_of(
+        loaded.places, [&](const auto& place) { return place.first <= m.begin && m.begin < place.second; });
+    if (!stays || some_were_unloaded(loaded)) return;  // something else may be mapped there by now
+    madvise(reinterpret_cast<void*>(m.begin), m.end - m.begin, MADV_DONTNEED);  // advice: refused is fine
+  };
+  Mapping mapping;
   std::string_view rest = *text;
   while (!rest.empty()) {
     auto line = take_line(rest);
     if (take_prefix(line, "Anonymous:")) {
-      const bool stays = std::ranges::any_of(
-          loaded.places, [&](const auto& place) { return place.first <= begin && begin < place.second; });
-      if (!constant || !stays || trim(line) != "0 kB") continue;
-      if (some_were_unloaded(loaded)) return;                               // something else may be mapped there by now
-      madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // advice: refused is fine
+      mapping.never_written = trim(line) == "0 kB";
+      continue;
+    }
+    if (take_prefix(line, "Swap:")) {
+      mapping.none_in_swap = trim(line) == "0 kB";
       continue;
     }
     const auto range = line.substr(0, line.find(' '));
@@ -86,11 +100,13 @@ void drop_constant_pages() {
     const auto first = parse_int<std::uintptr_t>(range.substr(0, dash), 16);
     const auto last = parse_int<std::uintptr_t>(range.substr(dash + 1), 16);
     if (!first || !last) continue;
-    begin = *first, end = *last;
+    drop(mapping);
+    mapping = {*first, *last};
     take_word(line);
     const auto access = take_word(line);
-    constant = access.find('w') == std::string_view::npos && line.find(" /") != std::string_view::npos;
+    mapping.constant = access.find('w') == std::string_view::npos && line.find(" /") != std::string_view::npos;
   }
+  drop(mapping);
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <thread>
 
+#include "core/os/kernel_file.h"
+
 namespace vitald {
 namespace {
 
@@ -40,6 +42,21 @@ TEST(StartupMemory, WhatWasWrittenStays) {
   munmap(constant, 8192);
   close(fd);
   unlink(name);
+}
+
+// Relocations of a library that went to swap: smaps does not call them anonymous there.
+TEST(StartupMemory, WhatIsInSwapStays) {
+  bool any = false;
+  if (const auto text = read_text_file("/proc/swaps", 1 << 16)) any = text->find('/') != std::string::npos;
+  if (!any) GTEST_SKIP() << "no swap here";
+  // The constants of this program that were relocated: a table of pointers.
+  static const char* const volatile kTable[] = {"a", "b"};
+  const auto page = static_cast<std::uintptr_t>(getpagesize());
+  const auto from = reinterpret_cast<std::uintptr_t>(&kTable) & ~(page - 1);
+  const std::string_view before = kTable[1];
+  if (madvise(reinterpret_cast<void*>(from), page, MADV_PAGEOUT) != 0) GTEST_SKIP() << "MADV_PAGEOUT is refused";
+  give_back_startup_memory();
+  EXPECT_EQ(static_cast<const void*>(kTable[1]), static_cast<const void*>(before.data()));
 }
 
 // A library that another thread loads meanwhile: for a moment its place is the file's, and constant.
