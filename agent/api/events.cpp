@@ -98,8 +98,11 @@ Result<Event> posted_event(std::string_view body, const Clock& clock) {
     } else if (key == "timestamp") {
       const auto written = text_of(value);
       const auto at_ms = written ? parse_api_time(*written) : std::nullopt;
-      if (!at_ms) return wrong(key, "a time, e.g. 2026-01-31T12:00:00Z or seconds since the epoch");
-      event.boot_ns -= std::max<std::int64_t>(0, clock.wall_ns() - *at_ms * 1'000'000);
+      // Before 1970 are the years 1 of those who have no time, and what no clock of ours can say.
+      if (!at_ms || *at_ms < 0)
+        return wrong(key, "a time since 1970, e.g. 2026-01-31T12:00:00Z or seconds since the epoch");
+      const auto now_ns = clock.wall_ns();
+      if (*at_ms < now_ns / 1'000'000) event.boot_ns -= now_ns - *at_ms * 1'000'000;
     } else if (key == "labels" || key == "metadata") {
       if (!value.is_object()) return wrong(key, "an object");
       for (const auto& [name, inner] : value.items()) {

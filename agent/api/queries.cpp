@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/api/json.h"
+#include "agent/api/prom_params.h"
 #include "agent/os/memory.h"
 #include "core/instruments.h"
 
@@ -137,7 +138,8 @@ Answer Queries::run(const Ask& ask, Work work) {
   auto& impl = *impl_;
   const auto view = this->view();
   const auto round = view->now_wall_ms();
-  const auto key = ask.key.empty() ? ask.key : ask.key + (ask.gzip ? '1' : '0');
+  // Without a history there are no rounds: what was kept would be the answer for good.
+  const auto key = ask.key.empty() || !keeps_history(*view) ? std::string() : ask.key + (ask.gzip ? '1' : '0');
   QueryLimits limits;
   std::int64_t timeout_ns = 0;
   {

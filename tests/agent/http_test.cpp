@@ -355,7 +355,7 @@ struct Site {
     agent.wake = std::make_shared<Wake>();
     agent.silences = std::make_shared<Silences>();
     agent.changes = std::make_shared<Jobs>(Jobs::Settings{}, agent.wake, w.clock);
-    agent.queries = std::make_shared<Queries>(
+    agent.queries = queries = std::make_shared<Queries>(
         Queries::Settings{}, [] { return std::shared_ptr<const History>(); }, agent.wake, w.clock);
     agent.interval_ns = [] { return std::int64_t{5'000'000'000}; };
     routes = Routes(endpoints(agent));
@@ -368,6 +368,7 @@ struct Site {
   World w;
   EventLog events;
   std::vector<std::function<void(const std::vector<std::string>&)>> reloads;
+  std::shared_ptr<Queries> queries;
   Routes routes;
 };
 
@@ -403,6 +404,21 @@ TEST(Endpoints, Pages) {
   EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
   EXPECT_THAT(*page.body, testing::AllOf(HasSubstr("href=\"metrics\""), HasSubstr("&lt;script&gt;"),
                                          Not(HasSubstr("<script>")), HasSubstr("off by default")));
+}
+
+// There are no rounds: what was kept would be the answer for good.
+TEST(Endpoints, NoAnswerIsKeptWithoutAHistory) {
+  Site site;
+  site.w.publish();
+  for (const auto* path : {"/api/v1/query_exemplars", "/api/v1/query"})
+    for (int i = 0; i < 2; ++i) {
+      auto request = ask("GET", path);
+      request.query = {{"query", "up"}, {"time", "1700000000"}};
+      request.arrived_boot_ns = site.w.clock.boot;
+      EXPECT_EQ(now(site.routes.answer(request), site.w.clock.boot).status, 200) << path;
+    }
+  EXPECT_EQ(site.queries->stats().queries, 4U);
+  EXPECT_EQ(site.queries->stats().cache_hits, 0U);
 }
 
 TEST(Endpoints, LivePage) {
