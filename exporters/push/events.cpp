@@ -160,7 +160,8 @@ class Encoder final : public PushEncoder {
       const auto& event = *entry.event;
       if (entry.collector == kAlerts) continue;  // `notify` is for those
       if (!types_.empty() && std::ranges::find(types_, event.type) == types_.end()) continue;
-      const auto happened_ns = event.boot_ns > 0 ? event.boot_ns : SystemClock::read(CLOCK_BOOTTIME);
+      // Below 0: before this boot, as programs may post it.
+      const auto happened_ns = event.boot_ns != 0 ? event.boot_ns : SystemClock::read(CLOCK_BOOTTIME);
       Item item;
       item.wall_ms = (wall_at_boot_ns + happened_ns) / 1'000'000;
       item.key = fmt::format("{} {}", event.type, rfc3339(item.wall_ms));

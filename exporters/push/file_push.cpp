@@ -64,6 +64,9 @@ Result<std::string> file_reach(const std::string& path) {
   if (stat(folder.c_str(), &status) != 0) return fail(from_errno(folder, errno));
   if (!S_ISDIR(status.st_mode)) return fail(Errc::absent, fmt::format("{} is no folder", folder));
   if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) return fail(from_errno(folder, errno));
+  // What is no file is not replaced by one.
+  if (lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+    return fail(Errc::malformed, fmt::format("{} is no regular file", path));
   return fmt::format("{} can be written", folder);
 }
 

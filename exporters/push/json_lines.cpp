@@ -69,10 +69,16 @@ class Encoder final : public PushEncoder {
         table_.series(), table_.values(), snapshot.wall_ns, kMostLines,
         [&](std::string_view lines, std::uint32_t count) { out.push_back(item_of_lines(snapshot, lines, count)); });
   }
-  [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
+  static SeriesTable::Settings table_settings(const JsonLinesPush& settings) {
+    auto out = settings.table();
+    out.any_name = true;
+    return out;
+  }
+
   PushTable table_;
   JsonLines lines_;
 };

@@ -9,6 +9,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -140,6 +143,40 @@ TEST(PushJsonLines, ADroppedItemLeavesNoHalfLine) {
                                       std::string(10000 - 8192, 'd') + "\n"};
   EXPECT_TRUE(got == want) << "of " << got[0].size() << ", '" << got[1].substr(0, 20) << "', " << got[2].size() << ", "
                            << got[3].size();
+}
+
+// Killed at any byte of a line of ours: the next one begins anew. What is not ours stays as it is.
+TEST(PushJsonLines, ATornLineOfOursIsCut) {
+  const auto folder = std::filesystem::temp_directory_path() / fmt::format("json-lines-{}", getpid());
+  std::filesystem::create_directory(folder);
+  const auto path = (folder / "lines").string();
+  const std::string whole = R"({"name":"a\"b","labels":{"x":"y"},"value":1})", first = "{\"name\":\"first\"}\n",
+                    next = "next\n";
+  const auto after = [&](const std::string& end) {
+    std::ofstream(path) << first << end;
+    const Item item{1, "key", next};
+    const auto sent = settings_of("json_lines", "{name: o, path: " + path + "}")->destination()->send({&item, 1}, {});
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {}) + (sent ? "" : "refused");
+  };
+  for (std::size_t n = 0; n <= whole.size(); ++n) EXPECT_EQ(after(whole.substr(0, n)), first + next) << n;
+  for (const auto* theirs : {"x", "{\"name\":1", "[", "{\"name\":\"a\",\"value\":1"})
+    EXPECT_EQ(after(theirs), first + theirs + "refused") << theirs;
+  std::filesystem::remove_all(folder);
+}
+
+// What is no file is not written to, and said before.
+TEST(PushFiles, ReachIsOfARegularFile) {
+  struct Case {
+    const char *path, *want;
+  };
+  for (const auto* kind : {"json_lines", "json_file", "textfile"})
+    for (const auto& c : {Case{"/dev/null", "/dev/null is no regular file"}, Case{"/etc", "/etc is no regular file"},
+                          Case{"/nowhere/x", "/nowhere: No such file or directory (ENOENT)"},
+                          Case{"/tmp/vitald-no-such", "/tmp can be written"}}) {
+      const auto got = settings_of(kind, fmt::format("{{name: o, path: {}}}", c.path))->reach({});
+      EXPECT_EQ(got ? *got : got.error().text, c.want) << kind;
+    }
 }
 
 }  // namespace
