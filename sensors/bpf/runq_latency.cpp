@@ -64,13 +64,22 @@ constexpr MetricDesc kTurnedAway{
     "",
     "",
     "tp_btf/sched_switch"};
-constexpr MetricDesc kLumped{"vitald_owners_lumped",
-                             MetricType::gauge,
-                             "Cgroups that are counted as owner=\"other\" now: younger than a second, or there is no "
-                             "room within --owner.limit or --owner.new-per-hour.",
-                             "",
-                             "",
-                             "tp_btf/sched_switch"};
+constexpr MetricDesc kLumped{
+    "vitald_owners_lumped",
+    MetricType::gauge,
+    "Cgroups with a slot that are counted as owner=\"other\" now: younger than a second, or "
+    "there is no room within --owner.limit or --owner.new-per-hour. Those without a slot, when "
+    "vitald_owner_slots_free is 0, are not among them: vitald_owners_turned_away_total grows.",
+    "",
+    "",
+    "tp_btf/sched_switch"};
+constexpr MetricDesc kSlotsFree{"vitald_owner_slots_free",
+                                MetricType::gauge,
+                                "Places for cgroups that nobody has. At 0, all that begins is owner=\"other\" until a "
+                                "cgroup goes.",
+                                "",
+                                "",
+                                "tp_btf/sched_switch"};
 constexpr MetricDesc kCrowded{"vitald_owners_crowded",
                               MetricType::gauge,
                               "Units, pods and folders that have more than an eighth of --owner.limit in cgroups of "
@@ -93,8 +102,8 @@ constexpr MetricDesc kPackageCpus{"vitald_package_cpus",
                                   "",
                                   "/sys/devices/system/cpu/cpu*/topology/physical_package_id",
                                   Shown::inside};
-constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,     kDelay,      kSwitches,   kOwners,
-                                   kTurnedAway,          kLumped,  kCrowded, kPackageCpu, kPackageCpus};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,       kDelay,   kSwitches,   kOwners,
+                                   kTurnedAway,          kLumped,  kSlotsFree, kCrowded, kPackageCpu, kPackageCpus};
 // A cgroup with so much CPU time has an owner of its own even if it is gone within a second.
 constexpr std::uint64_t kWorthNs = 100'000'000;
 
@@ -151,6 +160,7 @@ class RunqLatency final : public Collector {
     out.set(kOwners, static_cast<double>(stats.owners));
     out.set(kTurnedAway, static_cast<double>(stats.turned_away + now_in(sched_->bpf.skel().bss->turned_away)));
     out.set(kLumped, static_cast<double>(sched_->owners->slots().lumped()));
+    out.set(kSlotsFree, static_cast<double>(sched_->owners->slots().unused()));
     out.set(kCrowded, static_cast<double>(sched_->owners->slots().crowded()));
     return {};
   }
