@@ -8,6 +8,7 @@
 // after sys/socket.h
 #include <linux/vm_sockets.h>
 
+#include <algorithm>
 #include <iterator>
 
 namespace vitald {
@@ -51,6 +52,7 @@ Peer& Peers::accept(int fd, const void* listener) {
   peer.listener = listener;
   peer.since_boot_ns = clock_.boot_ns();
   say_address(fd, peer);
+  peer.known = known_.contains(peer.address);
   return peer;
 }
 
@@ -58,6 +60,15 @@ void Peers::moved(Peer& peer, Peer::Rank rank) {
   peer.rank = rank;
   peer.since_boot_ns = clock_.boot_ns();
   list_.splice(list_.end(), list_, peer.self);
+  if (rank != Peer::Rank::busy) return;
+  if (const auto there = known_.find(peer.address); there != known_.end()) {
+    there->second = peer.since_boot_ns;
+  } else if (!peer.known) {
+    if (known_.size() >= kMostKnown)
+      known_.erase(std::ranges::min_element(known_, {}, [](const auto& k) { return k.second; }));
+    known_[peer.address] = peer.since_boot_ns;
+  }
+  peer.known = true;
 }
 
 void Peers::close(Peer& peer) {
@@ -77,17 +88,31 @@ void Peers::close_overdue(std::int64_t now) {
   }
 }
 
-void Peers::make_room(const void* listener, unsigned open, unsigned most_with_strangers, unsigned most_without,
-                      std::int64_t now) {
-  for (const auto& peer : list_) open -= peer.listener == listener && peer.closing ? 1 : 0;
-  for (const auto rank : {Peer::Rank::stranger, Peer::Rank::idle, Peer::Rank::busy})
+unsigned Peers::make_room(const void* listener, Room room, std::int64_t now) {
+  using enum Peer::Rank;
+  unsigned closed = 0, strangers = 0;
+  for (const auto& peer : list_) {
+    if (peer.listener != listener) continue;
+    if (peer.closing) --room.open;
+    else if (peer.rank == stranger) ++strangers;
+  }
+  struct Step {
+    Peer::Rank rank;
+    bool known;
+  };
+  for (const auto step : {Step{stranger, false}, Step{stranger, true}, Step{idle, true}, Step{busy, true}})
     for (auto& peer : list_) {
-      if (open <= (rank == Peer::Rank::stranger ? most_with_strangers : most_without)) break;
-      if (peer.listener != listener || peer.rank != rank || peer.suspended || peer.closing) continue;
-      if (now - peer.since_boot_ns < kGraceNs) continue;
+      if (room.open <= (step.rank == stranger ? room.most_with_strangers : room.most_without)) break;
+      if (peer.listener != listener || peer.rank != step.rank || peer.suspended || peer.closing) continue;
+      if (step.rank == stranger && peer.known != step.known) continue;
+      const bool at_once = step.rank == stranger && strangers > room.young;
+      if (!at_once && now - peer.since_boot_ns < kGraceNs) continue;
       close(peer);
-      --open;
+      --room.open;
+      ++closed;
+      strangers -= step.rank == stranger ? 1 : 0;
     }
+  return closed;
 }
 
 bool Peers::may_close_soon(const void* listener, bool full, std::int64_t now) const {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -29,6 +31,7 @@ struct Peer {
   bool closing = false;    // its socket was shut down
   std::string address;     // without the port
   bool loopback = false;
+  bool known = false;  // somebody from there said a whole request lately
   std::string target;  // of the last request, as it came
   Exchange* exchange = nullptr;
   std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
@@ -37,8 +40,7 @@ struct Peer {
 
 class Peers {
  public:
-  // When fewer than an eighth of the connections are free, the least useful are closed. A client has this long to say
-  // something first: 250 ms are a few round trips.
+  // A client has this long to say something first, or for its next request: a few round trips.
   static constexpr std::int64_t kGraceNs = 250'000'000;
   struct Times {
     std::int64_t request_ns;  // from the connection to the end of the first request
@@ -54,11 +56,15 @@ class Peers {
 
   // Closes whoever took longer than his time. Nothing that a client says or does not say keeps a connection beyond it.
   void close_overdue(std::int64_t now_boot_ns);
-  // Whoever holds connections and says nothing does not keep others out. Strangers go as soon as it becomes crowded, a
-  // client that keeps its connection for the next scrape, or reads slowly, only for another one. `open`: how many there
-  // are at that listener.
-  void make_room(const void* listener, unsigned open, unsigned most_with_strangers, unsigned most_without,
-                 std::int64_t now_boot_ns);
+  struct Room {
+    unsigned open, most_with_strangers, most_without;  // connections at that listener
+    unsigned young;                                    // strangers that have kGraceNs
+  };
+  // Whoever holds connections and says nothing does not keep others out. Strangers go as soon as it becomes crowded,
+  // the oldest first, and from where nobody said anything yet before others; beyond `young` of them at once: whoever
+  // comes is among the youngest, and is heard before it is its turn. A client that keeps its connection for the next
+  // scrape, or reads slowly, goes only for another one. How many were closed.
+  unsigned make_room(const void* listener, Room room, std::int64_t now_boot_ns);
   // Whether somebody can be closed by make_room() when his time is over; nothing else would wake the loop for that.
   [[nodiscard]] bool may_close_soon(const void* listener, bool full, std::int64_t now_boot_ns) const;
 
@@ -70,6 +76,8 @@ class Peers {
   Times times_;
   const Clock& clock_;
   std::list<Peer> list_;
+  static constexpr std::size_t kMostKnown = 256;
+  std::map<std::string, std::int64_t, std::less<>> known_;  // addresses, and when they last said a request
   std::int64_t looked_boot_ns_ = 0;
 };
 

@@ -452,8 +452,10 @@ struct Server::Impl {
         const bool more = now >= before + kTakenAtOnce || (now > roomy() && closed > 0);
         if (!more || lead.stopping()) break;
         const auto now_ns = clock.boot_ns();
-        behind = now_ns - began_ns > kMostTakingNs;
-        if (behind) break;
+        if (now_ns - began_ns > kMostTakingNs) {
+          behind = true;
+          break;
+        }
         round_boot_ns = now_ns;  // when those that come now arrive
       }
       crowded = crowded || (now > roomy() && peers->may_close_soon(d.get(), now >= most, round_boot_ns));
