@@ -73,6 +73,38 @@ def ask(base, expression):
     return (answer["data"]["result"], "") if status == 200 else (None, answer.get("error", f"status {status}"))
 
 
+def native_only(folder, url):
+    """Queries over histograms in a Prometheus that has native ones and no buckets: as many have an answer as where there are
+    buckets."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    with running(["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/native",
+                  "--enable-feature=native-histograms", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
+                 base + "/-/ready", seconds=60):
+        wait_for("five scrapes of native histograms", 60,
+                 lambda: any(float(r["value"][1]) >= 5 for r in ask(base, "count_over_time(node_load1[1m])")[0]))
+        host = ask(base, "node_load1")[0][0]["metric"]
+        out = []
+        for dashboard, title, text, _ in queries():
+            if "_bucket" not in text:
+                continue
+            filled = text.replace("$host", f'job="{host["job"]}",instance="{host["instance"]}"')
+            result, error = ask(base, filled)
+            if result is None:
+                bad.append(f"{dashboard}: {title}: a Prometheus with native histograms says {error}: {filled}")
+            classic = next(n for n in NAME.findall(text) if n.endswith("_bucket"))
+            if ask(base, f"count({classic})")[0]:
+                continue  # its bounds are none of a native one
+            counted = ask(base, f"count(count by (instance) (histogram_count(rate({plain(classic)}[5m])) > 0))")[0]
+            if counted and not result:
+                bad.append(f"{dashboard}: {title}: empty where histograms are native only: {filled}")
+            out.append((f"{dashboard}: {title}", bool(result), bool(counted)))
+        print(f"{len(out)} queries over histograms that are native only, {sum(answered for _, answered, _ in out)} with an answer,"
+              f" {sum(c for _, _, c in out)} with observations")
+        probes = any(line.startswith("vitald_sched_runqueue") for line in get(url + "/metrics")[2].decode().splitlines())
+        assert not probes or any(answered for _, answered, _ in out), out
+
+
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     (folder / "vitald.yaml").write_text(f"""
@@ -94,6 +126,7 @@ scrape_configs: [{{job_name: vitald, static_configs: [{{targets: ["{url.removepr
             wait_for("five rounds", 60, lambda: any(float(r["value"][1]) >= 5 for r in ask(url, "count_over_time(node_load1[1m])")[0]))
             wait_for("five scrapes", 60, lambda: any(float(r["value"][1]) >= 5 for r in ask(base, "count_over_time(node_load1[1m])")[0]))
             wait_for("a save", 30, lambda: ask(url, "vitald_history_saved_timestamp_seconds > 0")[0])
+            native_only(folder, url)
             collectors = {c["name"]: c for c in get_json(url + "/api/v1/agent")["data"]["collectors"]}
             there = {line.split("{")[0].split(" ")[0] for line in get(url + "/metrics")[2].decode().splitlines() if line and line[0] != "#"}
             hosts = {server: ask(server, "node_load1")[0][0]["metric"] for server in (url, base)}
@@ -112,7 +145,7 @@ scrape_configs: [{{job_name: vitald, static_configs: [{{targets: ["{url.removepr
             for dashboard, title, text, quiet in queries():
                 counted += 1
                 where = f"{dashboard}: {title}"
-                names = set(NAME.findall(text))
+                names = {n for n in NAME.findall(text) if n + "_bucket" not in text}  # of a native one: its classic one says it
                 for n in names - {"ALERTS"}:
                     if not of(n) and not any(fnmatch.fnmatchcase(plain(n), p) for p, _ in GIVERS):
                         bad.append(f"{where}: nobody has {n}")
