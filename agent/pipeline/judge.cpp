@@ -19,6 +19,7 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/claimant.h"
 #include "exporters/deliver/journal.h"
+#include "exporters/deliver/parts.h"
 #include "rules/history/store.h"
 #include "rules/saved_alerts.h"
 
@@ -30,12 +31,40 @@ constexpr std::int64_t kDiskPatience = 1'000'000'000;
 constexpr std::int64_t kKeepLeftBehindMs = std::int64_t{7} * 24 * 3'600'000;
 
 // What a receiver has to end that the one before began, unless another one has it now.
-std::string farewell_of(const ReceiverSettings& now, const ReceiverSettings& before,
+std::string farewell_of(const ReceiverSettings& now, const std::string& owned_before,
                         const std::set<std::string>& owned) {
   const auto* claimant = dynamic_cast<const Claimant*>(&now);
-  const auto* earlier = dynamic_cast<const Claimant*>(&before);
-  if (!claimant || !earlier || owned.contains(earlier->owns())) return {};
-  return claimant->farewell(*earlier);
+  return claimant && !owned_before.empty() && !owned.contains(owned_before) ? claimant->farewell(owned_before)
+                                                                            : std::string();
+}
+
+// Which receivers owned what, in the state folder: a restart may turn it off, too. By name, of those that own
+// something.
+constexpr const char* kClaimsFile = "claims";
+constexpr std::size_t kMostClaimBytes = 1 << 20;
+using Claims = std::map<std::string, std::string>;
+
+Claims load_claims(const StateDir& state) {
+  Claims out;
+  const auto text = state.read(kClaimsFile, kMostClaimBytes);
+  if (!text) {
+    log::warn("what receivers have to end from an earlier run is not known", {{"err", text.error().text}});
+    return out;
+  }
+  if (!*text) return out;
+  if (const auto parts = parts_of(**text); parts && parts->size() % 2 == 0)
+    for (std::size_t i = 0; i < parts->size(); i += 2) out[std::string((*parts)[i])] = (*parts)[i + 1];
+  return out;
+}
+
+void save_claims(const StateDir& state, const Claims& claims) {
+  std::string text;
+  for (const auto& [name, owned] : claims) {
+    append_part(text, name);
+    append_part(text, owned);
+  }
+  if (const auto done = state.write(kClaimsFile, text); !done)
+    log::warn("what receivers have to end after a restart is not kept", {{"err", done.error().text}});
 }
 
 }  // namespace
@@ -87,8 +116,19 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   receivers_.clear();
   matchers_.clear();
   std::set<std::string> owned;
+  Claims claims;
   for (const auto& settings : receivers)
-    if (const auto* claimant = dynamic_cast<const Claimant*>(settings.get())) owned.insert(claimant->owns());
+    if (const auto* claimant = dynamic_cast<const Claimant*>(settings.get())) {
+      auto what = claimant->owns();
+      owned.insert(what);
+      if (!what.empty()) claims[settings->name] = std::move(what);
+    }
+  if (state && !std::exchange(claims_loaded_, true)) claims_ = load_claims(*state);
+  // Whoever has to end something is told so in each run: that he did nobody knows here.
+  for (const auto& settings : receivers)
+    if (const auto at = claims_.find(settings->name);
+        at != claims_.end() && !farewell_of(*settings, at->second, owned).empty())
+      claims.insert(*at);
   for (auto& settings : receivers) {
     for (const auto& text : settings->matchers)
       if (auto more = parse_alert_matchers(text))
@@ -98,11 +138,14 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
     auto before = same == old.end() ? nullptr : std::move(*same);
     if (before && settings->same(before->settings())) receivers_.push_back(std::move(before));
     else {
-      const auto farewell = before ? farewell_of(*settings, before->settings(), owned) : std::string();
+      const auto at = claims_.find(settings->name);
+      const auto farewell = at == claims_.end() ? std::string() : farewell_of(*settings, at->second, owned);
       receivers_.push_back(std::make_unique<Receiver>(std::move(settings), state, std::move(before)));
       if (!farewell.empty()) receivers_.back()->say("what is turned off", farewell);
     }
   }
+  if (state && claims != claims_) save_claims(*state, claims);
+  claims_ = std::move(claims);
   if (state) look_for_left_behind(*state);
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();

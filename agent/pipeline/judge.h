@@ -87,7 +87,9 @@ class Judge {
   std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
-  std::map<std::string, Matchers> matchers_;  // by receiver, where it has any
+  std::map<std::string, Matchers> matchers_;   // by receiver, where it has any
+  std::map<std::string, std::string> claims_;  // by receiver: what it owns, or owned in the run before
+  bool claims_loaded_ = false;
   std::unique_ptr<Instruments> instruments_;  // made with the first rules: without any there are no series of it
   std::string last_failure_;                  // of the last round; logged when it is another one
   std::uint64_t evicted_ = 0;                 // of the history, as counted so far

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace vitald {
 
@@ -12,8 +13,9 @@ struct Claimant {
   bool operator==(const Claimant&) const = default;
   // In words, the same for two that are about the same. Empty: nothing.
   [[nodiscard]] virtual std::string owns() const = 0;
-  // What is to be delivered once where `before`, of the same name, owned what nobody owns now. Empty: nothing.
-  [[nodiscard]] virtual std::string farewell(const Claimant& before) const = 0;
+  // What is to be delivered once where the one of this name before, maybe in another run, owned what nobody owns now:
+  // in the words of owns(). Empty: nothing.
+  [[nodiscard]] virtual std::string farewell(std::string_view owned_before) const = 0;
 
  protected:
   Claimant() = default;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
@@ -19,19 +18,16 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/claimant.h"
 #include "exporters/deliver/http_receiver.h"
+#include "exporters/deliver/kubernetes_answers.h"
 #include "exporters/deliver/parts.h"
 
 namespace vitald {
 namespace {
 
-using nlohmann::json;
-
 // Where the kubelet puts what a pod's service account is known by; it is renewed there.
 constexpr std::string_view kAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
 // What the API takes of an event's note, in bytes, and what of its reason.
 constexpr std::size_t kMostMessage = 1024, kMostReason = 128, kMostType = 63, kMostNodeInName = 180;
-constexpr std::string_view kFires = "AlertFires", kOver = "AlertIsOver", kNotTold = "AlertIsNotTold";
-constexpr std::string_view kPrefix = "Vitald";
 // A condition that has been False for so long goes: its rule may be no more.
 constexpr std::int64_t kForgetMs = std::int64_t{24} * 3'600'000;
 // The first part of an item's body.
@@ -66,7 +62,7 @@ std::string one_word(std::string_view text, std::size_t most) {
 }
 
 std::string condition_type(std::string_view alert) {
-  return std::string(kPrefix).append(one_word(alert, kMostType - kPrefix.size()));
+  return std::string(kConditionPrefix).append(one_word(alert, kMostType - kConditionPrefix.size()));
 }
 
 std::string bounded(std::string text) {
@@ -158,13 +154,12 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
   [[nodiscard]] std::string owns() const override {
     if (!conditions) return {};
     const auto at = where();
-    return fmt::format("conditions of node {} at {}", node_name(), at ? url_for_display(*at) : "an unknown address");
+    return fmt::format("{}{}", of_node(), at ? url_for_display(*at) : "an unknown address");
   }
 
-  [[nodiscard]] std::string farewell(const Claimant& before) const override {
-    const auto* old = dynamic_cast<const KubernetesReceiver*>(&before);
+  [[nodiscard]] std::string farewell(std::string_view owned_before) const override {
     std::string out;
-    if (old && !old->owns().empty() && old->node_name() == node_name() && owns().empty()) append_part(out, kNone);
+    if (owned_before.starts_with(of_node()) && owns().empty()) append_part(out, kNone);
     return out;
   }
 
@@ -202,6 +197,7 @@ struct KubernetesReceiver final : ReceiverOf<KubernetesReceiver>, HttpSettings, 
   }
 
  private:
+  [[nodiscard]] std::string of_node() const { return fmt::format("conditions of node {} at ", node_name()); }
   [[nodiscard]] bool has_condition(const LabelMap& labels) const {
     return conditions &&
            std::ranges::find(condition_severities, label_of(labels, "severity")) != condition_severities.end();
@@ -313,15 +309,9 @@ class KubernetesDestination final : public Destination {
     std::int64_t since_ms = 0;
     std::string words;
   };
-  // A condition as the API has it.
-  struct Condition {
-    bool is_true = false;
-    std::int64_t since_ms = 0;
-    std::string reason, words;
-  };
   struct Change {
     std::string type, json;
-    std::optional<Condition> after;  // none: it goes
+    std::optional<NodeCondition> after;  // none: it goes
   };
 
   static bool is_change(const std::vector<std::string_view>& parts) { return parts.size() == 7 && parts[0] == kChange; }
@@ -409,20 +399,9 @@ class KubernetesDestination final : public Destination {
       return {};
     }
     if (response->status != 200) return fail(Errc::io, answer_text(api, *response));
-    const auto answer = json::parse(response->body, nullptr, false);
-    static const json::json_pointer kConditions("/status/conditions");
-    if (answer.is_discarded()) return fail(Errc::malformed, api.base + ": the node is no JSON, or larger than a MiB");
-    conditions_.clear();
-    if (answer.contains(kConditions))
-      for (const auto& c : answer.at(kConditions)) {
-        const auto text = [&c](const char* name) {
-          return c.contains(name) && c[name].is_string() ? c[name].get<std::string>() : "";
-        };
-        const auto reason = text("reason");
-        if (!text("type").starts_with(kPrefix) || (reason != kFires && reason != kOver && reason != kNotTold)) continue;
-        const auto since = parse_rfc3339(text("lastTransitionTime"));
-        conditions_[text("type")] = {text("status") == "True", since.value_or(0), reason, text("message")};
-      }
+    auto found = conditions_in(response->body);
+    if (!found) return fail(Errc::malformed, api.base + ": the node is no JSON, or larger than a MiB");
+    conditions_ = std::move(*found);
     known_ = true;
     return {};
   }
@@ -441,18 +420,18 @@ class KubernetesDestination final : public Destination {
       const bool there = before != conditions_.end();
       // One of several may have ended while it is not known how many there are.
       if (!fires && (!there || !all_told_)) continue;
-      Condition now;
+      NodeCondition now;
       now.is_true = fires;
       const bool same = there && before->second.is_true == fires;
       if (same && !beat) continue;
       if (fires) {
-        now.reason = kFires;
+        now.reason = kAlertFires;
         now.words = fires_text(at->second);
-      } else if (over_ms_.contains(type) || (same && before->second.reason == kOver)) {
-        now.reason = kOver;
+      } else if (over_ms_.contains(type) || (same && before->second.reason == kAlertOver)) {
+        now.reason = kAlertOver;
         now.words = "no alert of this kind fires";
       } else {  // it may fire on
-        now.reason = kNotTold;
+        now.reason = kAlertNotTold;
         now.words = "alerts of this kind are not told here any more: matchers, a silence, or a rule that is gone";
       }
       now.since_ms = same ? before->second.since_ms : fires ? begin_ms(at->second) : over_ms(type, now_ms);
@@ -622,7 +601,7 @@ class KubernetesDestination final : public Destination {
   // By type of condition and fingerprint. Until this run was told of all at once there may be more.
   std::map<std::string, std::map<std::string, Firing>> firing_;
   std::map<std::string, std::int64_t> over_ms_;
-  std::map<std::string, Condition> conditions_;
+  std::map<std::string, NodeCondition> conditions_;
   bool to_be_none_ = false;                // conditions that an earlier configuration made are to go
   bool none_due_ = false;                  // and it is time to try that
   bool all_told_ = false, known_ = false;  // what fires, and what conditions the API has
@@ -670,13 +649,12 @@ Result<std::string> KubernetesReceiver::reach(const Attempt& attempt) const {
                                  right.attributes)},
                     *may, attempt);
     if (!answer) return fail(answer.error());
-    const auto review = json::parse(answer->body, nullptr, false);
-    static const json::json_pointer kAllowed("/status/allowed");
-    if (review.is_discarded() || !review.contains(kAllowed)) {
+    const auto allowed = allowed_in(answer->body);
+    if (!allowed) {
       there += fmt::format("; whether we may {} it does not say ({})", right.words, status_text(*answer));
       continue;
     }
-    if (review.at(kAllowed) != true)
+    if (!*allowed)
       return fail(Errc::denied, fmt::format("{}; the service account may not {}: give it the roles of "
                                             "deploy/k8s/components/node-conditions",
                                             there, right.words));

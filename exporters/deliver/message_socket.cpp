@@ -2,7 +2,6 @@
 #include "exporters/deliver/message_socket.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -12,11 +11,11 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "core/clock.h"
 #include "core/os/fd.h"
 #include "core/text/scan.h"
+#include "exporters/deliver/name_lookup.h"
 
 namespace vitald {
 namespace {
@@ -54,41 +53,15 @@ Result<Fd> connect_local(const std::string& path) {
   return fd;
 }
 
-struct Place {
-  int family = 0, type = 0, protocol = 0;
-  sockaddr_storage address{};
-  socklen_t size = 0;
-};
-using Places = std::vector<Place>;
-
-// Asks the resolver, whose patience is its own, unless the host is an address.
-Result<Places> look_up(const MessageAddress& a) {
-  addrinfo hints{};
-  hints.ai_socktype = a.kind == Kind::udp ? SOCK_DGRAM : SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
-  addrinfo* all = nullptr;
-  if (const int error = getaddrinfo(a.host.c_str(), a.port.c_str(), &hints, &all); error != 0)
-    return fail(Errc::absent, fmt::format("{}: {}", text_of(a), gai_strerror(error)));
-  const Handle<addrinfo, &freeaddrinfo> found(all);
-  Places out;
-  for (const auto* at = all; at != nullptr; at = at->ai_next) {
-    if (at->ai_addrlen > sizeof(sockaddr_storage)) continue;
-    auto& place = out.emplace_back(Place{at->ai_family, at->ai_socktype, at->ai_protocol, {}, at->ai_addrlen});
-    std::memcpy(&place.address, at->ai_addr, at->ai_addrlen);
-  }
-  return out;
-}
-
-// `known`: where the host was found before; after an error it is looked for again.
-Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt, Places& known) {
-  if (known.empty()) {
-    auto found = look_up(a);
-    if (!found) return fail(found.error());
-    known = std::move(*found);
-  }
+Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt) {
+  auto found = look_up(a.host, attempt);
+  if (!found) return fail(found.error().kind, fmt::format("{}: {}", text_of(a), found.error().text));
+  const int type = a.kind == Kind::udp ? SOCK_DGRAM : SOCK_STREAM;
+  const auto port = static_cast<std::uint16_t>(parse_u64(a.port).value_or(0));
   int problem = ECONNREFUSED;
-  for (const auto& at : known) {
-    Fd fd(::socket(at.family, at.type | SOCK_CLOEXEC | SOCK_NONBLOCK, at.protocol));
+  for (auto& at : *found) {
+    at.set_port(port);
+    Fd fd(::socket(at.address.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) {
       problem = errno;
       continue;
@@ -101,12 +74,12 @@ Result<Fd> connect_remote(const MessageAddress& a, const Attempt& attempt, Place
     socklen_t size = sizeof problem;
     if (getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &problem, &size) == 0 && problem == 0) return fd;
   }
-  known.clear();
+  distrust(a.host);
   return fail(from_errno(text_of(a), problem));
 }
 
-Result<Fd> connected(const MessageAddress& a, const Attempt& attempt, Places& known) {
-  return a.kind == Kind::local ? connect_local(a.path) : connect_remote(a, attempt, known);
+Result<Fd> connected(const MessageAddress& a, const Attempt& attempt) {
+  return a.kind == Kind::local ? connect_local(a.path) : connect_remote(a, attempt);
 }
 
 class MessageDestination final : public Destination {
@@ -123,7 +96,6 @@ class MessageDestination final : public Destination {
       }
       if (auto gone = send_one(item.body, attempt); !gone) {
         socket_.reset();
-        known_.clear();
         if (sent.taken > 0) return sent;
         return fail(gone.error());
       }
@@ -138,7 +110,7 @@ class MessageDestination final : public Destination {
     // Whoever starts anew has another socket of the same name; who hung up on us does not take what we write.
     if (address_.kind == Kind::local || (stream && hung_up())) socket_.reset();
     if (!socket_) {
-      auto fresh = connected(address_, attempt, known_);
+      auto fresh = connected(address_, attempt);
       if (!fresh) return fail(fresh.error());
       socket_ = std::move(*fresh);
     }
@@ -167,7 +139,6 @@ class MessageDestination final : public Destination {
   const MessageAddress address_;
   const std::string begins_;
   Fd socket_;
-  Places known_;
 };
 
 }  // namespace
@@ -205,8 +176,7 @@ std::unique_ptr<Destination> message_destination(MessageAddress address, std::st
 }
 
 Result<std::string> message_reach(const MessageAddress& address, const Attempt& attempt) {
-  Places known;
-  const auto socket = connected(address, attempt, known);
+  const auto socket = connected(address, attempt);
   if (!socket) return fail(socket.error());
   return fmt::format(
       "{} {}", text_of(address),

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a host is, asked for so that a resolver which does not answer holds up nobody beyond his own deadline: the C
+// library's getaddrinfo() has a patience of its own and cannot be interrupted, so a thread of its own is in it.
+#pragma once
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "exporters/deliver/destination.h"
+
+namespace vitald {
+
+struct HostAddress {
+  sockaddr_storage address{};  // without a port
+  socklen_t size = 0;
+
+  void set_port(std::uint16_t port);
+  [[nodiscard]] std::string text() const;  // "192.0.2.1", "2001:db8::1"
+};
+
+// All of them, the best first. From any thread. What is known is given back at once, and when it is older than a minute
+// it is looked for again meanwhile: whoever had it goes on while the resolver is dead. One host is looked for once at a
+// time, whoever waits. Errors: absent, there is no such host; timeout, nobody says so before the deadline; gone, the
+// attempt was stopped.
+Result<std::vector<HostAddress>> look_up(const std::string& host, const Attempt& attempt);
+
+// Nobody was there at these addresses: the next look_up() waits for new ones, half of the time that it has.
+void distrust(const std::string& host);
+
+}  // namespace vitald
