@@ -106,7 +106,8 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_push_standby", MetricType::gauge,
      "Which server of the destination is sent to; 0: that of its URL, 1: its first standby.", "destination"},
     {"vitald_push_left_out_series", MetricType::gauge,
-     "Series that the destination is not sent: beyond max_series, or made the same as others by relabelling.",
+     "Series that the destination is not sent: beyond max_series, made the same as others by relabelling, or given a "
+     "name that is none.",
      "destination"},
     {"vitald_alertmanager_up", MetricType::gauge, "1 when the Alertmanager took what it was sent last.",
      "destination,target"},

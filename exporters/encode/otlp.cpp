@@ -57,6 +57,42 @@ std::string_view label_value(std::span<const Label> labels, std::string_view nam
   return at == labels.end() ? std::string_view() : at->value;
 }
 
+bool same_but_le(std::span<const Label> a, std::span<const Label> b) {
+  const auto is_le = [](const Label& l) { return l.name == "le"; };
+  auto i = a.begin(), j = b.begin();
+  for (;; ++i, ++j) {
+    i = std::find_if_not(i, a.end(), is_le);
+    j = std::find_if_not(j, b.end(), is_le);
+    if (i == a.end() || j == b.end()) return i == a.end() && j == b.end();
+    if (!(*i == *j)) return false;
+  }
+}
+
+// How many rows from the first one on are one histogram with all its parts: buckets up to +Inf, then sum, then count.
+// 0: they are not, for relabelling may have dropped, renamed or moved any of them.
+std::uint32_t whole_histogram(const SeriesTable& table, std::size_t first) {
+  const auto rows = table.rows().subspan(first);
+  const auto name = without_suffix(rows[0].name, "_bucket");
+  const auto is_part = [&](std::size_t i, Part part, std::string_view suffix) {
+    return i < rows.size() && rows[i].family == rows[0].family && rows[i].part == part &&
+           rows[i].histogram == SeriesRow::kNoHistogram && rows[i].name.size() == name.size() + suffix.size() &&
+           rows[i].name.starts_with(name) && rows[i].name.ends_with(suffix) &&
+           same_but_le(table.labels(rows[i]), table.labels(rows[0]));
+  };
+  double below = -HUGE_VAL;
+  std::size_t end = 0;
+  for (; is_part(end, Part::bucket, "_bucket"); ++end) {
+    const auto upper = parse_double(label_value(table.labels(rows[end]), "le"));
+    if (!upper || !(*upper > below)) return 0;
+    below = *upper;
+    if (below == HUGE_VAL) break;
+  }
+  if (end == rows.size() || below != HUGE_VAL || !is_part(end + 1, Part::sum, "_sum") ||
+      !is_part(end + 2, Part::count, "_count"))
+    return 0;
+  return static_cast<std::uint32_t>(end + 3);
+}
+
 }  // namespace
 
 // One row, or the rows [row, row + count) of a histogram: its buckets, its sum and its count.
@@ -66,6 +102,7 @@ struct OtlpEncoder::Point {
   std::string_view name = {};
   [[nodiscard]] bool histogram() const { return field == kHistogram; }
   const MetricDesc* family = nullptr;
+  bool monotonic = true;  // of a sum
 };
 
 OtlpEncoder::OtlpEncoder(Resource resource, std::size_t most_points) : most_points_(most_points) {
@@ -180,7 +217,6 @@ std::string OtlpEncoder::wrapped(std::string_view metrics, std::vector<Place>& p
 void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
   version_ = table.version();
   chunks_.clear();
-  left_out_ = 0;
   const auto rows = table.rows();
   std::vector<Point> points;
   for (std::uint32_t i = 0; i < rows.size();) {
@@ -189,22 +225,14 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
       points.push_back({i++, 1, kExponential, row.name, row.family});
       continue;
     }
-    if (row.family->type != MetricType::histogram || row.part == Part::value) {
-      points.push_back({i++, 1, row.family->type == MetricType::counter ? kSum : kGauge, row.name, row.family});
+    if (const auto count = row.part == Part::bucket ? whole_histogram(table, i) : 0; count > 0) {
+      points.push_back({i, count, kHistogram, without_suffix(row.name, "_bucket"), row.family});
+      i += count;
       continue;
     }
-    auto end = i;
-    while (end < rows.size() && rows[end].family == row.family && rows[end].part == Part::bucket) ++end;
-    const bool complete = end > i && end + 1 < rows.size() && rows[end].family == row.family &&
-                          rows[end].part == Part::sum && rows[end + 1].family == row.family &&
-                          rows[end + 1].part == Part::count && label_value(table.labels(rows[end - 1]), "le") == "+Inf";
-    if (complete) {
-      points.push_back({i, end + 2 - i, kHistogram, without_suffix(row.name, "_bucket"), row.family});
-      i = end + 2;
-    } else {
-      ++left_out_;
-      ++i;
-    }
+    const bool counts = row.family->type == MetricType::counter || row.family->type == MetricType::histogram;
+    points.push_back(
+        {i++, 1, counts ? kSum : kGauge, row.name, row.family, falls_only_at_reset(*row.family, row.part)});
   }
   std::ranges::stable_sort(points, {}, &Point::name);
   for (std::size_t first = 0; first < points.size(); first += most_points_) {
@@ -216,14 +244,17 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
       auto end = i;
       std::string data;
       std::vector<Place> mine;
-      for (; end < part.size() && part[end].name == part[i].name && part[end].field == part[i].field; ++end) {
+      const auto joins = [&](const Point& p) {
+        return p.name == part[i].name && p.field == part[i].field && p.monotonic == part[i].monotonic;
+      };
+      for (; end < part.size() && joins(part[end]); ++end) {
         append_point(table, part[end], wall_ns, data, mine);
         chunk.samples += part[end].count;
       }
       const auto& family = *part[i].family;
       const auto kind = part[i].field;
       if (kind != kGauge) proto::append_number(data, 2, kCumulative);
-      if (kind == kSum) proto::append_number(data, 3, 1);
+      if (kind == kSum && part[i].monotonic) proto::append_number(data, 3, 1);
       std::string head;
       proto::append_bytes(head, 1, part[i].name);
       if (!family.help.empty()) proto::append_bytes(head, 2, family.help);

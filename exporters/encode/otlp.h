@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshot -> OpenTelemetry's ExportMetricsServiceRequest (OTLP, protobuf), with Prometheus' names: counters are
-// cumulative monotonic sums, histograms explicit ones, or exponential ones where the table has them as one row.
+// cumulative monotonic sums, histograms explicit ones, or exponential ones where the table has them as one row. What
+// relabelling leaves of an explicit one are cumulative sums under their own names.
 // https://opentelemetry.io/docs/specs/otlp/
 #pragma once
 
@@ -30,8 +31,6 @@ class OtlpEncoder {
   void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns, const Take& take);
   // Points without a value, by which a server knows that a series has ended.
   void ended(std::span<const GoneSeries> gone, std::int64_t wall_ns, const Take& take) const;
-  // Samples of histograms that relabelling has left incomplete: there is no point for them.
-  [[nodiscard]] std::size_t left_out() const { return left_out_; }
 
  private:
   enum class Kind : std::uint8_t { time, number, bucket, count, padded_bucket };
@@ -57,7 +56,6 @@ class OtlpEncoder {
   std::string resource_, scope_;
   std::size_t most_points_;
   std::uint64_t version_ = 0;
-  std::size_t left_out_ = 0;
   std::vector<Chunk> chunks_;
   // Of one point, kept for their memory.
   std::string point_text_;

@@ -11,6 +11,8 @@
 #include <cstring>
 
 #include "core/text/names.h"
+#include "core/text/regex.h"
+#include "core/text/runes.h"
 #include "core/text/suggest.h"
 
 namespace vitald {
@@ -64,7 +66,9 @@ std::string expand(std::string_view format, const re2::RE2& regex, const std::ve
       format.remove_prefix(name.size());
     }
     std::size_t number = 0;
-    bool known = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }) && name.size() < 6;
+    // $01 is no number, but the group of that name, which there is none of.
+    bool known = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }) && name.size() < 6 &&
+                 (name == "0" || name[0] != '0');
     if (known) number = std::stoul(std::string(name));
     else if (const auto at = names.find(std::string(name)); at != names.end())
       number = static_cast<std::size_t>(at->second), known = true;
@@ -90,20 +94,29 @@ void set(RelabelLabels& labels, const std::string& name, std::string value) {
   }
 }
 
-std::string cased(std::string text, bool upper) {
-  for (char& c : text) {
-    if (upper && c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-    if (!upper && c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+std::string cased(std::string_view text, bool upper) {
+  std::string out;
+  while (!text.empty()) {
+    const auto r = first_rune(text);
+    append_rune(out, upper ? to_upper(r.rune) : to_lower(r.rune));
+    text.remove_prefix(r.size);
   }
-  return text;
+  return out;
+}
+
+// What may be a name of a label once groups of the regex have been put in, as Prometheus judges it.
+bool may_be_label_name(std::string_view text) {
+  static const re2::RE2 kTarget(R"((?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+)");
+  return re2::RE2::FullMatch(re2::StringPiece(text.data(), text.size()), kTarget);
 }
 
 }  // namespace
 
 Result<Action> relabel_action(std::string_view name) {
   std::vector<std::string_view> known;
+  const auto lower = cased(name, false);  // DROP is drop
   for (const auto& [text, action] : kActions) {
-    if (text == name) return action;
+    if (text == lower) return action;
     known.push_back(text);
   }
   return fail(Errc::malformed, fmt::format("'{}' is no action, expected one of {}", name, fmt::join(known, ", ")));
@@ -112,19 +125,19 @@ Result<Action> relabel_action(std::string_view name) {
 std::string relabel_problem(const RelabelRule& rule) {
   const re2::RE2 regex(fmt::format("^(?:{})$", rule.regex), quiet());
   if (!regex.ok()) return fmt::format("regex '{}': {}", rule.regex, regex.error());
+  if (matches_bytes(rule.regex)) return fmt::format("regex '{}': {}", rule.regex, kMatchesBytes);
   const bool targets = rule.action == Action::replace || rule.action == Action::hashmod ||
                        rule.action == Action::keepequal || rule.action == Action::dropequal ||
                        rule.action == Action::lowercase || rule.action == Action::uppercase;
   if (targets && rule.target_label.empty()) return "no 'target_label', expected the label that it is about";
   // Of replace it may be made from groups of the regex.
-  if (targets && rule.target_label.find('$') == std::string::npos && !is_label_name(rule.target_label))
+  if (targets &&
+      !(rule.action == Action::replace ? may_be_label_name(rule.target_label) : is_label_name(rule.target_label)))
     return fmt::format("target_label '{}' is no name of a label", rule.target_label);
-  if (targets && rule.action != Action::replace && rule.target_label.find('$') != std::string::npos)
-    return fmt::format("target_label '{}' is no name of a label", rule.target_label);
+  if (rule.action == Action::labelmap && !may_be_label_name(rule.replacement))
+    return fmt::format("replacement '{}' is no name of a label, expected one with groups of the regex: 'node_$1'",
+                       rule.replacement);
   if (rule.action == Action::hashmod && rule.modulus == 0) return "no 'modulus', expected a number above 0";
-  if (rule.action != Action::replace && rule.action != Action::labelmap && rule.source_labels.empty() &&
-      rule.action != Action::labeldrop && rule.action != Action::labelkeep)
-    return "no 'source_labels', expected the labels that it looks at";
   return {};
 }
 
@@ -163,9 +176,7 @@ bool Relabel::apply_one(const RelabelRule& rule, const re2::RE2& regex, RelabelL
     }
     case Action::hashmod: set(labels, rule.target_label, fmt::format("{}", md5_tail(text) % rule.modulus)); return true;
     case Action::lowercase:
-    case Action::uppercase:
-      set(labels, rule.target_label, cased(std::move(text), rule.action == Action::uppercase));
-      return true;
+    case Action::uppercase: set(labels, rule.target_label, cased(text, rule.action == Action::uppercase)); return true;
     case Action::labeldrop:
       std::erase_if(labels, [&](const auto& l) { return re2::RE2::FullMatch(l.first, regex); });
       return true;

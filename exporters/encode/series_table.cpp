@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text/names.h"
+#include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
 
 namespace vitald {
@@ -12,10 +14,16 @@ namespace {
 constexpr std::string_view kName = "__name__";
 constexpr MetricDesc kUp{"up", MetricType::gauge, "1: vitald runs; it is what pushes this."};
 
+// Words that stay on their line and are no comment there.
+bool is_line_name(std::string_view name) {
+  return !name.empty() && name.front() != '#' && is_valid_utf8(name) &&
+         std::ranges::none_of(name, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; });
+}
+
 }  // namespace
 
 SeriesTable::SeriesTable(Settings settings)
-    : most_series_(settings.most_series), up_(settings.up), native_(settings.native) {
+    : most_series_(settings.most_series), up_(settings.up), any_name_(settings.any_name), native_(settings.native) {
   for (auto& [name, value] : settings.external)
     if (!settings.target.contains(name)) extra_.push_back({name, value, {}});
   for (auto& [name, value] : settings.target) extra_.push_back({name, value, "exported_" + name});
@@ -67,7 +75,7 @@ bool SeriesTable::update(const Snapshot& snapshot) {
 }
 
 void SeriesTable::build(const Snapshot& snapshot) {
-  left_out_ = 0;
+  left_out_ = {};
   there_.clear();
   histograms_.clear();
   buckets_.clear();
@@ -123,7 +131,7 @@ bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count)
 
 // None: the whole is made anew.
 std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) const {
-  if (version_ == 0 || relabel_ || left_out_ > 0 || layouts_.size() != snapshot.batches.size() ||
+  if (version_ == 0 || relabel_ || left_out_.all() > 0 || layouts_.size() != snapshot.batches.size() ||
       labels_out_of_use_ * 2 > labels_.size())
     return std::nullopt;
   Moves out;
@@ -231,12 +239,14 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
   row.label = static_cast<std::uint32_t>(labels_.size());
   add_labels(own);
   row.label_count = static_cast<std::uint32_t>(labels_.size()) - row.label;
-  const bool kept = !relabel_ || relabel(row, row.key);
-  if (kept && rows_.size() < most_series_ && (!relabel_ || there_.insert(row.key).second)) {
+  const auto fate = relabel_ ? relabel(row, row.key) : Fate::kept;
+  const bool beyond = rows_.size() >= most_series_;
+  if (fate == Fate::kept && !beyond && (!relabel_ || there_.insert(row.key).second)) {
     rows_.push_back(row);
     return true;
   }
-  if (kept) ++left_out_;
+  if (fate == Fate::unnamed) ++left_out_.unnamed;
+  else if (fate == Fate::kept) ++(beyond ? left_out_.beyond : left_out_.same);
   labels_.resize(row.label);
   return false;
 }
@@ -265,7 +275,7 @@ void SeriesTable::add_labels(std::span<const Label> own) {
 }
 
 // The row's labels are the last ones.
-bool SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
+SeriesTable::Fate SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
   auto& known = relabelled_[fingerprint];
   if (const auto before = next_relabelled_.find(fingerprint); before != next_relabelled_.end()) known = before->second;
   if (!known) {
@@ -282,15 +292,20 @@ bool SeriesTable::relabel(SeriesRow& row, std::uint64_t fingerprint) {
       else made->labels.emplace_back(std::move(name), std::move(value));
     }
     made->key = std::hash<std::string>()(text);
+    made->named = any_name_ ? is_line_name(made->name) : is_metric_name(made->name);
     known = std::move(made);
   }
-  if (!known->kept) return false;
+  if (!known->kept) return Fate::dropped;
+  if (!known->named) {
+    if (left_out_.name.empty()) left_out_.name = known->name;
+    return Fate::unnamed;
+  }
   row.name = known->name;
   row.key = known->key;
   labels_.resize(row.label);
   for (const auto& [name, value] : known->labels) labels_.push_back({name, value});
   row.label_count = static_cast<std::uint32_t>(known->labels.size());
-  return true;
+  return Fate::kept;
 }
 
 GoneSeries SeriesTable::copy_of(const SeriesRow& row) const {

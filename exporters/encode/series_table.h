@@ -51,6 +51,15 @@ struct GoneSeries {
   bool histogram = false;
 };
 
+// Series of a snapshot that a destination is not sent, by why.
+struct LeftOut {
+  std::size_t beyond = 0;   // most_series
+  std::size_t same = 0;     // relabelling makes them the same as others
+  std::size_t unnamed = 0;  // relabelling gives them a name that the format has no room for
+  std::string name;         // one such name
+  [[nodiscard]] std::size_t all() const { return beyond + same + unnamed; }
+};
+
 // Not thread-safe.
 class SeriesTable {
  public:
@@ -62,6 +71,7 @@ class SeriesTable {
     std::vector<RelabelRule> relabel;
     std::size_t most_series = SIZE_MAX;  // what is beyond is left out
     bool up = false;                     // with `up`, which a server would make: 1
+    bool any_name = false;               // names may be any words on one line, not only [a-zA-Z_:][a-zA-Z0-9_:]*
     bool native = false;                 // histograms whose bounds are those of a native one are one row each
   };
   explicit SeriesTable(Settings settings);
@@ -84,20 +94,23 @@ class SeriesTable {
   // All that there are, as if they were gone: for the end.
   [[nodiscard]] std::vector<GoneSeries> all() const;
   [[nodiscard]] std::span<const TableHistogram> histograms() const { return histograms_; }
+  // Its buckets, as indices into its batch's values.
+  [[nodiscard]] std::span<const std::uint32_t> bucket_values(const TableHistogram& h) const {
+    return std::span(buckets_).subspan(h.first, h.count);
+  }
   // Where a histogram's cumulative buckets begin among the values.
   [[nodiscard]] std::size_t buckets_at(const TableHistogram& h) const { return rows_.size() + h.first; }
   // The numbers of the rows, in their order, then the buckets of all histograms. The snapshot is the one of the last
   // update().
   void values(const Snapshot& snapshot, std::vector<double>& out) const;
-  // After relabelling the same as another one, or beyond most_series.
-  [[nodiscard]] std::size_t left_out() const { return left_out_; }
+  [[nodiscard]] const LeftOut& left_out() const { return left_out_; }
 
  private:
   struct Relabelled {
     std::string name;
     std::vector<std::pair<std::string, std::string>> labels;
     std::uint64_t key = 0;
-    bool kept = false;
+    bool kept = false, named = true;
   };
   void build(const Snapshot& snapshot);
   void add_samples(std::uint32_t batch, std::span<const Sample> samples);
@@ -113,7 +126,8 @@ class SeriesTable {
   bool add(SeriesRow row, std::span<const Label> own);
   std::size_t add_histogram(std::uint32_t batch, std::span<const Sample> samples);
   void add_labels(std::span<const Label> own);
-  bool relabel(SeriesRow& row, std::uint64_t fingerprint);
+  enum class Fate : std::uint8_t { kept, dropped, unnamed };
+  Fate relabel(SeriesRow& row, std::uint64_t fingerprint);
   [[nodiscard]] GoneSeries copy_of(const SeriesRow& row) const;
 
   struct Extra {
@@ -122,7 +136,7 @@ class SeriesTable {
   std::vector<Extra> extra_;  // sorted by name
   std::optional<Relabel> relabel_;
   std::size_t most_series_;
-  const bool up_, native_;
+  const bool up_, any_name_, native_;
   Layouts layouts_;
   std::vector<SeriesRow> rows_;
   std::vector<Label> labels_;
@@ -133,7 +147,7 @@ class SeriesTable {
   // By the fingerprint of the series before; so long as it is used.
   std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;
   std::uint64_t version_ = 0;
-  std::size_t left_out_ = 0;
+  LeftOut left_out_;
   std::unordered_set<std::uint64_t> there_;  // of relabelled ones: two may have become one
 };
 

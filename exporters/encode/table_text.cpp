@@ -35,6 +35,19 @@ void append_escaped(std::string& out, std::string_view text, bool quotes) {
   }
 }
 
+// What all rows of the family in front are; relabelling may have given one name to several.
+std::string_view type_of(std::span<const SeriesRow> rows, std::span<const std::uint32_t> order) {
+  const auto& first = rows[order[0]];
+  for (const auto i : order) {
+    const auto& row = rows[i];
+    if (family_name(row) != family_name(first)) break;
+    // A bucket by another name is none.
+    const bool named = row.part == Part::value || family_name(row) != row.name;
+    if (row.family->type != first.family->type || !named) return to_string(MetricType::untyped);
+  }
+  return to_string(first.family->type);
+}
+
 std::vector<std::uint32_t> by_family(const SeriesTable& table) {
   const auto rows = table.rows();
   std::vector<std::uint32_t> order(rows.size());
@@ -49,10 +62,12 @@ void TableText::build(const SeriesTable& table) {
   version_ = table.version();
   prefixes_.clear();
   lines_.clear();
+  const auto order = by_family(table);
   std::string_view family;
-  for (const auto i : by_family(table)) {
+  for (std::size_t at = 0; at < order.size(); ++at) {
+    const auto i = order[at];
     const auto& row = table.rows()[i];
-    if (const auto name = family_name(row); lines_.empty() || name != family) {
+    if (const auto name = family_name(row); at == 0 || name != family) {
       family = name;
       if (!row.family->help.empty()) {
         prefixes_.append("# HELP ").append(name).append(" ");
@@ -61,7 +76,11 @@ void TableText::build(const SeriesTable& table) {
                        false);
         prefixes_ += '\n';
       }
-      prefixes_.append("# TYPE ").append(name).append(" ").append(to_string(row.family->type)).append("\n");
+      prefixes_.append("# TYPE ")
+          .append(name)
+          .append(" ")
+          .append(type_of(table.rows(), std::span(order).subspan(at)))
+          .append("\n");
     }
     prefixes_ += row.name;
     char before = '{';

@@ -135,7 +135,7 @@ class Encoder final : public PushEncoder {
   explicit Encoder(const InfluxPush& settings)
       : metrics_(settings.metrics),
         max_lines_(settings.max_lines),
-        table_(settings.table(), settings.aggregated()),
+        table_(table_settings(settings), settings.aggregated()),
         lines_(settings.max_lines),
         guests_({settings.vm_lines, tags_of(settings)}) {}
 
@@ -156,12 +156,18 @@ class Encoder final : public PushEncoder {
       count -= some;
     }
   }
-  [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override {
     if (metrics_) table_.observe(snapshot);
   }
 
  private:
+  static SeriesTable::Settings table_settings(const InfluxPush& settings) {
+    auto out = settings.table();
+    out.any_name = true;
+    return out;
+  }
+
   const bool metrics_;
   const std::size_t max_lines_;
   PushTable table_;
@@ -170,25 +176,29 @@ class Encoder final : public PushEncoder {
   std::string text_;  // of guests
 };
 
-// Of a partial write: how many lines were not taken. "partial write: ... dropped=3" has the number; version 1 names
-// each line that it cannot read; version 3 has a list. Version 2 writes nothing of what it answers 400 to.
-std::size_t refused_lines(std::string_view api, int status, std::string_view body, std::size_t all) {
+// Of a partial write: how many lines were not taken; never none, since it was no success. "partial write: ...
+// dropped=3" has the number of those that did not fit, and 0 where they could not be read; version 1 names each of
+// these, one below the other; version 3 has a list. Version 2 writes nothing of what it answers 400 to. Of an answer
+// that was cut off (`whole` is false) only what is left of it can be counted.
+std::size_t refused_lines(std::string_view api, int status, std::string_view body, bool whole, std::size_t all) {
   if (api == "2" && status == 400) return all;
-  // A line that cannot be read is quoted, and may have any word in it; the number stands behind.
-  const auto partial = body.find("partial write"), dropped = body.rfind("dropped=");
-  if (partial != body.npos && dropped != body.npos && dropped > partial) {
-    auto rest = body.substr(dropped + 8);
-    if (const auto n = take_u64(rest)) return std::min<std::size_t>(*n, all);
-  }
   const auto count = [body](std::string_view word) {
     std::size_t n = 0;
     for (auto at = body.find(word); at != body.npos; at = body.find(word, at + word.size())) ++n;
     return n;
   };
+  std::size_t refused = count("unable to parse '");
+  bool said = refused > 0;
+  // A line that cannot be read is quoted, and may have any word in it; the number stands behind.
+  const auto partial = body.find("partial write"), dropped = body.rfind("dropped=");
+  if (partial != body.npos && dropped != body.npos && dropped > partial) {
+    auto rest = body.substr(dropped + 8);
+    if (const auto n = take_u64(rest)) refused = std::max<std::size_t>(refused, *n), said = true;
+  }
   if (body.find("partial write of line protocol") != body.npos)
-    if (const auto n = count("\"line_number\""); n > 0) return std::min(n, all);
-  if (const auto n = count("unable to parse '"); n > 0) return std::min(n, all);
-  return all;
+    if (const auto n = count("\"line_number\""); n > 0) refused = std::max(refused, n), said = true;
+  if (!said) return whole || partial == body.npos ? all : std::min<std::size_t>(1, all);
+  return std::min(std::max<std::size_t>(refused, 1), all);
 }
 
 class InfluxDestination final : public Destination {
@@ -298,7 +308,9 @@ class InfluxDestination final : public Destination {
         return fail(Errc::io, text);
       }
       client_.say_refused(*response, settings_.url);
-      return Outcome{refused_lines(settings_.api, status, response->body, lines), false, 0};
+      return Outcome{
+          refused_lines(settings_.api, status, response->body, response->body.size() < HttpClient::kMostBody, lines),
+          false, 0};
     }
   }
 

@@ -100,13 +100,14 @@ class Encoder final : public PushEncoder {
     if (!table_.gone().empty()) requests_.ended(table_.gone(), snapshot.wall_ns, add);
     requests_.encode(table_.series(), table_.values(), snapshot.wall_ns, add);
   }
-  [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out() + requests_.left_out(); }
+  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
   static SeriesTable::Settings table_settings(const OtlpPush& settings) {
     auto out = settings.table();
     out.target.clear();  // they are the resource's
+    out.any_name = true;
     out.native = settings.histograms == "native";
     return out;
   }

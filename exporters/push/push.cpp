@@ -127,8 +127,8 @@ PushCounters::PushCounters(const std::string& destination)
       switches(counter("vitald_push_server_changes_total",
                        "Times that another server of the destination was sent to than before.", destination)),
       left_out(instruments().gauge("vitald_push_left_out_series",
-                                   "Series that the destination is not sent: beyond max_series, or made the same as "
-                                   "others by relabelling.",
+                                   "Series that the destination is not sent: beyond max_series, made the same as "
+                                   "others by relabelling, or given a name that is none.",
                                    {{"destination", destination}})),
       standby(
           instruments().gauge("vitald_push_standby",
@@ -181,11 +181,17 @@ void Push::push(const Snapshot& snapshot) {
   counters_.encode_seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - begin_ns) / 1e9);
   queue_->push(std::move(items));
   const auto left_out = encoder_->left_out();
-  counters_.left_out.Set(static_cast<double>(left_out));
-  if (left_out > 0 && !left_out_said_)
-    log::warn("push: series are left out: beyond max_series, or relabelling makes them the same as others",
-              {{"destination", settings_->name}, {"series", fmt::format("{}", left_out)}});
-  left_out_said_ = left_out > 0;
+  counters_.left_out.Set(static_cast<double>(left_out.all()));
+  const auto say = [this](bool& said, std::size_t series, std::string_view why) {
+    if (series > 0 && !said)
+      log::warn(fmt::format("push: series are left out: {}", why),
+                {{"destination", settings_->name}, {"series", fmt::format("{}", series)}});
+    said = series > 0;
+  };
+  say(said_.beyond, left_out.beyond, "beyond max_series");
+  say(said_.same, left_out.same, "relabelling makes them the same as others");
+  say(said_.unnamed, left_out.unnamed,
+      fmt::format("relabelling makes their name '{}', which is no name of a metric there", left_out.name));
 }
 
 void Push::observe(const Snapshot& snapshot) { encoder_->observe(snapshot); }

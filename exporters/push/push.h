@@ -37,8 +37,8 @@ class PushEncoder {
   virtual void observe(const Snapshot&) {}
   // Nothing comes after it: what a server must be told so that it does not wait.
   virtual void end(std::int64_t wall_ms, std::vector<Item>& out);
-  // Series that the table left out.
-  [[nodiscard]] virtual std::size_t left_out() const { return 0; }
+  // Of the last snapshot.
+  [[nodiscard]] virtual LeftOut left_out() const { return {}; }
 };
 
 // What is sent of a snapshot where that is lines.
@@ -228,7 +228,9 @@ class Push {
   PushCounters counters_;
   std::unique_ptr<PushEncoder> encoder_;
   std::unique_ptr<Queue> queue_;
-  bool left_out_said_ = false;
+  struct {
+    bool beyond = false, same = false, unnamed = false;
+  } said_;  // of what is left out
 };
 
 }  // namespace vitald

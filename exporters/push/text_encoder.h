@@ -15,7 +15,7 @@ class TextEncoder final : public PushEncoder {
  public:
   // `end_item`: at the end there is one item without a body, by which the destination takes back what it has.
   TextEncoder(SeriesTable::Settings settings, PushAggregate aggregate, bool json, bool end_item)
-      : table_(std::move(settings), aggregate), json_(json), end_item_(end_item) {}
+      : table_(with_names(std::move(settings), json), aggregate), json_(json), end_item_(end_item) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     table_.look(snapshot);
@@ -35,10 +35,15 @@ class TextEncoder final : public PushEncoder {
     item.records = 0;
     out.push_back(std::move(item));
   }
-  [[nodiscard]] std::size_t left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
+  static SeriesTable::Settings with_names(SeriesTable::Settings settings, bool any) {
+    settings.any_name = any;
+    return settings;
+  }
+
   PushTable table_;
   TableText text_;
   const bool json_, end_item_;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/template/unicode.h"
 
-#include <clocale>
 #include <cwctype>
 
 #include <fmt/format.h>
@@ -10,47 +9,12 @@ namespace vitald::text_template {
 
 namespace {
 
-// glibc has it built in; the process' own locale stays what it is.
-locale_t utf8_locale() {
-  static const locale_t kLocale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  return kLocale;
-}
-
 bool has_class(char32_t r, int (*test)(std::wint_t, locale_t), int (*ascii)(std::wint_t)) {
   const auto locale = utf8_locale();
   return locale ? test(static_cast<std::wint_t>(r), locale) != 0 : r < 128 && ascii(static_cast<std::wint_t>(r)) != 0;
 }
 
 }  // namespace
-
-Rune first_rune(std::string_view text) {
-  if (text.empty()) return {};
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto bad = Rune{0xFFFD, 1, false};
-  const unsigned char c = byte(0);
-  if (c < 0x80) return {c, 1};
-  const std::size_t size = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
-  if (c < 0xC2 || c > 0xF4 || text.size() < size) return bad;
-  auto r = static_cast<char32_t>(c & (0xFF >> (size + 1)));
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return bad;
-    r = r << 6 | (byte(i) & 0x3F);
-  }
-  const bool overlong = (size == 3 && r < 0x800) || (size == 4 && r < 0x10000);
-  if (overlong || r > 0x10FFFF || (r >= 0xD800 && r < 0xE000)) return bad;
-  return {r, size};
-}
-
-void append_rune(std::string& out, char32_t r) {
-  if (r > 0x10FFFF || (r >= 0xD800 && r < 0xE000)) r = 0xFFFD;
-  const auto put = [&](char32_t v) { out += static_cast<char>(static_cast<unsigned char>(v)); };
-  if (r < 0x80) return put(r);
-  if (r < 0x800) put(0xC0 | r >> 6);
-  else if (r < 0x10000) put(0xE0 | r >> 12);
-  else put(0xF0 | r >> 18), put(0x80 | (r >> 12 & 0x3F));
-  if (r >= 0x800) put(0x80 | (r >> 6 & 0x3F));
-  put(0x80 | (r & 0x3F));
-}
 
 std::size_t count_runes(std::string_view text) {
   std::size_t n = 0;
@@ -68,14 +32,6 @@ bool is_letter_or_digit(char32_t r) { return has_class(r, iswalnum_l, std::iswal
 bool is_word(char32_t r) { return r == '_' || is_letter_or_digit(r); }
 bool is_space(char32_t r) { return r == 0x85 || r == 0xA0 || has_class(r, iswspace_l, std::iswspace); }
 bool is_print(char32_t r) { return r == ' ' || (!is_space(r) && has_class(r, iswprint_l, std::iswprint)); }
-char32_t to_upper(char32_t r) {
-  const auto locale = utf8_locale();
-  return locale ? static_cast<char32_t>(towupper_l(static_cast<std::wint_t>(r), locale)) : r;
-}
-char32_t to_lower(char32_t r) {
-  const auto locale = utf8_locale();
-  return locale ? static_cast<char32_t>(towlower_l(static_cast<std::wint_t>(r), locale)) : r;
-}
 
 std::string unicode_name(char32_t rune, bool with_character, int digits) {
   auto out = fmt::format("U+{:0{}X}", static_cast<std::uint32_t>(rune), digits);

@@ -6,16 +6,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/text/runes.h"
+
 namespace vitald::text_template {
 
-struct Rune {
-  char32_t rune = 0;
-  std::size_t size = 0;  // in bytes; 0 at the end
-  bool valid = true;     // else it stands for one byte that is no UTF-8
-};
-// U+FFFD for a byte that is no UTF-8.
-Rune first_rune(std::string_view text);
-void append_rune(std::string& out, char32_t rune);
 std::size_t count_runes(std::string_view text);
 // The first `count` characters.
 std::string_view first_runes(std::string_view text, std::size_t count);
@@ -24,8 +18,6 @@ bool is_letter_or_digit(char32_t r);
 bool is_word(char32_t r);   // letter, digit or _
 bool is_print(char32_t r);  // of all spaces only the ASCII one
 bool is_space(char32_t r);
-char32_t to_upper(char32_t r);
-char32_t to_lower(char32_t r);
 
 // U+00E4, or U+00E4 'ä'.
 std::string unicode_name(char32_t rune, bool with_character, int digits = 4);

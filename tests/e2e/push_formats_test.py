@@ -127,6 +127,14 @@ log-enabled = false
             pathlib.Path(folder, "text/u.prom").unlink()
             wait_for("the third arrived", 20, lambda: query('SELECT last("value") FROM "welcome"').get("series"))
             assert refused <= 20, refused  # of each push two lines, not all of them
+            # What it cannot read: it says dropped=0 and names the line.
+            pathlib.Path(folder, "text/u.prom").write_text('big{a="' + "x" * 70_000 + '"} 1\nwelcome_too 3\n')
+            wait_for("a line is refused", 30, lambda: counter(
+                url, "vitald_push_dropped_samples_total", destination="i", reason="refused") > refused)
+            wait_for("the other arrived", 20, lambda: query('SELECT last("value") FROM "welcome_too"').get("series"))
+            pathlib.Path(folder, "text/u.prom").unlink()
+            assert counter(url, "vitald_push_dropped_samples_total", destination="i", reason="refused") <= refused + 10
+            assert not query('SELECT last("value") FROM "big"').get("series")
         wait_for("it is away again", 30, lambda: counter(url, "vitald_delivery_queued", destination="i") > 1)
         with Server(command, base + "/ping"):
             wait_for("all that waited is taken", 120, lambda: counter(url, "vitald_delivery_queued", destination="i") == 0)

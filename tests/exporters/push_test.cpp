@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is pushed: the series as a destination is sent them, relabelling, and remote write's messages.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 
@@ -129,11 +131,41 @@ TEST(SeriesTable, Relabelled) {
   table.update(c.snapshot());
   EXPECT_THAT(texts(table),
               ElementsAre("cpu_seconds_total job=node mode=idle", "cpu_seconds_total job=node mode=user"));
-  EXPECT_EQ(table.left_out(), 2U);  // of the second CPU
+  EXPECT_EQ(table.left_out().same, 2U);  // of the second CPU
+  EXPECT_EQ(table.left_out().all(), 2U);
   SeriesTable two({{}, {}, {}, 2, false});
   two.update(c.snapshot());
   EXPECT_EQ(two.rows().size(), 2U);
-  EXPECT_EQ(two.left_out(), 3U);
+  EXPECT_EQ(two.left_out().beyond, 3U);
+  EXPECT_EQ(two.left_out().all(), 3U);
+}
+
+// One that gets no name costs itself and none beside it.
+TEST(SeriesTable, RelabelledToWhatIsNoName) {
+  Cycles c;
+  c.emit("a", [](auto& o) {
+    for (const char* job : {"mail", "e-mail", "two\nother 99", "#3", "\xc3\xa9t\xc3\xa9"}) o.set(kJob, 1, job, "");
+    o.set(kLoad, 1);
+  });
+  const auto named = rule({"job"}, "(.+)", "replace", "__name__");
+  for (const bool any : {false, true}) {
+    SCOPED_TRACE(any);
+    SeriesTable::Settings settings;
+    settings.relabel = {named};
+    settings.any_name = any;
+    SeriesTable table(settings);
+    for (int round = 0; round < 2; ++round) {
+      const auto snapshot = c.snapshot();
+      table.update(snapshot);
+      std::vector<std::string> names;
+      for (const auto& row : table.rows()) names.emplace_back(row.name);
+      if (any) EXPECT_THAT(names, UnorderedElementsAre("mail", "e-mail", "\xc3\xa9t\xc3\xa9", "load1"));
+      else EXPECT_THAT(names, UnorderedElementsAre("mail", "load1"));
+      EXPECT_EQ(table.left_out().unnamed, any ? 2U : 4U);
+      EXPECT_EQ(table.left_out().all(), table.left_out().unnamed);
+      EXPECT_THAT(table.left_out().name, testing::AnyOf("e-mail", "two\nother 99", "#3", "\xc3\xa9t\xc3\xa9"));
+    }
+  }
 }
 
 // As Prometheus' own tests of its relabelling have them, where they are about what both have.
@@ -170,13 +202,21 @@ TEST(Relabel, Actions) {
        {rule({"a", "b"}, "(foo);(bar)", "replace", "t_$1", "$2")},
        true,
        with({{"t_foo", "bar"}})},
-      {"a target that is no name", abc, {rule({"a"}, "(.*)", "replace", "$2.x", "y")}, true, abc},
+      {"a target that is no name", abc, {rule({"a", "b"}, "(.*)", "replace", "x$1", "y")}, true, abc},
       {"named groups and a dollar",
        abc,
        {rule({"a"}, "(?P<x>f)oo", "replace", "c", "${x}y$$z$x")},
        true,
        with({{"c", "fy$zf"}})},
+      {"a number with a 0 in front is no group",
+       abc,
+       {rule({"a"}, "(f)oo", "replace", "c", "<$01${01}$0>")},
+       true,
+       with({{"c", "<foo>"}})},
       {"keep", abc, {rule({"a"}, "foo|x", "keep")}, true, abc},
+      {"the action in capitals", abc, {rule({"a"}, "f.*", "DROP")}, false, {}},
+      {"keep that looks at nothing", abc, {rule({}, "x", "keep")}, false, {}},
+      {"keepequal that looks at nothing", abc, {rule({}, "(.*)", "keepequal", "z")}, true, abc},
       {"keep, not", abc, {rule({"a"}, "no", "keep")}, false, {}},
       {"keep of a label that is not there", abc, {rule({"z"}, "", "keep")}, true, abc},
       {"drop", abc, {rule({"a"}, "f.*", "drop")}, false, {}},
@@ -192,6 +232,11 @@ TEST(Relabel, Actions) {
        {rule({"a"}, "(.*)", "uppercase", "c"), rule({"c"}, "(.*)", "lowercase", "d")},
        true,
        with({{"c", "FOO"}, {"d", "foo"}})},
+      {"upper and lower, not ASCII",
+       {{"__name__", "m"}, {"a", "\xc3\x89t\xc3\xa9"}},
+       {rule({"a"}, "(.*)", "uppercase", "c"), rule({"a"}, "(.*)", "lowercase", "d")},
+       true,
+       {{"__name__", "m"}, {"a", "\xc3\x89t\xc3\xa9"}, {"c", "\xc3\x89T\xc3\x89"}, {"d", "\xc3\xa9t\xc3\xa9"}}},
       {"hashmod", abc, {rule({"a"}, "(.*)", "hashmod", "d", "$1", 1000)}, true, with({{"d", "696"}})},
       {"what begins with __ goes", abc, {rule({"a"}, "(.*)", "replace", "__tmp")}, true, abc},
       {"in their order",
@@ -216,7 +261,12 @@ TEST(Relabel, Problems) {
   EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "replace")), HasSubstr("no 'target_label'"));
   EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "hashmod", "x")), HasSubstr("no 'modulus'"));
   EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "hashmod", "9x", "$1", 3)), HasSubstr("'9x' is no name"));
-  EXPECT_THAT(relabel_problem(rule({}, "x", "keep")), HasSubstr("no 'source_labels'"));
+  EXPECT_EQ(relabel_problem(rule({}, "x", "keep")), "");  // as Prometheus takes it
+  EXPECT_THAT(relabel_problem(rule({"a"}, "(.*)", "replace", "$2.x")), HasSubstr("'$2.x' is no name"));
+  EXPECT_THAT(relabel_problem(rule({}, "(.*)", "labelmap", "", "a b")), HasSubstr("'a b' is no name"));
+  EXPECT_EQ(relabel_problem(rule({}, "(.*)", "labelmap", "", "x_${1}y")), "");
+  EXPECT_THAT(relabel_problem(rule({"a"}, "\\C+", "keep")), HasSubstr("invalid escape sequence"));
+  EXPECT_EQ(relabel_problem(rule({"a"}, "\\\\C|\\Q\\C\\E", "keep")), "");
   EXPECT_THAT(relabel_action("keepp").error().text, HasSubstr("'keepp' is no action, expected one of replace, keep"));
 }
 
@@ -558,6 +608,34 @@ TEST(TableText, AsAnExposition) {
   }
 }
 
+// What a reader would misread costs its type, not the text.
+TEST(TableText, OneNameForSeveralTypes) {
+  Cycles c;
+  const double bounds[] = {0.1};
+  const std::uint64_t counts[] = {1, 2};
+  c.emit("b", [&](auto& o) {
+    o.histogram(kWait, {bounds, counts, 7.5}, "sda");
+    o.set(kCpu, 1, "0", "i");
+    o.set(kLoad, 0.5);
+  });
+  SeriesTable table({{},
+                     {},
+                     {rule({"__name__"}, "load1|cpu_seconds_total", "replace", "__name__", "both"),
+                      rule({"__name__"}, "wait_seconds_bucket", "replace", "__name__", "odd"),
+                      rule({"__name__"}, "wait_seconds_sum", "drop")},
+                     SIZE_MAX,
+                     false});
+  const auto snapshot = c.snapshot();
+  table.update(snapshot);
+  std::vector<double> values;
+  table.values(snapshot, values);
+  std::string out;
+  TableText().encode(table, values, out);
+  EXPECT_THAT(out, HasSubstr("# TYPE both untyped\nboth{cpu=\"0\",mode=\"i\"} 1\nboth 0.5\n"));
+  EXPECT_THAT(out, HasSubstr("# TYPE odd untyped\nodd{device=\"sda\",le=\"0.1\"} 1\n"));
+  EXPECT_THAT(out, HasSubstr("# TYPE wait_seconds histogram\nwait_seconds_count{device=\"sda\"} 3\n"));
+}
+
 TEST(TableText, AsJson) {
   Cycles c;
   c.emit("b", [&](auto& o) {
@@ -623,7 +701,6 @@ TEST(Otlp, PointsOfEachKind) {
       EXPECT_EQ(samples, 7U);
     });
   }
-  EXPECT_EQ(encoder.left_out(), 0U);
   proto::Reader request(body);
   proto::Field resource_metrics, field;
   ASSERT_TRUE(request.next(resource_metrics));
@@ -742,21 +819,124 @@ TEST(Otlp, ExponentialHistogramsAndParts) {
   EXPECT_THAT(got, ElementsAre(1, 0, 3, 0, 0, 0, 0, 0, 300));
 }
 
-TEST(Otlp, HistogramThatLostItsBuckets) {
+// Of each point: kind of the metric, name, labels, and its numbers; of a histogram buckets, bounds, sum and count.
+std::vector<std::string> otlp_points(std::string_view body) {
+  std::vector<std::string> out;
+  const auto parts_of_field = [](std::string_view bytes, std::uint32_t number) {
+    std::vector<std::string_view> found;
+    proto::Reader reader(bytes);
+    for (proto::Field field; reader.next(field);)
+      if (field.number == number && field.wire == proto::Wire::bytes) found.push_back(field.bytes);
+    return found;
+  };
+  const auto doubles = [](std::string_view packed, bool whole) {
+    std::string text;
+    for (std::size_t at = 0; at + 8 <= packed.size(); at += 8) {
+      std::uint64_t bits = 0;
+      std::memcpy(&bits, packed.data() + at, 8);
+      text +=
+          fmt::format("{}{}", text.empty() ? "" : " ", whole ? static_cast<double>(bits) : std::bit_cast<double>(bits));
+    }
+    return text;
+  };
+  for (const auto resource : parts_of_field(body, 1))
+    for (const auto scope : parts_of_field(resource, 2))
+      for (const auto metric : parts_of_field(scope, 2)) {
+        const std::string name(parts_of_field(metric, 1).at(0));
+        for (const auto& [kind, label_field] : {std::pair(5U, 7U), std::pair(7U, 7U), std::pair(9U, 9U)})
+          for (const auto data : parts_of_field(metric, kind)) {
+            std::string tail;
+            proto::Reader of_data(data);
+            for (proto::Field field; of_data.next(field);)
+              if (field.number == 3) tail = " monotonic";
+            for (const auto point : parts_of_field(data, 1)) {
+              std::string text = fmt::format("{} {}", kind == 5 ? "gauge" : kind == 7 ? "sum" : "histogram", name);
+              for (const auto label : parts_of_field(point, label_field))
+                text += fmt::format(" {}={}", parts_of_field(label, 1).at(0),
+                                    parts_of_field(parts_of_field(label, 2).at(0), 1).at(0));
+              proto::Reader numbers(point);
+              for (proto::Field field; numbers.next(field);) {
+                if (kind == 9 && field.number == 4) text += fmt::format(" count {}", field.value);
+                else if (field.number == 4) text += fmt::format(" {}", field.real());
+                else if (kind == 9 && field.number == 5) text += fmt::format(" sum {}", field.real());
+                else if (kind == 9 && field.number == 6) text += fmt::format(" [{}]", doubles(field.bytes, true));
+                else if (kind == 9 && field.number == 7)
+                  text += fmt::format(" up to [{}]", doubles(field.bytes, false));
+              }
+              out.push_back(text + tail);
+            }
+          }
+      }
+  return out;
+}
+
+// What relabelling leaves of histograms: whole ones are points, of the others each sample is one, and none has numbers
+// of another.
+TEST(Otlp, HistogramsThatWereRelabelled) {
   Cycles c;
-  const double bounds[] = {0.1, 1};
-  const std::uint64_t counts[] = {1, 2, 3};
-  c.emit("b", [&](auto& o) { o.histogram(kWait, {bounds, counts, 7.5}, "sda"); });
-  SeriesTable table({{}, {}, {rule({"le"}, "\\+Inf", "drop")}, SIZE_MAX, false});
-  const auto snapshot = c.snapshot();
-  table.update(snapshot);
-  std::vector<double> values;
-  table.values(snapshot, values);
-  OtlpEncoder encoder({{}, "vitald", "1"}, 100);
-  int requests = 0;
-  encoder.encode(table, values, 1, [&](auto, auto, auto) { ++requests; });
-  EXPECT_EQ(requests, 0);
-  EXPECT_EQ(encoder.left_out(), 4U);
+  const double bounds[] = {0.5, 1};
+  const std::uint64_t few[] = {1, 2, 3}, many[] = {100, 200, 300};
+  c.emit("b", [&](auto& o) {
+    o.histogram(kWait, {bounds, few, 7.5}, "a");
+    o.histogram(kWait, {bounds, many, 75}, "b");
+  });
+  const std::string whole_a = "histogram wait_seconds device=a count 6 sum 7.5 [1 2 3] up to [0.5 1]",
+                    whole_b = "histogram wait_seconds device=b count 600 sum 75 [100 200 300] up to [0.5 1]";
+  const auto buckets = [](const char* device, int a, int b, int inf, const char* name = "wait_seconds_bucket") {
+    std::vector<std::string> out;
+    for (const auto& [le, n] : {std::pair("0.5", a), std::pair("1", b), std::pair("+Inf", inf)})
+      out.push_back(fmt::format("sum {} device={} le={} {} monotonic", name, device, le, n));
+    return out;
+  };
+  const auto together = [](std::vector<std::string> all, const std::vector<std::string>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  auto of_a = rule({"__name__", "device"}, "wait_seconds_(sum|count);a", "drop");
+  struct Case {
+    const char* name;
+    std::vector<RelabelRule> rules;
+    std::vector<std::string> want;
+  };
+  const Case cases[] = {
+      {"nothing", {}, {whole_a, whole_b}},
+      {"a label set loses its sum and count", {of_a}, together(buckets("a", 1, 3, 6), {whole_b})},
+      {"all buckets go",
+       {rule({"__name__"}, "wait_seconds_bucket", "drop")},
+       {"sum wait_seconds_sum device=a 7.5", "sum wait_seconds_count device=a 6 monotonic",
+        "sum wait_seconds_sum device=b 75", "sum wait_seconds_count device=b 600 monotonic"}},
+      {"a bucket goes with +Inf",
+       {rule({"le", "device"}, "\\+Inf;a", "drop")},
+       {"sum wait_seconds_bucket device=a le=0.5 1 monotonic", "sum wait_seconds_bucket device=a le=1 3 monotonic",
+        "sum wait_seconds_sum device=a 7.5", "sum wait_seconds_count device=a 6 monotonic", whole_b}},
+      {"the sum goes",
+       {rule({"__name__", "device"}, "wait_seconds_sum;a", "drop")},
+       together(buckets("a", 1, 3, 6), {"sum wait_seconds_count device=a 6 monotonic", whole_b})},
+      {"buckets by another name",
+       {rule({"__name__", "device"}, "wait_seconds_bucket;a", "replace", "__name__", "odd")},
+       together(buckets("a", 1, 3, 6, "odd"),
+                {"sum wait_seconds_sum device=a 7.5", "sum wait_seconds_count device=a 6 monotonic", whole_b})},
+      {"the whole by another name",
+       {rule({"__name__"}, "wait_(.*)", "replace", "__name__", "slow_$1"), rule({"device"}, "b", "drop")},
+       {"histogram slow_seconds device=a count 6 sum 7.5 [1 2 3] up to [0.5 1]"}},
+  };
+  for (const auto& each : cases) {
+    SCOPED_TRACE(each.name);
+    SeriesTable table({{}, {}, each.rules, SIZE_MAX, false});
+    const auto snapshot = c.snapshot();
+    table.update(snapshot);
+    std::vector<double> values;
+    table.values(snapshot, values);
+    OtlpEncoder encoder({{}, "vitald", "1"}, 100);
+    std::string body;
+    std::size_t sent = 0;
+    encoder.encode(table, values, 1, [&](auto bytes, auto, auto samples) {
+      body += bytes;
+      sent += samples;
+    });
+    EXPECT_THAT(otlp_points(body), testing::UnorderedElementsAreArray(each.want));
+    EXPECT_EQ(sent, table.rows().size());
+  }
 }
 
 constexpr MetricDesc kLibvirtUp{"libvirt_up", MetricType::gauge, ""};
