@@ -144,8 +144,36 @@ def histogram(data, version):
     return (got[3], got.get(1, 0), signed(got[4]), buckets), got[15], got.get(17, 0)
 
 
+def exemplar(data, symbol=None):
+    """(labels, value, ms) of one of version 2, or without `symbol` of version 1."""
+    labels, value, ms = [], None, None
+    for n, w, v in fields(data):
+        if n == 1 and symbol:
+            check(w == 2 and not labels, "labels_refs are not packed")
+            refs, at = [], 0
+            while at < len(v):
+                ref, at = varint(v, at)
+                refs.append(symbol(ref))
+            check(len(refs) % 2 == 0, "half a label")
+            labels = list(zip(refs[::2], refs[1::2]))
+        elif n == 1:
+            label = {k: x.decode() for k, _, x in fields(v)}
+            labels.append((label[1], label.get(2, "")))
+        elif n == 2:
+            check(w == 1, "type of an exemplar's value")
+            value = struct.unpack("<d", struct.pack("<Q", v))[0]
+        elif n == 3:
+            check(w == 0, "type of an exemplar's time")
+            ms = v
+        else:
+            raise Malformed(f"field {n} of Exemplar")
+    check(value is not None and ms, "an exemplar without value or time")
+    check(sum(len(n) + len(v) for n, v in labels) <= 128 and all(n for n, _ in labels), f"labels of an exemplar: {labels}")
+    return tuple(labels), value, ms
+
+
 def parse2(data):
-    """[(labels, bits, ms, start ms, type, help)], everything that the definition demands is checked. `bits` of a
+    """[(labels, bits, ms, start ms, type, help, exemplars)], everything that the definition demands is checked. `bits` of a
     histogram are (bits of the sum, count, schema, {index: count})."""
     symbols, series = [], []
     for number, wire, value in fields(data):
@@ -166,7 +194,7 @@ def parse2(data):
         return symbols[ref]
 
     for message in series:
-        labels, samples, kind, help_text = None, [], 0, ""
+        labels, samples, kind, help_text, exemplars = None, [], 0, "", []
         for number, wire, value in fields(message):
             check(wire == 2, f"field {number} of TimeSeries")
             if number == 1:
@@ -185,6 +213,8 @@ def parse2(data):
                 samples.append((get(1), get(2), get(3)))
             elif number == 3:
                 samples.append(histogram(value, version=2))
+            elif number == 4:
+                exemplars.append(exemplar(value, symbol))
             elif number == 5:
                 for n, w, v in fields(value):
                     check(w == 0 and n in (1, 3, 4), f"field {n} of Metadata")
@@ -201,7 +231,10 @@ def parse2(data):
         check(len(samples) == 1, f"{len(samples)} samples of {labels}")
         bits, ms, start = samples[0]
         check(start <= ms, f"begins after its time: {labels}")
-        out.append((tuple(labels), bits, ms, start, kind, help_text))
+        times = [at for _, _, at in exemplars]
+        check(times == sorted(set(times)) and (not times or times[0] > 0), f"times of exemplars: {times}")
+        check(not exemplars or any(n == "le" for n, _ in labels) or isinstance(bits, tuple), f"exemplars of {labels}")
+        out.append((tuple(labels), bits, ms, start, kind, help_text, exemplars))
     check(used == set(range(len(symbols))), "symbols that nobody uses")
     return out
 
@@ -211,7 +244,7 @@ def parse1(data):
     out, metadata = [], {}
     for number, _, message in fields(data):
         if number == 1:
-            labels, samples = [], []
+            labels, samples, exemplars = [], [], []
             for n, _, value in fields(message):
                 if n == 1:
                     label = {k: v.decode() for k, _, v in fields(value)}
@@ -219,13 +252,15 @@ def parse1(data):
                 elif n == 2:
                     sample = {k: v for k, _, v in fields(value)}
                     samples.append((sample.get(1, 0), sample[2]))
+                elif n == 3:
+                    exemplars.append(exemplar(value))
                 elif n == 4:
                     samples.append(histogram(value, version=1)[:2])
                 else:
                     raise Malformed(f"field {n} of TimeSeries")
             check_labels(labels)
             check(len(samples) == 1, "samples")
-            out.append((tuple(labels), *samples[0], 0, 0, ""))
+            out.append((tuple(labels), *samples[0], 0, 0, "", exemplars))
         elif number == 3:
             one = {k: v for k, _, v in fields(message)}
             metadata[one[2].decode()] = (one.get(1, 0), one.get(4, b"").decode())
@@ -243,6 +278,7 @@ class Receiver:
         self.answers, self.problems, self.requests = [], [], []
         self.series = {}  # labels -> [(ms, bits)]
         self.kinds, self.starts, self.metadata = {}, {}, {}
+        self.exemplars = {}  # labels -> [(labels, value, ms)]
         self.taken = self.doubles = 0
         self.lock = threading.Lock()
         self.delay = 0
@@ -320,7 +356,11 @@ class Receiver:
             got = got[:more]
         elif status != 204:
             return status, more
-        for labels, bits, ms, start, kind, _ in got:
+        for labels, bits, ms, start, kind, _, exemplars in got:
+            for one in exemplars:
+                last = self.exemplars.setdefault(labels, [])
+                check(not self.check_order or not last or one[2] > last[-1][2] or one == last[-1], f"exemplars out of order: {labels}")
+                last.append(one)
             times = self.series.setdefault(labels, [])
             if times and ms == times[-1][0] and bits == times[-1][1]:
                 self.doubles += 1
@@ -336,7 +376,7 @@ class Receiver:
         native = sum(isinstance(bits, tuple) for _, bits, *_ in got)
         return status, {"X-Prometheus-Remote-Write-Samples-Written": str(len(got) - native),
                      "X-Prometheus-Remote-Write-Histograms-Written": str(native),
-                     "X-Prometheus-Remote-Write-Exemplars-Written": "0"}
+                     "X-Prometheus-Remote-Write-Exemplars-Written": str(sum(len(g[6]) for g in got))}
 
     def histograms(self):
         """{(name, labels): (ms, sum, count, schema, {index: count})} of the native ones that have not ended."""

@@ -8,6 +8,7 @@
 
 #include "core/text/scan.h"
 #include "exporters/encode/protobuf.h"
+#include "exporters/encode/splice.h"
 
 namespace vitald {
 namespace {
@@ -276,8 +277,33 @@ void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
   }
 }
 
+// NumberDataPoint: exemplars=5. HistogramDataPoint: exemplars=8. ExponentialHistogramDataPoint: exemplars=11. Exemplar:
+// time=2 as_double=3 filtered_attributes=7. Put into a copy: they do not stay the same from one push to the next.
+std::string OtlpEncoder::with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars) {
+  std::vector<proto::Insertion> insertions;
+  for (const auto& place : chunk.places) {
+    if (place.kind == Kind::time || place.kind == Kind::count) continue;
+    const auto at = std::ranges::find(exemplars, place.row, &RowExemplar::value);
+    if (at == exemplars.end()) continue;
+    const auto& exemplar = *at->exemplar;
+    std::string message;
+    proto::append_fixed64(message, 2, static_cast<std::uint64_t>(exemplar.wall_ms) * 1'000'000);
+    proto::append_double(message, 3, exemplar.value);
+    for (const auto& [name, value] : exemplar.labels) append_attribute(message, 7, name, value);
+    auto& insertion = insertions.emplace_back();
+    insertion.within = place.at;
+    proto::append_bytes(insertion.fields,
+                        place.kind == Kind::number   ? 5
+                        : place.kind == Kind::bucket ? 8
+                                                     : 11,
+                        message);
+  }
+  // Request, resource, scope, metric, its data: those around a point.
+  return insertions.empty() ? std::string() : proto::spliced(chunk.bytes, insertions, 5);
+}
+
 void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
-                         const Take& take) {
+                         const Take& take, std::span<const RowExemplar> exemplars) {
   if (version_ != table.version()) build(table, wall_ns);
   for (auto& chunk : chunks_) {
     char* const bytes = chunk.bytes.data();
@@ -301,7 +327,8 @@ void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> value
       }
       proto::put_fixed64(bytes + place.at, v);
     }
-    take(chunk.bytes, chunk.points, chunk.samples);
+    const auto with = exemplars.empty() ? std::string() : with_exemplars(chunk, exemplars);
+    take(with.empty() ? std::string_view(chunk.bytes) : std::string_view(with), chunk.points, chunk.samples);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "exporters/encode/new_exemplars.h"
 #include "exporters/encode/series_table.h"
 
 namespace vitald {
@@ -28,7 +29,9 @@ class OtlpEncoder {
 
   // Is given each request, how many points are in it, and of how many samples they are made: a histogram is one point.
   using Take = std::function<void(std::string_view body, std::uint32_t points, std::uint32_t samples)>;
-  void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns, const Take& take);
+  // `exemplars` ascend by row.
+  void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns, const Take& take,
+              std::span<const RowExemplar> exemplars = {});
   // Points without a value, by which a server knows that a series has ended.
   void ended(std::span<const GoneSeries> gone, std::int64_t wall_ns, const Take& take) const;
 
@@ -47,6 +50,7 @@ class OtlpEncoder {
   };
   struct Point;
   void build(const SeriesTable& table, std::int64_t wall_ns);
+  static std::string with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars);
   [[nodiscard]] std::string wrapped(std::string_view metrics, std::vector<Place>& places) const;
   void append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
                     std::vector<Place>& places);

@@ -9,13 +9,15 @@
 
 #include "core/part_names.h"
 #include "exporters/encode/protobuf.h"
+#include "exporters/encode/splice.h"
 
 namespace vitald {
 namespace {
 
 using proto::Wire;
 
-// Request: symbols=4 timeseries=5. TimeSeries: labels_refs=1 samples=2 histograms=3 metadata=5.
+// Request: symbols=4 timeseries=5. TimeSeries: labels_refs=1 samples=2 histograms=3 exemplars=4 metadata=5.
+// Exemplar: labels_refs=1 value=2 timestamp=3.
 // Sample: value=1 timestamp=2 start_timestamp=3. Metadata: type=1 help_ref=3 unit_ref=4.
 // Histogram: count_int=1 sum=3 schema=4 zero_threshold=5 zero_count_int=6 positive_spans=11 {offset=1 length=2}
 // positive_deltas=12 timestamp=15 start_timestamp=17; the last one is not in version 1.
@@ -24,6 +26,7 @@ constexpr char kRefs = 1 << 3 | 2, kSample = 2 << 3 | 2, kMetadata = 5 << 3 | 2;
 constexpr char kValue = 1 << 3 | 1, kTime = 2 << 3, kStart = 3 << 3;
 constexpr char kHistogramField = 3 << 3 | 2, kSum = 3 << 3 | 1, kHistogramTime = 15 << 3;
 constexpr std::uint32_t kHistogramStart = 17;
+constexpr std::uint32_t kExemplars = 4;
 constexpr std::int64_t kMostAfterMs = 60'000;
 constexpr std::string_view kName = "__name__";
 
@@ -39,6 +42,16 @@ std::uint32_t type_of(MetricType type) {
 }
 
 std::uint64_t bits_of(double value) { return std::isnan(value) ? kNanBits : std::bit_cast<std::uint64_t>(value); }
+
+// An exemplar as a field of its series; `refs`: of its labels' names and values.
+void append_exemplar(std::string& out, std::span<const std::uint64_t> refs, std::uint64_t bits, std::int64_t wall_ms) {
+  std::string packed, message;
+  for (const auto ref : refs) proto::append_varint(packed, ref);
+  if (!packed.empty()) proto::append_bytes(message, 1, packed);
+  proto::append_fixed64(message, 2, bits);
+  proto::append_number(message, 3, static_cast<std::uint64_t>(wall_ms));
+  proto::append_bytes(out, kExemplars, message);
+}
 
 // One request that is being made.
 class Builder {
@@ -69,6 +82,7 @@ class Builder {
     std::int64_t wall_ms = 0, since_wall_ms = 0;
     std::uint32_t type = 0;
     std::string_view help = {}, unit = {};
+    std::string_view exemplars = {};  // fields, with this request's symbols
   };
   // Where its value is, from the first series' beginning.
   std::uint32_t end(const Rest& rest) {
@@ -150,6 +164,7 @@ class Builder {
     std::size_t size =
         1 + proto::varint_size(label_size) + label_size + 1 + proto::varint_size(sample.size()) + sample.size();
     if (metadata_size > 0) size += 2 + metadata_size;
+    size += rest.exemplars.size();
     series_ += kSeries;
     proto::append_varint(series_, size);
     series_ += kRefs;
@@ -164,6 +179,7 @@ class Builder {
       series_ += static_cast<char>(metadata_size);
       series_.append(metadata, metadata_size);
     }
+    series_ += rest.exemplars;
     return place;
   }
 
@@ -241,12 +257,13 @@ void RemoteWriteEncoder::build(const SeriesTable& table, std::int64_t wall_ms) {
 }
 
 void RemoteWriteEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ms,
-                                const TakeRequest& take) {
+                                const TakeRequest& take, std::span<const RowExemplar> exemplars) {
   if (version_ != table.version() || time_size_ != proto::varint_size(static_cast<std::uint64_t>(wall_ms)))
     build(table, wall_ms);
   char time[10];
   proto::put_varint(time, static_cast<std::uint64_t>(wall_ms));
   const double* value = values.data();
+  std::uint32_t first = 0;
   for (auto& chunk : chunks_) {
     for (const auto place : chunk.places) {
       char* at = chunk.bytes.data() + place;
@@ -255,8 +272,52 @@ void RemoteWriteEncoder::encode(const SeriesTable& table, std::span<const double
     }
     for (const auto& h : chunk.histograms)
       put_histogram(chunk.bytes.data(), h, values.subspan(table.buckets_at(table.histograms()[h.which]), h.buckets));
-    take(chunk.bytes, static_cast<std::uint32_t>(chunk.places.size()));
+    const auto count = static_cast<std::uint32_t>(chunk.places.size());
+    std::size_t mine = 0;
+    while (mine < exemplars.size() && exemplars[mine].row < first + count) ++mine;
+    if (mine == 0) take(chunk.bytes, count);
+    else take(with_exemplars(chunk, exemplars.first(mine), first), count);
+    exemplars = exemplars.subspan(mine);
+    first += count;
   }
+}
+
+// What does not stay the same from one push to the next is put into a copy. Symbols may come behind the series.
+std::string RemoteWriteEncoder::with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars,
+                                               std::uint32_t first_row) {
+  std::unordered_map<std::string_view, std::uint64_t> refs;  // of the texts that are needed; 0: not there yet
+  for (const auto& e : exemplars)
+    for (const auto& [name, text] : e.exemplar->labels) refs.emplace(name, 0), refs.emplace(text, 0);
+  std::uint64_t symbols = 0;
+  proto::Reader request(chunk.bytes);
+  for (proto::Field field; request.next(field);) {
+    if (field.number != 4) continue;
+    if (const auto at = refs.find(field.bytes); at != refs.end()) at->second = symbols;
+    ++symbols;
+  }
+  std::string fresh;
+  const auto ref_of = [&](std::string_view text) {
+    if (text.empty()) return std::uint64_t{0};
+    auto& ref = refs.at(text);
+    if (ref == 0) {
+      ref = symbols++;
+      proto::append_bytes(fresh, 4, text);
+    }
+    return ref;
+  };
+  std::vector<proto::Insertion> insertions;
+  std::vector<std::uint64_t> own;
+  for (const auto& e : exemplars) {
+    const std::size_t within = chunk.places[e.row - first_row];
+    if (insertions.empty() || insertions.back().within != within) insertions.push_back({within, {}});
+    own.clear();
+    for (const auto& [name, text] : e.exemplar->labels) {
+      own.push_back(ref_of(name));
+      own.push_back(ref_of(text));
+    }
+    append_exemplar(insertions.back().fields, own, bits_of(e.exemplar->value), e.exemplar->wall_ms);
+  }
+  return proto::spliced(chunk.bytes, insertions, 1) + fresh;
 }
 
 void RemoteWriteEncoder::put_histogram(char* bytes, const Chunk::Histogram& h, std::span<const double> cumulative) {
@@ -318,13 +379,17 @@ Result<WriteRequestView> WriteRequestView::of(std::string_view bytes) {
           if (inner.number == kHistogramStart) s.since_wall_ms = static_cast<std::int64_t>(inner.value);
         }
       }
+      if (part.number == kExemplars && s.exemplars.empty()) {
+        const char* tag = part.bytes.data() - proto::varint_size(part.bytes.size()) - 1;
+        s.exemplars = {tag, static_cast<std::size_t>(field.bytes.data() + field.bytes.size() - tag)};
+      }
       if (part.number == 5)
         while (message.next(inner)) {
           if (inner.number == 1) s.type = static_cast<std::uint32_t>(inner.value);
           if (inner.number == 3) s.help = static_cast<std::uint32_t>(inner.value);
           if (inner.number == 4) s.unit = static_cast<std::uint32_t>(inner.value);
         }
-      if (part.number != 1) broken = broken || message.broken();
+      if (part.number != 1 && part.number != kExemplars) broken = broken || message.broken();
     }
     proto::Reader refs(s.refs);
     std::size_t count = 0;
@@ -345,15 +410,42 @@ std::string WriteRequestView::part(std::size_t first, std::size_t count) const {
       const auto name = symbol(refs.varint());
       to.add_label(name, symbol(refs.varint()));
     }
-    const Builder::Rest rest{s.bits, s.wall_ms, s.since_wall_ms, s.type, symbol(s.help), symbol(s.unit)};
+    std::string exemplars;
+    each_exemplar(s, [&](std::uint64_t bits, std::int64_t wall_ms, std::span<const std::string_view> labels) {
+      std::vector<std::uint64_t> own;
+      for (const auto text : labels) own.push_back(text.empty() ? 0 : to.symbol(text));
+      append_exemplar(exemplars, own, bits, wall_ms);
+    });
+    const Builder::Rest rest{s.bits, s.wall_ms, s.since_wall_ms, s.type, symbol(s.help), symbol(s.unit), exemplars};
     if (s.histogram.empty()) to.end(rest);
     else to.end_encoded(s.histogram, rest);
   }
   return to.take();
 }
 
-// WriteRequest: timeseries=1 metadata=3. TimeSeries: labels=1 samples=2 histograms=4. Label: name=1 value=2.
-// MetricMetadata: type=1 metric_family_name=2 help=4 unit=5.
+void WriteRequestView::each_exemplar(const Series& series,
+                                     const std::function<void(std::uint64_t bits, std::int64_t wall_ms,
+                                                              std::span<const std::string_view> labels)>& use) const {
+  proto::Reader all(series.exemplars);
+  proto::Field field, inner;
+  while (all.next(field)) {
+    if (field.number != kExemplars || field.wire != Wire::bytes) continue;
+    std::uint64_t bits = 0;
+    std::int64_t wall_ms = 0;
+    std::vector<std::string_view> labels;
+    proto::Reader message(field.bytes);
+    while (message.next(inner)) {
+      if (inner.number == 1 && inner.wire == Wire::bytes)
+        for (proto::Reader refs(inner.bytes); !refs.at_end();) labels.push_back(symbol(refs.varint()));
+      if (inner.number == 2) bits = inner.value;
+      if (inner.number == 3) wall_ms = static_cast<std::int64_t>(inner.value);
+    }
+    if (labels.size() % 2 == 0) use(bits, wall_ms, labels);
+  }
+}
+
+// WriteRequest: timeseries=1 metadata=3. TimeSeries: labels=1 samples=2 exemplars=3 histograms=4. Label: name=1
+// value=2. Exemplar: labels=1 value=2 timestamp=3. MetricMetadata: type=1 metric_family_name=2 help=4 unit=5.
 std::string WriteRequestView::version1(std::size_t first, std::size_t count, bool with_metadata) const {
   std::string out, series, label;
   out.reserve(count * 160);
@@ -383,6 +475,18 @@ std::string WriteRequestView::version1(std::size_t first, std::size_t count, boo
       proto::append_fixed64(series, 1, s.bits);
       proto::append_number(series, 2, static_cast<std::uint64_t>(s.wall_ms));
     }
+    each_exemplar(s, [&](std::uint64_t bits, std::int64_t wall_ms, std::span<const std::string_view> labels) {
+      std::string exemplar;
+      for (std::size_t i = 0; i < labels.size(); i += 2) {
+        label.clear();
+        proto::append_bytes(label, 1, labels[i]);
+        proto::append_bytes(label, 2, labels[i + 1]);
+        proto::append_bytes(exemplar, 1, label);
+      }
+      proto::append_fixed64(exemplar, 2, bits);
+      proto::append_number(exemplar, 3, static_cast<std::uint64_t>(wall_ms));
+      proto::append_bytes(series, 3, exemplar);
+    });
     proto::append_bytes(out, 1, series);
     if (!with_metadata || (s.type == 0 && s.help == 0)) continue;
     for (const auto suffix : part_suffixes(s.type == 3   ? MetricType::histogram

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "exporters/encode/new_exemplars.h"
 #include "exporters/encode/series_table.h"
 
 namespace vitald {
@@ -30,8 +31,10 @@ class RemoteWriteEncoder {
  public:
   explicit RemoteWriteEncoder(std::size_t most_series) : most_series_(most_series) {}
 
-  // Of all rows, in requests of `most_series` at most. `values` are those of the table's rows, beside them.
-  void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ms, const TakeRequest& take);
+  // Of all rows, in requests of `most_series` at most. `values` are those of the table's rows, beside them; `exemplars`
+  // ascend by row.
+  void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ms, const TakeRequest& take,
+              std::span<const RowExemplar> exemplars = {});
   // A stale marker for each.
   void stale(std::span<const GoneSeries> gone, std::int64_t wall_ms, const TakeRequest& take) const;
 
@@ -47,6 +50,8 @@ class RemoteWriteEncoder {
   };
   static void put_histogram(char* bytes, const Chunk::Histogram& h, std::span<const double> cumulative);
   void build(const SeriesTable& table, std::int64_t wall_ms);
+  static std::string with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars,
+                                    std::uint32_t first_row);
 
   std::size_t most_series_;
   std::vector<Chunk> chunks_;
@@ -71,8 +76,13 @@ class WriteRequestView {
     std::int64_t wall_ms = 0, since_wall_ms = 0;
     std::uint32_t type = 0, help = 0, unit = 0;
     std::string_view histogram = {};  // the message; empty: a number
+    std::string_view exemplars = {};  // the fields, one after the other
   };
   [[nodiscard]] std::span<const Series> series() const { return series_; }
+  // Calls back with the value's bits, the time and the names and values of the labels.
+  void each_exemplar(const Series& series,
+                     const std::function<void(std::uint64_t bits, std::int64_t wall_ms,
+                                              std::span<const std::string_view> labels)>& use) const;
   [[nodiscard]] std::string_view symbol(std::uint64_t ref) const {
     return ref < symbols_.size() ? symbols_[ref] : std::string_view();
   }

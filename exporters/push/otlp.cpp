@@ -26,6 +26,7 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
   std::string url, histograms = "classic";
   std::vector<std::string> resource;
   std::size_t max_points = 5000;
+  bool exemplars = true;
   bool operator==(const OtlpPush&) const = default;
 
   [[nodiscard]] std::string text() const override { return fmt::format("otlp '{}' ({})", name, url_for_display(url)); }
@@ -92,13 +93,15 @@ class Encoder final : public PushEncoder {
  public:
   explicit Encoder(const OtlpPush& settings)
       : table_(table_settings(settings), settings.aggregated()),
-        requests_(settings.attributes(), settings.max_points) {}
+        requests_(settings.attributes(), settings.max_points),
+        exemplars_on_(settings.exemplars) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     const auto add = [&](auto body, auto, auto samples) { this->add(body, samples, snapshot.wall_ns, out); };
     table_.look(snapshot);
     if (!table_.gone().empty()) requests_.ended(table_.gone(), snapshot.wall_ns, add);
-    requests_.encode(table_.series(), table_.values(), snapshot.wall_ns, add);
+    const auto exemplars = exemplars_on_ ? exemplars_.find(table_.series(), snapshot) : std::span<const RowExemplar>();
+    requests_.encode(table_.series(), table_.values(), snapshot.wall_ns, add, exemplars);
   }
   [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
@@ -122,6 +125,8 @@ class Encoder final : public PushEncoder {
 
   PushTable table_;
   OtlpEncoder requests_;
+  NewExemplars exemplars_;
+  bool exemplars_on_;
   Gzip gzip_;
 };
 
@@ -241,6 +246,9 @@ constexpr auto kOwnFields = std::to_array<Field<OtlpPush>>({
      .at = &OtlpPush::histograms,
      .help = "`native`: histograms whose bounds are powers of two, as those of the kernel are, are sent as exponential "
              "ones; `classic`: with their bounds."},
+    {.key = "exemplars",
+     .at = &OtlpPush::exemplars,
+     .help = "Whether exemplars are sent with the histograms they are of, each once."},
     {.key = "max_points",
      .at = &OtlpPush::max_points,
      .help = "Most data points in one request.",

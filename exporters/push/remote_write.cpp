@@ -23,7 +23,7 @@ constexpr std::int64_t kMetadataEveryMs = 60'000;
 struct RemoteWritePush final : PushOf<RemoteWritePush>, HttpSettings {
   std::string url, protocol = "auto", histograms = "classic";
   std::size_t max_samples = 5000;
-  bool stale_markers = true;
+  bool stale_markers = true, exemplars = true;
   bool operator==(const RemoteWritePush&) const = default;
 
   [[nodiscard]] std::string text() const override {
@@ -78,7 +78,8 @@ class Encoder final : public PushEncoder {
   explicit Encoder(const RemoteWritePush& settings)
       : table_(table_settings(settings), settings.aggregated()),
         requests_(settings.max_samples),
-        stale_markers_(settings.stale_markers) {}
+        stale_markers_(settings.stale_markers),
+        exemplars_on_(settings.exemplars) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
     // A server refuses what is older than what it has. After the clock was set back the markers would be.
@@ -86,8 +87,10 @@ class Encoder final : public PushEncoder {
     table_.look(snapshot);
     if (stale_markers_ && !table_.gone().empty())
       requests_.stale(table_.gone(), wall_ms, [&](auto body, auto samples) { add(body, samples, wall_ms, out); });
-    requests_.encode(table_.series(), table_.values(), wall_ms,
-                     [&](auto body, auto samples) { add(body, samples, wall_ms, out); });
+    const auto exemplars = exemplars_on_ ? exemplars_.find(table_.series(), snapshot) : std::span<const RowExemplar>();
+    requests_.encode(
+        table_.series(), table_.values(), wall_ms, [&](auto body, auto samples) { add(body, samples, wall_ms, out); },
+        exemplars);
     last_ms_ = wall_ms;
   }
   void end(std::int64_t wall_ms, std::vector<Item>& out) override {
@@ -117,7 +120,8 @@ class Encoder final : public PushEncoder {
 
   PushTable table_;
   RemoteWriteEncoder requests_;
-  bool stale_markers_;
+  NewExemplars exemplars_;
+  bool stale_markers_, exemplars_on_;
   std::int64_t last_ms_ = 0;
 };
 
@@ -270,6 +274,10 @@ constexpr auto kOwnFields = std::to_array<Field<RemoteWritePush>>({
     {.key = "stale_markers",
      .at = &RemoteWritePush::stale_markers,
      .help = "Whether the server is told that a series has ended, and at the end of vitald that all have."},
+    {.key = "exemplars",
+     .at = &RemoteWritePush::exemplars,
+     .help = "Whether exemplars are sent with the buckets they are of, each once. A Prometheus keeps them with "
+             "`--enable-feature=exemplar-storage`, others leave them out."},
 });
 constexpr auto kFields = joined(joined(push_fields<RemoteWritePush>(), kOwnFields),
                                 joined(push_queue_fields<RemoteWritePush>(),

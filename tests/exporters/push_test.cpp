@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <map>
 
 #include "exporters/encode/influx_line.h"
+#include "exporters/encode/new_exemplars.h"
 #include "exporters/encode/otlp.h"
 #include "exporters/encode/otlp_parts.h"
 #include "exporters/encode/protobuf.h"
@@ -86,6 +88,135 @@ TEST(SeriesTable, LabelsAsAServerAddsThem) {
   std::vector<double> values;
   table.values(c.snapshot(), values);
   EXPECT_THAT(values, ElementsAre(1, 1, 2, 3));
+}
+
+constexpr MetricDesc kWaits{"wait_seconds", MetricType::histogram, "Waits.", "cause", "seconds"};
+
+// Two exemplars: of the second bucket and of the last one; a third without a time, which no server takes.
+void emit_waits(BatchWriter& o, std::int64_t wall_ms) {
+  static constexpr double kFew[] = {0.1, 1, 10};
+  const std::uint64_t counts[] = {1, 2, 0, 1};
+  const Exemplar exemplars[] = {{0, 0.05, 0, {{"comm", "none"}}},
+                                {1, 0.5, wall_ms, {{"comm", "nginx"}, {"pid", "7"}}},
+                                {3, 12, wall_ms + 1, {{"comm", "wait"}, {"cause", "cpu"}}}};
+  o.histogram(kWaits, {kFew, counts, 13.5, exemplars}, "cpu");
+  o.set(kLoad, 1);
+}
+
+TEST(RemoteWrite, ExemplarsAreSentOnce) {
+  Cycles c;
+  SeriesTable table({});
+  NewExemplars fresh;
+  RemoteWriteEncoder encoder(4);  // two requests, with an exemplar each
+  const auto texts_of = [&](std::int64_t wall_ms) {
+    c.emit("a", [&](auto& o) { emit_waits(o, wall_ms); });
+    const auto snapshot = c.snapshot();
+    table.update(snapshot);
+    std::vector<double> values;
+    table.values(snapshot, values);
+    std::vector<std::string> out;
+    encoder.encode(
+        table, values, 2'000,
+        [&](std::string_view body, std::uint32_t samples) {
+          const auto view = WriteRequestView::of(body);
+          ASSERT_TRUE(view);
+          EXPECT_EQ(view->size(), samples);
+          const auto list = [&](const WriteRequestView& v) {
+            std::vector<std::string> all;
+            for (const auto& s : v.series()) {
+              std::string labels;
+              for (proto::Reader refs(s.refs); !refs.at_end();) labels += std::string(v.symbol(refs.varint())) + ' ';
+              v.each_exemplar(s, [&](std::uint64_t bits, std::int64_t ms, std::span<const std::string_view> own) {
+                auto text = labels + fmt::format("# {} at {}:", std::bit_cast<double>(bits), ms);
+                for (const auto l : own) text.append(" ").append(l);
+                all.push_back(text);
+              });
+            }
+            return all;
+          };
+          const auto mine = list(*view);
+          out.insert(out.end(), mine.begin(), mine.end());
+          // In part it says the same.
+          const auto part = view->part(0, view->size());
+          const auto again = WriteRequestView::of(part);
+          ASSERT_TRUE(again);
+          EXPECT_EQ(list(*again), mine);
+          EXPECT_EQ(view->version1(0, view->size(), false).find("nginx") != std::string::npos,
+                    body.find("nginx") != std::string_view::npos);
+        },
+        fresh.find(table, snapshot));
+    return out;
+  };
+  EXPECT_THAT(texts_of(1'000),
+              ElementsAre("__name__ wait_seconds_bucket cause cpu le 1 # 0.5 at 1000: comm nginx pid 7",
+                          "__name__ wait_seconds_bucket cause cpu le +Inf # 12 at 1001: comm wait cause cpu"));
+  EXPECT_THAT(texts_of(1'000), IsEmpty());
+  EXPECT_THAT(texts_of(1'001),
+              ElementsAre("__name__ wait_seconds_bucket cause cpu le 1 # 0.5 at 1001: comm nginx pid 7",
+                          "__name__ wait_seconds_bucket cause cpu le +Inf # 12 at 1002: comm wait cause cpu"));
+}
+
+// The messages below `path` of field numbers.
+std::vector<std::string_view> messages(std::string_view whole, std::span<const std::uint32_t> path) {
+  if (path.empty()) return {whole};
+  std::vector<std::string_view> out;
+  proto::Reader reader(whole);
+  for (proto::Field field; reader.next(field);)
+    if (field.number == path[0] && field.wire == proto::Wire::bytes)
+      for (const auto m : messages(field.bytes, path.subspan(1))) out.push_back(m);
+  EXPECT_FALSE(reader.broken());
+  return out;
+}
+
+TEST(Otlp, ExemplarsAreSentOnce) {
+  constexpr MetricDesc kPowers{"power_seconds", MetricType::histogram, "Waits.", "cause", "seconds"};
+  for (const bool native : {false, true}) {
+    SCOPED_TRACE(native);
+    Cycles c;
+    c.emit("a", [&](auto& o) {
+      static constexpr double kBounds[] = {0.25, 0.5, 1, 2, 4, 8, 16, 32};
+      const std::uint64_t counts[] = {1, 0, 2, 0, 0, 0, 0, 0, 1};
+      const Exemplar exemplars[] = {{2, 0.75, 1'000, {{"comm", "nginx"}}}, {8, 40, 1'001, {{"comm", ""}}}};
+      o.set(kLoad, 1);
+      o.histogram(kPowers, {kBounds, counts, 42, exemplars}, "cpu");
+      o.histogram(kPowers, {kBounds, counts, 42, {}}, "io");
+    });
+    const auto snapshot = c.snapshot();
+    SeriesTable::Settings settings;
+    settings.native = native;
+    SeriesTable table(settings);
+    table.update(snapshot);
+    std::vector<double> values;
+    table.values(snapshot, values);
+    NewExemplars fresh;
+    OtlpEncoder encoder({{{"service.name", "node"}}, "vitald", "1"}, 100);
+    std::string plain, with;
+    encoder.encode(table, values, 2'000'000'000, [&](auto body, auto, auto) { plain = body; });
+    encoder.encode(
+        table, values, 2'000'000'000, [&](auto body, auto, auto) { with = body; }, fresh.find(table, snapshot));
+    const std::uint32_t kind = native ? 10 : 9, field = native ? 11 : 8;
+    const std::uint32_t points[] = {1, 2, 2, kind, 1}, exemplars[] = {1, 2, 2, kind, 1, field};
+    EXPECT_EQ(messages(plain, exemplars).size(), 0U);
+    const auto found = messages(with, exemplars);
+    ASSERT_EQ(found.size(), 2U);
+    EXPECT_EQ(messages(with, points).size(), 2U);
+    EXPECT_EQ(messages(messages(with, points)[0], std::array{field}).size(), 2U);  // all of the first point
+    proto::Reader one(found[0]);
+    std::map<std::uint32_t, std::uint64_t> numbers;
+    for (proto::Field f; one.next(f);) numbers[f.number] = f.value;
+    EXPECT_EQ(numbers[2], 1'000'000'000U);
+    EXPECT_EQ(std::bit_cast<double>(numbers[3]), 0.75);
+    EXPECT_NE(found[0].find("nginx"), std::string_view::npos);
+    // What waits is read as before, and the rest of it is what it was.
+    const auto parts = OtlpParts::of(with);
+    ASSERT_TRUE(parts);
+    EXPECT_EQ(parts->size(), OtlpParts::of(plain)->size());
+    EXPECT_EQ(parts->samples(0, parts->size()), OtlpParts::of(plain)->samples(0, parts->size()));
+    std::string again;
+    encoder.encode(
+        table, values, 2'000'000'000, [&](auto body, auto, auto) { again = body; }, fresh.find(table, snapshot));
+    EXPECT_EQ(again, plain);
+  }
 }
 
 TEST(SeriesTable, SaysWhatIsGone) {
