@@ -214,6 +214,7 @@ void AlertRule::succeed(std::vector<ActiveAlert>& found, const std::vector<std::
     auto& a = found[i];
     a.alert.active_at_ms = before.alert.active_at_ms;
     a.active_boot_ms = before.active_boot_ms;
+    a.not_counted_ms = before.not_counted_ms;
     before.absent_boot_ms = now.boot_ms;
     if (before.alert.state != AlertState::firing) {
       before.alert.state = AlertState::inactive;
@@ -262,7 +263,7 @@ void AlertRule::restore(AlertRule& old, Now now, const Outage& outage) {
     if (left_ms <= 0) continue;
     if (rule_->for_ms >= outage.grace_ms) left_ms = std::max(left_ms, outage.grace_ms);
     a.active_boot_ms = now.boot_ms + left_ms - rule_->for_ms;
-    a.alert.active_at_ms = now.wall_ms + left_ms - rule_->for_ms;
+    a.not_counted_ms = now.wall_ms + left_ms - rule_->for_ms - a.alert.active_at_ms;
   }
 }
 

@@ -21,6 +21,10 @@ struct ActiveAlert {
   std::int64_t absent_boot_ms = kPresent;  // firing, but the expression gives it no more
   // After a restart the expression may give nothing because samples are missing: until then that ends nothing.
   std::int64_t hold_boot_ms = INT64_MIN;
+  // Of what it waited before: the time of outages, in which nobody looked. Its begin, by which people know it, stays.
+  std::int64_t not_counted_ms = 0;
+  // As in ALERTS_FOR_STATE: since when it has been there without these.
+  [[nodiscard]] std::int64_t for_state_ms() const { return alert.active_at_ms + not_counted_ms; }
   static constexpr std::int64_t kPresent = INT64_MIN;
 };
 

@@ -725,7 +725,7 @@ void RuleEngine::Impl::record_alerts() {
         if (a.alert.state == AlertState::inactive) continue;
         promql::LabelsBuilder b(a.labels);
         b.set(promql::kMetricName, kAlertsForState.name);
-        add(b, static_cast<double>(a.alert.active_at_ms / 1000));
+        add(b, static_cast<double>(a.for_state_ms() / 1000));
         b.set(promql::kMetricName, kAlerts.name);
         b.set("alertstate", to_string(a.alert.state));
         add(b, 1);
@@ -751,7 +751,7 @@ void RuleEngine::Impl::write_alerts(const AlertRule& alerts) {
       if (own == settings.series_labels.end() || own->second != value) labels.push_back({name, value});
       state |= name == "alertstate";
     }
-    write(kAlertsForState, static_cast<double>(a.alert.active_at_ms / 1000));
+    write(kAlertsForState, static_cast<double>(a.for_state_ms() / 1000));
     if (state) std::erase_if(labels, [](const Label& l) { return l.name == "alertstate"; });
     labels.push_back({"alertstate", to_string(a.alert.state)});
     write(kAlerts, 1);

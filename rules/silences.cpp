@@ -55,7 +55,28 @@ bool take_silence(Taker in, Silence& s) {
   return true;
 }
 
-// severity=critical, which Alertmanager takes as well: the same with quotes around the value.
+// As Alertmanager reads a text in quotes: \n, \" and \\ are what they are in Go, any other backslash is one ("C:\d").
+// Nothing where it is none, or something stands behind it.
+std::optional<std::string> unquoted(std::string_view text) {
+  if (text.size() < 2 || text.front() != '"' || text.back() != '"') return std::nullopt;
+  text = text.substr(1, text.size() - 2);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') return std::nullopt;
+    if (text[i] != '\\') {
+      out += text[i];
+      continue;
+    }
+    if (++i == text.size()) return std::nullopt;  // the quote behind it is one of the text
+    if (text[i] == 'n') out += '\n';
+    else if (text[i] == '"' || text[i] == '\\') out += text[i];
+    else (out += '\\') += text[i];
+  }
+  return out;
+}
+
+// severity=critical and severity= (there is no such label), which Alertmanager takes as well, and path="C:\d": the same
+// in quotes as PromQL has them.
 std::optional<std::string> quoted_matcher(std::string_view text) {
   const auto at = text.find_first_of("=!");
   if (at == text.npos) return std::nullopt;
@@ -64,7 +85,9 @@ std::optional<std::string> quoted_matcher(std::string_view text) {
   for (const std::string_view op : {"=~", "!~", "!=", "="}) {
     if (!take_prefix(value, op)) continue;
     value = trim(value);
-    if (!promql::valid_label_name(name) || value.empty() || value.find_first_of(" \t\"'`{}~=!,") != value.npos) break;
+    if (!promql::valid_label_name(name)) break;
+    if (const auto plain = unquoted(value)) return fmt::format("{{{}{}{}}}", name, op, promql::quoted(*plain));
+    if (value.find_first_of(" \t\"'`{}~=!,") != value.npos) break;
     return fmt::format("{{{}{}{}}}", name, op, promql::quoted(value));
   }
   return std::nullopt;
@@ -96,7 +119,7 @@ Result<Matchers> parse_alert_matchers(std::string_view text) {
 Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal) {
   if (!promql::valid_label_name(name)) return fail(Errc::malformed, fmt::format("'{}' is no name of a label", name));
   const auto* op = is_regex ? (is_equal ? "=~" : "!~") : (is_equal ? "=" : "!=");
-  auto matchers = parse_alert_matchers(fmt::format("{}{}{}", name, op, promql::quoted(value)));
+  auto matchers = parse_alert_matchers(fmt::format("{{{}{}{}}}", name, op, promql::quoted(value)));
   if (!matchers) return fail(matchers.error());
   return std::move(matchers->front());
 }
@@ -196,8 +219,10 @@ Result<> Silences::change(std::int64_t now_ms, const std::function<Result<>(Mark
 }
 
 Result<std::string> Silences::put(Silence silence, std::int64_t now_ms) {
-  if (silence.matchers.empty() ||
-      std::ranges::all_of(silence.matchers, [](const promql::Matcher& m) { return m.matches(""); }))
+  // As Alertmanager has it: one that excludes something (severity!="critical") chooses, too.
+  if (std::ranges::all_of(silence.matchers, [](const promql::Matcher& m) {
+        return (m.op == promql::MatchOp::equal || m.op == promql::MatchOp::regex) && m.matches("");
+      }))
     return fail(Errc::malformed,
                 "no matcher that chooses something out, expected one at least that an empty label does "
                 "not fit");

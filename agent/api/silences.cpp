@@ -124,7 +124,10 @@ Answer silence(const AgentView& agent, const Request& request) {
   return json_response(200, std::move(out));
 }
 
-Answer am_alerts(const AgentView& agent, const Request& request) {
+constexpr std::string_view kReceiver = "vitald";  // whoever is told, to clients of an Alertmanager
+
+// `groups`: the same alerts as the one group that they are here, since nothing routes them.
+Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
   bool show[3] = {true, true, true};
   static constexpr std::string_view kNames[] = {"active", "silenced", "inhibited"};
   for (std::size_t i = 0; i < 3; ++i)
@@ -139,6 +142,12 @@ Answer am_alerts(const AgentView& agent, const Request& request) {
     if (!matchers) return am_error(400, matchers.error().text);
     wanted.insert(wanted.end(), matchers->begin(), matchers->end());
   }
+  bool ours = true;
+  if (const auto given = request.all("receiver"); !given.empty() && !given[0].empty()) {
+    const auto pattern = alert_matcher("receiver", given[0], true, true);
+    if (!pattern) return am_error(400, pattern.error().text);
+    ours = pattern->matches(kReceiver);
+  }
   const auto now_ms = agent.clock->wall_ns() / 1'000'000;
   const auto view = rules_view_of(agent);
   std::string out;
@@ -147,15 +156,15 @@ Answer am_alerts(const AgentView& agent, const Request& request) {
   for (const auto& row : alert_rows(*view, *agent.silences, now_ms, "")) {
     const auto& a = *row.alert;
     const bool silenced = !row.muting.silenced_by.empty(), inhibited = !row.muting.inhibited_by.empty();
-    if (a.state != AlertState::firing || !fits(wanted, a.labels) || (silenced && !show[1]) || (inhibited && !show[2]) ||
-        (!silenced && !inhibited && !show[0]))
+    if (!ours || a.state != AlertState::firing || !fits(wanted, a.labels) || (silenced && !show[1]) ||
+        (inhibited && !show[2]) || (!silenced && !inhibited && !show[0]))
       continue;
     j.open('{');
     j.map("annotations", a.annotations);
     j.text("endsAt", go_time(now_ms + 300'000));  // as long as nobody says more
     j.text("fingerprint", fmt::format("{:016x}", a.fingerprint));
     j.key("receivers");
-    j.raw(R"([{"name":"vitald"}])");
+    j.raw(fmt::format(R"([{{"name":"{}"}}])", kReceiver));
     j.text("startsAt", go_time(a.fired_at_ms));
     j.key("status");
     j.open('{');
@@ -172,6 +181,8 @@ Answer am_alerts(const AgentView& agent, const Request& request) {
     j.close('}');
   }
   j.close(']');
+  if (groups && out != "[]")
+    out = fmt::format(R"([{{"alerts":{},"labels":{{}},"receiver":{{"name":"{}"}}}}])", out, kReceiver);
   return packed(json_response(200, std::move(out)), accepts_gzip(request.list("Accept-Encoding")));
 }
 
@@ -184,7 +195,13 @@ Handler silence_request(const AgentView& agent) {
   return [agent](const Request& request) { return silence(agent, request); };
 }
 Handler am_alerts_page(const AgentView& agent) {
-  return [agent](const Request& request) { return am_alerts(agent, request); };
+  return [agent](const Request& request) { return am_alerts(agent, request, false); };
+}
+Handler am_groups_page(const AgentView& agent) {
+  return [agent](const Request& request) { return am_alerts(agent, request, true); };
+}
+Handler am_receivers_page(const AgentView&) {
+  return [](const Request&) { return json_response(200, fmt::format(R"([{{"name":"{}"}}])", kReceiver)); };
 }
 Handler am_status_page(const AgentView&) {
   return [](const Request&) {

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/log.h"
+#include "core/text/runes.h"
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
 #include "core/yaml/merge.h"
@@ -47,6 +48,7 @@ std::string one_of(std::string_view key, std::span<const std::string_view> known
 void YamlReader::read(const std::string& text, std::vector<std::string>& problems,
                       const std::function<void(const YAML::Node&)>& visit) {
   try {
+    check_characters(text);
     const auto document = YAML::Load(text);
     if (const auto line = second_yaml_document(text))
       say(static_cast<int>(*line) + 1, 1, "a second document begins, expected one in a file");
@@ -71,6 +73,29 @@ void YamlReader::read(const std::string& text, std::vector<std::string>& problem
   }
   std::ranges::stable_sort(found_, {}, [](const Found& f) { return std::tuple(f.line, f.column); });
   for (const auto& f : found_) problems.push_back(fmt::format("{}:{}:{}: {}", name_, f.line, f.column, f.text));
+}
+
+// yaml-cpp hands on whatever it finds; label values, names and texts that are sent on must be UTF-8. As other readers
+// of YAML have it, no control characters either, which stand in a file by mistake or to mislead who looks at it.
+void YamlReader::check_characters(std::string_view text) {
+  // UTF-16 and UTF-32, which yaml-cpp knows by their first bytes.
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || text.substr(0, 4).find('\0') != text.npos) return;
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  int line = 1, column = 1;
+  while (!text.empty()) {
+    const auto r = first_rune(text);
+    const bool control = (r.rune < ' ' && r.rune != '\t' && r.rune != '\n' && r.rune != '\r') ||
+                         (r.rune >= 0x7f && r.rune < 0xa0 && r.rune != 0x85);
+    if (!r.valid) say(line, column, fmt::format("byte 0x{:02x} is no UTF-8", static_cast<unsigned char>(text[0])));
+    else if (control)
+      say(line, column,
+          fmt::format("control character 0x{:02x}, expected \"\\x{:02x}\" in its place", static_cast<unsigned>(r.rune),
+                      static_cast<unsigned>(r.rune)));
+    if (!r.valid || control) throw TooMuch{};
+    ++column;
+    if (r.rune == '\n') ++line, column = 1;
+    text.remove_prefix(r.size);
+  }
 }
 
 void YamlReader::say(const YAML::Mark& mark, std::string_view path, std::string_view text) {

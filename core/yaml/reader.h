@@ -69,6 +69,7 @@ class YamlReader {
   struct TooMuch {};
   static constexpr std::size_t kMostProblems = 1000;
   void add(Found found);
+  void check_characters(std::string_view text);
   void spend(const YAML::Node& at, std::size_t bytes);
 
   std::string name_;

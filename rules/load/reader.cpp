@@ -60,6 +60,8 @@ std::string RuleReader::text(const YAML::Node& parent, const char* key, Need nee
 
 std::int64_t RuleReader::duration(const YAML::Node& parent, const char* key, Need need) {
   const auto t = text(parent, key, need);
+  if (const YAML::Node n = parent[key]; need != Need::text && n && n.IsScalar() && n.Scalar().empty())
+    say(n, fmt::format("{} is empty, expected a duration, e.g. 30s, 5m, 1h30m", key));
   if (t.empty() || t == "0") return 0;
   const auto ms = promql::parse_duration_ms(t);
   if (ms == promql::kTooLong) say(parent[key], fmt::format("{}: '{}' is longer than 292 years", key, t));

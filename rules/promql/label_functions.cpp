@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include "core/text/regex.h"
 #include "core/text/scan.h"
 #include "rules/promql/eval_impl.h"
 
@@ -82,7 +83,8 @@ void Evaluator::Impl::label_replace(const Call& call, std::int64_t t, Node& n) {
   options.set_log_errors(false);
   options.set_dot_nl(true);
   const RE2 re(text(*call.args[4]), options);
-  if (!re.ok()) return fail(fmt::format("invalid regular expression in label_replace(): {}", text(*call.args[4])));
+  if (!re.ok() || matches_bytes(re.pattern()))
+    return fail(fmt::format("invalid regular expression in label_replace(): {}", text(*call.args[4])));
   const bool valid = late_names() ? valid_quoted_name(dst) : valid_label_name(dst);
   if (!valid) return fail(fmt::format("invalid destination label name in label_replace(): {}", dst));
   const auto& r = relabel_named(c, in.shape, dst, [&](const Labels& l) {

@@ -180,7 +180,8 @@ class Lexer {
     const auto word = digits_from(begin_);
     double v{};
     const auto [end, ec] = std::from_chars(word.data(), word.data() + word.size(), v);
-    if (ec == std::errc::result_out_of_range) v = std::strtod(word.c_str(), nullptr);
+    if (ec == std::errc::result_out_of_range) v = std::strtod(word.c_str(), nullptr);  // too small is 0
+    if (std::isinf(v)) return bad(fmt::format("'{}' is beyond the largest number, 1.8e308", word), at_ - begin_);
     if (word.front() == '0')
       if (const auto octal = parse_int<std::int64_t>(word, 8)) v = static_cast<double>(*octal);
     push(Tok::number).number = v;
@@ -281,7 +282,7 @@ std::int64_t parse_duration_ms(std::string_view text) {
   std::size_t unit = 0;  // units come in falling order, each at most once
   bool any = false;
   while (!text.empty()) {
-    const auto n = take_u64(text);
+    const auto n = is_digit(text.front()) ? take_u64(text) : std::nullopt;  // no blanks
     if (!n) return -1;
     std::size_t size = 0;
     while (size < text.size() && is_alpha(text[size])) ++size;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/text/regex.h"
 #include "rules/promql/check.h"
 #include "rules/promql/labels.h"
 
@@ -585,8 +586,9 @@ class Parser {
       options.set_log_errors(false);
       options.set_dot_nl(true);
       m.pattern = std::make_shared<RE2>(m.value, options);
-      if (!m.pattern->ok())
-        fail(value.where, fmt::format("{} is no regular expression: {}", promql::quoted(m.value), m.pattern->error()));
+      if (!m.pattern->ok() || matches_bytes(m.value))
+        fail(value.where, fmt::format("{} is no regular expression: {}", promql::quoted(m.value),
+                                      m.pattern->ok() ? kMatchesBytes : m.pattern->error()));
     }
     if (m.name == kMetricName && !s.name.empty())
       fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, promql::quoted(m.value)));

@@ -192,7 +192,7 @@ class Machine {
         now[labels] = {labels, value, {}};
       };
       put("ALERTS", 1, true);
-      put("ALERTS_FOR_STATE", static_cast<double>(a.alert.active_at_ms) / 1000, false);
+      put("ALERTS_FOR_STATE", static_cast<double>(a.for_state_ms()) / 1000, false);
     }
     record(r, t, now);
   }

@@ -110,6 +110,38 @@ TEST(Yaml, UnclosedQuotes) {
   }
 }
 
+TEST(Yaml, Characters) {
+  struct Case {
+    const char* name;
+    std::string text;
+    const char* want;  // the problem; empty: none
+  };
+  const Case cases[] = {
+      {"UTF-8", "a: \xc3\xa9 # \xe6\x97\xa5\xe6\x9c\xac\n", ""},
+      {"a byte order mark",
+       "\xef\xbb\xbf"
+       "a: b\n",
+       ""},
+      {"escaped ones", "a: \"\\x01\\xe9\"\n", ""},
+      {"Latin-1", "a: 1\nb: caf\xe9\n", "test:2:7: byte 0xe9 is no UTF-8"},
+      {"after others", "a: \xc3\xa9\xff\n", "test:1:5: byte 0xff is no UTF-8"},
+      {"in a comment", "a: 1 # \x80\n", "test:1:8: byte 0x80 is no UTF-8"},
+      {"a surrogate", "a: \xed\xa0\x80\n", "test:1:4: byte 0xed is no UTF-8"},
+      {"a control character", "a: x\x1b[2J\n", "test:1:5: control character 0x1b, expected \"\\x1b\" in its place"},
+      {"deleted", "a: \x7f\n", "test:1:4: control character 0x7f"},
+      {"line ends of Windows", "a: b\r\nc: d\r\n", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    YamlReader reader("test");
+    std::vector<std::string> problems;
+    reader.read(c.text, problems, [&](const YAML::Node& node) { static_cast<void>(shown(reader, node)); });
+    if (*c.want == '\0') EXPECT_TRUE(problems.empty()) << problems.front();
+    else if (problems.empty()) ADD_FAILURE() << "no problem";
+    else EXPECT_EQ(problems.front().substr(0, std::string_view(c.want).size()), c.want);
+  }
+}
+
 TEST(Yaml, Bombs) {
   std::string base, chain = "x0: &x0 {k0: 1}\n", lists = "x0: &x0 [1]\n";
   for (int i = 0; i < 2000; ++i) base += fmt::format("k{}: 1, ", i);

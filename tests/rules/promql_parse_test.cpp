@@ -46,6 +46,8 @@ TEST(Lexer, Tokens) {
       {"5m1h", "0-4: '5m1h' is neither a number nor a duration; write e.g. 10, 1e6, 5m, 1h30m"},
       {"1e", "0-2: '1e' is not a number"},
       {"0xZ", "0-3: '0xZ' is not a number"},
+      {"x > 1e400", "4-9: '1e400' is beyond the largest number, 1.8e308"},
+      {"1e-400", "a number 0-6; the end"},
       {"1.5m", "0-4: '1.5m' is not a number"},
   };
   for (const auto& c : cases) {

@@ -126,14 +126,21 @@ TEST(Restart, WhatWaitsHasWaited) {
       m.cycle(kBad);
       m.cycle(kBad, c.waited_s - 0.001);  // one that is due fires in this round
       ASSERT_EQ(m.transitions(), "");
+      const auto began_ms = m.engine->view()->groups.at(0).rules.at(0).alerts.at(0).active_at_ms;
       m.clock.advance_ns(1'000'000);
       NextRun run(yaml, m, c.down_s, reboot);
       const auto begin = run.clock.wall;
-      while (run.transitions().empty() && run.clock.wall - begin < 7'200'000'000'000) run.cycle(kBad, 1);
+      std::string wrote;
+      while (run.transitions().empty() && run.clock.wall - begin < 7'200'000'000'000) wrote = run.cycle(kBad, 1);
       EXPECT_NEAR(static_cast<double>(run.clock.wall - begin) / 1e9, std::max(c.left_s, 1.0), 1.01);
       const auto a = run.alert();
-      EXPECT_NEAR(static_cast<double>(a.fired_at_ms - a.active_at_ms) / 1e3,
-                  c.left_s > 0 ? c.for_s : c.for_s + c.down_s + 1, 1.01);
+      EXPECT_EQ(a.active_at_ms, began_ms) << "people know it by that";
+      // What is down does not count: so Prometheus says it.
+      constexpr std::string_view kForState = "ALERTS_FOR_STATE";
+      const auto line = wrote.substr(wrote.find(kForState));
+      const auto for_state = std::stod(line.substr(line.find("} ") + 2));
+      EXPECT_NEAR(static_cast<double>(a.fired_at_ms) / 1e3 - for_state, c.left_s > 0 ? c.for_s : c.for_s + c.down_s + 1,
+                  2.01);
     }
 }
 

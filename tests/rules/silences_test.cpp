@@ -52,7 +52,10 @@ TEST(Silences, Matchers) {
                                                 {"severity!~\"warn.*\"", true},
                                                 {"alertname=Disk", true},  // as Alertmanager takes it
                                                 {" severity != critical ", false},
-                                                {"severity=~crit.*", true}};
+                                                {"severity=~crit.*", true},
+                                                {"device=", true},  // there is no such label
+                                                {"device!=", false},
+                                                {"severity=", false}};
   for (const auto& [text, want] : cases) {
     const auto parsed = parse_alert_matchers(text);
     ASSERT_TRUE(parsed) << text;
@@ -61,6 +64,19 @@ TEST(Silences, Matchers) {
   for (const auto* bad :
        {"", "alertname", "a=~\"(\"", "=\"x\"", "{a=\"b\"", "a=b c", "a=\"b", "__name__=\"x\"", "{\"Disk\"}"})
     EXPECT_FALSE(parse_alert_matchers(bad)) << bad;
+  // As Alertmanager reads quotes: a backslash that means nothing is one.
+  const std::pair<const char*, const char*> quoted[] = {{"path=\"C:\\dir\"", "C:\\dir"},
+                                                        {"path = \"C:\\temp\\x41\" ", "C:\\temp\\x41"},
+                                                        {"path=\"a\\n\\\"\\\\b\"", "a\n\"\\b"}};
+  for (const auto& [text, value] : quoted) {
+    const auto parsed = parse_alert_matchers(text);
+    ASSERT_TRUE(parsed) << text;
+    ASSERT_EQ(parsed->size(), 1U);
+    EXPECT_EQ(parsed->front().value, value) << text;
+    // As it is kept, and as the API has it.
+    EXPECT_EQ(parse_alert_matchers(matchers_text(*parsed))->front().value, value) << text;
+    EXPECT_EQ(alert_matcher("path", value, false, true)->value, value) << text;
+  }
   const auto odd = alert_matcher("a", "quo\"te\\", true, false);
   ASSERT_FALSE(odd) << "a backslash at the end is no expression";
   const auto good = alert_matcher("a", "quo\"te\n", false, false);
@@ -112,7 +128,7 @@ TEST(Silences, BadOnesAreRefused) {
   auto none = silence("a=\"b\"");
   none.matchers.clear();
   auto everything = silence("a=\"b\"");
-  everything.matchers = {*alert_matcher("x", ".*", true, true)};
+  everything.matchers = {*alert_matcher("x", ".*", true, true), *alert_matcher("y", "", false, true)};
   const std::pair<Silence, const char*> cases[] = {{none, "no matcher"},
                                                    {everything, "no matcher that chooses"},
                                                    {silence("a=\"b\"", kNow + 10, kNow + 5), "before it starts"},
@@ -123,6 +139,9 @@ TEST(Silences, BadOnesAreRefused) {
     EXPECT_EQ(done.error().kind, Errc::malformed);
     EXPECT_THAT(done.error().text, HasSubstr(why));
   }
+  // One that only excludes chooses, too.
+  for (const auto* text : {"severity!=\"critical\"", "severity!~\"a|b\"", "x=\"\",severity!=\"critical\""})
+    EXPECT_TRUE(all.put(silence(text), kNow)) << text;
 }
 
 TEST(Silences, NothingChangesThatCannotBeKept) {
