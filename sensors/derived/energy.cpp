@@ -61,7 +61,10 @@ constexpr MetricDesc kMetrics[] = {
      "it is known.",
      "package,method", "watts", "vitald"},
     {"vitald_energy_attribution_info", MetricType::gauge,
-     "How energy of the domain (package, dram) is split: weight, by what; split, package (what an owner used on that "
+     "How energy of the domain (package, dram) is split: weight, by what (cycles or aperf: CPU time times how fast the "
+     "CPU "
+     "ran meanwhile, by the PMU's cycles or by APERF; cpu_time, where neither can be read); split, package (what an "
+     "owner used on that "
      "processor) or host (on all, where the kernel does not say which CPU is on which).",
      "domain,weight,split", "", "vitald"},
     {"vitald_energy_attribution_resets_total", MetricType::counter,
@@ -113,6 +116,7 @@ class Energy final : public Deriver {
           meters.at_ns = batch->collected_boot_ns;
         }
       }
+      if (!rows.weight.empty() && rows.weight != weight_) weight_ = rows.weight;
       for (const auto& row : rows.cpus)
         packages_[row.package].cpus = static_cast<std::uint32_t>(batch->values[row.value]);
       if (!rows.uses.empty()) owners = batch.get();
@@ -151,6 +155,7 @@ class Energy final : public Deriver {
     std::array<std::vector<Place>, std::size(kDomains)> energy;
     std::vector<Place> cpus;
     std::vector<UsePlace> uses;
+    std::string weight;  // by what they are told; empty: nobody says
     bool host_wide = false;
   };
   struct Package {
@@ -200,6 +205,8 @@ class Energy final : public Deriver {
           rows.energy[static_cast<std::size_t>(at - kDomains)].push_back({s.value, package_of(label(s, "package"))});
       } else if (name == "vitald_package_cpus") {
         if (!label(s, "package").empty()) rows.cpus.push_back({s.value, package_of(label(s, "package"))});
+      } else if (name == "vitald_package_cpu_weight") {
+        rows.weight = label(s, "weight");
       } else if (name == "vitald_owner_package_cpu_seconds_total") {
         const auto package = label(s, "package");
         rows.host_wide = rows.host_wide || package.empty();
@@ -252,7 +259,7 @@ class Energy final : public Deriver {
 
   void emit(const Domain& domain, Meters& meters, BatchWriter& out) {
     const auto& split = meters.split;
-    out.set(kInfo, 1, domain.name, "cpu_time", host_wide_ ? "host" : "package");
+    out.set(kInfo, 1, domain.name, weight_, host_wide_ ? "host" : "package");
     for (const auto i : shown_) out.set_labels(domain.owner, joules(split.owner(i)), owners_[i].labels);
     out.set_labels(domain.owner, joules(split.idle()), kIdleOfHost);
     out.set(domain.gone, joules(split.gone()));
@@ -278,6 +285,7 @@ class Energy final : public Deriver {
   std::vector<EnergySplit::Use> uses_;
   std::shared_ptr<const Layout> owners_layout_;
   std::int64_t owners_ns_ = 0;
+  std::string weight_ = "cpu_time";
   bool had_owners_ = false, host_wide_ = false;
 };
 

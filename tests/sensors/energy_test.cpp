@@ -189,6 +189,19 @@ TEST(Energy, NoMemoryMeterNoMemorysEnergy) {
   EXPECT_EQ(last(idle_for_a_while(use(1, "0", 5, "a"))).find("dram"), std::string::npos);
 }
 
+TEST(Energy, SaysByWhatItIsSplit) {
+  for (const auto* weight : {"cpu_time", "cycles", "aperf"}) {
+    const auto got = last(
+        {{1,
+          package("0", 1) + fmt::format("vitald_package_cpu_weight{{weight=\"{}\"}} 1\n", weight) + use(1, "0", 0, "a"),
+          ""}});
+    EXPECT_NE(got.find(fmt::format(
+                  "vitald_energy_attribution_info{{domain=\"package\",split=\"package\",weight=\"{}\"}} 1\n", weight)),
+              got.npos)
+        << got;
+  }
+}
+
 double sum_in(const std::string& text, const std::string& family) {
   double sum = 0;
   for (std::size_t at = 0; (at = text.find(family, at)) != text.npos; at += family.size()) {
