@@ -44,6 +44,9 @@ constexpr std::array<std::string_view, VITALD_CGROUP_STATS> kStats = {"anon",   
                                                                       "inactive_file", "pgfault", "pgmajfault"};
 constexpr std::size_t kStates = 4;
 
+// A state is a sum over CPUs that may be below 0 for a moment; files say 0 then.
+std::uint64_t pages_of(std::uint64_t state) { return static_cast<std::int64_t>(state) < 0 ? 0 : state; }
+
 // Where each of kStats may lie, by all that was seen until now.
 class Places {
  public:
@@ -58,7 +61,8 @@ class Places {
       const bool state = i < kStates;
       const auto count = state ? sample.states : sample.events;
       for (std::size_t at = 0; at < VITALD_SAMPLE_PLACES; ++at)
-        if (at >= count || (state ? sample.state[at] * page : sample.event[at]) != file[i]) possible_[i].reset(at);
+        if (at >= count || (state ? pages_of(sample.state[at]) * page : sample.event[at]) != file[i])
+          possible_[i].reset(at);
     }
   }
   // -1 as long as there are several, -2 when there is none.
@@ -253,6 +257,7 @@ class Iterator final : public CgroupIterator {
     Divided divided;
   };
   using Stats = std::array<std::uint64_t, VITALD_CGROUP_STATS>;
+  static constexpr std::uint64_t kAgain = 64;  // rounds
 
   void forget(Cgroup& c) {
     if (c.number == kNoNumber) return;
@@ -310,7 +315,8 @@ class Iterator final : public CgroupIterator {
   std::optional<Stats> sample() {
     auto& shared = *skel_->bss;
     shared.sample_id = 0;
-    if (known_ || hopeless_ || samples_of_.empty()) return std::nullopt;
+    // What is known is looked at again now and then: a place that is wrong would never be noticed.
+    if ((known_ && round_ % kAgain != 0) || hopeless_ || samples_of_.empty()) return std::nullopt;
     const auto at = sampled_++ % (samples_of_.size() + order_.size());
     const auto& from = at < samples_of_.size() ? samples_of_[at] : *order_[at - samples_of_.size()];
     auto stats = read_stats(from.memory_stat);
@@ -328,10 +334,12 @@ class Iterator final : public CgroupIterator {
     if (places_.contradicts()) {
       hopeless_ = ++contradictions_ >= 3;
       places_ = Places();
+      known_ = false;
       return;
     }
-    known_ = tell_places();
-    if (known_) stats_round_ = round_ + 1;
+    if (std::exchange(known_, tell_places()) || !known_) return;
+    stats_round_ = round_ + 1;
+    contradictions_ = 0;
   }
   // True when all are known.
   bool tell_places() {
@@ -359,7 +367,7 @@ class Iterator final : public CgroupIterator {
     }
     Stats stats{};
     if (known_ && stats_round_ <= r.round) {
-      for (std::size_t i = 0; i < stats.size(); ++i) stats[i] = r.stats[i] * (i < kStates ? page_ : 1);
+      for (std::size_t i = 0; i < stats.size(); ++i) stats[i] = i < kStates ? pages_of(r.stats[i]) * page_ : r.stats[i];
     } else if (const auto read = read_stats(c.memory_stat)) {
       stats = *read;
     } else {
