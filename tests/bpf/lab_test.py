@@ -21,7 +21,7 @@ TESTS = tuple(f"Probes.{t}" for t in (
     "AllAttachTogether", "BpfProgramsOfOthers", "PageFaultsOfOwners", "RowsOfRemovedDisksAreUsedAgain", "OomKill",
     "OomKillNamesTheLimitThatWasAsked", "CausesOfDeath", "ShortLivedCgroup", "WritebackPauses"))
 TESTS += ("Cgroups.IteratorSaysWhatFilesSay", "Guests.ExitsByReason", "Guests.Halts")
-BOUND_S = 400
+BOUND_S = 600
 
 harness.need("qemu-system-x86_64", "busybox", "depmod")
 lab = harness.virtual_machine()
