@@ -478,8 +478,8 @@ void CommandReceiver::adjust(QueueSettings& q) const {
                                         "Alert transitions dropped because the queue was full.", {{"hook", name}});
   q.on_change = [&length, &dropped, told = std::uint64_t{0}](const QueueStats& now) mutable {
     length.Set(static_cast<double>(now.waiting));
-    dropped.Increment(static_cast<double>(now.full - told));
-    told = now.full;
+    dropped.Increment(static_cast<double>(now.dropped.full - told));
+    told = now.dropped.full;
   };
 }
 
