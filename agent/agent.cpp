@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <span>
 
 #include "agent/api/endpoints.h"
@@ -19,6 +21,7 @@
 #include "agent/config/places.h"
 #include "agent/docs.h"
 #include "agent/http/server.h"
+#include "agent/loading.h"
 #include "agent/os/memory.h"
 #include "agent/os/service.h"
 #include "agent/os/state.h"
@@ -26,11 +29,13 @@
 #include "agent/pipeline/pushers.h"
 #include "agent/reloader.h"
 #include "agent/report.h"
+#include "agent/surroundings.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/mutex.h"
 #include "core/os/descriptors.h"
 #include "core/os/host_name.h"
+#include "core/os/host_view.h"
 #include "core/text/names.h"
 #include "core/text/url.h"
 #include "rules/alert_reach.h"
@@ -43,9 +48,12 @@ namespace {
 constexpr std::int64_t kSecond = 1'000'000'000;
 // A reload is in force when the pipeline has made its collectors, and judged their first numbers.
 constexpr std::int64_t kInForceNs = 10 * kSecond;
+constexpr std::int64_t kReadNs = 15 * kSecond;  // so long a reload reads; with the above less than its answer may take
+constexpr int kMostHungReadings = 4;
 constexpr std::int64_t kOnceNs = 20 * kSecond;
-constexpr int kPatienceSteps = 1000;           // of 10 ms, for the report
-constexpr std::int64_t kSaveNs = 5 * kSecond;  // at the end; systemd waits ninety
+constexpr int kPatienceSteps = 1000;  // of 10 ms, for the report
+// All of the end, whatever hangs; whoever sends SIGTERM waits two seconds for it.
+constexpr std::int64_t kEndNs = 1'400'000'000;
 
 HostRoots roots_of(const Options& options) {
   return {std::string(options.text("path.procfs")), std::string(options.text("path.sysfs")),
@@ -171,18 +179,25 @@ EvidenceSettings evidence_settings(const Options& options) {
   return s;
 }
 
-// What --config.check would say of what the configuration names. It costs the alerts of a receiver, or a pattern's
-// files, and is no reason to go without all the rest: it may be there tomorrow.
-void log_surroundings(const Config& config, const RuleEngine* rules) {
-  std::vector<std::string> problems, warnings;
-  check_receivers(config, problems);
-  check_patterns(config.options, warnings);
+// What --config.check would say of how its parts fit together: no reason to go without all the rest. What it names is
+// looked at by Surroundings.
+void log_warnings(const Config& config, const RuleEngine* rules) {
+  std::vector<std::string> warnings;
   check_libvirt(config.options, warnings);
   if (rules) check_alerts(config, rules->alert_reach(all_families(config.options)), warnings);
-  for (const auto& p : problems)
-    log::error("a receiver does not work as it is configured", {{"err", at_its_place(p, config.file.settings)}});
   for (const auto& w : warnings)
     log::warn("a setting has no effect", {{"setting", at_its_place(w, config.file.settings)}});
+}
+
+std::string flag_text(const Options& options, std::string_view flag) {
+  return fmt::format("--{}={}", flag, fmt::join(options.list(flag), ","));
+}
+std::string roots_text(const Options& options) {
+  return fmt::format("the kernel's files, {} {} {}", flag_text(options, "path.procfs"),
+                     flag_text(options, "path.sysfs"), flag_text(options, "path.rootfs"));
+}
+std::string rules_text(const Options& options) {
+  return fmt::format("rules, {} {}", flag_text(options, "rules.file"), flag_text(options, "checks.file"));
 }
 
 bool print_problems(const std::vector<std::string>& problems, std::span<const Setting> from_file = {}) {
@@ -254,30 +269,47 @@ class Daemon {
 
     const auto& config = config_at_start();
     std::vector<std::string> problems;
-    state_ = open_state(config.options, problems);
-    auto start = pipeline_config(config, problems);
+    PipelineConfig start;
+    std::unique_ptr<Gate> gate;
+    {
+      // All that reads files. They may be on a server that does not answer; SIGTERM ends us then as well.
+      Loading loading("load", [&](WaitsFor& waits) {
+        waits.at("the state folder, " + flag_text(config.options, "state.directory"));
+        state_ = open_state(config.options, problems);
+        waits.at(rules_text(config.options));
+        start = pipeline_config(config, problems);
+        waits.at("conditions, " + flag_text(config.options, "verdict.file"));
+        verdicts_->set(Verdicts::load(config.options, problems));
+        waits.at("certificates and users, " + flag_text(config.options, "web.config.file"));
+        gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
+        waits.at("alerts and silences of the run before, " + flag_text(config.options, "state.directory"));
+        if (state_.dir) keeper_ = std::make_shared<Keeper>(state_.dir, host_);
+        silences_ = keeper_ ? keeper_->silences() : std::make_shared<Silences>();
+        callbacks_ = std::make_shared<Callbacks>(state_.dir);
+        evidence_ = std::make_shared<Evidence>(state_.dir, host_);
+      });
+      int number = 0;
+      do number = loading.wait_or_signal(signals);
+      while (number == SIGHUP);
+      if (number > 0) end_at_once(number);
+    }
     start.state = state_.dir;
-    if (state_.dir) keeper_ = std::make_shared<Keeper>(state_.dir, host_);
     start.keeper = keeper_;
-    silences_ = keeper_ ? keeper_->silences() : std::make_shared<Silences>();
     start.silences = silences_;
-    callbacks_ = std::make_shared<Callbacks>(state_.dir);
     start.callbacks = callbacks_;
-    evidence_ = std::make_shared<Evidence>(state_.dir, host_);
     evidence_->set(evidence_settings(config.options));
     start.evidence = evidence_;
     start.probes_later = true;
     keep_so_often(config.options);
     auto pushes = push_config(config, state_.dir, pipeline_.events());
-    verdicts_->set(Verdicts::load(config.options, problems));
     auto listeners = open_listeners(config.options, problems);
-    auto gate = Gate::load(std::string(config.options.text("web.config.file")), problems);
     const auto connections = share_out_descriptors(listeners.size());
     if (auto few = too_few_descriptors(listeners.size()); !few.empty()) problems.push_back(std::move(few));
     if (print_problems(problems, config.file.settings)) return 1;
     auto seats = seats_for_clients();
     log_rule_warnings(start, config.file.settings);
-    log_surroundings(config, start.rules.get());
+    log_warnings(config, start.rules.get());
+    surroundings_.look(config);
 
     const auto path = std::string(config.options.text("web.telemetry-path"));
     for (const auto& l : listeners)
@@ -385,22 +417,62 @@ class Daemon {
   // Before the reloader may run.
   [[nodiscard]] const Config& config_at_start() const UNCHECKED_LOCKS { return config_; }
 
-  std::vector<std::string> reload() {
-    std::vector<std::string> problems, warnings;
-    auto next = load_config(arguments_, problems, warnings);
+  // What a reload reads. A reading that hangs is left alone, and uses nothing of ours.
+  struct Next {
+    Config config;
     PipelineConfig pipeline;
-    if (problems.empty()) pipeline = pipeline_config(next, problems);
-    auto verdicts = Verdicts::load(next.options, problems);
+    Verdicts::TablePtr verdicts;
+    PushConfig pushes;
+    std::vector<std::string> problems;
+  };
+  static void read(Next& next, const std::vector<std::string>& arguments, std::shared_ptr<const StateDir> state,
+                   const EventLog& events, WaitsFor& waits) {
+    std::vector<std::string> warnings;
+    waits.at("the configuration, --config.file");
+    next.config = load_config(arguments, next.problems, warnings);
+    const auto& options = next.config.options;
+    waits.at(rules_text(options));
+    if (next.problems.empty()) next.pipeline = pipeline_config(next.config, next.problems);
+    waits.at("conditions, " + flag_text(options, "verdict.file"));
+    next.verdicts = Verdicts::load(options, next.problems);
+    next.pushes = push_config(next.config, std::move(state), events);
+    for (auto& problem : next.problems) problem = at_its_place(problem, next.config.file.settings);
+  }
+
+  std::vector<std::string> reload() {
+    if (readings_->load() >= kMostHungReadings) {
+      const auto text = fmt::format(
+          "{} reloads still wait for files that do not come; restart vitald, or get their "
+          "server to answer",
+          readings_->load());
+      log::error("the configuration in force stays", {{"err", text}});
+      return {text};
+    }
+    const auto read_ones = std::make_shared<Next>();
+    {
+      Loading loading("reading", [next = read_ones, arguments = arguments_, state = state_.dir,
+                                  events = &pipeline_.events(), readings = readings_](WaitsFor& waits) {
+        const std::shared_ptr<void> over(nullptr, [&](void*) { --*readings; });
+        read(*next, arguments, state, *events, waits);
+      });
+      ++*readings_;
+      if (!loading.wait(kReadNs)) {
+        const auto text =
+            fmt::format("reading it was given up after {} s, it waits for {}", kReadNs / kSecond, loading.waits_for());
+        log::error("the configuration in force stays", {{"err", text}});
+        return {text};
+      }
+    }
+    auto& [next, pipeline, verdicts, pushes, problems] = *read_ones;
+    for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
+    if (!problems.empty()) return problems;
     pipeline.state = state_.dir;
     pipeline.keeper = keeper_;
     pipeline.silences = silences_;
     pipeline.callbacks = callbacks_;
     pipeline.evidence = evidence_;
-    auto pushes = push_config(next, state_.dir, pipeline_.events());
-    for (auto& problem : problems) problem = at_its_place(problem, next.file.settings);
-    for (const auto& problem : problems) log::error("the configuration in force stays", {{"err", problem}});
-    if (!problems.empty()) return problems;
-    log_surroundings(next, pipeline.rules.get());
+    log_warnings(next, pipeline.rules.get());
+    const auto named = next;
     {
       const MutexLock lock(config_mutex_);
       warn_of_fixed(config_.options, next.options);
@@ -415,7 +487,9 @@ class Daemon {
       config_ = std::move(next);
     }
     pushers_.configure(std::move(pushes));
-    if (!pipeline_.reload(std::move(pipeline), kInForceNs)) {
+    const bool in_force = pipeline_.reload(std::move(pipeline), kInForceNs);
+    surroundings_.look(named);
+    if (!in_force) {
       constexpr std::string_view kLate = "the configuration is good and not in force yet: a collection takes very long";
       log::error(kLate);
       return {std::string(kLate)};
@@ -453,19 +527,33 @@ class Daemon {
     log::say(report(input));
   }
 
+  static void say_ending(int number) { log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}}); }
+  // Before anything runs that would have to end.
+  [[noreturn]] static void end_at_once(int number) {
+    say_ending(number);
+    log::flush(kLastWordsNs);
+    _exit(0);
+  }
+
   int end(int number) {
     notify_service("STOPPING=1");
-    log::info("ending", {{"signal", number == SIGTERM ? "SIGTERM" : "SIGINT"}});
+    say_ending(number);
     // A collector that hangs cannot be joined; everything worth keeping is with the kernel then.
-    pushers_.stop(kSecond);
-    const bool server_ended = server_->stop(kSecond / 2);
-    const bool pipeline_ended = pipeline_.stop(kSecond / 2);
-    if (keeper_ && !keeper_->save(kSaveNs))
-      log::warn("ending before history and alerts are saved: the disk takes very long");
+    const auto until_ns = host_.clock().boot_ns() + kEndNs;
+    const auto left = [&](std::int64_t most_ns) {
+      return std::clamp<std::int64_t>(until_ns - host_.clock().boot_ns(), 0, most_ns);
+    };
+    pushers_.stop(2 * kSecond / 5);
+    const bool server_ended = server_->stop(left(kSecond / 4));
+    const bool pipeline_ended = pipeline_.stop(left(kSecond / 4));
+    const bool evidence_ended = evidence_->idle(left(kSecond / 10));
+    const bool saved = !keeper_ || keeper_->save(std::max(left(kEndNs) - kSecond / 4, kSecond / 10));
+    if (!saved) log::warn("ending before history and alerts are saved: the disk takes very long");
     // A thread that hangs in the disk, or is behind, uses what goes with us.
-    const bool evidence_ended = evidence_->idle(kSecond / 2);
-    if (pipeline_ended && server_ended && evidence_ended && reloader_.idle(0)) return 0;
-    pipeline_.end_receivers(kSecond / 4);  // they do not depend on what hangs
+    if (pipeline_ended && server_ended && evidence_ended && saved && reloader_.idle(0) && readings_->load() == 0 &&
+        surroundings_.idle())
+      return 0;
+    pipeline_.end_receivers(std::max(left(kEndNs), kSecond / 10));  // they do not depend on what hangs
     log::flush(kLastWordsNs);
     _exit(0);
   }
@@ -489,6 +577,8 @@ class Daemon {
   Pipeline pipeline_;
   std::vector<std::string> urls_;
   Mutex config_mutex_;
+  Surroundings surroundings_;
+  const std::shared_ptr<std::atomic<int>> readings_ = std::make_shared<std::atomic<int>>(0);  // that hang, or one
   Reloader reloader_{[this] { return reload(); }};
 };
 
@@ -498,14 +588,24 @@ int run_daemon(Config config, const std::vector<std::string>& arguments) {
   // Without a fixed threshold one large block (the kernel's BTF) would make malloc keep all later ones.
   mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   mallopt(M_ARENA_MAX, 2);  // one heap per thread costs more memory than it saves time here
+  if (const auto& o = config.options; o.given("path.procfs") || o.given("path.sysfs") || o.given("path.rootfs")) {
+    // The first to touch them, before SIGTERM is blocked.
+    Loading loading("host", [roots = roots_of(o), text = roots_text(o)](WaitsFor& waits) {
+      waits.at(text);
+      look_at_host(roots.proc, roots.sys, roots.root);
+    });
+    loading.wait(std::numeric_limits<std::int64_t>::max());
+  }
   return Daemon(std::move(config), arguments).run();
 }
 
-int run_once(Config config, std::ostream& out) {
-  signal(SIGPIPE, SIG_IGN);
-  share_out_descriptors();
+namespace {
+
+int collect_once(const Config& config, std::ostream& out, WaitsFor& waits) {
   std::vector<std::string> problems;
+  waits.at(rules_text(config.options));
   auto start = pipeline_config(config, problems);
+  waits.at(roots_text(config.options));
   if (print_problems(problems, config.file.settings)) return 1;
   start.receivers.clear();  // it prints, and pages nobody
   const Host host(roots_of(config.options));
@@ -514,7 +614,7 @@ int run_once(Config config, std::ostream& out) {
   // Workers start only now. A collector that hangs costs its own numbers: the others are printed.
   if (const auto started = pipeline.start(std::move(start), 3 * kSecond); !started)
     return print_problems({started.error().text}), 1;
-  const bool done = pipeline.wait_for_configurations(1, kOnceNs);
+  const bool done = pipeline.wait_for_configurations(1, kOnceNs - 4 * kSecond);
   Snapshot snapshot;
   if (const auto latest = hub.latest()) snapshot = *latest;
   else
@@ -527,6 +627,19 @@ int run_once(Config config, std::ostream& out) {
   if (pipeline.stop(kSecond)) return status;
   log::flush(kLastWordsNs);
   _exit(status);
+}
+
+}  // namespace
+
+int run_once(Config config, std::ostream& out) {
+  signal(SIGPIPE, SIG_IGN);
+  share_out_descriptors();
+  int status = 1;
+  Loading loading("once", [&](WaitsFor& waits) { status = collect_once(config, out, waits); });
+  if (loading.wait(kOnceNs)) return status;
+  print_problems({fmt::format("no end within {} s, it waits for {}", kOnceNs / kSecond, loading.waits_for())});
+  log::flush(kLastWordsNs);
+  _exit(1);
 }
 
 int run_worker(const Config& config) {

@@ -250,13 +250,14 @@ void receivers(Server& server, const Words& words, std::ostream& out) {
     out << "no receivers\n";
     return;
   }
-  std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "WAITING", "DELIVERED", "WHAT"}};
+  std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "WAITING", "DELIVERED", "DROPPED", "WHAT"}};
   for (const auto& r : all)
     rows.push_back({text_at(r, "name"),
                     r.value("failing", false)       ? "failing"
                     : text_at(r, "problem").empty() ? "ok"
                                                     : "refused",  // a part of it
-                    r.at("waiting").dump(), r.at("delivered").dump(), log::one_line(text_at(r, "text"))});
+                    r.at("waiting").dump(), r.at("delivered").dump(), r.at("dropped").dump(),
+                    log::one_line(text_at(r, "text"))});
   print_table(out, rows);
   for (const auto& r : all) {
     if (const auto problem = text_at(r, "problem"); !problem.empty())

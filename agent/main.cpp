@@ -5,9 +5,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <limits>
 #include <new>
 #include <string_view>
 
@@ -15,6 +18,7 @@
 #include "agent/alerts_command.h"
 #include "agent/config/flags.h"
 #include "agent/docs.h"
+#include "agent/loading.h"
 #include "agent/registration_command.h"
 #include "agent/rules_command.h"
 #include "agent/top_command.h"
@@ -32,9 +36,25 @@ bool may_be_on(const Options& options, std::string_view collector) {
   return options.given(flag) ? options.flag(flag) : !options.flag("collector.disable-defaults");
 }
 
+// A file may be on a server that does not answer; then that is said, and --once ends all the same.
+Config load(const std::vector<std::string>& arguments, std::vector<std::string>& problems,
+            std::vector<std::string>& warnings) {
+  const auto file = std::ranges::find_if(arguments, [](const auto& a) { return a.starts_with("--config.file"); });
+  if (file == arguments.end() || arguments.front() == "worker") return load_config(arguments, problems, warnings);
+  Config config;
+  Loading loading("config", [&](WaitsFor& waits) {
+    waits.at("the configuration, " + *file);
+    config = load_config(arguments, problems, warnings);
+  });
+  const bool once = std::ranges::find(arguments, "--once") != arguments.end();
+  if (loading.wait(once ? 4 * Loading::kSayNs : std::numeric_limits<std::int64_t>::max())) return config;
+  log::flush(kLastWordsNs);
+  _exit(1);
+}
+
 int run(const std::vector<std::string>& arguments) {
   std::vector<std::string> problems, warnings;
-  auto config = load_config(arguments, problems, warnings);
+  auto config = load(arguments, problems, warnings);
   const auto& options = config.options;
 
   // These answer even where the rest is wrong.

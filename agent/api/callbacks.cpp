@@ -42,6 +42,7 @@ Response list(const Callbacks& callbacks) {
     append(j, row.callback);
     j.whole("waiting", static_cast<std::int64_t>(row.stats.waiting + row.stats.in_flight));
     j.whole("delivered", static_cast<std::int64_t>(row.stats.delivered));
+    j.whole("dropped", static_cast<std::int64_t>(row.stats.dropped.all()));
     j.close('}');
   }
   j.close(']');

@@ -110,7 +110,7 @@ Handler explain_request(const AgentView& agent) {
       problem = invalid_parameter("by", fmt::format("'{}', expected family or series", by));
     std::string key = fmt::format("explain\n{} {}\n{}", each_series, self, limit);
     for (const auto* name : {"start", "end", "baseline", "baseline_start", "baseline_end", "match[]"})
-      for (const auto text : all(p, name)) key += fmt::format("\n{}={}", name, text);
+      for (const auto text : all(p, name)) add_to_key(key += name, text);
     const auto ask = ask_of(request, p, std::move(key), problem);
     if (problem) return std::move(*problem);
     return queries->run(

@@ -93,6 +93,8 @@ std::size_t limit_of(const Parameters& p, std::optional<Response>& problem) {
   return n.value_or(0);
 }
 
+void add_to_key(std::string& key, std::string_view text) { key += fmt::format("\n{}:{}", text.size(), text); }
+
 Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key, std::optional<Response>& problem) {
   Queries::Ask ask;
   ask.key = std::move(key);
@@ -108,7 +110,7 @@ Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key
     const auto ms = parse_api_duration(text);
     if ((!ms || *ms <= 0) && !problem) problem = invalid_parameter("lookback_delta", no_duration(text));
     ask.lookback_ms = ms.value_or(0);
-    ask.key.append(1, '\0').append(text);
+    if (!ask.key.empty()) add_to_key(ask.key, text);
   }
   return ask;
 }

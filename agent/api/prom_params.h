@@ -39,6 +39,8 @@ inline constexpr std::string_view kNoHistory =
     "this host keeps no history: load rules (rules.file) or set history.without_rules";
 inline bool keeps_history(const HistoryView& view) { return view.round().names != nullptr; }
 
+// Appends a text to the key of a cached answer, with its length: however texts are cut, no two requests have one key.
+void add_to_key(std::string& key, std::string_view text);
 // Who asks, with `timeout` and `lookback_delta`. The key is made of what `parts` says.
 Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key, std::optional<Response>& problem);
 

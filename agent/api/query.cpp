@@ -33,13 +33,12 @@ Answer instant(const std::shared_ptr<Queries>& queries, const Clock& clock, cons
   constexpr auto kNow = INT64_MIN;
   const auto t = time_parameter(p, "time", kNow, problem);
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, fmt::format("query\n{}\n{}", t, text), problem);
   const auto limit = limit_of(p, problem);
+  auto key = fmt::format("query\n{} {}", t, limit);
+  add_to_key(key, text);
+  const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
-  ask.key += fmt::format("\n{}", limit);
   const auto now_ms = clock.wall_ns() / 1'000'000;
-  // Without a history there are no rounds, whose time it could be.
-  if (t == kNow && !keeps_history(*queries->view())) ask.key.clear();
   return queries->run(ask, [t, now_ms, limit, text](HistoryView& view, const QueryLimits& limits) {
     const auto expr = parse_query(text, limits.language);
     if (!expr) return outcome_of(expr.error());
@@ -78,7 +77,9 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
   std::optional<Response> problem;
   const std::string text(first(p, "query"));
   const auto limit = limit_of(p, problem);
-  auto ask = ask_of(request, p, fmt::format("range\n{} {} {} {}\n{}", start, end, *step, limit, text), problem);
+  auto key = fmt::format("range\n{} {} {} {}", start, end, *step, limit);
+  add_to_key(key, text);
+  const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [start, end, step = *step, limit, text](HistoryView& view, const QueryLimits& limits) {
     const auto expr = parse_query(text, limits.language);
@@ -136,7 +137,9 @@ Answer exemplars(const AgentView& agent, const Request& request) {
   const auto start = time_parameter(p, "start", 0, problem), end = time_parameter(p, "end", INT64_MAX, problem);
   if (!problem && end < start) problem = invalid_parameter("end", "end timestamp must not be before start timestamp");
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, fmt::format("exemplars\n{}\n{}\n{}", start, end, text), problem);
+  auto key = fmt::format("exemplars\n{} {}", start, end);
+  add_to_key(key, text);
+  const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return agent.queries->run(ask, [text, start, end, log = agent.exemplars, labels = agent.series_labels](
                                      HistoryView&, const QueryLimits& limits) {
@@ -152,7 +155,9 @@ Answer formatted(const std::shared_ptr<Queries>& queries, const Request& request
   const auto p = parameters_of(request);
   std::optional<Response> problem;
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, "format\n" + text, problem);
+  std::string key = "format";
+  add_to_key(key, text);
+  const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
     const auto expr = parse_query(text, limits.language);
@@ -167,7 +172,9 @@ Answer parsed(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto p = parameters_of(request);
   std::optional<Response> problem;
   const std::string text(first(p, "query"));
-  auto ask = ask_of(request, p, "parse\n" + text, problem);
+  std::string key = "parse";
+  add_to_key(key, text);
+  const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
     const auto expr = parse_query(text, limits.language);

@@ -3,6 +3,8 @@
 // is for those who may change something.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "exporters/deliver/receiver_book.h"
@@ -31,7 +33,15 @@ void append(Json& j, const ReceiverBook::Row& row) {
   j.whole("waiting", static_cast<std::int64_t>(q.waiting + q.in_flight));
   if (q.oldest_wall_ms != 0) j.text("oldest_waiting", go_time(q.oldest_wall_ms));
   j.whole("delivered", static_cast<std::int64_t>(q.delivered));
-  j.whole("dropped", static_cast<std::int64_t>(q.full));
+  j.whole("dropped", static_cast<std::int64_t>(q.dropped.all()));
+  if (q.dropped.all() > 0) {
+    j.key("dropped_why");
+    j.open('{');
+    for (const auto& [why, items] : {std::pair("full", q.dropped.full), std::pair("refused", q.dropped.refused),
+                                     std::pair("too_large", q.dropped.too_large), std::pair("lost", q.dropped.lost)})
+      if (items > 0) j.whole(why, static_cast<std::int64_t>(items));
+    j.close('}');
+  }
   j.flag("failing", q.failing);
   if (!q.problem.empty()) j.text("problem", q.problem);
   j.key("runs");

@@ -388,9 +388,9 @@ Handler query_metrics_request(const AgentView& agent) {
     const auto asked = metrics_ask_of(p, problem);
     const bool protobuf = wants_protobuf(request);
     std::string key;
+    if (asked) key = fmt::format("metrics\n{} {} {} {}", asked->aggregation, asked->start_ms, asked->end_ms, protobuf);
     if (asked)
-      key = fmt::format("metrics\n{}\n{} {} {} {}", fmt::join(asked->names, ","), asked->aggregation, asked->start_ms,
-                        asked->end_ms, protobuf);
+      for (const auto& name : asked->names) add_to_key(key, name);
     auto ask = ask_of(request, p, std::move(key), problem);
     if (problem) return std::move(*problem);
     ask.content_type = protobuf ? "application/x-protobuf" : "application/json";

@@ -35,7 +35,7 @@ std::optional<Response> read(const Request& request, std::string what, bool requ
   out.last_ms = time_parameter(p, "end", kEver, problem);
   out.limit = limit_of(p, problem);
   what += fmt::format("\n{} {} {}", out.first_ms, out.last_ms, out.limit);
-  for (const auto text : all(p, "match[]")) what.append(1, '\n').append(text);
+  for (const auto text : all(p, "match[]")) add_to_key(what, text);
   out.ask = ask_of(request, p, std::move(what), problem);
   return problem;
 }
@@ -127,7 +127,9 @@ Answer label_values(const std::shared_ptr<Queries>& queries, const Request& requ
   if (!name || !is_valid_utf8(*name) || (*name == part && !is_label_name(*name)))
     return api_error(ApiError::bad_data, fmt::format("invalid label name: \"{}\"", part));
   Asked a;
-  if (auto problem = read(request, "values\n" + *name, false, a)) return std::move(*problem);
+  std::string what = "values";
+  add_to_key(what, *name);
+  if (auto problem = read(request, std::move(what), false, a)) return std::move(*problem);
   return queries->run(
       a.ask, [a, name = *name](HistoryView& view, const QueryLimits& limits) { return words(a, name, view, limits); });
 }

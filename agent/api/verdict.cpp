@@ -226,11 +226,9 @@ Handler verdict_page(const AgentView& agent) {
     const auto wanted = wanted_of(p, *table, why);
     if (!wanted) return api_error(ApiError::bad_data, why);
     std::optional<Response> problem;
-    const auto ask =
-        ask_of(request, p,
-               fmt::format("verdict\n{}\n{}\n{}\n{}\n{}\n{}", static_cast<const void*>(table.get()), wanted->verdict,
-                           wanted->scope, wanted->owner, wanted->guest, wanted->window_ms),
-               problem);
+    auto key = fmt::format("verdict\n{} {}", static_cast<const void*>(table.get()), wanted->window_ms);
+    for (const auto& text : {wanted->verdict, wanted->scope, wanted->owner, wanted->guest}) add_to_key(key, text);
+    const auto ask = ask_of(request, p, std::move(key), problem);
     if (problem) return std::move(*problem);
     const auto window_ms = std::max(wanted->window_ms > 0 ? wanted->window_ms : kUsualWindowMs,
                                     agent.interval_ns() / 1'000'000 * kLeastIntervals);

@@ -217,23 +217,31 @@ class Reader : public YamlReader {
       }
     });
   }
-  // One file of two writers has half of what each wrote.
+  // One file of two writers has half of what each wrote. Folders are looked at only where two files have the same name:
+  // one may be on a server that does not answer.
   bool are_its_own(const std::vector<std::string>& files, const std::string& name_of_it, const YAML::Node& item,
                    const std::string& path) {
     for (const auto& file : files) {
-      const std::filesystem::path as_given(file);
-      std::error_code unknown;
-      auto folder = std::filesystem::weakly_canonical(as_given.parent_path(), unknown);
-      if (unknown) folder = as_given.parent_path().lexically_normal();
-      const auto real = file == "-" ? file : (folder / as_given.filename()).string();
-      if (const auto [first, is_new] = writers_.emplace(real, name_of_it); !is_new) {
+      for (const auto& [before, whose] : writers_) {
+        if (!is_same_file(before, file)) continue;
         say(item.Mark(), path,
             fmt::format("'{}' writes {}, which '{}' writes, too; expected a file for each", name_of_it,
-                        file == "-" ? "standard output" : file, first->second));
+                        file == "-" ? "standard output" : file, whose));
         return false;
       }
+      writers_.emplace_back(file, name_of_it);
     }
     return true;
+  }
+  static bool is_same_file(const std::filesystem::path& one, const std::filesystem::path& other) {
+    if (one == other) return true;
+    if (one.filename() != other.filename()) return false;
+    const auto folder = [](const std::filesystem::path& file) {
+      std::error_code unknown;
+      auto real = std::filesystem::weakly_canonical(file.parent_path(), unknown);
+      return unknown ? file.parent_path().lexically_normal() : real;
+    };
+    return folder(one) == folder(other);
   }
   bool are_matchers(const std::vector<std::string>& texts, const YAML::Node& item, const std::string& path) {
     bool good = true;
@@ -250,8 +258,8 @@ class Reader : public YamlReader {
 
   ConfigFile file_;
   std::set<std::string> names_;
-  std::map<std::string, std::string> writers_;  // of files: the name of whose it is
-  std::map<std::string, std::string> owners_;   // of what only one may have: its name
+  std::vector<std::pair<std::string, std::string>> writers_;  // files, and the name of whose they are
+  std::map<std::string, std::string> owners_;                 // of what only one may have: its name
 };
 
 }  // namespace

@@ -205,7 +205,7 @@ Callbacks::Callbacks(std::shared_ptr<const StateDir> state) : state_(std::move(s
   for (auto& c : *loaded) {
     auto queue = queue_for(c);
     auto id = c.id;
-    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue), 0, system_clock().boot_ns(), 0});
+    all_.emplace(std::move(id), Registered{std::move(c), std::move(queue), 0, {}, system_clock().boot_ns(), 0});
   }
 }
 
@@ -247,7 +247,7 @@ Result<Callback> Callbacks::add(std::string event_type, std::string url, std::in
   next.push_back(made);
   if (const auto kept = store(next); !kept) return fail(kept.error());
   const MutexLock lock(mutex_);
-  all_[made.id] = {made, nullptr, 0, 0, newest};
+  all_[made.id] = {made, nullptr, 0, {}, 0, newest};
   return made;
 }
 
@@ -274,6 +274,7 @@ std::vector<Callbacks::Row> Callbacks::rows() const {
   for (const auto& [id, r] : all_) {
     out.push_back({r.callback, r.queue ? r.queue->stats() : QueueStats()});
     out.back().stats.delivered += r.delivered;
+    out.back().stats.dropped += r.dropped;
   }
   return out;
 }
@@ -294,6 +295,7 @@ void Callbacks::end_idle() {
       if (stats.waiting + stats.in_flight > 0) r.busy_boot_ns = now_ns;
       if (now_ns - r.busy_boot_ns < kIdleNs) continue;
       r.delivered += stats.delivered;
+      r.dropped += stats.dropped;
       ended.push_back(std::exchange(r.queue, nullptr));
     }
   }

@@ -73,6 +73,7 @@ class Callbacks {
     Callback callback;
     std::shared_ptr<Queue> queue;  // null: nothing waits
     std::uint64_t delivered = 0;   // by queues before this one
+    QueueStats::Dropped dropped = {};
     std::int64_t busy_boot_ns = 0;
     std::uint64_t after = 0;  // events that were there before it are not its
   };

@@ -222,7 +222,8 @@ void Judge::watch_history() {
 
 // A crash at any point of this loses nothing and tells nothing that is new: the next run finds the alerts as they were
 // before or are now, and in the second case what to tell of it, with the same times.
-void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& published) {
+void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) {
+  auto transitions = as_one(every);
   gather_evidence(transitions, published);
   try {
     log_transitions(transitions);
@@ -237,17 +238,18 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   };
   auto withheld = withheld_;
   // What is told in the end depends on silences, which may be others after a crash: so all of it is kept.
-  // Where there are no receivers callbacks may be told.
-  if (keeper_ && !transitions.empty()) keeper_->keep(to_save(transitions), published, kDiskPatience);
+  // Where there are no receivers callbacks may be told. Those that are one are made one again by the next run, which
+  // must not take the first of them for one that others began before.
+  if (keeper_ && !every.empty()) keeper_->keep(to_save(every), published, kDiskPatience);
   const auto audible = without_muted(transitions, published.wall_ns / 1'000'000);
   try {
     note_events(transitions, audible, published);
   } catch (const std::bad_alloc&) {
     log::error("out of memory for the events of alerts");
   }
-  const bool changed = !transitions.empty() || version != alerts_kept_ || withheld != withheld_;
+  const bool changed = !every.empty() || version != alerts_kept_ || withheld != withheld_;
   // One that was muted and is not any more is told as if it fired now: that, too, survives a crash.
-  if (keeper_ && transitions.empty() && !audible.empty()) keeper_->keep(to_save(audible), published, kDiskPatience);
+  if (keeper_ && every.empty() && !audible.empty()) keeper_->keep(to_save(audible), published, kDiskPatience);
   for (const auto& r : receivers_) try {
       const auto& all = r->settings().mutes ? audible : transitions;
       std::vector<AlertTransition> some;
@@ -265,6 +267,24 @@ void Judge::tell(std::vector<AlertTransition> transitions, const Snapshot& publi
   if (changed) keeper_->keep(to_save({}), published, 0);
   else keeper_->still(published);
   alerts_kept_ = version;
+}
+
+// Several rules may make an alert of the same labels. To whoever is told it is one: it begins with the first of them
+// and is over with the last, and in between there is nothing to tell.
+std::vector<AlertTransition> Judge::as_one(std::vector<AlertTransition> transitions) const {
+  if (transitions.empty()) return transitions;
+  std::map<std::uint64_t, std::int64_t> fires;  // by fingerprint: of how many rules, before these transitions
+  for (const auto& t : transitions) fires[t.alert.fingerprint] += t.firing ? -1 : 1;
+  const auto view = rules_->view();
+  for (const auto& g : view->groups)
+    for (const auto& r : g.rules)
+      for (const auto& a : r.alerts)
+        if (const auto at = fires.find(a.fingerprint); at != fires.end() && a.state == AlertState::firing) ++at->second;
+  std::erase_if(transitions, [&](const AlertTransition& t) {
+    auto& of = fires[t.alert.fingerprint];
+    return t.firing ? of++ > 0 : --of > 0;
+  });
+  return transitions;
 }
 
 // As a batch of its own: however many there are, each is an event. Those that are not told to receivers are marked; one
@@ -353,11 +373,16 @@ std::set<std::uint64_t> Judge::muted_of(const std::vector<Alert>& alerts, std::i
 
 std::vector<Alert> Judge::firing_now() const {
   std::vector<Alert> out;
+  std::map<std::uint64_t, std::size_t> at;
   const auto view = rules_->view();
   for (const auto& g : view->groups)
     for (const auto& r : g.rules)
-      for (const auto& a : r.alerts)
-        if (a.state == AlertState::firing) out.push_back(a);
+      for (const auto& a : r.alerts) {
+        if (a.state != AlertState::firing) continue;
+        const auto [known, fresh] = at.try_emplace(a.fingerprint, out.size());
+        if (fresh) out.push_back(a);
+        else if (auto& one = out[known->second]; a.fired_at_ms < one.fired_at_ms) one = a;  // it was told first
+      }
   if (evidence_)
     for (auto& a : out) evidence_->refer(a);
   return out;

@@ -64,8 +64,10 @@ class Judge {
   void show(BatchPtr batch);
   void watch_history();
   void look_for_left_behind(const StateDir& state);
-  void tell(std::vector<AlertTransition> transitions, const Snapshot& published);
+  void tell(std::vector<AlertTransition> every, const Snapshot& published);
   void gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published);
+  [[nodiscard]] std::vector<AlertTransition> as_one(std::vector<AlertTransition> transitions) const;
+  // Each once, however many rules make it.
   [[nodiscard]] std::vector<Alert> firing_now() const;
   [[nodiscard]] std::vector<Alert> told_now(const ReceiverSettings& receiver) const;
   // Whether its matchers, if it has any, fit.

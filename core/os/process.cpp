@@ -29,9 +29,33 @@ namespace {
 constexpr auto P_PIDFD = static_cast<idtype_t>(3);
 #endif
 
+// Raw calls: the library's setresuid() wants every thread it knows to follow (nptl setxid), and they are not here.
+int become(const ProcessUser& user) {
+  if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, user.gid, user.gid, user.gid) != 0) return -1;
+  return static_cast<int>(syscall(SYS_setresuid, user.uid, user.uid, user.uid));
+}
+
+struct Unmap {
+  std::size_t size;
+  void operator()(void* page) const {
+    if (page != MAP_FAILED) munmap(page, size);
+  }
+};
+
+std::vector<char*> c_strings(const std::vector<std::string>& list) {
+  std::vector<char*> out;
+  out.reserve(list.size() + 1);
+  for (const auto& s : list) out.push_back(const_cast<char*>(s.c_str()));  // execve's prototype; not written to
+  out.push_back(nullptr);
+  return out;
+}
+
+}  // namespace
+
 // All that the child needs, made beforehand: other threads may hold locks of the allocator, so it may not
 // allocate. Lies in memory that both share, for the answer.
-struct Plan {
+struct Process::Plan {
+  ProcessBirth::Child child;
   const char* path = nullptr;
   char* const* argv = nullptr;
   char* const* envp = nullptr;
@@ -48,21 +72,17 @@ struct Plan {
   const char* step = "";
 };
 
-int refuse(Plan& plan, const char* step) {
+int Process::refuse(Plan& plan, const char* step) {
   plan.error = errno;
   plan.step = step;
   _exit(127);
 }
 
-// Raw calls: the library's setresuid() wants every thread it knows to follow (nptl setxid), and they are not here.
-int become(const ProcessUser& user) {
-  if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, user.gid, user.gid, user.gid) != 0) return -1;
-  return static_cast<int>(syscall(SYS_setresuid, user.uid, user.uid, user.uid));
-}
-
 // Runs between clone and exec while our thread waits.
-int child_main(void* argument) {
+int Process::child_main(void* argument) {
   Plan& plan = *static_cast<Plan*>(argument);
+  plan.child.pid = getpid();
+  if (plan.child.unwanted) _exit(127);
   // No handler of ours may run here. Ignored signals would stay ignored across exec.
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -92,21 +112,24 @@ int child_main(void* argument) {
   return refuse(plan, "exec");
 }
 
-struct Unmap {
-  void operator()(void* page) const {
-    if (page != MAP_FAILED) munmap(page, sizeof(Plan));
-  }
-};
-
-std::vector<char*> c_strings(const std::vector<std::string>& list) {
-  std::vector<char*> out;
-  out.reserve(list.size() + 1);
-  for (const auto& s : list) out.push_back(const_cast<char*>(s.c_str()));  // execve's prototype; not written to
-  out.push_back(nullptr);
-  return out;
+bool ProcessBirth::begin(Child& child) {
+  const MutexLock lock(mutex_);
+  child_ = &child;
+  return !unwanted_;
 }
 
-}  // namespace
+void ProcessBirth::over() {
+  const MutexLock lock(mutex_);
+  child_ = nullptr;
+}
+
+void ProcessBirth::end() {
+  const MutexLock lock(mutex_);
+  unwanted_ = true;
+  if (!child_) return;
+  child_->unwanted = true;                                         // it looks after it has said its number
+  if (const pid_t pid = child_->pid; pid > 0) kill(pid, SIGKILL);  // nobody reaps it before over()
+}
 
 std::string ProcessExit::text() const {
   return signal != 0 ? fmt::format("signal {} ({})", signal, strsignal(signal)) : fmt::format("exit status {}", status);
@@ -121,11 +144,11 @@ Result<ProcessUser> find_user(const std::string& name) {
   return ProcessUser{entry.pw_uid, entry.pw_gid};
 }
 
-Result<Process> Process::start(const ProcessSettings& settings) {
+Result<Process> Process::start(const ProcessSettings& settings, ProcessBirth& birth) {
   constexpr std::size_t kStackBytes = 64 * 1024;
   const auto argv = c_strings(settings.arguments), envp = c_strings(settings.environment);
   const std::unique_ptr<void, Unmap> page(
-      mmap(nullptr, sizeof(Plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+      mmap(nullptr, sizeof(Plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), Unmap{sizeof(Plan)});
   if (page.get() == MAP_FAILED) return fail(from_errno(fmt::format("{}: mmap", settings.path), errno));
   Plan& plan = *new (page.get()) Plan;
   plan.path = settings.path.c_str();
@@ -148,10 +171,14 @@ Result<Process> Process::start(const ProcessSettings& settings) {
   const sigset_t ours = plan.mask;
   sigemptyset(&plan.mask);  // what we block (to wait for it) the child must see
   int pidfd = -1;
+  const bool wanted = birth.begin(plan.child);
   // posix_spawn knows neither users nor PR_SET_PDEATHSIG. CLONE_VM as it uses it would save copying the page
   // tables, but ThreadSanitizer then reports races that are none.
-  const pid_t pid = clone(child_main, reinterpret_cast<void*>(top), CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
-  const int err = errno;
+  const pid_t pid =
+      !wanted ? -1
+              : clone(child_main, reinterpret_cast<void*>(top), CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
+  const int err = wanted ? errno : ECANCELED;
+  birth.over();
   pthread_sigmask(SIG_SETMASK, &ours, nullptr);
   if (pid < 0) return fail(from_errno(fmt::format("{}: clone", settings.path), err));
 

@@ -5,11 +5,13 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/mutex.h"
 #include "core/os/fd.h"
 #include "core/result.h"
 
@@ -46,11 +48,37 @@ struct ProcessExit {
   [[nodiscard]] std::string text() const;  // "exit status 3", "signal 9 (Killed)"
 };
 
+// The child that a Process::start() on another thread waits for, while it is on its way to its program: the file may
+// lie on a server that does not answer.
+class ProcessBirth {
+ public:
+  // SIGKILL to it, also when it is made only later. Nothing once start() is over.
+  void end();
+
+ private:
+  friend class Process;
+  struct Child {  // in memory that the child has, too
+    std::atomic<pid_t> pid{0};
+    std::atomic<bool> unwanted{false};
+  };
+  bool begin(Child& child);  // false: it is not wanted any more
+  void over();
+
+  Mutex mutex_;
+  Child* child_ GUARDED_BY(mutex_) = nullptr;
+  bool unwanted_ GUARDED_BY(mutex_) = false;
+};
+
 // Owns a child until it is reaped. Not thread-safe.
 class Process {
  public:
-  // Also tells what went wrong before the program ran: no such file, not executable, user not changed.
-  static Result<Process> start(const ProcessSettings& settings);
+  // Also tells what went wrong before the program ran: no such file, not executable, user not changed. Waits until the
+  // kernel has opened the program.
+  static Result<Process> start(const ProcessSettings& settings) {
+    ProcessBirth birth;
+    return start(settings, birth);
+  }
+  static Result<Process> start(const ProcessSettings& settings, ProcessBirth& birth);
 
   Process() = default;
   Process(Process&&) = default;
@@ -68,6 +96,10 @@ class Process {
   void signal_group(int signal) const;
 
  private:
+  struct Plan;
+  static int child_main(void* plan);
+  static int refuse(Plan& plan, const char* step);
+
   pid_t pid_ = -1;
   Fd pidfd_;
 };

@@ -116,12 +116,15 @@ class AlertmanagerDestination final : public Destination {
         log::warn("delivery: the receiver refuses an alert, it is not sent again",
                   {{"destination", settings_.name}, {"alert", some.front().key}, {"answer", answer.text}});
         ++sent.refused;
+        refusal_.note(answer.text);
       } else {
         sent.refused += unreadable;
+        refusal_.clear();
       }
       sent.taken += some.size();
       alone -= std::min(alone, some.size());
     }
+    sent.problem = refusal_.text();
     return sent;
   }
 
@@ -212,6 +215,7 @@ class AlertmanagerDestination final : public Destination {
 
   const AlertmanagerReceiver settings_;
   std::deque<Target> targets_;
+  Refusal refusal_;
 };
 
 std::unique_ptr<Destination> AlertmanagerReceiver::destination() const {

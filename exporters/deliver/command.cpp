@@ -25,6 +25,7 @@
 #include "core/os/privileges.h"
 #include "core/os/process.h"
 #include "core/os/program.h"
+#include "core/os/program_start.h"
 #include "core/text/json.h"
 #include "core/text/scan.h"
 #include "exporters/deliver/alert_message.h"
@@ -36,6 +37,7 @@ namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::size_t kMaxOutput = 4096;
+constexpr std::string_view kNeverRan = "; it did not even start, as where its file is on a server that does not answer";
 // The kernel takes 128 KiB per string of the environment (MAX_ARG_STRLEN) and fails exec beyond.
 constexpr std::size_t kMaxVariable = 100 * 1024;
 
@@ -99,16 +101,22 @@ Names names_in(std::string_view key) {
 // One command that runs. One that is late is asked to end (so that a script can clean up), then killed with whoever is
 // left of its group.
 struct Run {
-  enum class Phase : std::uint8_t { runs, asked_to_end, killed, stuck };
-  std::size_t item = 0;  // of the batch
+  enum class Phase : std::uint8_t { starts, runs, asked_to_end, killed, stuck };
+  std::size_t item = 0;                       // of the batch
+  std::optional<ProgramStart> starting = {};  // until there is a process, in whatever phase
   Process process = {};
   Fd to = {}, from = {};
   std::string_view rest = {};  // of what it reads
   std::string output = {};
   std::int64_t begin_ns = 0, until_ns = 0;
-  Phase phase = Phase::runs;
-  bool late = false;
+  Phase phase = Phase::starts;
+  bool late = false, ran = false;
 
+  void give_up(std::int64_t now_ns) {
+    starting->give_up();
+    phase = Phase::killed;
+    until_ns = now_ns + kPatience;
+  }
   void ask_to_end(std::int64_t now_ns) {
     process.signal_group(SIGTERM);
     phase = Phase::asked_to_end;
@@ -117,6 +125,10 @@ struct Run {
   // Its time is over, in whatever phase. True: it cannot be killed.
   bool go_on(std::int64_t now_ns) {
     switch (phase) {
+      case Phase::starts:
+        late = true;
+        give_up(now_ns);
+        return false;
       case Phase::runs:
         late = true;
         ask_to_end(now_ns);
@@ -169,11 +181,14 @@ class CommandDestination final : public Destination {
       stopping = wait(running, next_start_ns, stopping ? -1 : attempt.stop_fd) || stopping;
       now_ns = SystemClock::read(CLOCK_BOOTTIME);
       for (auto& run : running) {
+        if (run.starting && run.starting->done()) born(run, batch);
+        if (stopping && run.phase == Run::Phase::starts) run.give_up(now_ns);
         if (stopping && run.phase == Run::Phase::runs) run.ask_to_end(now_ns);
         if (now_ns >= run.until_ns && run.go_on(now_ns)) end(run, batch, {}, stopping);
       }
       // In D state there is never a second one beside it; unless vitald ends.
       std::erase_if(running, [&](Run& run) {
+        if (!run.starting && !run.process.running()) return true;  // it never came to be
         pollfd p{run.process.pidfd(), POLLIN, 0};
         if (poll(&p, 1, 0) != 1) return stopping && run.phase == Run::Phase::stuck;
         if (run.phase != Run::Phase::runs) run.process.signal_group(SIGKILL);  // whoever is left of the group
@@ -212,19 +227,40 @@ class CommandDestination final : public Destination {
         continue;
       }
       Run run{.item = i, .rest = parts->front(), .begin_ns = now_ns, .until_ns = now_ns + settings_.timeout_ns};
-      auto started = start(std::span(*parts).subspan(1), run.to, run.from);
-      if (!started) {
-        not_started_.Increment();
-        batch.problem = std::move(started.error());
-        batch.cannot_start = true;
+      auto starting = begin_start(std::span(*parts).subspan(1), run.to, run.from);
+      if (!starting) {
+        cannot_start(batch, std::move(starting.error()));
         break;
       }
-      run.process = std::move(*started);
+      run.starting.emplace(std::move(*starting));
       batch.outcomes[i] = Outcome::runs;
       running.push_back(std::move(run));
       if (settings_.most_per_minute > 0) tokens_ -= 1;
     }
     return INT64_MAX;
+  }
+
+  void cannot_start(Batch& batch, Error why) {
+    not_started_.Increment();
+    batch.problem = std::move(why);
+    batch.cannot_start = true;
+  }
+
+  // There is a process, or there will be none.
+  void born(Run& run, Batch& batch) {
+    auto process = run.starting->take();
+    run.starting.reset();
+    if (process) {
+      run.process = std::move(*process);
+      if (run.phase == Run::Phase::starts) run.phase = Run::Phase::runs, run.ran = true;
+      return;
+    }
+    if (run.phase == Run::Phase::stuck) return;  // that was told
+    if (run.late) return end(run, batch, {}, false);
+    batch.outcomes[run.item] = run.phase == Run::Phase::killed ? Outcome::again : Outcome::waits;
+    if (run.phase == Run::Phase::killed) return;  // we end
+    if (settings_.most_per_minute > 0) tokens_ += 1;
+    cannot_start(batch, std::move(process.error()));
   }
 
   // One of the same alert that came before runs, or is to be run again.
@@ -254,7 +290,7 @@ class CommandDestination final : public Destination {
     std::vector<pollfd> p{{stop_fd, POLLIN, 0}};
     for (auto& run : running) {
       until_ns = std::min(until_ns, run.until_ns);
-      p.push_back({run.process.pidfd(), POLLIN, 0});
+      p.push_back({run.starting ? run.starting->fd() : run.process.pidfd(), POLLIN, 0});
       p.push_back({run.from.get(), POLLIN, 0});  // a negative one is ignored
       p.push_back({run.to.get(), POLLOUT, 0});
     }
@@ -285,8 +321,8 @@ class CommandDestination final : public Destination {
       outcome = Outcome::again;
       return;
     }
-    const auto why = run.late ? fmt::format("no end within {} ms, {}", settings_.timeout_ns / kMs,
-                                            exit ? "killed" : "cannot be killed")
+    const auto why = run.late ? fmt::format("no end within {} ms, {}{}", settings_.timeout_ns / kMs,
+                                            exit ? "killed" : "cannot be killed", run.ran ? "" : kNeverRan)
                      : exit   ? exit->text()
                               : std::string("lost");
     (run.late ? timeout_ : failed_).Increment();
@@ -343,35 +379,45 @@ class CommandDestination final : public Destination {
                                  {{"hook", settings_.name}, {"result", result}});
   }
 
-  Result<Process> start(std::span<const std::string_view> variables, Fd& to, Fd& from) const {
+  Result<ProgramStart> begin_start(std::span<const std::string_view> variables, Fd& to, Fd& from) const {
     if (settings_.command.empty()) return fail(Errc::malformed, "no command");
+    auto in = make_pipe(), out = make_pipe();
+    if (!in) return fail(std::move(in.error()));
+    if (!out) return fail(std::move(out.error()));
+    if (!set_nonblocking(in->write) || !set_nonblocking(out->read)) return fail(from_errno("pipe: fcntl", errno));
+    const auto ends = std::make_shared<std::pair<Fd, Fd>>(std::move(in->read), std::move(out->write));
+    auto starting = ProgramStart::begin(
+        [command = settings_.command, user = settings_.user, environment = environment_with(variables),
+         ends](ProcessBirth& birth) { return start(command, user, environment, ends->first, ends->second, birth); });
+    to = std::move(in->write);
+    from = std::move(out->read);
+    return starting;
+  }
+
+  // On a thread of its own: its file, or what knows the users, may be on a server that does not answer.
+  static Result<Process> start(const std::vector<std::string>& command, const std::string& user_name,
+                               const std::vector<std::string>& environment, const Fd& in, const Fd& out,
+                               ProcessBirth& birth) {
     ProcessSettings p;
-    p.path = settings_.command[0];
-    p.arguments = settings_.command;
-    p.environment = environment_with(variables);
+    p.path = command[0];
+    p.arguments = command;
+    p.environment = environment;
     p.directory = "/";
     // Root in a container that may change no user (capabilities: drop ALL) stays the root it is, without a capability.
     const bool leave_root = geteuid() == 0 && has_capability(CAP_SETUID);
     using enum ProcessSettings::Privileges;
     p.privileges = geteuid() == 0 && !leave_root ? nothing_for_good : nothing;
-    if (!settings_.user.empty() || leave_root) {
-      auto user = find_user(settings_.user.empty() ? "nobody" : settings_.user);
+    if (!user_name.empty() || leave_root) {
+      auto user = find_user(user_name.empty() ? "nobody" : user_name);
       if (!user) return fail(std::move(user.error()));
       p.user = *user;
     }
-    auto in = make_pipe(), out = make_pipe();
-    if (!in) return fail(std::move(in.error()));
-    if (!out) return fail(std::move(out.error()));
-    p.in = in->read.get();
-    p.out = p.err = out->write.get();
+    p.in = in.get();
+    p.out = p.err = out.get();
     // A pipe belongs to its maker; without this `echo >/dev/stderr` is refused to another user.
     if (p.user && (fchown(p.in, p.user->uid, p.user->gid) != 0 || fchown(p.out, p.user->uid, p.user->gid) != 0))
       return fail(from_errno("pipe: chown", errno));
-    if (!set_nonblocking(in->write) || !set_nonblocking(out->read)) return fail(from_errno("pipe: fcntl", errno));
-    auto process = Process::start(p);
-    to = std::move(in->write);
-    from = std::move(out->read);
-    return process;
+    return Process::start(p, birth);
   }
 
   // False: it is closed. Keeps the last bytes: an error message stands at the end.
@@ -478,8 +524,8 @@ void CommandReceiver::adjust(QueueSettings& q) const {
                                         "Alert transitions dropped because the queue was full.", {{"hook", name}});
   q.on_change = [&length, &dropped, told = std::uint64_t{0}](const QueueStats& now) mutable {
     length.Set(static_cast<double>(now.waiting));
-    dropped.Increment(static_cast<double>(now.full - told));
-    told = now.full;
+    dropped.Increment(static_cast<double>(now.dropped.full - told));
+    told = now.dropped.full;
   };
 }
 

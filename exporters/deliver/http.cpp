@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/text/scan.h"
+#include "exporters/deliver/name_lookup.h"
 
 namespace vitald {
 
@@ -101,6 +102,12 @@ UrlParts parts_of_url(std::string_view url) {
   p.host = authority.substr(0, port);
   if (port != authority.npos) p.port = authority.substr(port + 1);
   return p;
+}
+std::string port_of(const UrlParts& p) {
+  return !p.port.empty() ? std::string(p.port) : p.scheme == "https" ? "443" : "80";
+}
+std::string without_brackets(std::string_view host) {
+  return std::string(host.starts_with('[') ? host.substr(1, host.size() - 2) : host);
 }
 
 }  // namespace
@@ -233,13 +240,22 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
 
   const auto where = url_for_display(request.url);
   auto url = request.url;
-  List headers, connect_to;
+  List headers, connect_to, resolved;
+  // libcurl's own look-up cannot be left while the resolver is silent.
+  const auto p = parts_of_url(request.url);
+  const auto port = port_of(p);
+  // A proxy looks up the others by himself.
+  const auto first_hop = access.proxy.empty() ? p : parts_of_url(access.proxy);
+  const auto hop = without_brackets(first_hop.host);
+  const auto found = look_up(hop, attempt);
+  if (!found) return fail(found.error().kind, fmt::format("{}: {}", where, found.error().text));
+  std::string all;
+  for (const auto& address : *found) all += fmt::format("{}{}", all.empty() ? "" : ",", address.text());
+  if (all != hop) resolved.add(fmt::format("{}:{}:{}", hop, port_of(first_hop), all));
   for (const auto& [name, value] : request.headers) headers.add(name + ": " + value);
   headers.add("Expect:");  // receivers that do not know 100-continue cost a second
   if (!access.bearer.empty()) headers.add("Authorization: Bearer " + access.bearer);
   if (!access.server_name.empty()) {
-    const auto p = parts_of_url(request.url);
-    const auto port = !p.port.empty() ? std::string(p.port) : p.scheme == "https" ? "443" : "80";
     connect_to.add(fmt::format("{}:{}:{}:{}", access.server_name, port, p.host, port));
     url = fmt::format("{}://{}:{}{}", p.scheme, access.server_name, port, p.rest);
   }
@@ -248,11 +264,18 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   const auto set = [&](CURLoption option, auto value) { c.easy_setopt(easy, option, value); };
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
+  // That of the settings or none: what the environment says is meant for others.
+  const auto proxy = access.proxy.empty()
+                         ? std::string()
+                         : fmt::format("{}://{}:{}", first_hop.scheme, first_hop.host, port_of(first_hop));
+  set(CURLOPT_PROXY, proxy.c_str());
+  set(CURLOPT_NOPROXY, "");
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_ERRORBUFFER, words);
   set(CURLOPT_USERAGENT, "vitald/" VITALD_VERSION);
   set(CURLOPT_HTTPHEADER, headers.all);
   if (connect_to.all) set(CURLOPT_CONNECT_TO, connect_to.all);
+  if (resolved.all) set(CURLOPT_RESOLVE, resolved.all);
   if (request.method == "HEAD") set(CURLOPT_NOBODY, 1L);
   else set(CURLOPT_CUSTOMREQUEST, request.method.c_str());
   if (!request.body.empty() || request.method == "POST") {
@@ -298,6 +321,7 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   while (const auto* message = c.multi_info_read(impl_->multi, &left))
     if (message->msg == CURLMSG_DONE) result = message->data.result;
   if (answer.out_of_memory) return fail(Errc::io, "no memory for the answer");
+  if (result == CURLE_COULDNT_CONNECT) distrust(hop);
   if (result != CURLE_OK)
     return fail(Errc::io, fmt::format("{}: {}", where, *words != '\0' ? words : c.easy_strerror(result)));
   long status = 0;

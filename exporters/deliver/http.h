@@ -44,6 +44,7 @@ struct HttpAccess {
   std::string cert_file, key_file;  // of ours, for servers that ask
   std::string server_name;          // the one that its certificate is for, where the URL has another
   bool skip_verify = false;         // any certificate will do
+  std::string proxy;                // http(s)://HOST:PORT; empty: none, whatever the environment says
   bool operator==(const HttpAccess&) const = default;
 };
 

@@ -27,6 +27,10 @@ Result<std::string> secret_of(std::string_view key, const std::string& file, con
   return std::string(trim(value));
 }
 
+std::string Refusal::text() const {
+  return alerts_ == 0 ? std::string() : fmt::format("{} ({} alert{} lost)", answer_, alerts_, alerts_ == 1 ? "" : "s");
+}
+
 Result<HttpAccess> HttpSettings::access() const {
   HttpAccess out;
   auto password = secret_of("password", password_file, password_env);
@@ -41,6 +45,7 @@ Result<HttpAccess> HttpSettings::access() const {
   out.key_file = key_file;
   out.server_name = server_name;
   out.skip_verify = tls_skip_verify;
+  out.proxy = proxy_url;
   return out;
 }
 
@@ -52,6 +57,8 @@ std::vector<std::string> HttpSettings::problems() const {
     out.emplace_back("both 'username' and a bearer token, expected one of them");
   if (cert_file.empty() != key_file.empty()) out.emplace_back("expected both 'cert_file' and 'key_file' or none");
   if (const auto found = access(); !found) out.push_back(found.error().text);
+  if (!proxy_url.empty())
+    if (const auto problem = origin_problem(proxy_url); !problem.empty()) out.push_back("proxy_url: " + problem);
   for (const auto& origin : standby)
     if (const auto problem = origin_problem(origin); !problem.empty()) out.push_back("standby: " + problem);
   for (const auto& [key, file] : {std::pair{"ca_file", &ca_file}, {"cert_file", &cert_file}, {"key_file", &key_file}})

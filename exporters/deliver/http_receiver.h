@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "exporters/deliver/http.h"
@@ -21,6 +22,7 @@ struct HttpSettings {
   std::string bearer_token_file, bearer_token_env;
   std::string ca_file, cert_file, key_file, server_name;
   bool tls_skip_verify = false;
+  std::string proxy_url;
   // Of pushes: where else, in this order, while it does not answer, and how often it is tried again meanwhile.
   std::vector<std::string> standby;
   std::int64_t standby_retry_ns = 60'000'000'000;
@@ -58,6 +60,11 @@ constexpr auto http_fields() {
        .at = &S::server_name,
        .help = "The name in the receiver's certificate, where the URL has another one."},
       {.key = "tls_skip_verify", .at = &S::tls_skip_verify, .help = "Take any certificate: whoever listens may read."},
+      {.key = "proxy_url",
+       .at = &S::proxy_url,
+       .help =
+           "The proxy that requests go through, `http://proxy.example:3128`; empty: none, also where `http_proxy` is "
+           "in the environment."},
   });
 }
 
@@ -95,6 +102,22 @@ inline Verdict verdict_of(int status) {
   if (status < 400 || status >= 500 || status == 408 || status == 425 || status == 429) return Verdict::again;
   return Verdict::refused;
 }
+// That a receiver has refused alerts for good, until it takes one: they are lost, and a row of "ok" would hide it.
+class Refusal {
+ public:
+  void note(std::string answer) {
+    answer_ = std::move(answer);
+    ++alerts_;
+  }
+  void clear() { alerts_ = 0; }
+  // Of Sent::problem; empty: there is none.
+  [[nodiscard]] std::string text() const;
+
+ private:
+  std::string answer_;
+  std::size_t alerts_ = 0;
+};
+
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, and
 // what `judge` makes one of the others, with the words so far. With standbys it is the answer of the first that is not
 // away (silent, 5xx), as with what is pushed: one that refuses is not made good by those behind it. The words have all.

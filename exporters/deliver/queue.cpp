@@ -71,11 +71,15 @@ struct Queue::Impl {
 
   struct Drop {
     prometheus::Counter& counter;
+    std::uint64_t QueueStats::Dropped::*count;
     std::string_view label, why;
   };
+  void count_items(const Drop& reason, std::uint64_t items) REQUIRES(mutex) {
+    dropped.*reason.count += items;
+    reason.counter.Increment(static_cast<double>(items));
+  }
   void drop(const Item& item, const Drop& reason) REQUIRES(mutex) {
-    if (&reason == &full) ++full_count;
-    reason.counter.Increment();
+    count_items(reason, 1);
     count_dropped(reason, item.records);
     // Each is named. Of what somebody counts, numbers that come again and again, the first is enough.
     if (settings.on_drop && std::exchange(drop_said, true)) return;
@@ -85,8 +89,9 @@ struct Queue::Impl {
   void count_dropped(const Drop& reason, std::uint64_t records) const REQUIRES(mutex) {
     if (settings.on_drop) settings.on_drop(reason.label, records);
   }
-  void lose(std::uint64_t records) EXCLUDES(mutex) {
+  void lose(std::uint64_t items, std::uint64_t records) EXCLUDES(mutex) {
     const MutexLock lock(mutex);
+    count_items(lost, items);
     count_dropped(lost, records);
   }
 
@@ -141,7 +146,7 @@ struct Queue::Impl {
                         : on_disk_only > 0   ? oldest_on_disk_ms
                         : !unwritten.empty() ? unwritten.front().item->wall_ms
                                              : 0;
-    return {waiting(), in_flight, delivered, full_count, oldest, disk_bytes, failing, problem};
+    return {waiting(), in_flight, delivered, dropped, oldest, disk_bytes, failing, problem};
   }
 
   // The oldest that is still wanted; what comes before it is done with.
@@ -189,8 +194,7 @@ struct Queue::Impl {
     if (on_disk_only > 0) {
       ++skip_on_disk;
       --on_disk_only;
-      full.counter.Increment();
-      ++full_count;
+      count_items(full, 1);
       return true;
     }
     return drop_unwritten();
@@ -268,7 +272,7 @@ struct Queue::Impl {
         const auto refused_now = std::min(sent->refused, taken);
         delivered += taken - refused_now;
         delivered_total.Increment(static_cast<double>(taken - refused_now));
-        refused.counter.Increment(static_cast<double>(refused_now));
+        count_items(refused, refused_now);
       }
       forget_front(taken);
       if (!stopping) note(sent, taken == batch.size());
@@ -471,8 +475,7 @@ struct Queue::Impl {
       count += on_disk;
       count_dropped(full, records);
     }
-    full_count += count;
-    full.counter.Increment(static_cast<double>(count));
+    count_items(full, count);
     log::warn("delivery: the oldest items are dropped, there is no more room for them on disk",
               {{"destination", settings.name}, {"items", fmt::format("{}", count)}});
     const auto done = done_id();
@@ -502,7 +505,7 @@ struct Queue::Impl {
     if (items->empty()) {
       log::warn("delivery: what waited on disk is gone",
                 {{"destination", settings.name}, {"items", fmt::format("{}", on_disk_only)}});
-      lost.counter.Increment(static_cast<double>(on_disk_only));
+      count_items(lost, on_disk_only);
       on_disk_only = skip_on_disk = 0;
       wake_sender.notify_one();
       return true;
@@ -631,10 +634,10 @@ struct Queue::Impl {
   prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
   prometheus::Counter& failed_total =
       counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
-  const Drop full{drops("full"), "full", "the queue is full, and this is the oldest"};
-  const Drop refused{drops("refused"), "refused", "refused"};
-  const Drop too_large{drops("too_large"), "too_large", "it is larger than 4 MiB"};
-  const Drop lost{drops("lost"), "lost", "lost"};
+  const Drop full{drops("full"), &QueueStats::Dropped::full, "full", "the queue is full, and this is the oldest"};
+  const Drop refused{drops("refused"), &QueueStats::Dropped::refused, "refused", "refused"};
+  const Drop too_large{drops("too_large"), &QueueStats::Dropped::too_large, "too_large", "it is larger than 4 MiB"};
+  const Drop lost{drops("lost"), &QueueStats::Dropped::lost, "lost", "lost"};
 
   mutable Mutex mutex;
   CondVar wake_sender, wake_writer, wrote, ended_changed;
@@ -652,7 +655,8 @@ struct Queue::Impl {
   std::uint64_t loaded_id GUARDED_BY(mutex) = 0;   // up to here they are or were in memory
   std::uint64_t written_id GUARDED_BY(mutex) = 0;  // up to here they are or were on disk
   std::uint64_t writing_id GUARDED_BY(mutex) = 0;  // up to here they are being written; 0: none is
-  std::uint64_t delivered GUARDED_BY(mutex) = 0, full_count GUARDED_BY(mutex) = 0;
+  std::uint64_t delivered GUARDED_BY(mutex) = 0;
+  QueueStats::Dropped dropped GUARDED_BY(mutex);
   bool recovered GUARDED_BY(mutex), journal_usable GUARDED_BY(mutex) = false;
   bool write_failed GUARDED_BY(mutex) = false, read_failed GUARDED_BY(mutex) = false;
   bool failing GUARDED_BY(mutex) = false;
@@ -724,10 +728,9 @@ Queue::~Queue() {
   try {
     const auto rest = end();
     if (!rest.empty()) {
-      q.lost.counter.Increment(static_cast<double>(rest.size()));
       std::uint64_t records = 0;
       for (const auto& item : rest) records += item.records;
-      q.lose(records);
+      q.lose(rest.size(), records);
       log::warn(q.has_writer ? "delivery: what waits is lost: the disk does not take it"
                              : "delivery: what waits is lost; --state.directory would keep it",
                 {{"destination", q.settings.name}, {"items", fmt::format("{}", rest.size())}});
@@ -738,7 +741,7 @@ Queue::~Queue() {
   const MutexLock lock(q.mutex);
   q.queued.Set(0);
   q.age.Set(0);
-  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.full_count, 0, 0, false, {}});
+  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.dropped, 0, 0, false, {}});
 }
 
 void Queue::push(Item item) {

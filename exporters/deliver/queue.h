@@ -21,7 +21,15 @@ struct QueueStats {
   std::size_t waiting = 0;  // without those that the destination has at the moment
   std::size_t in_flight = 0;
   std::uint64_t delivered = 0;
-  std::uint64_t full = 0;           // dropped for want of room
+  // What will never be delivered, as in vitald_delivery_dropped_total.
+  struct Dropped {
+    std::uint64_t full = 0, refused = 0, too_large = 0, lost = 0;
+    [[nodiscard]] std::uint64_t all() const { return full + refused + too_large + lost; }
+    Dropped& operator+=(const Dropped& more) {
+      full += more.full, refused += more.refused, too_large += more.too_large, lost += more.lost;
+      return *this;
+    }
+  } dropped;
   std::int64_t oldest_wall_ms = 0;  // 0: none waits
   std::size_t disk_bytes = 0;
   bool failing = false;  // the last attempt was none

@@ -96,7 +96,7 @@ class WebhookDestination final : public Destination {
         return fail(response.error());
       }
       switch (verdict_of(response->status)) {
-        case Verdict::taken: break;
+        case Verdict::taken: refusal_.clear(); break;
         case Verdict::again:
           if (sent.taken == 0 && response->retry_after_ns == 0)
             return fail(Errc::io, fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
@@ -110,11 +110,13 @@ class WebhookDestination final : public Destination {
           log::warn("delivery: the receiver refuses an alert, it is not sent again",
                     {{"destination", settings_.name}, {"alert", rest.front().key}, {"answer", status_text(*response)}});
           ++sent.refused;
+          refusal_.note(fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
           break;
       }
       sent.taken += count;
       alone -= std::min(alone, count);
     }
+    sent.problem = refusal_.text();
     return sent;
   }
 
@@ -160,6 +162,7 @@ class WebhookDestination final : public Destination {
 
   const WebhookReceiver settings_;
   HttpClient client_;
+  Refusal refusal_;
 };
 
 std::unique_ptr<Destination> WebhookReceiver::destination() const {

@@ -221,11 +221,21 @@ struct RelabelKeys : RelabelRule {
   std::string action_name = "replace";
   std::size_t modulus_number = 0;
 };
+// An empty list is one, too: what looks at nothing looks at an empty text.
+void read_source_labels(YamlReader& reader, const YAML::Node& node, const std::string& at, RelabelKeys& into) {
+  if (!node.IsSequence())
+    return reader.say(node.Mark(), at, fmt::format("{} found, expected a list of labels", kind_of(node)));
+  for (const auto& item : reader.items(node))
+    if (item.IsScalar()) into.source_labels.push_back(item.Scalar());
+    else reader.say(item.Mark(), at, fmt::format("{} found, expected a label", kind_of(item)));
+}
+
 constexpr Field<RelabelKeys> kRelabelFields[] = {
     {.key = "source_labels",
      .at = &RelabelKeys::source_labels,
      .help = "The labels whose values, joined by `separator`, are looked at; `__name__` is the metric.",
-     .expected = "a list of labels"},
+     .expected = "a list of labels",
+     .custom = read_source_labels},
     {.key = "separator", .at = &RelabelKeys::separator, .help = "What stands between the values."},
     {.key = "regex",
      .at = &RelabelKeys::regex,

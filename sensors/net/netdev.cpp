@@ -2,6 +2,7 @@
 // Traffic counters of network interfaces, by rtnetlink or from /proc/net/dev.
 #include <fmt/format.h>
 
+#include <array>
 #include <initializer_list>
 #include <string>
 
@@ -88,6 +89,13 @@ constexpr MetricDesc kMetrics[] = {
     {"node_network_address_info", MetricType::gauge, "node network address by device", "device,address,netmask,scope",
      "", "rtnetlink RTM_GETADDR"},
 };
+// What is declared: the alias comes with a flag.
+constexpr auto kDeclared = [] {
+  auto all = std::to_array(kMetrics);
+  for (auto& m : all)
+    if (m.labels == "device") m.labels = "device,ifalias";
+  return all;
+}();
 constexpr const MetricDesc& kAddress = kMetrics[std::size(kMetrics) - 1];
 
 consteval const MetricDesc* network(std::string_view key) {
@@ -312,6 +320,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_netdev;
-const CollectorInfo collector_netdev{kMetrics, kFlags, make};
+const CollectorInfo collector_netdev{kDeclared, kFlags, make};
 
 }  // namespace vitald

@@ -59,11 +59,13 @@ class Exec final : public Collector {
     const auto& programs = runner_.programs();
     const auto now_ns = host_.clock().boot_ns();
     std::vector<std::shared_ptr<const Exposition>> shown;
+    std::vector<bool> old;
     for (std::size_t i = 0; i < states_.size(); ++i) {
       // What is older than two of its rounds is nobody's news any more.
       const auto most_ns = std::max<std::int64_t>(30'000'000'000, 2 * programs[i].every_ns + programs[i].timeout_ns);
       const bool fresh = states_[i].content && now_ns - states_[i].content_boot_ns <= most_ns;
       shown.push_back(fresh ? states_[i].content : nullptr);
+      old.push_back(states_[i].content && !fresh);
     }
     if (shown != shown_) {
       std::vector<ExpositionSource> sources;
@@ -74,7 +76,7 @@ class Exec final : public Collector {
     }
     plan_.emit(out);
     for (const auto& conflict : plan_.conflicts()) out.problem(conflict);
-    for (std::size_t i = 0; i < states_.size(); ++i) emit(out, programs[i].name, states_[i]);
+    for (std::size_t i = 0; i < states_.size(); ++i) emit(out, programs[i].name, states_[i], old[i]);
     return {};
   }
 
@@ -90,15 +92,17 @@ class Exec final : public Collector {
   }
 
  private:
-  static void emit(BatchWriter& out, const std::string& name, const ExecRunner::State& s) {
+  // `old`: what it printed last is not shown any more.
+  static void emit(BatchWriter& out, const std::string& name, const ExecRunner::State& s, bool old) {
     for (std::size_t i = 0; i < ExecRunner::kOutcomes; ++i)
       out.set(kRuns, static_cast<double>(s.runs[i]), name, to_string(static_cast<ExecRunner::Outcome>(i)));
     out.set(kCpu, static_cast<double>(s.cpu_ns) / 1e9, name);
     if (!s.ended) return;  // nothing is known yet
-    out.set(kSuccess, s.ok ? 1 : 0, name);
+    out.set(kSuccess, s.ok && !old ? 1 : 0, name);
     out.set(kDuration, static_cast<double>(s.last_ns) / 1e9, name);
     if (s.content) out.set(kLastSuccess, static_cast<double>(s.content_wall_ns) / 1e9, name);
     if (!s.ok) out.problem({Errc::io, 0, fmt::format("{}: {}", name, s.why)});
+    else if (old) out.problem({Errc::io, 0, fmt::format("{}: its last run ended too long ago", name)});
   }
 
   const Host& host_;

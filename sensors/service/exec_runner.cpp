@@ -26,6 +26,7 @@
 #include "core/os/privileges.h"
 #include "core/os/process.h"
 #include "core/os/program.h"
+#include "core/os/program_start.h"
 #include "core/text/scan.h"
 #include "sensors/read/exposition_size.h"
 #include "sensors/read/open_metrics.h"
@@ -53,13 +54,14 @@ Result<Pipe> make_pipe() {
 
 // One program and the run of it that is going on.
 struct Job {
-  enum class Phase : std::uint8_t { rests, runs, asked_to_end, killed, stuck };
+  enum class Phase : std::uint8_t { rests, starts, runs, asked_to_end, killed, stuck };
   const ExecProgram* program = nullptr;
   Phase phase = Phase::rests;
+  std::optional<ProgramStart> starting = {};  // until there is a process, in whatever phase
   Process process = {};
   Fd out = {}, err = {};
   std::string output = {}, error = {};
-  bool too_much = false, late = false;
+  bool too_much = false, late = false, ran = false;
   std::int64_t begin_ns = 0, until_ns = 0, next_ns = 0;
 };
 
@@ -82,8 +84,8 @@ bool read_some(const Fd& fd, std::string& into, std::size_t most, bool keep_end,
   return true;
 }
 
-Result<> start(Job& job) {
-  const auto& program = *job.program;
+// On a thread of its own: its file, or what knows the users, may be on a server that does not answer.
+Result<Process> start(const ExecProgram& program, const Fd& out, const Fd& err, ProcessBirth& birth) {
   ProcessSettings p;
   p.path = program.command[0];
   p.arguments = program.command;
@@ -101,17 +103,23 @@ Result<> start(Job& job) {
     p.user = *user;
     if (user->uid == geteuid()) p.privileges = ours;
   }
-  auto out = make_pipe(), err = make_pipe();
-  if (!out) return fail(std::move(out.error()));
-  if (!err) return fail(std::move(err.error()));
-  p.out = out->write.get();
-  p.err = err->write.get();
+  p.out = out.get();
+  p.err = err.get();
   // A pipe belongs to its maker; without this `echo >/dev/stderr` is refused to another user.
   if (p.user && (fchown(p.out, p.user->uid, p.user->gid) != 0 || fchown(p.err, p.user->uid, p.user->gid) != 0))
     return fail(from_errno("pipe: chown", errno));
-  auto process = Process::start(p);
-  if (!process) return fail(std::move(process.error()));
-  job.process = std::move(*process);
+  return Process::start(p, birth);
+}
+
+Result<> begin_start(Job& job) {
+  auto out = make_pipe(), err = make_pipe();
+  if (!out) return fail(std::move(out.error()));
+  if (!err) return fail(std::move(err.error()));
+  const auto ends = std::make_shared<std::pair<Fd, Fd>>(std::move(out->write), std::move(err->write));
+  auto starting = ProgramStart::begin(
+      [program = *job.program, ends](ProcessBirth& birth) { return start(program, ends->first, ends->second, birth); });
+  if (!starting) return fail(std::move(starting.error()));
+  job.starting.emplace(std::move(*starting));
   job.out = std::move(out->read);
   job.err = std::move(err->read);
   return {};
@@ -178,6 +186,7 @@ struct ExecRunner::Impl {
       if (now >= job.next_ns) begin(i, job, now);
       return;
     }
+    if (job.starting && job.starting->done() && !is_born(i, job, now)) return;
     bool ignored = false;
     if (job.out && !read_some(job.out, job.output, kMostOutput, false, job.too_much)) job.out.reset();
     if (job.err && !read_some(job.err, job.error, kMostError, true, ignored)) job.err.reset();
@@ -195,6 +204,12 @@ struct ExecRunner::Impl {
     }
     if (now < job.until_ns) return;
     switch (job.phase) {
+      case Job::Phase::starts:
+        job.late = true;
+        job.starting->give_up();
+        job.phase = Job::Phase::killed;
+        job.until_ns = now + kPatience;
+        break;
       case Job::Phase::runs:
         job.late = true;
         ask_to_end(job, now);
@@ -217,15 +232,30 @@ struct ExecRunner::Impl {
   void begin(std::size_t i, Job& job, std::int64_t now) {
     job.output.clear();
     job.error.clear();
-    job.too_much = job.late = false;
+    job.too_much = job.late = job.ran = false;
     job.begin_ns = now;
     job.next_ns = now + job.program->every_ns;
-    if (const auto begun = start(job); !begun) {
+    if (const auto begun = begin_start(job); !begun) {
       tell(i, Outcome::not_started, begun.error().text, 0, 0, nullptr);
       return;
     }
-    job.phase = Job::Phase::runs;
+    job.phase = Job::Phase::starts;
     job.until_ns = now + job.program->timeout_ns;
+  }
+
+  // There is a process, or there will be none: false.
+  bool is_born(std::size_t i, Job& job, std::int64_t now) {
+    auto process = job.starting->take();
+    job.starting.reset();
+    if (process) {
+      job.process = std::move(*process);
+      if (job.phase == Job::Phase::starts) job.phase = Job::Phase::runs, job.ran = true;
+      return true;
+    }
+    if (job.phase != Job::Phase::stuck)  // else it is told
+      tell(i, job.late ? Outcome::timeout : Outcome::not_started, process.error().text, now - job.begin_ns, 0, nullptr);
+    rest(job, now);
+    return false;
   }
 
   static void ask_to_end(Job& job, std::int64_t now) {
@@ -251,8 +281,9 @@ struct ExecRunner::Impl {
     if (job.late || !exit)
       return tell(
           i, Outcome::timeout,
-          fmt::format("no end within {} ms, {}", program.timeout_ns / kMs, exit ? "killed" : "cannot be killed"), took,
-          cpu, nullptr);
+          fmt::format("no end within {} ms, {}{}", program.timeout_ns / kMs, exit ? "killed" : "cannot be killed",
+                      job.ran ? "" : "; it did not even start, as where its file is on a server that does not answer"),
+          took, cpu, nullptr);
     if (!exit->ok()) {
       const auto said = last_line(job.error);
       return tell(i, Outcome::failed, said.empty() ? exit->text() : fmt::format("{}: {}", exit->text(), said), took,
@@ -294,7 +325,7 @@ struct ExecRunner::Impl {
     std::vector<pollfd> p{{stop_fd.get(), POLLIN, 0}};
     for (const auto& job : jobs) {
       if (job.phase == Job::Phase::rests) continue;
-      p.push_back({job.process.pidfd(), POLLIN, 0});
+      p.push_back({job.starting ? job.starting->fd() : job.process.pidfd(), POLLIN, 0});
       p.push_back({job.out.get(), POLLIN, 0});  // a negative one is ignored
       p.push_back({job.err.get(), POLLIN, 0});
     }
@@ -305,6 +336,7 @@ struct ExecRunner::Impl {
   }
 
   static void end(std::vector<Job>& jobs) {
+    for (auto& job : jobs) job.starting.reset();  // its thread kills what comes of it
     for (auto& job : jobs)
       if (job.process.running()) job.process.signal_group(SIGTERM);
     const auto until_ns = now_ns() + kPatience;

@@ -79,6 +79,12 @@ constexpr MetricDesc kInfoWithNames = {
     "subsystem_device_name,class_name",
     "",
     kSource};
+// What is declared: the names come with a flag.
+constexpr auto kDeclared = [] {
+  auto all = std::to_array(kMetrics);
+  all[kInfo] = kInfoWithNames;
+  return all;
+}();
 constexpr FlagSpec kFlags[] = {
     {"collector.pcidevice.idsfile", FlagType::text, "", "Path to pci.ids file to use for PCI device identification."},
     {"collector.pcidevice.names", FlagType::boolean, "false",
@@ -210,6 +216,6 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
 }  // namespace
 
 extern const CollectorInfo collector_pcidevice;
-const CollectorInfo collector_pcidevice{kMetrics, kFlags, make};
+const CollectorInfo collector_pcidevice{kDeclared, kFlags, make};
 
 }  // namespace vitald

@@ -218,6 +218,39 @@ TEST(Judge, AReceiverHearsWhatItsMatchersFit) {
   EXPECT_THAT(nobody->notes->lines, testing::IsEmpty());
 }
 
+// Two rules that make one alert: whoever is told hears of one, which begins with the first and ends with the last.
+TEST(Judge, AnAlertOfTwoRulesIsOne) {
+  const auto all = std::make_shared<NotedReceiver>(), unmuted = std::make_shared<NotedReceiver>();
+  all->name = "all";
+  unmuted->name = "unmuted";
+  unmuted->mutes = false;
+  EventLog events(100);
+  Judge judge;
+  judge.set_events(&events);
+  const auto rules = [](int a, int b) {
+    return engine_of(
+        fmt::format("groups: [{{name: g, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}, "
+                    "{{name: h, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}]",
+                    a, b));
+  };
+  const auto round = [&](int seconds, int a, int b) {
+    judge.configure(rules(a, b), {all, unmuted});
+    judge.judge(snapshot_at(seconds));
+    judge.judge(snapshot_at(seconds + 1));
+    return events.newest();
+  };
+  EXPECT_EQ(round(10, 1, 1), 1U) << "both fire";
+  EXPECT_EQ(round(20, 0, 1), 1U) << "the other fires on";
+  EXPECT_EQ(round(30, 1, 1), 1U) << "it fired all the time";
+  EXPECT_EQ(round(40, 1, 0), 1U);
+  EXPECT_EQ(round(50, 0, 0), 2U) << "the last one is over";
+  EXPECT_EQ(round(60, 0, 1), 3U);
+  EXPECT_EQ(round(70, 0, 0), 4U);
+  for (const auto& r : {all, unmuted})
+    EXPECT_THAT(r->notes->wait_for(4), testing::ElementsAre("T fires", "T ends", "T fires", "T ends")) << r->name;
+  judge.end();
+}
+
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
   Judge judge;
   judge.configure(engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]"), {});

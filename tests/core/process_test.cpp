@@ -16,6 +16,7 @@
 #include <fstream>
 
 #include "core/os/privileges.h"
+#include "core/os/program_start.h"
 
 namespace vitald {
 namespace {
@@ -92,6 +93,60 @@ TEST(Process, NotStarted) {
     EXPECT_TRUE(process.error().text.ends_with(c.error)) << process.error().text;
   }
   unlink(not_executable);
+}
+
+ProcessSettings shell(const char* script) {
+  ProcessSettings settings;
+  settings.path = "/bin/sh";
+  settings.arguments = {"sh", "-c", script};
+  return settings;
+}
+
+TEST(Process, ABirthThatIsNotWantedBringsNoChild) {
+  ProcessBirth birth;
+  birth.end();
+  const auto process = Process::start(shell("exit 0"), birth);
+  ASSERT_FALSE(process);
+  EXPECT_NE(process.error().text.find("ECANCELED"), std::string::npos) << process.error().text;
+}
+
+TEST(Process, ABirthThatIsOverEndsNobody) {
+  ProcessBirth birth;
+  auto process = Process::start(shell("read line"), birth);
+  ASSERT_TRUE(process) << process.error().text;
+  birth.end();
+  ASSERT_TRUE(process->wait(10 * kSecond));  // its input is /dev/null
+}
+
+// What hangs while it starts needs a file system that is frozen: tests/hang/dead_files_test.py.
+TEST(ProgramStart, StartsBesideAndTellsByADescriptor) {
+  struct Case {
+    const char *name, *path, *says;
+  };
+  const Case cases[] = {
+      {"a program", "/bin/sh", "exit status 3"},
+      {"none", "/nonexistent/sh", "/nonexistent/sh: exec: No such file or directory (ENOENT)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    auto settings = shell("exit 3");
+    settings.path = c.path;
+    auto start = ProgramStart::begin([settings](ProcessBirth& birth) { return Process::start(settings, birth); });
+    ASSERT_TRUE(start) << start.error().text;
+    pollfd p{start->fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&p, 1, 20'000), 1);
+    EXPECT_TRUE(start->done());
+    auto process = start->take();
+    if (!process) {
+      EXPECT_EQ(process.error().text, c.says);
+      continue;
+    }
+    start->give_up();  // too late
+    const auto exit = process->wait(10 * kSecond);
+    ASSERT_TRUE(exit);
+    EXPECT_EQ(exit->text(), c.says);
+    EXPECT_FALSE(start->take()) << "once only";
+  }
 }
 
 TEST(Process, EnvironmentIsOnlyWhatIsGiven) {

@@ -117,7 +117,7 @@ with tempfile.TemporaryDirectory() as name:
         assert (run["alert"], run["status"], run["result"], run["exit_status"]) == ("TooHot", "resolved", "ok", 0), run
         assert run["output"] == "told of resolved\n" and 0 < run["seconds"] < 5, run
         said = subprocess.run([VITALD, "alerts", "receivers", f"--url={url}"], capture_output=True, text=True, check=True).stdout
-        assert re.search(r"^recorder +ok +0 +2 +command 'recorder'", said, re.M), said
+        assert re.search(r"^recorder +ok +0 +2 +0 +command 'recorder'", said, re.M), said
         assert re.search(r"^recorder: \S+Z resolved TooHot: ok, exit status 0 after \S+ s\n  \| told of resolved$", said, re.M), said
 
         # What a reload takes away is resolved too, also when no rule is left.

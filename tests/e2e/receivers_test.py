@@ -45,6 +45,7 @@ notify:
     - {{name: am, urls: ["http://127.0.0.1:{dead}", "http://127.0.0.1:{am}"], resend_every: 1s, timeout: 2s}}
   webhooks:
     - {{name: hook, url_file: {top}/url, username: me, password_file: {top}/password, timeout: 1s}}
+    - {{name: proxied, url: "http://receiver.invalid:99/x", proxy_url: "http://127.0.0.1:{proxy}", matchers: ['alertname="Single"']}}
 """
 
 
@@ -55,7 +56,7 @@ class Webhook(http.server.ThreadingHTTPServer):
 
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), Handler)
-        self.messages, self.plan, self.lock = [], collections.deque(), threading.Lock()
+        self.messages, self.plan, self.lock, self.paths = [], collections.deque(), threading.Lock(), set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def alerts(self, name, status=None):
@@ -67,6 +68,7 @@ class Webhook(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.paths.add(self.path)
         message = json.loads(body)
         with self.server.lock:
             answer = self.server.plan.popleft() if self.server.plan else 200
@@ -106,11 +108,11 @@ with tempfile.TemporaryDirectory() as top:
     (folder / "rules.yaml").write_text(RULES)
     (folder / "textfiles").mkdir()
     (folder / "password").write_text("sesame-7\n")
-    hook = Webhook()
+    hook, proxy = Webhook(), Webhook()
     (folder / "url").write_text(f"http://127.0.0.1:{hook.server_port}/secret-path\n")
     am_port, dead = free_port(), free_port()
     am = f"http://127.0.0.1:{am_port}"
-    (folder / "vitald.yaml").write_text(CONFIG.format(am=am_port, dead=dead, top=top))
+    (folder / "vitald.yaml").write_text(CONFIG.format(am=am_port, dead=dead, top=top, proxy=proxy.server_port))
     (folder / "alertmanager.yaml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
 
     def numbers(text):
@@ -120,7 +122,9 @@ with tempfile.TemporaryDirectory() as top:
     def running_vitald():
         return vitald(f"--config.file={top}/vitald.yaml", "--web.max-age=0", "--collector.disable-defaults",
                       "--collector.textfile", "--collector.self", f"--collector.textfile.directory={top}/textfiles",
-                      f"--state.directory={top}/state")
+                      f"--state.directory={top}/state",
+                      # Proxies by setting only: what the environment has is for others.
+                      env={**os.environ, "http_proxy": f"http://127.0.0.1:{dead}", "ALL_PROXY": f"http://127.0.0.1:{dead}"})
 
     def alertmanager():
         return running([which("prometheus-alertmanager"), f"--config.file={top}/alertmanager.yaml",
@@ -170,6 +174,8 @@ with tempfile.TemporaryDirectory() as top:
             assert (event["evidence"], event["evidence_sha256"], event["uuid"]) == (path, digest, listed["uuid"]), event
             code, out = cli(url, "evidence", "Single")
             assert code == 0 and json.loads(out) == bundle, out
+            wait_for("it is told by the proxy", 10, lambda: proxy.alerts("Single"))
+            assert proxy.paths == {"http://receiver.invalid:99/x"}, proxy.paths
             message, told = wait_for("the webhook knows it", 10, lambda: hook.alerts("Single"))[0]
             assert told["fingerprint"] and told["transition"] > 0 and message["version"] == "4", message
             assert message["commonLabels"]["cluster"] == "lab" and message["receiver"] == "hook", message
@@ -283,6 +289,20 @@ with tempfile.TemporaryDirectory() as top:
             wait_for("nine of ten", 20, lambda: len({a["labels"]["n"] for _, a in hook.alerts("Storm", "firing")}) >= 9
                      and delivery(url, "dropped_total", "hook", reason="refused") == 1)
             hook.plan.clear()
+
+            # ---- and who looks sees that one is lost
+            def row():
+                return next(line.split() for line in cli(url, "receivers")[1].splitlines() if line.split()[0] == "hook")
+
+            hook.plan.append(404)
+            numbers("".join(f'test_storm{{n="{n}"}} 1\n' for n in range(11)))
+            wait_for("it is shown", 20, lambda: row()[1] == "refused")
+            listed = [r for r in get_json(url + "/api/v1/receivers")["data"] if r["name"] == "hook"][0]
+            assert listed["problem"].endswith("answers 404 (1 alert lost)") and listed["dropped_why"] == {"refused": 2}, listed
+            assert row()[4] == "2" and "1 alert lost" in cli(url, "receivers")[1], cli(url, "receivers")
+            numbers("".join(f'test_storm{{n="{n}"}} 1\n' for n in range(10)))
+            wait_for("until the next one is taken", 20, lambda: row()[1] == "ok")
+            assert row()[4] == "2", row()
             before = len(hook.messages)
 
             # ---- dead for a while, with a storm: nothing is lost
@@ -302,6 +322,14 @@ with tempfile.TemporaryDirectory() as top:
         # ---- an Alertmanager that was started anew hears of what fires
     with alertmanager(), running_vitald() as (process, url):
         wait_for("all of them again", 30, lambda: sum(k.startswith("Storm") for k in there()) == 300)
+        # ---- what else clients of an Alertmanager ask
+        for asked in ("", "?filter=n=7", "?filter=nope=", "?filter=n=%22C:%5Cd%22", "?receiver=vit.*", "?receiver=nobody"):
+            alerts, groups = (get_json(f"{url}/api/v2/alerts{path}{asked}") for path in ("", "/groups"))
+            found = {"": 300, "?filter=n=7": 1, "?filter=nope=": 300, "?receiver=vit.*": 300}.get(asked, 0)
+            assert sum(a["labels"]["alertname"] == "Storm" for a in alerts) == found, (asked, len(alerts))
+            assert [len(g["alerts"]) for g in groups] == ([len(alerts)] if alerts else []), (asked, len(groups))
+            assert all(g["receiver"] == {"name": "vitald"} and g["labels"] == {} for g in groups), asked
+        assert call("GET", url + "/api/v2/receivers") == (200, [{"name": "vitald"}])
         if which("amtool"):
             made = subprocess.run([which("amtool"), f"--alertmanager.url={url}", "silence", "add", "alertname=Storm",
                                    "--comment=x", "--author=amtool", "--duration=1h"], capture_output=True, text=True)

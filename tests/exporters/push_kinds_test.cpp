@@ -66,6 +66,29 @@ std::vector<std::string> texts(const std::vector<Item>& items) {
   return out;
 }
 
+TEST(PushRelabel, SourceLabelsAsPrometheusTakesThem) {
+  const std::pair<const char*, const char*> cases[] = {
+      // the problem; empty: none
+      {"{source_labels: [], target_label: a, replacement: b}", ""},
+      {"{source_labels: [__name__, a], action: DROP}", ""},
+      {"{action: keepequal, target_label: a}", ""},
+      {"{source_labels: a, action: drop}", "source_labels: 'a' found, expected a list of labels"},
+      {"{source_labels: [[a]], action: drop}", "source_labels: a list found, expected a label"},
+      {"{action: dropp}", "'dropp' is no action"},
+  };
+  for (const auto& [rule, want] : cases) {
+    SCOPED_TRACE(rule);
+    std::string problem;
+    try {
+      static_cast<void>(settings_of("textfile", fmt::format("{{name: t, path: /tmp/x, relabel: [{}]}}", rule)));
+    } catch (const std::exception& e) {
+      problem = e.what();
+    }
+    if (*want == '\0') EXPECT_EQ(problem, "");
+    else EXPECT_NE(problem.find(want), problem.npos) << problem;
+  }
+}
+
 TEST(PushEvents, EachOnceHoweverSnapshotsCome) {
   EventLog log(10);
   happens(log, 1, "before");

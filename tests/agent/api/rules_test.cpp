@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api/rules.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "agent/api/alerts.h"
+#include "agent/api/body.h"
 #include "agent/api/endpoints.h"
 #include "agent/api/prom_params.h"
 #include "rules/checks.h"
@@ -192,8 +194,8 @@ TEST(ApiParameters, TimesAndDurations) {
                                                                        {"yesterday", {}}};
   for (const auto& [text, want] : times) EXPECT_EQ(parse_api_time(text), want) << text;
   const std::pair<const char*, std::optional<std::int64_t>> durations[] = {
-      {"5m", 300'000},      {"1.5", 1500}, {"0", 0}, {"-1", -1000},
-      {"1h30m", 5'400'000}, {"x", {}},     {"", {}}, {"1e300", {}}};
+      {"5m", 300'000}, {"1.5", 1500}, {"0", 0},      {"-1", -1000}, {"1h30m", 5'400'000},
+      {"x", {}},       {"", {}},      {"1e300", {}}, {" 1m", {}},   {"1h 30m", {}}};
   for (const auto& [text, want] : durations) EXPECT_EQ(parse_api_duration(text), want) << text;
 }
 
@@ -244,6 +246,39 @@ TEST(ApiChecks, AreChosenAndNothingIsNeverOk) {
     } else {
       EXPECT_EQ(json["error"].get<std::string>().substr(0, std::string_view(c.error).size()), c.error);
     }
+  }
+}
+
+TEST(ApiParameters, NoTwoRequestsHaveOneKey) {
+  const auto key = [](std::vector<std::string> texts) {
+    std::string out = "series";
+    for (const auto& text : texts) add_to_key(out, text);
+    return out;
+  };
+  EXPECT_NE(key({"bad", "{job=\"node\"}"}), key({"bad\n{job=\"node\"}"}));
+  EXPECT_NE(key({"a", "b"}), key({"a\n1:b"}));
+  EXPECT_NE(key({"", "a"}), key({"a"}));
+  // An answer without a key is not kept, whatever else was asked.
+  Request request;
+  request.query = {{"lookback_delta", "5m"}};
+  std::optional<Response> problem;
+  const auto p = parameters_of(request);
+  EXPECT_EQ(ask_of(request, p, "", problem).key, "");
+  EXPECT_NE(ask_of(request, p, "x", problem).key, "x");
+}
+
+TEST(ApiParameters, WhatASilenceIsMadeOf) {
+  const auto matcher = [](std::string_view more) {
+    return fmt::format(
+        R"({{"matchers":[{{"name":"a","value":"b"{}}}],"endsAt":"2030-01-01T00:00:00Z","createdBy":"me"}})", more);
+  };
+  for (const auto* good : {"", R"(,"isRegex":false)", R"(,"isRegex":true,"isEqual":false)", R"(,"isRegex":null)"})
+    EXPECT_TRUE(parse_silence(matcher(good), 0)) << good;
+  // Text that says "true" would make a silence of another label value.
+  for (const auto* bad : {R"(,"isRegex":"true")", R"(,"isEqual":"false")", R"(,"isRegex":1)"}) {
+    const auto parsed = parse_silence(matcher(bad), 0);
+    ASSERT_FALSE(parsed) << bad;
+    EXPECT_NE(parsed.error().text.find("expected true or false"), std::string::npos) << parsed.error().text;
   }
 }
 

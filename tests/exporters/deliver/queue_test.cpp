@@ -233,6 +233,8 @@ TEST_F(QueueTest, RefusedIsDoneWithAndCounted) {
   q->push({item(1), item(2)});
   ASSERT_TRUE(receiver_.has(2));
   while (metric("vitald_delivery_dropped_total", settings_.name, "refused") < 2) std::this_thread::yield();
+  EXPECT_EQ(q->stats().dropped.refused, 2U);
+  EXPECT_EQ(q->stats().dropped.all(), 2U);
   EXPECT_EQ(metric("vitald_delivery_delivered_total", settings_.name), 0);
 }
 
@@ -245,7 +247,7 @@ TEST_F(QueueTest, LimitDropsTheOldestAndNamesThem) {
   ASSERT_TRUE(receiver_.wait([&] { return receiver_.attempts_ns.size() == 1; }));  // 1 is with the receiver
   for (int i = 2; i <= 7; ++i) q->push(item(i));
   EXPECT_EQ(q->stats().waiting, 3U);
-  EXPECT_EQ(q->stats().full, 3U);
+  EXPECT_EQ(q->stats().dropped.full, 3U);
   EXPECT_EQ(metric("vitald_delivery_dropped_total", settings_.name, "full"), 3);
   const auto rest = q->end();
   const auto log = testing::internal::GetCapturedStderr();
@@ -260,6 +262,7 @@ TEST_F(QueueTest, TooLargeIsRefusedAtOnce) {
   q->push({item(1, 5 << 20), item(2)});
   ASSERT_TRUE(receiver_.has(1));
   EXPECT_EQ(got(), numbers(2, 2));
+  EXPECT_EQ(q->stats().dropped.too_large, 1U);
   EXPECT_EQ(metric("vitald_delivery_dropped_total", settings_.name, "too_large"), 1);
 }
 
