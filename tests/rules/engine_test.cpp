@@ -306,7 +306,7 @@ groups:
   EXPECT_EQ(text(4, "out"), "a=3 b=2 ");
   // An alert is known by its labels: a bad one is an error of the rule, a bad annotation only a word about it.
   std::string health;
-  for (const auto& r : rules) health += r.health + (r.last_error.empty() ? " " : "! ");
+  for (const auto& r : rules) health += std::string(r.health) + (r.last_error.empty() ? " " : "! ");
   EXPECT_EQ(health, "ok! ok! err! ok ok ");
   ASSERT_EQ(m.engine->warnings().size(), 2u);
   EXPECT_NE(m.engine->warnings()[0].find(":5:56: bad: template: function \"humanise\" not defined, did you mean "
