@@ -61,6 +61,7 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq; /* with CONFIG_FAIR_GROUP_SCHED */
 };
 struct sched_info {
+	unsigned long long run_delay;
 	unsigned long long last_queued; /* with CONFIG_SCHED_INFO */
 };
 

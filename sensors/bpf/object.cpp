@@ -133,7 +133,8 @@ Result<> check(const KernelFacts& facts, const Signal& signal) {
                             "CONFIG_DEBUG_INFO_BTF=y and a readable /sys/kernel/btf",
                             signal.name, facts.missing));
   for (const auto& hook : needed_hooks(facts, signal))
-    if (!facts.has(hook.tracepoint))
+    if (hook.of_module) continue;  // that it is there is seen when it is attached
+    else if (!facts.has(hook.tracepoint))
       return fail(Errc::absent,
                   fmt::format("probe {}: this kernel has no tracepoint {}", signal.name, hook.tracepoint));
     else if (const auto has = facts.arguments(hook.tracepoint); has < hook.arguments)
@@ -141,6 +142,11 @@ Result<> check(const KernelFacts& facts, const Signal& signal) {
                   fmt::format("probe {}: this kernel's tracepoint {} says too little ({} arguments, {} are needed)",
                               signal.name, hook.tracepoint, has, hook.arguments));
   return {};
+}
+
+bool of_module(std::span<const Signal> signals) {
+  return std::ranges::any_of(signals,
+                             [](const Signal& s) { return std::ranges::any_of(s.hooks, &ProbeHook::of_module); });
 }
 
 void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form) {

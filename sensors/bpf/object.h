@@ -46,6 +46,7 @@ struct ProbeHook {
   bool (*needed)(const KernelFacts&) = nullptr;  // on this kernel
   int arguments = 0;                             // that the tracepoint has at least, where older kernels' has fewer
   int cost = -1;                                 // its number among the timed programs of its object
+  bool of_module = false;                        // of a module, which may come late: only as raw_tp, by its name
 };
 constexpr ProbeHook timed(int cost, ProbeHook hook) {
   hook.cost = cost;
@@ -89,6 +90,7 @@ void set_up_libbpf();
 namespace bpf_detail {
 std::vector<ProbeHook> needed_hooks(const KernelFacts& facts, const Signal& signal);
 Result<> check(const KernelFacts& facts, const Signal& signal);
+bool of_module(std::span<const Signal> signals);
 void choose_programs(const KernelFacts& facts, bpf_object* object, std::span<const Signal> signals, HookForm form);
 Result<LinkPtr> attach(std::string_view signal, bpf_object* object, const char* program, HookForm form);
 Error load_error(std::string_view signal, int err);
@@ -142,7 +144,7 @@ class BpfObject {
     if (auto ok = bpf_detail::check_room(signals); !ok) return fail(ok.error());
     std::optional<Error> why;
     for (const auto form : {HookForm::tp_btf, HookForm::raw_tp}) {
-      if (form == HookForm::tp_btf && !facts.tp_btf) continue;
+      if (form == HookForm::tp_btf && (!facts.tp_btf || bpf_detail::of_module(signals))) continue;
       BpfObject o(facts, form);
       auto types = bpf_detail::TypesFile::make(first.name);
       if (!types) return fail(types.error());

@@ -4,13 +4,16 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/text/scan.h"
 #include "sensors/bpf/report.h"
 #include "sensors/bpf/sched.h"
 #include "sensors/bpf/worst.h"
+#include "sensors/power/cpu_speed.h"
 #include "sensors/read/cpu_packages.h"
 
 namespace vitald {
@@ -79,13 +82,22 @@ constexpr MetricDesc kCrowded{"vitald_owners_crowded",
                               "",
                               "tp_btf/sched_switch"};
 // For those who divide what a processor used.
-constexpr MetricDesc kPackageCpu{"vitald_owner_package_cpu_seconds_total",
-                                 MetricType::counter,
-                                 "CPU time by owner and processor; an empty package: on all of them.",
-                                 "id,package,owner_kind,owner,namespace,pod,container,guest",
-                                 "seconds",
-                                 "tp_btf/sched_switch",
-                                 Shown::inside};
+constexpr MetricDesc kPackageCpu{
+    "vitald_owner_package_cpu_seconds_total",
+    MetricType::counter,
+    "CPU time by owner and processor; an empty package: on all of them. Where it is known how "
+    "fast each CPU ran, as much as at the nominal clock had the same cycles.",
+    "id,package,owner_kind,owner,namespace,pod,container,guest",
+    "seconds",
+    "tp_btf/sched_switch",
+    Shown::inside};
+constexpr MetricDesc kPackageWeight{"vitald_package_cpu_weight",
+                                    MetricType::gauge,
+                                    "By what vitald_owner_package_cpu_seconds_total is told, 1.",
+                                    "weight",
+                                    "",
+                                    "perf_event_open(2)",
+                                    Shown::inside};
 constexpr MetricDesc kPackageCpus{"vitald_package_cpus",
                                   MetricType::gauge,
                                   "CPUs of a processor.",
@@ -93,8 +105,8 @@ constexpr MetricDesc kPackageCpus{"vitald_package_cpus",
                                   "",
                                   "/sys/devices/system/cpu/cpu*/topology/physical_package_id",
                                   Shown::inside};
-constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,     kDelay,      kSwitches,   kOwners,
-                                   kTurnedAway,          kLumped,  kCrowded, kPackageCpu, kPackageCpus};
+constexpr MetricDesc kMetrics[] = {VITALD_PROBE_METRICS, kLatency, kCpu,     kDelay,      kSwitches,    kOwners,
+                                   kTurnedAway,          kLumped,  kCrowded, kPackageCpu, kPackageCpus, kPackageWeight};
 // A cgroup with so much CPU time has an owner of its own even if it is gone within a second.
 constexpr std::uint64_t kWorthNs = 100'000'000;
 
@@ -119,6 +131,7 @@ class RunqLatency final : public Collector {
       : sched_(std::move(sched)),
         report_(kName, sched_->bpf.form()),
         packages_(host, sched_->cpus.size()),
+        speed_(CpuSpeed::make(host, sched_->cpus.size(), open_perf_event)),
         totals_(
             sched_->owners->slots(), sched_->owners->table(), [this](std::uint32_t slot) { return row(slot); },
             [](const OwnerRow& grown) { return grown.sched.cpu_ns >= kWorthNs; }) {
@@ -132,12 +145,14 @@ class RunqLatency final : public Collector {
 
   Result<> collect(BatchWriter& out) override {
     if (!report_.emit(out)) return {};
+    if (speed_) speed_->read();
     const auto running = sched_->running();
     totals_.round(
         [&](auto& totals) {
           sched_->each_running(running, [&](OwnerId owner, std::size_t cpu, std::uint64_t ns) {
             OwnerRow slice{};
-            slice.sched.cpu_ns = slice.package_ns[packages_.of(cpu)] = ns;
+            slice.sched.cpu_ns = ns;
+            slice.package_ns[packages_.of(cpu)] = speed_ ? by_speed(cpu, ns) : ns;
             totals.add_running(owner, slice);
           });
         },
@@ -158,14 +173,18 @@ class RunqLatency final : public Collector {
 
  private:
   // What a slot has counted, all CPUs added up.
-  [[nodiscard]] OwnerRow row(std::uint32_t slot) const {
+  [[nodiscard]] OwnerRow row(std::uint32_t slot) {
     OwnerRow sum{};
     for (std::size_t cpu = 0; cpu < sched_->cpus.size(); ++cpu) {
       const vitald_sched_row one = sched_->rows[cpu * sched_->owners->size() + slot];
       sum.sched = OwnerTotals<vitald_sched_row>::sum(sum.sched, one);
-      sum.package_ns[packages_.of(cpu)] += one.cpu_ns;
+      sum.package_ns[packages_.of(cpu)] +=
+          speed_ ? paced_.of(slot * sched_->cpus.size() + cpu, one.cpu_ns, speed_->of(cpu)) : one.cpu_ns;
     }
     return sum;
+  }
+  [[nodiscard]] std::uint64_t by_speed(std::size_t cpu, std::uint64_t ns) const {
+    return static_cast<std::uint64_t>(static_cast<double>(ns) * speed_->of(cpu));
   }
   // Under the slots' lock, for whose a slot was. An exemplar is counted in its bucket: so it is taken first.
   void emit_latency(BatchWriter& out) {
@@ -195,6 +214,7 @@ class RunqLatency final : public Collector {
         out.set_labels(kPackageCpu, static_cast<double>(e.shown.package_ns[p]) / 1e9, std::span(labels.begin(), end));
       }
     }
+    out.set(kPackageWeight, 1, speed_ ? speed_->weight() : "cpu_time");
     for (std::size_t p = 0; p < names.size(); ++p)
       out.set(kPackageCpus, static_cast<double>(packages_.cpus(p)), names[p]);
   }
@@ -203,6 +223,8 @@ class RunqLatency final : public Collector {
   ProbeReport report_;
   Slowest slowest_;
   const CpuPackages packages_;
+  const std::unique_ptr<CpuSpeed> speed_;  // null: not known here
+  PacedTime paced_;                        // by slot and CPU, under the slots' lock
   SlotTotals<OwnerRow> totals_;
 };
 

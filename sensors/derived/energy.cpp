@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much of the processors' energy each owner used, what they take idle, and what nobody can be charged with. The
-// arithmetic is energy_split's; here are the names.
+// How much of the energy of processors and of their memory each owner used, what they take idle, and what nobody can be
+// charged with. The arithmetic is energy_split's; here are the names.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,19 +45,48 @@ constexpr MetricDesc kMetrics[] = {
      "What a processor takes when nothing runs on it, learned from its power under little load: method low-load, seen "
      "there; fit, continued from higher loads. Absent until it is known.",
      "package,method", "watts", "vitald"},
+    {"vitald_owner_dram_energy_joules_total", MetricType::counter,
+     "Energy of the memory by owner, as vitald_owner_energy_joules_total has the processors': mode active is what "
+     "accesses cost, by the CPU time on the processor that the memory is at; mode idle is what it takes to keep it, "
+     "whoever has it. Adds up to vitald_energy_joules_total{domain=\"dram\"} in the same way.",
+     "mode,owner_kind,owner,namespace,pod,container,guest", "joules", "vitald"},
+    {"vitald_gone_owners_dram_energy_joules_total", MetricType::counter,
+     "What owners had used of the memory's energy whose series have ended, so that the sum stays.", "", "joules",
+     "vitald"},
+    {"vitald_unattributed_dram_energy_joules_total", MetricType::counter,
+     "Energy of a processor's memory that is nobody's.", "package", "joules", "vitald"},
+    {"vitald_dram_idle_power_watts", MetricType::gauge,
+     "What a processor's memory takes when nothing runs there, learned as vitald_package_idle_power_watts. Absent "
+     "until "
+     "it is known.",
+     "package,method", "watts", "vitald"},
     {"vitald_energy_attribution_info", MetricType::gauge,
-     "How energy is split: weight, by what; split, package (what an owner used on that processor) or host (on all, "
-     "where the kernel does not say which CPU is on which).",
-     "weight,split", "", "vitald"},
+     "How energy of the domain (package, dram) is split: weight, by what (cycles or aperf: CPU time times how fast the "
+     "CPU "
+     "ran meanwhile, by the PMU's cycles or by APERF; cpu_time, where neither can be read); split, package (what an "
+     "owner used on that "
+     "processor) or host (on all, where the kernel does not say which CPU is on which).",
+     "domain,weight,split", "", "vitald"},
     {"vitald_energy_attribution_resets_total", MetricType::counter,
-     "Times that the counter of a processor began anew, which is counted from there.", "package", "", "vitald"},
+     "Times that the energy counter of a processor or its memory began anew, which is counted from there.",
+     "domain,package", "", "vitald"},
 };
-constexpr auto& kOwner = row(kMetrics, "vitald_owner_energy_joules_total");
-constexpr auto& kGone = row(kMetrics, "vitald_gone_owners_energy_joules_total");
-constexpr auto& kUnattributed = row(kMetrics, "vitald_unattributed_energy_joules_total");
-constexpr auto& kIdle = row(kMetrics, "vitald_package_idle_power_watts");
 constexpr auto& kInfo = row(kMetrics, "vitald_energy_attribution_info");
 constexpr auto& kResets = row(kMetrics, "vitald_energy_attribution_resets_total");
+
+// What is split apart from the others: a counter for each processor, and the families that it becomes.
+struct Domain {
+  std::string_view name;
+  const MetricDesc &owner, &gone, &unattributed, &idle;
+};
+constexpr Domain kDomains[] = {
+    {"package", row(kMetrics, "vitald_owner_energy_joules_total"),
+     row(kMetrics, "vitald_gone_owners_energy_joules_total"), row(kMetrics, "vitald_unattributed_energy_joules_total"),
+     row(kMetrics, "vitald_package_idle_power_watts")},
+    {"dram", row(kMetrics, "vitald_owner_dram_energy_joules_total"),
+     row(kMetrics, "vitald_gone_owners_dram_energy_joules_total"),
+     row(kMetrics, "vitald_unattributed_dram_energy_joules_total"), row(kMetrics, "vitald_dram_idle_power_watts")},
+};
 
 constexpr Label kActive{"mode", "active"};
 constexpr Label kIdleOfHost[] = {{"mode", "idle"}, {"owner_kind", "host"}, {"owner", "host"}};
@@ -70,21 +101,26 @@ double joules(std::uint64_t microjoules) { return static_cast<double>(microjoule
 class Energy final : public Deriver {
  public:
   Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
-    now_.assign(packages_.size(), {EnergySplit::kNotRead, 0});
-    std::int64_t at_ns = 0;
+    for (auto& meters : meters_) {
+      meters.now.assign(packages_.size(), {EnergySplit::kNotRead, 0});
+      meters.at_ns = 0;
+    }
     const Batch* owners = nullptr;
     for (const auto& batch : so_far.batches) {
       const auto& rows = rows_.of(batch->layout, [this](const Layout& layout) { return find(layout); });
-      now_.resize(packages_.size(), {EnergySplit::kNotRead, 0});
-      for (const auto& row : rows.energy) {
-        now_[row.package].joules = batch->values[row.value];
-        at_ns = batch->collected_boot_ns;
+      for (std::size_t d = 0; d < std::size(kDomains); ++d) {
+        auto& meters = meters_[d];
+        meters.now.resize(packages_.size(), {EnergySplit::kNotRead, 0});
+        for (const auto& row : rows.energy[d]) {
+          meters.now[row.package].joules = batch->values[row.value];
+          meters.at_ns = batch->collected_boot_ns;
+        }
       }
+      if (!rows.weight.empty() && rows.weight != weight_) weight_ = rows.weight;
       for (const auto& row : rows.cpus)
         packages_[row.package].cpus = static_cast<std::uint32_t>(batch->values[row.value]);
       if (!rows.uses.empty()) owners = batch.get();
     }
-    for (std::size_t i = 0; i < now_.size(); ++i) now_[i].cpus = packages_[i].cpus;
 
     const bool news = owners && owners->collected_boot_ns != owners_ns_;
     if (news) {
@@ -101,16 +137,10 @@ class Energy final : public Deriver {
       }
       host_wide_ = rows.host_wide;
     }
-    if (at_ns != 0 && at_ns != meters_ns_) {
-      meters_ns_ = at_ns;
-      split_.cycle(at_ns, now_, uses_, news);
-    } else if (news) {
-      // No energy to split: the uses wait.
-      const std::vector<EnergySplit::Package> nothing(now_.size());
-      split_.cycle(owners_ns_, nothing, uses_, true);
-    }
+    for (auto& meters : meters_) split(meters, news);
     rows_.forget_unused();
-    if (had_owners_ && meters_ns_ != 0) emit(out);
+    for (std::size_t d = 0; d < std::size(kDomains); ++d)
+      if (had_owners_ && meters_[d].split_ns != 0) emit(kDomains[d], meters_[d], out);
     return {};
   }
 
@@ -122,20 +152,41 @@ class Energy final : public Deriver {
     std::uint32_t value, package, owner;  // the last in owners_
   };
   struct Rows {
-    std::vector<Place> energy, cpus;
+    std::array<std::vector<Place>, std::size(kDomains)> energy;
+    std::vector<Place> cpus;
     std::vector<UsePlace> uses;
+    std::string weight;  // by what they are told; empty: nobody says
     bool host_wide = false;
   };
   struct Package {
     std::string name;
     std::uint32_t cpus = 0;
-    std::uint64_t resets = 0;  // that were told
+  };
+  // The counters of a domain.
+  struct Meters {
+    std::vector<EnergySplit::Package> now;
+    std::int64_t at_ns = 0;     // of the cycle's reading; 0: there is none
+    std::int64_t split_ns = 0;  // of the last that was split
+    EnergySplit split;
+    std::vector<std::uint64_t> resets;  // by package, that were told
   };
   struct Owner {
     std::string id;  // empty: the place is free
     std::vector<std::pair<std::string, std::string>> words;
     std::vector<Label> labels;  // of words, behind the mode
   };
+
+  void split(Meters& meters, bool news) {
+    for (std::size_t i = 0; i < meters.now.size(); ++i) meters.now[i].cpus = packages_[i].cpus;
+    if (meters.at_ns != 0 && meters.at_ns != meters.split_ns) {
+      meters.split_ns = meters.at_ns;
+      meters.split.cycle(meters.at_ns, meters.now, uses_, news);
+    } else if (news && meters.split_ns != 0) {
+      // No energy to split: the uses wait.
+      const std::vector<EnergySplit::Package> nothing(meters.now.size());
+      meters.split.cycle(owners_ns_, nothing, uses_, true);
+    }
+  }
 
   std::uint32_t package_of(std::string_view name) {
     const auto at = std::ranges::find(packages_, name, &Package::name);
@@ -149,9 +200,13 @@ class Energy final : public Deriver {
     for (const auto& s : layout.samples()) {
       const auto name = s.family->name;
       if (name == "vitald_energy_joules_total") {
-        if (label(s, "domain") == "package") rows.energy.push_back({s.value, package_of(label(s, "package"))});
+        const auto* at = std::ranges::find(kDomains, label(s, "domain"), &Domain::name);
+        if (at != std::end(kDomains))
+          rows.energy[static_cast<std::size_t>(at - kDomains)].push_back({s.value, package_of(label(s, "package"))});
       } else if (name == "vitald_package_cpus") {
         if (!label(s, "package").empty()) rows.cpus.push_back({s.value, package_of(label(s, "package"))});
+      } else if (name == "vitald_package_cpu_weight") {
+        rows.weight = label(s, "weight");
       } else if (name == "vitald_owner_package_cpu_seconds_total") {
         const auto package = label(s, "package");
         rows.host_wide = rows.host_wide || package.empty();
@@ -194,7 +249,7 @@ class Energy final : public Deriver {
     for (std::uint32_t i = 0; i < owners_.size(); ++i) {
       auto& owner = owners_[i];
       if (there[i] || owner.id.empty()) continue;
-      split_.drop(i);
+      for (auto& meters : meters_) meters.split.drop(i);
       free_.push_back(i);
       by_id_.erase(owner.id);
       owner = {};
@@ -202,33 +257,36 @@ class Energy final : public Deriver {
     owners_layout_ = layout;
   }
 
-  void emit(BatchWriter& out) {
-    out.set(kInfo, 1, "cpu_time", host_wide_ ? "host" : "package");
-    for (const auto i : shown_) out.set_labels(kOwner, joules(split_.owner(i)), owners_[i].labels);
-    out.set_labels(kOwner, joules(split_.idle()), kIdleOfHost);
-    out.set(kGone, joules(split_.gone()));
-    for (std::uint32_t p = 0; p < split_.packages(); ++p)
-      out.set(kUnattributed, joules(split_.unattributed(p)), packages_[p].name);
-    for (std::uint32_t p = 0; p < split_.packages(); ++p)
-      if (const auto watts = split_.idle_watts(p)) out.set(kIdle, *watts, packages_[p].name, split_.idle_method(p));
-    for (std::uint32_t p = 0; p < split_.packages(); ++p) {
-      out.set(kResets, static_cast<double>(split_.resets(p)), packages_[p].name);
-      if (std::exchange(packages_[p].resets, split_.resets(p)) != split_.resets(p))
-        log::warn("the energy counter of a processor began anew", {{"package", packages_[p].name}});
+  void emit(const Domain& domain, Meters& meters, BatchWriter& out) {
+    const auto& split = meters.split;
+    out.set(kInfo, 1, domain.name, weight_, host_wide_ ? "host" : "package");
+    for (const auto i : shown_) out.set_labels(domain.owner, joules(split.owner(i)), owners_[i].labels);
+    out.set_labels(domain.owner, joules(split.idle()), kIdleOfHost);
+    out.set(domain.gone, joules(split.gone()));
+    meters.resets.resize(split.packages(), 0);
+    for (std::uint32_t p = 0; p < split.packages(); ++p)
+      if (split.known(p)) out.set(domain.unattributed, joules(split.unattributed(p)), packages_[p].name);
+    for (std::uint32_t p = 0; p < split.packages(); ++p)
+      if (const auto watts = split.idle_watts(p)) out.set(domain.idle, *watts, packages_[p].name, split.idle_method(p));
+    for (std::uint32_t p = 0; p < split.packages(); ++p) {
+      if (!split.known(p)) continue;
+      out.set(kResets, static_cast<double>(split.resets(p)), domain.name, packages_[p].name);
+      if (std::exchange(meters.resets[p], split.resets(p)) != split.resets(p))
+        log::warn("an energy counter began anew", {{"domain", domain.name}, {"package", packages_[p].name}});
     }
   }
 
   LayoutMap<Rows> rows_;
   std::vector<Package> packages_;
-  std::vector<EnergySplit::Package> now_;
-  std::vector<Owner> owners_;  // by the number that split_ knows them by
+  std::array<Meters, std::size(kDomains)> meters_;
+  std::vector<Owner> owners_;  // by the number that the splits know them by
   std::map<std::string, std::uint32_t, std::less<>> by_id_;
   std::vector<std::uint32_t> free_, shown_;
   std::vector<EnergySplit::Use> uses_;
   std::shared_ptr<const Layout> owners_layout_;
-  std::int64_t owners_ns_ = 0, meters_ns_ = 0;
+  std::int64_t owners_ns_ = 0;
+  std::string weight_ = "cpu_time";
   bool had_owners_ = false, host_wide_ = false;
-  EnergySplit split_;
 };
 
 Result<std::unique_ptr<Deriver>> derive(const Host&, const Options&) { return std::make_unique<Energy>(); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whose the energy of processors was. A pure function of what the meters counted and of what each owner has used: every
-// microjoule becomes an owner's, idle or unattributed, so the three always add up to the counter.
+// Whose the energy of processors, memory or a GPU was. A pure function of what the meters counted and of what each
+// owner has used: every microjoule becomes an owner's, idle or unattributed, so the three always add up to the counter.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,8 @@ class EnergySplit {
   [[nodiscard]] std::uint64_t unattributed(std::uint32_t package) const { return packages_[package].unattributed; }
   // What the counter has grown by since the first cycle.
   [[nodiscard]] std::uint64_t counted(std::uint32_t package) const { return packages_[package].counted; }
+  // Its counter was read once.
+  [[nodiscard]] bool known(std::uint32_t package) const { return packages_[package].counter.has_value(); }
   // The counter went back: it counts from there.
   [[nodiscard]] std::uint64_t resets(std::uint32_t package) const { return packages_[package].resets; }
   [[nodiscard]] std::optional<double> idle_watts(std::uint32_t package) const {

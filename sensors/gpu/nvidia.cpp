@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -18,6 +19,7 @@
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
+#include "sensors/gpu/gpu_energy.h"
 #include "sensors/gpu/nvml.h"
 #include "sensors/owner/table.h"
 #include "sensors/read/power_state.h"
@@ -30,6 +32,7 @@ using namespace nvml;
 constexpr auto kGauge = MetricType::gauge, kCounter = MetricType::counter;
 constexpr std::string_view kLabels = "gpu,UUID,pci_bus_id,device,modelName,Hostname,DCGM_FI_DRIVER_VERSION";
 constexpr std::string_view kOwnersLabels = "gpu,UUID,owner_kind,owner,namespace,pod,container,guest";
+constexpr std::string_view kEnergyName = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION";
 constexpr double kMiB = 1048576;
 
 constexpr MetricDesc dcgm(std::string_view name, MetricType type, std::string_view help) {
@@ -53,13 +56,17 @@ class Asking {
 
   template <class Function, class... Args>
   bool call(Function function, std::string_view what, Args... args) {
-    if (lost_ || !function) return false;
+    return answer(function, what, args...) == kSuccess;
+  }
+  // The same where what was not got is told apart.
+  template <class Function, class... Args>
+  int answer(Function function, std::string_view what, Args... args) {
+    if (lost_ || !function) return kNotSupported;
     const int result = function(gpu_.handle, args...);
-    if (result == kSuccess) return true;
     if (result == kGpuIsLost) lost_ = true;
-    if (result != kNotSupported && result != kNotFound)
+    if (result != kSuccess && result != kNotSupported && result != kNotFound)
       failed_.push_back(fmt::format("{}: {}", what, lib_.text(result)));
-    return false;
+    return result;
   }
   template <class T, class Function>
   Number one(Function function, std::string_view what, double per = 1) {
@@ -162,7 +169,7 @@ constexpr Row kRows[] = {
      [](Asking& a) { return a.one<unsigned>(a.lib().nvmlDeviceGetPowerUsage, "power", 1000); }},
     {dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT", kGauge, "Power limit, in watts."),
      [](Asking& a) { return a.one<unsigned>(a.lib().nvmlDeviceGetPowerManagementLimit, "power limit", 1000); }},
-    {dcgm("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", kCounter, "Energy since the driver was loaded, in millijoules."),
+    {dcgm(kEnergyName, kCounter, "Energy since the driver was loaded, in millijoules."),
      [](Asking& a) { return a.one<unsigned long long>(a.lib().nvmlDeviceGetTotalEnergyConsumption, "energy"); }},
     {dcgm("DCGM_FI_DEV_PSTATE", kGauge, "Performance state: 0 is the fastest, 15 the slowest."),
      [](Asking& a) -> Number {
@@ -244,10 +251,11 @@ constexpr const MetricDesc* kSingles[] = {&kFbTotal, &kFbFree,    &kFbUsed, &kFb
                                           &kXids,    &kThrottled, &kGpus,   &kOwnerMemory, &kOwnerBusy};
 
 constexpr auto kMetrics = [] {
-  std::array<MetricDesc, std::size(kRows) + std::size(kSingles)> out{};
+  std::array<MetricDesc, std::size(kRows) + std::size(kSingles) + std::size(kGpuEnergyMetrics)> out{};
   std::size_t n = 0;
   for (const auto& r : kRows) out[n++] = r.desc;
   for (const auto* d : kSingles) out[n++] = *d;
+  for (const auto& d : kGpuEnergyMetrics) out[n++] = d;
   return out;
 }();
 
@@ -284,6 +292,9 @@ class Nvidia final : public Collector {
     }
     take_xids(out);
     for (const auto& gpu : gpus_) emit_xids(gpu, out);
+    // Also of one that sleeps or did not answer now: what was counted stays.
+    for (const auto& gpu : gpus_)
+      if (gpu.handle) seen_of(gpu).energy.emit(out, Decimal(gpu.index), gpu.uuid, "sm_time");
     out.set(kGpus, static_cast<double>(std::max(gpus_.size(), missed_)), "all");
     out.set(kGpus, static_cast<double>(answering), "answering");
     out.set(kGpus, static_cast<double>(sleeping), "asleep");
@@ -301,11 +312,18 @@ class Nvidia final : public Collector {
 
  private:
   static constexpr int kLostRounds = 20;
+  // NVML takes a sample of what processes do every 1/6 to 1 second.
+  static constexpr double kSampleComesS = 3;
 
   struct Seen {
+    explicit Seen(OwnerTable& owners) : energy(owners) {}
     unsigned long long last_xid = 0, samples_us = 0;
     std::map<unsigned long long, double> xids;
+    std::int64_t used_ns = 0;  // when it was last told which processes kept it busy
+    bool waits = false;        // it tells that later: the energy since is split then
+    GpuEnergy energy;
   };
+  Seen& seen_of(const Gpu& gpu) { return seen_.try_emplace(gpu.uuid, owners_).first->second; }
 
   Result<> get_ready() {
     if (!lib_) {
@@ -411,8 +429,12 @@ class Nvidia final : public Collector {
     };
     Asking asking(*lib_, gpu);
     if (events_ && !gpu.xids) gpu.xids = asking.call(lib_->nvmlDeviceRegisterEvents, "XID events", kXidEvent, events_);
+    Number joules;
     for (const auto& row : kRows)
-      if (const auto value = row.ask(asking)) set(row.desc, *value);
+      if (const auto value = row.ask(asking)) {
+        set(row.desc, *value);
+        if (row.desc.name == kEnergyName) joules = *value / 1000;
+      }
     memory(asking, set);
     bool known_mask = false;
     const auto mask = throttle_mask(asking, known_mask);
@@ -421,7 +443,11 @@ class Nvidia final : public Collector {
       for (const auto& reason : kReasons)
         out.set(kThrottled, (mask & reason.bit) != 0 ? 1 : 0, index, gpu.uuid, reason.name);
     }
-    processes(asking, out);
+    const auto used = processes(asking, out);
+    if (!asking.lost()) {
+      auto& seen = seen_of(gpu);
+      seen.energy.step(host_.clock().boot_ns(), seen.waits ? std::nullopt : joules, used);
+    }
     if (!asking.failed().empty())
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} ({}): {}", gpu.index, gpu.uuid, asking.failed().front())});
     lost_ |= asking.lost();
@@ -432,7 +458,7 @@ class Nvidia final : public Collector {
   void emit_xids(const Gpu& gpu, BatchWriter& out) {
     if (!gpu.handle) return;
     const Decimal index(gpu.index);
-    const auto& seen = seen_[gpu.uuid];
+    const auto& seen = seen_of(gpu);
     if ((gpu.xids && told_) || seen.last_xid != 0)
       out.set(kXid, static_cast<double>(seen.last_xid), index, gpu.uuid, gpu.bus_id, gpu.device, gpu.model, host_name_,
               driver_);
@@ -483,7 +509,8 @@ class Nvidia final : public Collector {
     return {};
   }
 
-  void processes(Asking& a, BatchWriter& out) {
+  // For how long each owner kept the GPU busy since it was last asked; nothing: that is not known.
+  std::optional<std::vector<GpuEnergy::Used>> processes(Asking& a, BatchWriter& out) {
     const auto& lib = a.lib();
     std::map<unsigned, double> memory;  // by process: one may be in both lists
     std::map<OwnerId, double> held, busy;
@@ -496,13 +523,20 @@ class Nvidia final : public Collector {
     for (const auto& [id, bytes] : held) set_owner(out, kOwnerMemory, bytes, a.gpu(), id);
 
     // The samples of a process since those that were seen, on average.
-    auto& seen = seen_[a.gpu().uuid];
+    auto& seen = seen_of(a.gpu());
     std::vector<ProcessSample> samples(512);
     auto count = static_cast<unsigned>(samples.size());
-    if (!a.call(lib.nvmlDeviceGetProcessUtilization, "utilisation of processes", samples.data(), &count,
-                seen.samples_us))
-      return;
-    samples.resize(std::min<std::size_t>(count, samples.size()));
+    const int answered = a.answer(lib.nvmlDeviceGetProcessUtilization, "utilisation of processes", samples.data(),
+                                  &count, seen.samples_us);
+    seen.waits = false;
+    if (answered != kSuccess && answered != kNotFound) return std::nullopt;
+    samples.resize(answered == kSuccess ? std::min<std::size_t>(count, samples.size()) : 0);
+    const auto now = host_.clock().boot_ns();
+    const double elapsed_s = seen.used_ns > 0 ? static_cast<double>(now - seen.used_ns) / 1e9 : 0;
+    // No sample is nothing that ran, or one that comes yet.
+    seen.waits = samples.empty() && !memory.empty() && elapsed_s < kSampleComesS;
+    if (seen.waits) return std::vector<GpuEnergy::Used>{};
+    seen.used_ns = now;
     std::map<unsigned, std::pair<double, double>> by_pid;
     for (const auto& s : samples) {
       if (s.time_us <= seen.samples_us || s.sm > 100) continue;
@@ -513,7 +547,12 @@ class Nvidia final : public Collector {
     for (const auto& s : samples) seen.samples_us = std::max(seen.samples_us, s.time_us);
     for (const auto& [pid, sum_and_n] : by_pid)
       busy[owners_.of_pid(static_cast<pid_t>(pid))] += sum_and_n.first / sum_and_n.second / 100;
-    for (const auto& [id, ratio] : busy) set_owner(out, kOwnerBusy, ratio, a.gpu(), id);
+    std::vector<GpuEnergy::Used> used;
+    for (const auto& [id, ratio] : busy) {
+      set_owner(out, kOwnerBusy, ratio, a.gpu(), id);
+      used.push_back({id, ratio * elapsed_s});
+    }
+    return used;
   }
 
   void set_owner(BatchWriter& out, const MetricDesc& desc, double value, const Gpu& gpu, OwnerId id) {
@@ -546,7 +585,7 @@ class Nvidia final : public Collector {
       if (result != kSuccess) return;
       const auto gpu = std::ranges::find(gpus_, data.device, &Gpu::handle);
       if (data.type != kXidEvent || gpu == gpus_.end()) continue;
-      auto& seen = seen_[gpu->uuid];
+      auto& seen = seen_of(*gpu);
       seen.last_xid = data.data;
       seen.xids[data.data] += 1;
       Event event;

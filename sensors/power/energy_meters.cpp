@@ -19,6 +19,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/power/energy_counter.h"
+#include "sensors/power/zone_counter.h"
 #include "sensors/read/kernel_tree.h"
 
 namespace vitald {
@@ -106,7 +107,7 @@ class Counter {
 
  private:
   About about_;
-  KernelFile file_;
+  ZoneCounter file_;
   Fd fd_;
   bool was_open_ = false, began_anew_ = false;
   EnergyCounter energy_;

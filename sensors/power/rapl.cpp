@@ -12,6 +12,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/power/zone_counter.h"
 #include "sensors/read/kernel_tree.h"
 
 namespace vitald {
@@ -73,7 +74,7 @@ class Rapl final : public Collector {
     std::string name, path;
     std::int64_t index = 0;
     const MetricDesc* desc = nullptr;
-    KernelFile energy;
+    ZoneCounter energy;
   };
 
   // Zones are those folders that have a name: "package-0" is the package with index 0; the second "dram" is
@@ -101,7 +102,7 @@ class Rapl final : public Collector {
       zone.desc = &descs_->get(fmt::format("node_rapl_{}_joules_total", metric_name(zone.name)), MetricType::counter,
                                fmt::format("Current RAPL {} value in joules", zone.name), "index,path", "joules",
                                "/sys/class/powercap/*/energy_uj");
-      zone.energy = KernelFile(zone.path + "/energy_uj");
+      zone.energy = ZoneCounter(zone.path + "/energy_uj");
       zones_.push_back(std::move(zone));
     }
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel's log as it is written: tasks that hang, disks and filesystems that fail, CPUs that are stuck. Each line
+// The kernel's log as it is written: tasks that hang, disks and filesystems that fail, CPUs that are stuck, mistakes of
+// processors and memory. Each line
 // is an event, and rules that read what it is about are evaluated at once.
 #include <fmt/format.h>
 
@@ -28,7 +29,9 @@ constexpr MetricDesc kMetrics[] = {
      "(a disk "
      "did not do what it was asked for), filesystem_error, hung_task (blocked for longer than "
      "kernel.hung_task_timeout_secs), "
-     "rcu_stall, soft_lockup.",
+     "rcu_stall, soft_lockup; of hardware machine_check (a processor told of an error), memory_error (EDAC: of a "
+     "memory "
+     "controller, corrected or not), memory_failure (a page that was lost), firmware_error (told through ACPI's GHES).",
      "kind", "", "/dev/kmsg"},
     {"vitald_kernel_log_disk_errors_total", counter,
      "Of those the ones of disks, by device, from 0 for the disks that are there; beyond 64 devices as "

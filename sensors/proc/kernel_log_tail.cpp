@@ -21,8 +21,11 @@ namespace vitald {
 namespace {
 
 constexpr std::string_view kHungTask = "hung_task", kDiskError = "disk_error", kFilesystemError = "filesystem_error",
-                           kSoftLockup = "soft_lockup", kRcuStall = "rcu_stall";
-constexpr std::array kKinds = {kDiskError, kFilesystemError, kHungTask, kRcuStall, kSoftLockup};
+                           kSoftLockup = "soft_lockup", kRcuStall = "rcu_stall", kMachineCheck = "machine_check",
+                           kMemoryError = "memory_error", kMemoryFailure = "memory_failure",
+                           kFirmwareError = "firmware_error";
+constexpr std::array kKinds = {kDiskError,   kFilesystemError, kFirmwareError, kHungTask,  kMachineCheck,
+                               kMemoryError, kMemoryFailure,   kRcuStall,      kSoftLockup};
 
 // A record has 1 KiB of text and what stands around it (PRINTK_MESSAGE_MAX, 2 KiB since 6.10); more is EINVAL.
 constexpr std::size_t kMostRecord = 8192;
@@ -154,6 +157,53 @@ std::optional<KernelNews> rcu_stall(std::string_view line) {
   return news;
 }
 
+// "mce: [Hardware Error]: Machine check events logged" (mce_notify_irq), where a decoder has them, and for each event
+// that nobody decodes "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 4: 9c00000000010090" (print_mce,
+// arch/x86/kernel/cpu/mce/core.c; "... Machine Check Exception: 5 Bank 4: ..." for one that stopped the CPU), and then
+// lines of the same event.
+std::optional<KernelNews> machine_check(std::string_view line) {
+  if (!take_prefix(line, "mce: [Hardware Error]: ")) return std::nullopt;
+  const bool logged = line.starts_with("Machine check events logged");
+  if (!logged && (!line.starts_with("CPU ") || !is_near(line, ": Machine Check"))) return std::nullopt;
+  KernelNews news;
+  news.kind = kMachineCheck;
+  return news;
+}
+
+// "EDAC MC0: 1 CE memory read error on CPU_SrcID#0_Ha#0_Chan#1_DIMM#0 (channel:1 slot:0 page:0x1234 offset:0x0 ...)"
+// (edac_raw_mc_handle_error, drivers/edac/edac_mc.c); CE was corrected, UE was not. Behind a program's name that looks
+// like it comes "[4711]: segfault".
+std::optional<KernelNews> memory_error(std::string_view line) {
+  if (!take_prefix(line, "EDAC MC")) return std::nullopt;
+  const auto controller = take_u64(line);
+  if (!controller || !take_prefix(line, ": ") || !take_u64(line)) return std::nullopt;
+  if (!take_prefix(line, " CE ") && !take_prefix(line, " UE ")) return std::nullopt;
+  if (line.empty() || line.front() == '[') return std::nullopt;
+  KernelNews news;
+  news.kind = kMemoryError;
+  news.device = fmt::format("mc{}", *controller);
+  return news;
+}
+
+// "Memory failure: 0x12f3: recovery action for dirty LRU page: Recovered" (action_result, mm/memory-failure.c): a page
+// that the hardware lost; "Ignored" and "Failed" for one that could not be given up.
+std::optional<KernelNews> memory_failure(std::string_view line) {
+  if (!take_prefix(line, "Memory failure: 0x") || !is_near(line, ": recovery action for ")) return std::nullopt;
+  KernelNews news;
+  news.kind = kMemoryFailure;
+  return news;
+}
+
+// "{1}[Hardware Error]: event severity: corrected" (cper_estatus_print, drivers/firmware/efi/cper.c), once for each
+// report of the firmware through ACPI's GHES; before it stands which source it was.
+std::optional<KernelNews> firmware_error(std::string_view line) {
+  if (!take_prefix(line, "{") || !take_u64(line) || !take_prefix(line, "}[Hardware Error]: event severity: "))
+    return std::nullopt;
+  KernelNews news;
+  news.kind = kFirmwareError;
+  return news;
+}
+
 void tell(int fd) {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);  // full: it is readable already
@@ -182,7 +232,8 @@ std::optional<KernelNews> kernel_news_of(std::string_view record) {
   line = line.substr(0, line.find('\n'));
   if (line.starts_with("vitald: ")) return std::nullopt;  // our last words: an alert is no second fault
   std::optional<KernelNews> news;
-  for (const auto kind : {hung_task, disk_error, filesystem_error, soft_lockup, rcu_stall})
+  for (const auto kind : {hung_task, disk_error, filesystem_error, soft_lockup, rcu_stall, machine_check, memory_error,
+                          memory_failure, firmware_error})
     if ((news = kind(line))) break;
   if (!news) return std::nullopt;
   news->line = line;

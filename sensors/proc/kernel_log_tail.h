@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernel says in its log and shows nowhere else at that moment: tasks that hang, disks and filesystems that
-// fail, CPUs that are stuck. Follows /dev/kmsg from its end; every reader has a place of its own, so nobody loses a
-// line by it.
+// fail, CPUs that are stuck, hardware that made a mistake. Follows /dev/kmsg from its end; every reader has a place of
+// its own, so nobody loses a line by it.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ namespace vitald {
 // One line that is news.
 struct KernelNews {
   std::string kind;    // one of kernel_news_kinds()
-  std::string device;  // of disk_error and filesystem_error
+  std::string device;  // of disk_error and filesystem_error; of memory_error its controller
   std::string comm;    // of hung_task and soft_lockup
   std::string pid;
   std::string line;    // as the kernel said it

@@ -241,6 +241,8 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
       if (path == "target") {
         d.target = a["dev"];
         d.bus = a["bus"];
+      } else if (path == "alias") {
+        d.alias = a["name"];
       } else if (path == "driver") {
         d.driver_name = a["name"];
         d.driver_type = a["type"];
@@ -265,6 +267,7 @@ Result<GuestInfo> parse_domain_xml(std::string_view xml) {
     } else if (take_prefix(path, "/devices/interface/")) {
       auto& n = g.nics.back();
       if (path == "target") n.target = a["dev"];
+      else if (path == "alias") n.alias = a["name"];
       else if (path == "mac") n.mac = a["address"];
       else if (path == "model") n.model = a["type"];
       else if (path == "mtu") n.mtu = a["size"];

@@ -250,11 +250,11 @@ struct Net {
 
 // From the guest's XML. Empty where it does not say.
 struct DiskInfo {
-  std::string target, bus, device, type, source, protocol, serial, driver_name, driver_type, cache, discard;
+  std::string target, alias, bus, device, type, source, protocol, serial, driver_name, driver_type, cache, discard;
   std::vector<double> limits;  // of kLimits; empty: it has none
 };
 struct NicInfo {
-  std::string target, type, bridge, mac, model, mtu, virtual_interface;
+  std::string target, alias, type, bridge, mac, model, mtu, virtual_interface;
 };
 struct GuestInfo {
   std::string os_type, arch, machine;

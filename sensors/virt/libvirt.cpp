@@ -13,11 +13,13 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/os/host_name.h"
 #include "core/os/root_path.h"
 #include "core/text/scan.h"
 #include "sensors/virt/connection.h"
 #include "sensors/virt/guest.h"
 #include "sensors/virt/inventory.h"
+#include "sensors/virt/kubevirt.h"
 #include "sensors/virt/library.h"
 #include "sensors/virt/qemu_threads.h"
 
@@ -318,7 +320,8 @@ constexpr const MetricDesc* kSingles[] = {&kUp,
 
 constexpr auto all_metrics() {
   std::array<MetricDesc, std::size(kSingles) + std::size(kDomainRows) + std::size(kVcpuRows) + std::size(kBlockRows) +
-                             std::size(kNetRows) + std::size(kLimits) + std::size(kJobRows)>
+                             std::size(kNetRows) + std::size(kLimits) + std::size(kJobRows) +
+                             std::size(kubevirt::kKubevirtFamilies)>
       out{};
   std::size_t n = 0;
   for (const auto* d : kSingles) out[n++] = *d;
@@ -328,12 +331,13 @@ constexpr auto all_metrics() {
   for (const auto& r : kNetRows) out[n++] = r.desc;
   for (const auto& r : kLimits) out[n++] = r.desc;
   for (const auto& r : kJobRows) out[n++] = r.desc;
+  for (const auto& d : kubevirt::kKubevirtFamilies) out[n++] = d;
   return out;
 }
 constexpr auto kMetrics = all_metrics();
 
 constexpr std::string_view kLabelSets[] = {"domain,uuid", "domain"};
-constexpr std::string_view kExporters[] = {"tinkoff", "inovex", "kumina"};
+constexpr std::string_view kExporters[] = {"tinkoff", "inovex", "kumina", "kubevirt"};
 constexpr FlagSpec kFlags[] = {
     {"collector.libvirt.uri", FlagType::text, "qemu:///system", "libvirt: connection URI, opened read-only."},
     {"collector.libvirt.slow-interval", FlagType::duration, "15s",
@@ -348,14 +352,16 @@ constexpr FlagSpec kFlags[] = {
     {.name = "collector.libvirt.compat",
      .type = FlagType::words,
      .fallback = "tinkoff",
-     .help = "libvirt: exporters whose info and state series to add, comma-separated.",
+     .help = "libvirt: exporters whose info and state series to add, comma-separated; kubevirt: all of a guest's "
+             "numbers also as "
+             "kubevirt_vmi_*.",
      .choices = kExporters},
 };
 
 struct Settings {
   std::string uri;
   std::int64_t slow_interval_ns = 0, inventory_interval_ns = 0;
-  bool with_uuid = true, tinkoff = false, inovex = false, kumina = false;
+  bool with_uuid = true, tinkoff = false, inovex = false, kumina = false, kubevirt = false;
 };
 
 // Emits one guest. Labels are the guest's own plus some of the item's.
@@ -565,6 +571,7 @@ class Libvirt final : public Collector {
       GuestEmitter emitter(out, settings_, known.guest);
       emitter.emit();
       if (known.active) emitter.throttled(known.throttled);
+      if (known.active && settings_.kubevirt) emit_kubevirt(out, known.guest, node_);
     }
     if (found) emit_jobs(out, *found);
     for (auto& problem : std::exchange(problems_, {})) out.problem(std::move(problem));
@@ -777,6 +784,7 @@ class Libvirt final : public Collector {
   const Host& host_;
   const Clock& clock_;
   const Settings settings_;
+  const std::string node_ = host_name();
   const Library* lib_ = nullptr;
   std::unique_ptr<Connection> connection_;
   std::uint64_t generation_ = 0;         // of the connection that the rest was learnt from
@@ -802,6 +810,7 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
     s.tinkoff |= name == "tinkoff";
     s.inovex |= name == "inovex";
     s.kumina |= name == "kumina";
+    s.kubevirt |= name == "kubevirt";
   }
   if (!options.given("collector.libvirt.uri")) {
     const auto folder = path_below_root(host.roots().root, "/run/libvirt");

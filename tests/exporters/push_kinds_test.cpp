@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kinds of destinations by themselves: events however snapshots come, and standard output where an item is dropped
-// within a line.
+// Kinds of destinations by themselves: events however snapshots come, standard output where an item is dropped within a
+// line, and folders of guests.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
 #include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/clock.h"
@@ -140,6 +147,152 @@ TEST(PushJsonLines, ADroppedItemLeavesNoHalfLine) {
                                       std::string(10000 - 8192, 'd') + "\n"};
   EXPECT_TRUE(got == want) << "of " << got[0].size() << ", '" << got[1].substr(0, 20) << "', " << got[2].size() << ", "
                            << got[3].size();
+}
+
+// A guest's joules in a snapshot, as the energy deriver shows them.
+Snapshot guests_used(std::initializer_list<std::pair<const char*, double>> package, double dram_of_web = -1) {
+  static constexpr MetricDesc kPackage{"vitald_owner_energy_joules_total", MetricType::counter, ""};
+  static constexpr MetricDesc kDram{"vitald_owner_dram_energy_joules_total", MetricType::counter, ""};
+  BatchWriter writer("energy");
+  writer.begin(kSecond, kSecond);
+  const auto labels = [](const char* mode, const char* guest) {
+    return std::vector<Label>{{"mode", mode}, {"owner_kind", "guest"}, {"owner", guest}, {"guest", guest}};
+  };
+  for (const auto& [guest, joules] : package) writer.set_labels(kPackage, joules, labels("active", guest));
+  if (dram_of_web >= 0) writer.set_labels(kDram, dram_of_web, labels("active", "web"));
+  writer.set_labels(kPackage, 1000, {{{"mode", "idle"}, {"owner_kind", "host"}, {"owner", "host"}}});
+  writer.set_labels(kPackage, 7, {{{"mode", "active"}, {"owner_kind", "unit"}, {"owner", "a.service"}}});
+  return {1, kSecond, kSecond, {writer.finish({}, 0, 0)}};
+}
+
+class PushGuestEnergy : public testing::Test {
+ protected:
+  PushGuestEnergy() {
+    char name[] = "/tmp/vitald-guests-XXXXXX";
+    root_ = mkdtemp(name);
+  }
+  ~PushGuestEnergy() override { std::filesystem::remove_all(root_); }
+  void ask(const std::string& guest, mode_t mode = 02750) const {
+    const auto folder = root_ + "/" + guest;
+    ASSERT_EQ(mkdir(folder.c_str(), 0700), 0);
+    ASSERT_EQ(chmod(folder.c_str(), mode), 0);
+  }
+  [[nodiscard]] std::shared_ptr<PushSettings> settings() const {
+    return settings_of("guest_energy", fmt::format("{{name: g, path: {}}}", root_));
+  }
+  Result<Sent> push(const Snapshot& snapshot) {
+    if (!destination_) destination_ = settings()->destination(), encoder_ = settings()->encoder();
+    std::vector<Item> items;
+    encoder_->encode(snapshot, items);
+    if (items.empty()) return Sent{};
+    return destination_->send(items, {});
+  }
+  void restart() { destination_.reset(), encoder_.reset(); }
+  [[nodiscard]] std::string read(const std::string& path) const {
+    const std::ifstream file(root_ + "/" + path);
+    std::ostringstream text;
+    text << file.rdbuf();
+    return file ? text.str() : "none";
+  }
+  [[nodiscard]] mode_t mode(const std::string& path) const {
+    struct stat status {};
+    EXPECT_EQ(lstat((root_ + "/" + path).c_str(), &status), 0) << path;
+    return status.st_mode & 07777;
+  }
+  std::string root_;
+
+ private:
+  std::unique_ptr<Destination> destination_;
+  std::unique_ptr<PushEncoder> encoder_;
+};
+
+TEST_F(PushGuestEnergy, ThoseThatAskHaveTheirOwnAsPowercapShowsIt) {
+  ask("web");
+  ask("odd name \xc3\xa4 & co");
+  ASSERT_TRUE(push(guests_used({{"web", 100.5}, {"db", 50}, {"odd name \xc3\xa4 & co", 3}}, 20)));
+  EXPECT_EQ(read("web/intel-rapl:0/name"), "package-0\n");
+  EXPECT_EQ(read("web/intel-rapl:0/max_energy_range_uj"), "9007199254740991\n");
+  EXPECT_EQ(read("web/intel-rapl:0/energy_uj"), "0\n") << "it begins when it asks";
+  EXPECT_EQ(read("web/intel-rapl:0:0/name"), "dram\n");
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/db")) << "it has not asked";
+  const auto sent = push(guests_used({{"web", 103}, {"db", 60}, {"odd name \xc3\xa4 & co", 4}}, 21));
+  ASSERT_TRUE(sent);
+  EXPECT_EQ(sent->problem, "");
+  EXPECT_EQ(read("web/intel-rapl:0/energy_uj"), "2500000\n");
+  EXPECT_EQ(read("web/intel-rapl:0:0/energy_uj"), "1000000\n");
+  EXPECT_EQ(read("odd name \xc3\xa4 & co/intel-rapl:0/energy_uj"), "1000000\n");
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/odd name \xc3\xa4 & co/intel-rapl:0:0"))
+      << "no meter of memory, no zone";
+  EXPECT_EQ(read("web/class/powercap/intel-rapl:0/energy_uj"), "2500000\n") << "the folder stands for /sys";
+  // Whoever is not of the group sees nothing; nothing half-written stays.
+  EXPECT_EQ(mode("web/intel-rapl:0/energy_uj"), 0640U);
+  EXPECT_EQ(mode("web/intel-rapl:0") & 07U, 0U);
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/web/intel-rapl:0/.energy_uj.new"));
+}
+
+TEST_F(PushGuestEnergy, NeverGoesBack) {
+  struct Step {
+    const char* name;
+    bool restart;
+    double joules;
+    const char* shown;
+  };
+  ask("web");
+  for (const auto& step : std::initializer_list<Step>{
+           {"begins", false, 5, "0\n"},
+           {"grows", false, 7, "2000000\n"},
+           {"stands", false, 7, "2000000\n"},
+           {"the guest was started anew", false, 1, "3000000\n"},
+           {"we were started anew, and count from 0", true, 0.25, "3000000\n"},
+           {"and go on", false, 1.25, "4000000\n"},
+       }) {
+    SCOPED_TRACE(step.name);
+    if (step.restart) restart();
+    ASSERT_TRUE(push(guests_used({{"web", step.joules}})));
+    EXPECT_EQ(read("web/intel-rapl:0/energy_uj"), step.shown);
+  }
+  restart();
+  std::ofstream(root_ + "/web/intel-rapl:0/energy_uj") << "no number";  // a guest that may write
+  ASSERT_TRUE(push(guests_used({{"web", 1}})));
+  EXPECT_EQ(read("web/intel-rapl:0/energy_uj"), "0\n");
+}
+
+// A guest that may write to its folder reaches nothing outside of it, and costs only itself.
+TEST_F(PushGuestEnergy, LinksAreNotFollowed) {
+  ask("evil");
+  ask("web");
+  std::filesystem::create_directory(root_ + "/outside");
+  std::filesystem::create_symlink(root_ + "/outside", root_ + "/evil/intel-rapl:0");
+  std::filesystem::create_directory(root_ + "/web/intel-rapl:0");
+  std::ofstream(root_ + "/secret") << "secret";
+  std::filesystem::create_symlink(root_ + "/secret", root_ + "/web/intel-rapl:0/energy_uj");
+  std::filesystem::create_symlink(root_ + "/web", root_ + "/linked");
+  const auto sent = push(guests_used({{"evil", 1}, {"linked", 1}, {"web", 1}, {"..", 1}, {"a/b", 1}}));
+  ASSERT_TRUE(sent);
+  EXPECT_THAT(sent->problem, testing::HasSubstr(root_ + "/linked"));
+  EXPECT_TRUE(std::filesystem::is_empty(root_ + "/outside"));
+  EXPECT_EQ(read("secret"), "secret");
+  EXPECT_EQ(read("web/intel-rapl:0/energy_uj"), "0\n") << "a file of its own took the link's place";
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/a"));
+}
+
+TEST_F(PushGuestEnergy, WhatIsSaidOfIt) {
+  EXPECT_EQ(settings()->reach({}).value(),
+            root_ + " has no folder of a guest; one that is to have its energy needs one by its name");
+  ask("web");
+  EXPECT_EQ(settings()->reach({}).value(), root_ + " has folders of 1 guests");
+  ask("open", 0755);
+  EXPECT_EQ(settings()->reach({}).error().text, root_ + "/open: everybody may look into it; chmod o-rwx");
+  const auto none = settings_of("guest_energy", "{name: g, path: /nowhere/at/all}");
+  EXPECT_THAT(none->reach({}).error().text, testing::HasSubstr("/nowhere/at/all"));
+  std::vector<std::string> problems;
+  none->check(problems);
+  EXPECT_THAT(problems, testing::ElementsAre(testing::HasSubstr("push.guest_energy 'g': ")));
+  Item item;
+  item.body = "1 - web\n";
+  EXPECT_FALSE(none->destination()->send({&item, 1}, {}));
+  EXPECT_THROW(settings_of("guest_energy", "{name: g, path: relative}"), std::runtime_error);
+  EXPECT_THROW(settings_of("guest_energy", "{name: g}"), std::runtime_error);
 }
 
 }  // namespace

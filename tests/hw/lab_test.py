@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""lab_test.py VITALD PROGRAM SECONDS: runs PROGRAM (guest.py, energy_guest.py) in one virtual machine of the lab beside the
-checkout, which has the drivers of a stock kernel and hardware whose values are turned. Emulated, so nothing here looks at how
-long something takes."""
+"""lab_test.py VITALD PROGRAM SECONDS [ARGUMENT...]: runs PROGRAM (guest.py, energy_guest.py) in one virtual machine of the lab
+beside the checkout, which has the drivers of a stock kernel and hardware whose values are turned; errors_guest.py in one
+without that hardware. Emulated, so nothing here looks at how long something takes."""
 
 import pathlib
 import subprocess
@@ -13,7 +13,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import harness  # noqa: E402
 
-VITALD, PROGRAM, BOUND_S = sys.argv[1:]
+VITALD, PROGRAM, BOUND_S, *ARGUMENTS = sys.argv[1:]
+HARDWARE = [] if PROGRAM == "errors_guest.py" else ["--hwmon"]
 
 lab = harness.shared("lab/vm-run")
 if not lab:
@@ -25,8 +26,8 @@ with tempfile.TemporaryDirectory(prefix="vitald-lab-") as folder:
     program = str(pathlib.Path(folder) / "vitald")
     subprocess.run(["strip", "-o", program, VITALD], check=True)
     done = subprocess.run(
-        [lab, "--hwmon", "--mem", "1500", "--timeout", BOUND_S, "--share", folder, "--",
-         sys.executable, str(HERE / PROGRAM), program],
+        [lab, *HARDWARE, "--mem", "1500", "--timeout", BOUND_S, "--share", folder, "--",
+         sys.executable, str(HERE / PROGRAM), program, *ARGUMENTS],
         capture_output=True, text=True, errors="replace", cwd=folder)
 print(done.stdout, end="")
 if done.returncode == 77:

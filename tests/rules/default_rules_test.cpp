@@ -48,7 +48,11 @@ node_md_disks_required{device="md0"} 2x400
 node_md_degraded{device="md0"} 0x400
 node_md_state{device="md0",state="active"} 1x400
 node_md_state{device="md0",state="inactive"} 0x400
+vitald_kernel_log_news_total{kind="firmware_error"} 0x400
 vitald_kernel_log_news_total{kind="hung_task"} 0x400
+vitald_kernel_log_news_total{kind="machine_check"} 2x400
+vitald_kernel_log_news_total{kind="memory_failure"} 0x400
+node_memory_HardwareCorrupted_bytes 0x400
 node_timex_offset_seconds 0x400
 node_timex_sync_status 0x400
 node_timex_maxerror_seconds 16x400
@@ -234,6 +238,11 @@ const Case kCases[] = {
             node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
     {"HostMemoryErrorsUncorrected", R"(node_edac_uncorrectable_errors_total{controller="0"} 0x390 1x10)"},
     {"HostTaskHung", R"(vitald_kernel_log_news_total{kind="hung_task"} 0x200 1x200)"},
+    {"HostMemoryLost", R"(vitald_kernel_log_news_total{kind="memory_failure"} 0x390 1x10)"},
+    {"HostMemoryOutOfUse", "node_memory_HardwareCorrupted_bytes 4096x400"},
+    {"HostMachineCheck", R"(vitald_kernel_log_news_total{kind="machine_check"} 2x390 3x10)"},
+    {"HostFirmwareErrors", R"(vitald_kernel_log_news_total{kind="firmware_error"} 0x390 1x10)"},
+    {"", R"(vitald_kernel_log_news_total{kind="memory_error"} 0x390 1x10)"},
     {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 0x200 1x200)"},
     {"HostDiskErrors", R"(vitald_kernel_log_disk_errors_total{device="sda"} 3x200 4x200)"},
     // A restart, and then as many errors as before it; and a restart alone.

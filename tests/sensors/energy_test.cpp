@@ -27,10 +27,12 @@ std::string use(int id, const char* package, double seconds, const std::string& 
       "vitald_owner_package_cpu_seconds_total{{id=\"{}\",package=\"{}\",owner_kind=\"unit\",owner=\"{}\"}} {}\n", id,
       package, name, seconds);
 }
+std::string memory(const char* name, double joules) {
+  return fmt::format("vitald_energy_joules_total{{domain=\"dram\",package=\"{}\",source=\"perf\"}} {}\n", name, joules);
+}
 std::string package(const char* name, double joules, int cpus = 4) {
   return fmt::format(
       "vitald_energy_joules_total{{domain=\"package\",package=\"{0}\",source=\"perf\"}} {1}\n"
-      "vitald_energy_joules_total{{domain=\"dram\",package=\"{0}\",source=\"perf\"}} 99\n"
       "vitald_package_cpus{{package=\"{0}\"}} {2}\n",
       name, joules, cpus);
 }
@@ -52,23 +54,24 @@ std::string owner(const char* name) {
 constexpr const char* kIdleJoules = "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"";
 
 TEST(Energy, NobodyIsChargedBeforeIdleIsKnown) {
-  check_deriver("energy", {{"no owners, no attribution", {{1, package("0", 0), ""}, {2, package("0", 90), ""}}},
-                           {"no meter, no attribution", {{1, use(1, "0", 0, "a"), ""}, {2, use(1, "0", 1, "a"), ""}}},
-                           {"unattributed",
-                            {{1, package("0", 0) + use(1, "0", 5, "a"),
-                              "vitald_energy_attribution_info{split=\"package\",weight=\"cpu_time\"} 1\n"
-                              "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
-                              "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
-                              "vitald_gone_owners_energy_joules_total 0\n"
-                              "vitald_unattributed_energy_joules_total{package=\"0\"} 0\n"
-                              "vitald_energy_attribution_resets_total{package=\"0\"} 0\n"},
-                             {2, package("0", 60) + use(1, "0", 6, "a"),
-                              "vitald_energy_attribution_info{split=\"package\",weight=\"cpu_time\"} 1\n"
-                              "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
-                              "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
-                              "vitald_gone_owners_energy_joules_total 0\n"
-                              "vitald_unattributed_energy_joules_total{package=\"0\"} 60\n"
-                              "vitald_energy_attribution_resets_total{package=\"0\"} 0\n"}}}});
+  check_deriver("energy",
+                {{"no owners, no attribution", {{1, package("0", 0), ""}, {2, package("0", 90), ""}}},
+                 {"no meter, no attribution", {{1, use(1, "0", 0, "a"), ""}, {2, use(1, "0", 1, "a"), ""}}},
+                 {"unattributed",
+                  {{1, package("0", 0) + use(1, "0", 5, "a"),
+                    "vitald_energy_attribution_info{domain=\"package\",split=\"package\",weight=\"cpu_time\"} 1\n"
+                    "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
+                    "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
+                    "vitald_gone_owners_energy_joules_total 0\n"
+                    "vitald_unattributed_energy_joules_total{package=\"0\"} 0\n"
+                    "vitald_energy_attribution_resets_total{domain=\"package\",package=\"0\"} 0\n"},
+                   {2, package("0", 60) + use(1, "0", 6, "a"),
+                    "vitald_energy_attribution_info{domain=\"package\",split=\"package\",weight=\"cpu_time\"} 1\n"
+                    "vitald_owner_energy_joules_total{mode=\"active\",owner=\"a\",owner_kind=\"unit\"} 0\n"
+                    "vitald_owner_energy_joules_total{mode=\"idle\",owner=\"host\",owner_kind=\"host\"} 0\n"
+                    "vitald_gone_owners_energy_joules_total 0\n"
+                    "vitald_unattributed_energy_joules_total{package=\"0\"} 60\n"
+                    "vitald_energy_attribution_resets_total{domain=\"package\",package=\"0\"} 0\n"}}}});
 }
 
 std::string last(std::vector<DeriverCycle> cycles) {
@@ -131,7 +134,9 @@ TEST(Energy, WhereTheKernelDoesNotSayWhichCpuIsWhere) {
     cycles.push_back({i + 1.0, package("0", 40 * i) + use(1, "", 0, "a") + use(2, "", 0, "b"), ""});
   cycles.push_back({23, package("0", 940) + use(1, "", 1, "a") + use(2, "", 1, "b"), ""});
   const auto got = last(cycles);
-  EXPECT_NE(got.find("vitald_energy_attribution_info{split=\"host\",weight=\"cpu_time\"} 1\n"), got.npos) << got;
+  EXPECT_NE(got.find("vitald_energy_attribution_info{domain=\"package\",split=\"host\",weight=\"cpu_time\"} 1\n"),
+            got.npos)
+      << got;
   EXPECT_NEAR(number_in(got, owner("a")), 30, 1e-6);
   EXPECT_NEAR(number_in(got, owner("b")), 30, 1e-6);
 }
@@ -142,7 +147,141 @@ TEST(Energy, ACounterThatGoesBackIsToldAndNoSpike) {
   cycles.push_back({24, package("0", 103) + use(1, "0", 2, "a"), ""});
   const auto got = last(cycles);
   EXPECT_DOUBLE_EQ(number_in(got, owner("a")), 60);
-  EXPECT_NE(got.find("vitald_energy_attribution_resets_total{package=\"0\"} 1\n"), got.npos);
+  EXPECT_NE(got.find("vitald_energy_attribution_resets_total{domain=\"package\",package=\"0\"} 1\n"), got.npos);
+}
+
+std::string dram_owner(const char* name) {
+  return fmt::format("vitald_owner_dram_energy_joules_total{{mode=\"active\",owner=\"{}\"", name);
+}
+
+// The memory's energy is split apart: its idle power is its own, and what it takes beyond is by CPU time, too.
+TEST(Energy, MemoryByItself) {
+  const auto uses = use(1, "0", 5, "a") + use(2, "0", 7, "b");
+  auto cycles = idle_for_a_while(uses);
+  for (std::size_t i = 0; i < cycles.size(); ++i) cycles[i].given += memory("0", 8 * static_cast<double>(i));
+  // 8 W and 12 J more, of which a used three CPU seconds and b one.
+  cycles.push_back({23, package("0", 940) + memory("0", 168 + 20) + use(1, "0", 8, "a") + use(2, "0", 8, "b"), ""});
+  auto got = last(cycles);
+  EXPECT_DOUBLE_EQ(number_in(got, dram_owner("a")), 9);
+  EXPECT_DOUBLE_EQ(number_in(got, dram_owner("b")), 3);
+  EXPECT_DOUBLE_EQ(number_in(got, "vitald_owner_dram_energy_joules_total{mode=\"idle\""), 8);
+  EXPECT_DOUBLE_EQ(number_in(got, "vitald_unattributed_dram_energy_joules_total{"), 168);
+  EXPECT_NEAR(number_in(got, "vitald_dram_idle_power_watts{method=\"low-load\""), 8, 0.001);
+  EXPECT_NE(got.find("vitald_energy_attribution_info{domain=\"dram\",split=\"package\",weight=\"cpu_time\"} 1\n"),
+            got.npos);
+  EXPECT_DOUBLE_EQ(number_in(got, owner("a")), 45) << "the processor's stays what it was";
+  // The memory's counter cannot be read for a while, and its energy waits; the processor's goes on. Owners that go
+  // meanwhile leave what they have had.
+  cycles.push_back({24, package("0", 1040) + use(1, "0", 9, "a") + use(2, "0", 8, "b"), ""});
+  cycles.push_back({25, package("0", 1140) + memory("0", 188 + 40) + use(1, "0", 10, "a"), ""});
+  got = last(cycles);
+  EXPECT_NEAR(number_in(got, dram_owner("a")), 9 + 24, 0.01);
+  EXPECT_EQ(got.find(dram_owner("b")), got.npos);
+  EXPECT_NE(got.find("vitald_gone_owners_dram_energy_joules_total 3\n"), got.npos) << got;
+  // It begins anew: told of the memory alone.
+  cycles.push_back({26, package("0", 1240) + memory("0", 1) + use(1, "0", 11, "a"), ""});
+  got = last(cycles);
+  EXPECT_NE(got.find("vitald_energy_attribution_resets_total{domain=\"dram\",package=\"0\"} 1\n"), got.npos);
+  EXPECT_NE(got.find("vitald_energy_attribution_resets_total{domain=\"package\",package=\"0\"} 0\n"), got.npos);
+}
+
+TEST(Energy, NoMemoryMeterNoMemorysEnergy) {
+  EXPECT_EQ(last(idle_for_a_while(use(1, "0", 5, "a"))).find("dram"), std::string::npos);
+}
+
+TEST(Energy, SaysByWhatItIsSplit) {
+  for (const auto* weight : {"cpu_time", "cycles", "aperf"}) {
+    const auto got = last(
+        {{1,
+          package("0", 1) + fmt::format("vitald_package_cpu_weight{{weight=\"{}\"}} 1\n", weight) + use(1, "0", 0, "a"),
+          ""}});
+    EXPECT_NE(got.find(fmt::format(
+                  "vitald_energy_attribution_info{{domain=\"package\",split=\"package\",weight=\"{}\"}} 1\n", weight)),
+              got.npos)
+        << got;
+  }
+}
+
+double sum_in(const std::string& text, const std::string& family) {
+  double sum = 0;
+  for (std::size_t at = 0; (at = text.find(family, at)) != text.npos; at += family.size()) {
+    if (at > 0 && text[at - 1] != '\n') continue;
+    const auto next = text[at + family.size()];
+    if (next != '{' && next != ' ') continue;
+    const auto end = text.find('\n', at);
+    sum += std::stod(text.substr(text.rfind(' ', end)));
+  }
+  return sum;
+}
+
+// The names make the same law: both domains, through meters that are not read, owners that come, go and are called
+// otherwise, and counters that are set back.
+TEST(Energy, TheLawOfBothDomainsAsItIsShown) {
+  double charged = 0;
+  for (unsigned history = 0; history < 150; ++history) {
+    std::mt19937 random(history);
+    const auto between = [&](double a, double b) {
+      return a + (b - a) * static_cast<double>(random() % 10'001) / 10'000.0;
+    };
+    std::vector<DeriverCycle> cycles;
+    // What the counters stood at, and what the split may be held to: without what was before a setting back.
+    double counter[2][2] = {{50, 60}, {5, 6}}, owed[2] = {0, 0};
+    bool begun[2][2] = {};
+    double last_seen[2][2] = {};
+    double used[4][2] = {};
+    bool lives[4] = {true, true, true, true};
+    int id[4] = {1, 2, 3, 4}, next_id = 5;
+    double at = 1;
+    for (int cycle = 0; cycle < 40; ++cycle) {
+      const bool calm = cycle < 25;
+      const double seconds = calm ? 1 : between(0.2, 5);
+      at += seconds;
+      std::string given, uses;
+      for (int p = 0; p < 2; ++p) {
+        double busy = 0;
+        for (int o = 0; o < 4; ++o) {
+          const double s = lives[o] ? between(0, calm ? 0.01 : seconds) : 0;
+          used[o][p] += s, busy += s;
+        }
+        counter[0][p] += (40 + 10 * p) * seconds + 9 * busy;
+        counter[1][p] += (6 + p) * seconds + 2 * busy;
+      }
+      for (int d = 0; d < 2; ++d)
+        for (int p = 0; p < 2; ++p) {
+          if (!calm && random() % 12 == 0) counter[d][p] = 0;
+          if (cycle != 0 && cycle < 39 && random() % 8 == 0) continue;  // not read
+          const auto name = std::to_string(p);
+          given += d == 0 ? package(name.c_str(), counter[d][p]) : memory(name.c_str(), counter[d][p]);
+          if (begun[d][p] && counter[d][p] >= last_seen[d][p]) owed[d] += counter[d][p] - last_seen[d][p];
+          begun[d][p] = true;
+          last_seen[d][p] = counter[d][p];
+        }
+      for (int o = 0; o < 4; ++o) {
+        if (!calm && random() % 10 == 0) {
+          lives[o] = !lives[o];
+          if (lives[o]) id[o] = next_id++, used[o][0] = used[o][1] = 0;
+        }
+        if (!lives[o]) continue;
+        for (int p = 0; p < 2; ++p)
+          uses +=
+              use(id[o], p == 0 ? "0" : "1", used[o][p], fmt::format("o{}{}", o, random() % 20 == 0 ? "renamed" : ""));
+      }
+      cycles.push_back({at, given + uses, ""});
+    }
+    const auto text = last(cycles);
+    const char* families[2][3] = {
+        {"vitald_owner_energy_joules_total", "vitald_gone_owners_energy_joules_total",
+         "vitald_unattributed_energy_joules_total"},
+        {"vitald_owner_dram_energy_joules_total", "vitald_gone_owners_dram_energy_joules_total",
+         "vitald_unattributed_dram_energy_joules_total"}};
+    for (int d = 0; d < 2; ++d) {
+      double sum = 0;
+      for (const auto* family : families[d]) sum += sum_in(text, family);
+      ASSERT_NEAR(sum, owed[d], 0.001 * owed[d] + 0.001) << "history " << history << ", domain " << d << "\n" << text;
+      charged += sum_in(text, families[d][0]);
+    }
+  }
+  EXPECT_GT(charged, 1e5) << "nobody was ever charged";
 }
 
 // What is counted of a time in which the meter began anew, or the machine slept, is not what the processor takes idle.

@@ -107,6 +107,42 @@ TEST(KernelLog, WhatIsNews) {
       {"lockup, long ago", "BUG: soft lockup - CPU#0 stuck for 23s! [a b:9]", "soft_lockup", "", "a b", "9"},
       {"stall", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu_stall", "", "", ""},
       {"stall, itself", "rcu: INFO: rcu_sched self-detected stall on CPU", "rcu_stall", "", "", ""},
+      {"machine check that nobody decodes", "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 4: 9c00000000010090",
+       "machine_check", "", "", ""},
+      {"machine check that stopped a CPU",
+       "mce: [Hardware Error]: CPU 13: Machine Check Exception: 5 Bank 7: bd00000000100134", "machine_check", "", "",
+       ""},
+      {"machine checks that a decoder has", "mce: [Hardware Error]: Machine check events logged", "machine_check", "",
+       "", ""},
+      {"the second line of a machine check", "mce: [Hardware Error]: TSC 0 ADDR 1234 ", "", "", "", ""},
+      {"its third", "mce: [Hardware Error]: PROCESSOR 0:606a6 TIME 1699868400 SOCKET 0 APIC 0 microcode d000375", "",
+       "", "", ""},
+      {"what machine checks there can be", "mce: CPU supports 20 MCE banks", "", "", "", ""},
+      {"one that is named like it",
+       "mce: [Hardware [4711]: segfault at 0 ip 0 sp 0 error 6 in CPU : Machine Check[1+1]", "", "", "", ""},
+      {"corrected memory error",
+       "EDAC MC0: 1 CE memory read error on CPU_SrcID#0_Ha#0_Chan#1_DIMM#0 (channel:1 slot:0 page:0x1234 offset:0x0 "
+       "grain:32 syndrome:0x0 -  area:DRAM err_code:0000:009f)",
+       "memory_error", "mc0", "", ""},
+      {"memory error that was not",
+       "EDAC MC12: 3 UE memory scrubbing error on any memory (page:0x0 offset:0x0 grain:8)", "memory_error", "mc12", "",
+       ""},
+      {"EDAC begins",
+       "EDAC MC0: Giving out device to module skx_edac controller Skylake Socket#0 IMC#0: DEV 0000:64:0a.0 (INTERRUPT)",
+       "", "", "", ""},
+      {"one that is named like EDAC", "EDAC MC0: 1 CE [4711]: segfault at 0 ip 0 sp 0 error 6 in x[401000+1000]", "",
+       "", "", ""},
+      {"memory error, torn", "EDAC MC0: 1 CE ", "", "", "", ""},
+      {"a page that was lost", "Memory failure: 0x12f3: recovery action for dirty LRU page: Recovered",
+       "memory_failure", "", "", ""},
+      {"one that could not be given up", "Memory failure: 0x5: recovery action for reserved kernel page: Ignored",
+       "memory_failure", "", "", ""},
+      {"who was killed for it", "Memory failure: 0x12f3: Sending SIGBUS to qemu:4711 due to hardware memory corruption",
+       "", "", "", ""},
+      {"what the firmware told", "{1}[Hardware Error]: event severity: corrected", "firmware_error", "", "", ""},
+      {"who told it", "{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 0", "", "", "", ""},
+      {"one that is named like firmware",
+       "{1}[Hardware Er[4711]: segfault at 0 ip 0 sp 0 error 6 in event severity: [1]", "", "", "", ""},
       {"what we said ourselves", "vitald: critical alert X{text=I/O error, dev sda, sector 1} = 1; load 1", "", "", "",
        ""},
       {"anything", "eth0: link up", "", "", "", ""},
@@ -203,8 +239,9 @@ TEST(KernelLog, OnlyNewsWakes) {
   const auto taken = tail.take();
   ASSERT_EQ(taken.news.size(), 1U);
   EXPECT_GT(taken.news[0].boot_ns, 0);
-  EXPECT_THAT(taken.kinds, ElementsAre(Pair("disk_error", 1), Pair("filesystem_error", 0), Pair("hung_task", 0),
-                                       Pair("rcu_stall", 0), Pair("soft_lockup", 0)));
+  EXPECT_THAT(taken.kinds, ElementsAre(Pair("disk_error", 1), Pair("filesystem_error", 0), Pair("firmware_error", 0),
+                                       Pair("hung_task", 0), Pair("machine_check", 0), Pair("memory_error", 0),
+                                       Pair("memory_failure", 0), Pair("rcu_stall", 0), Pair("soft_lockup", 0)));
   EXPECT_THAT(taken.disk_errors, ElementsAre(Pair("sda", 1)));
   EXPECT_FALSE(news_within(tail, 0)) << "it was taken";
   EXPECT_TRUE(tail.take().news.empty());

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "sensors/virt/guest.h"
+#include "sensors/virt/kubevirt.h"
 #include "sensors/virt/qemu_threads.h"
 #include "tests/sensors/run_collector.h"
 
@@ -356,6 +357,73 @@ TEST(LibvirtXml, Damage) {
   for (const auto* text :
        {"", "no xml", "<domain/>", "<domain><devices><disk/></devices></domain>", "<a b/>", "<a =/>"})
     EXPECT_TRUE(virt::parse_domain_xml(text)) << text;
+}
+
+// As virt-handler of KubeVirt calls them, labels included.
+TEST(LibvirtKubevirt, Names) {
+  virt::Guest g;
+  g.name = "team-a_web-0";
+  g.id = 3;
+  for (const auto& [key, value] :
+       std::initializer_list<std::pair<const char*, double>>{{"cpu.time", 12'500'000'000},
+                                                             {"cpu.user", 1e9},
+                                                             {"cpu.system", 2e9},
+                                                             {"balloon.current", 1024},
+                                                             {"balloon.maximum", 2048},
+                                                             {"balloon.rss", 3},
+                                                             {"vcpu.0.state", 1},
+                                                             {"vcpu.0.time", 5e9},
+                                                             {"vcpu.0.delay", 5e8},
+                                                             {"vcpu.0.wait", 0},
+                                                             {"vcpu.1.state", 7},
+                                                             {"vcpu.1.time", 6e9},
+                                                             {"block.count", 2},
+                                                             {"block.0.rd.reqs", 4},
+                                                             {"block.0.wr.times", 25e7},
+                                                             {"block.1.fl.reqs", 9},
+                                                             {"net.count", 1},
+                                                             {"net.0.rx.bytes", 77},
+                                                             {"net.0.tx.drop", 1},
+                                                             {"dirtyrate.megabytes_per_second", 2}})
+    g.take(key, value);
+  g.take("block.0.name", "vda");
+  g.take("block.1.name", "vdb");
+  g.take("net.0.name", "tap0");
+  const auto info = virt::parse_domain_xml(
+      "<domain><devices><disk><target dev='vda'/><alias name='ua-rootdisk'/></disk><disk><alias name='virtio-disk1'/>"
+      "<target dev='vdb'/></disk><interface><target dev='tap0'/><alias "
+      "name='ua-default'/></interface></devices></domain>");
+  ASSERT_TRUE(info);
+  g.info = *info;
+  const auto text = [&g] {
+    BatchWriter out("libvirt");
+    out.begin(0);
+    virt::emit_kubevirt(out, g, "node7");
+    return exposition(*out.finish({}, 0, 0));
+  };
+  const std::string own = "name=\"web-0\",namespace=\"team-a\",node=\"node7\"";
+  const auto of = [&own](const char* family, const std::string& before, const char* value,
+                         const std::string& after = "") {
+    return std::string("kubevirt_vmi_") + family + "{" + before + own + after + "} " + value + "\n";
+  };
+  EXPECT_EQ(text(), of("cpu_usage_seconds_total", "", "12.5") + of("cpu_user_usage_seconds_total", "", "1") +
+                        of("cpu_system_usage_seconds_total", "", "2") + of("memory_resident_bytes", "", "3072") +
+                        of("memory_actual_balloon_bytes", "", "1048576") + of("memory_domain_bytes", "", "2097152") +
+                        of("dirty_rate_bytes_per_second", "", "2097152") +
+                        of("vcpu_seconds_total", "id=\"0\",", "5", ",state=\"running\"") +
+                        of("vcpu_wait_seconds_total", "id=\"0\",", "0") +
+                        of("vcpu_delay_seconds_total", "id=\"0\",", "0.5") +
+                        of("vcpu_seconds_total", "id=\"1\",", "6", ",state=\"unknown\"") +
+                        of("storage_iops_read_total", "drive=\"rootdisk\",", "4") +
+                        of("storage_write_times_seconds_total", "drive=\"rootdisk\",", "0.25") +
+                        of("storage_flush_requests_total", "drive=\"vdb\",", "9") +
+                        of("network_receive_bytes_total", "interface=\"default\",", "77") +
+                        of("network_transmit_packets_dropped_total", "interface=\"default\",", "1"));
+  // Not KubeVirt's: no namespace.
+  g = {};
+  g.name = "web";
+  g.take("cpu.time", 1e9);
+  EXPECT_EQ(text(), "kubevirt_vmi_cpu_usage_seconds_total{name=\"web\",node=\"node7\"} 1\n");
 }
 
 TEST(Libvirt, AbsentWithoutASocket) {

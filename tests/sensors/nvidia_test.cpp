@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // GPUs of a library of ours that answers by script.
 #include <dlfcn.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstdint>
+#include <sstream>
+#include <string>
 
 #include "core/os/host_name.h"
 #include "tests/sensors/run_collector.h"
@@ -179,6 +184,80 @@ TEST_F(Nvidia, ProcessesByOwner) {
   for (int i = 0; i < 300; ++i) many += " " + std::to_string(1000 + i) + ":1";
   script(many + "\n");
   EXPECT_THAT(fixture.run().text, HasSubstr("owner=\"other\",owner_kind=\"other\"} 300\n"));
+}
+
+double number_of(const std::string& text, const std::string& series) {
+  const auto at = text.find(series);
+  return at == text.npos ? -1 : std::stod(text.substr(at + series.size()));
+}
+
+// A GPU of 70 W idle, and what it takes more is whose processes kept the multiprocessors busy.
+TEST_F(Nvidia, EnergyByOwner) {
+  CollectorFixture fixture(
+      "nvidia",
+      {{"proc/7/cgroup", "0::/system.slice/train.service\n"}, {"proc/8/cgroup", "0::/system.slice/serve.service\n"}},
+      flags_);
+  const std::string one = "driver -1 = 535.1\ncount -1 = 1\nuuid 0 = GPU-a\nname 0 = x\n";
+  std::uint64_t mj = 5'000'000, sample_us = 1'000'000;
+  CollectorRun run;
+  const auto second = [&](double joules, int train, int serve) {
+    fixture.clock.advance_ns(1'000'000'000);
+    mj += static_cast<std::uint64_t>(joules * 1000);
+    sample_us += 1'000'000;
+    script(one + fmt::format("energy 0 = {}\ncompute 0 = 7:1 8:1\nsamples 0 = 7:{}:{} 8:{}:{}\n", mj, sample_us, train,
+                             sample_us, serve));
+    run = fixture.run();
+    EXPECT_EQ(run.error, "");
+  };
+  for (int i = 0; i < 25; ++i) second(70, 0, 0);
+  const std::string gpu = "UUID=\"GPU-a\",gpu=\"0\"";
+  EXPECT_NEAR(number_of(run.text, "vitald_gpu_idle_power_watts{" + gpu + ",method=\"low-load\"} "), 70, 0.001);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_info{" + gpu + ",weight=\"sm_time\"} 1\n"));
+  second(670, 75, 25);  // 600 W beyond idle, three to one
+  const auto owner = [&run, &gpu](const char* name) {
+    return number_of(run.text, "vitald_owner_gpu_energy_joules_total{" + gpu + ",mode=\"active\",owner=\"" + name +
+                                   "\",owner_kind=\"unit\"} ");
+  };
+  EXPECT_NEAR(owner("train.service"), 450, 0.01);
+  EXPECT_NEAR(owner("serve.service"), 150, 0.01);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 2350\n")) << "24 x 70 and 670";
+
+  // NVML has no new sample yet: the energy waits, and is not nobody's.
+  fixture.clock.advance_ns(1'000'000'000);
+  script(one + fmt::format("energy 0 = {}\ncompute 0 = 7:1 8:1\nsamples 0 = 7:{}:75\n", mj += 670'000, sample_us));
+  run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 2350\n")) << "a sample comes yet";
+  second(670, 0, 100);  // two seconds
+  EXPECT_NEAR(owner("train.service"), 450, 0.01);
+  EXPECT_NEAR(owner("serve.service"), 1350, 0.01);
+
+  // The law: what is idle, whose it was, and what was before idle was known.
+  double sum = 0;
+  for (const auto* family : {"vitald_owner_gpu_energy_joules_total", "vitald_gone_owners_gpu_energy_joules_total",
+                             "vitald_unattributed_gpu_energy_joules_total"}) {
+    std::istringstream lines(lines_with(run.text, family));
+    for (std::string line; std::getline(lines, line);) sum += std::stod(line.substr(line.rfind(' ')));
+  }
+  EXPECT_NEAR(sum, 2350 + 1340, 0.001);
+  // A reset GPU counts from 0: told, and no spike.
+  mj = 0;
+  second(70, 0, 0);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_resets_total{" + gpu + "} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 3690\n"));
+}
+
+// A GPU that is cut in instances does not say which process used it: nobody is charged.
+TEST_F(Nvidia, EnergyOfNobodyWhereNvmlDoesNotSayWhoRan) {
+  CollectorFixture fixture("nvidia", {}, flags_);
+  CollectorRun run;
+  for (int i = 0; i < 30; ++i) {
+    fixture.clock.advance_ns(1'000'000'000);
+    script("count -1 = 1\nuuid 0 = GPU-a\n" + fmt::format("energy 0 = {}\n", 1000 + i * 70'000));
+    run = fixture.run();
+  }
+  EXPECT_THAT(run.text, HasSubstr("vitald_unattributed_gpu_energy_joules_total{UUID=\"GPU-a\",gpu=\"0\"} 2030\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("vitald_gpu_idle_power_watts")));
+  EXPECT_THAT(run.text, Not(HasSubstr("mode=\"active\"")));
 }
 
 // Whoever asks NVML of a GPU wakes it: of one that sleeps nothing is asked, and it is not missed.

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPUs of AMD and Intel: trees of sysfs as their drivers make them, what processes use of them, and one that sleeps.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+#include <utility>
+
+#include "sensors/gpu/amd_metrics.h"
+#include "sensors/gpu/drm_client.h"
+#include "tests/sensors/run_collector.h"
+
+namespace vitald {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// As struct gpu_metrics_v1_3 and v1_4 lie in memory.
+std::string amd_metrics(int content, std::uint64_t energy, std::uint64_t throttle, std::size_t size = 120) {
+  std::string bytes(size, '\0');
+  const auto put = [&bytes](std::size_t at, auto value) {
+    if (bytes.size() >= at + sizeof value) std::memcpy(bytes.data() + at, &value, sizeof value);
+  };
+  put(0, static_cast<std::uint16_t>(size));
+  put(2, static_cast<std::uint8_t>(1));
+  put(3, static_cast<std::uint8_t>(content));
+  put(24, energy);
+  put(112, throttle);
+  return bytes;
+}
+
+TEST(AmdMetrics, Cases) {
+  struct Case {
+    const char* name;
+    std::string bytes;
+    double joules;          // -1: none
+    std::int64_t throttle;  // -1: none
+  };
+  const Case cases[] = {
+      {"1.3", amd_metrics(3, 65536ULL * 250, 1), 250, 1},
+      {"1.4 has no such throttling", amd_metrics(4, 65536, 7), 1, -1},
+      {"a board that does not count", amd_metrics(3, 0, 0), -1, 0},
+      {"all ones are none", amd_metrics(3, ~0ULL, ~0ULL), -1, -1},
+      {"a version that is not known", amd_metrics(5, 65536, 1), -1, -1},
+      {"an older one", amd_metrics(0, 65536, 1), -1, -1},
+      {"shorter than it says", amd_metrics(3, 65536, 1).substr(0, 100), -1, -1},
+      {"without the last member", amd_metrics(3, 65536, 1, 104), 1, -1},
+      {"torn", amd_metrics(3, 65536, 1).substr(0, 3), -1, -1},
+      {"empty", "", -1, -1},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto got = parse_amd_metrics(c.bytes);
+    EXPECT_DOUBLE_EQ(got.joules.value_or(-1), c.joules);
+    EXPECT_EQ(got.throttle ? static_cast<std::int64_t>(*got.throttle) : -1, c.throttle);
+  }
+}
+
+std::string told(const DrmClient& client) {
+  auto text = fmt::format("{} {} memory {}", client.pdev, client.id, client.memory_bytes());
+  for (const auto& [name, engine] : client.engines) {
+    text += " " + name;
+    if (engine.busy_ns) text += fmt::format(" {} ns", *engine.busy_ns);
+    if (engine.cycles) text += fmt::format(" {} of {}", *engine.cycles, engine.total_cycles.value_or(0));
+  }
+  return text;
+}
+
+TEST(DrmClient, Cases) {
+  struct Case {
+    const char* name;
+    std::string_view text;
+    std::string want;  // empty: none
+  };
+  const Case cases[] = {
+      {"amdgpu, 6.1",
+       "pos:\t0\nflags:\t02100002\nmnt_id:\t26\nino:\t1\ndrm-driver:\tamdgpu\npasid:\t32774\ndrm-pdev:\t0000:03:00.0\n"
+       "drm-client-id:\t42\ndrm-memory-vram:\t2048 KiB\ndrm-memory-gtt: \t16 KiB\ndrm-memory-cpu: \t8 KiB\n"
+       "drm-engine-gfx:\t1500000000 ns\ndrm-engine-capacity-gfx: 2\ndrm-engine-compute:\t0 ns\n",
+       "0000:03:00.0 42 memory 2097152 compute 0 ns gfx 1500000000 ns"},
+      {"resident goes before the older word",
+       "drm-client-id: 1\ndrm-memory-vram: 10 KiB\ndrm-resident-vram: 1 MiB\ndrm-memory-vram: 20 KiB\n",
+       " 1 memory 1048576"},
+      {"xe",
+       "drm-driver:     xe\ndrm-client-id:  3\ndrm-pdev:       0000:03:00.0\ndrm-resident-system:    4096\n"
+       "drm-resident-gtt:       192 KiB\ndrm-resident-vram0:     23992 KiB\ndrm-cycles-rcs: 28257900\n"
+       "drm-total-cycles-rcs:   7655183225\ndrm-engine-capacity-vcs: 2\n",
+       "0000:03:00.0 3 memory 24567808 rcs 28257900 of 7655183225"},
+      {"one that has no memory of its own", "drm-client-id: 7\ndrm-resident-system0: 4 KiB\ndrm-engine-render: 9 ns\n",
+       " 7 memory 4096 render 9 ns"},
+      {"no GPU's file", "pos:\t0\nflags:\t0100002\nmnt_id:\t9\n", ""},
+      {"no client", "drm-driver: amdgpu\ndrm-pdev: 0000:03:00.0\ndrm-engine-gfx: 5 ns\n", ""},
+      {"a client that is no number", "drm-client-id: x\n", ""},
+      {"numbers that are none",
+       "drm-client-id: 1\ndrm-engine-gfx: many ns\ndrm-engine-dma: 5\ndrm-cycles-rcs: -1\ndrm-memory-vram: 5 GiB\n"
+       "drm-resident-gtt: 18446744073709551615 KiB\n",
+       " 1 memory 0"},
+      {"torn", "drm-client-id: 1\ndrm-engine-gf", " 1 memory 0"},
+      {"empty", "", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto client = parse_drm_client(c.text);
+    EXPECT_EQ(client ? told(*client) : "", c.want);
+  }
+}
+
+const std::string kPci = "sys/bus/pci/devices/0000:03:00.0/";
+const std::string kGpu = "UUID=\"0123456789abcdef\",gpu=\"card0\"";
+
+Tree amd() {
+  return {{"sys/class/drm/card0/device", "->../../../bus/pci/devices/0000:03:00.0"},
+          {"sys/class/drm/renderD128/device", "->../../../bus/pci/devices/0000:03:00.0"},
+          {"sys/class/drm/card0-DP-1/status", "connected\n"},
+          {kPci + "uevent", "DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_SLOT_NAME=0000:03:00.0\n"},
+          {kPci + "unique_id", "0123456789abcdef\n"},
+          {kPci + "power/runtime_status", "active\n"},
+          {kPci + "gpu_busy_percent", "97\n"},
+          {kPci + "mem_info_vram_total", "17163091968\n"},
+          {kPci + "mem_info_vram_used", "1490378752\n"},
+          {kPci + "gpu_metrics", amd_metrics(3, 65536ULL * 1000, 1ULL << 32)},
+          {kPci + "hwmon/hwmon5/power1_average", "213000000\n"},
+          {kPci + "hwmon/hwmon5/temp1_label", "edge\n"},
+          {kPci + "hwmon/hwmon5/temp1_input", "55000\n"},
+          {kPci + "hwmon/hwmon5/temp2_label", "junction\n"},
+          {kPci + "hwmon/hwmon5/temp2_input", "65261850\n"}};
+}
+std::string client(int id, std::uint64_t gfx_ns, int vram_kib) {
+  return fmt::format(
+      "drm-driver: amdgpu\ndrm-pdev: 0000:03:00.0\ndrm-client-id: {}\ndrm-memory-vram: {} KiB\n"
+      "drm-engine-gfx: {} ns\n",
+      id, vram_kib, gfx_ns);
+}
+Tree with_programs(Tree tree) {
+  // A program with its file twice, one that inherited it, and another's.
+  for (const auto& [pid, unit] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"7", "game"}, {"8", "game"}, {"9", "render"}})
+    tree[fmt::format("proc/{}/cgroup", pid)] = fmt::format("0::/system.slice/{}.service\n", unit);
+  for (const auto* file : {"proc/7/fd/5", "proc/7/fd/6", "proc/8/fd/5", "proc/9/fd/3"})
+    tree[file] = "->/dev/dri/renderD128";
+  tree["proc/9/fd/1"] = "->/dev/null";
+  for (const auto* file : {"proc/7/fdinfo/5", "proc/7/fdinfo/6", "proc/8/fdinfo/5"}) tree[file] = client(1, 0, 1024);
+  tree["proc/9/fdinfo/3"] = client(2, 0, 2048);
+  return tree;
+}
+
+TEST(DrmGpus, AbsentWithoutOne) {
+  for (const auto& tree : {Tree{}, Tree{{"sys/class/drm/card0/device/uevent", "DRIVER=virtio-pci\n"}},
+                           Tree{{"sys/class/drm/card0-DP-1/device/uevent", "DRIVER=amdgpu\n"}}})
+    EXPECT_THAT(run_collector("drm_gpus", tree).error, HasSubstr("no card of amdgpu, i915 or xe"));
+}
+
+TEST(DrmGpus, Amd) {
+  const auto run = run_collector("drm_gpus", amd());
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+  for (const auto* line : {"vitald_drm_gpu_info{UUID=\"0123456789abcdef\",driver=\"amdgpu\",gpu=\"card0\",pci_bus_id="
+                           "\"0000:03:00.0\"} 1\n",
+                           "vitald_drm_gpus{state=\"all\"} 1\n", "vitald_drm_gpus{state=\"asleep\"} 0\n"})
+    EXPECT_THAT(run.text, HasSubstr(line));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_power_watts{" + kGpu + "} 213\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_temperature_celsius{" + kGpu + ",sensor=\"edge\"} 55\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("junction"))) << "65261.85 degrees are none";
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_busy_ratio{" + kGpu + "} 0.97\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_memory_bytes{" + kGpu + ",memory=\"vram\"} 17163091968\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_memory_used_bytes{" + kGpu + ",memory=\"vram\"} 1490378752\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("gtt"))) << "what it does not tell is absent";
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + kGpu + ",reason=\"temperature\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + kGpu + ",reason=\"power\"} 0\n"));
+}
+
+TEST(DrmGpus, Intel) {
+  const std::string pci = "sys/bus/pci/devices/0000:00:02.0/", gpu = "UUID=\"0000:00:02.0\",gpu=\"card1\"";
+  const auto run = run_collector("drm_gpus", {{"sys/class/drm/card1/device", "->../../../bus/pci/devices/0000:00:02.0"},
+                                              {"sys/class/drm/card1/gt/gt0/throttle_reason_pl1", "1\n"},
+                                              {"sys/class/drm/card1/gt/gt0/throttle_reason_thermal", "0\n"},
+                                              {"sys/class/drm/card1/gt/gt1/throttle_reason_pl1", "0\n"},
+                                              {pci + "uevent", "DRIVER=i915\nPCI_SLOT_NAME=0000:00:02.0\n"},
+                                              {pci + "hwmon/hwmon2/energy1_input", "5000000\n"}});
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"pl1\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"thermal\"} 0\n"));
+  EXPECT_THAT(run.text, Not(HasSubstr("prochot")));
+  EXPECT_THAT(run.text, Not(HasSubstr("vitald_gpu_power_watts")));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 0\n")) << "it counts from here on";
+}
+
+TEST(DrmGpus, IntelXe) {
+  const std::string pci = "sys/bus/pci/devices/0000:03:00.0/", gpu = "UUID=\"0000:03:00.0\",gpu=\"card0\"";
+  Tree tree{{"sys/class/drm/card0/device", "->../../../bus/pci/devices/0000:03:00.0"},
+            {"sys/class/drm/renderD128/device", "->../../../bus/pci/devices/0000:03:00.0"},
+            {pci + "uevent", "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0\n"},
+            {pci + "tile0/gt0/freq0/throttle/reason_pl2", "1\n"},
+            {"proc/7/cgroup", "0::/system.slice/game.service\n"},
+            {"proc/7/fd/5", "->/dev/dri/renderD128"}};
+  const auto cycles = [](int mine, int all) {
+    return fmt::format("drm-client-id: 3\ndrm-pdev: 0000:03:00.0\ndrm-cycles-rcs: {}\ndrm-total-cycles-rcs: {}\n", mine,
+                       all);
+  };
+  tree["proc/7/fdinfo/5"] = cycles(1000, 5000);
+  CollectorFixture fixture("drm_gpus", tree);
+  auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"pl2\"} 1\n"));
+  fixture.clock.advance_ns(4'000'000'000);
+  fixture.write("proc/7/fdinfo/5", cycles(2000, 9000));  // a quarter of the time
+  run = fixture.run();
+  EXPECT_THAT(
+      run.text,
+      HasSubstr("vitald_gpu_engine_busy_seconds_total{UUID=\"0000:03:00.0\",engine=\"rcs\",gpu=\"card0\"} 1\n"));
+}
+
+TEST(DrmGpus, ProcessesByOwner) {
+  CollectorFixture fixture("drm_gpus", with_programs(amd()));
+  auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  const auto owner = [](const char* family, const char* name, const char* value, const char* engine = "") {
+    return fmt::format("{}{{UUID=\"0123456789abcdef\",{}gpu=\"card0\",owner=\"{}.service\",owner_kind=\"unit\"}} {}\n",
+                       family, engine, name, value);
+  };
+  const char* gfx = "engine=\"gfx\",";
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_clients{" + kGpu + "} 2\n"));
+  EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_memory_bytes", "game", "1048576")))
+      << "once, though open thrice";
+  EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_memory_bytes", "render", "2097152")));
+  EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_engine_seconds_total", "game", "0", gfx)));
+
+  const auto second = [&](std::uint64_t game_ns, std::uint64_t render_ns, double joules) {
+    fixture.clock.advance_ns(1'000'000'000);
+    for (const auto* file : {"proc/7/fdinfo/5", "proc/7/fdinfo/6", "proc/8/fdinfo/5"})
+      fixture.write(file, client(1, game_ns, 1024));
+    fixture.write("proc/9/fdinfo/3", client(2, render_ns, 2048));
+    fixture.write(kPci + "gpu_metrics", amd_metrics(3, static_cast<std::uint64_t>(joules * 65536), 0));
+    run = fixture.run();
+    EXPECT_EQ(run.error, "");
+  };
+  double joules = 1000;
+  for (int i = 0; i < 25; ++i) second(0, 0, joules += 20);  // 20 W with nothing to do
+  const auto number = [&run](const std::string& series) {
+    const auto at = run.text.find(series);
+    return at == std::string::npos ? -1 : std::stod(run.text.substr(at + series.size()));
+  };
+  EXPECT_NEAR(number("vitald_gpu_idle_power_watts{" + kGpu + ",method=\"low-load\"} "), 20, 0.001);
+  second(600'000'000, 200'000'000, joules += 20 + 160);
+  EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_engine_seconds_total", "game", "0.6", gfx)));
+  const auto energy = [&number](const char* name) {
+    return number(fmt::format(
+        "vitald_owner_gpu_energy_joules_total{{{},mode=\"active\",owner=\"{}.service\",owner_kind=\"unit\"}} ", kGpu,
+        name));
+  };
+  EXPECT_NEAR(energy("game"), 120, 0.001);
+  EXPECT_NEAR(energy("render"), 40, 0.001);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_info{" + kGpu + ",weight=\"engine_time\"} 1\n"));
+  // A counter that falls stands until it comes up again, and a client that another process has now is no new one.
+  second(500'000'000, 200'000'000, joules += 20);
+  EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_engine_seconds_total", "game", "0.6", gfx)));
+  fixture.remove("proc/9/fd/3");
+  fixture.remove("proc/9/fdinfo/3");
+  second(600'000'000, 200'000'000, joules += 20);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_clients{" + kGpu + "} 2\n")) << "looked for every ten seconds";
+}
+
+// Nothing of one that sleeps is read but that it does.
+TEST(DrmGpus, OneThatSleepsIsLeftAsleep) {
+  CollectorFixture fixture("drm_gpus", with_programs(amd()));
+  fixture.run();
+  fixture.write(kPci + "power/runtime_status", "suspended\n");
+  // Each of these would be told if it were read.
+  for (const auto* file :
+       {"gpu_busy_percent", "mem_info_vram_total", "hwmon/hwmon5/power1_average", "hwmon/hwmon5/temp1_input"})
+    fixture.write(kPci + file, "garbage");
+  fixture.clock.advance_ns(1'000'000'000);
+  const auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.problems, testing::IsEmpty());
+  EXPECT_THAT(run.text, HasSubstr("vitald_drm_gpus{state=\"asleep\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_drm_gpu_info{UUID=\"0123456789abcdef\""));
+  for (const auto* family : {"vitald_gpu_power_watts", "vitald_gpu_busy_ratio", "vitald_gpu_throttled",
+                             "vitald_gpu_clients", "vitald_owner_gpu_memory_bytes"})
+    EXPECT_THAT(run.text, Not(HasSubstr(family)));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + kGpu + "} 0\n")) << "what was counted stays";
+}
+
+}  // namespace
+}  // namespace vitald
