@@ -29,11 +29,30 @@ struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	unsigned int flags;
 };
+struct task_cputime {
+	__u64 stime;
+	__u64 utime;
+	unsigned long long sum_exec_runtime;
+};
+struct prev_cputime {
+	__u64 utime;
+	__u64 stime;
+};
+struct cgroup_base_stat {
+	struct task_cputime cputime;
+};
+struct psi_group {
+	__u64 total[1]; /* by psi_states, twice: the first ones are what files show */
+};
 struct cgroup {
 	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
+	struct cgroup_subsys_state *subsys[1]; /* CGROUP_SUBSYS_COUNT of them */
+	struct cgroup_base_stat bstat;
+	struct prev_cputime prev_cputime;
+	struct psi_group *psi; /* with CONFIG_PSI */
 };
 struct css_set {
 	struct cgroup_subsys_state *subsys[1]; /* CGROUP_SUBSYS_COUNT of them */
@@ -43,8 +62,17 @@ struct css_set {
 struct rq {
 	__u64 clock;
 };
+struct cfs_bandwidth {
+	__s64 period;
+	__u64 quota;
+	int nr_periods;
+	int nr_throttled;
+	__u64 throttled_time;
+};
 struct task_group {
 	struct cgroup_subsys_state css;
+	unsigned long shares;
+	struct cfs_bandwidth cfs_bandwidth; /* with CONFIG_CFS_BANDWIDTH */
 };
 struct cfs_rq {
 	struct rq *rq; /* with CONFIG_FAIR_GROUP_SCHED */
@@ -148,11 +176,28 @@ struct gendisk {
 struct request_queue {
 	struct gendisk *disk; /* since 5.15 */
 };
+struct hlist_node {
+	struct hlist_node *next;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
 struct blkcg {
 	struct cgroup_subsys_state css;
+	struct hlist_head blkg_list;
+};
+struct blkg_iostat {
+	__u64 bytes[3]; /* read, written, discarded */
+	__u64 ios[3];
+};
+struct blkg_iostat_set {
+	struct blkg_iostat cur;
 };
 struct blkcg_gq {
+	struct request_queue *q;
+	struct hlist_node blkcg_node;
 	struct blkcg *blkcg;
+	struct blkg_iostat_set iostat;
 };
 struct bio {
 	struct blkcg_gq *bi_blkg; /* with CONFIG_BLK_CGROUP */
@@ -176,12 +221,28 @@ typedef struct {
 } atomic_long_t;
 struct page_counter {
 	atomic_long_t usage;
+	unsigned long watermark;
 	unsigned long max;
 	struct page_counter *parent;
+};
+struct memcg_vmstats {
+	long state[1]; /* as many as the kernel has */
+	unsigned long events[1];
 };
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	struct page_counter swap;
+	struct memcg_vmstats *vmstats;
+	atomic_long_t memory_events[1]; /* MEMCG_NR_MEMORY_EVENTS of them */
+};
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+struct pids_cgroup {
+	struct cgroup_subsys_state css;
+	atomic64_t counter;
+	atomic64_t limit;
 };
 
 struct seq_file;
@@ -236,6 +297,20 @@ enum cgroup_subsys_id {
 	cpu_cgrp_id,
 	cpuacct_cgrp_id,
 	memory_cgrp_id,
+	io_cgrp_id,
+	pids_cgrp_id,
+};
+enum memcg_memory_event {
+	MEMCG_MAX,
+	MEMCG_OOM_KILL,
+};
+enum psi_states {
+	PSI_IO_SOME,
+	PSI_IO_FULL,
+	PSI_MEM_SOME,
+	PSI_MEM_FULL,
+	PSI_CPU_SOME,
+	PSI_CPU_FULL,
 };
 
 #endif

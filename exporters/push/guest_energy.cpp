@@ -263,7 +263,7 @@ struct GuestEnergyPush final : PushOf<GuestEnergyPush> {
     if (error) return fail(from_errno(path, error.value()));
     if (guests.empty())
       return fmt::format("{} has no folder of a guest; one that is to have its energy needs one by its name", path);
-    return fmt::format("{} has folders of {} guests", path, guests.size());
+    return fmt::format("{} has the folders of {} that ask", path, guests.size());
   }
   [[nodiscard]] std::string file() const override { return path; }
   [[nodiscard]] bool newest_only() const override { return true; }

@@ -21,12 +21,21 @@ namespace {
 // bpf_iter_NAME is a function of the kernel's types for each iterator that it has.
 constexpr std::string_view kIterators[] = {"bpf_iter_bpf_map", "bpf_iter_bpf_prog", "bpf_iter_task_file"};
 
-Result<std::map<std::string, std::uint32_t, std::less<>>> iterator_ids() {
+Result<Fd> link_of(const bpf_program* program, std::string_view probe) {
+  Fd link(bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, nullptr));
+  if (!link)
+    return fail(from_errno(fmt::format("probe {}: the iterator {}", probe, bpf_program__name(program)), errno));
+  return link;
+}
+
+}  // namespace
+
+Result<std::map<std::string, std::uint32_t, std::less<>>> iterator_ids(std::span<const std::string_view> functions) {
   auto kernel = KernelBtf::open();
   if (!kernel) return fail(kernel.error());
   std::map<std::uint32_t, std::string> by_place;
   auto ok = kernel->names([&](std::uint32_t at, std::string_view name) {
-    if (std::ranges::find(kIterators, name) != std::end(kIterators)) by_place.emplace(at, name);
+    if (std::ranges::find(functions, name) != functions.end()) by_place.emplace(at, name);
   });
   if (!ok) return fail(ok.error());
   std::map<std::string, std::uint32_t, std::less<>> ids;
@@ -39,19 +48,10 @@ Result<std::map<std::string, std::uint32_t, std::less<>>> iterator_ids() {
   return ids;
 }
 
-Result<Fd> link_of(const bpf_program* program, std::string_view probe) {
-  Fd link(bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, nullptr));
-  if (!link)
-    return fail(from_errno(fmt::format("probe {}: the iterator {}", probe, bpf_program__name(program)), errno));
-  return link;
-}
-
-}  // namespace
-
 Result<BpfInventory> BpfInventory::load(const KernelFacts& facts, const Signal& signal) {
   if (auto ok = bpf_detail::check(facts, signal); !ok) return fail(ok.error());
   if (auto ok = bpf_detail::check_room(std::span(&signal, 1)); !ok) return fail(ok.error());
-  const auto ids = iterator_ids();
+  const auto ids = iterator_ids(kIterators);
   if (!ids) return fail(ids.error());
   if (ids->size() != std::size(kIterators))
     return fail(Errc::absent, fmt::format("probe {}: this kernel has no iterators of BPF programs and open files (from "

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bpf/include/vitald/programs.h"
@@ -14,6 +17,9 @@
 #include "sensors/bpf/object.h"
 
 namespace vitald {
+
+// By NAME the kernel's functions bpf_iter_NAME, of those that are asked for and that it has.
+Result<std::map<std::string, std::uint32_t, std::less<>>> iterator_ids(std::span<const std::string_view> functions);
 
 // Not thread-safe.
 class BpfInventory {

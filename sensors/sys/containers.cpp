@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// CPU, memory, block I/O, tasks and pressure of each container, pod and guest, from its cgroup's files, under the names
-// that cAdvisor and the kubelet made known. On v2, on v1, and where a host has both on whichever has the controllers.
+// CPU, memory, block I/O, tasks and pressure of each container, pod and guest, from its cgroup, under the names that
+// cAdvisor and the kubelet made known. On v2, on v1, and where a host has both on whichever has the controllers. On v2
+// a BPF iterator reads them all at once where the kernel has it, files otherwise.
 #include <fmt/format.h>
 
 #include <array>
@@ -13,9 +14,11 @@
 #include <vector>
 
 #include "core/collector.h"
+#include "core/log.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/bpf/cgroup_iterator.h"
 #include "sensors/owner/cgroup_files.h"
 #include "sensors/owner/table.h"
 #include "sensors/owner/tree.h"
@@ -98,7 +101,9 @@ constexpr Row kRows[kNumbers] = {
     {{"container_threads", gauge, "Threads in it.", kLabels, "", "pids.current"}},
     {{"container_threads_max", gauge, "The most threads there may be; absent without a limit.", kLabels, "",
       "pids.max"}},
-    {{"container_pressure_cpu_waiting_seconds_total", counter, "Time in which some of its tasks waited for a CPU.",
+    {{"container_pressure_cpu_waiting_seconds_total", counter,
+      "Time in which some of its tasks waited for a CPU. "
+      "By the BPF iterator pressure is as the kernel added it up last, some two seconds before.",
       kLabels, "seconds", "cpu.pressure some"}},
     {{"container_pressure_cpu_stalled_seconds_total", counter, "Time in which all of its tasks waited for a CPU.",
       kLabels, "seconds", "cpu.pressure full"}},
@@ -127,6 +132,9 @@ constexpr MetricDesc kFound[] = {
     {"vitald_container_cgroups", gauge, "Cgroups that have rows container_*.", "", "", "vitald"},
     {"vitald_container_cgroups_left_out", gauge,
      "Cgroups, and folders of such, that were seen and had no room among the rows container_*.", "", "", "vitald"},
+    {"vitald_container_cgroups_by_file", gauge,
+     "Of the cgroups that have rows container_* those of which files were read, and not all by the BPF iterator.", "",
+     "", "vitald"},
 };
 
 // A family of two numbers is one.
@@ -148,6 +156,11 @@ constexpr FlagSpec kFlags[] = {
      .fallback = "container,pod,guest",
      .help = "Whose cgroups have rows container_*; unit: each systemd unit's as well.",
      .choices = kKindNames},
+    {.name = "collector.containers.bpf",
+     .type = FlagType::boolean,
+     .fallback = "true",
+     .help = "Read cgroups of v2 by a BPF iterator where the kernel has it (Linux 6.1) and CAP_BPF and CAP_PERFMON are "
+             "there: a thirtieth of what their files take. Otherwise the files are read."},
 };
 
 // "8:0" -> "/dev/sda". A number may be another disk's after one was plugged out: all are asked for again when the
@@ -180,7 +193,7 @@ class DeviceNames {
 
 class Containers final : public Collector {
  public:
-  Containers(const Host& host, std::string root, bool v2, const CgroupTree::Kinds& kinds)
+  Containers(const Host& host, std::string root, bool v2, const CgroupTree::Kinds& kinds, bool bpf)
       : root_(std::move(root)),
         v2_(v2),
         ticks_(host.clock_ticks_per_second()),
@@ -188,7 +201,13 @@ class Containers final : public Collector {
         owners_(host.shared<OwnerTable>()),
         devices_(host),
         // On v1 a container has the same place in the hierarchy of each controller.
-        tree_(v2_ ? root_ : root_ + "/memory", kinds, host.clock()) {}
+        tree_(v2_ ? root_ : root_ + "/memory", kinds, host.clock()) {
+    if (!v2_) return;
+    Result<std::unique_ptr<CgroupIterator>> iterator = fail(Errc::absent, "--no-collector.containers.bpf");
+    if (bpf) iterator = CgroupIterator::load(host, root_);
+    if (iterator) iterator_ = std::move(*iterator);
+    else by_files(iterator.error().text);
+  }
   ~Containers() override {
     for (auto& c : all_) owners_.release(c.owner);
   }
@@ -202,15 +221,16 @@ class Containers final : public Collector {
     owners_.cycle(clock_.boot_ns());
     devices_.begin();
     LeftOut left_out;
-    for (auto& c : all_) {
-      c.reader->read(c.values, left_out);
-      call(c);
-    }
+    read_all(left_out);
+    for (auto& c : all_) call(c);
     emit(out);
     return left_out.outcome();
   }
   std::string status() const override {
     auto text = fmt::format("{} cgroups on {}", all_.size(), v2_ ? "v2" : "v1");
+    if (iterator_)
+      text += iterator_->knows_memory_stat() ? ", by a BPF iterator" : ", by a BPF iterator and memory.stat";
+    else if (v2_) text += ", by files: " + why_files_;
     if (!tree_.is_told()) text += ", looked for every 15 s (fs.inotify.max_user_instances or max_user_watches)";
     if (tree_.left_out() > 0) text += fmt::format(", {} left out: too many", tree_.left_out());
     return text;
@@ -221,7 +241,7 @@ class Containers final : public Collector {
     std::string path;
     OwnerId owner = kOtherOwner;
     OwnerPtr called;
-    std::unique_ptr<cgroup::Reader> reader;
+    std::unique_ptr<cgroup::Reader> reader;  // while its files are read
     std::vector<Label> labels;
     cgroup::Values values;
   };
@@ -239,13 +259,37 @@ class Containers final : public Collector {
       Container c;
       c.path = path;
       c.owner = owners_.hold(v2_ ? CgroupPaths{path, ""} : CgroupPaths{"/", path});
-      if (v2_) c.reader = cgroup::v2_reader(root_ + path);
-      else c.reader = cgroup::v1_reader(root_, path, ticks_);
       now.push_back(std::move(c));
     }
     for (; old != all_.end(); ++old) owners_.release(old->owner);
     all_ = std::move(now);
     for (auto& c : all_) c.called.reset();  // the labels are views, also of the path
+    if (!iterator_) return;
+    std::vector<std::string> paths;
+    for (const auto& c : all_) paths.push_back(c.path);
+    if (auto ok = iterator_->want(paths); !ok) by_files(ok.error().text);
+  }
+
+  void by_files(std::string why) {
+    iterator_.reset();
+    why_files_ = std::move(why);
+    log::debug("cgroups are read file by file", {{"collector", "containers"}, {"err", why_files_}});
+  }
+
+  void read_all(LeftOut& left_out) {
+    if (iterator_)
+      if (auto ok = iterator_->read(left_out); !ok) by_files(ok.error().text);
+    by_file_ = 0;
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+      auto& c = all_[i];
+      if (iterator_ && iterator_->get(i, c.values, left_out)) {
+        c.reader.reset();
+        continue;
+      }
+      ++by_file_;
+      if (!c.reader) c.reader = v2_ ? cgroup::v2_reader(root_ + c.path) : cgroup::v1_reader(root_, c.path, ticks_);
+      c.reader->read(c.values, left_out);
+    }
   }
 
   void call(Container& c) {
@@ -282,6 +326,7 @@ class Containers final : public Collector {
         }
     out.set(kFound[0], static_cast<double>(all_.size()));
     out.set(kFound[1], static_cast<double>(tree_.left_out()));
+    out.set(kFound[2], static_cast<double>(by_file_));
   }
 
   const std::string root_;
@@ -291,6 +336,9 @@ class Containers final : public Collector {
   OwnerTable& owners_;
   DeviceNames devices_;
   CgroupTree tree_;
+  std::unique_ptr<CgroupIterator> iterator_;
+  std::string why_files_;
+  std::size_t by_file_ = 0;
   std::vector<Container> all_;  // by path
 };
 
@@ -309,9 +357,10 @@ Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options
                 "--collector.containers.kinds: none is named, so nothing comes of it; expected some of container, pod, "
                 "guest, unit (--no-collector.containers switches it off)");
   const auto root = host.sysfs("fs/cgroup");
-  if (read_kernel_file(root + "/cgroup.controllers")) return std::make_unique<Containers>(host, root, true, kinds);
+  const bool bpf = options.flag("collector.containers.bpf");
+  if (read_kernel_file(root + "/cgroup.controllers")) return std::make_unique<Containers>(host, root, true, kinds, bpf);
   // A hybrid host's v2 has no controllers: what is counted is on v1.
-  if (list_directory(root + "/memory")) return std::make_unique<Containers>(host, root, false, kinds);
+  if (list_directory(root + "/memory")) return std::make_unique<Containers>(host, root, false, kinds, false);
   return fail(Errc::absent, fmt::format("no cgroups in {}", root));
 }
 

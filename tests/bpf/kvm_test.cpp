@@ -186,7 +186,6 @@ TEST_F(Guests, WaitsForACpu) {
     Child child(cgroup, 0, [&] {
       TinyGuest guest;
       const auto code = exits_of(200);
-      guest.run(code);
       const auto waited = [] {
         std::uint64_t cpu = 0, delay = 0;
         std::ifstream("/proc/thread-self/schedstat") >> cpu >> delay;

@@ -280,7 +280,7 @@ TEST_F(PushGuestEnergy, WhatIsSaidOfIt) {
   EXPECT_EQ(settings()->reach({}).value(),
             root_ + " has no folder of a guest; one that is to have its energy needs one by its name");
   ask("web");
-  EXPECT_EQ(settings()->reach({}).value(), root_ + " has folders of 1 guests");
+  EXPECT_EQ(settings()->reach({}).value(), root_ + " has the folders of 1 that ask");
   ask("open", 0755);
   EXPECT_EQ(settings()->reach({}).error().text, root_ + "/open: everybody may look into it; chmod o-rwx");
   const auto none = settings_of("guest_energy", "{name: g, path: /nowhere/at/all}");

@@ -48,6 +48,8 @@ node_md_disks_required{device="md0"} 2x400
 node_md_degraded{device="md0"} 0x400
 node_md_state{device="md0",state="active"} 1x400
 node_md_state{device="md0",state="inactive"} 0x400
+vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="idle"} 1x400
+vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="hw_thermal"} 0x400
 vitald_kernel_log_news_total{kind="firmware_error"} 0x400
 vitald_kernel_log_news_total{kind="hung_task"} 0x400
 vitald_kernel_log_news_total{kind="machine_check"} 2x400
@@ -238,6 +240,9 @@ const Case kCases[] = {
             node_power_supply_info{power_supply="BAT0",type="Battery",status="Charging"} 1x400)"},
     {"HostMemoryErrorsUncorrected", R"(node_edac_uncorrectable_errors_total{controller="0"} 0x390 1x10)"},
     {"HostTaskHung", R"(vitald_kernel_log_news_total{kind="hung_task"} 0x200 1x200)"},
+    {"HostGpuTooHot", R"(vitald_gpu_throttled{UUID="a",gpu="card0",reason="temperature"} 0x100 1x300)"},
+    {"HostGpuTooHot", R"(vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="sw_thermal"} 1x400)"},
+    {"", R"(vitald_gpu_throttled{UUID="a",gpu="card0",reason="power"} 1x400)"},
     {"HostMemoryLost", R"(vitald_kernel_log_news_total{kind="memory_failure"} 0x390 1x10)"},
     {"HostMemoryOutOfUse", "node_memory_HardwareCorrupted_bytes 4096x400"},
     {"HostMachineCheck", R"(vitald_kernel_log_news_total{kind="machine_check"} 2x390 3x10)"},

@@ -71,7 +71,8 @@ TEST(Containers, Cases) {
     auto text = labels("failure_type=\"" + type + "\",", docker);
     return text.insert(text.size() - 1, ",scope=\"hierarchy\"");
   };
-  const std::string found = "vitald_container_cgroups 1\nvitald_container_cgroups_left_out 0\n";
+  const std::string found =
+      "vitald_container_cgroups 1\nvitald_container_cgroups_left_out 0\nvitald_container_cgroups_by_file 1\n";
   const auto v1_path = "/docker/" + kId;
   const auto v1 = labels("", v1_path);
   const auto v1_folder = [&](const std::string& controller) { return "sys/fs/cgroup/" + controller + v1_path + "/"; };
@@ -117,7 +118,7 @@ TEST(Containers, Cases) {
            ""},
           {"nobody's",
            {{"sys/fs/cgroup/cgroup.controllers", ""}, {"sys/fs/cgroup/system.slice/x.service/cpu.stat", ""}},
-           "vitald_container_cgroups 0\nvitald_container_cgroups_left_out 0\n",
+           "vitald_container_cgroups 0\nvitald_container_cgroups_left_out 0\nvitald_container_cgroups_by_file 0\n",
            ""},
           {"no cgroups", {}, "", "absent: no cgroups in /sys/fs/cgroup"},
       });
