@@ -239,7 +239,7 @@ class Reader : public YamlReader {
     const auto real = [](const std::filesystem::path& file) {
       std::error_code unknown;
       const auto folder = std::filesystem::weakly_canonical(file.parent_path(), unknown);
-      return unknown ? file.lexically_normal() : folder / file.filename();
+      return ((unknown ? file.parent_path() : folder) / file.filename()).lexically_normal();
     };
     return real(one) == real(other);
   }
