@@ -614,6 +614,7 @@ int collect_once(const Config& config, std::ostream& out, WaitsFor& waits) {
   // Workers start only now. A collector that hangs costs its own numbers: the others are printed.
   if (const auto started = pipeline.start(std::move(start), 3 * kSecond); !started)
     return print_problems({started.error().text}), 1;
+  waits.at({});  // the log says what each collector waits for
   const bool done = pipeline.wait_for_configurations(1, kOnceNs - 4 * kSecond);
   Snapshot snapshot;
   if (const auto latest = hub.latest()) snapshot = *latest;
@@ -637,7 +638,9 @@ int run_once(Config config, std::ostream& out) {
   int status = 1;
   Loading loading("once", [&](WaitsFor& waits) { status = collect_once(config, out, waits); });
   if (loading.wait(kOnceNs)) return status;
-  print_problems({fmt::format("no end within {} s, it waits for {}", kOnceNs / kSecond, loading.waits_for())});
+  const auto what = loading.waits_for();
+  print_problems(
+      {fmt::format("no end within {} s{}{}", kOnceNs / kSecond, what.empty() ? "" : ", it waits for ", what)});
   log::flush(kLastWordsNs);
   _exit(1);
 }

@@ -189,7 +189,11 @@ void silence(Server& server, const Words& words, std::ostream& out) {
             {"endsAt", words.given.contains("until") ? words.get("until") : time_text(now_s + *ns / 1'000'000'000)},
             {"createdBy", words.given.contains("by") ? words.get("by") : own_name()},
             {"comment", words.get("comment")}};
-  out << text_at(server.ask("POST", "/api/v2/silences", body), "silenceID") << '\n';
+  const auto answer = server.ask("POST", "/api/v2/silences", body);
+  out << text_at(answer, "silenceID") << '\n';
+  if (answer.contains("warnings") && answer["warnings"].is_array())
+    for (const auto& warning : answer["warnings"])
+      if (warning.is_string()) log::say(fmt::format("warning: {}\n", warning.get<std::string>()));
 }
 
 void silences(Server& server, const Words& words, std::ostream& out) {

@@ -77,7 +77,8 @@ bool Loading::wait_until(std::int64_t until) {
 void Loading::say(std::int64_t now) {
   if (said_ || now - begin_boot_ns_ < kSayNs) return;
   said_ = true;
-  log::warn("waits for files that do not come, as where their server does not answer", {{"for", waits_for()}});
+  if (const auto what = waits_for(); !what.empty())
+    log::warn("waits for files that do not come, as where their server does not answer", {{"for", what}});
 }
 
 bool Loading::wait(std::int64_t patience_ns) {

@@ -12,7 +12,7 @@
 
 namespace vitald {
 
-// What the work is at, for the log. Thread-safe.
+// What the work is at, for the log; empty: nothing that would have to be said. Thread-safe.
 class WaitsFor {
  public:
   WaitsFor();

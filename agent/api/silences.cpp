@@ -9,6 +9,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
 #include "agent/api/rules.h"
+#include "rules/alert_reach.h"
 
 namespace vitald {
 namespace {
@@ -100,11 +101,21 @@ Answer silences(const AgentView& agent, const Request& request) {
   auto silence = parse_silence(request.body, now_ms);
   if (!silence) return am_error(400, silence.error().text);
   if (!request.user.empty()) silence->created_by = request.user;
-  return change(agent, request, [all = agent.silences, silence = std::move(*silence), now_ms](const Jobs::GivenUp&) {
-    const auto id = all->put(silence, now_ms);
-    if (!id) return am_error(status_of(id.error()), id.error().text);
-    return json_response(200, fmt::format(R"({{"silenceID":"{}"}})", *id));
-  });
+  // It is in force all the same: the rule may come.
+  auto why = AlertReach(*rules_view_of(agent)).problem(silence->matchers);
+  return change(
+      agent, request,
+      [all = agent.silences, silence = std::move(*silence), why = std::move(why), now_ms](const Jobs::GivenUp&) {
+        const auto id = all->put(silence, now_ms);
+        if (!id) return am_error(status_of(id.error()), id.error().text);
+        std::string out;
+        Json j(out);
+        j.open('{');
+        j.text("silenceID", *id);
+        if (!why.empty()) j.list("warnings", std::vector{"nothing is silenced now: " + why});
+        j.close('}');
+        return json_response(200, std::move(out));
+      });
 }
 
 Answer silence(const AgentView& agent, const Request& request) {

@@ -236,12 +236,12 @@ class Reader : public YamlReader {
   static bool is_same_file(const std::filesystem::path& one, const std::filesystem::path& other) {
     if (one == other) return true;
     if (one.filename() != other.filename()) return false;
-    const auto folder = [](const std::filesystem::path& file) {
+    const auto real = [](const std::filesystem::path& file) {
       std::error_code unknown;
-      auto real = std::filesystem::weakly_canonical(file.parent_path(), unknown);
-      return unknown ? file.parent_path().lexically_normal() : real;
+      const auto folder = std::filesystem::weakly_canonical(file.parent_path(), unknown);
+      return ((unknown ? file.parent_path() : folder) / file.filename()).lexically_normal();
     };
-    return folder(one) == folder(other);
+    return real(one) == real(other);
   }
   bool are_matchers(const std::vector<std::string>& texts, const YAML::Node& item, const std::string& path) {
     bool good = true;

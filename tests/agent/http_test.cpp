@@ -407,6 +407,14 @@ TEST(Endpoints, Pages) {
 }
 
 // There are no rounds: what was kept would be the answer for good.
+// Of a query, which a thread answers when it comes to it.
+Response in_time(const Answer& answer, std::int64_t boot_ns) {
+  if (const auto* response = std::get_if<Response>(&answer)) return *response;
+  std::optional<Response> response;
+  while (!response) response = std::get<1>(answer)->poll(boot_ns);
+  return *response;
+}
+
 TEST(Endpoints, NoAnswerIsKeptWithoutAHistory) {
   Site site;
   site.w.publish();
@@ -415,7 +423,7 @@ TEST(Endpoints, NoAnswerIsKeptWithoutAHistory) {
       auto request = ask("GET", path);
       request.query = {{"query", "up"}, {"time", "1700000000"}};
       request.arrived_boot_ns = site.w.clock.boot;
-      EXPECT_EQ(now(site.routes.answer(request), site.w.clock.boot).status, 200) << path;
+      EXPECT_EQ(in_time(site.routes.answer(request), site.w.clock.boot).status, 200) << path;
     }
   EXPECT_EQ(site.queries->stats().queries, 4U);
   EXPECT_EQ(site.queries->stats().cache_hits, 0U);

@@ -34,7 +34,7 @@ push:
   json_file: [{{name: here, path: {top}/here.json, interval: 1s}}]
 """)
     with vitald(f"--config.file={top}/vitald.yaml", f"--state.directory={top}/state", "--collector.disable-defaults",
-                "--collector.loadavg", "--collector.posted", env=environment) as (process, url):
+                "--collector.loadavg", "--collector.posted", "--collector.self", env=environment) as (process, url):
         event = urllib.request.Request(url + "/api/v1/events", data=b'{"type":"deploy","text":"x"}', method="POST")
         assert urllib.request.urlopen(event, timeout=10).status == 202
         wait_for("the command", 20, lambda: (folder / "told").exists())

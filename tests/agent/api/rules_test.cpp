@@ -250,6 +250,53 @@ TEST(ApiChecks, AreChosenAndNothingIsNeverOk) {
   }
 }
 
+TEST(SilencesApi, WarnsOfThoseThatFitNoAlert) {
+  auto view = std::make_shared<RulesView>();
+  RuleView rule;
+  rule.alerting = true;
+  rule.name = "DiskFull";
+  rule.labels = {{"severity", "critical"}, {"team", "{{ $labels.team }}"}};
+  view->groups.push_back({});
+  view->groups[0].rules.push_back(rule);
+  struct Case {
+    const char *name, *value, *warning;
+  };
+  const Case cases[] = {
+      {"alertname", "DiskFull", ""},
+      {"team", "storage", ""},
+      {"device", "sda", ""},  // the expression's, of which nothing is known here
+      {"alertname", "DiskFul",
+       "nothing is silenced now: no alert of any rule has alertname=\"DiskFul\", did you mean 'DiskFull'?"},
+      {"severity", "page", "nothing is silenced now: no alert of any rule has severity=\"page\": there it is critical"},
+  };
+  SystemClock clock;
+  const auto wake = std::make_shared<const Wake>();
+  AgentView agent;
+  agent.rules = [&] { return view; };
+  agent.clock = &clock;
+  agent.silences = std::make_shared<Silences>();
+  agent.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, clock);
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.value);
+    Request request;
+    request.method = "POST";
+    request.arrived_boot_ns = clock.boot_ns();
+    request.body = fmt::format(
+        R"({{"matchers":[{{"name":"{}","value":"{}","isRegex":false}}],"endsAt":"2099-01-01T00:00:00Z","createdBy":"t","comment":"c"}})",
+        c.name, c.value);
+    auto answer = silences_request(agent)(request);
+    ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Pending>>(answer));
+    auto& pending = *std::get<1>(answer);
+    std::optional<Response> response;
+    while (!response) response = pending.poll(clock.boot_ns());
+    EXPECT_EQ(response->status, 200);
+    const auto json = nlohmann::json::parse(*response->body);
+    EXPECT_EQ(json["silenceID"].get<std::string>().size(), 36U);
+    EXPECT_EQ(json.contains("warnings") ? json["warnings"][0].get<std::string>() : "", c.warning);
+  }
+  EXPECT_EQ(agent.silences->marks()->silences.size(), std::size(cases));
+}
+
 TEST(ApiParameters, NoTwoRequestsHaveOneKey) {
   const auto key = [](std::vector<std::string> texts) {
     std::string out = "series";
