@@ -25,7 +25,7 @@ std::span<const RowExemplar> NewExemplars::find(const SeriesTable& table, const 
   };
   for (std::uint32_t i = 0; i < rows.size(); ++i) {
     const auto& row = rows[i];
-    if (row.value == SeriesRow::kUp || snapshot.batches[row.batch]->exemplars.empty()) continue;
+    if (row.batch == SeriesRow::kUp || snapshot.batches[row.batch]->exemplars.empty()) continue;
     if (row.histogram == SeriesRow::kNoHistogram) {
       add(i, row.batch, row.value, i);
       continue;

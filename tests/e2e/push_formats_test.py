@@ -7,6 +7,7 @@ import gzip
 import http.server
 import json
 import math
+import os
 import pathlib
 import re
 import struct
@@ -445,8 +446,34 @@ def native(folder):
         print(f"remote write {version}.0 with native histograms: {sent:.0f} samples", flush=True)
 
 
+def exemplars(folder):
+    """What the kernel said of the slowest events arrives once, and pushing goes on."""
+    if os.geteuid() != 0:
+        print("skipped: exemplars from the kernel, BPF programs need root")
+        return
+    for version in (2, 1):
+        receiver = Receiver(version=version)
+        flags = configured(folder, remote_write=[{"name": "r", "url": receiver.url, "interval": "1s"}])
+        with vitald(*flags, "--probe.runq_latency") as (_, url):
+            if b"vitald_sched_runqueue_latency_seconds_count" not in get(url + "/metrics")[2]:
+                print("skipped: exemplars from the kernel, the probe is not attached here")
+                receiver.stop()
+                return
+            wait_for("exemplars", 30, lambda: receiver.exemplars)
+            at = len(receiver.requests)
+            wait_for("pushing goes on", 30, lambda: len(receiver.requests) >= at + 5)
+            with receiver.lock:
+                said = {labels: list(all_of) for labels, all_of in receiver.exemplars.items()}
+            assert all(dict(labels)["__name__"].startswith("vitald_") for labels in said), said
+            for labels, all_of in said.items():
+                assert len(set(map(repr, all_of))) == len(all_of), (labels, all_of)
+        assert not receiver.problems, receiver.problems[:3]
+        receiver.stop()
+        print(f"remote write {version}.0: {sum(map(len, said.values()))} exemplars of {len(said)} series", flush=True)
+
+
 def main():
-    for part in (influx, pushgateway, files, otlp, native):
+    for part in (influx, pushgateway, files, otlp, native, exemplars):
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder).chmod(0o755)
             part(folder)

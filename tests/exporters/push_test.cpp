@@ -105,7 +105,9 @@ void emit_waits(BatchWriter& o, std::int64_t wall_ms) {
 
 TEST(RemoteWrite, ExemplarsAreSentOnce) {
   Cycles c;
-  SeriesTable table({});
+  SeriesTable::Settings settings;
+  settings.up = true;  // a row that is of no batch
+  SeriesTable table(std::move(settings));
   NewExemplars fresh;
   RemoteWriteEncoder encoder(4);  // two requests, with an exemplar each
   const auto texts_of = [&](std::int64_t wall_ms) {
