@@ -111,7 +111,7 @@ TEST(Events, PostedOnes) {
     const auto age_s = (host.clock.boot - events[0].boot_ns) / kSecond;
     EXPECT_EQ(fmt::format("{}|{}|{}|{}", events[0].type, events[0].text, fields, -age_s), c.want);
   }
-  EXPECT_EQ(posted.malformed(), 13U);
+  EXPECT_EQ(posted.malformed(), 15U);
   // Too many.
   auto request = host.request("");
   request.method = "POST";
