@@ -86,11 +86,11 @@ AlertReach::AlertReach(std::span<const RuleGroup> groups, std::span<const KnownF
 AlertReach::AlertReach(const RulesView& view) {
   for (const auto& g : view.groups)
     for (const auto& r : g.rules) {
-      if (!r.alerting) continue;
+      if (!r.declared->alerting) continue;
       auto& alert = alerts_.emplace_back();
-      alert.name = r.name;
+      alert.name = r.declared->name;
       alert.any = true;
-      for (const auto& [name, text] : r.labels)
+      for (const auto& [name, text] : r.declared->labels)
         alert.given[name] = text.find("{{") == std::string::npos ? std::optional(text) : std::nullopt;
     }
 }

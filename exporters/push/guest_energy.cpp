@@ -265,7 +265,7 @@ struct GuestEnergyPush final : PushOf<GuestEnergyPush> {
       return fmt::format("{} has no folder of a guest; one that is to have its energy needs one by its name", path);
     return fmt::format("{} has the folders of {} that ask", path, guests.size());
   }
-  [[nodiscard]] std::string file() const override { return path; }
+  [[nodiscard]] std::vector<std::string> files() const override { return {path}; }
   [[nodiscard]] bool newest_only() const override { return true; }
 };
 
