@@ -37,7 +37,6 @@ using cgroup::kNone;
 
 constexpr std::string_view kName = "containers";
 constexpr std::size_t kLeast = 64;  // records
-constexpr double kNano = 1e9;
 
 // Of memory.stat: the first four are states, which the kernel counts in pages, the others events.
 constexpr std::array<std::string_view, VITALD_CGROUP_STATS> kStats = {"anon",          "file",    "file_mapped",

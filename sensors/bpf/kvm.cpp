@@ -207,17 +207,17 @@ Result<SignalUse<KvmObject>> KvmObject::use(const Host& host, const Options& opt
             });
         if (!loaded) return fail(loaded.error());
         const auto& maps = loaded->skel().maps;
-        auto rows = MappedArray<vitald_guest_row>::of(maps.rows);
-        auto guest_of_slot = MappedArray<std::uint64_t>::of(maps.guest_of_slot);
-        auto slot_of_guest = MappedArray<std::uint64_t>::of(maps.slot_of_guest);
-        auto reasons = MappedArray<vitald_exit_reason>::of(maps.reasons);
-        if (!rows) return fail(rows.error());
-        for (const auto* map : {&guest_of_slot, &slot_of_guest})
+        auto mapped_rows = MappedArray<vitald_guest_row>::of(maps.rows);
+        auto mapped_guests = MappedArray<std::uint64_t>::of(maps.guest_of_slot);
+        auto mapped_slots = MappedArray<std::uint64_t>::of(maps.slot_of_guest);
+        auto mapped_reasons = MappedArray<vitald_exit_reason>::of(maps.reasons);
+        if (!mapped_rows) return fail(mapped_rows.error());
+        for (const auto* map : {&mapped_guests, &mapped_slots})
           if (!*map) return fail(map->error());
-        if (!reasons) return fail(reasons.error());
-        return std::make_shared<KvmObject>(KvmObject{std::move(*table), std::move(*loaded), std::move(*rows),
-                                                     std::move(*guest_of_slot), std::move(*slot_of_guest),
-                                                     std::move(*reasons), knows});
+        if (!mapped_reasons) return fail(mapped_reasons.error());
+        return std::make_shared<KvmObject>(KvmObject{std::move(*table), std::move(*loaded), std::move(*mapped_rows),
+                                                     std::move(*mapped_guests), std::move(*mapped_slots),
+                                                     std::move(*mapped_reasons), knows});
       });
 }
 
