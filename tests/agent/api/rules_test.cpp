@@ -253,9 +253,12 @@ TEST(ApiChecks, AreChosenAndNothingIsNeverOk) {
 TEST(SilencesApi, WarnsOfThoseThatFitNoAlert) {
   auto view = std::make_shared<RulesView>();
   RuleView rule;
-  rule.alerting = true;
-  rule.name = "DiskFull";
-  rule.labels = {{"severity", "critical"}, {"team", "{{ $labels.team }}"}};
+  rule.declared = std::make_shared<const DeclaredRule>(
+      DeclaredRule{.alerting = true,
+                   .name = "DiskFull",
+                   .query = "up",
+                   .file = "",
+                   .labels = {{"severity", "critical"}, {"team", "{{ $labels.team }}"}}});
   view->groups.push_back({});
   view->groups[0].rules.push_back(rule);
   struct Case {
