@@ -52,7 +52,7 @@ struct GoneSeries {
 };
 
 // Series of a snapshot that a destination is not sent, by why.
-struct LeftOut {
+struct SeriesLeftOut {
   std::size_t beyond = 0;   // most_series
   std::size_t same = 0;     // relabelling makes them the same as others
   std::size_t unnamed = 0;  // relabelling gives them a name that the format has no room for
@@ -103,7 +103,7 @@ class SeriesTable {
   // The numbers of the rows, in their order, then the buckets of all histograms. The snapshot is the one of the last
   // update().
   void values(const Snapshot& snapshot, std::vector<double>& out) const;
-  [[nodiscard]] const LeftOut& left_out() const { return left_out_; }
+  [[nodiscard]] const SeriesLeftOut& left_out() const { return left_out_; }
 
  private:
   struct Relabelled {
@@ -147,7 +147,7 @@ class SeriesTable {
   // By the fingerprint of the series before; so long as it is used.
   std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;
   std::uint64_t version_ = 0;
-  LeftOut left_out_;
+  SeriesLeftOut left_out_;
   std::unordered_set<std::uint64_t> there_;  // of relabelled ones: two may have become one
 };
 

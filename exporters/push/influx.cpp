@@ -156,7 +156,7 @@ class Encoder final : public PushEncoder {
       count -= some;
     }
   }
-  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] SeriesLeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override {
     if (metrics_) table_.observe(snapshot);
   }

@@ -69,7 +69,7 @@ class Encoder final : public PushEncoder {
         table_.series(), table_.values(), snapshot.wall_ns, kMostLines,
         [&](std::string_view lines, std::uint32_t count) { out.push_back(item_of_lines(snapshot, lines, count)); });
   }
-  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] SeriesLeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:

@@ -103,7 +103,7 @@ class Encoder final : public PushEncoder {
     const auto exemplars = exemplars_on_ ? exemplars_.find(table_.series(), snapshot) : std::span<const RowExemplar>();
     requests_.encode(table_.series(), table_.values(), snapshot.wall_ns, add, exemplars);
   }
-  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] SeriesLeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:

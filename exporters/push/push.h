@@ -38,7 +38,7 @@ class PushEncoder {
   // Nothing comes after it: what a server must be told so that it does not wait.
   virtual void end(std::int64_t wall_ms, std::vector<Item>& out);
   // Of the last snapshot.
-  [[nodiscard]] virtual LeftOut left_out() const { return {}; }
+  [[nodiscard]] virtual SeriesLeftOut left_out() const { return {}; }
 };
 
 // What is sent of a snapshot where that is lines.

@@ -98,7 +98,7 @@ class Encoder final : public PushEncoder {
     const auto at_ms = std::max(wall_ms, last_ms_ + 1);  // one time has one value
     requests_.stale(table_.series().all(), at_ms, [&](auto body, auto samples) { add(body, samples, at_ms, out); });
   }
-  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] SeriesLeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:

@@ -35,7 +35,7 @@ class TextEncoder final : public PushEncoder {
     item.records = 0;
     out.push_back(std::move(item));
   }
-  [[nodiscard]] LeftOut left_out() const override { return table_.series().left_out(); }
+  [[nodiscard]] SeriesLeftOut left_out() const override { return table_.series().left_out(); }
   void observe(const Snapshot& snapshot) override { table_.observe(snapshot); }
 
  private:
