@@ -55,23 +55,37 @@ LabelMap texts(const TemplateMap& map) {
   return out;
 }
 
+std::shared_ptr<const DeclaredRule> declare(const Rule& rule, const RuleGroup& group) {
+  auto out = std::make_shared<DeclaredRule>(DeclaredRule{
+      .alerting = rule.alert, .name = rule.name, .query = promql::to_string(*rule.expr), .file = group.file});
+  if (const auto threshold = rule.alert ? threshold_of(*rule.expr) : std::nullopt) {
+    out->metric = threshold->metric;
+    out->op = threshold->op;
+    out->threshold = threshold->value;
+  }
+  out->duration_s = static_cast<double>(rule.for_ms) / 1000;
+  out->keep_firing_for_s = static_cast<double>(rule.keep_firing_for_ms) / 1000;
+  out->labels = texts(rule.labels);
+  out->annotations = texts(rule.annotations);
+  return out;
+}
+
 }  // namespace
 
 struct RuleEngine::Impl {
   struct RuleState {
-    RuleState(const Rule& r, LiveHistory& history, promql::EvalOptions options)
-        : rule(&r), query(promql::to_string(*r.expr)), evaluator(*r.expr, history, options), alerts(r) {
-      if (r.alert) threshold = threshold_of(*r.expr);
+    RuleState(const Rule& r, const RuleGroup& g, LiveHistory& history, promql::EvalOptions options)
+        : rule(&r), declared(declare(r, g)), evaluator(*r.expr, history, options), alerts(r) {
       if (r.alert && (measured_expr = measured(*r.expr))) measured_values.emplace(*measured_expr, history, options);
       past_ms = history.take_longest_past();
     }
 
     const Rule* rule;
-    std::string query;
+    std::shared_ptr<const DeclaredRule> declared;
+    [[nodiscard]] const std::string& query() const { return declared->query; }
     std::int64_t past_ms = 0;  // how far back it looks
     promql::Evaluator evaluator;
     AlertRule alerts;
-    std::optional<Threshold> threshold;
     promql::ExprPtr measured_expr;  // what an alert that is over has now
     std::optional<promql::Evaluator> measured_values;
 
@@ -177,7 +191,7 @@ void match_alerts(Now& now, Before& before, const auto& take) {
     if (same.labels)
       for (const auto& [name, text] : r.rule->labels) add(name), add(text.text());
     out += '\n';
-    if (same.query) add(r.query);
+    if (same.query) add(r.query());
     return out;
   };
   std::unordered_set<const void*> done;
@@ -276,7 +290,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
         for (const auto& [name, text] : *texts)
           for (const auto& expression : text.queries()) impl->asked(expression);
       auto r = std::make_unique<Impl::RuleState>(
-          rule, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
+          rule, group, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
       if (!rule.alert)
         r->desc =
             &impl->pool->get(rule.name, MetricType::gauge, fmt::format("Recorded by the rule group {}.", group.name));
@@ -331,13 +345,14 @@ namespace {
 
 // Rules of an earlier run, as far as their alerts are known by them.
 struct PastRule {
-  PastRule(const SavedAlerts::Rule& from) : query(from.query) {
+  PastRule(const SavedAlerts::Rule& from) : past_query(from.query) {
     rule->alert = true;
     rule->name = from.name;
     for (const auto& [name, text] : from.labels) rule->labels.emplace_back(name, Template::parse(text));
   }
+  [[nodiscard]] const std::string& query() const { return past_query; }
   std::unique_ptr<Rule> rule = std::make_unique<Rule>();
-  std::string query;
+  std::string past_query;
   AlertRule alerts{*rule};
 };
 struct PastGroup {
@@ -399,8 +414,8 @@ SavedAlerts RuleEngine::alerts_to_save(std::vector<AlertTransition> untold) cons
       rule.file = g.group->file;
       rule.group = g.group->name;
       rule.name = r->rule->name;
-      rule.query = r->query;
-      rule.labels = texts(r->rule->labels);
+      rule.query = r->query();
+      rule.labels = r->declared->labels;
       out.rules.push_back(std::move(rule));
     }
   return out;
@@ -640,7 +655,7 @@ std::vector<promql::Sample> RuleEngine::Impl::without_others(RuleState& r, const
     }
     if (why.empty())
       why = fmt::format("{}: another rule of this name ({}) records the series already, and it stays",
-                        r.out->series[s.series].text(), at->second->query);
+                        r.out->series[s.series].text(), at->second->query());
   }
   for (const auto& s : r.last)
     if (std::ranges::find(own, s.series, &promql::Sample::series) == own.end()) let_go(r, s);
@@ -797,12 +812,10 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
     group.limit = g.group->limit;
     group.evaluation_s = static_cast<double>(g.took_ns) / 1e9;
     group.last_evaluation_ms = g.wall_ms;
+    group.rules.reserve(g.rules.size());
     for (const auto& r : g.rules) {
       auto& rule = group.rules.emplace_back();
-      rule.alerting = r->rule->alert;
-      rule.name = r->rule->name;
-      rule.query = r->query;
-      rule.file = g.group->file;
+      rule.declared = r->declared;
       // An annotation that cannot be expanded costs itself; a label is what the alert is known by.
       const auto& texts_error =
           r->rule->template_problem.empty() ? r->alerts.template_error() : r->rule->template_problem;
@@ -813,15 +826,6 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
         rule.warning = fmt::format(
             "history.memory is reached: it looks back {}, there is {} of it", promql::duration_text(r->past_ms),
             promql::duration_text(std::max<std::int64_t>(0, impl_->now.boot_ms - evicted_ms) / 1000 * 1000));
-      if (r->threshold) {
-        rule.metric = r->threshold->metric;
-        rule.op = r->threshold->op;
-        rule.threshold = r->threshold->value;
-      }
-      rule.duration_s = static_cast<double>(r->rule->for_ms) / 1000;
-      rule.keep_firing_for_s = static_cast<double>(r->rule->keep_firing_for_ms) / 1000;
-      rule.labels = texts(r->rule->labels);
-      rule.annotations = texts(r->rule->annotations);
       rule.state = r->alerts.state();
       for (const auto& a : r->alerts.alerts())
         if (a.alert.state != AlertState::inactive) rule.alerts.push_back(a.alert);

@@ -29,15 +29,21 @@ namespace history {
 struct Saved;
 }
 
-// What the API shows: a copy, so that nobody who looks at it waits for an evaluation.
-struct RuleView {
+// What the API shows of a rule and no evaluation changes: made when the rules are loaded, shared by all views.
+struct DeclaredRule {
   bool alerting = false;
-  std::string name, query, file, health /* ok | err | unknown */, last_error;
-  std::string metric, op;           // of an alert: what is compared and how, where that can be told (measured.h)
-  std::optional<double> threshold;  // with what
-  std::string warning;              // of what does not make it fail: history that is shorter than what it looks back at
+  std::string name, query, file;
+  std::string metric = {}, op = {};      // of an alert: what is compared and how, where that can be told (measured.h)
+  std::optional<double> threshold = {};  // with what
   double duration_s = 0, keep_firing_for_s = 0;
-  LabelMap labels, annotations;
+  LabelMap labels = {}, annotations = {};
+};
+// And what an evaluation changes: a copy, so that nobody who looks at it waits for one.
+struct RuleView {
+  std::shared_ptr<const DeclaredRule> declared;  // never null in a view that an engine gave
+  std::string_view health = "unknown";           // ok | err | unknown
+  std::string last_error;
+  std::string warning;  // of what does not make it fail: history that is shorter than what it looks back at
   AlertState state = AlertState::inactive;
   std::vector<Alert> alerts;
   double evaluation_s = 0;

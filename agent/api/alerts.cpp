@@ -31,10 +31,11 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
   j.text("uuid", row.uuid);
   j.text("fingerprint", fmt::format("{:016x}", a.fingerprint));
   j.text("provider_uuid", machine);
-  j.text("metric", row.rule->metric);
-  j.text("operator", row.rule->op);
+  j.text("metric", row.rule->declared->metric);
+  j.text("operator", row.rule->declared->op);
   j.key("threshold");
-  j.raw(row.rule->threshold && std::isfinite(*row.rule->threshold) ? fmt::format("{}", *row.rule->threshold) : "null");
+  const auto& threshold = row.rule->declared->threshold;
+  j.raw(threshold && std::isfinite(*threshold) ? fmt::format("{}", *threshold) : "null");
   j.key("current_value");
   j.raw(std::isfinite(a.value) ? fmt::format("{}", a.value) : "null");
   j.text("severity", label_of(a, "severity"));

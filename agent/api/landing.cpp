@@ -63,7 +63,8 @@ Response landing(const AgentView& source) {
     for (const auto& group : rules->groups)
       for (const auto& rule : group.rules)
         out += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>", html(group.name),
-                           html(rule.name), rule.alerting ? to_string(rule.state) : "record", html(rule.query));
+                           html(rule.declared->name), rule.declared->alerting ? to_string(rule.state) : "record",
+                           html(rule.declared->query));
     out += "</table>";
   }
   out += "</body></html>\n";

@@ -29,17 +29,18 @@ std::shared_ptr<const RulesView> rules_view_of(const AgentView& agent) {
 namespace {
 
 void rule(Json& j, const RuleView& r, bool with_alerts) {
+  const auto& is = *r.declared;
   j.open('{');
-  if (r.alerting) j.text("state", to_string(r.state));
-  j.text("name", r.name);
-  j.text("query", r.query);
-  if (r.alerting) {
-    j.number("duration", r.duration_s);
-    j.number("keepFiringFor", r.keep_firing_for_s);
+  if (is.alerting) j.text("state", to_string(r.state));
+  j.text("name", is.name);
+  j.text("query", is.query);
+  if (is.alerting) {
+    j.number("duration", is.duration_s);
+    j.number("keepFiringFor", is.keep_firing_for_s);
   }
-  if (r.alerting || !r.labels.empty()) j.map("labels", r.labels);
-  if (r.alerting) {
-    j.map("annotations", r.annotations);
+  if (is.alerting || !is.labels.empty()) j.map("labels", is.labels);
+  if (is.alerting) {
+    j.map("annotations", is.annotations);
     j.key("alerts");
     j.open('[');
     if (with_alerts)
@@ -51,7 +52,7 @@ void rule(Json& j, const RuleView& r, bool with_alerts) {
   if (!r.warning.empty()) j.text("warning", r.warning);
   j.number("evaluationTime", r.evaluation_s);
   j.text("lastEvaluation", go_time(r.last_evaluation_ms));
-  j.text("type", r.alerting ? "alerting" : "recording");
+  j.text("type", is.alerting ? "alerting" : "recording");
   j.close('}');
 }
 
@@ -86,11 +87,12 @@ bool RuleFilter::fits(const GroupView& group) const {
 }
 
 bool RuleFilter::fits(const RuleView& rule) const {
-  if (alerting && rule.alerting != *alerting) return false;
-  if (!names.empty() && std::ranges::find(names, rule.name) == names.end()) return false;
-  const auto label = [&rule](const std::string& name) {
-    const auto at = rule.labels.find(name);
-    return at == rule.labels.end() ? std::string_view() : std::string_view(at->second);
+  const auto& is = *rule.declared;
+  if (alerting && is.alerting != *alerting) return false;
+  if (!names.empty() && std::ranges::find(names, is.name) == names.end()) return false;
+  const auto label = [&is](const std::string& name) {
+    const auto at = is.labels.find(name);
+    return at == is.labels.end() ? std::string_view() : std::string_view(at->second);
   };
   return matchers.empty() || std::ranges::any_of(matchers, [&](const auto& selector) {
            return std::ranges::all_of(selector->matchers,

@@ -316,11 +316,11 @@ Bundle bundle_of(const Evidence::Round& round, const Host& host, const EvidenceS
     append_value(out, a.value);
     const auto* rule = round.rules ? rule_of(*round.rules, a.fingerprint) : nullptr;
     out += ',';
-    member(out, "query", rule ? rule->query : "");
+    member(out, "query", rule ? rule->declared->query : "");
     out += ',';
     const auto left = kSeriesBytes - std::min(kSeriesBytes, out.size() - begin);
     if (rule && round.history)
-      append_series(out, a, rule->query, *round.history, settings, left / (round.fires.size() - i));
+      append_series(out, a, rule->declared->query, *round.history, settings, left / (round.fires.size() - i));
     else out += "\"series\":[],\"series_left_out\":0";
     out += '}';
   }

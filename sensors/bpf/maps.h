@@ -4,27 +4,25 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "bpf/include/vitald/hist.h"
 #include "core/batch.h"
 #include "core/result.h"
+#include "sensors/bpf/mapped_pages.h"
 
 namespace vitald {
 
-// The array of a BPF_F_MMAPABLE map, read and written without system calls. Lives as long as this, also when the
-// map's own descriptor is closed.
+// The array of a BPF_F_MMAPABLE map, read and written without system calls. The map's own descriptor must stay open as
+// long as this is used: what nobody has looked at yet is not mapped.
 template <class T>
 class MappedArray {
  public:
@@ -32,23 +30,18 @@ class MappedArray {
   static Result<MappedArray> of(bpf_map* map) {
     MappedArray a;
     a.size_ = bpf_map__max_entries(map);
-    void* p = mmap(nullptr, a.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-    if (p == MAP_FAILED) return fail(from_errno(fmt::format("mmap of BPF map {}", bpf_map__name(map)), errno));
-    a.data_.reset(static_cast<T*>(p));
-    a.data_.get_deleter().bytes = a.bytes();
+    auto pages = MappedPages::of(bpf_map__fd(map), a.size_ * sizeof(T), bpf_map__name(map));
+    if (!pages) return fail(pages.error());
+    a.pages_ = std::move(*pages);
     return a;
   }
-  T& operator[](std::size_t i) const { return data_.get()[i]; }
+  // Throws std::bad_alloc where the kernel has no memory for another mapping.
+  T& operator[](std::size_t i) const { return *reinterpret_cast<T*>(pages_.at(i * sizeof(T), sizeof(T))); }
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  struct Unmap {
-    std::size_t bytes = 0;
-    void operator()(T* p) const noexcept { munmap(p, bytes); }
-  };
   static_assert(sizeof(T) % 8 == 0, "the kernel rounds values up to 8 bytes");
-  [[nodiscard]] std::size_t bytes() const { return size_ * sizeof(T); }
-  std::unique_ptr<T, Unmap> data_;
+  MappedPages pages_;
   std::size_t size_ = 0;
 };
 

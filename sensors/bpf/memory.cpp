@@ -18,7 +18,7 @@ constexpr ProbeHook kReclaimHooks[] = {
     timed(COST_ON_END, {"on_end", "mm_vmscan_direct_reclaim_end"}),
 };
 constexpr Signal kSignals[] = {
-    {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks, 7u << 20},
+    {"oom_kills", VITALD_OOM_KILLS, 0, kOomHooks, 11u << 20},
     {"direct_reclaim", VITALD_DIRECT_RECLAIM, 1, kReclaimHooks},
 };
 

@@ -2,6 +2,7 @@
 #include "sensors/owner/slots.h"
 
 #include <algorithm>
+#include <span>
 
 namespace vitald {
 namespace {
@@ -14,6 +15,10 @@ constexpr std::size_t kShares = 8, kLeastShare = 4;
 constexpr std::int64_t kLifeNs = 1'000'000'000, kStartNs = 10'000'000'000;
 // How long a territory stays closed at least, though there would be room again.
 constexpr std::int64_t kClosedNs = 10'000'000'000;
+// The kernel hands out the lowest free slot, so of those that nobody ever had the next ones are enough to look at; some
+// are only being begun on other CPUs. All of them, in case, once in so many cycles.
+constexpr std::uint32_t kAhead = 32;
+constexpr std::uint64_t kAllEvery = 64;
 
 // Those of the place itself: what is below may go while it stays. Below a folder that nobody knows each is an owner of
 // its own, so those that are counted together are called as what is cut.
@@ -72,7 +77,8 @@ void OwnerSlots::cycle(std::uint64_t& had) {
     if (!again) return;
     cycle_ns_ = now_ns;
     maps_.begin_cycle();
-    for (std::uint32_t slot = 1; slot < slots_.size(); ++slot)
+    const bool all = cycles_ % kAllEvery == 0;
+    for (std::uint32_t slot = 1; slot < slots_.size() && (all || slot < ever_used_ + kAhead); ++slot)
       if (slots_[slot].state == Slot::State::free && maps_.used(slot)) take(slot, now_ns);
     open_again(now_ns);
   }
@@ -100,8 +106,8 @@ void OwnerSlots::cycle(std::uint64_t& had) {
 
 std::size_t OwnerSlots::lumped() const {
   const MutexLock lock(mutex_);
-  return static_cast<std::size_t>(
-      std::ranges::count_if(slots_, [](const Slot& s) { return s.state == Slot::State::used && s.lumped; }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      std::span(slots_).first(ever_used_), [](const Slot& s) { return s.state == Slot::State::used && s.lumped; }));
 }
 
 std::size_t OwnerSlots::crowded() const {

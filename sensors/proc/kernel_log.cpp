@@ -16,6 +16,7 @@
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "sensors/proc/kernel_log_tail.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {
@@ -66,7 +67,8 @@ std::vector<std::string> disks_of(const Host& host) {
 
 class KernelLog final : public Collector {
  public:
-  KernelLog(std::unique_ptr<KernelLogTail> tail, const Host& host) : tail_(std::move(tail)), host_(host) {}
+  KernelLog(std::unique_ptr<KernelLogTail> tail, const Host& host)
+      : tail_(std::move(tail)), host_(host), devices_(host.sysfs("block"), host.clock()) {}
 
   [[nodiscard]] int news_fd() const override { return tail_->fd(); }
 
@@ -82,7 +84,8 @@ class KernelLog final : public Collector {
     }
     for (const auto& [kind, lines] : taken.kinds) out.set(kNews, static_cast<double>(lines), kind);
     for (const auto& [device, lines] : taken.disk_errors) out.set(kDiskErrors, static_cast<double>(lines), device);
-    for (const auto& disk : disks_of(host_))
+    if (devices_.changed()) disks_ = disks_of(host_);
+    for (const auto& disk : disks_)
       if (!taken.disk_errors.contains(disk)) out.set(kDiskErrors, 0, disk);
     out.set(kLeftOut, static_cast<double>(taken.left_out));
     out.set(kRecords, static_cast<double>(taken.records));
@@ -94,6 +97,8 @@ class KernelLog final : public Collector {
  private:
   std::unique_ptr<KernelLogTail> tail_;
   const Host& host_;
+  DeviceWatch devices_;
+  std::vector<std::string> disks_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) {

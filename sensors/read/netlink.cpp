@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <vector>
 
+#include "core/os/per_thread.h"
+
 namespace vitald {
 namespace {
 
@@ -79,7 +81,12 @@ Result<> Netlink::request(std::uint16_t type, std::uint16_t flags, std::string_v
 }
 
 Result<> Netlink::receive(std::uint32_t sequence, const Each& each) {
-  alignas(nlmsghdr) thread_local char buf[kBufferBytes];
+  // Made by those who ask: what is thread_local, every thread has zeros for.
+  struct Buffer {
+    alignas(nlmsghdr) char bytes[kBufferBytes];
+  };
+  static const PerThread<Buffer> kBuffers;
+  auto& buf = kBuffers.mine().bytes;
   for (;;) {
     const ssize_t n = ::recv(fd_.get(), buf, sizeof buf, 0);
     if (n < 0 && errno == EINTR) continue;

@@ -93,9 +93,8 @@ class EvidenceTest : public testing::Test {
   }
   [[nodiscard]] Evidence::Round round(std::vector<Alert> fires) const {
     RuleView rule;
-    rule.alerting = true;
-    rule.name = "Hot";
-    rule.query = "temp_celsius > 100";
+    rule.declared = std::make_shared<const DeclaredRule>(
+        DeclaredRule{.alerting = true, .name = "Hot", .query = "temp_celsius > 100", .file = ""});
     rule.alerts = fires;
     GroupView group;
     group.rules = {rule};

@@ -111,6 +111,8 @@ TEST(Judge, ResultsAndViewAreOfTheLastRound) {
   judge.judge(snapshot_at(20));
   EXPECT_EQ(results(judge), "now 20\n");
   EXPECT_EQ(view->groups[0].rules[0].last_evaluation_ms, 1'700'000'010'000) << "what was handed out never changes";
+  EXPECT_EQ(judge.view()->groups[0].rules[0].declared, view->groups[0].rules[0].declared)
+      << "what no evaluation changes is not copied by each";
 
   judge.configure(engine_of("groups: []"), {});
   EXPECT_EQ(results(judge), "");

@@ -166,7 +166,8 @@ TEST(RandomRules, WhatLeavesIsReadByEverybody) {
       series += reader.series();
       const auto view = engine->view();
       for (const auto& group : view->groups)
-        for (const auto& rule : group.rules) EXPECT_TRUE(rule.health != "err" || !rule.last_error.empty()) << rule.name;
+        for (const auto& rule : group.rules)
+          EXPECT_TRUE(rule.health != "err" || !rule.last_error.empty()) << rule.declared->name;
       engine->take_transitions();
     }
   }

@@ -227,10 +227,14 @@ class FakeKernel final : public SlotMaps {
     removed_.erase(path);
     told_.erase(path);
   }
+  void hide(std::uint32_t slot) { slots_[slot].used = false; }
   [[nodiscard]] std::size_t free() const { return free_.size(); }
 
   [[nodiscard]] std::uint32_t size() const override { return static_cast<std::uint32_t>(slots_.size()); }
-  [[nodiscard]] bool used(std::uint32_t slot) const override { return slots_[slot].used; }
+  [[nodiscard]] bool used(std::uint32_t slot) const override {
+    ++looked_at;
+    return slots_[slot].used;
+  }
   [[nodiscard]] bool dead(std::uint32_t slot) const override {
     const auto& s = slots_[slot];
     return s.claimed.empty() ? s.dead : told_.contains(s.claimed);
@@ -262,6 +266,7 @@ class FakeKernel final : public SlotMaps {
     free_.insert(free_.end(), slots.begin(), slots.end());
   }
 
+  mutable std::size_t looked_at = 0;
   std::vector<Row> rows;
   std::map<std::uint32_t, OwnerId> owners;
   std::uint64_t charged = 0;
@@ -327,6 +332,30 @@ TEST_F(Churn, NamesFromTheFirstRound) {
   tree_.write("root/var/log/containers/web_default_nginx-" + kId + ".log", "");
   kernel_.charge("/kubepods/pod" + kUid + "/" + kId, 5);
   EXPECT_EQ(round(), (std::map<std::string, std::uint64_t>{{"other", 0}, {"default/web/nginx", 5}}));
+}
+
+class LargeTable : public Churn {
+ protected:
+  LargeTable() : Churn(1025) {}
+};
+
+// What nobody ever had costs nothing, and is found all the same: many at once, and one that comes out of turn.
+TEST_F(LargeTable, WhatNobodyEverHadIsNotLookedAt) {
+  for (int i = 0; i < 3; ++i) kernel_.charge("/few" + std::to_string(i), 5);
+  round();
+  kernel_.looked_at = 0;
+  for (int i = 0; i < 5; ++i) round();
+  EXPECT_LE(kernel_.looked_at, 5u * 40) << "of 1,024";
+  for (int i = 0; i < 500; ++i) kernel_.charge("/many" + std::to_string(i), 5);
+  EXPECT_EQ(round().size(), 504u) << "in the round that they come";
+  std::uint64_t sum = 0;
+  for (int i = 0; i < 400; ++i) kernel_.charge("/late" + std::to_string(i), 5);
+  for (int i = 600; i < 890; ++i) kernel_.hide(static_cast<std::uint32_t>(i));  // begun on CPUs that stand still
+  for (int i = 0; i < 70; ++i) {
+    sum = 0;
+    for (const auto& [name, ns] : round()) sum += ns;
+  }
+  EXPECT_GE(sum, kernel_.charged - 290 * 5) << "those behind a gap come when all are looked at";
 }
 
 TEST_F(Churn, ALastSliceIsOthers) {

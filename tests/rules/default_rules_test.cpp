@@ -130,8 +130,8 @@ Outcome run(std::string_view healthy, std::string_view changed, int cycles = 400
   const auto view = engine->view();
   for (const auto& g : view->groups)
     for (const auto& r : g.rules) {
-      EXPECT_EQ(r.last_error, "") << r.name;
-      if (r.state == AlertState::firing) out.at_end.insert(r.name);
+      EXPECT_EQ(r.last_error, "") << r.declared->name;
+      if (r.state == AlertState::firing) out.at_end.insert(r.declared->name);
     }
   return out;
 }

@@ -306,7 +306,7 @@ groups:
   EXPECT_EQ(text(4, "out"), "a=3 b=2 ");
   // An alert is known by its labels: a bad one is an error of the rule, a bad annotation only a word about it.
   std::string health;
-  for (const auto& r : rules) health += r.health + (r.last_error.empty() ? " " : "! ");
+  for (const auto& r : rules) health += std::string(r.health) + (r.last_error.empty() ? " " : "! ");
   EXPECT_EQ(health, "ok! ok! err! ok ok ");
   ASSERT_EQ(m.engine->warnings().size(), 2u);
   EXPECT_NE(m.engine->warnings()[0].find(":5:56: bad: template: function \"humanise\" not defined, did you mean "
@@ -519,7 +519,7 @@ thresholds:
   ASSERT_EQ(alerts.size(), 1u);
   EXPECT_EQ(alerts[0].labels.at("severity"), "critical");
   EXPECT_EQ(alerts[0].annotations.at("summary"), "temp is 80 (>= 80)");
-  EXPECT_EQ(m.engine->view()->groups[0].rules[0].query, R"(temp{device=~"a|b",kind!="x"} >= 80)");
+  EXPECT_EQ(m.engine->view()->groups[0].rules[0].declared->query, R"(temp{device=~"a|b",kind!="x"} >= 80)");
 }
 
 TEST(Engine, AllRuleFilesOfTheCorpusEvaluate) {
@@ -544,7 +544,7 @@ TEST(Engine, AllRuleFilesOfTheCorpusEvaluate) {
   }
   const auto view = engine->view();
   for (const auto& g : view->groups)
-    for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.name << ": " << r.query;
+    for (const auto& r : g.rules) EXPECT_EQ(r.last_error, "") << r.declared->name << ": " << r.declared->query;
   EXPECT_GT(engine->history()->size().samples, 1000u);
 }
 

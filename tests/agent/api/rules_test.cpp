@@ -16,13 +16,18 @@ namespace {
 
 RulesView example() {
   RuleView firing;
-  firing.alerting = true;
-  firing.name = "Hot";
-  firing.query = "temp{a=\"b\"} > 70";
+  firing.declared =
+      std::make_shared<const DeclaredRule>(DeclaredRule{.alerting = true,
+                                                        .name = "Hot",
+                                                        .query = "temp{a=\"b\"} > 70",
+                                                        .file = "",
+                                                        .metric = "temp",
+                                                        .op = ">",
+                                                        .threshold = 70,
+                                                        .duration_s = 300,
+                                                        .labels = {{"severity", "warning"}},
+                                                        .annotations = {{"summary", "{{ $value }} \"quoted\"\n"}}});
   firing.health = "ok";
-  firing.duration_s = 300;
-  firing.labels = {{"severity", "warning"}};
-  firing.annotations = {{"summary", "{{ $value }} \"quoted\"\n"}};
   firing.state = AlertState::firing;
   firing.evaluation_s = 0.000012;
   firing.last_evaluation_ms = 1'700'000'000'120;
@@ -34,8 +39,7 @@ RulesView example() {
   alert.value = 71.25;
   firing.alerts = {alert};
   RuleView recording;
-  recording.name = "a:b";
-  recording.query = "sum(x)";
+  recording.declared = std::make_shared<const DeclaredRule>(DeclaredRule{.name = "a:b", .query = "sum(x)", .file = ""});
   recording.health = "err";
   recording.last_error = "many-to-many";
   GroupView group;
@@ -72,9 +76,6 @@ std::string alerts_of(const RulesView& view, const AlertFilter& filter = {}) {
 
 TEST(ApiAlerts, HaveWhatASchedulerAsksFor) {
   auto view = example();
-  view.groups[0].rules[0].metric = "temp";
-  view.groups[0].rules[0].op = ">";
-  view.groups[0].rules[0].threshold = 70;
   view.groups[0].rules[0].alerts[0].labels["severity"] = "critical";
   const auto json = nlohmann::json::parse(alerts_of(view));
   ASSERT_EQ(json["data"]["alerts"].size(), 1u);
