@@ -66,6 +66,11 @@ bool asked_for(const DoctorInput& in, std::string_view collector) {
   return row != in.collectors.end() && row->state != CollectorStatus::State::off;
 }
 
+bool is_on(const DoctorInput& in, std::string_view collector) {
+  const auto row = std::ranges::find(in.collectors, collector, &CollectorStatus::name);
+  return row != in.collectors.end() && row->state == CollectorStatus::State::on;
+}
+
 // "Seccomp:\t2"
 void seccomp(Findings& f) {
   const auto status = read_kernel_file("/proc/self/status");
@@ -96,6 +101,11 @@ void privileges(Findings& f, const DoctorInput& in, bool probes) {
                               "securityContext: {{allowPrivilegeEscalation: true, capabilities: {{add: [{}]}}}}",
                               p.used, p.name, p.name.substr(4))
                 : fmt::format("missing; nothing that is on needs it ({})", p.used));
+    } else if (p.capability == CAP_SYS_PTRACE && is_on(in, "drm_gpus")) {
+      f.say(
+          Mark::note, p.name,
+          "missing: what processes of others use of GPUs, and whose their energy is, is not known; docs/guests.md has "
+          "the drop-in");
     }
   }
   seccomp(f);

@@ -46,8 +46,10 @@ int run(const std::vector<std::string>& arguments) {
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;
   // Nothing has made a thread so far.
-  if (verb != "worker" && !may_be_on(options, "smart") && !give_up_privileges_of_worker("smart"))
-    log::say("vitald: warning: capabilities of the collector smart, which is off, could not be given up\n");
+  for (const auto* collector : {"smart", "drm_gpus"})
+    if (verb != "worker" && !may_be_on(options, collector) && !give_up_privileges_of_worker(collector))
+      log::say(fmt::format("vitald: warning: capabilities of the collector {}, which is off, could not be given up\n",
+                           collector));
   const bool stays = verb == "worker" || (verb.empty() && !options.flag("config.check") && !options.flag("once"));
   if (stays) log::never_wait();
   for (const auto& w : warnings) log::say(fmt::format("vitald: warning: {}\n", w));

@@ -15,17 +15,26 @@ namespace {
 constexpr std::array kPrivileges = {
     Privilege{CAP_BPF, "CAP_BPF", "eBPF probes: loading", true},
     Privilege{CAP_PERFMON, "CAP_PERFMON", "eBPF probes: attaching; energy (energy_meters), perf", true},
-    Privilege{CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH",
-              "files of root: energy (rapl), the BMC (ipmi), slabinfo, serial numbers (dmi), mounts in closed folders",
-              true, "ipmi"},
+    Privilege{CAP_DAC_READ_SEARCH,
+              "CAP_DAC_READ_SEARCH",
+              "files of root: energy (rapl), the BMC (ipmi), slabinfo, serial numbers (dmi), mounts in closed folders; "
+              "others' files of GPUs",
+              true,
+              {"ipmi", "drm_gpus"}},
     Privilege{CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "eBPF probes before Linux 5.11: locked memory", false},
     Privilege{CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "root: a state directory of another user", false},
     Privilege{CAP_CHOWN, "CAP_CHOWN", "root: hooks as another user", false},
     Privilege{CAP_SETUID, "CAP_SETUID", "root: hooks as another user", false},
     Privilege{CAP_SETGID, "CAP_SETGID", "root: hooks as another user", false},
     Privilege{CAP_KILL, "CAP_KILL", "root: ending a hook of another user", false},
-    Privilege{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "collector smart: NVMe disks", false, "smart", false},
-    Privilege{CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "collector smart: ATA disks", false, "smart", false},
+    Privilege{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "collector smart: NVMe disks", false, {"smart"}, false},
+    Privilege{CAP_SYS_RAWIO, "CAP_SYS_RAWIO", "collector smart: ATA disks", false, {"smart"}, false},
+    Privilege{CAP_SYS_PTRACE,
+              "CAP_SYS_PTRACE",
+              "collector drm_gpus: what processes use of GPUs of AMD and Intel",
+              false,
+              {"drm_gpus"},
+              false},
     Privilege{CAP_SYSLOG, "CAP_SYSLOG", "evidence of alerts: the end of the kernel's log", false},
     Privilege{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE", "a port below 1024", false},
 };
@@ -69,7 +78,7 @@ bool keep_only_used_privileges(std::string_view worker) {
     auto& half = keep.data[p.capability / 32];
     const auto got = have.data[p.capability / 32].permitted & bit(p.capability);
     half.permitted |= got;
-    if (is_ours(p) || (!worker.empty() && p.worker == worker)) half.effective |= got;
+    if (is_ours(p) || p.of_worker(worker)) half.effective |= got;
   }
   // Inheritable and with it ambient are empty from here on: what systemd gave us is not for our children.
   if (!set(keep)) return false;
@@ -81,7 +90,7 @@ bool give_up_privileges_of_worker(std::string_view collector) {
   Sets keep;
   if (!get(keep)) return false;
   for (const auto& p : kPrivileges) {
-    if (p.worker != collector || is_ours(p)) continue;
+    if (!p.of_worker(collector) || is_ours(p)) continue;
     auto& half = keep.data[p.capability / 32];
     half.permitted &= ~bit(p.capability);
     half.effective &= half.permitted;
@@ -92,7 +101,7 @@ bool give_up_privileges_of_worker(std::string_view collector) {
 std::uint64_t privileges_of_worker(std::string_view collector) {
   std::uint64_t out = 0;
   for (const auto& p : kPrivileges)
-    if (p.worker == collector) out |= std::uint64_t{1} << p.capability;
+    if (p.of_worker(collector)) out |= std::uint64_t{1} << p.capability;
   return out;
 }
 

@@ -2,6 +2,7 @@
 // What this process may do, and no more than it uses: capabilities (capabilities(7)).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -13,8 +14,12 @@ struct Privilege {
   std::string_view name;  // as systemd writes it: CAP_BPF
   std::string_view used;  // by what: "eBPF probes: loading"
   bool wanted;            // worth granting to a daemon that is not root; the others are used only where root has them
-  std::string_view worker = {};  // the collector whose worker process is left it; empty: none
-  bool ours = true;              // used by the process itself; else kept, not in force, for that worker only
+  std::array<std::string_view, 2> workers = {};  // the collectors whose worker processes are left it
+  bool ours = true;  // used by the process itself; else kept, not in force, for those workers only
+
+  [[nodiscard]] bool of_worker(std::string_view collector) const {
+    return !collector.empty() && (workers[0] == collector || workers[1] == collector);
+  }
 };
 // All that vitald can use.
 std::span<const Privilege> privileges();

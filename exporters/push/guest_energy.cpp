@@ -104,27 +104,30 @@ class GuestEnergyEncoder final : public PushEncoder {
 Error os_error(const std::string& what) { return from_errno(what, errno); }
 
 // The guest may be able to write to its folder: nothing below it is followed where it is a link, and what is written is
-// new and takes the place of what was there.
-Result<> write_file(const Fd& folder, const std::string& shown, const char* name, std::string_view text, gid_t group) {
+// new and takes the place of what was there. It is made in `home`, the guest's folder, which passes its group on.
+Result<> write_file(const Fd& home, const Fd& folder, const std::string& shown, const char* name, std::string_view text,
+                    gid_t group) {
   const auto temporary = fmt::format(".{}.new", name);
-  if (unlinkat(folder.get(), temporary.c_str(), 0) != 0 && errno != ENOENT)
+  if (unlinkat(home.get(), temporary.c_str(), 0) != 0 && errno != ENOENT)
     return fail(os_error(shown + "/" + temporary));
-  const Fd file(
-      openat(folder.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
+  const Fd file(openat(home.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
   if (!file) return fail(os_error(shown + "/" + temporary));
+  const auto drop = [&](Error error) -> Result<> {
+    unlinkat(home.get(), temporary.c_str(), 0);
+    return fail(std::move(error));
+  };
   struct stat status {};
-  if (fstat(file.get(), &status) != 0) return fail(os_error(shown));
-  if (status.st_gid != group && fchown(file.get(), static_cast<uid_t>(-1), group) != 0) {
-    const int err = errno;
-    unlinkat(folder.get(), temporary.c_str(), 0);
-    return fail(from_errno(fmt::format("{}: giving it the group of the guest's folder ({}); let the folder pass it on "
-                                       "(chmod g+s)",
-                                       shown, group),
-                           err));
-  }
-  fchmod(file.get(), kFileMode);  // the umask may say otherwise
-  if (auto written = write_all(file.get(), text, shown); !written) return written;
-  if (renameat(folder.get(), temporary.c_str(), folder.get(), name) != 0) return fail(os_error(shown + "/" + name));
+  if (fstat(file.get(), &status) != 0) return drop(os_error(shown));
+  if (status.st_gid != group && fchown(file.get(), static_cast<uid_t>(-1), group) != 0)
+    return drop(
+        os_error(fmt::format("{}: giving it the group of the guest's folder ({}); let the folder pass it on "
+                             "(chmod g+s)",
+                             shown, group)));
+  // The umask may say otherwise.
+  if (fchmod(file.get(), kFileMode) != 0)
+    return drop(os_error(fmt::format("{}/{}: letting its group read it", shown, name)));
+  if (auto written = write_all(file.get(), text, shown); !written) return drop(written.error());
+  if (renameat(home.get(), temporary.c_str(), folder.get(), name) != 0) return drop(os_error(shown + "/" + name));
   return {};
 }
 
@@ -133,16 +136,18 @@ Result<Fd> folder_in(const Fd& parent, const std::string& shown, const char* nam
   if (!made && errno != EEXIST) return fail(os_error(shown + "/" + name));
   Fd folder(openat(parent.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!folder) return fail(os_error(shown + "/" + name));
-  if (made) {
-    struct stat status {};
-    if (fstat(folder.get(), &status) == 0 && status.st_gid != group &&
-        fchown(folder.get(), static_cast<uid_t>(-1), group) != 0)
-      return fail(
-          os_error(fmt::format("{}/{}: giving it the group of the guest's folder ({}); let the folder pass it on "
-                               "(chmod g+s)",
-                               shown, name, group)));
-    fchmod(folder.get(), kFolderMode | (status.st_mode & S_ISGID));
-  }
+  struct stat status {};
+  if (fstat(folder.get(), &status) != 0) return fail(os_error(shown + "/" + name));
+  if (made && status.st_gid != group && fchown(folder.get(), static_cast<uid_t>(-1), group) != 0)
+    return fail(
+        os_error(fmt::format("{}/{}: giving it the group of the guest's folder ({}); let the folder pass it on "
+                             "(chmod g+s)",
+                             shown, name, group)));
+  // The umask may have said otherwise, also when an earlier run made it. The bit that passes the group on is not asked
+  // for: RestrictSUIDSGID= of our unit refuses that.
+  constexpr mode_t kOfGroup = kFolderMode & S_IRWXG;
+  if ((status.st_mode & kOfGroup) != kOfGroup && fchmod(folder.get(), kFolderMode) != 0)
+    return fail(os_error(fmt::format("{}/{}: letting its group read it", shown, name)));
   return folder;
 }
 
@@ -198,31 +203,37 @@ class GuestEnergyDestination final : public Destination {
       if (!zone) return fail(zone.error());
       const auto at = fmt::format("{}/{}", shown, kZones[z].folder);
       auto& counter = counters_of_[name][z];
+      const bool named = faccessat(zone->get(), "name", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+                         faccessat(zone->get(), "max_energy_range_uj", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
       if (!counter.last) {
         // It goes on where it was: with what an earlier run of ours showed, or from now on.
         const auto before = number_in(*zone, "energy_uj");
         counter.shown = before && *before <= kRangeUj ? *before : 0;
-        for (const auto& [file, text] : {std::pair("name", fmt::format("{}\n", kZones[z].name)),
-                                         std::pair("max_energy_range_uj", fmt::format("{}\n", kRangeUj))})
-          if (auto done = write_file(*zone, at, file, text, status.st_gid); !done) return fail(done.error());
       } else {
         // The guest was started anew where it went back: then it counts from 0.
         counter.shown += *counted[z] >= *counter.last ? *counted[z] - *counter.last : *counted[z];
       }
+      // Also where the folder was made anew meanwhile.
+      if (!counter.last || !named)
+        for (const auto& [file, text] : {std::pair("name", fmt::format("{}\n", kZones[z].name)),
+                                         std::pair("max_energy_range_uj", fmt::format("{}\n", kRangeUj))})
+          if (auto done = write_file(mine, *zone, at, file, text, status.st_gid); !done) return fail(done.error());
       counter.last = counted[z];
-      if (auto done = write_file(*zone, at, "energy_uj", fmt::format("{}\n", counter.shown), status.st_gid); !done)
+      if (auto done = write_file(mine, *zone, at, "energy_uj", fmt::format("{}\n", counter.shown), status.st_gid);
+          !done)
         return fail(done.error());
     }
-    link_class(mine);
+    if (auto done = link_class(mine, shown, status.st_gid); !done) return fail(done.error());
     return true;
   }
 
   // "class/powercap" beside the zones: the folder is also what a guest's programs take in place of /sys.
-  static void link_class(const Fd& mine) {
-    if (faccessat(mine.get(), "class/powercap/intel-rapl:0", F_OK, 0) == 0) return;
-    mkdirat(mine.get(), "class", kFolderMode);
-    const Fd folder(openat(mine.get(), "class", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (folder && symlinkat("..", folder.get(), "powercap") != 0) return;  // it is there; the zones are without it, too
+  static Result<> link_class(const Fd& mine, const std::string& shown, gid_t group) {
+    const auto folder = folder_in(mine, shown, "class", group);
+    if (!folder) return fail(folder.error());
+    if (symlinkat("..", folder->get(), "powercap") != 0 && errno != EEXIST)
+      return fail(os_error(shown + "/class/powercap"));
+    return {};
   }
 
   const std::string path_;

@@ -61,11 +61,9 @@ constexpr MetricDesc kMetrics[] = {
      "it is known.",
      "package,method", "watts", "vitald"},
     {"vitald_energy_attribution_info", MetricType::gauge,
-     "How energy of the domain (package, dram) is split: weight, by what (cycles or aperf: CPU time times how fast the "
-     "CPU "
-     "ran meanwhile, by the PMU's cycles or by APERF; cpu_time, where neither can be read); split, package (what an "
-     "owner used on that "
-     "processor) or host (on all, where the kernel does not say which CPU is on which).",
+     "How energy of the domain (package, dram) is split: weight, by what (aperf: CPU time times how fast the CPU ran "
+     "meanwhile, by the registers APERF and MPERF; cpu_time, where they cannot be read); split, package (what an "
+     "owner used on that processor) or host (on all, where the kernel does not say which CPU is on which).",
      "domain,weight,split", "", "vitald"},
     {"vitald_energy_attribution_resets_total", MetricType::counter,
      "Times that the energy counter of a processor or its memory began anew, which is counted from there.",

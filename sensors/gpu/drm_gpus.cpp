@@ -2,9 +2,13 @@
 // GPUs of AMD and Intel as their drivers (amdgpu, i915, xe) tell them in sysfs, and what processes use of them, by
 // owner, from /proc/PID/fdinfo. One that sleeps is left asleep: most of these files would wake it.
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -41,7 +45,7 @@ constexpr MetricDesc kOwn[] = {
     {"vitald_drm_gpu_info", gauge, "Which GPU it is, 1.", "gpu,UUID,driver,pci_bus_id", "", "/sys/class/drm"},
     {"vitald_drm_unreadable_processes", gauge,
      "Processes whose open files may not be looked at, so that what they use of GPUs is nobody's: it takes "
-     "CAP_SYS_PTRACE.",
+     "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.",
      "", "", kFdinfo},
     {"vitald_gpu_power_watts", gauge, "What the GPU takes, as its driver has it.", kGpuLabels, "watts", kHwmon},
     {"vitald_gpu_temperature_celsius", gauge, "Temperature, by the driver's name of the sensor (edge, junction, mem).",
@@ -88,6 +92,7 @@ constexpr std::string_view kThrottles[] = {"pl1",     "pl2",  "pl4",           "
                                            "prochot", "ratl", "vr_thermalert", "vr_tdc"};
 constexpr std::string_view kMemories[] = {"vram", "gtt"};
 constexpr int kMostTemperatures = 8;
+constexpr std::size_t kOfGpuMetrics = 2;  // the source of energy behind Chip::energies
 
 // What hwmon has of the GPU, in the folder of its one chip.
 struct Chip {
@@ -120,6 +125,7 @@ struct Node {
       : uevent(path + "/device/uevent"),
         unique_id(path + "/device/unique_id"),
         busy(path + "/device/gpu_busy_percent"),
+        number(path + "/dev"),
         metrics(path + "/device/gpu_metrics"),
         power(path + "/device"),
         chips(path + "/device/hwmon"),
@@ -130,7 +136,7 @@ struct Node {
       memory_used.emplace_back(fmt::format("{}/device/mem_info_{}_used", path, kind));
     }
   }
-  Attribute uevent, unique_id, busy;
+  Attribute uevent, unique_id, busy, number;
   KernelFile metrics;
   PowerState power;
   KernelItems<Chip> chips;
@@ -176,27 +182,34 @@ class DrmGpus final : public Collector {
     std::vector<Seen> gpus;
     std::size_t asleep = 0;
     by_node_.clear();
+    by_number_.clear();
     for (auto& [name, node] : nodes_.items()) {
       if (!is_card(name) || !known_driver(node)) continue;
       const auto about = uevent_of(node.uevent);
       const auto key = about.slot.empty() ? name : about.slot;
       auto& gpu = gpus_.try_emplace(key, owners_).first->second;
       gpu.asleep = node.power.asleep();
+      gpu.amd = about.driver == "amdgpu";
       asleep += gpu.asleep ? 1 : 0;
       // What it is was read while it was awake.
       if (!gpu.asleep && gpu.uuid.empty()) gpu.uuid = node.unique_id.text().value_or("");
       gpu.shown_uuid = gpu.uuid.empty() ? key : gpu.uuid;
       out.set(kInfo, 1, name, gpu.shown_uuid, about.driver, about.slot);
-      if (!gpu.asleep) sysfs(name, gpu, node, about.driver, out);
+      if (gpu.asleep) gpu.energy_ns = 0;
+      else sysfs(name, gpu, node, out);
       gpus.push_back({name, &gpu});
-      by_node_.emplace(name, &gpu);
+      has_node(name, node, gpu);
     }
     // The files that programs open are mostly those for rendering, of the same device.
     for (auto& [name, node] : nodes_.items()) {
       if (!name.starts_with("renderD")) continue;
       const auto about = uevent_of(node.uevent);
-      if (const auto at = gpus_.find(about.slot); at != gpus_.end()) by_node_.emplace(name, &at->second);
+      if (const auto at = gpus_.find(about.slot); at != gpus_.end()) has_node(name, node, at->second);
     }
+    // What ROCm computes goes through /dev/kfd, which no engine of a client counts. One that has ended did so until
+    // now.
+    const auto computing = list_directory(host_.sysfs("class/kfd/kfd/proc"));
+    computed_ = std::exchange(computes_, computing && !computing->empty());
     clients();
     for (const auto& [name, gpu] : gpus) emit(name, *gpu, out);
     out.set(kGpus, static_cast<double>(gpus.size()), "all");
@@ -211,8 +224,10 @@ class DrmGpus final : public Collector {
   [[nodiscard]] std::string status() const override {
     auto text = fmt::format("{} GPUs", gpus_.size());
     if (unreadable_ != 0)
-      text +=
-          fmt::format(", open files of {} processes may not be looked at (CAP_SYS_PTRACE): not by owner", unreadable_);
+      text += fmt::format(
+          ", open files of {} processes may not be looked at (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH): not by owner",
+          unreadable_);
+    if (computes_) text += ", ROCm's processes compute on those of amdgpu: their energy is nobody's";
     return text;
   }
 
@@ -224,9 +239,13 @@ class DrmGpus final : public Collector {
   struct Gpu {
     explicit Gpu(OwnerTable& owners) : energy(owners) {}
     std::string uuid, shown_uuid;
-    bool asleep = false;
+    bool asleep = false, amd = false;
     std::optional<double> joules;  // of its counter, in this run
-    bool has_counter = false;      // it had one
+    std::optional<std::size_t>
+        energy_source;  // which counter that is, from the first reading on: others began elsewhere
+    AmdEnergy amd_energy;
+    std::int64_t energy_ns = 0;  // when amd_energy was told, if it was awake since
+    bool has_counter = false;    // it had one
     GpuEnergy energy;
     struct Client {
       std::map<std::string, Counted, std::less<>> engines;
@@ -241,6 +260,7 @@ class DrmGpus final : public Collector {
   };
   struct OpenFile {
     std::string pid, fd, node;
+    std::string number;  // of the device, "226:128"; empty: not known
   };
 
   static bool is_card(std::string_view name) { return take_prefix(name, "card") && parse_u64(name).has_value(); }
@@ -248,7 +268,12 @@ class DrmGpus final : public Collector {
     return std::ranges::find(kDrivers, uevent_of(node.uevent).driver) != kDrivers.end();
   }
 
-  void sysfs(const std::string& name, Gpu& gpu, Node& node, std::string_view driver, BatchWriter& out) {
+  void has_node(const std::string& name, Node& node, Gpu& gpu) {
+    by_node_.emplace(name, &gpu);
+    if (const auto number = node.number.text(); number && !number->empty()) by_number_.emplace(trim(*number), &gpu);
+  }
+
+  void sysfs(const std::string& name, Gpu& gpu, Node& node, BatchWriter& out) {
     const auto& uuid = gpu.shown_uuid;
     gpu.joules.reset();
     // None is no error: an older kernel, or a GPU in the processor.
@@ -261,8 +286,13 @@ class DrmGpus final : public Collector {
           out.set(kPower, *microwatts / 1e6, name, uuid);
           break;
         }
-      for (auto& file : chip.value.energies)
-        if (const auto microjoules = number_of(file, out); microjoules && !gpu.joules) gpu.joules = *microjoules / 1e6;
+      for (std::size_t i = 0; i < chip.value.energies.size(); ++i) {
+        if (gpu.joules || gpu.energy_source.value_or(i) != i) continue;
+        if (const auto microjoules = number_of(chip.value.energies[i], out)) {
+          gpu.joules = *microjoules / 1e6;
+          gpu.energy_source = i;
+        }
+      }
       for (std::size_t i = 0; i < chip.value.temperatures.size(); ++i) {
         auto& [label, input] = chip.value.temperatures[i];
         const auto millidegrees = number_of(input, out);
@@ -278,13 +308,19 @@ class DrmGpus final : public Collector {
       if (const auto bytes = number_of(node.memory_used[i], out))
         out.set(kMemoryUsed, *bytes, name, uuid, kMemories[i]);
     }
-    if (driver == "amdgpu") {
+    if (gpu.amd) {
       if (const auto bytes = node.metrics.read()) {
         const auto told = parse_amd_metrics(*bytes);
         if (told.throttle)
           for (const auto& kind : kAmdThrottles)
             out.set(kThrottled, (*told.throttle & kind.bits) != 0 ? 1 : 0, name, uuid, kind.reason);
-        if (!gpu.joules) gpu.joules = told.joules;
+        if (told.energy && gpu.energy_source.value_or(kOfGpuMetrics) == kOfGpuMetrics) {
+          const auto elapsed_s = static_cast<double>(now_ns_ - gpu.energy_ns) / 1e9;
+          gpu.joules =
+              gpu.amd_energy.joules(*told.energy, gpu.energy_ns != 0 ? std::optional(elapsed_s) : std::nullopt);
+          gpu.energy_source = kOfGpuMetrics;
+          gpu.energy_ns = now_ns_;
+        }
       }
     } else {
       throttles_of_intel(name, uuid, node, out);
@@ -325,11 +361,34 @@ class DrmGpus final : public Collector {
         continue;
       }
       for (const auto& fd : *fds) {
-        const auto target = read_link(folder + "/" + fd);
-        std::string_view node = target;
-        if (take_prefix(node, "/dev/dri/")) files_.push_back({pid, fd, std::string(node)});
+        const auto path = folder + "/" + fd;
+        char target[64];  // a longer one is no GPU's
+        const auto size = ::readlink(path.c_str(), target, sizeof target);
+        if (size < 0 && (errno == EACCES || errno == EPERM)) {
+          ++unreadable_;  // the names of its files are told to its user, but not what they are
+          break;
+        }
+        std::string_view node(target, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        if (!take_prefix(node, "/dev/dri/")) continue;
+        struct stat status {};
+        const bool known = ::stat(path.c_str(), &status) == 0 && S_ISCHR(status.st_mode);
+        files_.push_back({pid, fd, std::string(node),
+                          known ? fmt::format("{}:{}", major(status.st_rdev), minor(status.st_rdev)) : ""});
       }
     }
+  }
+
+  // Whose the file is, as far as that is known without reading of it; false: no GPU's that we know.
+  bool maybe(const OpenFile& file, Gpu*& gpu) const {
+    gpu = nullptr;
+    if (!file.number.empty() && !by_number_.empty()) {
+      const auto at = by_number_.find(file.number);
+      if (at == by_number_.end()) return false;
+      gpu = at->second;
+    } else if (const auto at = by_node_.find(file.node); at != by_node_.end()) {
+      gpu = at->second;
+    }
+    return true;
   }
 
   void clients() {
@@ -342,13 +401,20 @@ class DrmGpus final : public Collector {
     std::set<std::pair<const Gpu*, std::uint64_t>> counted;
     std::map<std::pair<Gpu*, OwnerId>, double> used;
     for (const auto& file : files_) {
-      const auto at = by_node_.find(file.node);
-      if (at == by_node_.end() || at->second->asleep) continue;
-      auto& gpu = *at->second;
+      Gpu* found = nullptr;
+      if (!maybe(file, found) || (found && found->asleep)) continue;
       const auto text =
           read_kernel_file(host_.procfs(fmt::format("{}/fdinfo/{}", file.pid, file.fd)), KernelFile::Read::records);
       const auto client = text ? parse_drm_client(*text) : std::nullopt;
-      if (!client || !counted.insert({&gpu, client->id}).second) continue;
+      if (!client) continue;
+      // A container may call the one that it has been given by another's name.
+      if (!client->pdev.empty()) {
+        const auto at = gpus_.find(client->pdev);
+        found = at != gpus_.end() ? &at->second : nullptr;
+      }
+      if (!found || found->asleep) continue;
+      auto& gpu = *found;
+      if (!counted.insert({&gpu, client->id}).second) continue;
       const auto owner = owners_.of_pid(parse_int<pid_t>(file.pid).value_or(0));
       gpu.owner_bytes[owner] += static_cast<double>(client->memory_bytes());
       count(gpu, *client, owner, used[{&gpu, owner}]);
@@ -365,9 +431,9 @@ class DrmGpus final : public Collector {
   // before us.
   void count(Gpu& gpu, const DrmClient& client, OwnerId owner, double& used_s) {
     const bool first = gpu.read_ns == 0;
-    const double elapsed_s = first ? 0 : static_cast<double>(now_ns_ - gpu.read_ns) / 1e9;
     const auto at = gpu.clients.try_emplace(client.id).first;
-    at->second.seen_ns = now_ns_;
+    const auto seen_ns = std::exchange(at->second.seen_ns, now_ns_);
+    const double elapsed_s = first || seen_ns == 0 ? 0 : static_cast<double>(now_ns_ - seen_ns) / 1e9;
     for (const auto& [engine, now] : client.engines) {
       const auto known = at->second.engines.try_emplace(engine);
       auto& before = known.first->second;
@@ -396,8 +462,9 @@ class DrmGpus final : public Collector {
       const auto open =
           std::ranges::count_if(gpu.clients, [this](const auto& c) { return c.second.seen_ns == now_ns_; });
       out.set(kClients, static_cast<double>(open), name, uuid);
-      // Of processes that may not be looked at nobody knows what they used.
-      const auto used = unreadable_ == 0 ? std::optional(gpu.used) : std::nullopt;
+      // Of processes that may not be looked at nobody knows what they used, nor of what goes past the engines.
+      const bool all = unreadable_ == 0 && !(gpu.amd && (computes_ || computed_));
+      const auto used = all ? std::optional(gpu.used) : std::nullopt;
       if (gpu.has_counter) gpu.energy.step(now_ns_, gpu.joules, used);
     }
     for (const auto& [engine, seconds] : gpu.engine_s) out.set(kEngineBusy, seconds, name, uuid, engine);
@@ -426,9 +493,10 @@ class DrmGpus final : public Collector {
   OwnerTable& owners_;
   KernelItems<Node> nodes_;
   std::map<std::string, Gpu, std::less<>> gpus_;  // by PCI address, else by name
-  std::map<std::string, Gpu*, std::less<>> by_node_;
+  std::map<std::string, Gpu*, std::less<>> by_node_, by_number_;
   std::vector<OpenFile> files_;
   std::size_t unreadable_ = 0;
+  bool computes_ = false, computed_ = false;  // ROCm has processes; it had when it was looked at before
   std::int64_t scanned_ns_ = 0, now_ns_ = 0;
 };
 

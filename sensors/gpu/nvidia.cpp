@@ -314,6 +314,8 @@ class Nvidia final : public Collector {
   static constexpr int kLostRounds = 20;
   // NVML takes a sample of what processes do every 1/6 to 1 second.
   static constexpr double kSampleComesS = 3;
+  // What is less apart is of one time that it looked at all of them.
+  static constexpr unsigned long long kOneLookUs = 50'000;
 
   struct Seen {
     explicit Seen(OwnerTable& owners) : energy(owners) {}
@@ -532,21 +534,31 @@ class Nvidia final : public Collector {
     if (answered != kSuccess && answered != kNotFound) return std::nullopt;
     samples.resize(answered == kSuccess ? std::min<std::size_t>(count, samples.size()) : 0);
     const auto now = host_.clock().boot_ns();
-    const double elapsed_s = seen.used_ns > 0 ? static_cast<double>(now - seen.used_ns) / 1e9 : 0;
+    const bool first = seen.used_ns == 0;  // from which on energy is counted: it waits for nothing
+    const double elapsed_s = first ? 0 : static_cast<double>(now - seen.used_ns) / 1e9;
     // No sample is nothing that ran, or one that comes yet.
-    seen.waits = samples.empty() && !memory.empty() && elapsed_s < kSampleComesS;
+    seen.waits = !first && samples.empty() && !memory.empty() && elapsed_s < kSampleComesS;
     if (seen.waits) return std::vector<GpuEnergy::Used>{};
     seen.used_ns = now;
-    std::map<unsigned, std::pair<double, double>> by_pid;
+    // Of a process that did nothing when the others were looked at there is no sample: all were looked at as often.
+    std::map<unsigned, double> by_pid;
+    std::vector<unsigned long long> times_us;
     for (const auto& s : samples) {
       if (s.time_us <= seen.samples_us || s.sm > 100) continue;
-      auto& [sum, n] = by_pid[s.pid];
-      sum += s.sm;
-      n += 1;
+      times_us.push_back(s.time_us);
+      by_pid[s.pid] += s.sm;
     }
     for (const auto& s : samples) seen.samples_us = std::max(seen.samples_us, s.time_us);
-    for (const auto& [pid, sum_and_n] : by_pid)
-      busy[owners_.of_pid(static_cast<pid_t>(pid))] += sum_and_n.first / sum_and_n.second / 100;
+    std::ranges::sort(times_us);
+    double looks = 0;
+    unsigned long long look_us = 0;
+    for (const auto time_us : times_us) {
+      if (looks != 0 && time_us - look_us < kOneLookUs) continue;
+      look_us = time_us;
+      ++looks;
+    }
+    for (const auto& [pid, sum] : by_pid)
+      busy[owners_.of_pid(static_cast<pid_t>(pid))] += std::min(sum / looks / 100, 1.0);
     std::vector<GpuEnergy::Used> used;
     for (const auto& [id, ratio] : busy) {
       set_owner(out, kOwnerBusy, ratio, a.gpu(), id);

@@ -2,7 +2,6 @@
 #include "sensors/power/cpu_speed.h"
 
 #include <fmt/format.h>
-#include <linux/perf_event.h>
 
 #include <optional>
 #include <string>
@@ -42,20 +41,17 @@ bool counts_energy(const Host& host) {
 
 std::unique_ptr<CpuSpeed> CpuSpeed::make(const Host& host, std::size_t count, OpenPerfEvent open) {
   if (!open || count == 0 || !counts_energy(host)) return nullptr;
-  std::vector<Pair> pairs{{PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, PERF_COUNT_HW_REF_CPU_CYCLES, "cycles"}};
   const auto msr = host.sysfs("bus/event_source/devices/msr");
   const auto type_text = text_of(msr + "/type");
   const auto type = type_text ? parse_u64(*type_text) : std::nullopt;
   const auto aperf = event_of(msr, "aperf"), mperf = event_of(msr, "mperf");
-  if (type && aperf && mperf) pairs.push_back({static_cast<std::uint32_t>(*type), *aperf, *mperf, "aperf"});
-  for (const auto& pair : pairs) {
-    std::unique_ptr<CpuSpeed> speed(new CpuSpeed(open, pair, count));
-    // CPU 0 is on where any is; one that is off now is opened when it comes.
-    if (!speed->open(0)) continue;
-    for (std::size_t cpu = 1; cpu < count; ++cpu) speed->open(cpu);
-    return speed;
-  }
-  return nullptr;
+  if (!type || !aperf || !mperf) return nullptr;
+  std::unique_ptr<CpuSpeed> speed(
+      new CpuSpeed(std::move(open), {static_cast<std::uint32_t>(*type), *aperf, *mperf}, count));
+  // CPU 0 is on where any is; one that is off now is opened when it comes.
+  if (!speed->open(0)) return nullptr;
+  for (std::size_t cpu = 1; cpu < count; ++cpu) speed->open(cpu);
+  return speed;
 }
 
 bool CpuSpeed::open(std::size_t cpu) {

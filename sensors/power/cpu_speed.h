@@ -17,11 +17,12 @@
 
 namespace vitald {
 
-// Two counters for each CPU: of the PMU (cycles and reference cycles), else of the registers APERF and MPERF. Not
-// thread-safe.
+// Two counters for each CPU: the registers APERF and MPERF, which always count. The PMU's cycles would say the same,
+// but share its few counters with all who use perf, each then counted for other parts of the time (multiplexing), and
+// on processors with two kinds of CPUs perf's general event counts on one kind only. Not thread-safe.
 class CpuSpeed {
  public:
-  // Of CPUs 0 to count - 1. Null: there is neither (virtual machines), they may not be opened, or nothing here counts
+  // Of CPUs 0 to count - 1. Null: there are none (virtual machines), they may not be opened, or nothing here counts
   // energy, so nobody would ask.
   static std::unique_ptr<CpuSpeed> make(const Host& host, std::size_t count, OpenPerfEvent open);
 
@@ -29,14 +30,13 @@ class CpuSpeed {
   void read();
   // 1 at the nominal clock, also where nothing is known: a CPU that was halted all the time, is off, or was just found.
   [[nodiscard]] double of(std::size_t cpu) const { return cpu < cpus_.size() ? cpus_[cpu].speed : 1; }
-  // By what it is told: "cycles", "aperf".
-  [[nodiscard]] std::string_view weight() const { return weight_; }
+  // By what it is told.
+  [[nodiscard]] static std::string_view weight() { return "aperf"; }
 
  private:
   struct Pair {
     std::uint32_t type;
     std::uint64_t ran, nominal;
-    std::string_view weight;
   };
   struct Cpu {
     Fd ran, nominal;
@@ -44,14 +44,12 @@ class CpuSpeed {
     bool known = false;  // the counts before
     double speed = 1;
   };
-  CpuSpeed(OpenPerfEvent open, Pair pair, std::size_t count)
-      : open_(std::move(open)), pair_(pair), cpus_(count), weight_(pair.weight) {}
+  CpuSpeed(OpenPerfEvent open, Pair pair, std::size_t count) : open_(std::move(open)), pair_(pair), cpus_(count) {}
   bool open(std::size_t cpu);
 
   OpenPerfEvent open_;
   Pair pair_;
   std::vector<Cpu> cpus_;
-  std::string_view weight_;
 };
 
 // What somebody has used of a CPU, each part of it at the speed that the CPU had then. Not thread-safe.

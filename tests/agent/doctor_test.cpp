@@ -4,6 +4,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/os/privileges.h"
 
 namespace vitald {
 namespace {
@@ -79,6 +83,27 @@ TEST(Doctor, ProbesThatAreDown) {
   };
   EXPECT_EQ(about({probe("oom_kills", "off: no CAP_BPF"), probe("runq_latency", "attached, tp_btf")}, &snapshot),
             "Collectors\nProbes\n  FIX   oom_kills      off: no CAP_BPF\n  ok    runq_latency   attached, tp_btf\n");
+}
+
+// Whose a GPU of AMD or Intel is takes a capability that nobody else wants.
+TEST(Doctor, WithoutTheRightToLookAtOthersFilesOfGpus) {
+  const auto child = fork();
+  if (child == 0) {
+    if (!give_up_privileges(false)) _exit(2);
+    const Host host;
+    const StateCheck kept{true, true, "x"};
+    const auto told = [&](const std::vector<CollectorStatus>& collectors) {
+      return diagnose({host, collectors, nullptr, kept}).text.find("  note  CAP_SYS_PTRACE missing: ") !=
+             std::string::npos;
+    };
+    _exit(told({status("drm_gpus", State::on)}) && !told({status("drm_gpus", State::off)}) &&
+                  !told({status("drm_gpus", State::unavailable)})
+              ? 0
+              : 1);
+  }
+  int ended = 0;
+  ASSERT_EQ(waitpid(child, &ended, 0), child);
+  EXPECT_EQ(ended, 0);
 }
 
 TEST(Doctor, WhatNobodyAskedForIsNoFinding) {

@@ -220,6 +220,28 @@ TEST(Process, AWorkerIsLeftWhatItsDeviceNeeds) {
   unlink(device);
 }
 
+// What files another user's process has open, which takes two.
+TEST(Process, AWorkerMayLookAtOpenFilesOfOthers) {
+  if (!has_capability(CAP_SYS_PTRACE) || !has_capability(CAP_DAC_READ_SEARCH)) GTEST_SKIP() << "not root";
+  const auto root = getpid();
+  const auto worker_looks = [&](std::string_view collector) {
+    return in_child([&] {
+      if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setresgid(65534, 65534, 65534) != 0 ||
+          setresuid(65534, 65534, 65534) != 0 || !keep_only_used_privileges())
+        return false;
+      ProcessSettings settings;
+      settings.privileges = ProcessSettings::Privileges::nothing_for_good;
+      settings.keep_capabilities = privileges_of_worker(collector);
+      const auto command = "cd /proc/" + std::to_string(root) +
+                           "; ls fd >/dev/null && readlink fd/0 >/dev/null && "
+                           "cat fdinfo/0 >/dev/null && echo read";
+      return run(command, settings).output == "read\n";
+    });
+  };
+  EXPECT_TRUE(worker_looks("drm_gpus"));
+  EXPECT_FALSE(worker_looks("ipmi"));
+}
+
 // Those that only a worker uses are in force only there, and gone where its collector is off.
 TEST(Process, WhatOnlyAWorkerUsesIsNotInForce) {
   if (!has_capability(CAP_SYS_RAWIO) || !has_capability(CAP_DAC_READ_SEARCH)) GTEST_SKIP() << "not root";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast CPUs ran, by counters that a test feeds: of the PMU, of APERF and MPERF, of CPUs that go off and come.
+// How fast CPUs ran, by counters that a test feeds, of CPUs that go off and come.
 #include "sensors/power/cpu_speed.h"
 
 #include <fcntl.h>
@@ -24,6 +24,7 @@ namespace vitald {
 namespace {
 
 constexpr std::uint32_t kMsr = 9;
+constexpr std::uint64_t kAperf = 1, kMperf = 2;
 using Event = std::tuple<std::uint32_t, std::uint64_t, int>;  // type, config, CPU
 
 // Counters are pipes that get a count for each read; one that is off has its end closed.
@@ -57,11 +58,16 @@ class Counters {
 };
 
 const Tree kMeter{{"sys/class/powercap/intel-rapl:0/name", "package-0\n"}};
-Tree with_msr() {
-  auto tree = kMeter;
+Tree registers() {
+  Tree tree;
   tree["sys/bus/event_source/devices/msr/type"] = "9\n";
   tree["sys/bus/event_source/devices/msr/events/aperf"] = "event=0x01\n";
   tree["sys/bus/event_source/devices/msr/events/mperf"] = "event=0x02\n";
+  return tree;
+}
+Tree with_msr() {
+  auto tree = registers();
+  tree.insert(kMeter.begin(), kMeter.end());
   return tree;
 }
 
@@ -77,24 +83,24 @@ TEST(CpuSpeed, ByWhat) {
     std::vector<std::uint32_t> types;
     std::string weight;  // empty: none
   };
-  for (const auto& c : {Case{"the PMU", kMeter, {PERF_TYPE_HARDWARE}, "cycles"},
-                        Case{"both: the PMU", with_msr(), {PERF_TYPE_HARDWARE, kMsr}, "cycles"},
+  for (const auto& c : {Case{"the PMU, whose counters are shared", kMeter, {PERF_TYPE_HARDWARE}, ""},
+                        Case{"both: the registers", with_msr(), {PERF_TYPE_HARDWARE, kMsr}, "aperf"},
                         Case{"the registers", with_msr(), {kMsr}, "aperf"},
                         Case{"registers that may not be opened", with_msr(), {}, ""}, Case{"neither", kMeter, {}, ""},
-                        Case{"nothing counts energy", {}, {PERF_TYPE_HARDWARE}, ""}}) {
+                        Case{"nothing counts energy", registers(), {kMsr}, ""}}) {
     SCOPED_TRACE(c.name);
     Counters counters;
     for (const auto type : c.types) counters.has(type);
     const auto speed = made(CollectorFixture("loadavg", c.tree), 2, counters.opener());
     EXPECT_EQ(speed ? std::string(speed->weight()) : "", c.weight);
   }
-  EXPECT_EQ(made(CollectorFixture("loadavg", kMeter), 2, nullptr), nullptr) << "another machine's files";
+  EXPECT_EQ(made(CollectorFixture("loadavg", with_msr()), 2, nullptr), nullptr) << "another machine's files";
 }
 
 TEST(CpuSpeed, Cases) {
   Counters counters;
-  counters.has(PERF_TYPE_HARDWARE);
-  const auto speed = made(CollectorFixture("loadavg", kMeter), 2, counters.opener());
+  counters.has(kMsr);
+  const auto speed = made(CollectorFixture("loadavg", with_msr()), 2, counters.opener());
   ASSERT_TRUE(speed);
   EXPECT_EQ(speed->of(0), 1);
   struct Step {
@@ -112,8 +118,8 @@ TEST(CpuSpeed, Cases) {
        }) {
     SCOPED_TRACE(step.name);
     for (int cpu = 0; cpu < 2; ++cpu) {
-      counters.count(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, cpu, step.ran[cpu]);
-      counters.count(PERF_TYPE_HARDWARE, PERF_COUNT_HW_REF_CPU_CYCLES, cpu, step.nominal[cpu]);
+      counters.count(kMsr, kAperf, cpu, step.ran[cpu]);
+      counters.count(kMsr, kMperf, cpu, step.nominal[cpu]);
     }
     speed->read();
     for (std::size_t cpu = 0; cpu < 2; ++cpu) EXPECT_DOUBLE_EQ(speed->of(cpu), step.want[cpu]) << cpu;
@@ -123,12 +129,12 @@ TEST(CpuSpeed, Cases) {
 
 TEST(CpuSpeed, ACpuThatGoesOffAndComes) {
   Counters counters;
-  counters.has(PERF_TYPE_HARDWARE);
-  const auto speed = made(CollectorFixture("loadavg", kMeter), 2, counters.opener());
+  counters.has(kMsr);
+  const auto speed = made(CollectorFixture("loadavg", with_msr()), 2, counters.opener());
   ASSERT_TRUE(speed);
   const auto count = [&](int cpu, std::uint64_t ran, std::uint64_t nominal) {
-    counters.count(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, cpu, ran);
-    counters.count(PERF_TYPE_HARDWARE, PERF_COUNT_HW_REF_CPU_CYCLES, cpu, nominal);
+    counters.count(kMsr, kAperf, cpu, ran);
+    counters.count(kMsr, kMperf, cpu, nominal);
   };
   count(0, 1, 1), count(1, 1, 1);
   speed->read();

@@ -3,13 +3,18 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "core/os/privileges.h"
 #include "sensors/gpu/amd_metrics.h"
 #include "sensors/gpu/drm_client.h"
 #include "tests/sensors/run_collector.h"
@@ -46,6 +51,8 @@ TEST(AmdMetrics, Cases) {
       {"1.4 has no such throttling", amd_metrics(4, 65536, 7), 1, -1},
       {"a board that does not count", amd_metrics(3, 0, 0), -1, 0},
       {"all ones are none", amd_metrics(3, ~0ULL, ~0ULL), -1, -1},
+      {"so are they of 32 bits", amd_metrics(3, 0xffffffff, 0), -1, 0},
+      {"more than 32 bits", amd_metrics(3, 0x1'0000'0000, 0), 65536, 0},
       {"a version that is not known", amd_metrics(5, 65536, 1), -1, -1},
       {"an older one", amd_metrics(0, 65536, 1), -1, -1},
       {"shorter than it says", amd_metrics(3, 65536, 1).substr(0, 100), -1, -1},
@@ -56,8 +63,33 @@ TEST(AmdMetrics, Cases) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     const auto got = parse_amd_metrics(c.bytes);
-    EXPECT_DOUBLE_EQ(got.joules.value_or(-1), c.joules);
+    EXPECT_DOUBLE_EQ(got.energy ? static_cast<double>(*got.energy) / 65536 : -1, c.joules);
     EXPECT_EQ(got.throttle ? static_cast<std::int64_t>(*got.throttle) : -1, c.throttle);
+  }
+}
+
+TEST(AmdEnergy, CountsOnWhereTheCounterWraps) {
+  constexpr std::uint64_t joule = 65536, wrap = 1ULL << 32;
+  struct Step {
+    const char* name;
+    std::uint64_t units;
+    std::optional<double> elapsed_s;
+    double want;
+  };
+  AmdEnergy energy;
+  for (const auto& step : std::initializer_list<Step>{
+           {"begins", wrap - 100 * joule, std::nullopt, 65436},
+           {"wraps", 200 * joule, 1, 65736},
+           {"goes on", wrap - joule, 100, 131'071},
+           {"wraps again", joule, 1, 131'073},
+           {"was reset: nobody takes 65 kJ in a second", 0, 1, 0},
+           {"goes on after that", wrap - joule, 1, 65535},
+           {"was reset while it slept", 0, std::nullopt, 0},
+           {"a counter of 64 bits", 10 * wrap, 1, 655'360},
+           {"that was reset", 5 * joule, 1000, 5},
+       }) {
+    SCOPED_TRACE(step.name);
+    EXPECT_DOUBLE_EQ(energy.joules(step.units, step.elapsed_s), step.want);
   }
 }
 
@@ -108,6 +140,11 @@ TEST(DrmClient, Cases) {
     const auto client = parse_drm_client(c.text);
     EXPECT_EQ(client ? told(*client) : "", c.want);
   }
+}
+
+double number_of(const std::string& text, const std::string& series) {
+  const auto at = text.find(series);
+  return at == text.npos ? -1 : std::stod(text.substr(at + series.size()));
 }
 
 const std::string kPci = "sys/bus/pci/devices/0000:03:00.0/";
@@ -241,10 +278,7 @@ TEST(DrmGpus, ProcessesByOwner) {
   };
   double joules = 1000;
   for (int i = 0; i < 25; ++i) second(0, 0, joules += 20);  // 20 W with nothing to do
-  const auto number = [&run](const std::string& series) {
-    const auto at = run.text.find(series);
-    return at == std::string::npos ? -1 : std::stod(run.text.substr(at + series.size()));
-  };
+  const auto number = [&run](const std::string& series) { return number_of(run.text, series); };
   EXPECT_NEAR(number("vitald_gpu_idle_power_watts{" + kGpu + ",method=\"low-load\"} "), 20, 0.001);
   second(600'000'000, 200'000'000, joules += 20 + 160);
   EXPECT_THAT(run.text, HasSubstr(owner("vitald_owner_gpu_engine_seconds_total", "game", "0.6", gfx)));
@@ -263,6 +297,130 @@ TEST(DrmGpus, ProcessesByOwner) {
   fixture.remove("proc/9/fdinfo/3");
   second(600'000'000, 200'000'000, joules += 20);
   EXPECT_THAT(run.text, HasSubstr("vitald_gpu_clients{" + kGpu + "} 2\n")) << "looked for every ten seconds";
+}
+
+// A container that was given the second GPU has it by the name of the first.
+TEST(DrmGpus, AClientIsWhereItsFileSays) {
+  const std::string other = "sys/bus/pci/devices/0000:83:00.0/";
+  auto tree = with_programs(amd());
+  tree["sys/class/drm/card1/device"] = "->../../../bus/pci/devices/0000:83:00.0";
+  tree["sys/class/drm/renderD129/device"] = "->../../../bus/pci/devices/0000:83:00.0";
+  tree[other + "uevent"] = "DRIVER=amdgpu\nPCI_SLOT_NAME=0000:83:00.0\n";
+  tree[other + "power/runtime_status"] = "active\n";
+  tree["proc/9/fdinfo/3"] = "drm-pdev: 0000:83:00.0\ndrm-client-id: 1\ndrm-memory-vram: 2048 KiB\n";
+  CollectorFixture fixture("drm_gpus", tree);
+  auto run = fixture.run();
+  EXPECT_EQ(run.error, "");
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_clients{" + kGpu + "} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_clients{UUID=\"0000:83:00.0\",gpu=\"card1\"} 1\n"))
+      << "numbers of clients are each GPU's own";
+  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_memory_bytes{UUID=\"0000:83:00.0\",gpu=\"card1\",owner="
+                                  "\"render.service\",owner_kind=\"unit\"} 2097152\n"));
+  // One that sleeps is left alone also by that name.
+  fixture.write(other + "power/runtime_status", "suspended\n");
+  fixture.clock.advance_ns(1'000'000'000);
+  run = fixture.run();
+  EXPECT_THAT(run.text, Not(HasSubstr("owner=\"render.service\"")));
+  // And one that is none of ours is nobody's.
+  fixture.write("proc/9/fdinfo/3", "drm-pdev: 0000:99:00.0\ndrm-client-id: 5\ndrm-memory-vram: 2048 KiB\n");
+  run = fixture.run();
+  EXPECT_THAT(run.text, Not(HasSubstr("owner=\"render.service\"")));
+}
+
+// What is counted from is one counter, also while it cannot be read.
+TEST(DrmGpus, TheSourceOfEnergyStays) {
+  const std::string energy = "vitald_gpu_energy_joules_total{" + kGpu + "} ";
+  auto tree = amd();
+  tree[kPci + "hwmon/hwmon5/energy1_input"] = "5000000\n";
+  tree[kPci + "hwmon/hwmon5/energy2_input"] = "900000000\n";
+  CollectorFixture fixture("drm_gpus", tree);
+  fixture.run();
+  fixture.write(kPci + "hwmon/hwmon5/energy1_input", "none\n");
+  fixture.clock.advance_ns(1'000'000'000);
+  EXPECT_EQ(number_of(fixture.run().text, energy), 0) << "neither energy2_input nor gpu_metrics has gone on from it";
+  fixture.write(kPci + "hwmon/hwmon5/energy1_input", "7000000\n");
+  fixture.clock.advance_ns(1'000'000'000);
+  EXPECT_EQ(number_of(fixture.run().text, energy), 2);
+}
+
+TEST(DrmGpus, EnergyOfACounterThatWraps) {
+  const std::string energy = "vitald_gpu_energy_joules_total{" + kGpu + "} ";
+  CollectorFixture fixture("drm_gpus", amd());
+  fixture.write(kPci + "gpu_metrics", amd_metrics(3, 0xffffffffULL - 65536ULL * 100 + 1, 0));
+  fixture.run();
+  fixture.clock.advance_ns(1'000'000'000);
+  fixture.write(kPci + "gpu_metrics", amd_metrics(3, 65536ULL * 200, 0));
+  auto run = fixture.run();
+  EXPECT_EQ(number_of(run.text, energy), 300);
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_resets_total{" + kGpu + "} 0\n"));
+  // A GPU that slept may have begun anew.
+  fixture.write(kPci + "gpu_metrics", amd_metrics(3, 0xffffffffULL - 65536ULL * 100 + 1, 0));
+  fixture.clock.advance_ns(300'000'000'000);
+  fixture.run();
+  fixture.write(kPci + "power/runtime_status", "suspended\n");
+  fixture.clock.advance_ns(1'000'000'000);
+  fixture.run();
+  fixture.write(kPci + "power/runtime_status", "active\n");
+  fixture.write(kPci + "gpu_metrics", amd_metrics(3, 65536ULL * 5, 0));
+  fixture.clock.advance_ns(1'000'000'000);
+  run = fixture.run();
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_resets_total{" + kGpu + "} 1\n"));
+}
+
+// Xorg does not pay for what is computed past the engines that are counted.
+TEST(DrmGpus, WhileRocmComputesNobodyIsCharged) {
+  CollectorFixture fixture("drm_gpus", with_programs(amd()));
+  double joules = 1000;
+  std::uint64_t game_ns = 0;
+  CollectorRun run;
+  const auto second = [&](double watts, std::uint64_t ns) {
+    fixture.clock.advance_ns(1'000'000'000);
+    for (const auto* file : {"proc/7/fdinfo/5", "proc/7/fdinfo/6", "proc/8/fdinfo/5"})
+      fixture.write(file, client(1, game_ns += ns, 1024)), ns = 0;
+    joules += watts;
+    fixture.write(kPci + "gpu_metrics", amd_metrics(3, static_cast<std::uint64_t>(joules * 65536), 0));
+    run = fixture.run();
+  };
+  const auto game = [&run] {
+    return number_of(run.text, "vitald_owner_gpu_energy_joules_total{" + kGpu +
+                                   ",mode=\"active\",owner=\"game.service\",owner_kind=\"unit\"} ");
+  };
+  const auto nobody = [&run] {
+    return number_of(run.text, "vitald_unattributed_gpu_energy_joules_total{" + kGpu + "} ");
+  };
+  for (int i = 0; i < 25; ++i) second(20, 0);
+  const double before = nobody();
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 100, 0.01);
+  fixture.write("sys/class/kfd/kfd/proc/77/pasid", "1\n");
+  second(320, 1'000'000);
+  EXPECT_NEAR(game(), 100, 0.01);
+  EXPECT_NEAR(nobody() - before, 300, 0.01);
+  fixture.remove("sys/class/kfd/kfd/proc/77/pasid");
+  fixture.remove("sys/class/kfd/kfd/proc/77");
+  second(320, 1'000'000);  // it ended within this second
+  EXPECT_NEAR(game(), 100, 0.01);
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 200, 0.01);
+}
+
+// As on a real host: root without capabilities is told the names of its processes' files, and refused what they are.
+TEST(DrmGpus, FilesThatMayNotBeLookedAtAreTold) {
+  if (geteuid() != 0 || !has_capability(CAP_SYS_PTRACE)) GTEST_SKIP() << "not root";
+  auto tree = amd();
+  tree[fmt::format("proc/{}", getpid())] = fmt::format("->/proc/{}", getpid());
+  CollectorFixture fixture("drm_gpus", tree);
+  EXPECT_THAT(fixture.run().text, HasSubstr("vitald_drm_unreadable_processes 0\n"));
+  fixture.clock.advance_ns(20'000'000'000);
+  const auto child = fork();
+  if (child == 0) {
+    if (!give_up_privileges(false)) _exit(2);
+    const auto text = fixture.run().text;
+    _exit(text.find("vitald_drm_unreadable_processes 1\n") != text.npos ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // Nothing of one that sleeps is read but that it does.

@@ -170,14 +170,15 @@ TEST_F(Nvidia, ProcessesByOwner) {
                            flags_);
   script(two_ +
          "compute 0 = 7:1024 8:2048 9:18446744073709551615 10:1\ngraphics 0 = 8:2048\n"
-         "samples 0 = 7:1000:50 7:2000:70 8:2000:10\n");
+         "samples 0 = 7:1000000:50 7:2000000:70 8:2000100:10\n");
   const std::string train = "UUID=\"GPU-a\",gpu=\"0\",owner=\"train.service\",owner_kind=\"unit\"} ";
   auto run = fixture.run();
   EXPECT_EQ(run.error, "");
   EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_memory_bytes{" + train + "3072\n"));
   EXPECT_THAT(run.text, Not(HasSubstr("owner=\"x.service\"")));  // not known is not 0
   EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_memory_bytes{UUID=\"GPU-a\",gpu=\"0\",owner=\"other\","));
-  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_utilization_ratio{" + train + "0.7\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_owner_gpu_utilization_ratio{" + train + "0.65\n"))
+      << "the second did nothing when the first was looked at alone";
   EXPECT_THAT(fixture.run().text, Not(HasSubstr("vitald_owner_gpu_utilization_ratio")));  // no new samples
 
   std::string many = two_ + "compute 0 =";
@@ -244,6 +245,49 @@ TEST_F(Nvidia, EnergyByOwner) {
   second(70, 0, 0);
   EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_attribution_resets_total{" + gpu + "} 1\n"));
   EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 3690\n"));
+}
+
+// A process that holds memory and does nothing, from the beginning on: nothing waits for its samples for ever.
+TEST_F(Nvidia, EnergyWhileAProcessIsIdle) {
+  CollectorFixture fixture("nvidia", {{"proc/7/cgroup", "0::/system.slice/train.service\n"}}, flags_);
+  const std::string gpu = "UUID=\"GPU-a\",gpu=\"0\"";
+  CollectorRun run;
+  for (int i = 0; i <= 40; ++i) {
+    fixture.clock.advance_ns(1'000'000'000);
+    script("count -1 = 1\nuuid 0 = GPU-a\n" +
+           fmt::format("energy 0 = {}\ncompute 0 = 7:4096\nsamples 0 = ! 6\n", 1000 + i * 70'000));
+    run = fixture.run();
+    if (i == 0) {
+      EXPECT_THAT(run.text, HasSubstr("vitald_gpu_energy_joules_total{" + gpu + "} 0\n"));
+    }
+  }
+  EXPECT_GE(number_of(run.text, "vitald_gpu_energy_joules_total{" + gpu + "} "), 37 * 70) << "three seconds may wait";
+  EXPECT_NEAR(number_of(run.text, "vitald_gpu_idle_power_watts{" + gpu + ",method=\"low-load\"} "), 70, 0.001);
+}
+
+// NVML has samples of who was busy: one that was so for a second of three has a third of the weight.
+TEST_F(Nvidia, EnergyOfWhoWasBusyForAPart) {
+  CollectorFixture fixture(
+      "nvidia",
+      {{"proc/7/cgroup", "0::/system.slice/train.service\n"}, {"proc/8/cgroup", "0::/system.slice/serve.service\n"}},
+      flags_);
+  const std::string one = "count -1 = 1\nuuid 0 = GPU-a\n", gpu = "UUID=\"GPU-a\",gpu=\"0\"";
+  CollectorRun run;
+  for (int i = 0; i < 30; ++i) {
+    fixture.clock.advance_ns(1'000'000'000);
+    script(one + fmt::format("energy 0 = {}\nsamples 0 = 7:{}:0\n", 1000 + i * 70'000, 1'000'000 + i * 1'000'000));
+    run = fixture.run();
+  }
+  fixture.clock.advance_ns(3'000'000'000);
+  script(one + fmt::format("energy 0 = {}\nsamples 0 = 7:31000000:60 7:32000000:60 7:33000000:60 8:32000020:60\n",
+                           1000 + 29 * 70'000 + 3 * 270'000));
+  run = fixture.run();
+  const auto owner = [&run, &gpu](const char* name) {
+    return number_of(run.text, "vitald_owner_gpu_energy_joules_total{" + gpu + ",mode=\"active\",owner=\"" + name +
+                                   "\",owner_kind=\"unit\"} ");
+  };
+  EXPECT_NEAR(owner("train.service"), 450, 0.01);
+  EXPECT_NEAR(owner("serve.service"), 150, 0.01);
 }
 
 // A GPU that is cut in instances does not say which process used it: nobody is charged.
