@@ -12,7 +12,7 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* CPUs * VITALD_GUESTS */
+	__uint(max_entries, 1); /* VITALD_GUESTS * CPUs: user space maps those of the guests there are */
 	__type(key, __u32);
 	__type(value, struct vitald_guest_row);
 } rows SEC(".maps");
@@ -83,6 +83,7 @@ const volatile __s32 vmx_reason = 0;
 const volatile __s32 svm_block = 0;
 const volatile __s32 svm_reason = 0; /* in the block */
 const volatile __s32 other_reason = 0;
+const volatile __u32 guest_cpus = 1; /* possible ones */
 const volatile __u32 only_isa = VITALD_ISA_OTHER; /* where the tracepoint has the reason itself */
 
 __u8 number_of[VITALD_EXIT_CODES] = {}; /* of a reason: its entry in `reasons`; 0: none yet */
@@ -192,7 +193,7 @@ static __always_inline struct vitald_guest_row *row_of(__u32 slot)
 
 	if (!guest)
 		guest = make_guest(slot);
-	index = bpf_get_smp_processor_id() * VITALD_GUESTS + (guest & (VITALD_GUESTS - 1));
+	index = (guest & (VITALD_GUESTS - 1)) * guest_cpus + bpf_get_smp_processor_id();
 	return bpf_map_lookup_elem(&rows, &index);
 }
 

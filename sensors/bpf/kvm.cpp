@@ -76,8 +76,7 @@ bool place_reason(kvm_bpf& skel, const Host& host) {
 // A signal's totals per owner, from the rows of guests.
 class GuestReader final : public SlotReader {
  public:
-  explicit GuestReader(KvmObject& object) : object_(object), totals_(object.owners->table()), before_(VITALD_GUESTS) {
-    for (std::uint32_t guest = 0; guest < before_.size(); ++guest) before_[guest] = object_.row(guest);
+  explicit GuestReader(KvmObject& object) : object_(object), totals_(object.owners->table()) {
     object_.owners->slots().add(*this);
   }
   ~GuestReader() override { object_.owners->slots().remove(*this); }
@@ -87,24 +86,25 @@ class GuestReader final : public SlotReader {
   bool read(std::uint32_t slot, OwnerId owner) override {
     bool any = false;
     for (const auto guest : object_.guests_of(slot)) {
-      const auto now = object_.row(guest), grown = GuestTotals::difference(now, before_[guest]);
-      before_[guest] = now;
+      auto& before = before_of(guest);
+      const auto now = object_.rows.sum(guest), grown = GuestTotals::difference(now, before);
+      before = now;
       if (std::bit_cast<GuestTotals::Counters>(grown) == GuestTotals::Counters{}) continue;
       totals_.add(owner, grown);
       any = true;
     }
     return any;
   }
+  // Of slot 0, which is the first one, with all numbers that guests had: they will have them again.
   void begin(std::uint32_t slot) override {
-    for (const auto guest : object_.guests_of(slot)) before_[guest] = object_.row(guest);
+    if (slot == 0)
+      for (std::uint32_t guest = 0; guest <= object_.seen; ++guest) before_of(guest) = object_.rows.sum(guest);
+    else
+      for (const auto guest : object_.guests_of(slot)) before_of(guest) = object_.rows.sum(guest);
   }
   [[nodiscard]] bool worth_an_owner(std::uint32_t slot) const override { return !object_.guests_of(slot).empty(); }
-  void end(std::span<const std::uint32_t> slots) override {
-    for (const auto slot : slots) {
-      read(slot, object_.owners->slots().of_slot(slot));
-      object_.free_guests_of(slot);
-    }
-  }
+  void end(std::span<const std::uint32_t> slots) override { object_.end_guests_of(slots); }
+  void ended(std::span<const std::uint32_t>) override { object_.free_ended(); }
   template <class Show>
   void round(Show&& show) {
     auto& slots = object_.owners->slots();
@@ -117,6 +117,10 @@ class GuestReader final : public SlotReader {
   }
 
  private:
+  vitald_guest_row& before_of(std::uint32_t guest) {
+    if (guest >= before_.size()) before_.resize(guest + 1);  // the lowest are used first
+    return before_[guest];
+  }
   KvmObject& object_;
   GuestTotals totals_;                    // under the slots' lock
   std::vector<vitald_guest_row> before_;  // by guest; the same
@@ -189,11 +193,14 @@ Result<SignalUse<KvmObject>> KvmObject::use(const Host& host, const Options& opt
         auto table = BpfOwners::of(host, options, signals.front().name);
         if (!table) return fail(table.error());
         bool knows = false;
+        const auto cpus = static_cast<__u32>(std::max(1, libbpf_num_possible_cpus()));
+        std::vector<Signal> sized(signals.begin(), signals.end());  // with the largest of its maps
+        for (auto& signal : sized) signal.load_bytes += std::uint64_t{VITALD_GUESTS} * cpus * sizeof(vitald_guest_row);
         auto loaded = BpfObject<kvm_bpf>::load(
-            facts, signals,
+            facts, sized,
             [&](kvm_bpf& skel) -> Result<> {
-              const auto cpus = static_cast<__u32>(libbpf_num_possible_cpus());
-              bpf_map__set_max_entries(skel.maps.rows, cpus * VITALD_GUESTS);
+              bpf_map__set_max_entries(skel.maps.rows, VITALD_GUESTS * cpus);
+              skel.rodata->guest_cpus = cpus;
               bpf_map__set_max_entries(skel.maps.guest_of_slot, (*table)->size());
               bpf_map__set_max_entries(skel.maps.exits, lru_entries(4096));
               knows = place_reason(skel, host);
@@ -207,7 +214,7 @@ Result<SignalUse<KvmObject>> KvmObject::use(const Host& host, const Options& opt
             });
         if (!loaded) return fail(loaded.error());
         const auto& maps = loaded->skel().maps;
-        auto mapped_rows = MappedArray<vitald_guest_row>::of(maps.rows);
+        auto mapped_rows = GuestRows::of(maps.rows, cpus);
         auto mapped_guests = MappedArray<std::uint64_t>::of(maps.guest_of_slot);
         auto mapped_slots = MappedArray<std::uint64_t>::of(maps.slot_of_guest);
         auto mapped_reasons = MappedArray<vitald_exit_reason>::of(maps.reasons);
@@ -221,27 +228,66 @@ Result<SignalUse<KvmObject>> KvmObject::use(const Host& host, const Options& opt
       });
 }
 
-vitald_guest_row KvmObject::row(std::uint32_t guest) const {
-  vitald_guest_row sum{};
-  for (std::size_t at = guest; at < rows.size(); at += VITALD_GUESTS) sum = GuestTotals::sum(sum, rows[at]);
-  return sum;
+Result<GuestRows> GuestRows::of(bpf_map* map, std::uint32_t cpus) {
+  GuestRows rows(bpf_map__fd(map), cpus);
+  if (auto ok = rows.map(0); !ok) return fail(ok.error());
+  return rows;
 }
 
-std::vector<std::uint32_t> KvmObject::guests_of(std::uint32_t slot) const {
+Result<> GuestRows::map(std::uint32_t guest) {
+  auto& window = windows_[guest];
+  if (window.rows) return {};
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), size = cpus_ * sizeof(vitald_guest_row);
+  const auto begin = guest * size, first = begin / page * page;
+  const auto bytes = (begin + size + page - 1) / page * page - first;
+  void* p = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, map_, static_cast<off_t>(first));
+  if (p == MAP_FAILED) return fail(from_errno("mmap of a guest's rows", errno));
+  window.pages = Pages(p, Unmap{bytes});
+  window.rows = reinterpret_cast<const vitald_guest_row*>(static_cast<const std::byte*>(p) + (begin - first));
+  return {};
+}
+
+vitald_guest_row GuestRows::sum(std::uint32_t guest) {
+  const bool mapped = map(guest).has_value();
+  vitald_guest_row all{};
+  for (std::uint32_t cpu = 0; cpu < cpus_; ++cpu) {
+    vitald_guest_row row{};
+    const auto at = guest * cpus_ + cpu;
+    if (mapped) row = windows_[guest].rows[cpu];
+    else bpf_map_lookup_elem(map_, &at, &row);  // slower: no memory to map it
+    all = GuestTotals::sum(all, row);
+  }
+  return all;
+}
+
+std::vector<std::uint32_t> KvmObject::guests_of(std::uint32_t slot) {
   if (slot == 0) return {0};
   std::vector<std::uint32_t> found;
+  for (const auto& e : ended)
+    if (e.slot == slot) found.push_back(e.guest);
   if (now_in(guest_of_slot[slot]) == 0) return found;
   for (std::uint32_t guest = 1; guest < VITALD_GUESTS; ++guest)
-    if (now_in(slot_of_guest[guest]) == slot) found.push_back(guest);
+    if (now_in(slot_of_guest[guest]) == slot) found.push_back(guest), seen = std::max(seen, guest);
   return found;
 }
 
-void KvmObject::free_guests_of(std::uint32_t slot) {
-  for (const auto guest : slot == 0 ? std::vector<std::uint32_t>() : guests_of(slot)) {
-    slot_of_guest[guest] = 0;
-    bpf_map_update_elem(bpf_map__fd(bpf.skel().maps.free_guests), nullptr, &guest, 0);
+// Who still counts in such a slot, as a virtual CPU that runs on under another owner's, makes another guest of it: that
+// is then whose the slot will be.
+void KvmObject::end_guests_of(std::span<const std::uint32_t> slots) {
+  if (!ended.empty()) return;
+  for (const auto slot : slots) {
+    const auto guests = guests_of(slot);
+    guest_of_slot[slot] = 0;
+    for (const auto guest : guests) {
+      slot_of_guest[guest] = 0;
+      ended.push_back({slot, guest});
+    }
   }
-  guest_of_slot[slot] = 0;
+}
+
+void KvmObject::free_ended() {
+  for (const auto& e : ended) bpf_map_update_elem(bpf_map__fd(bpf.skel().maps.free_guests), nullptr, &e.guest, 0);
+  ended.clear();
 }
 
 Result<std::unique_ptr<Collector>> make_kvm(const Host& host, const Options& options, KvmSignal which,

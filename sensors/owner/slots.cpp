@@ -97,7 +97,10 @@ void OwnerSlots::cycle(std::uint64_t& had) {
     for (auto* reader : readers_) reader->end(given_back_);
   for (std::uint32_t slot = 1; slot < ever_used_; ++slot)
     if (slots_[slot].state != Slot::State::free) step(slot, now_ns, room);
-  if (!given_back_.empty()) maps_.give_back(given_back_);
+  if (!given_back_.empty()) {
+    for (auto* reader : readers_) reader->ended(given_back_);
+    maps_.give_back(given_back_);
+  }
   given_back_.clear();
 }
 

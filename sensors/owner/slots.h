@@ -61,6 +61,9 @@ class SlotReader {
   virtual void begin(std::uint32_t) {}
   // These slots will be others' in a moment: what still names them has to be read now.
   virtual void end(std::span<const std::uint32_t>) {}
+  // Behind the last read() of all readers: what readers share for these slots may be somebody else's from now on. Each
+  // reader is told.
+  virtual void ended(std::span<const std::uint32_t>) {}
 };
 
 // Any thread. What is done under the lock never waits, so it may be waited for.

@@ -11,13 +11,17 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <list>
 #include <map>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "bpf/include/vitald/kvm.h"
 #include "sensors/bpf/exit_reasons.h"
+#include "sensors/bpf/kvm.h"
 #include "sensors/bpf/module_types.h"
 #include "sensors/owner/hierarchy.h"
 #include "tests/bpf/live_probe.h"
@@ -266,6 +270,151 @@ TEST_F(Guests, Halts) {
     fmt::print("{:.4f} s of exits that were no halts, beside {:.4f} s of halts\n", handled, seconds);
     EXPECT_LT(handled, seconds) << "a halt is no work of the host's";
   });
+}
+
+constexpr FlagSpec kBoth[] = {{.name = "probe.guest_exits", .type = FlagType::boolean, .fallback = "true", .help = ""},
+                              {.name = "probe.guest_halts", .type = FlagType::boolean, .fallback = "true", .help = ""}};
+
+// Both probes on one host, and with them one that begins slots, as they do. What a guest counts is written where the
+// programs write it, so this needs no guest that runs.
+class TwoProbes {
+ public:
+  TwoProbes() : host_(Host::Roots(), &clock_) {
+    for (const char* name : {"guest_exits", "guest_halts", "runq_latency"}) {
+      auto& p = probes_.emplace_back(name);
+      const auto& info = info_of(name);
+      p.options.declare(info.flags);
+      p.options.declare(kBoth);
+      p.options.set("bpf.budget", "0");
+      auto made = info.make(host_, p.options);
+      if (!made) throw std::runtime_error(made.error().text);
+      p.collector = std::move(*made);
+    }
+    auto& shared = host_.shared<ObjectsInUse<KvmObject>>();
+    const MutexLock lock(shared.mutex);
+    for (const auto& o : shared.objects)
+      if (auto object = o.lock()) objects_.push_back(std::move(object));
+  }
+  // Series of all without a value -> value.
+  std::map<std::string, double> collect() {
+    clock_.advance_ns(100'000'000);
+    std::map<std::string, double> series;
+    for (auto& p : probes_) {
+      p.writer.begin(0);
+      const auto outcome = p.collector->collect(p.writer);
+      if (!outcome) ADD_FAILURE() << outcome.error().text;
+      const auto batch = p.writer.finish(outcome, 0, 0);
+      for (const auto& s : batch->layout->samples()) {
+        auto name = batch->layout->prefix(s);
+        name.remove_suffix(1);
+        series[std::string(name)] = batch->values[s.value];
+      }
+    }
+    return series;
+  }
+  [[nodiscard]] std::size_t objects() const { return objects_.size(); }
+  // 0: there is none.
+  [[nodiscard]] std::uint32_t slot_of(const std::string& path) const {
+    const auto& slots = object().owners->slots();
+    for (std::uint32_t slot = 1; slot < object().owners->size(); ++slot)
+      if (const auto* paths = slots.paths(slot); paths && (paths->v2 == path || paths->v1 == path)) return slot;
+    return 0;
+  }
+  std::uint32_t make_guest(std::uint32_t slot) const {
+    std::uint32_t guest = 0;
+    EXPECT_EQ(bpf_map_lookup_and_delete_elem(bpf_map__fd(object().bpf.skel().maps.free_guests), nullptr, &guest), 0);
+    object().slot_of_guest[guest] = slot;
+    object().guest_of_slot[slot] = guest;
+    return guest;
+  }
+  [[nodiscard]] std::uint64_t guest_of(std::uint32_t slot) const { return object().guest_of_slot[slot]; }
+  void count(std::uint32_t guest, std::uint64_t times) const {
+    const auto rows = bpf_map__fd(object().bpf.skel().maps.rows);
+    const auto at = guest * static_cast<std::uint32_t>(libbpf_num_possible_cpus());
+    vitald_guest_row row{};
+    ASSERT_EQ(bpf_map_lookup_elem(rows, &at, &row), 0);
+    row.exits[0] += times;
+    row.handling[0] += times;
+    row.slept_count += times;
+    ASSERT_EQ(bpf_map_update_elem(rows, &at, &row, BPF_ANY), 0);
+  }
+
+ private:
+  struct Probe {
+    explicit Probe(const char* name) : writer(name) {}
+    Options options;
+    BatchWriter writer;
+    std::unique_ptr<Collector> collector;
+  };
+  [[nodiscard]] KvmObject& object() const { return *objects_.front(); }
+  FakeClock clock_;
+  Host host_;
+  std::list<Probe> probes_;
+  std::vector<std::shared_ptr<KvmObject>> objects_;
+};
+
+// A guest's number is the next one's: neither probe may give that one what the guest before has counted at its end.
+TEST_F(Guests, WhatEndsCountsOnceInBothProbes) {
+  TwoProbes probes;
+  ASSERT_EQ(probes.objects(), 1U) << "one object for both";
+  const auto counted = [&](const std::map<std::string, double>& series, const std::string& path) {
+    const auto owner = fmt::format("owner=\"{}\",owner_kind=\"other\"", path);
+    return std::pair{grown({}, series, fmt::format("vitald_owner_vcpu_exits_total{{{},reason=\"other\"}}", owner)),
+                     grown({}, series, fmt::format("vitald_owner_vcpu_halts_total{{{},woken=\"asleep\"}}", owner))};
+  };
+  using Both = std::pair<double, double>;
+  probes.collect();
+  std::uint32_t first = 0;
+  std::string gone;
+  {
+    TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-first-{}", getpid()));
+    Child(cgroup, 0, [] { usleep(1000); }).finish();
+    gone = cgroup.path();
+    probes.collect();
+    const auto slot = probes.slot_of(gone);
+    ASSERT_NE(slot, 0U);
+    first = probes.make_guest(slot);
+    probes.count(first, 100);
+    EXPECT_EQ(counted(probes.collect(), gone), Both(100, 100));
+    probes.count(first, 10);
+    cgroup.remove();
+    EXPECT_EQ(counted(probes.collect(), gone), Both(110, 110)) << "its slot is dying";
+    for (int i = 0; i < 4 && probes.guest_of(slot) != 0; ++i) {
+      probes.count(first, 1000);  // a CPU that still knows it, also when the slot is given up
+      probes.collect();
+    }
+    ASSERT_EQ(probes.guest_of(slot), 0U);
+  }
+  probes.collect();
+  TestCgroup cgroup(cpu_hierarchy(real_host_), fmt::format("vitald-second-{}", getpid()));
+  Child(cgroup, 0, [] { usleep(1000); }).finish();
+  probes.collect();
+  const auto slot = probes.slot_of(cgroup.path());
+  ASSERT_NE(slot, 0U);
+  EXPECT_EQ(probes.make_guest(slot), first) << "the number is used again";
+  probes.count(first, 7);
+  EXPECT_EQ(counted(probes.collect(), cgroup.path()), Both(7, 7));
+}
+
+// A mapped map is resident whole, and where no guest runs nobody reads any but the first row.
+TEST_F(Guests, RowsOfGuestsThatAreNotThereAreNotMapped) {
+  const auto largest = [] {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t most = 0;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find("bpf-map") == std::string::npos) continue;
+      char* end = nullptr;
+      const auto begin = std::strtoull(line.c_str(), &end, 16);
+      most = std::max<std::size_t>(most, std::strtoull(end + 1, nullptr, 16) - begin);
+    }
+    return most;
+  };
+  const LiveProbe exits("guest_exits", kNoBudget), halts("guest_halts", kNoBudget);
+  ASSERT_TRUE(exits.status().starts_with("attached")) << exits.status();
+  const auto all = sizeof(vitald_guest_row) * VITALD_GUESTS * static_cast<std::size_t>(libbpf_num_possible_cpus());
+  fmt::print("the largest map has {} KiB in our memory, all rows have {} KiB\n", largest() >> 10, all >> 10);
+  EXPECT_GT(largest(), 0U);
+  EXPECT_LT(largest(), all / 2);
 }
 
 }  // namespace

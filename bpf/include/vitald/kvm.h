@@ -27,7 +27,7 @@ struct vitald_exit_reason {
 
 #define VITALD_GUESTS 256 /* at once, that are counted one by one; the first is all others */
 
-/* One per CPU and guest. */
+/* One per guest and CPU. */
 struct vitald_guest_row {
 	__u64 exits[VITALD_EXIT_REASONS];
 	__u64 handling[VITALD_COARSE_SLOTS]; /* without those in which the virtual CPU halted */
