@@ -104,6 +104,12 @@ void OwnerSlots::cycle(std::uint64_t& had) {
   given_back_.clear();
 }
 
+std::size_t OwnerSlots::unused() const {
+  const MutexLock lock(mutex_);
+  const auto of_all = std::ranges::count_if(slots_, [](const Slot& s) { return s.state == Slot::State::free; });
+  return static_cast<std::size_t>(std::max<std::ptrdiff_t>(0, of_all - 1));  // slot 0 is nobody's
+}
+
 std::size_t OwnerSlots::lumped() const {
   const MutexLock lock(mutex_);
   return static_cast<std::size_t>(std::ranges::count_if(

@@ -104,7 +104,7 @@ class OwnerSlots {
   }
   [[nodiscard]] std::size_t used() const;
   // That a new cgroup can get; slot 0 is for who has none.
-  [[nodiscard]] std::size_t unused() const { return slots_.empty() ? 0 : slots_.size() - 1 - used(); }
+  [[nodiscard]] std::size_t unused() const;
   // Of these those that count as "other": young, or there is no room in the table.
   [[nodiscard]] std::size_t lumped() const;
   // Territories whose owner has made more cgroups than its share, as of now.
