@@ -24,6 +24,7 @@ struct ProgramStart::State {
   ProcessBirth birth;
   Mutex mutex;
   std::optional<Result<Process>> result GUARDED_BY(mutex);
+  bool given_up GUARDED_BY(mutex) = false;
 
   void run() {
     auto made = [this]() -> Result<Process> {
@@ -36,6 +37,7 @@ struct ProgramStart::State {
     start = nullptr;  // the pipes' ends that only the program has
     {
       const MutexLock lock(mutex);
+      if (given_up && made) made->signal_group(SIGKILL);
       result = std::move(made);
     }
     const std::uint64_t one = 1;
@@ -87,6 +89,12 @@ Result<Process> ProgramStart::take() {
   return std::move(*result);
 }
 
-void ProgramStart::give_up() { state_->birth.end(); }
+// Its birth may just be over, before whoever gives up has looked: then it is a process that nobody asked to end.
+void ProgramStart::give_up() {
+  state_->birth.end();
+  const MutexLock lock(state_->mutex);
+  state_->given_up = true;
+  if (state_->result && *state_->result) (*state_->result)->signal_group(SIGKILL);
+}
 
 }  // namespace vitald

@@ -28,7 +28,8 @@ class ProgramStart {
   [[nodiscard]] bool done() const;
   // Once it is done, and once only.
   Result<Process> take();
-  // Kills what has not become the program yet; it is done soon after, but where the kernel cannot kill it either.
+  // Kills what was started, in whatever state, unless it is taken already; it is done soon after, but where the kernel
+  // cannot kill it either.
   void give_up();
 
  private:

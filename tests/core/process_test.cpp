@@ -149,6 +149,33 @@ TEST(ProgramStart, StartsBesideAndTellsByADescriptor) {
   }
 }
 
+// Whoever gives up may look just before it is born.
+TEST(ProgramStart, GivingUpKillsWhatIsJustBorn) {
+  for (const bool told_before : {false, true}) {
+    SCOPED_TRACE(told_before);
+    const auto go_on = std::make_shared<Pipe>();
+    const auto born = std::make_shared<Pipe>();
+    auto start = ProgramStart::begin([=](ProcessBirth& birth) {
+      auto process = Process::start(shell("exec sleep 60"), birth);
+      char byte = 'x';
+      if (told_before && (write(born->write.get(), &byte, 1) != 1 || read(go_on->read.get(), &byte, 1) != 1)) abort();
+      return process;
+    });
+    ASSERT_TRUE(start) << start.error().text;
+    pollfd p{told_before ? born->read.get() : start->fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&p, 1, 20'000), 1);
+    start->give_up();
+    ASSERT_EQ(write(go_on->write.get(), "x", 1), 1);
+    p.fd = start->fd();
+    ASSERT_EQ(poll(&p, 1, 20'000), 1);
+    auto process = start->take();
+    ASSERT_TRUE(process) << process.error().text;
+    const auto exit = process->wait(10 * kSecond);
+    ASSERT_TRUE(exit);
+    EXPECT_EQ(exit->signal, SIGKILL);
+  }
+}
+
 TEST(Process, EnvironmentIsOnlyWhatIsGiven) {
   ASSERT_EQ(setenv("VITALD_TEST_SECRET", "x", 1), 0);
   ProcessSettings settings;
