@@ -62,8 +62,10 @@ Result<Addresses> ask(const std::string& host, int flags) {
   hints.ai_socktype = SOCK_STREAM;  // one row for each address
   hints.ai_flags = flags;
   addrinfo* all = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &all); error != 0)
-    return fail(Errc::absent, fmt::format("{}: {}", host, gai_strerror(error)));
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &all); error != 0) {
+    const bool certain = error == EAI_NONAME || error == EAI_NODATA;
+    return fail(certain ? Errc::absent : Errc::io, fmt::format("{}: {}", host, gai_strerror(error)));
+  }
   const Handle<addrinfo, &freeaddrinfo> found(all);
   Addresses out;
   for (const auto* at = all; at != nullptr; at = at->ai_next) {
@@ -81,7 +83,10 @@ void note(const std::string& host, const Result<Addresses>& result) {
   const MutexLock lock(all.mutex);
   auto& known = all.hosts[host];
   known.running.reset();
-  if (!result) return;
+  if (!result) {
+    if (result.error().kind == Errc::absent) known.addresses.clear();  // else what it said before may still be right
+    return;
+  }
   known.addresses = *result;
   known.since_boot_ns = SystemClock::read(CLOCK_BOOTTIME);
   known.distrusted = false;
@@ -186,7 +191,7 @@ Result<Addresses> look_up(const std::string& host, const Attempt& attempt) {
   bool stopped = false;
   auto found = asked ? wait(*asked, until_ns, attempt.stop_fd, stopped) : std::nullopt;
   if (stopped) return fail(Errc::gone, "stopped");
-  if (found && *found) return *found;
+  if (found && (*found || found->error().kind == Errc::absent)) return *found;
   if (!before.empty()) return before;
   if (found) return *found;
   return fail(Errc::timeout, fmt::format("{}: the resolver does not say where it is", host));

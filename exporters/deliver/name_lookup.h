@@ -26,7 +26,7 @@ struct HostAddress {
 // All of them, the best first. From any thread. What is known is given back at once, and when it is older than a minute
 // it is looked for again meanwhile: whoever had it goes on while the resolver is dead. One host is looked for once at a
 // time, whoever waits. Errors: absent, there is no such host; timeout, nobody says so before the deadline; gone, the
-// attempt was stopped.
+// attempt was stopped; io, the resolver cannot say now.
 Result<std::vector<HostAddress>> look_up(const std::string& host, const Attempt& attempt);
 
 // Nobody was there at these addresses: the next look_up() waits for new ones, half of the time that it has.

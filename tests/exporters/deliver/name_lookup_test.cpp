@@ -48,6 +48,7 @@ int __wrap_getaddrinfo(const char* host, const char* service, const addrinfo* hi
   ++asked[name];
   said.wait(lock, [&] { return answers.contains(name); });
   if (answers[name].empty()) return EAI_NONAME;
+  if (answers[name] == "again") return EAI_AGAIN;
   addrinfo numeric = *hints;
   numeric.ai_flags = AI_NUMERICHOST;
   return __real_getaddrinfo(answers[name].c_str(), service, &numeric, found);
@@ -129,6 +130,21 @@ TEST(NameLookup, WhatIsKnownIsUsedWhileTheResolverIsSilent) {
   EXPECT_LT(took, 1500);
   answer(host, "192.0.2.2");
   EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.2 ");
+}
+
+TEST(NameLookup, AHostThatIsNoLongerThereIsForgotten) {
+  const std::string host = "left.example";
+  answer(host, "192.0.2.1");
+  EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.1 ");
+  // The resolver's own trouble says nothing of the host.
+  answer(host, "again");
+  distrust(host);
+  EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.1 ");
+  answer(host, "");
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(text_of(look_up(host, within(5000))), "absent: left.example: Name or service not known");
+  answer(host, "again");
+  EXPECT_EQ(text_of(look_up(host, within(5000))), "io: left.example: Temporary failure in name resolution");
 }
 
 TEST(NameLookup, DestinationsKeepTheirDeadline) {
