@@ -106,8 +106,12 @@ UrlParts parts_of_url(std::string_view url) {
 std::string port_of(const UrlParts& p) {
   return !p.port.empty() ? std::string(p.port) : p.scheme == "https" ? "443" : "80";
 }
+// "[fe80::1%25eth0]": a percent sign in a URL is %25.
 std::string without_brackets(std::string_view host) {
-  return std::string(host.starts_with('[') ? host.substr(1, host.size() - 2) : host);
+  if (!host.starts_with('[')) return std::string(host);
+  std::string out(host.substr(1, host.size() - 2));
+  if (const auto at = out.find("%25"); at != out.npos) out.erase(at + 1, 2);
+  return out;
 }
 
 }  // namespace
@@ -246,17 +250,25 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   const auto port = port_of(p);
   // A proxy looks up the others by himself.
   const auto first_hop = access.proxy.empty() ? p : parts_of_url(access.proxy);
-  const auto hop = without_brackets(first_hop.host);
-  const auto found = look_up(hop, attempt);
-  if (!found) return fail(found.error().kind, fmt::format("{}: {}", where, found.error().text));
-  std::string all;
-  for (const auto& address : *found) all += fmt::format("{}{}", all.empty() ? "" : ",", address.text());
-  if (all != hop) resolved.add(fmt::format("{}:{}:{}", hop, port_of(first_hop), all));
+  const auto host = ascii_host(std::string(p.host)), hop_host = ascii_host(std::string(first_hop.host));
+  for (const auto* name : {&host, &hop_host})
+    if (!*name) return fail(name->error().kind, fmt::format("{}: {}", where, name->error().text));
+  if (*host != p.host) url = fmt::format("{}://{}:{}{}", p.scheme, *host, port, p.rest);
+  const auto hop = without_brackets(*hop_host);
+  if (!is_address(hop)) {
+    const auto found = look_up(hop, attempt);
+    if (!found) return fail(found.error().kind, fmt::format("{}: {}", where, found.error().text));
+    std::string all;
+    for (const auto& address : *found)
+      if (const auto text = address.text(); text.find('%') == text.npos)  // one with a scope and it takes none of them
+        all += fmt::format("{}{}", all.empty() ? "" : ",", text);
+    if (!all.empty()) resolved.add(fmt::format("{}:{}:{}", hop, port_of(first_hop), all));
+  }
   for (const auto& [name, value] : request.headers) headers.add(name + ": " + value);
   headers.add("Expect:");  // receivers that do not know 100-continue cost a second
   if (!access.bearer.empty()) headers.add("Authorization: Bearer " + access.bearer);
   if (!access.server_name.empty()) {
-    connect_to.add(fmt::format("{}:{}:{}:{}", access.server_name, port, p.host, port));
+    connect_to.add(fmt::format("{}:{}:{}:{}", access.server_name, port, *host, port));
     url = fmt::format("{}://{}:{}{}", p.scheme, access.server_name, port, p.rest);
   }
   Answer answer;
@@ -265,9 +277,8 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   // That of the settings or none: what the environment says is meant for others.
-  const auto proxy = access.proxy.empty()
-                         ? std::string()
-                         : fmt::format("{}://{}:{}", first_hop.scheme, first_hop.host, port_of(first_hop));
+  const auto proxy =
+      access.proxy.empty() ? std::string() : fmt::format("{}://{}:{}", first_hop.scheme, *hop_host, port_of(first_hop));
   set(CURLOPT_PROXY, proxy.c_str());
   set(CURLOPT_NOPROXY, "");
   set(CURLOPT_NOSIGNAL, 1L);

@@ -2,6 +2,7 @@
 #include "exporters/deliver/name_lookup.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -57,6 +58,20 @@ Book& book() {
   return *the_one;
 }
 
+// libcurl has it too where it can be had. The C library's AI_IDN would want UTF-8 as the locale, which is C.
+struct Idn {
+  int (*to_ascii)(const std::uint8_t*, std::uint8_t**, int) = nullptr;
+  void (*release)(void*) = nullptr;
+};
+Idn open_idn() {
+  Idn out;
+  void* library = dlopen("libidn2.so.0", RTLD_NOW | RTLD_LOCAL);
+  if (!library) return out;
+  out.to_ascii = reinterpret_cast<decltype(out.to_ascii)>(dlsym(library, "idn2_lookup_u8"));
+  out.release = reinterpret_cast<decltype(out.release)>(dlsym(library, "idn2_free"));
+  return out;
+}
+
 Result<Addresses> ask(const std::string& host, int flags) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;  // one row for each address
@@ -97,7 +112,8 @@ void run(const std::string& host, const std::shared_ptr<Asked>& asked) {
   pthread_setname_np(pthread_self(), "resolver");
   Result<Addresses> result;
   try {
-    result = ask(host, AI_ADDRCONFIG);
+    const auto name = ascii_host(host);
+    result = name ? ask(*name, AI_ADDRCONFIG) : Result<Addresses>(fail(name.error()));
     note(host, result);
   } catch (const std::bad_alloc&) {
     result = fail(Errc::io, "out of memory");
@@ -162,6 +178,20 @@ std::string HostAddress::text() const {
       0)
     return {};
   return host;
+}
+
+bool is_address(const std::string& host) { return ask(host, AI_NUMERICHOST).has_value(); }
+
+Result<std::string> ascii_host(const std::string& host) {
+  if (std::ranges::all_of(host, [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return host;
+  static const auto idn = open_idn();
+  if (!idn.to_ascii || !idn.release) return fail(Errc::io, host + ": only with libidn2, install libidn2-0");
+  std::uint8_t* name = nullptr;
+  if (idn.to_ascii(reinterpret_cast<const std::uint8_t*>(host.c_str()), &name, 0) != 0 || name == nullptr)
+    return fail(Errc::absent, host + ": no name of a host");
+  std::string out(reinterpret_cast<const char*>(name));
+  idn.release(name);
+  return out;
 }
 
 Result<Addresses> look_up(const std::string& host, const Attempt& attempt) {

@@ -20,7 +20,7 @@ struct HostAddress {
   socklen_t size = 0;
 
   void set_port(std::uint16_t port);
-  [[nodiscard]] std::string text() const;  // "192.0.2.1", "2001:db8::1"
+  [[nodiscard]] std::string text() const;  // "192.0.2.1", "2001:db8::1", "fe80::1%eth0"
 };
 
 // All of them, the best first. From any thread. What is known is given back at once, and when it is older than a minute
@@ -28,6 +28,12 @@ struct HostAddress {
 // time, whoever waits. Errors: absent, there is no such host; timeout, nobody says so before the deadline; gone, the
 // attempt was stopped; io, the resolver cannot say now.
 Result<std::vector<HostAddress>> look_up(const std::string& host, const Attempt& attempt);
+
+// Nothing to look up: "127.0.0.1", "0:0:0:0:0:0:0:1", "fe80::1%eth0".
+bool is_address(const std::string& host);
+
+// "bücher.example" as the DNS has it, "xn--bcher-kva.example"; one in ASCII as it is.
+Result<std::string> ascii_host(const std::string& host);
 
 // Nobody was there at these addresses: the next look_up() waits for new ones, half of the time that it has.
 void distrust(const std::string& host);

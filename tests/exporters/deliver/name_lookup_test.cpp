@@ -12,9 +12,11 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 #include "core/clock.h"
+#include "core/os/fd.h"
 #include "exporters/deliver/http.h"
 #include "exporters/deliver/message_socket.h"
 
@@ -51,7 +53,11 @@ int __wrap_getaddrinfo(const char* host, const char* service, const addrinfo* hi
   if (answers[name] == "again") return EAI_AGAIN;
   addrinfo numeric = *hints;
   numeric.ai_flags = AI_NUMERICHOST;
-  return __real_getaddrinfo(answers[name].c_str(), service, &numeric, found);
+  std::istringstream words(answers[name]);
+  auto** end = found;
+  for (std::string word; words >> word; end = &(*end)->ai_next)
+    if (const int error = __real_getaddrinfo(word.c_str(), service, &numeric, end); error != 0) return error;
+  return 0;
 }
 }
 
@@ -145,6 +151,77 @@ TEST(NameLookup, AHostThatIsNoLongerThereIsForgotten) {
     EXPECT_EQ(text_of(look_up(host, within(5000))), "absent: left.example: Name or service not known");
   answer(host, "again");
   EXPECT_EQ(text_of(look_up(host, within(5000))), "io: left.example: Temporary failure in name resolution");
+}
+
+TEST(NameLookup, NamesInOtherLetters) {
+  answer("xn--bcher-kva.example", "192.0.2.9");
+  if (const auto name = ascii_host("Bücher.example"); !name && name.error().kind == Errc::io)
+    GTEST_SKIP() << name.error().text;
+  EXPECT_EQ(text_of(look_up("Bücher.example", within(5000))), "192.0.2.9 ");
+  EXPECT_FALSE(ascii_host("\xff.example"));
+}
+
+// Answers 204 at port() of the loopback, IPv4 and IPv6 alike.
+class Server {
+ public:
+  Server() : fd_(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int off = 0;
+    sockaddr_in6 at{};
+    at.sin6_family = AF_INET6;
+    socklen_t size = sizeof at;
+    ok_ = setsockopt(fd_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0 &&
+          bind(fd_.get(), reinterpret_cast<const sockaddr*>(&at), size) == 0 && listen(fd_.get(), 8) == 0 &&
+          getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&at), &size) == 0;
+    port_ = ntohs(at.sin6_port);
+    if (ok_) thread_ = std::thread([this] { serve(); });
+  }
+  ~Server() {
+    shutdown(fd_.get(), SHUT_RDWR);
+    if (thread_.joinable()) thread_.join();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  [[nodiscard]] bool ok() const { return ok_; }
+  [[nodiscard]] int port() const { return port_; }
+
+ private:
+  void serve() {
+    for (;;) {
+      const Fd one(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!one) return;
+      char text[4096];
+      constexpr std::string_view kAnswer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+      if (recv(one.get(), text, sizeof text, 0) > 0) send(one.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  Fd fd_;
+  int port_ = 0;
+  bool ok_ = false;
+  std::thread thread_;
+};
+
+TEST(NameLookup, HttpGoesToWhateverAHostMayBe) {
+  Server server;
+  if (!server.ok()) GTEST_SKIP() << "no IPv6 here";
+  answer("two.example", "fe80::1%lo 127.0.0.1");
+  answer("six.example", "::1 127.0.0.1");
+  answer("xn--bcher-kva.example", "127.0.0.1");
+  for (const auto* host : {"127.0.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[::1%251]", "[::1%1]", "two.example",
+                           "six.example", "b\u00fccher.example"}) {
+    SCOPED_TRACE(host);
+    const auto url = fmt::format("http://{}:{}", host, server.port());
+    if (!ascii_host(host)) continue;  // no libidn2
+    distrust("xn--bcher-kva.example");
+    HttpClient client;
+    const auto answered = client.send({"GET", url + "/x", {}, {}}, {}, within(5000));
+    EXPECT_TRUE(answered) << answered.error().text;
+    EXPECT_TRUE(!answered || answered->status == 204);
+    HttpAccess by_proxy;
+    by_proxy.proxy = url;
+    const auto passed_on = client.send({"GET", "http://elsewhere.invalid/x", {}, {}}, by_proxy, within(5000));
+    EXPECT_TRUE(passed_on) << passed_on.error().text;
+  }
 }
 
 TEST(NameLookup, DestinationsKeepTheirDeadline) {
