@@ -29,6 +29,8 @@ Guesses::Wrongs& Guesses::of(std::map<std::string, Wrongs, std::less<>>& all, co
 }
 
 void Guesses::asked(const Digest& digest, std::int64_t arrived_boot_ns) {
+  if (asked_.size() >= kRemembered && !asked_.contains(digest))  // whoever came in an attack that is over
+    std::erase_if(asked_, [&](const auto& a) { return a.second.arrived_boot_ns + kAskedNs < arrived_boot_ns; });
   if (asked_.size() >= kRemembered && !asked_.contains(digest))  // the one that insists least
     asked_.erase(
         std::ranges::min_element(asked_, {}, [](const auto& a) { return std::pair(a.second.times, a.second.number); }));

@@ -30,9 +30,10 @@ class Guesses {
   // That wait, of one share and of all; and those pushed out who wait to come again, more are refused. All together
   // hold fewer connections than there are.
   static constexpr std::size_t kMostOfShare = 96, kMost = 128, kMostOut = 64;
-  static constexpr std::int64_t kOutNs = 1'000'000'000;  // so long who was pushed out waits
-  static constexpr std::size_t kMostHeld = 32;           // wrong ones whose answer is held back: they hold connections
-  static constexpr std::size_t kRemembered = 1024;       // wrong ones
+  static constexpr std::int64_t kOutNs = 1'000'000'000;      // so long who was pushed out waits
+  static constexpr std::int64_t kAskedNs = 600'000'000'000;  // who did not ask for so long does not insist
+  static constexpr std::size_t kMostHeld = 32;      // wrong ones whose answer is held back: they hold connections
+  static constexpr std::size_t kRemembered = 1024;  // wrong ones
   static constexpr std::int64_t kLongestNs = 2'000'000'000, kStepNs = 100'000'000;
   static constexpr std::int64_t kForgetNs = 10'000'000'000;  // half of the wrong ones count no more after this long
 

@@ -220,6 +220,32 @@ TEST(Guesses, WhoAsksAgainIsComparedSoon) {
   EXPECT_EQ(order, (std::vector{1, 0}));
 }
 
+// Who asked again and again in an attack that is over keeps no server's place that insists later.
+TEST(Guesses, AnAttackThatIsOverIsForgotten) {
+  Guesses g;
+  const auto ask = [&](unsigned n, std::int64_t now) {
+    auto j = job("same", "u", 1);
+    j.digest[1] = static_cast<unsigned char>(n);
+    j.digest[2] = static_cast<unsigned char>(n >> 8);
+    for (int i = 0; i < 4; ++i) g.asked(j.digest, now + i);
+  };
+  for (unsigned n = 0; n < 2000; ++n) ask(n, 1 + n);
+  const auto later = Guesses::kAskedNs + kSecond;
+  const auto right = job("same", "u", 0);
+  g.asked(right.digest, later);
+  for (unsigned char n = 2; n < 5; ++n) g.asked(job("same", "u", n).digest, later + n);  // they take nobody's place
+  g.asked(right.digest, later + kSecond);
+  g.add(right, later + kSecond);
+  for (unsigned char n = 5; n < 7; ++n) {
+    const auto guess = job("same", "u", n);
+    g.asked(guess.digest, later + 2 * kSecond);
+    g.add(guess, later + 2 * kSecond);
+  }
+  std::vector<int> order;
+  for (int i = 0; i < 3; ++i) order.push_back(g.take()->digest[0]);
+  EXPECT_EQ(order, (std::vector{6, 0, 5})) << "who asked last, who insists, who is left";
+}
+
 TEST(Guesses, WrongOnesAreAnsweredLaterTheMoreThereAre) {
   Guesses g;
   std::vector<std::int64_t> delays;
