@@ -65,7 +65,7 @@ int run(const std::vector<std::string>& arguments) {
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;
   if (options.flag("version")) return fmt::print("vitald, version {}\n", VITALD_VERSION), 0;
   const auto& verb = config.command_line.verb;
-  // Nothing has made a thread so far.
+  // Each thread has capabilities of its own: the one that read the configuration is over.
   for (const auto* collector : {"smart", "drm_gpus"})
     if (verb != "worker" && !may_be_on(options, collector) && !give_up_privileges_of_worker(collector))
       log::say(fmt::format("vitald: warning: capabilities of the collector {}, which is off, could not be given up\n",
