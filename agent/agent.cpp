@@ -289,9 +289,10 @@ class Daemon {
         evidence_ = std::make_shared<Evidence>(state_.dir, host_);
       });
       int number = 0;
-      do number = loading.wait_or_signal(signals);
-      while (number == SIGHUP);
+      bool asked = false;
+      while ((number = loading.wait_or_signal(signals)) == SIGHUP) asked = true;
       if (number > 0) end_at_once(number);
+      if (asked) raise(SIGHUP);  // for when all runs: what was read already may have changed since
     }
     start.state = state_.dir;
     start.keeper = keeper_;
@@ -601,33 +602,45 @@ int run_daemon(Config config, const std::vector<std::string>& arguments) {
 
 namespace {
 
-int collect_once(const Config& config, std::ostream& out, WaitsFor& waits) {
+struct Once {
+  std::string text;
+  bool good = false;
+  bool hangs = false;  // a thread of it cannot be ended
+};
+
+Once collect_once(const Config& config, WaitsFor& waits) {
+  Once out;
   std::vector<std::string> problems;
   waits.at(rules_text(config.options));
   auto start = pipeline_config(config, problems);
   waits.at(roots_text(config.options));
-  if (print_problems(problems, config.file.settings)) return 1;
+  if (print_problems(problems, config.file.settings)) return out;
   start.receivers.clear();  // it prints, and pages nobody
-  const Host host(roots_of(config.options));
-  SnapshotHub hub;
-  Pipeline pipeline(host, collector_list(), worker_maker(config.command_line.arguments), hub);
+  struct Running {
+    explicit Running(const Config& c)
+        : host(roots_of(c.options)), pipeline(host, collector_list(), worker_maker(c.command_line.arguments), hub) {}
+    const Host host;
+    SnapshotHub hub;
+    Pipeline pipeline;
+  };
+  auto running = std::make_unique<Running>(config);
+  auto& pipeline = running->pipeline;
   // Workers start only now. A collector that hangs costs its own numbers: the others are printed.
   if (const auto started = pipeline.start(std::move(start), 3 * kSecond); !started)
-    return print_problems({started.error().text}), 1;
+    return print_problems({started.error().text}), out;
   waits.at({});  // the log says what each collector waits for
   const bool done = pipeline.wait_for_configurations(1, kOnceNs - 4 * kSecond);
   Snapshot snapshot;
-  if (const auto latest = hub.latest()) snapshot = *latest;
+  if (const auto latest = running->hub.latest()) snapshot = *latest;
   else
     print_problems({fmt::format("no collection ended within {} s; the log says what it waits for", kOnceNs / kSecond)});
   if (done) pipeline.add_results(snapshot);
-  std::string text;
-  PromText().encode(snapshot, text);
-  out << text << std::flush;
-  const int status = snapshot.series_count() > 0 && out ? 0 : 1;
-  if (pipeline.stop(kSecond)) return status;
-  log::flush(kLastWordsNs);
-  _exit(status);
+  PromText().encode(snapshot, out.text);
+  out.good = snapshot.series_count() > 0;
+  out.hangs = !pipeline.stop(kSecond);
+  if (out.hangs) [[maybe_unused]]
+    const auto* theirs = running.release();
+  return out;
 }
 
 }  // namespace
@@ -635,14 +648,20 @@ int collect_once(const Config& config, std::ostream& out, WaitsFor& waits) {
 int run_once(Config config, std::ostream& out) {
   signal(SIGPIPE, SIG_IGN);
   share_out_descriptors();
-  int status = 1;
-  Loading loading("once", [&](WaitsFor& waits) { status = collect_once(config, out, waits); });
-  if (loading.wait(kOnceNs)) return status;
-  const auto what = loading.waits_for();
-  print_problems(
-      {fmt::format("no end within {} s{}{}", kOnceNs / kSecond, what.empty() ? "" : ", it waits for ", what)});
+  Once once;
+  Loading loading("once", [&](WaitsFor& waits) { once = collect_once(config, waits); });
+  if (!loading.wait(kOnceNs)) {
+    const auto what = loading.waits_for();
+    print_problems(
+        {fmt::format("no end within {} s{}{}", kOnceNs / kSecond, what.empty() ? "" : ", it waits for ", what)});
+    log::flush(kLastWordsNs);
+    _exit(1);
+  }
+  out << once.text << std::flush;  // whoever reads it may take their time
+  const int status = once.good && out ? 0 : 1;
+  if (!once.hangs) return status;
   log::flush(kLastWordsNs);
-  _exit(1);
+  _exit(status);
 }
 
 int run_worker(const Config& config) {
