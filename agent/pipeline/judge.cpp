@@ -67,6 +67,21 @@ void save_claims(const StateDir& state, const Claims& claims) {
     log::warn("what receivers have to end after a restart is not kept", {{"err", done.error().text}});
 }
 
+// Each once, however many rules make it: as the rule has it that fired first.
+std::vector<Alert> firing_of(const RulesView& view) {
+  std::vector<Alert> out;
+  std::map<std::uint64_t, std::size_t> at;
+  for (const auto& g : view.groups)
+    for (const auto& r : g.rules)
+      for (const auto& a : r.alerts) {
+        if (a.state != AlertState::firing) continue;
+        const auto [known, fresh] = at.try_emplace(a.fingerprint, out.size());
+        if (fresh) out.push_back(a);
+        else if (auto& one = out[known->second]; a.fired_at_ms < one.fired_at_ms) one = a;
+      }
+  return out;
+}
+
 }  // namespace
 
 struct Judge::Instruments {
@@ -105,7 +120,10 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   keeper_ = std::move(keeper);
   silences_ = std::move(silences);
   if (keeper_ && rules && !rules->empty()) {
-    if (!std::exchange(restored_, true)) withheld_ = keeper_->restore(*rules);
+    if (!std::exchange(restored_, true)) {
+      withheld_ = keeper_->restore(*rules);
+      for (const auto& a : firing_of(*rules->view())) begins_[a.fingerprint] = {a.active_at_ms, a.fired_at_ms};
+    }
     keeper_->keep(rules->history());
   }
   // One that stays the same keeps its queue and what it is at: no transition is told twice.
@@ -270,21 +288,38 @@ void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) 
 }
 
 // Several rules may make an alert of the same labels. To whoever is told it is one: it begins with the first of them
-// and is over with the last, and in between there is nothing to tell.
-std::vector<AlertTransition> Judge::as_one(std::vector<AlertTransition> transitions) const {
-  if (transitions.empty()) return transitions;
+// and is over with the last, and in between there is nothing to tell. Its end is of the one that began, also where the
+// next run tells it, which gets `every` from the disk.
+std::vector<AlertTransition> Judge::as_one(std::vector<AlertTransition>& every) {
+  if (every.empty()) return {};
   std::map<std::uint64_t, std::int64_t> fires;  // by fingerprint: of how many rules, before these transitions
-  for (const auto& t : transitions) fires[t.alert.fingerprint] += t.firing ? -1 : 1;
+  for (const auto& t : every) fires[t.alert.fingerprint] += t.firing ? -1 : 1;
   const auto view = rules_->view();
   for (const auto& g : view->groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts)
         if (const auto at = fires.find(a.fingerprint); at != fires.end() && a.state == AlertState::firing) ++at->second;
-  std::erase_if(transitions, [&](const AlertTransition& t) {
+  std::vector<AlertTransition> out;
+  for (auto& t : every) {
     auto& of = fires[t.alert.fingerprint];
-    return t.firing ? of++ > 0 : --of > 0;
-  });
-  return transitions;
+    if (t.firing) {
+      if (of++ > 0) continue;
+      begins_[t.alert.fingerprint] = {t.alert.active_at_ms, t.alert.fired_at_ms};
+    } else {
+      as_begun(t.alert);
+      if (--of > 0) continue;
+      begins_.erase(t.alert.fingerprint);
+    }
+    out.push_back(t);
+  }
+  return out;
+}
+
+void Judge::as_begun(Alert& alert) const {
+  const auto at = begins_.find(alert.fingerprint);
+  if (at == begins_.end()) return;
+  alert.active_at_ms = at->second.active_at_ms;
+  alert.fired_at_ms = at->second.fired_at_ms;
 }
 
 // As a batch of its own: however many there are, each is an event. Those that are not told to receivers are marked; one
@@ -372,19 +407,11 @@ std::set<std::uint64_t> Judge::muted_of(const std::vector<Alert>& alerts, std::i
 }
 
 std::vector<Alert> Judge::firing_now() const {
-  std::vector<Alert> out;
-  std::map<std::uint64_t, std::size_t> at;
-  const auto view = rules_->view();
-  for (const auto& g : view->groups)
-    for (const auto& r : g.rules)
-      for (const auto& a : r.alerts) {
-        if (a.state != AlertState::firing) continue;
-        const auto [known, fresh] = at.try_emplace(a.fingerprint, out.size());
-        if (fresh) out.push_back(a);
-        else if (auto& one = out[known->second]; a.fired_at_ms < one.fired_at_ms) one = a;  // it was told first
-      }
-  if (evidence_)
-    for (auto& a : out) evidence_->refer(a);
+  auto out = firing_of(*rules_->view());
+  for (auto& a : out) {
+    as_begun(a);
+    if (evidence_) evidence_->refer(a);
+  }
   return out;
 }
 

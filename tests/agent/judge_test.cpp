@@ -251,6 +251,14 @@ TEST(Judge, AnAlertOfTwoRulesIsOne) {
   for (const auto& r : {all, unmuted})
     EXPECT_THAT(r->notes->wait_for(4), testing::ElementsAre("T fires", "T ends", "T fires", "T ends")) << r->name;
   judge.end();
+  std::vector<std::string> uuids;
+  for (const auto& entry : events.since(0, 10))
+    for (const auto& [name, value] : entry.event->fields)
+      if (name == "uuid") uuids.push_back(value);
+  ASSERT_EQ(uuids.size(), 4U);
+  EXPECT_EQ(uuids[0], uuids[1]) << "it ends as what began";
+  EXPECT_EQ(uuids[2], uuids[3]);
+  EXPECT_NE(uuids[0], uuids[2]) << "another time it is another one";
 }
 
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
