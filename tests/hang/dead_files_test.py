@@ -14,7 +14,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from frozen import FREEZE, scrapes_in_time  # noqa: E402
+from frozen import FREEZE, THAW, scrapes_in_time  # noqa: E402
 from harness import VITALD, Process, free_port, need, skip, vitald, wait_for  # noqa: E402
 
 END_S = 2.0
@@ -31,6 +31,7 @@ def main():
     with tempfile.TemporaryDirectory() as mine, frozen() as dead:
         os.chmod(mine, 0o755)
         start(pathlib.Path(mine))
+        reload_at_start(pathlib.Path(mine))
         courtesy(dead, pathlib.Path(mine))
         once()
         reload(dead, pathlib.Path(mine))
@@ -85,6 +86,27 @@ def start(mine):
     print(f"{len(cases)} starts that wait: each says so, and ends", flush=True)
 
 
+def reload_at_start(mine):
+    """SIGHUP while the rules are read, which may have changed since."""
+    (mine / "slow").mkdir()
+    with contextlib.ExitStack() as stack:
+        server = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("fuse_server.py"), mine / "slow", "a", "groups: []\n"],
+                                  stdout=subprocess.PIPE)
+        stack.callback(subprocess.run, ["umount", "-l", mine / "slow"], check=False)
+        stack.callback(server.kill)
+        assert server.stdout.readline() == b"mounted\n"
+        server.send_signal(FREEZE)
+        process = Process([VITALD, f"--web.listen-address=127.0.0.1:{free_port()}", *QUIET, "--state.directory=",
+                           f"--rules.file={mine}/slow/a"])
+        stack.callback(process.stop, 1)
+        wait_for("a word about the rules", 20, lambda: "waits for files" in process.output())
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        server.send_signal(THAW)
+        wait_for("the reload", 10, lambda: "configuration reloaded" in process.output())
+    print("SIGHUP during the start: it is a reload then", flush=True)
+
+
 def courtesy(dead, mine):
     """What only might not work as it is configured keeps nobody from starting."""
     hook = written(mine / "hook.yaml", f"notify: {{commands: [{{name: h, command: [{dead}/hook]}}]}}\n"
@@ -107,11 +129,17 @@ def once():
             stack.callback(run.stop, 1)
             runs.append((flag, run))
         began = time.monotonic()
+        unread = subprocess.Popen([VITALD, "--once", "--state.directory="], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        stack.callback(unread.kill)
         for flag, run in runs:
             wait_for(f"--once {flag}", 25 - (time.monotonic() - began), lambda: not run.alive())
             samples = "\nnode_load1 " in run.output()
             assert samples or run.process.returncode == 1, (flag, run.process.returncode, run.output()[-300:])
             print(f"--once {flag}: {time.monotonic() - began:.1f} s, status {run.process.returncode}", flush=True)
+        time.sleep(max(0, 21 - (time.monotonic() - began)))
+        text = unread.communicate(timeout=10)[0]
+        assert unread.returncode == 0 and len(text) > 1 << 16 and text.endswith(b"\n"), (unread.returncode, len(text))
+        print(f"--once whose {len(text)} bytes nobody read for 21 s: all are there", flush=True)
 
 
 def ask_reload(url, timeout):
