@@ -123,8 +123,8 @@ constexpr FlagSpec kAgentFlags[] = {
     {"rules.alert.for-grace-period", duration, "10m",
      "After a restart a pending alert whose `for` is this or longer fires so long after it at the earliest."},
     {"history.save-interval", duration, "5m",
-     "How often the history is written to --state.directory, beside the end: what a crash may lose of it. 0: at the "
-     "end only."},
+     "How often the history is written to --state.directory, beside the end: what a crash may lose of it, or "
+     "an end whose disk takes more than a second. 0: at the end only."},
     {.name = "evidence.disk",
      .type = number,
      .fallback = "64",
