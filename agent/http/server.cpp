@@ -177,8 +177,8 @@ struct Server::Impl {
         *state = exchange;
         exchange->peer->exchange = exchange;
         // The library has put an end to the target where its arguments and the version begin, and decoded it.
-        const auto* behind = method + std::strlen(method) + 1;
-        head.after_method = {behind, static_cast<std::size_t>(std::max<std::ptrdiff_t>(url - behind, 0))};
+        const auto* next = method + std::strlen(method) + 1;
+        head.after_method = {next, static_cast<std::size_t>(std::max<std::ptrdiff_t>(url - next, 0))};
         head.version = version;
         head.target_bytes = static_cast<std::size_t>(std::max<std::ptrdiff_t>(version - url - 1, 0));
         head.target = exchange->peer->target;
