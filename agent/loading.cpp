@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -42,12 +43,11 @@ std::string WaitsFor::text() const {
   return state_->what;
 }
 
-Loading::Loading(const char* thread, std::function<void(WaitsFor&)> work) : begin_boot_ns_(now_ns()) {
-  std::thread([thread, work = std::move(work), waits = waits_]() mutable {
-    pthread_setname_np(pthread_self(), thread);
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+struct Loading::Task {
+  std::function<void(WaitsFor&)> work;
+  WaitsFor waits;
+
+  void run() {
     std::exception_ptr failure;
     try {
       work(waits);
@@ -59,7 +59,22 @@ Loading::Loading(const char* thread, std::function<void(WaitsFor&)> work) : begi
     waits.state_->failure = std::move(failure);
     waits.state_->done = true;
     waits.state_->changed.notify_all();
-  }).detach();
+  }
+};
+
+Loading::Loading(const char* thread, std::function<void(WaitsFor&)> work) : begin_boot_ns_(now_ns()) {
+  const auto task = std::make_shared<Task>(Task{std::move(work), waits_});
+  try {
+    std::thread([thread, task] {
+      pthread_setname_np(pthread_self(), thread);
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, nullptr);
+      task->run();
+    }).detach();
+  } catch (const std::system_error&) {  // ulimit -u, TasksMax=: then here, as long as it takes
+    task->run();
+  }
 }
 
 Loading::~Loading() = default;

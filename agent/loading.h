@@ -29,8 +29,8 @@ class Loading {
  public:
   static constexpr std::int64_t kSayNs = 5'000'000'000;
 
-  // `work` outlives this where it hangs: what it uses must belong to it, or to the program as long as it lives. Throws
-  // when there is no thread to be had.
+  // `work` outlives this where it hangs: what it uses must belong to it, or to the program as long as it lives. Where
+  // no thread is to be had it is done here, before this returns.
   Loading(const char* thread, std::function<void(WaitsFor&)> work);
   ~Loading();
   Loading(const Loading&) = delete;
@@ -43,6 +43,7 @@ class Loading {
   [[nodiscard]] std::string waits_for() const;
 
  private:
+  struct Task;
   bool wait_until(std::int64_t boot_ns);
   void say(std::int64_t now_boot_ns);
 
