@@ -79,7 +79,7 @@ TEST(CommandLine, Table) {
       {"bad word", {"--log.level=loud"}, "--log.level: 'loud' is not known, expected debug, info, warn or error"},
       {"bad word of several",
        {"--collector.libvirt.compat=tinkoff, foo"},
-       "--collector.libvirt.compat: 'foo' is not known, expected tinkoff, inovex or kumina"},
+       "--collector.libvirt.compat: 'foo' is not known, expected tinkoff, inovex, kumina or kubevirt"},
       {"words",
        {"--collector.ipvs.backend-labels=proto,,local_port"},
        "collector.ipvs.backend-labels=proto,,local_port"},
