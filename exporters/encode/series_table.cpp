@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text/exported_names.h"
 #include "core/text/names.h"
 #include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
@@ -24,10 +25,11 @@ bool is_line_name(std::string_view name) {
 
 SeriesTable::SeriesTable(Settings settings)
     : most_series_(settings.most_series), up_(settings.up), any_name_(settings.any_name), native_(settings.native) {
-  for (auto& [name, value] : settings.external)
-    if (!settings.target.contains(name)) extra_.push_back({name, value, {}});
-  for (auto& [name, value] : settings.target) extra_.push_back({name, value, "exported_" + name});
+  for (const auto& [name, value] : settings.external)
+    if (!settings.target.contains(name)) extra_.push_back({name, value, false});
+  for (const auto& [name, value] : settings.target) extra_.push_back({name, value, true});
   std::ranges::sort(extra_, {}, &Extra::name);
+  target_ = std::move(settings.target);
   if (!settings.relabel.empty()) relabel_.emplace(std::move(settings.relabel));
 }
 
@@ -76,6 +78,7 @@ bool SeriesTable::update(const Snapshot& snapshot) {
 
 void SeriesTable::build(const Snapshot& snapshot) {
   left_out_ = {};
+  some_may_be_same_ = false;
   there_.clear();
   histograms_.clear();
   buckets_.clear();
@@ -131,8 +134,8 @@ bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count)
 
 // None: the whole is made anew.
 std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) const {
-  if (version_ == 0 || relabel_ || left_out_.all() > 0 || layouts_.size() != snapshot.batches.size() ||
-      labels_out_of_use_ * 2 > labels_.size())
+  if (version_ == 0 || relabel_ || some_may_be_same_ || left_out_.all() > 0 ||
+      layouts_.size() != snapshot.batches.size() || labels_out_of_use_ * 2 > labels_.size())
     return std::nullopt;
   Moves out;
   out.now.resize(layouts_.size());
@@ -151,7 +154,10 @@ std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) c
     for (const auto& c : *changes) {
       keep_until(c.before);
       if (!is_whole(before, from, c.gone) || !is_whole(after, to, c.come)) return std::nullopt;
-      if (c.come > 0) out.come.emplace_back(b, after.subspan(to, c.come));
+      const auto come = after.subspan(to, c.come);
+      if (std::ranges::any_of(come, [&](const Sample& s) { return may_be_same(Layout::labels(s)); }))
+        return std::nullopt;
+      if (c.come > 0) out.come.emplace_back(b, come);
       out.come_count += c.come;
       from += c.gone;
       to += c.come;
@@ -241,7 +247,14 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
   row.label_count = static_cast<std::uint32_t>(labels_.size()) - row.label;
   const auto fate = relabel_ ? relabel(row, row.key) : Fate::kept;
   const bool beyond = rows_.size() >= most_series_;
-  if (fate == Fate::kept && !beyond && (!relabel_ || there_.insert(row.key).second)) {
+  const bool odd = !relabel_ && may_be_same(own);
+  if (odd) {  // it is known by what it leaves as, like one that is relabelled
+    some_may_be_same_ = true;
+    std::string text(row.name);
+    for (const auto& [name, value] : labels(row)) text.append(1, '\0').append(name).append(1, '\0').append(value);
+    row.key = std::hash<std::string>()(text);
+  }
+  if (fate == Fate::kept && !beyond && ((!relabel_ && !odd) || there_.insert(row.key).second)) {
     rows_.push_back(row);
     return true;
   }
@@ -252,26 +265,43 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
 }
 
 void SeriesTable::add_labels(std::span<const Label> own) {
-  const auto first = static_cast<std::ptrdiff_t>(labels_.size());
-  bool sorted = true;
+  const auto first = labels_.size();
   auto extra = extra_.begin();
   for (const auto& label : own) {
     if (label.value.empty()) continue;  // the same as none
     for (; extra != extra_.end() && extra->name < label.name; ++extra) labels_.push_back({extra->name, extra->value});
-    if (extra == extra_.end() || extra->name != label.name) {
-      labels_.push_back(label);
-    } else if (extra->exported.empty()) {
-      labels_.push_back(label);
-      ++extra;
-    } else {
-      labels_.push_back({extra->name, extra->value});
-      labels_.push_back({extra->exported, label.value});
-      sorted = false;
+    if (extra != extra_.end() && extra->name == label.name) {
+      if (extra->of_target) {
+        labels_.resize(first);
+        return add_renamed_labels(own);
+      }
       ++extra;
     }
+    labels_.push_back(label);
   }
   for (; extra != extra_.end(); ++extra) labels_.push_back({extra->name, extra->value});
-  if (!sorted) std::ranges::stable_sort(labels_.begin() + first, labels_.end(), {}, &Label::name);
+}
+
+// x{job="a"} and x{exported_job="a"} leave by one name where the target has a job.
+bool SeriesTable::may_be_same(std::span<const Label> own) const {
+  return !target_.empty() && std::ranges::any_of(own, [this](const Label& label) {
+    return label.name.starts_with("exported_") || target_.contains(std::string(label.name));
+  });
+}
+
+// The series has labels that its target has.
+void SeriesTable::add_renamed_labels(std::span<const Label> own) {
+  std::vector<std::pair<std::string, std::string_view>> renamed;
+  for (const auto& label : own) renamed.emplace_back(label.name, label.value);
+  rename_beside(target_, renamed);
+  const auto first = static_cast<std::ptrdiff_t>(labels_.size());
+  for (auto& [name, value] : renamed) labels_.push_back({*own_names_.insert(std::move(name)).first, value});
+  for (const auto& extra : extra_) {
+    const auto begin = labels_.begin() + first;
+    if (extra.of_target || std::ranges::find(begin, labels_.end(), extra.name, &Label::name) == labels_.end())
+      labels_.push_back({extra.name, extra.value});
+  }
+  std::ranges::sort(labels_.begin() + first, labels_.end(), {}, &Label::name);
 }
 
 // The row's labels are the last ones.
