@@ -37,6 +37,7 @@ QueueSettings queue_settings(const PushSettings& settings, const PushCounters& c
   QueueSettings q;
   q.name = settings.name;
   q.folder = "push";
+  q.data_type = "samples";
   q.most_items = 10'000'000;  // bytes bound it
   q.most_memory_bytes = settings.queue_memory_mib << 20;
   q.most_disk_bytes = settings.queue_disk_mib << 20;

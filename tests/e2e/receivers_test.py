@@ -135,7 +135,7 @@ with tempfile.TemporaryDirectory() as top:
         return {a["labels"]["alertname"] + a["labels"].get("n", ""): a for a in get_json(am + "/api/v2/alerts")}
 
     def delivery(url, family, destination, **labels):
-        want = {"destination": destination, **labels}
+        want = {"data_type": "alerts", "destination": destination, **labels}
         return metrics(url)[1].get((f"vitald_delivery_{family}", tuple(sorted(want.items()))))
 
     def cli(url, *words):
