@@ -272,6 +272,12 @@ with tempfile.TemporaryDirectory() as top:
             wait_for("Follows is told", 10, lambda: hook.alerts("Follows", "firing"))
             wait_for("over for Alertmanager, too", 10, lambda: "Single" not in there())
             assert len(hook.alerts("Single")) == 2, hook.alerts("Single")
+            # Begin and end are of one group, another alert is of another one; no message has two.
+            groups = collections.defaultdict(set)
+            for m, a in hook.alerts("Single") + hook.alerts("Follows") + hook.alerts("Storm"):
+                assert m["groupLabels"] == {"alertname": a["labels"]["alertname"]}, m
+                groups[m["groupKey"]].add(a["labels"]["alertname"])
+            assert sorted(map(sorted, groups.values())) == [["Follows"], ["Single"], ["Storm"]], groups
 
             # ---- the webhook answers anything else
             hook.plan.extend([500, (429, {"Retry-After": "1"}), "slow", 503])
