@@ -5,6 +5,7 @@ silence and inhibit them over HTTP and on the command line, and all of it surviv
 
 import collections
 import contextlib
+import datetime
 import http.server
 import hashlib
 import json
@@ -344,3 +345,17 @@ with tempfile.TemporaryDirectory() as top:
                                    capture_output=True, text=True)
             assert made.stdout.strip() in shown.stdout, shown
             print("amtool makes and lists silences")
+
+    # ---- evaluated less often than an Alertmanager is to be told: it is told how long to wait
+    slow = Webhook()
+    (folder / "slow.yaml").write_text(f"""
+pipeline: {{interval: 4s}}
+rules: {{files: [rules.yaml]}}
+notify: {{alertmanagers: [{{name: am, urls: ["http://127.0.0.1:{slow.server_port}"], resend_every: 500ms}}]}}
+""")
+    with vitald(f"--config.file={top}/slow.yaml", "--collector.disable-defaults", "--collector.textfile",
+                f"--collector.textfile.directory={top}/textfiles") as (_, url):
+        wait_for("it is told", 20, lambda: slow.messages)
+        ends = datetime.datetime.fromisoformat(slow.messages[0][0][0]["endsAt"].replace("Z", "+00:00"))
+        left = ends.timestamp() - time.time()
+        assert 10 < left <= 16, (left, "four intervals")
