@@ -792,6 +792,8 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
 
 const std::vector<std::string>& RuleEngine::warnings() const { return impl_->warnings; }
 
+const LabelMap& RuleEngine::external_labels() const { return impl_->settings.external_labels; }
+
 AlertReach RuleEngine::alert_reach(std::span<const KnownFamily> families) const {
   return {impl_->groups, families, impl_->settings.series_labels};
 }
@@ -811,6 +813,7 @@ std::vector<AlertTransition> RuleEngine::take_transitions() {
 
 std::shared_ptr<const RulesView> RuleEngine::view() const {
   auto out = std::make_shared<RulesView>();
+  out->external_labels = impl_->settings.external_labels;
   if (impl_->checks) out->checks = impl_->checks->view();
   const auto evicted_ms = impl_->history->evicted_until_ms();
   for (const auto& g : impl_->states) {

@@ -113,7 +113,7 @@ void check_alerts(const Config& config, const AlertReach& reach, std::vector<std
   for (std::size_t i = 0; i < config.file.inhibit_rules.size(); ++i)
     for (const auto& [what, matchers] : {std::pair("source_matchers", &config.file.inhibit_rules[i].source),
                                          std::pair("target_matchers", &config.file.inhibit_rules[i].target)})
-      if (const auto why = reach.problem(*matchers); !why.empty())
+      if (const auto why = reach.problem(*matchers, external); !why.empty())
         warnings.push_back(
             fmt::format("{}: inhibit_rules[{}].{}: it mutes nothing: {}", config.file.inhibit_places[i], i, what, why));
 }

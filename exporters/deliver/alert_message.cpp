@@ -46,9 +46,7 @@ const char* status_of(const AlertTransition& t) { return t.firing ? "firing" : "
 std::int64_t starts_at_ms(const Alert& a) { return a.fired_at_ms != 0 ? a.fired_at_ms : a.active_at_ms; }
 
 LabelMap labels_of(const AlertTransition& t, const ReceiverSettings& settings) {
-  LabelMap labels = t.alert.labels;
-  labels.insert(settings.external_labels.begin(), settings.external_labels.end());  // the alert's own win
-  return labels;
+  return sent_labels(t.alert.labels, settings.external_labels);
 }
 
 std::string label_of(const LabelMap& map, const std::string& key) {

@@ -238,6 +238,16 @@ with tempfile.TemporaryDirectory() as top:
             code, out = cli(url, "ack", "Nothing")
             assert code == 1 and "no pending or firing alert" in out, out
 
+            # ---- the labels that alerts get when they leave are theirs for everybody's matchers
+            for words, count in (("cluster=lab", 2), ("cluster=east", 0), ("cluster!=lab", 0)):
+                assert len(json.loads(cli(url, "list", words, "--json")[1])) == count, words
+            assert {a["labels"]["cluster"] for a in get_json(url + "/api/v2/alerts?filter=cluster%3Dlab")} == {"lab"}
+            for matcher, silenced in (("cluster!=lab", 0), ("cluster=lab", 2)):
+                code, out = cli(url, "silence", matcher, "--duration=1h", "--comment=x")
+                assert code == 0, out
+                assert len(get_json(url + "/api/v1/alerts?silenced=true")["data"]["alerts"]) == silenced, matcher
+                assert cli(url, "unsilence", next(w for w in out.split() if len(w) == 36))[0] == 0, out
+
             # ---- silence
             code, silence = cli(url, "silence", "Storm", "--duration=1h", "--comment=work on the racks")
             silence = silence.strip()
