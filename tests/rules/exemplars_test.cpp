@@ -139,7 +139,7 @@ TEST(Exemplars, ALabelOfTheTargetAndItsOtherNameInOneSeries) {
   const auto found = log.find(*promql::compile("two_seconds_bucket", problems), {{"disk", "all"}}, 0, INT64_MAX);
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].labels.text(),
-            "two_seconds_bucket{disk=\"all\", exported_disk=\"sdb\", exported_exported_disk=\"sda\", le=\"1.0\"}");
+            "two_seconds_bucket{disk=\"all\", exported_disk=\"sdb\", exported_exported_disk=\"sda\", le=\"1\"}");
 }
 
 }  // namespace
