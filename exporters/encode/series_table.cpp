@@ -214,7 +214,7 @@ std::size_t SeriesTable::add_histogram(std::uint32_t batch, std::span<const Samp
   for (; n < samples.size() && samples[n].family == lead.family && samples[n].part == Part::bucket; ++n)
     upper.push_back(inner_value(samples[n]));
   if (n + 1 >= samples.size() || samples[n].part != Part::sum || samples[n + 1].part != Part::count ||
-      upper.back() != HUGE_VAL || !same_but_inner(lead, samples[n + 1]))
+      upper.back() != HUGE_VAL || !same_but_inner(*lead.family, *lead.series, *samples[n + 1].series))
     return 0;
   upper.pop_back();
   const auto scheme = native_scheme(upper);
