@@ -51,6 +51,10 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
     for (const auto& line : content->conflicts) left_out(fmt::format("{}: {}", path, line));
     more_conflicts_ += content->more_conflicts;
     for (const auto& family : content->families) {
+      if (is_own(family)) {
+        left_out(fmt::format("{}: {}: a family of the collector's own; left out", path, family.name));
+        continue;
+      }
       // The first HELP text wins; a family with another one is left out, and so are all after it.
       if (const auto known = helps.find(family.name);
           known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
@@ -112,6 +116,17 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
     add(*family, path, descs_->get(family->name, family->type, texts[family->name]), seen);
   if (more_conflicts_ > 0)
     conflicts_.push_back({Errc::malformed, 0, fmt::format("{} more that are left out", more_conflicts_)});
+}
+
+// By its own name or by that of its lines.
+bool ExpositionPlan::is_own(const ExpositionFamily& family) const {
+  const auto suffixes = part_suffixes(family.type);
+  return std::ranges::any_of(own_, [&](const MetricDesc& desc) {
+    return desc.name == family.name || std::ranges::any_of(suffixes, [&](std::string_view suffix) {
+             return desc.name.size() == family.name.size() + suffix.size() && desc.name.starts_with(family.name) &&
+                    desc.name.ends_with(suffix);
+           });
+  });
 }
 
 void ExpositionPlan::left_out(std::string why) {

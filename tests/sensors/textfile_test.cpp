@@ -102,6 +102,23 @@ TEST(Textfile, Cases) {
            mtime("a.prom") + kOk,
        "",
        ""},
+      {"the collector's own families are nobody else's",
+       {{"a.prom",
+         "# TYPE node_textfile_scrape_error gauge\nnode_textfile_scrape_error 0\n"
+         "node_textfile_mtime_seconds{file=\"x\"} 4102444800\ng 1\n"},
+        {"b.prom", "broken\n"}},
+       "g 1\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: node_textfile_scrape_error: a family of the collector's own; left out\n"
+       "malformed: DIR/a.prom: node_textfile_mtime_seconds: a family of the collector's own; left out\n"
+       "malformed: DIR/b.prom: line 1: expected float as value"},
+      {"nor are the names of their lines",
+       {{"a.prom",
+         "# TYPE node_textfile summary\nnode_textfile_sum 4\n# TYPE node_textfile_mtime_seconds "
+         "counter\nnode_textfile_mtime_seconds{x=\"y\"} 7\n"}},
+       "node_textfile_sum 4\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: node_textfile_mtime_seconds: a family of the collector's own; left out"},
       {"a gauge with the name of another file's histogram's count, which comes later",
        {{"a.prom", "# TYPE h_count gauge\nh_count 5\ng 1\n"},
         {"b.prom", "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n"}},
