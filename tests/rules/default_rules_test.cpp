@@ -203,6 +203,15 @@ const Case kCases[] = {
                             smartctl_device_available_spare_threshold{device="nvme0"} 10x400)"},
     {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
             smartctl_device_available_spare_threshold{device="nvme0"} 10x400)"},
+    {"HostDiskWearsOut", R"(smartctl_device_available_spare{device="nvme0"} 97x400
+                            smartctl_device_available_spare_threshold{device="nvme0"} 98x400)"},
+    // Healthy drives: Apple's, Kingston's, and what node_exporter's friends show of Samsung's.
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 99x400)"},
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 100x400)"},
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 255x400)"},
     {"HostGpuDoesNotAnswer", R"(vitald_gpu_devices{state="all"} 8x400
                                 vitald_gpu_devices{state="answering"} 8x200 7x200)"},
     // A number's first error makes its row.
