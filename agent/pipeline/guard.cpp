@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
 #include <span>
 #include <tuple>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/part_names.h"
+#include "core/series_identity.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -202,13 +204,17 @@ void Guard::decide_series() {
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::stable_sort(order, {}, [&](std::size_t i) { return rank_of(known_[i].collector); });
   std::unordered_map<std::string_view, std::size_t> owner;
+  std::deque<std::string> made;
   for (const auto i : order) {
     auto& known = known_[i];
     std::erase_if(known.sentences, [](const std::string& s) { return s.ends_with("gives it too; left out"); });
     known.series_out.clear();
     std::size_t untold = 0;
     for (const auto& [family, series] : known.shared_series) {
-      const auto [at, is_new] = owner.emplace(std::string_view(series->text, series->text_size), i);
+      std::string own;
+      auto identity = identity_of(*series, own);
+      if (!own.empty()) identity = made.emplace_back(std::move(own));
+      const auto [at, is_new] = owner.emplace(identity, i);
       if (is_new) continue;
       known.series_out.push_back(series);
       if (known.series_out.size() <= kMaxSentences)

@@ -158,6 +158,11 @@ TEST(Guard, WhoStays) {
        "node_scrape_collector_success{collector=\"textfile\"} 0\nnode_textfile_scrape_error 1\n"
        "node_uname_info{release=\"x\"} 4\nnode_uname_info{release=\"y\"} 3\n",
        {"textfile: node_uname_info: a family of the rules; what textfile gives under this name is left out"}},
+      {"the same series, once with a label that is empty",
+       {{"a", [](auto& o) { o.set(kOther, 2, ""), o.set(kOther, 3, "x"); }},
+        {"b", [](auto& o) { o.set_labels(kOther, 6, {}), o.set(kOther, 7, "y"); }}},
+       "node_scrape_collector_success{collector=\"b\"} 0\nother{a=\"\"} 2\nother{a=\"x\"} 3\nother{a=\"y\"} 7\n",
+       {"b: other: a gives it too; left out"}},
       {"what a layout itself left out fails its collector",
        {{"a", [](auto& o) { o.set(kLoad, 5), o.set(kLoad, 6); }}},
        "node_load1 5\nnode_scrape_collector_success{collector=\"a\"} 0\n",
