@@ -7,9 +7,12 @@
 #include <compare>
 #include <set>
 #include <span>
+#include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "core/part_names.h"
+#include "core/series_identity.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -181,10 +184,13 @@ FamilyOrder FamilyOrders::order(const std::vector<const Batch*>& batches) {
       const auto begin = out.entries.begin() + family.first;
       std::stable_sort(begin, out.entries.end(),
                        [](const auto& a, const auto& b) { return sample_before(a.sample, b.sample); });
+      // Labels that are empty are none, so that those which are the same series need not be neighbours.
+      std::unordered_set<std::string> seen;
+      std::string made;
       auto kept = begin;
       for (auto at = begin; at != out.entries.end(); ++at) {
         const auto prefix = Layout::prefix(*at->sample);
-        if (kept != begin && prefix == Layout::prefix(*std::prev(kept)->sample)) {
+        if (!seen.emplace(identity_of(*at->sample->series, made)).second) {
           out.conflicts.push_back(
               fmt::format("{}: {} gives it too; left out", trim(prefix), batches[at->batch]->collector));
           continue;
