@@ -878,6 +878,18 @@ std::shared_ptr<const RulesView> RuleEngine::view() const {
   return out;
 }
 
+std::set<std::string, std::less<>> RuleEngine::own_families() const {
+  std::set<std::string, std::less<>> out;
+  if (rule_count() > 0)
+    for (const auto& desc : kMetrics) out.emplace(desc.name);
+  if (impl_->checks)
+    for (const auto& desc : Checks::metrics()) out.emplace(desc.name);
+  for (const auto& g : impl_->states)
+    for (const auto& r : g.rules)
+      if (!r->rule->alert) out.insert(r->rule->name);
+  return out;
+}
+
 std::span<const MetricDesc> RuleEngine::metrics() { return kMetrics; }
 
 std::size_t RuleEngine::rule_count() const {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -123,6 +124,9 @@ class RuleEngine {
   void announce(std::span<const std::string_view> collectors);
   // Whether a group asks for one of these families by its full name.
   [[nodiscard]] bool reads_any(std::span<const MetricDesc> families) const;
+  // The families that evaluate() returns series of, now or later: those of alerts, what rules record, checks. Empty
+  // where there are neither rules nor checks.
+  [[nodiscard]] std::set<std::string, std::less<>> own_families() const;
   // What changed since the last call, oldest first, each with its number.
   std::vector<AlertTransition> take_transitions();
   // With a number, for one that is told at another time than it happened.

@@ -169,7 +169,9 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
   short_history_said_ = false;
   auto view = rules_ ? rules_->view() : nullptr;
+  auto families = idle() ? nullptr : std::make_shared<const FamilyNames>(rules_->own_families());
   const MutexLock lock(mutex_);
+  families_ = std::move(families);
   view_ = std::move(view);
   history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
@@ -508,6 +510,11 @@ void Judge::add_results(Snapshot& snapshot) const {
 std::shared_ptr<const History> Judge::history() const {
   const MutexLock lock(mutex_);
   return history_;
+}
+
+std::shared_ptr<const FamilyNames> Judge::families() const {
+  const MutexLock lock(mutex_);
+  return families_;
 }
 
 std::shared_ptr<const RulesView> Judge::view() const {

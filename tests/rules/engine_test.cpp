@@ -53,6 +53,12 @@ groups:
   EXPECT_EQ(m.transitions(), "");
 }
 
+// Also while nothing is recorded and nothing fires.
+TEST(Engine, WhatIsItsOwn) {
+  const Machine m("groups: [{name: g, rules: [{alert: A, expr: x > 0}, {record: 'job:x', expr: x}]}]");
+  EXPECT_EQ(m.engine->own_families(), (std::set<std::string, std::less<>>{"ALERTS", "ALERTS_FOR_STATE", "job:x"}));
+}
+
 // Receivers keep it: it must not change with a build or a library.
 TEST(Engine, FingerprintsAreAlertmanagers) {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
