@@ -81,7 +81,6 @@ bool SeriesTable::update(const Snapshot& snapshot) {
 
 void SeriesTable::build(const Snapshot& snapshot) {
   left_out_ = {};
-  some_may_be_same_ = false;
   there_.clear();
   histograms_.clear();
   buckets_.clear();
@@ -95,7 +94,7 @@ void SeriesTable::build(const Snapshot& snapshot) {
     add(row, {});
   }
   for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) add_samples(b, layouts_[b]->samples());
-  there_.clear();
+  if (relabel_) there_.clear();
 }
 
 void SeriesTable::add_samples(std::uint32_t batch, std::span<const Sample> samples) {
@@ -139,8 +138,8 @@ bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count)
 
 // None: the whole is made anew.
 std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) const {
-  if (version_ == 0 || relabel_ || some_may_be_same_ || left_out_.all() > 0 ||
-      layouts_.size() != snapshot.batches.size() || labels_out_of_use_ * 2 > labels_.size())
+  if (version_ == 0 || relabel_ || left_out_.all() > 0 || layouts_.size() != snapshot.batches.size() ||
+      labels_out_of_use_ * 2 > labels_.size())
     return std::nullopt;
   Moves out;
   out.now.resize(layouts_.size());
@@ -159,10 +158,7 @@ std::optional<SeriesTable::Moves> SeriesTable::moves(const Snapshot& snapshot) c
     for (const auto& c : *changes) {
       keep_until(c.before);
       if (!is_whole(before, from, c.gone) || !is_whole(after, to, c.come)) return std::nullopt;
-      const auto come = after.subspan(to, c.come);
-      if (std::ranges::any_of(come, [&](const Sample& s) { return may_be_same(Layout::labels(s)); }))
-        return std::nullopt;
-      if (c.come > 0) out.come.emplace_back(b, come);
+      if (c.come > 0) out.come.emplace_back(b, after.subspan(to, c.come));
       out.come_count += c.come;
       from += c.gone;
       to += c.come;
@@ -194,6 +190,7 @@ void SeriesTable::follow(const Moves& moves, const Snapshot& snapshot) {
       labels_out_of_use_ += row.label_count;
       went.push_back(copy_of(row));
       change.gone.push_back(i);
+      there_.erase(row.key);
       continue;
     }
     if (kept != i) rows_[kept] = row;
@@ -256,7 +253,6 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
   const bool beyond = rows_.size() >= most_series_;
   const bool odd = !relabel_ && may_be_same(own);
   if (odd) {  // it is known by what it leaves as, like one that is relabelled
-    some_may_be_same_ = true;
     std::string text(row.name);
     for (const auto& [name, value] : labels(row)) text.append(1, '\0').append(name).append(1, '\0').append(value);
     row.key = std::hash<std::string>()(text);

@@ -179,8 +179,9 @@ class SeriesTable {
   std::uint64_t version_ = 0;
   std::optional<RowChange> change_;
   SeriesLeftOut left_out_;
-  std::unordered_set<std::uint64_t> there_;  // of those that may be the same as others: two may have become one
-  bool some_may_be_same_ = false;
+  // Keys of relabelled rows, while they are made, or of those that may be called as others are: two may have become
+  // one.
+  std::unordered_set<std::uint64_t> there_;
 };
 
 }  // namespace vitald
