@@ -92,6 +92,7 @@ struct BasicAuth::State {
     more.wait(lock, [&]() REQUIRES(mutex) { return stopping || (job = guesses.take()); });
     if (stopping) return false;
     lock.unlock();
+    const auto begin_ns = SystemClock::read(CLOCK_BOOTTIME);
     bool good = false;
     try {
       good = matches(job->password, job->hash) && job->exists;
@@ -100,7 +101,8 @@ struct BasicAuth::State {
     }
     gnutls_memset(job->password.data(), 0, job->password.size());
     lock.lock();
-    guesses.decided(*job, good, SystemClock::read(CLOCK_BOOTTIME));
+    const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+    guesses.decided(*job, good, now_ns, now_ns - begin_ns);
     wake->signal();
     return true;
   }

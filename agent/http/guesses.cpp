@@ -106,7 +106,7 @@ std::optional<Guesses::Job> Guesses::take() {
   return job;
 }
 
-void Guesses::decided(const Job& job, bool good, std::int64_t now) {
+void Guesses::decided(const Job& job, bool good, std::int64_t now, std::int64_t took_ns) {
   if (const auto it = std::ranges::find(comparing_, job.digest); it != comparing_.end()) comparing_.erase(it);
   asked_.erase(job.digest);
   if (good) {
@@ -119,10 +119,14 @@ void Guesses::decided(const Job& job, bool good, std::int64_t now) {
   peer.add(now);
   of(by_share_, share(job)).add(now);
   const auto held = std::ranges::count_if(wrong_, [&](const auto& w) { return w.second.until_boot_ns > now; });
+  const auto out = std::ranges::count_if(out_, [](const auto& o) { return o.second != 0; });
+  const bool room = static_cast<std::size_t>(held + out) + jobs_.size() < kMostConnections;
   const auto delay_ns = std::min(kLongestNs, static_cast<std::int64_t>(peer.count * static_cast<double>(kStepNs)));
+  const auto at = std::min(std::max(now + delay_ns, peer.next_answer_boot_ns), now + kLongestInTurnNs);
+  if (room) peer.next_answer_boot_ns = at + std::max(kBetweenNs, 3 * took_ns);
   if (wrong_.size() >= kRemembered)
     wrong_.erase(std::ranges::min_element(wrong_, {}, [](const auto& w) { return w.second.number; }));
-  wrong_[job.digest] = {static_cast<std::size_t>(held) < kMostHeld ? now + delay_ns : now, ++wrongs_};
+  wrong_[job.digest] = {room ? at : now, ++wrongs_};
 }
 
 Guesses::Known Guesses::known(const Digest& digest, std::int64_t& until_boot_ns) {

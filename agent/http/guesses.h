@@ -6,8 +6,10 @@
 // whoever has waited longest; those between them are for the peer, and of it the share, with the fewest wrong passwords
 // of late, and of that for whoever asked last: who guesses comes again at once, so a server that comes somewhat later
 // is the last. Every fourth is for a password that was asked for again and again, which is what a server does and a
-// guess does not. A wrong password is answered later the more of them its peer has sent of late, so a connection cannot
-// try many. Where too many wait, who comes takes the place of one of them (of the share that is full, or of the peer
+// guess does not. A wrong password is answered later the more of them its peer has sent of late, and those of one peer
+// are answered one after the other, each at a third of the pace at which they can be compared: who guesses on many
+// connections waits for answers with most of them, so few wait for a comparison, and whoever comes is soon compared.
+// Where too many wait, who comes takes the place of one of them (of the share that is full, or of the peer
 // with most), who comes again after a while: a server that shares its address and user with somebody who tries
 // passwords is not refused for their sake, and nobody can try more by asking faster.
 #pragma once
@@ -27,14 +29,15 @@ using Digest = std::array<unsigned char, 32>;  // HMAC-SHA256 of user, hash and 
 
 class Guesses {
  public:
-  // That wait, of one share and of all; and those pushed out who wait to come again, more are refused. All together
-  // hold fewer connections than there are.
-  static constexpr std::size_t kMostOfShare = 96, kMost = 128, kMostOut = 64;
+  // That wait, of one share and of all; and those pushed out who wait to come again, more are refused. With the wrong
+  // ones whose answer is held back they hold fewer connections than there are.
+  static constexpr std::size_t kMostOfShare = 160, kMost = 192, kMostOut = 32, kMostConnections = 224;
   static constexpr std::int64_t kOutNs = 1'000'000'000;      // so long who was pushed out waits
   static constexpr std::int64_t kAskedNs = 600'000'000'000;  // who did not ask for so long does not insist
-  static constexpr std::size_t kMostHeld = 32;      // wrong ones whose answer is held back: they hold connections
-  static constexpr std::size_t kRemembered = 1024;  // wrong ones
+  static constexpr std::size_t kRemembered = 1024;           // wrong ones
   static constexpr std::int64_t kLongestNs = 2'000'000'000, kStepNs = 100'000'000;
+  static constexpr std::int64_t kBetweenNs = 100'000'000;           // two answers to a peer, or three comparisons
+  static constexpr std::int64_t kLongestInTurnNs = 20'000'000'000;  // clients are given up after 30 s
   static constexpr std::int64_t kForgetNs = 10'000'000'000;  // half of the wrong ones count no more after this long
 
   struct Job {
@@ -51,7 +54,8 @@ class Guesses {
   [[nodiscard]] bool waits(const Digest& digest) const;  // or is being compared
   // The next to compare; stays known to waits() until decided().
   std::optional<Job> take();
-  void decided(const Job& job, bool good, std::int64_t now_boot_ns);
+  // `took_ns`: the comparison.
+  void decided(const Job& job, bool good, std::int64_t now_boot_ns, std::int64_t took_ns = 0);
 
   enum class Known : std::uint8_t {
     no,
@@ -67,6 +71,7 @@ class Guesses {
   struct Wrongs {
     double count = 0;
     std::int64_t last_boot_ns = 0;
+    std::int64_t next_answer_boot_ns = 0;  // of a peer: not before
     void add(std::int64_t now_boot_ns);
   };
   struct Asked {

@@ -41,11 +41,14 @@ bool SeriesTable::update(const Snapshot& snapshot) {
       layouts_.clear();
       rows_.clear();
       histograms_.clear();
+      change_.reset();
+      ++version_;
       throw;
     }
     ++version_;
     return true;
   }
+  change_.reset();
   const auto before_layouts = std::move(layouts_);  // what the rows of before point to
   const auto before_rows = std::move(rows_);
   auto before_labels = std::move(labels_);
@@ -118,13 +121,15 @@ void SeriesTable::add_samples(std::uint32_t batch, std::span<const Sample> sampl
 
 namespace {
 
-// Histograms come and go as a whole: no other sample of one stands beside [first, first + count).
+// Histograms come and go as a whole: no other sample of one stands beside [first, first + count), nor does that part
+// what would be one without it.
 bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count) {
   if (count == 0) return true;
-  const auto begins = all[first].part, ends = all[first + count - 1].part;
-  const bool after_bucket = first > 0 && all[first - 1].part == Part::bucket;
-  return (begins == Part::value || (begins == Part::bucket && !after_bucket)) &&
-         (ends == Part::value || ends == Part::count);
+  const auto ends_here = [&](std::size_t end) {
+    return end == 0 || all[end - 1].part == Part::value || all[end - 1].part == Part::count;
+  };
+  const auto begins = all[first].part;
+  return (begins == Part::value || begins == Part::bucket) && ends_here(first) && ends_here(first + count);
 }
 
 }  // namespace
@@ -175,27 +180,29 @@ void SeriesTable::follow(const Moves& moves, const Snapshot& snapshot) {
   std::vector<TableHistogram> histograms;
   std::vector<std::uint32_t> buckets;
   std::size_t kept = 0;
-  for (const auto& row : rows_) {
-    auto moved = row;
-    if (row.batch != SeriesRow::kUp) {
-      moved.value = now(row.batch, row.value);
-      if (moved.value == kGone) {
-        labels_out_of_use_ += row.label_count;
-        went.push_back(copy_of(row));
-        continue;
-      }
+  auto& change = change_.emplace();
+  for (std::uint32_t i = 0; i < rows_.size(); ++i) {
+    const auto& row = rows_[i];
+    const auto value = row.batch == SeriesRow::kUp ? row.value : now(row.batch, row.value);
+    if (value == kGone) {
+      labels_out_of_use_ += row.label_count;
+      went.push_back(copy_of(row));
+      change.gone.push_back(i);
+      continue;
     }
-    if (row.histogram != SeriesRow::kNoHistogram) {
-      auto h = histograms_[row.histogram];
-      moved.histogram = static_cast<std::uint32_t>(histograms.size());
-      const auto first = static_cast<std::uint32_t>(buckets.size());
-      for (std::uint32_t i = 0; i < h.count; ++i) buckets.push_back(now(h.batch, buckets_[h.first + i]));
-      h.first = first;
-      histograms.push_back(h);
-    }
-    rows_[kept++] = moved;
+    if (kept != i) rows_[kept] = row;
+    auto& moved = rows_[kept++];
+    moved.value = value;
+    if (moved.histogram == SeriesRow::kNoHistogram) continue;
+    auto h = histograms_[moved.histogram];
+    moved.histogram = static_cast<std::uint32_t>(histograms.size());
+    const auto first = static_cast<std::uint32_t>(buckets.size());
+    for (std::uint32_t b = 0; b < h.count; ++b) buckets.push_back(now(h.batch, buckets_[h.first + b]));
+    h.first = first;
+    histograms.push_back(h);
   }
   rows_.resize(kept);
+  change.kept = static_cast<std::uint32_t>(kept);
   histograms_ = std::move(histograms);
   buckets_ = std::move(buckets);
   for (const auto& [batch, samples] : moves.come) add_samples(batch, samples);
@@ -214,7 +221,7 @@ std::size_t SeriesTable::add_histogram(std::uint32_t batch, std::span<const Samp
   for (; n < samples.size() && samples[n].family == lead.family && samples[n].part == Part::bucket; ++n)
     upper.push_back(inner_value(samples[n]));
   if (n + 1 >= samples.size() || samples[n].part != Part::sum || samples[n + 1].part != Part::count ||
-      upper.back() != HUGE_VAL || !same_but_inner(lead, samples[n + 1]))
+      upper.back() != HUGE_VAL || !same_but_inner(*lead.family, *lead.series, *samples[n + 1].series))
     return 0;
   upper.pop_back();
   const auto scheme = native_scheme(upper);

@@ -51,6 +51,24 @@ struct GoneSeries {
   bool histogram = false;
 };
 
+// How the rows of the version before became those of now: those of before but `gone`, in their order, then others.
+struct RowChange {
+  std::vector<std::uint32_t> gone;  // of the rows before, ascending
+  std::uint32_t kept = 0;           // how many stayed; from this one on the rows are new
+  [[nodiscard]] std::size_t before() const { return kept + gone.size(); }
+
+  // Calls `keep(first, end)` for each run of rows of before that stayed, in order.
+  template <class Keep>
+  void each_kept(Keep&& keep) const {
+    std::size_t first = 0;
+    for (const std::size_t at : gone) {
+      if (at > first) keep(first, at);
+      first = at + 1;
+    }
+    if (before() > first) keep(first, before());
+  }
+};
+
 // Series of a snapshot that a destination is not sent, by why.
 struct SeriesLeftOut {
   std::size_t beyond = 0;   // most_series
@@ -87,8 +105,12 @@ class SeriesTable {
   [[nodiscard]] std::span<const Label> labels(const SeriesRow& row) const {
     return std::span(labels_).subspan(row.label, row.label_count);
   }
+  // Whether rows may be named otherwise than by their family and part.
+  [[nodiscard]] bool relabels() const { return relabel_.has_value(); }
   // Grows with every change.
   [[nodiscard]] std::uint64_t version() const { return version_; }
+  // From version() - 1 to version(); null: all rows were made anew.
+  [[nodiscard]] const RowChange* change() const { return change_ ? &*change_ : nullptr; }
   // Those that the last update() found gone.
   [[nodiscard]] std::span<const GoneSeries> gone() const { return gone_; }
   // All that there are, as if they were gone: for the end.
@@ -147,6 +169,7 @@ class SeriesTable {
   // By the fingerprint of the series before; so long as it is used.
   std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;
   std::uint64_t version_ = 0;
+  std::optional<RowChange> change_;
   SeriesLeftOut left_out_;
   std::unordered_set<std::uint64_t> there_;  // of relabelled ones: two may have become one
 };

@@ -201,6 +201,7 @@ class Parser {
     }
     if (std::ranges::any_of(labels_, [&](const auto& label) { return label.first == name; }))
       return error("duplicate label names");
+    if (labels_.size() == kMostLabelsOfASeries) return error(fmt::format("more than {} labels", kMostLabelsOfASeries));
     labels_.emplace_back(std::move(name), std::move(value));
     return {};
   }

@@ -8,17 +8,18 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "core/collector.h"
-#include "core/log.h"
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/bpf/cgroup_iterator.h"
+#include "sensors/bpf/cgroup_source.h"
 #include "sensors/owner/cgroup_files.h"
 #include "sensors/owner/table.h"
 #include "sensors/owner/tree.h"
@@ -203,10 +204,12 @@ class Containers final : public Collector {
         // On v1 a container has the same place in the hierarchy of each controller.
         tree_(v2_ ? root_ : root_ + "/memory", kinds, host.clock()) {
     if (!v2_) return;
-    Result<std::unique_ptr<CgroupIterator>> iterator = fail(Errc::absent, "--no-collector.containers.bpf");
-    if (bpf) iterator = CgroupIterator::load(host, root_);
-    if (iterator) iterator_ = std::move(*iterator);
-    else by_files(iterator.error().text);
+    source_.emplace(
+        [&host, bpf, this]() -> Result<std::unique_ptr<CgroupIterator>> {
+          if (!bpf) return fail(Errc::absent, "--no-collector.containers.bpf");
+          return CgroupIterator::load(host, root_);
+        },
+        clock_);
   }
   ~Containers() override {
     for (auto& c : all_) owners_.release(c.owner);
@@ -228,9 +231,7 @@ class Containers final : public Collector {
   }
   std::string status() const override {
     auto text = fmt::format("{} cgroups on {}", all_.size(), v2_ ? "v2" : "v1");
-    if (iterator_)
-      text += iterator_->knows_memory_stat() ? ", by a BPF iterator" : ", by a BPF iterator and memory.stat";
-    else if (v2_) text += ", by files: " + why_files_;
+    if (source_) text += ", " + source_->status();
     if (!tree_.is_told()) text += ", looked for every 15 s (fs.inotify.max_user_instances or max_user_watches)";
     if (tree_.left_out() > 0) text += fmt::format(", {} left out: too many", tree_.left_out());
     return text;
@@ -264,25 +265,18 @@ class Containers final : public Collector {
     for (; old != all_.end(); ++old) owners_.release(old->owner);
     all_ = std::move(now);
     for (auto& c : all_) c.called.reset();  // the labels are views, also of the path
-    if (!iterator_) return;
+    if (!source_) return;
     std::vector<std::string> paths;
     for (const auto& c : all_) paths.push_back(c.path);
-    if (auto ok = iterator_->want(paths); !ok) by_files(ok.error().text);
-  }
-
-  void by_files(std::string why) {
-    iterator_.reset();
-    why_files_ = std::move(why);
-    log::debug("cgroups are read file by file", {{"collector", "containers"}, {"err", why_files_}});
+    source_->want(std::move(paths));
   }
 
   void read_all(LeftOut& left_out) {
-    if (iterator_)
-      if (auto ok = iterator_->read(left_out); !ok) by_files(ok.error().text);
+    if (source_) source_->read(left_out);
     by_file_ = 0;
     for (std::size_t i = 0; i < all_.size(); ++i) {
       auto& c = all_[i];
-      if (iterator_ && iterator_->get(i, c.values, left_out)) {
+      if (source_ && source_->get(i, c.values, left_out)) {
         c.reader.reset();
         continue;
       }
@@ -336,8 +330,7 @@ class Containers final : public Collector {
   OwnerTable& owners_;
   DeviceNames devices_;
   CgroupTree tree_;
-  std::unique_ptr<CgroupIterator> iterator_;
-  std::string why_files_;
+  std::optional<CgroupSource> source_;  // on v2
   std::size_t by_file_ = 0;
   std::vector<Container> all_;  // by path
 };

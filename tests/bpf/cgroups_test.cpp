@@ -2,9 +2,11 @@
 // Cgroups of v2 by the BPF iterator, beside what their files say at the same moment: those that worked, were throttled,
 // wrote, were made anew, and a thousand of them.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "sensors/bpf/cgroup_iterator.h"
+#include "sensors/bpf/cgroup_source.h"
 #include "sensors/owner/cgroup_files.h"
 #include "tests/bpf/live_probe.h"
 
@@ -250,6 +253,29 @@ TEST_F(Cgroups, IteratorFollowsWhatIsMadeAnew) {
   ASSERT_TRUE(iterator_->want(one));
   ASSERT_TRUE(iterator_->read(left_out));
   EXPECT_TRUE(iterator_->get(0, values, left_out));
+}
+
+// A moment without a file descriptor to be had costs that moment.
+TEST_F(Cgroups, IteratorIsHadAgain) {
+  Tree tree(mount_);
+  FakeClock clock;
+  CgroupSource source([this] { return CgroupIterator::load(real_host_, mount_); }, clock);
+  source.want({tree.make("one")});
+  LeftOut left_out;
+  cgroup::Values values;
+  source.read(left_out);
+  ASSERT_TRUE(source.get(0, values, left_out));
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{0, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  source.read(left_out);
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_FALSE(source.get(0, values, left_out));
+  EXPECT_THAT(source.status(), testing::HasSubstr("by files: iterator over cgroups: Too many open files"));
+  clock.advance_ns(15'000'000'000);
+  source.read(left_out);
+  EXPECT_TRUE(source.get(0, values, left_out));
 }
 
 // More than it has records for at first.

@@ -12,6 +12,7 @@
 
 #include "core/clock.h"
 #include "rules/engine.h"
+#include "rules/unit/unit_test.h"
 #include "tests/rules/corpus.h"
 
 namespace vitald {
@@ -62,6 +63,17 @@ vitald_sched_runqueue_latency_seconds_bucket{le="0.001"} 0+900x400
 vitald_sched_runqueue_latency_seconds_bucket{le="0.128"} 0+999x400
 vitald_sched_runqueue_latency_seconds_bucket{le="+Inf"} 0+1000x400
 vitald_sched_runqueue_latency_seconds_count 0+1000x400
+vitald_owner_cpu_seconds_total{owner_kind="guest",owner="db",guest="db"} 0+60x400
+vitald_owner_vcpu_wait_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+0.3x400
+vitald_owner_vcpu_exit_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+3x400
+vitald_owner_vcpu_exits_total{owner_kind="guest",owner="db",guest="db",reason="hlt"} 0+30000x400
+vitald_owner_vcpu_exits_total{owner_kind="guest",owner="db",guest="db",reason="io_instruction"} 0+600x400
+vitald_gpu_memory_bytes{UUID="a",gpu="card0",memory="vram"} 16e9x400
+vitald_gpu_memory_used_bytes{UUID="a",gpu="card0",memory="vram"} 15e9x400
+vitald_gpu_temperature_celsius{UUID="a",gpu="card0",sensor="edge"} 80x400
+vitald_gpu_temperature_celsius{UUID="a",gpu="card0",sensor="junction"} 100x400
+DCGM_FI_DEV_GPU_TEMP{UUID="GPU-a",gpu="0"} 85x400
+vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="sw_power_cap"} 1x400
 node_scrape_collector_success{collector="cpu"} 1x400
 node_scrape_collector_success{collector="mdadm"} 0x400
 vitald_probe_up{hook="tp_btf",probe="runq_latency"} 1x400
@@ -163,6 +175,15 @@ const Case kCases[] = {
                             vitald_sched_runqueue_latency_seconds_bucket{le="1.024"} 0+901x400
                             vitald_sched_runqueue_latency_seconds_bucket{le="2.048"} 0+999x400
                             vitald_sched_runqueue_latency_seconds_count 0+9000x400)"},
+    {"HostGuestStarved", R"(vitald_owner_vcpu_wait_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+12x400
+                            vitald_owner_vcpu_exit_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+14x400)"},
+    // A large guest loses as much, which is little of what it gets.
+    {"", R"(vitald_owner_cpu_seconds_total{owner_kind="guest",owner="db",guest="db"} 0+600x400
+            vitald_owner_vcpu_wait_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+12x400)"},
+    {"HostGuestExitsCostly", R"(vitald_owner_vcpu_exit_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+40x400
+        vitald_owner_vcpu_exits_total{owner_kind="guest",owner="db",guest="db",reason="io_instruction"} 0+600000x400)"},
+    // It waits for its hypervisor now and then, and long.
+    {"", R"(vitald_owner_vcpu_exit_seconds_sum{owner_kind="guest",owner="db",guest="db"} 0+40x400)"},
     {"HostMemoryLow", "node_memory_MemAvailable_bytes 7e8x400"},
     {"HostMemoryExhausted HostMemoryLow", "node_memory_MemAvailable_bytes 1e8x400"},
     {"HostMemoryStalled", "node_pressure_memory_stalled_seconds_total 0+6x400"},
@@ -269,6 +290,13 @@ const Case kCases[] = {
     {"HostGpuTooHot", R"(vitald_gpu_throttled{UUID="a",gpu="card0",reason="temperature"} 0x100 1x300)"},
     {"HostGpuTooHot", R"(vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="sw_thermal"} 1x400)"},
     {"", R"(vitald_gpu_throttled{UUID="a",gpu="card0",reason="power"} 1x400)"},
+    {"HostGpuPowerBrake", R"(vitald_gpu_throttled{UUID="GPU-a",gpu="0",reason="hw_power_brake"} 1x400)"},
+    {"HostGpuHot", R"(DCGM_FI_DEV_GPU_TEMP{UUID="GPU-a",gpu="0"} 93x400)"},
+    {"HostGpuHot", R"(vitald_gpu_temperature_celsius{UUID="a",gpu="card0",sensor="edge"} 97x400)"},
+    {"HostGpuHot", R"(vitald_gpu_temperature_celsius{UUID="a",gpu="card0",sensor="junction"} 108x400)"},
+    {"HostGpuMemoryFull", R"(vitald_gpu_memory_used_bytes{UUID="a",gpu="card0",memory="vram"} 15.9e9x400)"},
+    {"", R"(vitald_gpu_memory_used_bytes{UUID="a",gpu="card0",memory="gtt"} 15.9e9x400
+            vitald_gpu_memory_bytes{UUID="a",gpu="card0",memory="gtt"} 16e9x400)"},
     {"HostMemoryLost", R"(vitald_kernel_log_news_total{kind="memory_failure"} 0x390 1x10)"},
     {"HostMemoryOutOfUse", "node_memory_HardwareCorrupted_bytes 4096x400"},
     {"HostMachineCheck", R"(vitald_kernel_log_news_total{kind="machine_check"} 2x390 3x10)"},
@@ -414,6 +442,14 @@ TEST(DefaultRules, PrometheusFiresTheSame) {
   out.close();
   EXPECT_EQ(std::system(("/usr/bin/promtool test rules " + file).c_str()), 0);
   if (!HasFailure()) std::filesystem::remove(file);
+}
+
+// A Prometheus that keeps native histograms only has no _bucket, _sum and _count.
+TEST(DefaultRules, WithNativeHistogramsOnly) {
+  const auto report = run_unit_tests(std::string(VITALD_SOURCE_DIR) + "/tests/rules/native_rules_test.yaml");
+  EXPECT_EQ(fmt::format("{}", fmt::join(report.problems, "\n")), "");
+  EXPECT_EQ(fmt::format("{}", fmt::join(report.failures, "\n")), "");
+  EXPECT_EQ(report.tests, 1U);
 }
 
 TEST(DefaultRules, PromtoolAccepts) {

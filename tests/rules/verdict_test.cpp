@@ -188,6 +188,24 @@ TEST(Verdict, EachFaultIsNamed) {
          m.counter_becomes(R"(libvirt_domain_vcpu_delay_seconds_total{domain="db", vcpu="0"})", 0.6);
        },
        R"(stolen guest {domain="db"})"},
+      {"a guest of KVM whose CPUs wait, and one that has what it wants",
+       [](Machine& m) {
+         for (const auto* guest : {"db", "web"})
+           m.counter(
+               fmt::format(R"(vitald_owner_vcpu_wait_seconds_sum{{owner_kind="guest", owner="{0}", guest="{0}"}})",
+                           guest),
+               0.01);
+         m.counter_becomes(R"(vitald_owner_vcpu_wait_seconds_sum{owner_kind="guest", owner="db", guest="db"})", 0.6);
+       },
+       R"(stolen guest {guest="db", owner="db", owner_kind="guest"})"},
+      {"a hot GPU beside one that is at its power limit",
+       [](Machine& m) {
+         m.gauge(R"(vitald_gpu_throttled{UUID="a", gpu="0", reason="hw_thermal"})", 0);
+         m.gauge(R"(vitald_gpu_throttled{UUID="b", gpu="1", reason="sw_power_cap"})", 1);
+         m.gauge(R"(vitald_gpu_throttled{UUID="b", gpu="1", reason="hw_thermal"})", 0);
+         m.gauge_becomes(R"(vitald_gpu_throttled{UUID="a", gpu="0", reason="hw_thermal"})", 1);
+       },
+       R"(thermal host {UUID="a", gpu="0"})"},
       {"an fsync storm: one disk never rests", [&](Machine& m) { io(m, 0.97, 2); }, R"(io_device host {device="sdb"})"},
       {"a deep line before a fast disk", [&](Machine& m) { io(m, 0.6, 20); }, R"(io_queue host {device="sdb"})"},
       {"a busy disk that nobody waits for",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -54,6 +55,14 @@ struct Directory {
 constexpr const char* kOk = "node_textfile_scrape_error 0\n";
 constexpr const char* kBad = "node_textfile_scrape_error 1\n";
 std::string mtime(const std::string& file) { return "node_textfile_mtime_seconds{file=\"DIR/" + file + "\"} T\n"; }
+
+// a{l0="",l1="",...} 1
+std::string labelled(int labels) {
+  std::string line = "a{";
+  for (int i = 0; i < labels; ++i) line += fmt::format("l{}=\"\",", i);
+  line.back() = '}';
+  return line + " 1\n";
+}
 
 TEST(Textfile, Cases) {
   struct Case {
@@ -255,6 +264,11 @@ TEST(Textfile, Cases) {
        kBad,
        "",
        "malformed: DIR/a.prom: line 1: duplicate label names"},
+      {"too many labels",
+       {{"a.prom", "b 1\n" + labelled(257)}, {"b.prom", "c 2\n"}},
+       "c 2\n" + mtime("b.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: line 2: more than 256 labels"},
       {"open quote",
        {{"a.prom", "a{x=\"1} 1\n"}},
        kBad,
