@@ -142,6 +142,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
     auto own = receiver->copy();
     own->external_labels = rules.external_labels;
     own->external_url = rules.external_url;
+    own->evaluated_every_ns = config.options.duration_ns("pipeline.interval");
     out.receivers.push_back(std::move(own));
   }
   return out;

@@ -63,6 +63,7 @@ struct GroupView {
 struct RulesView {
   std::vector<GroupView> groups;
   std::shared_ptr<const ChecksView> checks;  // rules/checks.h; null where there are none
+  LabelMap external_labels;                  // see sent_labels() in core/alert.h
 };
 
 struct RuleSettings {
@@ -96,6 +97,8 @@ class RuleEngine {
   // What makes rules worse and not useless, as templates that cannot be parsed; each with its place.
   [[nodiscard]] const std::vector<std::string>& warnings() const;
 
+  // What alerts get when they leave.
+  [[nodiscard]] const LabelMap& external_labels() const;
   // Which alerts its rules can make.
   [[nodiscard]] AlertReach alert_reach(std::span<const KnownFamily> families) const;
 

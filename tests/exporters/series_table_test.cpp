@@ -320,5 +320,85 @@ TEST(SeriesTableChanges, AtTheBoundAndRelabelled) {
   EXPECT_EQ(table.left_out().all(), 0U);
 }
 
+// Prometheus refuses a whole request that has a series twice.
+TEST(SeriesTable, ASeriesOnce) {
+  constexpr MetricDesc kAny{"any", MetricType::gauge, "", "job,exported_job,n"};
+  SeriesTable::Settings settings;
+  settings.target = {{"job", "node"}};
+  SeriesTable table(std::move(settings));
+  Cycles c;
+  const auto update = [&](const std::vector<std::pair<const char*, const char*>>& all) {
+    c.emit("a", 1, [&](BatchWriter& o) {
+      o.set(kAny, 0, "", "", "other");
+      for (const auto& [job, exported] : all) o.set(kAny, 1, job, exported);
+    });
+    table.update(c.snapshot(1));
+    return names(table);
+  };
+  const std::multiset<std::string> one{"any exported_job=a job=node", "any job=node n=other"};
+  EXPECT_EQ(update({{"a", ""}, {"", "a"}}), one);
+  EXPECT_EQ(table.left_out().same, 1U);
+  EXPECT_EQ(update({{"a", ""}}), one);
+  EXPECT_EQ(table.left_out().same, 0U);
+  EXPECT_EQ(update({{"a", ""}, {"", "a"}}), one) << "also where the second one comes later";
+  EXPECT_EQ(update({{"", "a"}}), one);
+  EXPECT_TRUE(table.gone().empty()) << "it is the same one to the server";
+  EXPECT_EQ(update({}), (std::multiset<std::string>{"any job=node n=other"}));
+  EXPECT_EQ(table.gone().size(), 1U);
+  EXPECT_EQ(update({{"", "a"}, {"a", ""}}), one) << "or both";
+}
+
+// No set of labels has a name twice, none of its values is lost, and the target's are as they are, whatever a series,
+// its target and the configuration call theirs.
+TEST(SeriesTable, NoNameTwice) {
+  const std::vector<std::string> all{"exported_exported_job", "exported_job", "instance", "job",
+                                     "exported_instance",     "other"};
+  constexpr MetricDesc kAny{"any", MetricType::gauge, "",
+                            "exported_exported_job,exported_job,instance,job,exported_instance,other"};
+  std::mt19937 random(7);
+  const auto some = [&](const char* value) {
+    LabelMap out;
+    for (const auto& name : all)
+      if (random() % 2 == 0) out[name] = value;
+    return out;
+  };
+  for (int round = 0; round < 500; ++round) {
+    SeriesTable::Settings settings;
+    settings.target = some("target");
+    settings.external = some("external");
+    const auto own = some("own");
+    const auto value = [&](const char* name) {
+      return own.contains(name) ? std::string("own ") + name : std::string();
+    };
+    Cycles c;
+    c.emit("a", 1, [&](BatchWriter& o) {
+      o.set(kAny, 1, value("exported_exported_job"), value("exported_job"), value("instance"), value("job"),
+            value("exported_instance"), value("other"));
+    });
+    const auto target = settings.target, external = settings.external;
+    SeriesTable table(std::move(settings));
+    table.update(c.snapshot(1));
+    ASSERT_EQ(table.rows().size(), 1U);
+    const auto labels = table.labels(table.rows()[0]);
+    SCOPED_TRACE(label_text(table, table.rows()[0]));
+    std::vector<std::string> values, want;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      if (i > 0) {
+        ASSERT_LT(labels[i - 1].name, labels[i].name);
+      }
+      if (labels[i].value.starts_with("own")) values.emplace_back(labels[i].value);
+      ASSERT_EQ(target.contains(std::string(labels[i].name)), labels[i].value == "target");
+      if (labels[i].value == "external") {
+        ASSERT_TRUE(external.contains(std::string(labels[i].name)));
+      }
+    }
+    for (const auto& [name, any] : own) want.push_back("own " + name);
+    std::ranges::sort(values), std::ranges::sort(want);
+    ASSERT_EQ(values, want);
+    for (const auto& [name, any] : external)
+      ASSERT_NE(std::ranges::find(labels, name, &Label::name), labels.end()) << "some value there";
+  }
+}
+
 }  // namespace
 }  // namespace vitald

@@ -322,6 +322,17 @@ const Case kCases[] = {
      "vitald_probe_up{hook=\"shed\",probe=\"runq_latency\",reason=\"cost\"} _x200 0x200"},
     {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
     {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
+    {"VitaldAlertsUndelivered",
+     R"(vitald_delivery_oldest_age_seconds{data_type="alerts",destination="pager"} 0x200 0+5x200)"},
+    {"VitaldAlertsUndelivered",
+     R"(vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="full"} 0x200 1x200)"},
+    // A server of metrics that is away is no alert that nobody gets.
+    {"VitaldPushUndelivered",
+     R"(vitald_delivery_oldest_age_seconds{data_type="samples",destination="central"} 0x200 0+5x200)"},
+    {"VitaldPushUndelivered", R"(vitald_delivery_disk_failing{data_type="events",destination="log"} 0x200 1x200)"},
+    {"VitaldPushUndelivered",
+     R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 0+1x200)"},
+    {"", R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 3x200)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 
