@@ -40,13 +40,12 @@ std::string farewell_of(const ReceiverSettings& now, const std::string& owned_be
 
 // Which receivers owned what, in the state folder: a restart may turn it off, too. By name, of those that own
 // something.
-constexpr const char* kClaimsFile = "claims";
 constexpr std::size_t kMostClaimBytes = 1 << 20;
 using Claims = std::map<std::string, std::string>;
 
 Claims load_claims(const StateDir& state) {
   Claims out;
-  const auto text = state.read(kClaimsFile, kMostClaimBytes);
+  const auto text = state.read(Keeper::kClaimsFile, kMostClaimBytes);
   if (!text) {
     log::warn("what receivers have to end from an earlier run is not known", {{"err", text.error().text}});
     return out;
@@ -57,14 +56,13 @@ Claims load_claims(const StateDir& state) {
   return out;
 }
 
-void save_claims(const StateDir& state, const Claims& claims) {
+std::string text_of(const Claims& claims) {
   std::string text;
   for (const auto& [name, owned] : claims) {
     append_part(text, name);
     append_part(text, owned);
   }
-  if (const auto done = state.write(kClaimsFile, text); !done)
-    log::warn("what receivers have to end after a restart is not kept", {{"err", done.error().text}});
+  return text;
 }
 
 // Each once, however many rules make it: as the rule has it that fired first.
@@ -162,7 +160,8 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
       if (!farewell.empty()) receivers_.back()->say("what is turned off", farewell);
     }
   }
-  if (state && claims != claims_) save_claims(*state, claims);
+  // After what is to be ended waits in its receiver's journal: a crash between the two says it twice.
+  if (keeper_ && claims != claims_) keeper_->keep_claims(text_of(claims));
   claims_ = std::move(claims);
   if (state) look_for_left_behind(*state);
   rules_ = std::move(rules);

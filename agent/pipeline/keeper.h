@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the rules know goes to the state folder, so that a restart forgets nothing: read before the first round; the
-// history written at the end and every --history.save-interval, the alerts when they change. Threads of its own write:
-// a disk that hangs holds up nobody.
+// history written at the end and every --history.save-interval, alerts and claims when they change. Threads of its own
+// write: a disk that hangs holds up nobody.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <string>
 
 #include "core/host.h"
 #include "core/os/state_dir.h"
@@ -26,6 +27,7 @@ class Keeper {
   static constexpr const char* kAlertsFile = "alerts";
   static constexpr const char* kMarksFile = "silences";
   // So often the file of alerts says that they were still there: what a crash may take from a pending one's time.
+  static constexpr const char* kClaimsFile = "claims";
   static constexpr std::int64_t kAlertsIntervalNs = 15'000'000'000;
 
   Keeper(std::shared_ptr<const StateDir> state, const Host& host);
@@ -50,6 +52,8 @@ class Keeper {
   [[nodiscard]] std::shared_ptr<Silences> silences() const;
 
   // From any thread.
+  // What receivers own, as the judge writes it; waits for nothing.
+  void keep_claims(std::string text);
   // So often the history is written; 0: only by save().
   void set_interval(std::int64_t ns);
   // All of it now. False when that takes longer; it goes on then.
