@@ -25,6 +25,14 @@ struct Alert {
   std::uint64_t fingerprint = 0;  // of the labels
 };
 
+// Since when an alert fires, as it was told: of several rules that make it the times of the one that was first. With
+// the fingerprint it is who the alert is.
+struct AlertBegin {
+  std::int64_t active_at_ms = 0, fired_at_ms = 0;
+  bool operator==(const AlertBegin&) const = default;
+};
+using AlertBegins = std::map<std::uint64_t, AlertBegin>;  // by fingerprint
+
 // A change worth telling: pending -> firing, firing -> resolved.
 struct AlertTransition {
   Alert alert;

@@ -119,8 +119,13 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   silences_ = std::move(silences);
   if (keeper_ && rules && !rules->empty()) {
     if (!std::exchange(restored_, true)) {
-      withheld_ = keeper_->restore(*rules);
-      for (const auto& a : firing_of(*rules->view())) begins_[a.fingerprint] = {a.active_at_ms, a.fired_at_ms};
+      auto restored = keeper_->restore(*rules);
+      withheld_ = std::move(restored.withheld);
+      for (const auto& a : firing_of(*rules->view())) {
+        const auto told = restored.begins.find(a.fingerprint);
+        begins_[a.fingerprint] =
+            told != restored.begins.end() ? told->second : AlertBegin{a.active_at_ms, a.fired_at_ms};
+      }
     }
     keeper_->keep(rules->history());
   }
@@ -167,9 +172,10 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
   short_history_said_ = false;
-  auto view = rules_ ? rules_->view() : nullptr;
+  begins_shown_.reset();
+  show_begins();
   const MutexLock lock(mutex_);
-  view_ = std::move(view);
+  if (!rules_) view_.reset();
   history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
 }
@@ -213,7 +219,7 @@ void Judge::look_for_left_behind(const StateDir& state) {
 }
 
 void Judge::show(BatchPtr batch) {
-  auto view = rules_->view();
+  auto view = rules_->view(begins_shown_);
   const MutexLock lock(mutex_);
   batch_ = std::move(batch);
   view_ = std::move(view);
@@ -241,6 +247,7 @@ void Judge::watch_history() {
 // before or are now, and in the second case what to tell of it, with the same times.
 void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) {
   auto transitions = as_one(every);
+  show_begins();
   gather_evidence(transitions, published);
   try {
     log_transitions(transitions);
@@ -251,6 +258,7 @@ void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) 
   const auto to_save = [this](std::vector<AlertTransition> untold) {
     auto saved = rules_->alerts_to_save(std::move(untold));
     saved.withheld = withheld_;
+    saved.begins = begins_;
     return saved;
   };
   auto withheld = withheld_;
@@ -312,6 +320,14 @@ std::vector<AlertTransition> Judge::as_one(std::vector<AlertTransition>& every) 
     out.push_back(t);
   }
   return out;
+}
+
+void Judge::show_begins() {
+  if (!rules_ || (begins_shown_ && *begins_shown_ == begins_)) return;
+  begins_shown_ = std::make_shared<const AlertBegins>(begins_);
+  auto view = rules_->view(begins_shown_);
+  const MutexLock lock(mutex_);
+  view_ = std::move(view);
 }
 
 void Judge::as_begun(Alert& alert) const {

@@ -304,7 +304,7 @@ Keeper::~Keeper() {
   for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane, &impl_->claims_lane}) lane->wait_for_end(kEndPatience);
 }
 
-std::set<std::uint64_t> Keeper::restore(RuleEngine& rules) {
+Keeper::Restored Keeper::restore(RuleEngine& rules) {
   auto& k = *impl_;
   const auto now = k.now();
   const auto& settings = rules.history()->settings();
@@ -337,9 +337,9 @@ std::set<std::uint64_t> Keeper::restore(RuleEngine& rules) {
               {{"alerts", fmt::format("{}", count)},
                {"told_again", fmt::format("{}", alerts->alerts.untold.size())},
                {"seconds_ago", fmt::format("{}", down_ms / 1000)}});
-  auto withheld = std::move(alerts->alerts.withheld);
+  Restored out{std::move(alerts->alerts.withheld), std::move(alerts->alerts.begins)};
   rules.restore(std::move(*alerts), now);
-  return withheld;
+  return out;
 }
 
 std::shared_ptr<Silences> Keeper::silences() const {

@@ -314,6 +314,62 @@ TEST(Judge, AnAlertOfTwoRulesIsOne) {
   EXPECT_NE(uuids[0], uuids[2]) << "another time it is another one";
 }
 
+// The rule that was first is over, and the host starts again: it is who it was until its end.
+TEST(Judge, AnAlertOfTwoRulesIsTheSameAfterARestart) {
+  const auto folder = fmt::format("{}/judge_test_{}.state", testing::TempDir(), getpid());
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  auto opened = StateDir::open(folder);
+  ASSERT_TRUE(opened) << opened.error().text;
+  const std::shared_ptr<const StateDir> state = std::move(*opened);
+  FakeClock clock;
+  const Host host({"/proc", "/sys", "/", ""}, &clock);
+  EventLog events(100);
+  const auto rules = [](int a, int b) {
+    return engine_of(
+        fmt::format("groups: [{{name: g, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}, "
+                    "{{name: h, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}]",
+                    a, b));
+  };
+  struct Run {
+    Judge judge;
+    std::shared_ptr<Keeper> keeper;
+  };
+  const auto begin = [&] {
+    auto run = std::make_unique<Run>();
+    run->keeper = std::make_shared<Keeper>(state, host);
+    run->judge.set_events(&events);
+    return run;
+  };
+  const auto round = [&](Run& run, int seconds, int a, int b) {
+    const auto now = snapshot_at(seconds);
+    clock.boot = now.boot_ns;
+    clock.wall = now.wall_ns;
+    run.judge.configure(rules(a, b), {}, state, run.keeper);
+    run.judge.judge(now);
+    EXPECT_TRUE(run.keeper->save(10'000'000'000));
+    const auto view = run.judge.view();
+    return view->begins ? *view->begins : AlertBegins{};
+  };
+  auto run = begin();
+  const auto told = round(*run, 10, 1, 0);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(round(*run, 20, 1, 1), told);
+  EXPECT_EQ(round(*run, 30, 0, 1), told) << "the first rule is over, the alert is not";
+  run = begin();
+  EXPECT_EQ(round(*run, 40, 0, 1), told) << "after a restart";
+  EXPECT_EQ(events.newest(), 1U);
+  EXPECT_TRUE(round(*run, 50, 0, 0).empty());
+  std::vector<std::string> uuids;
+  for (const auto& entry : events.since(0, 10))
+    for (const auto& [name, value] : entry.event->fields)
+      if (name == "uuid") uuids.push_back(value);
+  ASSERT_EQ(uuids.size(), 2U);
+  EXPECT_EQ(uuids[0], uuids[1]) << "it ends as what began";
+  run.reset();
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {
   Judge judge;
   judge.configure(engine_of("groups: [{name: g, rules: [{record: one, expr: vector(1)}]}]"), {});
