@@ -165,7 +165,7 @@ Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
   std::string out;
   Json j(out);
   j.open('[');
-  for (const auto& row : alert_rows(*view, *agent.silences, now_ms, "")) {
+  for (const auto& row : each_once(alert_rows(*view, *agent.silences, now_ms, ""))) {
     const auto& a = *row.alert;
     const bool silenced = !row.muting.silenced_by.empty(), inhibited = !row.muting.inhibited_by.empty();
     if (!ours || a.state != AlertState::firing || !fits(wanted, row.sent) || (silenced && !show[1]) ||
@@ -177,7 +177,7 @@ Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
     j.text("fingerprint", fmt::format("{:016x}", a.fingerprint));
     j.key("receivers");
     j.raw(fmt::format(R"([{{"name":"{}"}}])", kReceiver));
-    j.text("startsAt", go_time(a.fired_at_ms));
+    j.text("startsAt", go_time(row.begin.fired_at_ms));
     j.key("status");
     j.open('{');
     j.key("inhibitedBy");
