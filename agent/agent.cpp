@@ -142,6 +142,7 @@ PipelineConfig pipeline_config(const Config& config, std::vector<std::string>& p
     auto own = receiver->copy();
     own->external_labels = rules.external_labels;
     own->external_url = rules.external_url;
+    own->evaluated_every_ns = config.options.duration_ns("pipeline.interval");
     out.receivers.push_back(std::move(own));
   }
   return out;
@@ -331,7 +332,7 @@ class Daemon {
     view.silences = silences_;
     view.callbacks = callbacks_;
     view.evidence = evidence_;
-    view.changes = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
+    view.changes = changes_ = std::make_shared<Jobs>(Jobs::Settings{.thread = "change"}, wake, host_.clock());
     view.interval_ns = [this] { return interval_ns_.load(); };
     view.external_url = external_url(config.options, problems);  // what it says of it is said already
     view.latest = [this] { return hub_.latest(); };
@@ -544,15 +545,19 @@ class Daemon {
     const auto left = [&](std::int64_t most_ns) {
       return std::clamp<std::int64_t>(until_ns - host_.clock().boot_ns(), 0, most_ns);
     };
+    queries_->end(0);  // from now on they give up
     pushers_.stop(2 * kSecond / 5);
     const bool server_ended = server_->stop(left(kSecond / 4));
     const bool pipeline_ended = pipeline_.stop(left(kSecond / 4));
     const bool evidence_ended = evidence_->idle(left(kSecond / 10));
     const bool saved = !keeper_ || keeper_->save(std::max(left(kEndNs) - kSecond / 4, kSecond / 10));
     if (!saved) log::warn("ending before history and alerts are saved: the disk takes very long");
+    // What stands between two looks at whether to give up, as a regular expression that is compiled does, may take
+    // long.
+    const bool asked_ended = queries_->end(left(kSecond / 10)) && changes_->end(left(kSecond / 10));
     // A thread that hangs in the disk, or is behind, uses what goes with us.
-    if (pipeline_ended && server_ended && evidence_ended && saved && reloader_.idle(0) && readings_->load() == 0 &&
-        surroundings_.idle())
+    if (pipeline_ended && server_ended && evidence_ended && asked_ended && saved && reloader_.idle(0) &&
+        readings_->load() == 0 && surroundings_.idle())
       return 0;
     pipeline_.end_receivers(std::max(left(kEndNs), kSecond / 10));  // they do not depend on what hangs
     log::flush(kLastWordsNs);
@@ -571,6 +576,7 @@ class Daemon {
   std::shared_ptr<Callbacks> callbacks_;
   std::shared_ptr<Evidence> evidence_;
   std::shared_ptr<Queries> queries_;
+  std::shared_ptr<Jobs> changes_;
   std::shared_ptr<Verdicts> verdicts_ = std::make_shared<Verdicts>();
   std::atomic<std::int64_t> interval_ns_{0};
   std::unique_ptr<Server> server_;

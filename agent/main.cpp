@@ -3,6 +3,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,13 @@ Config load(const std::vector<std::string>& arguments, std::vector<std::string>&
   _exit(1);
 }
 
+void mask_hangup(int how) {
+  sigset_t hangup;
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  pthread_sigmask(how, &hangup, nullptr);
+}
+
 int run(const std::vector<std::string>& arguments) {
   std::vector<std::string> problems, warnings;
   auto config = load(arguments, problems, warnings);
@@ -72,6 +80,7 @@ int run(const std::vector<std::string>& arguments) {
                            collector));
   const bool stays = verb == "worker" || (verb.empty() && !options.flag("config.check") && !options.flag("once"));
   if (stays) log::never_wait();
+  if (!stays || !verb.empty()) mask_hangup(SIG_UNBLOCK);
   for (const auto& w : warnings) log::say(fmt::format("vitald: warning: {}\n", w));
   if (options.flag("config.check")) return run_check(config, std::move(problems));
   for (const auto& p : problems) log::say(fmt::format("vitald: error: {}\n", p));
@@ -104,6 +113,9 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   // First of all, while there is one thread. Without it everything works as well; it fails only below odd filters.
+  // To the daemon a SIGHUP is a reload, also one that comes before it is there to see it: then it waits. What turns out
+  // to be no daemon ends with its terminal, as usual, once that is known.
+  vitald::mask_hangup(SIG_BLOCK);
   const bool is_worker = argc > 2 && argv[1] == std::string_view("worker");
   if (!vitald::keep_only_used_privileges(is_worker ? argv[2] : std::string_view()))
     vitald::log::say("vitald: warning: capabilities that are not used could not be given up\n");

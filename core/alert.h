@@ -25,6 +25,12 @@ struct Alert {
   std::uint64_t fingerprint = 0;  // of the labels
 };
 
+// What receivers are sent and everybody's matchers are compared with: the alert's own labels, and of `external`
+// (`rules.external-label`) those that it has not. Only its own make it the alert that it is.
+LabelMap sent_labels(LabelMap own, const LabelMap& external);
+// One of them. Empty: there is none.
+std::string_view sent_label(const LabelMap& own, const LabelMap& external, const std::string& name);
+
 // Since when an alert fires, as it was told: of several rules that make it the times of the one that was first. With
 // the fingerprint it is who the alert is.
 struct AlertBegin {

@@ -3,8 +3,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+
+#include "core/series_identity.h"
 
 namespace vitald {
+
+std::string_view identity_of(const SeriesInfo& series, std::string& made) {
+  const std::string_view text(series.text, series.text_size);
+  const std::span labels(series.labels, series.label_count);
+  if (std::ranges::none_of(labels, [](const Label& l) { return l.value.empty(); })) return text;
+  const auto at = [&](std::size_t i) { return static_cast<std::size_t>(labels[i].name.data() - text.data()); };
+  made.assign(text.substr(0, at(0) - 1));
+  char separator = '{';
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i].value.empty()) continue;
+    const auto end = i + 1 < labels.size() ? at(i + 1) - 1 : text.size() - 2;
+    made += separator;
+    made.append(text.substr(at(i), end - at(i)));
+    separator = ',';
+  }
+  made += separator == '{' ? " " : "} ";
+  return made;
+}
 
 std::string_view Layout::name(const Sample& s) {
   const auto line = prefix(s);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 
+#include "core/series_identity.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
 #include "core/text/utf8.h"
@@ -349,9 +350,24 @@ void LayoutBuilder::sample(const MetricDesc& family, Part part) {
   }
   text += pairs_.empty() ? " " : "} ";
 
+  // As identity_of() it.
+  std::string_view identity = text;
+  if (std::ranges::any_of(pairs_, [](const Pair& pair) { return pair.value.empty(); })) {
+    identity_.assign(text, 0, spots[0].name - 1);
+    separator = '{';
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+      if (pairs_[i].value.empty()) continue;
+      const auto end = i + 1 < pairs_.size() ? spots[i + 1].name - 1 : text.size() - 2;
+      identity_ += separator;
+      identity_.append(text, spots[i].name, end - spots[i].name);
+      separator = ',';
+    }
+    identity_ += separator == '{' ? " " : "} ";
+    identity = identity_;
+  }
   const auto index = value_++;
-  const auto fingerprint = std::hash<std::string_view>{}(text);
-  if (!is_new_line(text, fingerprint)) {
+  const auto fingerprint = std::hash<std::string_view>{}(identity);
+  if (!is_new_line(identity, fingerprint)) {
     out_->duplicates_.emplace_back(text.substr(0, text.size() - 1));
     return;
   }
@@ -386,12 +402,11 @@ void LayoutBuilder::sample(const MetricDesc& family, Part part) {
   made_.push_back({&family, &info, index, part, static_cast<std::uint16_t>(fingerprint >> 48)});
 }
 
-bool LayoutBuilder::is_new_line(std::string_view line, std::uint64_t fingerprint) {
+bool LayoutBuilder::is_new_line(std::string_view identity, std::uint64_t fingerprint) {
   if (!scratch_) return !made_fingerprints_.contains(fingerprint);
   const auto [first, last] = lines_.equal_range(fingerprint);
-  return std::none_of(first, last, [&](const auto& known) {
-    return std::string_view(known.second->text, known.second->text_size) == line;
-  });
+  std::string made;
+  return std::none_of(first, last, [&](const auto& known) { return identity_of(*known.second, made) == identity; });
 }
 
 // ---- what leaves must be read by others: names of [a-zA-Z0-9_:], each label once, UTF-8 without NUL, which ends the

@@ -52,7 +52,7 @@ class LayoutBuilder {
   [[nodiscard]] const MetricDesc* fit_name(const MetricDesc& family);
   void drop_label(std::string_view name, const MetricDesc& family, std::string_view why);
   void tell(std::string sentence);
-  [[nodiscard]] bool is_new_line(std::string_view line, std::uint64_t fingerprint);
+  [[nodiscard]] bool is_new_line(std::string_view identity, std::uint64_t fingerprint);
 
   BatchWriter& w_;
   std::shared_ptr<Layout> out_;
@@ -70,7 +70,7 @@ class LayoutBuilder {
   std::vector<std::string_view> parts_;
   std::vector<Pair> pairs_;
   std::forward_list<std::string> mended_;
-  std::string line_;
+  std::string line_, identity_;
 
   const MetricDesc* last_family_ = nullptr;  // and what fit_name() said of it
   const MetricDesc* last_fit_ = nullptr;

@@ -46,6 +46,9 @@ struct Owner {
   std::string container_id, pod_uid, guest_id;
   // The unit or user's folder inside of which this is: whoever runs that names it, so nothing else is believed of it.
   std::string within;
+  // Of a container that has a name instead of an id: whose name that is, "machined", "lxc" or "libvirt". Another
+  // manager's container of the same name is another one.
+  std::string manager;
 
   bool operator==(const Owner&) const = default;
 };

@@ -145,9 +145,15 @@ struct RuleEngine::Impl {
     promql::ExprPtr expr;
     std::string problem;
     std::optional<promql::Evaluator> evaluator;
+    bool from_file = false;   // written out in a rule: it stays
+    std::uint64_t round = 0;  // of its last use
+    std::vector<std::uint32_t> handles = {};
   };
+  // Of those that templates make. With labels of alerts in them there are always others: the one that was not used for
+  // longest goes.
   static constexpr std::size_t kMostAsked = 1000;
-  Asked* asked(const std::string& expression);
+  Asked* asked(const std::string& expression, bool from_file);
+  bool forget_asked();
   Result<text_template::Samples> ask(const std::string& expression, std::int64_t t_ms);
 
   RuleSettings settings;
@@ -161,6 +167,8 @@ struct RuleEngine::Impl {
   std::uint64_t last_number = 0;  // of a transition
   AlertRule::Now now;
   std::unordered_map<std::string, Asked> queries;
+  std::size_t from_files = 0;  // of the queries
+  std::uint64_t rounds = 0;
   std::vector<std::uint32_t> server_ids;                          // of server_series(), in the history
   std::unordered_map<std::uint32_t, const RuleState*> recorders;  // of series that more than one rule might record
   BatchWriter writer{"rules"};
@@ -293,7 +301,7 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     for (const auto& rule : group.rules) {
       for (const auto* texts : {&rule.labels, &rule.annotations})
         for (const auto& [name, text] : *texts)
-          for (const auto& expression : text.queries()) impl->asked(expression);
+          for (const auto& expression : text.queries()) impl->asked(expression, true);
       auto r = std::make_unique<Impl::RuleState>(
           rule, group, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});
       if (!rule.alert)
@@ -472,6 +480,7 @@ BatchPtr RuleEngine::evaluate(const Snapshot& snapshot) {
   impl.now = {boot_ms,
               boot_ms + impl.history->offset_ms()};  // as the samples' times: this round's is not in the future
   impl.live.begin_round();
+  ++impl.rounds;
   impl.record_server_series(snapshot);
   auto news = impl.news_in(snapshot);
   impl.announced.clear();
@@ -588,20 +597,41 @@ void RuleEngine::Impl::tell(RuleState& r, const RuleGroup& g, std::string error)
   r.error = std::move(error);
 }
 
-RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression) {
-  if (const auto at = queries.find(expression); at != queries.end()) return &at->second;
-  if (queries.size() >= kMostAsked) return nullptr;
+RuleEngine::Impl::Asked* RuleEngine::Impl::asked(const std::string& expression, bool from_file) {
+  if (const auto at = queries.find(expression); at != queries.end()) {
+    at->second.round = rounds;
+    return &at->second;
+  }
+  if (!from_file && queries.size() - from_files >= kMostAsked && !forget_asked()) return nullptr;
   auto& a = queries[expression];
+  a.round = rounds;
+  a.from_file = from_file;
+  if (from_file) ++from_files;
+  live.take_bound();
   std::vector<promql::Problem> problems;
   a.expr = promql::compile(expression, problems, settings.language);
   if (a.expr) a.evaluator.emplace(*a.expr, live, promql::EvalOptions{.dialect = settings.dialect});
   else a.problem = problems.empty() ? "no expression" : problems[0].what;
+  a.handles = live.take_bound();
   return &a;
 }
 
+// False: all are of this round, and one that goes would be made again with the next one.
+bool RuleEngine::Impl::forget_asked() {
+  auto oldest = queries.end();
+  for (auto at = queries.begin(); at != queries.end(); ++at)
+    if (!at->second.from_file && (oldest == queries.end() || at->second.round < oldest->second.round)) oldest = at;
+  if (oldest == queries.end() || oldest->second.round == rounds) return false;
+  const auto handles = std::move(oldest->second.handles);
+  queries.erase(oldest);
+  for (const auto handle : handles) live.unbind(handle);
+  return true;
+}
+
 Result<text_template::Samples> RuleEngine::Impl::ask(const std::string& expression, std::int64_t t_ms) {
-  auto* a = asked(expression);
-  if (!a) return fail(Errc::malformed, fmt::format("more than {} different queries in templates", kMostAsked));
+  auto* a = asked(expression, false);
+  if (!a)
+    return fail(Errc::malformed, fmt::format("more than {} different queries in templates in one round", kMostAsked));
   if (!a->expr) return fail(Errc::malformed, a->problem);
   const auto value = a->evaluator->eval(t_ms);
   if (!value) return fail(value.error());
@@ -792,6 +822,8 @@ BatchPtr RuleEngine::Impl::write(std::int64_t boot_ns, std::int64_t wall_ns) {
 
 const std::vector<std::string>& RuleEngine::warnings() const { return impl_->warnings; }
 
+const LabelMap& RuleEngine::external_labels() const { return impl_->settings.external_labels; }
+
 AlertReach RuleEngine::alert_reach(std::span<const KnownFamily> families) const {
   return {impl_->groups, families, impl_->settings.series_labels};
 }
@@ -811,6 +843,7 @@ std::vector<AlertTransition> RuleEngine::take_transitions() {
 
 std::shared_ptr<const RulesView> RuleEngine::view(std::shared_ptr<const AlertBegins> begins) const {
   auto out = std::make_shared<RulesView>();
+  out->external_labels = impl_->settings.external_labels;
   out->begins = std::move(begins);
   if (impl_->checks) out->checks = impl_->checks->view();
   const auto evicted_ms = impl_->history->evicted_until_ms();
@@ -843,6 +876,18 @@ std::shared_ptr<const RulesView> RuleEngine::view(std::shared_ptr<const AlertBeg
       rule.last_evaluation_ms = r->wall_ms;
     }
   }
+  return out;
+}
+
+std::set<std::string, std::less<>> RuleEngine::own_families() const {
+  std::set<std::string, std::less<>> out;
+  if (rule_count() > 0)
+    for (const auto& desc : kMetrics) out.emplace(desc.name);
+  if (impl_->checks)
+    for (const auto& desc : Checks::metrics()) out.emplace(desc.name);
+  for (const auto& g : impl_->states)
+    for (const auto& r : g.rules)
+      if (!r->rule->alert) out.insert(r->rule->name);
   return out;
 }
 

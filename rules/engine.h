@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,6 +64,7 @@ struct RulesView {
   std::vector<GroupView> groups;
   std::shared_ptr<const ChecksView> checks;        // rules/checks.h; null where there are none
   std::shared_ptr<const AlertBegins> begins = {};  // of what fires, as it was told; null: as each rule has it
+  LabelMap external_labels = {};                   // see sent_labels() in core/alert.h
 };
 
 struct RuleSettings {
@@ -96,6 +98,8 @@ class RuleEngine {
   // What makes rules worse and not useless, as templates that cannot be parsed; each with its place.
   [[nodiscard]] const std::vector<std::string>& warnings() const;
 
+  // What alerts get when they leave.
+  [[nodiscard]] const LabelMap& external_labels() const;
   // Which alerts its rules can make.
   [[nodiscard]] AlertReach alert_reach(std::span<const KnownFamily> families) const;
 
@@ -121,6 +125,9 @@ class RuleEngine {
   void announce(std::span<const std::string_view> collectors);
   // Whether a group asks for one of these families by its full name.
   [[nodiscard]] bool reads_any(std::span<const MetricDesc> families) const;
+  // The families that evaluate() returns series of, now or later: those of alerts, what rules record, checks. Empty
+  // where there are neither rules nor checks.
+  [[nodiscard]] std::set<std::string, std::less<>> own_families() const;
   // What changed since the last call, oldest first, each with its number.
   std::vector<AlertTransition> take_transitions();
   // With a number, for one that is told at another time than it happened.

@@ -86,7 +86,7 @@ Queried<promql::ExprPtr> parse_query(std::string_view text, const promql::Langua
 
 Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text) {
   std::vector<promql::Problem> problems;
-  auto selector = promql::parse_selector(text, problems);
+  auto selector = promql::parse_selector(text, problems, true);  // as Prometheus, for match[] only
   if (!selector) return bad(text, problems);
   return selector;
 }

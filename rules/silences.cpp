@@ -22,11 +22,6 @@ constexpr std::string_view kHead = "vitalds1";
 enum Tag : std::uint32_t { kSilence = kEndSection + 1, kAcknowledged };
 constexpr std::size_t kMostMatchers = 100, kMostText = 10'000;
 
-std::string_view label_of(const LabelMap& labels, const std::string& name) {
-  const auto at = labels.find(name);
-  return at == labels.end() ? std::string_view() : std::string_view(at->second);
-}
-
 // Expired long ago, or of alerts of long ago: nobody asks for them.
 void forget_old(Marks& marks, std::int64_t now_ms) {
   std::erase_if(marks.silences, [&](const Silence& s) { return s.ends_ms + Silences::kKeepExpiredMs < now_ms; });
@@ -95,8 +90,9 @@ std::optional<std::string> quoted_matcher(std::string_view text) {
 
 }  // namespace
 
-bool fits(const Matchers& matchers, const LabelMap& labels) {
-  return std::ranges::all_of(matchers, [&](const promql::Matcher& m) { return m.matches(label_of(labels, m.name)); });
+bool fits(const Matchers& matchers, const LabelMap& labels, const LabelMap& external) {
+  return std::ranges::all_of(matchers,
+                             [&](const promql::Matcher& m) { return m.matches(sent_label(labels, external, m.name)); });
 }
 
 Result<Matchers> parse_alert_matchers(std::string_view text) {
@@ -295,7 +291,8 @@ Result<> Silences::withdraw(const Alert& alert, std::int64_t now_ms) {
   });
 }
 
-Muting Silences::muting(const LabelMap& labels, std::span<const Alert* const> firing, std::int64_t now_ms) const {
+Muting Silences::muting(const LabelMap& labels, const LabelMap& external, std::span<const Alert* const> firing,
+                        std::int64_t now_ms) const {
   Muting out;
   std::shared_ptr<const Marks> marks;
   std::shared_ptr<const std::vector<InhibitRule>> inhibit;
@@ -305,16 +302,17 @@ Muting Silences::muting(const LabelMap& labels, std::span<const Alert* const> fi
     inhibit = inhibit_;
   }
   for (const auto& s : marks->silences)
-    if (now_ms >= s.starts_ms && now_ms < s.ends_ms && fits(s.matchers, labels)) out.silenced_by.push_back(s.id);
+    if (now_ms >= s.starts_ms && now_ms < s.ends_ms && fits(s.matchers, labels, external))
+      out.silenced_by.push_back(s.id);
   for (const auto& rule : *inhibit) {
-    if (!fits(rule.target, labels)) continue;
+    if (!fits(rule.target, labels, external)) continue;
     // One that is on both sides is inhibited by those that are on the source's side only: not by itself, and no two by
     // each other.
-    const bool both = fits(rule.source, labels);
+    const bool both = fits(rule.source, labels, external);
     for (const auto* other : firing) {
-      if (!fits(rule.source, other->labels) || (both && fits(rule.target, other->labels))) continue;
+      if (!fits(rule.source, other->labels, external) || (both && fits(rule.target, other->labels, external))) continue;
       const auto same = [&](const std::string& name) {
-        return label_of(labels, name) == label_of(other->labels, name);
+        return sent_label(labels, external, name) == sent_label(other->labels, external, name);
       };
       if (std::ranges::all_of(rule.equal, same) &&
           std::ranges::find(out.inhibited_by, other->fingerprint) == out.inhibited_by.end())

@@ -22,8 +22,8 @@
 namespace vitald {
 
 using Matchers = std::vector<promql::Matcher>;
-// All of them; a label that is not there is an empty one.
-bool fits(const Matchers& matchers, const LabelMap& labels);
+// All of them, of the labels as they are sent; a label that is not there is an empty one.
+bool fits(const Matchers& matchers, const LabelMap& labels, const LabelMap& external = {});
 // `severity="critical"`, `alertname=~"Disk.*"`, or several with commas between, braces around them or not.
 Result<Matchers> parse_alert_matchers(std::string_view text);
 // Of its parts, as Alertmanager's API has them.
@@ -93,8 +93,10 @@ class Silences {
   // absent: nobody had acknowledged it.
   Result<> withdraw(const Alert& alert, std::int64_t now_ms);
 
-  // `firing`: all alerts that fire.
-  [[nodiscard]] Muting muting(const LabelMap& labels, std::span<const Alert* const> firing, std::int64_t now_ms) const;
+  // Of an alert of these labels; both sides of an inhibition are compared as they are sent. `firing`: all alerts that
+  // fire.
+  [[nodiscard]] Muting muting(const LabelMap& labels, const LabelMap& external, std::span<const Alert* const> firing,
+                              std::int64_t now_ms) const;
   // Nothing can be muted.
   [[nodiscard]] bool idle() const;
 

@@ -107,7 +107,8 @@ class ExpositionReader {
     }
     names_.insert(name);
     std::string key = name;
-    for (const auto& [label, text] : labels) key += fmt::format("\1{}\2{}", label, text);
+    for (const auto& [label, text] : labels)
+      if (!text.empty()) key += fmt::format("\1{}\2{}", label, text);  // one that is empty is none
     return series_.insert(key).second ? "" : "the same series twice";
   }
 

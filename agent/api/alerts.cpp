@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::int64_t kPatienceNs = 5'000'000'000;  // for the disk
 
-std::string_view label_of(const Alert& a, const char* name) {
-  const auto at = a.labels.find(name);
-  return at == a.labels.end() ? std::string_view() : std::string_view(at->second);
+std::string_view label_of(const LabelMap& labels, const char* name) {
+  const auto at = labels.find(name);
+  return at == labels.end() ? std::string_view() : std::string_view(at->second);
 }
 
 void append_row(Json& j, const AlertRow& row, std::string_view machine) {
@@ -40,7 +40,7 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
   j.raw(threshold && std::isfinite(*threshold) ? fmt::format("{}", *threshold) : "null");
   j.key("current_value");
   j.raw(std::isfinite(a.value) ? fmt::format("{}", a.value) : "null");
-  j.text("severity", label_of(a, "severity"));
+  j.text("severity", label_of(row.sent, "severity"));
   j.text("created_at", go_time(row.begin.active_at_ms));
   if (row.begin.fired_at_ms != 0) j.text("firedAt", go_time(row.begin.fired_at_ms));
   j.flag("acknowledged", row.acknowledgement.has_value());
@@ -147,7 +147,8 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   for (const auto& g : view.groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts) {
-        AlertRow row{&a, &r, {a.active_at_ms, a.fired_at_ms}, {}, {}, {}, {}, {}};
+        auto sent = sent_labels(a.labels, view.external_labels);
+        AlertRow row{&a, &r, {a.active_at_ms, a.fired_at_ms}, {}, {}, {}, std::move(sent), {}, {}};
         if (view.begins && a.state == AlertState::firing)
           if (const auto told = view.begins->find(a.fingerprint); told != view.begins->end()) row.begin = told->second;
         row.uuid = alert_uuid(as_told(row), machine);
@@ -157,7 +158,7 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   const auto marks = silences.marks();
   for (auto& row : rows) {
     if (const auto* ack = marks->acknowledgement(as_told(row), now_ms)) row.acknowledgement = *ack;
-    row.muting = silences.muting(row.alert->labels, firing, now_ms);
+    row.muting = silences.muting(row.alert->labels, view.external_labels, firing, now_ms);
   }
   return rows;
 }
@@ -211,12 +212,12 @@ std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& p
 
 bool AlertFilter::fits(const AlertRow& row) const {
   const auto& a = *row.alert;
-  return (!severity || label_of(a, "severity") == *severity) && (!name || label_of(a, "alertname") == *name) &&
-         (!state || to_string(a.state) == *state) &&
+  return (!severity || label_of(row.sent, "severity") == *severity) &&
+         (!name || label_of(row.sent, "alertname") == *name) && (!state || to_string(a.state) == *state) &&
          (!acknowledged || row.acknowledgement.has_value() == *acknowledged) &&
          (!silenced || !row.muting.silenced_by.empty() == *silenced) &&
-         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) && vitald::fits(all_of, a.labels) &&
-         (any_of.empty() || std::ranges::any_of(any_of, [&](const Matchers& m) { return vitald::fits(m, a.labels); }));
+         (!inhibited || !row.muting.inhibited_by.empty() == *inhibited) && vitald::fits(all_of, row.sent) &&
+         (any_of.empty() || std::ranges::any_of(any_of, [&](const Matchers& m) { return vitald::fits(m, row.sent); }));
 }
 
 std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& filter, std::string_view machine) {

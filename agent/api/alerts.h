@@ -19,6 +19,7 @@ struct AlertRow {
   std::string uuid;
   std::optional<Acknowledgement> acknowledgement;
   Muting muting;
+  LabelMap sent;                          // its labels as receivers get them: what filters are for
   LabelMap evidence = {};                 // the annotations that say where it is
   std::vector<std::string> changes = {};  // what had changed most when it fired
 };

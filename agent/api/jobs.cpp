@@ -111,14 +111,16 @@ Jobs::Jobs(Settings settings, std::shared_ptr<const Wake> wake, const Clock& clo
   set_threads(settings.threads);
 }
 
-Jobs::~Jobs() {
+Jobs::~Jobs() { end(kEndPatience); }
+
+bool Jobs::end(std::int64_t most_ns) {
   auto& s = *state_;
   s.ending = true;
   MutexLock lock(s.mutex);
   s.ended = true;
   s.jobs.clear();
   s.changed.notify_all();
-  s.changed.wait_for_ns(lock, kEndPatience, [&s]() REQUIRES(s.mutex) { return s.threads == 0; });
+  return s.changed.wait_for_ns(lock, most_ns, [&s]() REQUIRES(s.mutex) { return s.threads == 0; });
 }
 
 void Jobs::set_threads(std::size_t threads) {

@@ -23,13 +23,17 @@ class Jobs {
     std::int64_t idle_ns = 30'000'000'000;
   };
   Jobs(Settings settings, std::shared_ptr<const Wake> wake, const Clock& clock);
-  // Lets go of what waits, and waits for what is being worked at, two seconds at most.
+  // end(), with two seconds for it.
   ~Jobs();
   Jobs(const Jobs&) = delete;
   Jobs& operator=(const Jobs&) = delete;
 
   // From any thread.
   void set_threads(std::size_t threads);
+
+  // Lets go of what waits, begins nothing more, and tells what is being worked at to give up. Whether nothing is at
+  // work any more, within `most_ns`. From any thread.
+  bool end(std::int64_t most_ns);
 
   // True: whoever asked is gone, the time is over, or vitald ends. For the work, now and then.
   using GivenUp = std::function<bool()>;

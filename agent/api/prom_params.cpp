@@ -26,6 +26,7 @@ std::optional<std::int64_t> parse_api_time(std::string_view text) {
     if (!(std::abs(*seconds) < kMostSeconds)) return {};
     return static_cast<std::int64_t>(std::llround(*seconds * 1000));
   }
+  if (text.find_first_of("tz") != text.npos) return {};  // RFC 3339 has them small, too; Go has not
   return parse_rfc3339(text);
 }
 
@@ -103,8 +104,13 @@ Queries::Ask ask_of(const Request& request, const Parameters& p, std::string key
   if (!problem) problem = body_problem(request);
   if (const auto text = first(p, "timeout"); !text.empty()) {
     const auto ms = parse_api_duration(text);
-    if ((!ms || *ms <= 0) && !problem) problem = invalid_parameter("timeout", no_duration(text));
-    ask.timeout_ns = std::min<std::int64_t>(ms.value_or(0), 1'000'000'000) * 1'000'000;
+    const auto seconds = parse_double(text);  // less than a millisecond is a time as well
+    if (seconds && *seconds > 0 && *seconds < 1) {
+      ask.timeout_ns = std::max<std::int64_t>(static_cast<std::int64_t>(*seconds * 1e9), 1);
+    } else {
+      if ((!ms || *ms <= 0) && !problem) problem = invalid_parameter("timeout", no_duration(text));
+      ask.timeout_ns = std::min<std::int64_t>(ms.value_or(0), 1'000'000'000) * 1'000'000;
+    }
   }
   if (const auto text = first(p, "lookback_delta"); !text.empty()) {
     const auto ms = parse_api_duration(text);

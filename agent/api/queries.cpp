@@ -111,6 +111,8 @@ Queries::Queries(Settings settings, Source history, std::shared_ptr<const Wake> 
 }
 Queries::~Queries() { impl_->jobs.reset(); }
 
+bool Queries::end(std::int64_t most_ns) { return impl_->jobs->end(most_ns); }
+
 void Queries::set(Settings settings) {
   impl_->jobs->set_threads(settings.max_concurrency);
   const MutexLock lock(impl_->mutex);

@@ -62,6 +62,9 @@ class Queries {
   };
   Answer run(const Ask& ask, Work work);
 
+  // Jobs::end().
+  bool end(std::int64_t most_ns);
+
   // As of the last round; null where there is no history.
   [[nodiscard]] std::shared_ptr<HistoryView> view() const;
 

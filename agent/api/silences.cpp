@@ -102,7 +102,8 @@ Answer silences(const AgentView& agent, const Request& request) {
   if (!silence) return am_error(400, silence.error().text);
   if (!request.user.empty()) silence->created_by = request.user;
   // It is in force all the same: the rule may come.
-  auto why = AlertReach(*rules_view_of(agent)).problem(silence->matchers);
+  const auto view = rules_view_of(agent);
+  auto why = AlertReach(*view).problem(silence->matchers, view->external_labels);
   return change(
       agent, request,
       [all = agent.silences, silence = std::move(*silence), why = std::move(why), now_ms](const Jobs::GivenUp&) {
@@ -167,7 +168,7 @@ Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
   for (const auto& row : each_once(alert_rows(*view, *agent.silences, now_ms, ""))) {
     const auto& a = *row.alert;
     const bool silenced = !row.muting.silenced_by.empty(), inhibited = !row.muting.inhibited_by.empty();
-    if (!ours || a.state != AlertState::firing || !fits(wanted, a.labels) || (silenced && !show[1]) ||
+    if (!ours || a.state != AlertState::firing || !fits(wanted, row.sent) || (silenced && !show[1]) ||
         (inhibited && !show[2]) || (!silenced && !inhibited && !show[0]))
       continue;
     j.open('{');
@@ -188,7 +189,7 @@ Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
     j.close('}');
     j.text("updatedAt", go_time(row.rule->last_evaluation_ms));
     j.text("generatorURL", agent.external_url);
-    j.map("labels", a.labels);
+    j.map("labels", row.sent);
     j.close('}');
   }
   j.close(']');

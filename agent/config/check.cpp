@@ -74,6 +74,20 @@ void check_libvirt(const Options& options, std::vector<std::string>& warnings) {
                                    uri, place, did_you_mean(place, kOfQemu)));
 }
 
+// What is repeated is so after an evaluation.
+void check_repetitions(const Config& config, std::vector<std::string>& warnings) {
+  const auto interval_ns = config.options.duration_ns("pipeline.interval");
+  for (std::size_t i = 0; i < config.file.receivers.size(); ++i) {
+    const auto& receiver = *config.file.receivers[i];
+    if (receiver.repeat_ns() == 0 || receiver.repeat_ns() >= interval_ns) continue;
+    warnings.push_back(fmt::format(
+        "{}: notify: '{}' is to be told every {} s what still fires, but the rules are evaluated every {} s "
+        "(--pipeline.interval): it is told that often",
+        config.file.receiver_places[i], receiver.name, static_cast<double>(receiver.repeat_ns()) / 1e9,
+        static_cast<double>(interval_ns) / 1e9));
+  }
+}
+
 void check_alerts(const Config& config, const AlertReach& reach, std::vector<std::string>& warnings) {
   LabelMap external;
   for (const auto& label : config.options.list("rules.external-label"))
@@ -91,6 +105,7 @@ void check_alerts(const Config& config, const AlertReach& reach, std::vector<std
       warnings.push_back(fmt::format("{}: notify: '{}' is never told of an alert: {}", config.file.receiver_places[i],
                                      receiver.name, why));
   }
+  check_repetitions(config, warnings);
   if (reach.empty() && !receivers.empty())
     warnings.push_back(fmt::format("{}: notify: no rule alerts, so nobody is told of anything: {}",
                                    config.file.receiver_places.front(), receivers));
@@ -98,7 +113,7 @@ void check_alerts(const Config& config, const AlertReach& reach, std::vector<std
   for (std::size_t i = 0; i < config.file.inhibit_rules.size(); ++i)
     for (const auto& [what, matchers] : {std::pair("source_matchers", &config.file.inhibit_rules[i].source),
                                          std::pair("target_matchers", &config.file.inhibit_rules[i].target)})
-      if (const auto why = reach.problem(*matchers); !why.empty())
+      if (const auto why = reach.problem(*matchers, external); !why.empty())
         warnings.push_back(
             fmt::format("{}: inhibit_rules[{}].{}: it mutes nothing: {}", config.file.inhibit_places[i], i, what, why));
 }

@@ -3,6 +3,8 @@
 
 #include <strings.h>
 
+#include <algorithm>
+
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -34,6 +36,15 @@ std::vector<std::string_view> Request::all(std::string_view query_name) const {
 
 Response text_response(int status, std::string text) {
   return {status, "text/plain; charset=utf-8", std::make_shared<const std::string>(std::move(text)), {}, false};
+}
+
+bool came_by_proxy(const Request& request, std::string_view version) {
+  if (version == "HTTP/1.0") return true;
+  return std::ranges::any_of(request.headers, [](const auto& header) {
+    const std::string_view name = header.first;
+    return same_word(name, "Forwarded") || same_word(name, "Via") || same_word(name, "X-Real-IP") ||
+           same_word(name.substr(0, 12), "X-Forwarded-");
+  });
 }
 
 // RFC 9110, 12.5.3: "gzip;q=1.0, identity; q=0.5, *;q=0"

@@ -18,7 +18,8 @@ struct Request {
   std::int64_t arrived_boot_ns = 0;
   std::string body;        // up to what the route takes
   std::string peer;        // the client's address without its port
-  bool loopback = false;   // the client is on this machine
+  bool loopback = false;   // the connection comes from this machine
+  bool proxied = false;    // came_by_proxy()
   bool has_users = false;  // there are users; without one no request gets here
   std::string user;        // who it is; empty where there are none
 
@@ -28,6 +29,10 @@ struct Request {
   [[nodiscard]] std::string list(std::string_view name) const;
   [[nodiscard]] std::vector<std::string_view> all(std::string_view query_name) const;
 };
+
+// Whether a proxy passed the request on, as far as it tells: by a header of those that proxies add, or by HTTP/1.0,
+// which nginx speaks where nobody has set it otherwise. Its connection comes from this machine, whoever has asked.
+bool came_by_proxy(const Request& request, std::string_view version);
 
 struct Response {
   int status = 200;

@@ -42,7 +42,11 @@ std::optional<Response> refuse_change(const Request& request) {
                                     "program such as curl\n"
                                   : "refused: a page in a browser may do this only where somebody logs in: configure "
                                     "basic_auth_users in --web.config.file, or use a program such as curl\n");
-  if (!request.user.empty() || (request.loopback && !request.has_users)) return std::nullopt;
+  if (!request.user.empty() || (request.loopback && !request.proxied && !request.has_users)) return std::nullopt;
+  if (request.loopback && !request.has_users)
+    return text_response(403,
+                         "refused: this came by a proxy, behind which anybody may be: configure basic_auth_users in "
+                         "--web.config.file\n");
   if (request.has_users) return text_response(403, "refused: log in as one of basic_auth_users\n");
   return text_response(403,
                        "refused: without basic_auth_users in --web.config.file only this machine itself may do this; "

@@ -173,13 +173,13 @@ struct Server::Impl {
       auto* exchange = static_cast<Exchange*>(*state);
       if (!exchange) {
         RawHead head;
+        head.version = version;
         exchange = impl.begin(connection, url, method, head).release();
         *state = exchange;
         exchange->peer->exchange = exchange;
         // The library has put an end to the target where its arguments and the version begin, and decoded it.
         const auto* next = method + std::strlen(method) + 1;
         head.after_method = {next, static_cast<std::size_t>(std::max<std::ptrdiff_t>(url - next, 0))};
-        head.version = version;
         head.target_bytes = static_cast<std::size_t>(std::max<std::ptrdiff_t>(version - url - 1, 0));
         head.target = exchange->peer->target;
         head.end = method + MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
@@ -270,6 +270,7 @@ struct Server::Impl {
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, &collect_field, &head.fields);
     for (const auto& field : head.fields) request.headers.emplace_back(field.name, trim(field.value));
     MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &collect_pair, &request.query);
+    request.proxied = came_by_proxy(request, head.version);
     return exchange;
   }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
 #include <span>
 #include <tuple>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/part_names.h"
+#include "core/series_identity.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -23,10 +25,15 @@ constexpr std::size_t kMaxSentences = 20;
 constexpr std::string_view kSuccess = "node_scrape_collector_success";
 constexpr std::string_view kLeftOut = "vitald_collector_left_out";
 constexpr std::string_view kTextfileError = "node_textfile_scrape_error";
+constexpr std::string_view kRules = "rules";
 
-// Who stays where two say the same: 0 a collector, 1 files that anybody writes, 2 rules.
-int rank_of(std::string_view collector) {
-  return collector == "rules" ? 2 : collector == "textfile" || collector == "exec" ? 1 : 0;
+// Who stays where two say the same.
+enum Rank : int { kCollector, kRule, kAnybody };  // what anybody may write: text files, what programs print
+Rank rank_of(std::string_view collector) {
+  return collector == kRules ? kRule : collector == "textfile" || collector == "exec" ? kAnybody : kCollector;
+}
+std::string owner_text(std::string_view collector) {
+  return collector == kRules ? "the rules" : fmt::format("the collector {}", collector);
 }
 
 std::uint64_t bit_of(const MetricDesc* desc) {
@@ -49,7 +56,11 @@ struct Guard::Instruments {
 Guard::Guard() : instruments_(std::make_unique<Instruments>()) {}
 Guard::~Guard() = default;
 
-void Guard::check(std::vector<BatchPtr>& batches) {
+void Guard::check(std::vector<BatchPtr>& batches, std::shared_ptr<const FamilyNames> of_rules) {
+  if (of_rules != of_rules_) {
+    of_rules_ = std::move(of_rules);
+    known_.clear();
+  }
   try {
     look(batches);
   } catch (...) {  // no memory: half a verdict must not be taken for one
@@ -102,7 +113,7 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
   known_.clear();
   struct Entry {
     std::string_view name;
-    int rank;
+    Rank rank;
     std::size_t batch;
     const MetricDesc* desc;
     bool out = false;
@@ -130,6 +141,16 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
                      std::ranges::upper_bound(all, name, {}, &Entry::name));
   };
 
+  if (of_rules_)
+    for (auto& e : all) {
+      if (e.rank != kAnybody) continue;
+      auto name = of_rules_->find(e.name);
+      for (const auto suffix : part_suffixes(e.desc->type))
+        if (name == of_rules_->end()) name = of_rules_->find(std::string(e.name).append(suffix));
+      if (name != of_rules_->end())
+        out(e, fmt::format("{}: {} is a family of the rules; what {} gives under this name is left out", e.name, *name,
+                           known_[e.batch].collector));
+    }
   for (std::size_t first = 0, end; first < all.size(); first = end) {
     for (end = first + 1; end < all.size() && all[end].name == all[first].name;) ++end;
     auto& stays = all[first];
@@ -138,8 +159,8 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
       const auto& owner = known_[stays.batch].collector;
       // The same descriptor is the same declaration.
       if (e.desc == stays.desc) continue;
-      if (e.rank > stays.rank && stays.rank == 0)
-        out(e, fmt::format("{}: a family of the collector {}; what {} gives under this name is left out", e.name, owner,
+      if (e.rank > stays.rank)
+        out(e, fmt::format("{}: a family of {}; what {} gives under this name is left out", e.name, owner_text(owner),
                            known_[e.batch].collector));
       else if (e.desc->type != stays.desc->type)
         out(e, fmt::format("{}: {} calls it a {}, {} already a {}; left out", e.name, known_[e.batch].collector,
@@ -154,8 +175,8 @@ void Guard::decide_families(const std::vector<BatchPtr>& batches) {
       for (auto& part : named(name)) {
         if (part.out) continue;
         if (part.rank < e.rank)
-          out(e, fmt::format("{}: its lines would have the name of {}, a family of the collector {}; left out", e.name,
-                             name, known_[part.batch].collector));
+          out(e, fmt::format("{}: its lines would have the name of {}, a family of {}; left out", e.name, name,
+                             owner_text(known_[part.batch].collector)));
         else
           out(part,
               fmt::format("{}: the name of lines of {}, a {} of {}; what {} gives under it is left out", name, e.name,
@@ -183,19 +204,22 @@ void Guard::decide_series() {
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::stable_sort(order, {}, [&](std::size_t i) { return rank_of(known_[i].collector); });
   std::unordered_map<std::string_view, std::size_t> owner;
+  std::deque<std::string> made;
   for (const auto i : order) {
     auto& known = known_[i];
     std::erase_if(known.sentences, [](const std::string& s) { return s.ends_with("gives it too; left out"); });
     known.series_out.clear();
     std::size_t untold = 0;
     for (const auto& [family, series] : known.shared_series) {
-      const std::string_view text(series->text, series->text_size);
-      const auto [at, is_new] = owner.emplace(text, i);
+      std::string own;
+      auto identity = identity_of(*series, own);
+      if (!own.empty()) identity = made.emplace_back(std::move(own));
+      const auto [at, is_new] = owner.emplace(identity, i);
       if (is_new) continue;
       known.series_out.push_back(series);
       if (known.series_out.size() <= kMaxSentences)
-        known.sentences.push_back(
-            fmt::format("{}: {} gives it too; left out", trim(text), known_[at->second].collector));
+        known.sentences.push_back(fmt::format("{}: {} gives it too; left out", trim({series->text, series->text_size}),
+                                              known_[at->second].collector));
       else ++untold;
     }
     if (untold > 0)
@@ -232,7 +256,7 @@ void Guard::tell(const std::vector<BatchPtr>& batches) {
   instruments_->conflicts.Set(static_cast<double>(now.size()));
   // What collectors' own layouts left out their runner logs; nobody does for the rules.
   for (const auto& known : known_) {
-    if (rank_of(known.collector) != 2) continue;
+    if (known.collector != kRules) continue;
     for (const auto& sentence : known.layout->mended()) now.emplace_back(known.collector, sentence);
     for (const auto& series : known.layout->duplicates())
       now.emplace_back(known.collector, fmt::format("{}: given twice; the first stays", series));

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What two batches of one snapshot say of the same family or series must fit together, or no reader of the whole text
-// could take it. The guard decides who stays: a collector's own family before a text file's or program's and a rule's,
-// among equals the first by name. What does not stay is left out of its batch, so that exporters, rules and history see
-// the same.
+// could take it. The guard decides who stays: a collector's own family before a rule's, and both before a text file's
+// or program's, which anybody may write; among equals the first by name. What does not stay is left out of its batch,
+// so that exporters, rules and history see the same.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,14 +18,18 @@
 
 namespace vitald {
 
+using FamilyNames = std::set<std::string, std::less<>>;
+
 // Not thread-safe. Decided anew only when families or the series of shared families change; else it compares pointers.
 class Guard {
  public:
   Guard();
   ~Guard();
-  // Of one cycle, in their order. Batches that have to lose something are replaced by copies; their collector's
-  // success becomes 0, and so does it where the collector's own layout had to leave something out.
-  void check(std::vector<BatchPtr>& batches);
+  // Of one cycle, in their order. `of_rules`: families that only the rules may give, also while they give none: what a
+  // file says under these names would be taken for theirs. Null: none. Batches that have to lose something are replaced
+  // by copies; their collector's success becomes 0, and so does it where the collector's own layout had to leave
+  // something out.
+  void check(std::vector<BatchPtr>& batches, std::shared_ptr<const FamilyNames> of_rules = nullptr);
 
  private:
   void look(std::vector<BatchPtr>& batches);
@@ -52,6 +58,7 @@ class Guard {
   void apply(std::vector<BatchPtr>& batches);
 
   std::vector<Known> known_;
+  std::shared_ptr<const FamilyNames> of_rules_;
   // Numbers that say so: {batch, index of the value, value}.
   struct Verdict {
     std::size_t batch = 0;

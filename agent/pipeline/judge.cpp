@@ -174,7 +174,9 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   short_history_said_ = false;
   begins_shown_.reset();
   show_begins();
+  auto families = idle() ? nullptr : std::make_shared<const FamilyNames>(rules_->own_families());
   const MutexLock lock(mutex_);
+  families_ = std::move(families);
   if (!rules_) view_.reset();
   history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
@@ -416,8 +418,9 @@ std::set<std::uint64_t> Judge::muted_of(const std::vector<Alert>& alerts, std::i
   const auto fires = firing_now();
   std::vector<const Alert*> firing;
   for (const auto& a : fires) firing.push_back(&a);
+  const auto& external = rules_->external_labels();
   for (const auto& a : alerts)
-    if (silences_->muting(a.labels, firing, now_ms).muted()) out.insert(a.fingerprint);
+    if (silences_->muting(a.labels, external, firing, now_ms).muted()) out.insert(a.fingerprint);
   return out;
 }
 
@@ -453,12 +456,13 @@ std::vector<AlertTransition> Judge::without_muted(const std::vector<AlertTransit
   const auto fires = firing_now();
   std::vector<const Alert*> firing;
   for (const auto& a : fires) firing.push_back(&a);
+  const auto& external = rules_->external_labels();
   std::vector<AlertTransition> out;
   for (const auto& t : transitions) {
     const auto fingerprint = t.alert.fingerprint;
     if (!t.firing) {
       if (withheld_.erase(fingerprint) == 0) out.push_back(t);
-    } else if (silences_->muting(t.alert.labels, firing, now_ms).muted()) {
+    } else if (silences_->muting(t.alert.labels, external, firing, now_ms).muted()) {
       withheld_.insert(fingerprint);
     } else {
       withheld_.erase(fingerprint);
@@ -468,7 +472,7 @@ std::vector<AlertTransition> Judge::without_muted(const std::vector<AlertTransit
   std::set<std::uint64_t> still;
   for (const auto* a : firing) {
     if (!withheld_.contains(a->fingerprint)) continue;
-    if (silences_->muting(a->labels, firing, now_ms).muted()) still.insert(a->fingerprint);
+    if (silences_->muting(a->labels, external, firing, now_ms).muted()) still.insert(a->fingerprint);
     else out.push_back(rules_->numbered({*a, true}));
   }
   withheld_ = std::move(still);
@@ -521,6 +525,11 @@ void Judge::add_results(Snapshot& snapshot) const {
 std::shared_ptr<const History> Judge::history() const {
   const MutexLock lock(mutex_);
   return history_;
+}
+
+std::shared_ptr<const FamilyNames> Judge::families() const {
+  const MutexLock lock(mutex_);
+  return families_;
 }
 
 std::shared_ptr<const RulesView> Judge::view() const {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/pipeline/evidence.h"
+#include "agent/pipeline/guard.h"
 #include "agent/pipeline/keeper.h"
 #include "core/event.h"
 #include "core/mutex.h"
@@ -53,6 +54,8 @@ class Judge {
   // These by any thread; they never wait for an evaluation.
   // The last round's results become part of `snapshot`.
   void add_results(Snapshot& snapshot) const;
+  // Families that are the rules' alone: ALERTS, what they record. Null where there are no rules.
+  [[nodiscard]] std::shared_ptr<const FamilyNames> families() const;
   // Of all series that were judged. Null before the first configure(); another one after a reload may follow.
   [[nodiscard]] std::shared_ptr<const History> history() const;
   // As of the end of the last round or of configure(). Null before the first configure().
@@ -106,6 +109,7 @@ class Judge {
   mutable Mutex mutex_;
   // What they point to never changes.
   BatchPtr batch_ GUARDED_BY(mutex_);
+  std::shared_ptr<const FamilyNames> families_ GUARDED_BY(mutex_);
   std::shared_ptr<const RulesView> view_ GUARDED_BY(mutex_);
   std::shared_ptr<const History> history_ GUARDED_BY(mutex_);
 };

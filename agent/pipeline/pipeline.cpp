@@ -228,7 +228,7 @@ void Pipeline::publish() {
   insert_batch(*snapshot, writer_.finish({}, 0, 0));
   collectors_.finish_round(*snapshot);
   judge_.add_results(*snapshot);
-  guard_.check(snapshot->batches);
+  guard_.check(snapshot->batches, judge_.families());
   if (collectors_.take_changed()) show_status();
   const auto events_before = events_.newest(), left_out_before = events_.left_out();
   events_.append(*snapshot);

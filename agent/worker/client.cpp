@@ -68,9 +68,9 @@ struct WorkerClient::Impl {
     auto copy = std::make_shared<Batch>(*good);
     copy->health.ok = false;
     copy->health.error = trouble;
-    // libvirt_up and the like say whether it answers: that is old as soon as it does not.
+    // libvirt_up, ipmi_up{collector} and the like say whether it answers: that is old as soon as it does not.
     for (const auto& sample : copy->layout->samples())
-      if (sample.family->labels.empty() && sample.family->name == up) copy->values[sample.value] = 0;
+      if (sample.family->name == up) copy->values[sample.value] = 0;
     return copy;
   }
 

@@ -46,9 +46,7 @@ const char* status_of(const AlertTransition& t) { return t.firing ? "firing" : "
 std::int64_t starts_at_ms(const Alert& a) { return a.fired_at_ms != 0 ? a.fired_at_ms : a.active_at_ms; }
 
 LabelMap labels_of(const AlertTransition& t, const ReceiverSettings& settings) {
-  LabelMap labels = t.alert.labels;
-  labels.insert(settings.external_labels.begin(), settings.external_labels.end());  // the alert's own win
-  return labels;
+  return sent_labels(t.alert.labels, settings.external_labels);
 }
 
 std::string label_of(const LabelMap& map, const std::string& key) {
@@ -89,7 +87,7 @@ std::string alert_json(const AlertTransition& t, const ReceiverSettings& setting
   return out;
 }
 
-std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status,
+std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status, const LabelMap& group,
                          const ReceiverSettings& settings) {
   auto labels = alerts.front().labels, annotations = alerts.front().annotations;
   for (const auto& a : alerts.subspan(1)) {
@@ -102,9 +100,12 @@ std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view 
     std::erase_if(labels, other(a.labels));
     std::erase_if(annotations, other(a.annotations));
   }
-  // As Alertmanager groups by all labels, or by those that all of a storm have.
-  std::string key = "{}:{";
-  for (const auto& [name, value] : labels) {
+  // As Alertmanager writes it: the route, then the group's labels. What begins and what ends have the same, and two
+  // hosts that send to one receiver have different ones.
+  std::string key = "{}/{host=";
+  append_json_string(key, host_name());
+  key += "}:{";
+  for (const auto& [name, value] : group) {
     if (key.back() != '{') key += ", ";
     key += name + '=';
     append_json_string(key, value);
@@ -123,7 +124,7 @@ std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view 
     separator = ',';
   }
   out += "],\"groupLabels\":";
-  append_map(out, labels);
+  append_map(out, group);
   out += ",\"commonLabels\":";
   append_map(out, labels);
   out += ",\"commonAnnotations\":";
@@ -139,7 +140,7 @@ std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view 
 std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings) {
   const auto alert = alert_json(t, settings);
   const WebhookAlert one{alert, labels_of(t, settings), t.alert.annotations};
-  return webhook_json({&one, 1}, status_of(t), settings);
+  return webhook_json({&one, 1}, status_of(t), one.labels, settings);
 }
 
 }  // namespace vitald

@@ -24,15 +24,16 @@ std::string rfc3339(std::int64_t epoch_ms);
 std::string value_text(double value);
 std::string map_json(const LabelMap& map);
 
-// One transition as the JSON an Alertmanager webhook (version "4") would carry.
+// One transition as the JSON an Alertmanager webhook (version "4") would carry, a group by all its labels.
 std::string webhook_json(const AlertTransition& t, const ReceiverSettings& settings);
-// Several of one status as one message: `alert` is the text of alert_json().
+// Several of one status as one message about their group, whose labels are `group`: `alert` is the text of
+// alert_json().
 struct WebhookAlert {
   std::string_view alert;
   LabelMap labels, annotations;
 };
 std::string alert_json(const AlertTransition& t, const ReceiverSettings& settings);
-std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status,
+std::string webhook_json(std::span<const WebhookAlert> alerts, std::string_view status, const LabelMap& group,
                          const ReceiverSettings& settings);
 
 // With the key by which a receiver knows one that it gets a second time.

@@ -88,8 +88,9 @@ class AlertmanagerDestination final : public Destination {
     const auto access = settings_.access();
     if (!access) return fail(access.error());
     const auto now_ms = SystemClock::read(CLOCK_REALTIME) / 1'000'000;
-    // What fires ends by itself when nobody says for so long that it still does.
-    const auto forgotten = rfc3339(now_ms + 4 * settings_.resend_every_ns / 1'000'000);
+    // What fires ends by itself when nobody says for so long that it still does. That is said after an evaluation.
+    const auto every_ns = std::max(settings_.resend_every_ns, settings_.evaluated_every_ns);
+    const auto forgotten = rfc3339(now_ms + 4 * (every_ns / 1'000'000));
     Sent sent;
     std::size_t alone = 0;  // a refused batch is sent one by one: one bad alert costs itself only
     while (sent.taken < items.size()) {
@@ -232,8 +233,8 @@ constexpr auto kOwnFields = std::to_array<Field<AlertmanagerReceiver>>({
      .expected = "a list of URLs"},
     {.key = "resend_every",
      .at = &AlertmanagerReceiver::resend_every_ns,
-     .help = "How often they are told that an alert still fires. One of which they hear nothing for four times as long "
-             "is over for them.",
+     .help = "How often they are told that an alert still fires, after an evaluation (`pipeline.interval`) at the "
+             "soonest. One of which they hear nothing for four times as long is over for them.",
      .least = 100'000'000,
      .most = 3'600'000'000'000},
     {.key = "max_alerts",

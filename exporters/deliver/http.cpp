@@ -321,7 +321,10 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
     if (c.multi_perform(impl_->multi, &running) != CURLM_OK) return fail(Errc::io, "libcurl: no memory");
     if (running == 0) break;
     const auto left_ns = attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME);
-    if (left_ns <= 0) return fail(Errc::timeout, fmt::format("{}: no answer in time", where));
+    if (left_ns <= 0) {
+      distrust(hop);
+      return fail(Errc::timeout, fmt::format("{}: no answer in time", where));
+    }
     curl_waitfd stop{attempt.stop_fd, CURL_WAIT_POLLIN, 0};
     const auto wait_ms = static_cast<int>(std::min<std::int64_t>(left_ns / kMs + 1, 1000));
     c.multi_poll(impl_->multi, attempt.stop_fd >= 0 ? &stop : nullptr, attempt.stop_fd >= 0 ? 1 : 0, wait_ms, nullptr);
@@ -332,7 +335,7 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   while (const auto* message = c.multi_info_read(impl_->multi, &left))
     if (message->msg == CURLMSG_DONE) result = message->data.result;
   if (answer.out_of_memory) return fail(Errc::io, "no memory for the answer");
-  if (result == CURLE_COULDNT_CONNECT) distrust(hop);
+  if (result != CURLE_OK) distrust(hop);
   if (result != CURLE_OK)
     return fail(Errc::io, fmt::format("{}: {}", where, *words != '\0' ? words : c.easy_strerror(result)));
   long status = 0;

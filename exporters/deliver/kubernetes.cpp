@@ -686,9 +686,8 @@ constexpr auto kOwnFields = std::to_array<Field<KubernetesReceiver>>({
      .help = "Whether each alert that begins or ends is an event of the node, in namespace `default`."},
     {.key = "heartbeat",
      .at = &KubernetesReceiver::heartbeat_ns,
-     .help =
-         "How often conditions are told again, with a new `lastHeartbeatTime`: one that is older is of a vitald that "
-         "is no more.",
+     .help = "How often conditions are told again, with a new `lastHeartbeatTime`, after an evaluation "
+             "(`pipeline.interval`) at the soonest: one that is older is of a vitald that is no more.",
      .least = 1'000'000'000,
      .most = 86'400'000'000'000},
     timeout_field<KubernetesReceiver>("An answer that takes longer is none."),

@@ -31,6 +31,9 @@ namespace {
 using Addresses = std::vector<HostAddress>;
 
 constexpr std::int64_t kFreshNs = 60'000'000'000;
+// So long the resolver is waited for where what it said before is older: a host that has moved is found where it is,
+// and one that is asked for while the resolver is dead costs this once for each question.
+constexpr std::int64_t kPatienceNs = 2'000'000'000;
 // Hosts are few: what is configured, and callbacks. A resolver that never answers keeps a thread of each.
 constexpr std::size_t kMostRunning = 64, kMostKnown = 256;
 
@@ -44,7 +47,7 @@ struct Asked {
 struct Known {
   std::shared_ptr<Asked> running;
   Addresses addresses;
-  std::int64_t since_boot_ns = 0;
+  std::int64_t since_boot_ns = 0, asked_boot_ns = 0;  // of the addresses, of the question that is running
   bool distrusted = false;
 };
 
@@ -137,6 +140,7 @@ Result<std::shared_ptr<Asked>> begin(const std::string& host, std::map<std::stri
   auto asked = std::make_shared<Asked>();
   if (!asked->answered) return fail(from_errno(fmt::format("{}: looking it up", host), errno));
   hosts[host].running = asked;
+  hosts[host].asked_boot_ns = SystemClock::read(CLOCK_BOOTTIME);
   try {
     std::thread([host, asked] { run(host, asked); }).detach();
   } catch (const std::system_error& e) {
@@ -209,8 +213,10 @@ Result<Addresses> look_up(const std::string& host, const Attempt& attempt) {
       asked = known.running;
       const bool fresh = now_ns - known.since_boot_ns < kFreshNs;
       if (!before.empty() && !known.distrusted && fresh) return before;
-      if (!before.empty() && known.distrusted) until_ns = now_ns + (until_ns - now_ns) / 2;
-      else if (!before.empty()) until_ns = now_ns;
+      if (!before.empty()) {
+        until_ns = now_ns + (until_ns - now_ns) / 2;
+        if (!known.distrusted) until_ns = std::min(until_ns, (asked ? known.asked_boot_ns : now_ns) + kPatienceNs);
+      }
     }
     if (!asked) {
       auto begun = begin(host, all.hosts);
@@ -225,6 +231,15 @@ Result<Addresses> look_up(const std::string& host, const Attempt& attempt) {
   if (!before.empty()) return before;
   if (found) return *found;
   return fail(Errc::timeout, fmt::format("{}: the resolver does not say where it is", host));
+}
+
+void age(const std::string& host, std::int64_t ns) {
+  auto& all = book();
+  const MutexLock lock(all.mutex);
+  if (const auto at = all.hosts.find(host); at != all.hosts.end()) {
+    at->second.since_boot_ns -= ns;
+    at->second.asked_boot_ns -= ns;
+  }
 }
 
 void distrust(const std::string& host) {

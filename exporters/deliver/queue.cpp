@@ -56,17 +56,23 @@ struct Queue::Impl {
 
   // --- metrics
 
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> labels(const char* reason = nullptr) const {
+    std::vector<std::pair<std::string, std::string>> out{{"data_type", settings.data_type},
+                                                         {"destination", settings.name}};
+    if (reason) out.emplace_back("reason", reason);
+    return out;
+  }
   [[nodiscard]] prometheus::Gauge& gauge(const char* family, const char* help) const {
-    return instruments().gauge(family, help, {{"destination", settings.name}});
+    return instruments().gauge(family, help, labels());
   }
   [[nodiscard]] prometheus::Counter& counter(const char* family, const char* help) const {
-    return instruments().counter(family, help, {{"destination", settings.name}});
+    return instruments().counter(family, help, labels());
   }
   [[nodiscard]] prometheus::Counter& drops(const char* reason) const {
     return instruments().counter("vitald_delivery_dropped_total",
                                  "Items that will never be delivered: no room (full), the receiver does not want them "
                                  "(refused), too large, or nowhere to keep them at the end (lost).",
-                                 {{"destination", settings.name}, {"reason", reason}});
+                                 labels(reason));
   }
 
   struct Drop {

@@ -37,7 +37,9 @@ struct QueueStats {
 };
 
 struct QueueSettings {
-  std::string name;  // of the destination: the label of metrics, the folder of the journal
+  std::string name;  // of the destination: a label of metrics, the folder of the journal
+  // What is delivered, another label: alerts, samples or events. Alerts that wait are worse than samples that do.
+  std::string data_type = "alerts";
   // Every item is on disk before push() returns (alerts). Otherwise (metrics) they go there only while the destination
   // is away or slower than what comes, and at the end.
   bool journal = false;

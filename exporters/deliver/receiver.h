@@ -30,6 +30,7 @@ struct ReceiverSettings {
   // The same for all; filled in by the agent.
   std::string external_url;
   LabelMap external_labels;
+  std::int64_t evaluated_every_ns = 0;  // nothing is repeated more often than that
 
   virtual ~ReceiverSettings() = default;
   bool operator==(const ReceiverSettings&) const = default;

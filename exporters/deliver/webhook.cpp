@@ -12,8 +12,11 @@
 namespace vitald {
 namespace {
 
+const std::vector<std::string> kByAll{"..."};  // as Alertmanager spells it
+
 struct WebhookReceiver final : ReceiverOf<WebhookReceiver>, HttpSettings {
   std::string url, url_file, url_env;
+  std::vector<std::string> group_by{"alertname"};
   std::size_t max_alerts = 100;
   bool send_resolved = true;
   bool operator==(const WebhookReceiver&) const = default;
@@ -125,11 +128,20 @@ class WebhookDestination final : public Destination {
     std::string body, key;
     std::size_t unreadable = 0;
   };
-  // Of the first ones, as many as are of one status.
+  // The labels that its group is called by.
+  [[nodiscard]] LabelMap group_of(const LabelMap& labels) const {
+    if (settings_.group_by == kByAll) return labels;
+    LabelMap out;
+    for (const auto& name : settings_.group_by)
+      if (const auto at = labels.find(name); at != labels.end()) out.insert(*at);
+    return out;
+  }
+  // Of the first ones, as many as are of one status and one group.
   Message message_of(std::span<const Item> items, std::size_t& count) const {
     Message out;
     std::vector<WebhookAlert> alerts;
     std::string_view status;
+    LabelMap group;
     for (count = 0; count < items.size(); ++count) {
       auto parts = parts_of(items[count].body);
       auto alert = parts ? read(*parts) : std::nullopt;
@@ -140,13 +152,15 @@ class WebhookDestination final : public Destination {
         count = 1;
         return out;
       }
-      if (!alerts.empty() && (*parts)[0] != status) break;
+      auto own = group_of(alert->labels);
+      if (!alerts.empty() && ((*parts)[0] != status || own != group)) break;
       status = (*parts)[0];
+      group = std::move(own);
       out.key = (*parts)[1];
       alerts.push_back(std::move(*alert));
     }
     if (alerts.size() > 1) out.key.clear();
-    out.body = webhook_json(alerts, status, settings_);
+    out.body = webhook_json(alerts, status, group, settings_);
     return out;
   }
 
@@ -180,9 +194,16 @@ constexpr auto kOwnFields = std::to_array<Field<WebhookReceiver>>({
     {.key = "send_resolved",
      .at = &WebhookReceiver::send_resolved,
      .help = "Whether it is told that an alert is over."},
+    {.key = "group_by",
+     .at = &WebhookReceiver::group_by,
+     .help =
+         "The labels that alerts of one message have in common: they are its `groupLabels` and make its `groupKey`. "
+         "`[]`: all alerts are one group. `[\"...\"]`: each is its own, for a receiver that takes `groupKey` for one "
+         "alert and `resolved` for the end of it.",
+     .expected = "a list of label names"},
     {.key = "max_alerts",
      .at = &WebhookReceiver::max_alerts,
-     .help = "Most alerts in one message: those that wait at the same time go together.",
+     .help = "Most alerts in one message: those of a group that wait at the same time go together.",
      .least = 1,
      .most = 1000},
     timeout_field<WebhookReceiver>("An answer that takes longer is none."),

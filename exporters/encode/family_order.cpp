@@ -7,9 +7,12 @@
 #include <compare>
 #include <set>
 #include <span>
+#include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "core/part_names.h"
+#include "core/series_identity.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -74,15 +77,17 @@ bool leaves_before(const MetricDesc& family, const SeriesInfo& a, const SeriesIn
   return key_before(Key(family, a), Key(family, b));
 }
 
-double inner_value(const Sample& s) { return value_of(Layout::labels(s), inner_label(*s.family, s.part)); }
+double inner_value(const MetricDesc& family, const SeriesInfo& s) {
+  return value_of({s.labels, s.label_count}, inner_label(family, s.part));
+}
 
-bool same_but_inner(const Sample& a, const Sample& b) {
+bool same_but_inner(const MetricDesc& family, const SeriesInfo& a, const SeriesInfo& b) {
   const auto next = [](auto& at, auto end, std::string_view inner) {
     while (at != end && !inner.empty() && at->name == inner) ++at;
     return at != end;
   };
-  const auto x = Layout::labels(a), y = Layout::labels(b);
-  const auto inner_x = inner_label(*a.family, a.part), inner_y = inner_label(*b.family, b.part);
+  const std::span x(a.labels, a.label_count), y(b.labels, b.label_count);
+  const auto inner_x = inner_label(family, a.part), inner_y = inner_label(family, b.part);
   auto i = x.begin(), j = y.begin();
   for (;;) {
     const bool more_x = next(i, x.end(), inner_x), more_y = next(j, y.end(), inner_y);
@@ -179,10 +184,13 @@ FamilyOrder FamilyOrders::order(const std::vector<const Batch*>& batches) {
       const auto begin = out.entries.begin() + family.first;
       std::stable_sort(begin, out.entries.end(),
                        [](const auto& a, const auto& b) { return sample_before(a.sample, b.sample); });
+      // Labels that are empty are none, so that those which are the same series need not be neighbours.
+      std::unordered_set<std::string> seen;
+      std::string made;
       auto kept = begin;
       for (auto at = begin; at != out.entries.end(); ++at) {
         const auto prefix = Layout::prefix(*at->sample);
-        if (kept != begin && prefix == Layout::prefix(*std::prev(kept)->sample)) {
+        if (!seen.emplace(identity_of(*at->sample->series, made)).second) {
           out.conflicts.push_back(
               fmt::format("{}: {} gives it too; left out", trim(prefix), batches[at->batch]->collector));
           continue;

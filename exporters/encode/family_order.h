@@ -21,9 +21,10 @@ bool leaves_before(const MetricDesc& family, const SeriesInfo& a, const SeriesIn
 std::string_view inner_label(const MetricDesc& family, Part part);
 
 // The number in that label; 0: there is none.
-double inner_value(const Sample& s);
+double inner_value(const MetricDesc& family, const SeriesInfo& s);
+inline double inner_value(const Sample& s) { return inner_value(*s.family, *s.series); }
 // Whether two samples of a histogram or summary are of the same one.
-bool same_but_inner(const Sample& a, const Sample& b);
+bool same_but_inner(const MetricDesc& family, const SeriesInfo& a, const SeriesInfo& b);
 
 // The unit where the name (of a counter without `_total`) ends with it, as readers want it; otherwise empty.
 std::string_view named_unit(const MetricDesc& family);

@@ -54,58 +54,46 @@ void append_influx_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void InfluxEncoder::build(const SeriesTable& table) {
-  version_ = table.version();
-  prefixes_.clear();
-  ends_.clear();
-  ends_.reserve(table.rows().size());
+void InfluxEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
+                           const Take& take) {
   std::string value;
-  for (const auto& row : table.rows()) {
-    append_influx_name(prefixes_, row.name, true);
+  prefixes_.follow(table, [&](std::string& to, const SeriesRow& row) {
+    append_influx_name(to, row.name, true);
     for (const auto& label : table.labels(row)) {
       value.clear();
       append_influx_name(value, label.value, false);
       if (value.empty()) continue;  // no tag is empty
-      prefixes_ += ',';
+      to += ',';
       // These three mean something else to the server.
-      if (label.name == "time" || label.name == "_field" || label.name == "_measurement") prefixes_ += "label_";
-      append_influx_name(prefixes_, label.name, false);
-      prefixes_ += '=';
-      prefixes_ += value;
+      if (label.name == "time" || label.name == "_field" || label.name == "_measurement") to += "label_";
+      append_influx_name(to, label.name, false);
+      to += '=';
+      to += value;
     }
-    prefixes_ += kField;
-    ends_.push_back(static_cast<std::uint32_t>(prefixes_.size()));
-  }
-}
-
-void InfluxEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
-                           const Take& take) {
-  if (version_ != table.version()) build(table);
+    to += kField;
+  });
   char time[kMostTime + 2] = " ";
   auto* time_end = std::to_chars(time + 1, time + 1 + kMostTime, wall_ns).ptr;
   *time_end++ = '\n';
   const auto time_size = static_cast<std::size_t>(time_end - time);
-  const auto room = prefixes_.size() + ends_.size() * (kMaxNumberText + time_size);
+  const auto room = prefixes_.bytes() + prefixes_.size() * (kMaxNumberText + time_size);
   if (out_.size() < room) out_.resize(room);
   char* const begin = out_.data();
   char* at = begin;
-  std::uint32_t count = 0, from = 0;
+  std::uint32_t count = 0;
   const auto hand_over = [&] {
     if (count > 0) take({begin, static_cast<std::size_t>(at - begin)}, count);
     at = begin;
     count = 0;
   };
-  for (std::size_t i = 0; i < ends_.size(); ++i) {
-    const auto size = ends_[i] - from;
-    if (std::isfinite(values[i])) {
-      std::memcpy(at, prefixes_.data() + from, size);
-      at = write_number(at + size, values[i]);
-      std::memcpy(at, time, time_size);
-      at += time_size;
-      if (++count == most_lines_) hand_over();
-    }
-    from = ends_[i];
-  }
+  prefixes_.each([&](std::size_t i, std::string_view prefix) {
+    if (!std::isfinite(values[i])) return;
+    std::memcpy(at, prefix.data(), prefix.size());
+    at = write_number(at + prefix.size(), values[i]);
+    std::memcpy(at, time, time_size);
+    at += time_size;
+    if (++count == most_lines_) hand_over();
+  });
   hand_over();
 }
 

@@ -8,9 +8,8 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "exporters/encode/series_table.h"
+#include "exporters/encode/row_texts.h"
 
 namespace vitald {
 
@@ -24,12 +23,8 @@ class InfluxEncoder {
   void encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns, const Take& take);
 
  private:
-  void build(const SeriesTable& table);
-
   std::size_t most_lines_;
-  std::uint64_t version_ = 0;
-  std::string prefixes_;             // `measurement,tag=value value=`
-  std::vector<std::uint32_t> ends_;  // of each in it
+  RowTexts prefixes_;  // `measurement,tag=value value=`
   std::string out_;
 };
 

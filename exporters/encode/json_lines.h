@@ -8,9 +8,8 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "exporters/encode/series_table.h"
+#include "exporters/encode/row_texts.h"
 
 namespace vitald {
 
@@ -24,10 +23,8 @@ class JsonLines {
               const Take& take);
 
  private:
-  void build(const SeriesTable& table);
-  std::string prefixes_, out_;
-  std::vector<std::uint32_t> ends_;  // of each row's prefix
-  std::uint64_t version_ = 0;
+  RowTexts prefixes_;
+  std::string out_;
 };
 
 }  // namespace vitald

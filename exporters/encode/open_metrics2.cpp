@@ -9,11 +9,12 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/text/number.h"
 #include "exporters/encode/family_order.h"
-#include "exporters/encode/layouts.h"
+#include "exporters/encode/followed_order.h"
 #include "exporters/encode/native_histogram.h"
 #include "exporters/encode/prom_words.h"
 
@@ -54,11 +55,11 @@ void append_header(std::string& out, const MetricDesc& desc) {
 }
 
 // `name{a="b"} `, without the label that tells the parts apart.
-void append_series(std::string& out, const MetricDesc& desc, const Sample& lead) {
+void append_series(std::string& out, const MetricDesc& desc, const SeriesInfo& lead) {
   const auto inner = inner_label(desc, lead.part);
   out += desc.name;
   char before = '{';
-  for (const auto& label : Layout::labels(lead)) {
+  for (const auto& label : std::span(lead.labels, lead.label_count)) {
     if (!inner.empty() && label.name == inner) continue;
     out.append(1, before).append(label.name).append("=\"");
     append_escaped_value(out, label.value);
@@ -74,23 +75,38 @@ void append_exemplar(std::string& out, const Exemplar& e) {
   out += exemplar_text(e);
 }
 
+// Of the order's family of the same number.
+struct PlanFamily {
+  std::uint32_t text = 0, head_size = 0;  // where its text begins, and how much of it is the head
+  std::uint32_t first = 0, count = 0;     // of the lines
+  std::uint32_t entry = 0;                // the first one
+};
+
 }  // namespace
 
 struct OpenMetrics2::Plan {
-  FamilyOrders orders;
-  Layouts layouts;
-  std::string text;  // of all lines, heads among them
-  std::vector<Line> lines;
-  std::vector<PartOf> parts;
+  // What is kept of the order.
+  struct Made {
+    std::string text;  // of all lines, heads among them
+    std::vector<PlanFamily> families;
+    std::vector<Line> lines;
+    std::vector<PartOf> parts;  // beside the order's entries
+
+    [[nodiscard]] std::uint32_t begin_of(std::size_t line) const { return line == 0 ? 0 : lines[line - 1].text_end; }
+  };
+  FollowedOrder order;
+  Made made;
+  bool whole = false;  // made is the order's
   // Of one run, kept for their memory.
   std::string value;
   std::vector<double> cumulative;
   NativeBuckets native;
 
-  void build(const Snapshot& snapshot);
-  void add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries);
+  void update(const Snapshot& snapshot);
+  void take_family(const FollowedOrder::Family& of, const PlanFamily& old, const Made& before);
+  void add_family(const FollowedOrder::Family& of, const PlanFamily* old, const Made& before);
   [[nodiscard]] std::span<const PartOf> parts_of(const Line& line) const {
-    return std::span(parts).subspan(line.first, line.count);
+    return std::span(made.parts).subspan(line.first, line.count);
   }
   // False: the format has no word for it.
   bool set_value(const Line& line, const Batch& batch);
@@ -98,49 +114,93 @@ struct OpenMetrics2::Plan {
   bool set_summary(const Line& line, const Batch& batch);
 };
 
-void OpenMetrics2::Plan::build(const Snapshot& snapshot) {
-  layouts.clear();
-  text.clear();
-  lines.clear();
-  parts.clear();
-  std::vector<const Batch*> batches;
-  for (const auto& batch : snapshot.batches) batches.push_back(batch.get());
-  const auto order = orders.order(batches);
-  for (const auto& f : order.families) add_family(*f.desc, std::span(order.entries).subspan(f.first, f.count));
-  for (const auto& batch : snapshot.batches) layouts.push_back(batch->layout);  // last: now it is whole
+// What is of series that were there before is taken from there.
+void OpenMetrics2::Plan::update(const Snapshot& snapshot) {
+  const bool anew = !whole;
+  whole = false;
+  const auto before = std::exchange(made, {});
+  order.update(snapshot, anew);
+  made.text.reserve(before.text.size());
+  made.lines.reserve(before.lines.size());
+  made.parts.reserve(before.parts.size());
+  for (const auto& f : order.families()) {
+    const auto* old = f.was == FollowedOrder::kNew ? nullptr : &before.families[f.was];
+    if (old && f.same) take_family(f, *old, before);
+    else add_family(f, old, before);
+  }
+  whole = true;
 }
 
-void OpenMetrics2::Plan::add_family(const MetricDesc& desc, std::span<const FamilyOrder::Entry> entries) {
+void OpenMetrics2::Plan::take_family(const FollowedOrder::Family& of, const PlanFamily& old, const Made& before) {
+  auto family = old;
+  family.text = static_cast<std::uint32_t>(made.text.size());
+  family.first = static_cast<std::uint32_t>(made.lines.size());
+  family.entry = of.first;
+  const auto lines = std::span(before.lines).subspan(old.first, old.count);
+  made.text.append(before.text, old.text, lines.back().text_end - old.text);
+  for (auto line : lines) {
+    line.text_end = line.text_end - old.text + family.text;
+    line.first = line.first - old.entry + of.first;
+    made.lines.push_back(line);
+  }
+  for (const auto& e : order.entries(of)) {
+    auto part = before.parts[e.was];
+    part.value = e.value;
+    made.parts.push_back(part);
+  }
+  made.families.push_back(family);
+}
+
+void OpenMetrics2::Plan::add_family(const FollowedOrder::Family& of, const PlanFamily* old, const Made& before) {
+  const auto& desc = *of.desc;
+  const auto entries = order.entries(of);
+  auto& text = made.text;
+  PlanFamily family;
+  family.text = static_cast<std::uint32_t>(text.size());
+  family.first = static_cast<std::uint32_t>(made.lines.size());
+  family.entry = of.first;
   append_header(text, desc);
+  family.head_size = static_cast<std::uint32_t>(text.size()) - family.text;
   const bool composite = desc.type == MetricType::histogram || desc.type == MetricType::summary;
   std::vector<double> upper;
   for (std::size_t i = 0; i < entries.size();) {
-    const auto& lead = *entries[i].sample;
+    const auto& lead = order.series(of, i);
     Line line;
     line.batch = entries[i].batch;
-    line.first = static_cast<std::uint32_t>(parts.size());
+    line.first = static_cast<std::uint32_t>(made.parts.size());
     line.type = desc.type;
-    if (desc.type == MetricType::counter || composite) line.since_ms = Layout::since_wall_ms(lead);
-    append_series(text, desc, lead);
+    if (desc.type == MetricType::counter || composite) line.since_ms = lead.since_wall_ms;
+    if (!composite && entries[i].was != FollowedOrder::kNew) {
+      // Its line: they stand beside the entries.
+      const auto at = old->first + (entries[i].was - old->entry);
+      const auto begin = at == old->first ? old->text + old->head_size : before.begin_of(at);
+      text.append(before.text, begin, before.lines[at].text_end - begin);
+    } else {
+      append_series(text, desc, lead);
+    }
     line.text_end = static_cast<std::uint32_t>(text.size());
     upper.clear();
     do {
-      const auto& s = *entries[i++].sample;
-      parts.push_back({s.value, s.part, composite ? inner_value(s) : 0});
-      if (s.part == Part::bucket && std::isfinite(parts.back().bound)) upper.push_back(parts.back().bound);
+      const auto& series = order.series(of, i);
+      made.parts.push_back({entries[i].value, series.part, composite ? inner_value(desc, series) : 0});
+      if (series.part == Part::bucket && std::isfinite(made.parts.back().bound))
+        upper.push_back(made.parts.back().bound);
+      ++i;
     } while (composite && i < entries.size() && entries[i].batch == line.batch &&
-             same_but_inner(lead, *entries[i].sample));
-    line.count = static_cast<std::uint32_t>(parts.size()) - line.first;
+             same_but_inner(desc, lead, order.series(of, i)));
+    line.count = static_cast<std::uint32_t>(made.parts.size()) - line.first;
     if (desc.type == MetricType::histogram) line.native = native_scheme(upper);
-    lines.push_back(line);
+    made.lines.push_back(line);
   }
+  family.count = static_cast<std::uint32_t>(made.lines.size()) - family.first;
+  made.families.push_back(family);
 }
 
 bool OpenMetrics2::Plan::set_value(const Line& line, const Batch& batch) {
   value.clear();
   if (line.type == MetricType::histogram) return set_histogram(line, batch);
   if (line.type == MetricType::summary) return set_summary(line, batch);
-  const auto v = batch.values[parts[line.first].value];
+  const auto v = batch.values[made.parts[line.first].value];
   if (line.type == MetricType::counter && !(v >= 0)) return false;
   append_number(value, v);
   return true;
@@ -229,11 +289,11 @@ OpenMetrics2& OpenMetrics2::operator=(OpenMetrics2&&) noexcept = default;
 
 void OpenMetrics2::encode(const Snapshot& snapshot, std::string& out) {
   auto& plan = *plan_;
-  if (plan.layouts.empty() || !have_layouts(snapshot.batches, plan.layouts)) plan.build(snapshot);
+  if (!plan.whole || !plan.order.is_for(snapshot)) plan.update(snapshot);
   out.clear();
   std::uint32_t from = 0;
-  for (const auto& line : plan.lines) {
-    const auto text = std::string_view(plan.text).substr(from, line.text_end - from);
+  for (const auto& line : plan.made.lines) {
+    const auto text = std::string_view(plan.made.text).substr(from, line.text_end - from);
     from = line.text_end;
     const auto& batch = *snapshot.batches[line.batch];
     if (!plan.set_value(line, batch)) {

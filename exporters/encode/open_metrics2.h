@@ -10,7 +10,7 @@
 
 namespace vitald {
 
-// Keeps the order and all that is no number. Not thread-safe.
+// Keeps the order and all that is no number; where series come or go only theirs is made or dropped. Not thread-safe.
 class OpenMetrics2 {
  public:
   OpenMetrics2();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numeric>
 
 #include "core/text/scan.h"
 #include "exporters/encode/protobuf.h"
@@ -96,15 +95,12 @@ std::uint32_t whole_histogram(const SeriesTable& table, std::size_t first) {
 
 }  // namespace
 
-// One row, or the rows [row, row + count) of a histogram: its buckets, its sum and its count.
-struct OtlpEncoder::Point {
-  std::uint32_t row = 0, count = 1;
-  std::uint32_t field = kGauge;  // of the metric: of which kind it is
-  std::string_view name = {};
-  [[nodiscard]] bool histogram() const { return field == kHistogram; }
-  const MetricDesc* family = nullptr;
-  bool monotonic = true;  // of a sum
-};
+bool OtlpEncoder::Point::histogram() const { return field == kHistogram; }
+
+std::string_view OtlpEncoder::name_of(const SeriesTable& table, const Point& point) {
+  const auto name = table.rows()[point.row].name;
+  return point.histogram() ? without_suffix(name, "_bucket") : name;
+}
 
 OtlpEncoder::OtlpEncoder(Resource resource, std::size_t most_points) : most_points_(most_points) {
   std::string attributes;
@@ -116,8 +112,7 @@ OtlpEncoder::OtlpEncoder(Resource resource, std::size_t most_points) : most_poin
   proto::append_bytes(scope_, 1, scope);
 }
 
-void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
-                               std::vector<Place>& places) {
+void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, Chunk& to) {
   const auto rows = table.rows();
   const auto& first = rows[point.row];
   auto& text = point_text_;
@@ -162,13 +157,13 @@ void OtlpEncoder::append_point(const SeriesTable& table, const Point& point, std
   for (const auto& label : table.labels(first))
     if (!point.histogram() || label.name != "le")
       append_attribute(text, exponential ? 1 : point.histogram() ? 9 : 7, label.name, label.value);
-  proto::append_tag(out, 1, Wire::bytes);
-  proto::append_varint(out, text.size());
+  proto::append_tag(to.bytes, 1, Wire::bytes);
+  proto::append_varint(to.bytes, text.size());
   for (auto& p : mine) {
-    p.at += static_cast<std::uint32_t>(out.size());
-    places.push_back(p);
+    p.at += static_cast<std::uint32_t>(to.bytes.size());
+    to.places.push_back(p);
   }
-  out += text;
+  to.bytes += text;
 }
 
 // ExponentialHistogramDataPoint: count=4 sum=5 scale=6 zero_count=7 positive=8 {offset=1 bucket_counts=2}
@@ -201,78 +196,157 @@ void OtlpEncoder::append_exponential(const SeriesTable& table, const SeriesRow& 
   proto::append_double(out, 14, kZeroThreshold);
 }
 
-// Metrics as the whole of a request; their places move with them.
-std::string OtlpEncoder::wrapped(std::string_view metrics, std::vector<Place>& places) const {
-  std::string scope_head, resource_head, out;
+std::string OtlpEncoder::head_of(std::size_t metrics) const {
+  std::string scope_head, out;
   proto::append_tag(scope_head, 2, Wire::bytes);
-  proto::append_varint(scope_head, scope_.size() + metrics.size());
-  const auto inner = resource_.size() + scope_head.size() + scope_.size() + metrics.size();
+  proto::append_varint(scope_head, scope_.size() + metrics);
   proto::append_tag(out, 1, Wire::bytes);
-  proto::append_varint(out, inner);
-  out.append(resource_).append(scope_head).append(scope_);
-  for (auto& place : places) place.at += static_cast<std::uint32_t>(out.size());
-  out.append(metrics);
-  return out;
+  proto::append_varint(out, resource_.size() + scope_head.size() + scope_.size() + metrics);
+  return out.append(resource_).append(scope_head).append(scope_);
 }
 
-void OtlpEncoder::build(const SeriesTable& table, std::int64_t wall_ns) {
-  version_ = table.version();
-  chunks_.clear();
+std::vector<OtlpEncoder::Point> OtlpEncoder::points_from(const SeriesTable& table, std::uint32_t row_index) {
   const auto rows = table.rows();
   std::vector<Point> points;
-  for (std::uint32_t i = 0; i < rows.size();) {
+  for (auto i = row_index; i < rows.size();) {
     const auto& row = rows[i];
     if (row.histogram != SeriesRow::kNoHistogram) {
-      points.push_back({i++, 1, kExponential, row.name, row.family});
+      points.push_back({i++, 1, kExponential});
       continue;
     }
     if (const auto count = row.part == Part::bucket ? whole_histogram(table, i) : 0; count > 0) {
-      points.push_back({i, count, kHistogram, without_suffix(row.name, "_bucket"), row.family});
+      points.push_back({i, count, kHistogram});
       i += count;
       continue;
     }
     const bool counts = row.family->type == MetricType::counter || row.family->type == MetricType::histogram;
-    points.push_back(
-        {i++, 1, counts ? kSum : kGauge, row.name, row.family, falls_only_at_reset(*row.family, row.part)});
+    points.push_back({i++, 1, counts ? kSum : kGauge, falls_only_at_reset(*row.family, row.part)});
   }
-  std::ranges::stable_sort(points, {}, &Point::name);
-  for (std::size_t first = 0; first < points.size(); first += most_points_) {
-    const auto part = std::span(points).subspan(first, std::min(most_points_, points.size() - first));
+  std::ranges::stable_sort(points, {}, [&](const Point& p) { return name_of(table, p); });
+  return points;
+}
+
+bool OtlpEncoder::follow(const SeriesTable& table, const RowChange& change) {
+  now_.assign(change.before(), kGone);
+  std::uint32_t next = 0;
+  change.each_kept([&](std::size_t first, std::size_t end) {
+    for (auto i = first; i < end; ++i) now_[i] = next++;
+  });
+  std::size_t kept = 0;
+  for (auto point : points_) {
+    const auto now = now_[point.row];
+    for (std::uint32_t i = 1; i < point.count; ++i)
+      if (now_[point.row + i] != (now == kGone ? kGone : now + i)) return false;
+    if (now == kGone) continue;
+    point.row = now;
+    // Its places are beyond the rows, among the buckets of all histograms.
+    if (point.field == kExponential) point.chunk = Point::kFresh;
+    points_[kept++] = point;
+  }
+  points_.resize(kept);
+  const auto fresh = points_from(table, change.kept);
+  std::vector<Point> all;
+  all.reserve(points_.size() + fresh.size());
+  auto from = points_.begin();
+  for (const auto& point : fresh) {
+    const auto to = std::upper_bound(from, points_.end(), name_of(table, point),
+                                     [&](std::string_view name, const Point& p) { return name < name_of(table, p); });
+    all.insert(all.end(), from, to);
+    all.push_back(point);
+    from = to;
+  }
+  all.insert(all.end(), from, points_.end());
+  points_ = std::move(all);
+  return true;
+}
+
+bool OtlpEncoder::same_metric(const SeriesTable& table, const Point& a, const Point& b) {
+  if (a.field != b.field || a.monotonic != b.monotonic) return false;
+  const auto &x = table.rows()[a.row], &y = table.rows()[b.row];
+  if (x.family == y.family && x.part == y.part && !table.relabels()) return true;
+  return name_of(table, a) == name_of(table, b);
+}
+
+// All of one name.
+void OtlpEncoder::append_metric(const SeriesTable& table, std::span<Point> points, const std::vector<Chunk>& before,
+                                const Chunk& fresh, std::uint32_t chunk_index, Chunk& chunk) {
+  const auto& family = *table.rows()[points[0].row].family;
+  const auto kind = points[0].field;
+  std::string head, tail;
+  if (kind != kGauge) proto::append_number(tail, 2, kCumulative);
+  if (kind == kSum && points[0].monotonic) proto::append_number(tail, 3, 1);
+  auto size = tail.size();
+  for (const auto& p : points) size += p.size;
+  proto::append_bytes(head, 1, name_of(table, points[0]));
+  if (!family.help.empty()) proto::append_bytes(head, 2, family.help);
+  if (const auto unit = unit_of(family.unit); !unit.empty()) proto::append_bytes(head, 3, unit);
+  proto::append_tag(head, kind, Wire::bytes);
+  proto::append_varint(head, size);
+  auto& out = chunk.bytes;
+  proto::append_tag(out, 2, Wire::bytes);
+  proto::append_varint(out, head.size() + size);
+  out += head;
+  for (std::size_t i = 0; i < points.size();) {
+    // Those that lie one behind the other are copied together.
+    const auto first = i;
+    const bool known = points[i].chunk != Point::kFresh;
+    const auto& source = known ? before[points[i].chunk] : fresh;
+    const auto from = points[i].at;
+    const auto to = static_cast<std::uint32_t>(out.size());
+    auto end = from;
+    for (; i < points.size() && points[i].chunk == points[first].chunk && points[i].at == end; ++i)
+      end += points[i].size;
+    out.append(source.bytes, from, end - from);
+    for (auto& p : points.subspan(first, i - first)) {
+      const auto at = static_cast<std::uint32_t>(chunk.places.size());
+      for (auto moved : std::span(source.places).subspan(p.place, p.places)) {
+        moved.at = moved.at - from + to;
+        if (known && moved.kind != Kind::time) {
+          moved.row = now_[moved.row];
+          if (moved.before != UINT32_MAX) moved.before = now_[moved.before];
+        }
+        chunk.places.push_back(moved);
+      }
+      p.chunk = chunk_index;
+      p.at = p.at - from + to;
+      p.place = at;
+      chunk.samples += p.count;
+    }
+  }
+  out += tail;
+}
+
+void OtlpEncoder::assemble(const SeriesTable& table, std::int64_t wall_ns) {
+  const auto before = std::move(chunks_);
+  chunks_.clear();
+  Chunk fresh;
+  for (auto& point : points_) {
+    if (point.chunk != Point::kFresh) continue;
+    point.at = static_cast<std::uint32_t>(fresh.bytes.size());
+    point.place = static_cast<std::uint32_t>(fresh.places.size());
+    append_point(table, point, wall_ns, fresh);
+    point.size = static_cast<std::uint32_t>(fresh.bytes.size()) - point.at;
+    point.places = static_cast<std::uint32_t>(fresh.places.size()) - point.place;
+  }
+  for (std::size_t first = 0; first < points_.size(); first += most_points_) {
+    const auto part = std::span(points_).subspan(first, std::min(most_points_, points_.size() - first));
+    const auto index = static_cast<std::uint32_t>(chunks_.size());
     Chunk chunk;
     chunk.points = static_cast<std::uint32_t>(part.size());
-    std::string metrics;
+    // Its head says how much follows, so it is put in last.
+    const auto room = head_of(UINT32_MAX).size();
+    chunk.bytes.reserve(index < before.size() ? before[index].bytes.size() + fresh.bytes.size() : fresh.bytes.size());
+    chunk.bytes.resize(room);
+    if (index < before.size()) chunk.places.reserve(before[index].places.size() + fresh.places.size());
     for (std::size_t i = 0; i < part.size();) {
-      auto end = i;
-      std::string data;
-      std::vector<Place> mine;
-      const auto joins = [&](const Point& p) {
-        return p.name == part[i].name && p.field == part[i].field && p.monotonic == part[i].monotonic;
-      };
-      for (; end < part.size() && joins(part[end]); ++end) {
-        append_point(table, part[end], wall_ns, data, mine);
-        chunk.samples += part[end].count;
-      }
-      const auto& family = *part[i].family;
-      const auto kind = part[i].field;
-      if (kind != kGauge) proto::append_number(data, 2, kCumulative);
-      if (kind == kSum && part[i].monotonic) proto::append_number(data, 3, 1);
-      std::string head;
-      proto::append_bytes(head, 1, part[i].name);
-      if (!family.help.empty()) proto::append_bytes(head, 2, family.help);
-      if (const auto unit = unit_of(family.unit); !unit.empty()) proto::append_bytes(head, 3, unit);
-      proto::append_tag(head, kind, Wire::bytes);
-      proto::append_varint(head, data.size());
-      proto::append_tag(metrics, 2, Wire::bytes);
-      proto::append_varint(metrics, head.size() + data.size());
-      metrics += head;
-      for (auto& place : mine) {
-        place.at += static_cast<std::uint32_t>(metrics.size());
-        chunk.places.push_back(place);
-      }
-      metrics += data;
+      auto end = i + 1;
+      while (end < part.size() && same_metric(table, part[i], part[end])) ++end;
+      append_metric(table, part.subspan(i, end - i), before, fresh, index, chunk);
       i = end;
     }
-    chunk.bytes = wrapped(metrics, chunk.places);
+    const auto head = head_of(chunk.bytes.size() - room);
+    chunk.begin = static_cast<std::uint32_t>(room - head.size());
+    head.copy(chunk.bytes.data() + chunk.begin, head.size());
     chunks_.push_back(std::move(chunk));
   }
 }
@@ -291,7 +365,7 @@ std::string OtlpEncoder::with_exemplars(const Chunk& chunk, std::span<const RowE
     proto::append_double(message, 3, exemplar.value);
     for (const auto& [name, value] : exemplar.labels) append_attribute(message, 7, name, value);
     auto& insertion = insertions.emplace_back();
-    insertion.within = place.at;
+    insertion.within = place.at - chunk.begin;
     proto::append_bytes(insertion.fields,
                         place.kind == Kind::number   ? 5
                         : place.kind == Kind::bucket ? 8
@@ -299,12 +373,18 @@ std::string OtlpEncoder::with_exemplars(const Chunk& chunk, std::span<const RowE
                         message);
   }
   // Request, resource, scope, metric, its data: those around a point.
-  return insertions.empty() ? std::string() : proto::spliced(chunk.bytes, insertions, 5);
+  return insertions.empty() ? std::string() : proto::spliced(chunk.request(), insertions, 5);
 }
 
 void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ns,
                          const Take& take, std::span<const RowExemplar> exemplars) {
-  if (version_ != table.version()) build(table, wall_ns);
+  if (version_ != table.version()) {
+    const auto* change = version_ + 1 == table.version() ? table.change() : nullptr;
+    version_ = 0;  // until all is there
+    if (!change || !follow(table, *change)) points_ = points_from(table, 0);
+    assemble(table, wall_ns);
+    version_ = table.version();
+  }
   for (auto& chunk : chunks_) {
     char* const bytes = chunk.bytes.data();
     for (const auto& place : chunk.places) {
@@ -328,7 +408,7 @@ void OtlpEncoder::encode(const SeriesTable& table, std::span<const double> value
       proto::put_fixed64(bytes + place.at, v);
     }
     const auto with = exemplars.empty() ? std::string() : with_exemplars(chunk, exemplars);
-    take(with.empty() ? std::string_view(chunk.bytes) : std::string_view(with), chunk.points, chunk.samples);
+    take(with.empty() ? chunk.request() : std::string_view(with), chunk.points, chunk.samples);
   }
 }
 
@@ -347,8 +427,8 @@ void OtlpEncoder::ended(std::span<const GoneSeries> gone, std::int64_t wall_ns, 
       proto::append_bytes(metric, series.histogram ? kExponential : kGauge, data);
       proto::append_bytes(metrics, 2, metric);
     }
-    std::vector<Place> none;
-    take(wrapped(metrics, none), static_cast<std::uint32_t>(part.size()), static_cast<std::uint32_t>(part.size()));
+    take(head_of(metrics.size()) + metrics, static_cast<std::uint32_t>(part.size()),
+         static_cast<std::uint32_t>(part.size()));
   }
 }
 

@@ -18,7 +18,8 @@
 
 namespace vitald {
 
-// Keeps the finished requests; the steady state is one copy of each with numbers and times put in. Not thread-safe.
+// Keeps the finished requests; the steady state is one copy of each with numbers and times put in. Where series come or
+// go only their points are made or dropped. Not thread-safe.
 class OtlpEncoder {
  public:
   struct Resource {
@@ -45,15 +46,35 @@ class OtlpEncoder {
   };
   struct Chunk {
     std::string bytes;
+    std::uint32_t begin = 0;  // where the request begins in them
     std::vector<Place> places;
     std::uint32_t points = 0, samples = 0;
+    [[nodiscard]] std::string_view request() const { return std::string_view(bytes).substr(begin); }
   };
-  struct Point;
-  void build(const SeriesTable& table, std::int64_t wall_ns);
+  // One row, or the rows [row, row + count) of a histogram: its buckets, its sum and its count.
+  struct Point {
+    std::uint32_t row = 0, count = 1;
+    std::uint32_t field = 0;  // of the metric: of which kind it is
+    bool monotonic = true;    // of a sum
+    // Where it is encoded already, and its places; kFresh: among those that are new.
+    std::uint32_t chunk = kFresh, at = 0, size = 0, place = 0, places = 0;
+    static constexpr std::uint32_t kFresh = UINT32_MAX;
+    [[nodiscard]] bool histogram() const;
+  };
+  static std::string_view name_of(const SeriesTable& table, const Point& point);
+  // Those of the rows from `row` on, sorted.
+  [[nodiscard]] static std::vector<Point> points_from(const SeriesTable& table, std::uint32_t row);
+  // False: that is not possible.
+  [[nodiscard]] bool follow(const SeriesTable& table, const RowChange& change);
+  // Chunks of points_; those that are encoded already are taken from the chunks of before, where now_ is their rows.
+  void assemble(const SeriesTable& table, std::int64_t wall_ns);
+  void append_metric(const SeriesTable& table, std::span<Point> points, const std::vector<Chunk>& before,
+                     const Chunk& fresh, std::uint32_t chunk_index, Chunk& chunk);
   static std::string with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars);
-  [[nodiscard]] std::string wrapped(std::string_view metrics, std::vector<Place>& places) const;
-  void append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, std::string& out,
-                    std::vector<Place>& places);
+  // What stands before so many bytes of metrics.
+  [[nodiscard]] std::string head_of(std::size_t metrics) const;
+  static bool same_metric(const SeriesTable& table, const Point& a, const Point& b);
+  void append_point(const SeriesTable& table, const Point& point, std::int64_t wall_ns, Chunk& to);
   void append_exponential(const SeriesTable& table, const SeriesRow& row, std::string& out,
                           std::vector<Place>& places) const;
 
@@ -61,6 +82,9 @@ class OtlpEncoder {
   std::size_t most_points_;
   std::uint64_t version_ = 0;
   std::vector<Chunk> chunks_;
+  std::vector<Point> points_;       // sorted by name, in the order of their rows where that is the same
+  std::vector<std::uint32_t> now_;  // of the rows before: which it is now, or kGone; of follow(), kept for its memory
+  static constexpr std::uint32_t kGone = UINT32_MAX;
   // Of one point, kept for their memory.
   std::string point_text_;
   std::vector<Place> point_places_;

@@ -15,7 +15,7 @@
 namespace vitald {
 
 // Keeps the finished messages of all that is no histogram: the steady state is a copy of them with the numbers put in.
-// Histograms are written anew each time. Built again when series come or go. Not thread-safe.
+// Histograms are written anew each time. Where series come or go only theirs are made or dropped. Not thread-safe.
 class PromProto {
  public:
   PromProto();

@@ -17,6 +17,7 @@
 #include "core/text/scan.h"
 #include "exporters/encode/family_order.h"
 #include "exporters/encode/layouts.h"
+#include "exporters/encode/order_change.h"
 #include "exporters/encode/prom_words.h"
 
 namespace vitald {
@@ -121,12 +122,6 @@ struct PromText::Plan {
   [[nodiscard]] bool update(const std::vector<const Batch*>& batches, FamilyOrders& orders);
 
  private:
-  struct Arrival {
-    std::uint32_t family = 0, line = 0;  // stands in front of that line of before
-    std::size_t batch = 0;
-    const Sample* sample = nullptr;
-  };
-  static constexpr std::uint32_t kGone = UINT32_MAX;
   // In OpenMetrics: counters that are `unknown` there, and so without `_created`, because of another's name.
   std::unordered_set<std::string_view> taken_names;
   std::vector<std::vector<ExemplarText>> exemplars;  // by batch, ascending; empty while no batch has any
@@ -145,17 +140,13 @@ struct PromText::Plan {
   [[nodiscard]] char* add_exemplar(const Line& line, const std::vector<ExemplarText>& of, char* at) const;
   void count_line(std::size_t batch);
   static void render(Line& line, char* at, double value);
-  [[nodiscard]] bool find_changes(const std::vector<const Batch*>& batches);
-  [[nodiscard]] bool find_places();
 
   // Of update(), kept for their memory.
   std::vector<Line> old_lines;
   std::vector<const SeriesInfo*> old_series;
   std::vector<std::uint32_t> old_tails;
   std::vector<Run> old_runs;
-  std::vector<std::vector<std::uint32_t>>
-      new_value_of;  // by batch, where its layout changed: the value's index, or kGone
-  std::vector<Arrival> arrivals;
+  OrderChange change;
 };
 
 // `header`: of the family, whose first line this is.
@@ -294,61 +285,10 @@ void PromText::Plan::add_family(const MetricDesc& desc, std::span<const FamilyOr
 
 // ---- one series of many comes or goes
 
-// Which values of a batch have which index now, and what is new.
-bool PromText::Plan::find_changes(const std::vector<const Batch*>& batches) {
-  new_value_of.resize(batches.size());
-  arrivals.clear();
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    auto& now = new_value_of[b];
-    now.clear();
-    if (batches[b]->layout == layouts[b]) continue;
-    const auto changes = LayoutChange::between(*layouts[b], *batches[b]->layout);
-    if (!changes) return false;
-    const auto before = layouts[b]->samples(), after = batches[b]->layout->samples();
-    now.assign(layouts[b]->value_count(), kGone);
-    std::size_t from = 0, to = 0;
-    const auto keep_until = [&](std::size_t end) {
-      for (; from < end; ++from, ++to) now[before[from].value] = after[to].value;
-    };
-    for (const auto& c : *changes) {
-      keep_until(c.before);
-      from += c.gone;
-      for (const auto end = to + c.come; to < end; ++to) {
-        if (after[to].family->shown == Shown::inside) continue;
-        const auto family = family_of.find(after[to].family);
-        if (family == family_of.end()) return false;
-        arrivals.push_back({family->second, 0, b, &after[to]});
-      }
-    }
-    keep_until(before.size());
-  }
-  return true;
-}
-
-// Where the new ones stand; false when one is there already.
-bool PromText::Plan::find_places() {
-  for (auto& a : arrivals) {
-    const auto& family = families[a.family];
-    const auto first = series.begin() + family.first, last = first + family.count;
-    const auto at = std::lower_bound(first, last, a.sample, [&](const SeriesInfo* known, const Sample* s) {
-      return leaves_before(*family.desc, *known, *s->series);
-    });
-    a.line = static_cast<std::uint32_t>(at - series.begin());
-  }
-  std::ranges::stable_sort(arrivals, [](const Arrival& a, const Arrival& b) {
-    if (a.family != b.family) return a.family < b.family;
-    if (a.line != b.line) return a.line < b.line;
-    return leaves_before(*a.sample->family, *a.sample->series, *b.sample->series);
-  });
-  const auto same = [](const Arrival& a, const Arrival& b) {
-    return a.family == b.family && Layout::prefix(*a.sample) == Layout::prefix(*b.sample);
-  };
-  return std::ranges::adjacent_find(arrivals, same) == arrivals.end();
-}
-
 bool PromText::Plan::update(const std::vector<const Batch*>& batches, FamilyOrders& orders) {
   if (!conflicts.empty() || layouts.size() != batches.size() || text_in_use * 2 < text.size()) return false;
-  if (!find_changes(batches) || !find_places()) return false;
+  if (!change.find(layouts, batches, families, family_of, series)) return false;
+  const auto arrivals = change.arrivals();
   lines.swap(old_lines);
   series.swap(old_series);
   tails.swap(old_tails);
@@ -368,12 +308,13 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, FamilyOrde
     const std::size_t old_first = family.first, old_end = old_first + family.count, first = lines.size();
     const auto header_at = old_lines[old_first].at;
     for (auto at = old_first;;) {
-      for (; arrival != arrivals.end() && arrival->family == f && arrival->line == at; ++arrival) {
+      for (; arrival != arrivals.end() && arrival->family == f && arrival->place == at; ++arrival) {
         const auto& prefix = Layout::prefix(*arrival->sample);
         if (at < old_end && std::string_view(old_series[at]->text, old_series[at]->text_size) == prefix) {
           // The same line: from another batch it is a conflict, from its own it went and came.
           if (at >= run_end) ++run, run_end += run->line_count;
-          if (new_value_of[run->batch].empty() || new_value_of[run->batch][old_lines[at].value] != kGone) return false;
+          const auto now = change.now(run->batch);
+          if (now.empty() || now[old_lines[at].value] != OrderChange::kGone) return false;
         }
         const auto value = batches[arrival->batch]->values[arrival->sample->value];
         std::string header;  // a copy: the text may move
@@ -382,9 +323,9 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, FamilyOrde
       }
       if (at == old_end) break;
       if (at == run_end) ++run, run_end += run->line_count;
-      const auto next_arrival = arrival != arrivals.end() && arrival->family == f ? arrival->line : old_end;
+      const auto next_arrival = arrival != arrivals.end() && arrival->family == f ? arrival->place : old_end;
       const auto end = std::min({old_end, run_end, static_cast<std::size_t>(next_arrival)});
-      const auto& now = new_value_of[run->batch];
+      const auto now = change.now(run->batch);
       const auto copied = lines.size();
       if (now.empty()) {
         lines.insert(lines.end(), old_lines.begin() + static_cast<std::ptrdiff_t>(at),
@@ -401,7 +342,8 @@ bool PromText::Plan::update(const std::vector<const Batch*>& batches, FamilyOrde
         auto* info = series.data() + copied;
         for (auto i = at; i < end; ++i) {
           const auto value = now[old_lines[i].value];
-          if (value == kGone) {
+          if (value == OrderChange::kGone) {
+            if (!family_of.contains(family.desc)) return false;
             text_in_use -= room_of(i, old_lines[i], old_tails);
             continue;
           }

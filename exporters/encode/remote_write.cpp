@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_set>
 
 #include "core/part_names.h"
 #include "exporters/encode/protobuf.h"
@@ -57,8 +58,9 @@ void append_exemplar(std::string& out, std::span<const std::uint64_t> refs, std:
 class Builder {
  public:
   std::uint64_t symbol(std::string_view text) {
-    const auto [at, fresh] = refs_.try_emplace(text, refs_.size() + 1);  // 0 is the empty one
+    const auto [at, fresh] = refs_.try_emplace(text, next_ref_);
     if (fresh) {
+      ++next_ref_;
       symbols_ += kSymbol;
       proto::append_varint(symbols_, text.size());
       symbols_ += text;
@@ -184,16 +186,26 @@ class Builder {
   }
 
  public:
-  // How many bytes stand before the first series.
-  [[nodiscard]] std::uint32_t head_size() const { return static_cast<std::uint32_t>(symbols_.size()); }
   [[nodiscard]] std::string take() {
     symbols_ += series_;
     return std::move(symbols_);
   }
   void reserve(std::size_t series) { refs_.reserve(series + 256), series_.reserve(series * 64); }
+  // Goes on behind a request's symbols (`head`: all that stands before its first series) with those of `texts` that are
+  // among them, and gives what stands behind: symbols, and series.
+  void go_on_after(std::string_view head, const std::unordered_set<std::string_view>& texts) {
+    symbols_.clear();
+    next_ref_ = 0;
+    proto::Reader symbols(head);
+    for (proto::Field field; symbols.next(field); ++next_ref_)
+      if (const auto at = texts.find(field.bytes); at != texts.end()) refs_.emplace(*at, next_ref_);
+  }
+  [[nodiscard]] std::string_view symbols() const { return symbols_; }
+  [[nodiscard]] std::string_view series() const { return series_; }
 
  private:
   std::unordered_map<std::string_view, std::uint64_t> refs_;
+  std::uint64_t next_ref_ = 1;          // 0 is the empty one
   std::string symbols_{kSymbol, '\0'};  // the first one is empty
   std::string series_, label_room_, histogram_, span_;
   char* label_at_ = nullptr;
@@ -219,60 +231,154 @@ void add_labels(Builder& to, std::string_view name, const Labels& labels, Name n
 
 }  // namespace
 
-void RemoteWriteEncoder::build(const SeriesTable& table, std::int64_t wall_ms) {
-  chunks_.clear();
-  version_ = table.version();
-  time_size_ = proto::varint_size(static_cast<std::uint64_t>(wall_ms));
-  const auto rows = table.rows();
-  for (std::size_t first = 0; first < rows.size(); first += most_series_) {
-    const auto part = rows.subspan(first, std::min(most_series_, rows.size() - first));
-    Builder to;
-    to.reserve(part.size());
-    Chunk chunk;
-    chunk.places.reserve(part.size());
-    for (const auto& row : part) {
-      add_labels(
-          to, row.name, table.labels(row), [](const Label& l) { return l.name; },
-          [](const Label& l) { return l.value; });
-      // One that begins after its sample would be refused. In its first snapshot a series begins some milliseconds
-      // after that did; where it is more the clock was set back.
-      const auto since = row.since_wall_ms - wall_ms < kMostAfterMs ? std::min(row.since_wall_ms, wall_ms) : 0;
-      const Builder::Rest rest{0, wall_ms, since, type_of(row.family->type), row.family->help, row.family->unit};
-      if (row.histogram == SeriesRow::kNoHistogram) {
-        chunk.places.push_back(to.end(rest));
-        continue;
-      }
+void RemoteWriteEncoder::add(Chunk& chunk, const SeriesTable& table, std::span<const SeriesRow> rows,
+                             std::int64_t wall_ms) {
+  Builder to;
+  to.reserve(rows.size());
+  if (!chunk.series.empty()) {
+    std::unordered_set<std::string_view> texts{kName};
+    for (const auto& row : rows) {
+      texts.insert({row.name, row.family->help, row.family->unit});
+      for (const auto& label : table.labels(row)) texts.insert({label.name, label.value});
+    }
+    to.go_on_after(std::string_view(chunk.bytes).substr(0, chunk.head), texts);
+  }
+  const auto already = chunk.series.size(), histograms_already = chunk.histograms.size();
+  for (const auto& row : rows) {
+    add_labels(
+        to, row.name, table.labels(row), [](const Label& l) { return l.name; }, [](const Label& l) { return l.value; });
+    // One that begins after its sample would be refused. In its first snapshot a series begins some milliseconds
+    // after that did; where it is more the clock was set back.
+    const auto since = row.since_wall_ms - wall_ms < kMostAfterMs ? std::min(row.since_wall_ms, wall_ms) : 0;
+    const Builder::Rest rest{0, wall_ms, since, type_of(row.family->type), row.family->help, row.family->unit};
+    Chunk::Series series;
+    if (row.histogram == SeriesRow::kNoHistogram) {
+      series.value = to.end(rest);
+    } else {
       const auto& h = table.histograms()[row.histogram];
-      Chunk::Histogram put{0, 0, h.count, row.histogram};
-      chunk.places.push_back(to.end(rest, h.scheme, h.count, put.count, put.deltas));
+      Chunk::Histogram put{0, 0, h.count, static_cast<std::uint32_t>(chunk.series.size())};
+      series.value = to.end(rest, h.scheme, h.count, put.count, put.deltas);
       chunk.histograms.push_back(put);
     }
-    const auto head = to.head_size();
-    for (auto& place : chunk.places) place += head;
-    for (auto& h : chunk.histograms) h.count += head, h.deltas += head;
-    chunk.bytes = to.take();
-    chunk.bytes.shrink_to_fit();
-    chunks_.push_back(std::move(chunk));
+    series.end = static_cast<std::uint32_t>(to.series().size());
+    chunk.series.push_back(series);
   }
+  // Symbols stand before all series, which move behind those that came.
+  const auto symbols = static_cast<std::uint32_t>(to.symbols().size());
+  if (already == 0) chunk.bytes.reserve(symbols + to.series().size());
+  chunk.bytes.insert(chunk.head, to.symbols());
+  chunk.head += symbols;
+  const auto behind = static_cast<std::uint32_t>(chunk.bytes.size());
+  chunk.bytes.append(to.series());
+  for (std::size_t i = 0; i < chunk.series.size(); ++i) {
+    const auto by = i < already ? symbols : behind;
+    chunk.series[i].end += by;
+    chunk.series[i].value += by;
+  }
+  for (std::size_t i = 0; i < chunk.histograms.size(); ++i) {
+    const auto by = i < histograms_already ? symbols : behind;
+    chunk.histograms[i].count += by;
+    chunk.histograms[i].deltas += by;
+  }
+}
+
+// Rows from `first_row` on, in chunks of their own.
+void RemoteWriteEncoder::add_chunks(const SeriesTable& table, std::size_t first_row, std::int64_t wall_ms) {
+  for (auto rest = table.rows().subspan(first_row); !rest.empty();) {
+    const auto part = rest.first(std::min(most_series_, rest.size()));
+    Chunk chunk;
+    chunk.series.reserve(part.size());
+    add(chunk, table, part, wall_ms);
+    chunks_.push_back(std::move(chunk));
+    rest = rest.subspan(part.size());
+  }
+}
+
+void RemoteWriteEncoder::build(const SeriesTable& table, std::int64_t wall_ms) {
+  chunks_.clear();
+  dropped_ = 0;
+  time_size_ = proto::varint_size(static_cast<std::uint64_t>(wall_ms));
+  add_chunks(table, 0, wall_ms);
+}
+
+// `gone`: rows, ascending, all of this chunk, whose first row was `first_row`.
+void RemoteWriteEncoder::drop(Chunk& chunk, std::span<const std::uint32_t> gone, std::uint32_t first_row) {
+  if (gone.empty()) return;
+  std::size_t kept = 0, kept_histograms = 0;
+  auto size = chunk.head;
+  auto histogram = chunk.histograms.begin();
+  for (std::uint32_t i = 0, begin = chunk.head; i < chunk.series.size(); ++i) {
+    auto series = chunk.series[i];
+    const auto end = series.end;
+    const bool stays = gone.empty() || gone.front() != first_row + i;
+    const auto back = begin - size;
+    if (stays) {
+      if (back > 0) std::copy(chunk.bytes.data() + begin, chunk.bytes.data() + end, chunk.bytes.data() + size);
+      size += end - begin;
+      chunk.series[kept++] = {series.end - back, series.value - back};
+    } else {
+      gone = gone.subspan(1);
+    }
+    if (histogram != chunk.histograms.end() && histogram->series == i) {
+      if (stays)
+        chunk.histograms[kept_histograms++] = {histogram->count - back, histogram->deltas - back, histogram->buckets,
+                                               static_cast<std::uint32_t>(kept - 1)};
+      ++histogram;
+    }
+    begin = end;
+  }
+  chunk.bytes.resize(size);
+  chunk.series.resize(kept);
+  chunk.histograms.resize(kept_histograms);
+}
+
+void RemoteWriteEncoder::follow(const SeriesTable& table, const RowChange& change, std::int64_t wall_ms) {
+  std::span<const std::uint32_t> gone = change.gone;
+  std::uint32_t first_row = 0;
+  for (auto& chunk : chunks_) {
+    const auto end = first_row + static_cast<std::uint32_t>(chunk.series.size());
+    const auto mine = gone.first(static_cast<std::size_t>(std::ranges::lower_bound(gone, end) - gone.begin()));
+    drop(chunk, mine, first_row);
+    gone = gone.subspan(mine.size());
+    first_row = end;
+  }
+  std::erase_if(chunks_, [](const Chunk& chunk) { return chunk.series.empty(); });
+  std::size_t row = change.kept;
+  if (const auto rest = table.rows().subspan(row); !rest.empty() && !chunks_.empty()) {
+    auto& last = chunks_.back();
+    const auto fit = std::min(rest.size(), most_series_ - last.series.size());
+    if (fit > 0) add(last, table, rest.first(fit), wall_ms);
+    row += fit;
+  }
+  add_chunks(table, row, wall_ms);
 }
 
 void RemoteWriteEncoder::encode(const SeriesTable& table, std::span<const double> values, std::int64_t wall_ms,
                                 const TakeRequest& take, std::span<const RowExemplar> exemplars) {
-  if (version_ != table.version() || time_size_ != proto::varint_size(static_cast<std::uint64_t>(wall_ms)))
-    build(table, wall_ms);
+  const bool same_time = time_size_ == proto::varint_size(static_cast<std::uint64_t>(wall_ms));
+  if (version_ != table.version() || !same_time) {
+    const auto* change = same_time && version_ + 1 == table.version() ? table.change() : nullptr;
+    if (change) dropped_ += change->gone.size();
+    version_ = 0;  // until all is there
+    if (change && dropped_ <= table.rows().size()) follow(table, *change, wall_ms);
+    else build(table, wall_ms);
+    version_ = table.version();
+  }
   char time[10];
   proto::put_varint(time, static_cast<std::uint64_t>(wall_ms));
   const double* value = values.data();
   std::uint32_t first = 0;
   for (auto& chunk : chunks_) {
-    for (const auto place : chunk.places) {
-      char* at = chunk.bytes.data() + place;
+    for (const auto& series : chunk.series) {
+      char* at = chunk.bytes.data() + series.value;
       proto::put_fixed64(at, bits_of(*value++));
       std::memcpy(at + 9, time, time_size_);
     }
-    for (const auto& h : chunk.histograms)
-      put_histogram(chunk.bytes.data(), h, values.subspan(table.buckets_at(table.histograms()[h.which]), h.buckets));
-    const auto count = static_cast<std::uint32_t>(chunk.places.size());
+    for (const auto& h : chunk.histograms) {
+      const auto which = table.rows()[first + h.series].histogram;
+      put_histogram(chunk.bytes.data(), h, values.subspan(table.buckets_at(table.histograms()[which]), h.buckets));
+    }
+    const auto count = static_cast<std::uint32_t>(chunk.series.size());
     std::size_t mine = 0;
     while (mine < exemplars.size() && exemplars[mine].row < first + count) ++mine;
     if (mine == 0) take(chunk.bytes, count);
@@ -308,7 +414,7 @@ std::string RemoteWriteEncoder::with_exemplars(const Chunk& chunk, std::span<con
   std::vector<proto::Insertion> insertions;
   std::vector<std::uint64_t> own;
   for (const auto& e : exemplars) {
-    const std::size_t within = chunk.places[e.row - first_row];
+    const std::size_t within = chunk.series[e.row - first_row].value;
     if (insertions.empty() || insertions.back().within != within) insertions.push_back({within, {}});
     own.clear();
     for (const auto& [name, text] : e.exemplar->labels) {

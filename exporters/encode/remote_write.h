@@ -25,8 +25,8 @@ inline constexpr std::uint64_t kStaleBits = 0x7ff0000000000002, kNanBits = 0x7ff
 // Is given each request, and how many samples are in it.
 using TakeRequest = std::function<void(std::string_view body, std::uint32_t samples)>;
 
-// Keeps the finished request; the steady state is one copy of it, with the numbers and the time put in.
-// Not thread-safe.
+// Keeps the finished requests; the steady state is one copy of each, with the numbers and the time put in. Where series
+// come or go only theirs are made or dropped. Not thread-safe.
 class RemoteWriteEncoder {
  public:
   explicit RemoteWriteEncoder(std::size_t most_series) : most_series_(most_series) {}
@@ -41,15 +41,26 @@ class RemoteWriteEncoder {
  private:
   struct Chunk {
     std::string bytes;
-    std::vector<std::uint32_t> places;  // of the values; behind each a tag and the time
+    std::uint32_t head = 0;  // where the first series begins
+    struct Series {
+      std::uint32_t end = 0;
+      std::uint32_t value = 0;  // behind it stand a tag and the time
+    };
+    std::vector<Series> series;
     struct Histogram {
-      std::uint32_t count = 0, deltas = 0;  // where its numbers are, from the first series' beginning
-      std::uint32_t buckets = 0, which = 0;
+      std::uint32_t count = 0, deltas = 0;  // where its numbers are
+      std::uint32_t buckets = 0, series = 0;
     };
     std::vector<Histogram> histograms;
+
+    [[nodiscard]] std::uint32_t begin_of(std::size_t i) const { return i == 0 ? head : series[i - 1].end; }
   };
   static void put_histogram(char* bytes, const Chunk::Histogram& h, std::span<const double> cumulative);
   void build(const SeriesTable& table, std::int64_t wall_ms);
+  void follow(const SeriesTable& table, const RowChange& change, std::int64_t wall_ms);
+  static void drop(Chunk& chunk, std::span<const std::uint32_t> gone, std::uint32_t first_row);
+  static void add(Chunk& chunk, const SeriesTable& table, std::span<const SeriesRow> rows, std::int64_t wall_ms);
+  void add_chunks(const SeriesTable& table, std::size_t first_row, std::int64_t wall_ms);
   static std::string with_exemplars(const Chunk& chunk, std::span<const RowExemplar> exemplars,
                                     std::uint32_t first_row);
 
@@ -57,6 +68,7 @@ class RemoteWriteEncoder {
   std::vector<Chunk> chunks_;
   std::uint64_t version_ = 0;
   std::size_t time_size_ = 0;
+  std::size_t dropped_ = 0;  // series since all was made: their symbols are still there
 };
 
 // A request of version 2 that was encoded above, for reading.

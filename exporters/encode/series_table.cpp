@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/text/exported_names.h"
 #include "core/text/names.h"
 #include "core/text/utf8.h"
 #include "exporters/encode/family_order.h"
@@ -24,10 +25,11 @@ bool is_line_name(std::string_view name) {
 
 SeriesTable::SeriesTable(Settings settings)
     : most_series_(settings.most_series), up_(settings.up), any_name_(settings.any_name), native_(settings.native) {
-  for (auto& [name, value] : settings.external)
-    if (!settings.target.contains(name)) extra_.push_back({name, value, {}});
-  for (auto& [name, value] : settings.target) extra_.push_back({name, value, "exported_" + name});
+  for (const auto& [name, value] : settings.external)
+    if (!settings.target.contains(name)) extra_.push_back({name, value, false});
+  for (const auto& [name, value] : settings.target) extra_.push_back({name, value, true});
   std::ranges::sort(extra_, {}, &Extra::name);
+  target_ = std::move(settings.target);
   if (!settings.relabel.empty()) relabel_.emplace(std::move(settings.relabel));
 }
 
@@ -41,11 +43,14 @@ bool SeriesTable::update(const Snapshot& snapshot) {
       layouts_.clear();
       rows_.clear();
       histograms_.clear();
+      change_.reset();
+      ++version_;
       throw;
     }
     ++version_;
     return true;
   }
+  change_.reset();
   const auto before_layouts = std::move(layouts_);  // what the rows of before point to
   const auto before_rows = std::move(rows_);
   auto before_labels = std::move(labels_);
@@ -89,7 +94,7 @@ void SeriesTable::build(const Snapshot& snapshot) {
     add(row, {});
   }
   for (std::uint32_t b = 0; b < snapshot.batches.size(); ++b) add_samples(b, layouts_[b]->samples());
-  there_.clear();
+  if (relabel_) there_.clear();
 }
 
 void SeriesTable::add_samples(std::uint32_t batch, std::span<const Sample> samples) {
@@ -118,13 +123,15 @@ void SeriesTable::add_samples(std::uint32_t batch, std::span<const Sample> sampl
 
 namespace {
 
-// Histograms come and go as a whole: no other sample of one stands beside [first, first + count).
+// Histograms come and go as a whole: no other sample of one stands beside [first, first + count), nor does that part
+// what would be one without it.
 bool is_whole(std::span<const Sample> all, std::size_t first, std::size_t count) {
   if (count == 0) return true;
-  const auto begins = all[first].part, ends = all[first + count - 1].part;
-  const bool after_bucket = first > 0 && all[first - 1].part == Part::bucket;
-  return (begins == Part::value || (begins == Part::bucket && !after_bucket)) &&
-         (ends == Part::value || ends == Part::count);
+  const auto ends_here = [&](std::size_t end) {
+    return end == 0 || all[end - 1].part == Part::value || all[end - 1].part == Part::count;
+  };
+  const auto begins = all[first].part;
+  return (begins == Part::value || begins == Part::bucket) && ends_here(first) && ends_here(first + count);
 }
 
 }  // namespace
@@ -175,27 +182,30 @@ void SeriesTable::follow(const Moves& moves, const Snapshot& snapshot) {
   std::vector<TableHistogram> histograms;
   std::vector<std::uint32_t> buckets;
   std::size_t kept = 0;
-  for (const auto& row : rows_) {
-    auto moved = row;
-    if (row.batch != SeriesRow::kUp) {
-      moved.value = now(row.batch, row.value);
-      if (moved.value == kGone) {
-        labels_out_of_use_ += row.label_count;
-        went.push_back(copy_of(row));
-        continue;
-      }
+  auto& change = change_.emplace();
+  for (std::uint32_t i = 0; i < rows_.size(); ++i) {
+    const auto& row = rows_[i];
+    const auto value = row.batch == SeriesRow::kUp ? row.value : now(row.batch, row.value);
+    if (value == kGone) {
+      labels_out_of_use_ += row.label_count;
+      went.push_back(copy_of(row));
+      change.gone.push_back(i);
+      there_.erase(row.key);
+      continue;
     }
-    if (row.histogram != SeriesRow::kNoHistogram) {
-      auto h = histograms_[row.histogram];
-      moved.histogram = static_cast<std::uint32_t>(histograms.size());
-      const auto first = static_cast<std::uint32_t>(buckets.size());
-      for (std::uint32_t i = 0; i < h.count; ++i) buckets.push_back(now(h.batch, buckets_[h.first + i]));
-      h.first = first;
-      histograms.push_back(h);
-    }
-    rows_[kept++] = moved;
+    if (kept != i) rows_[kept] = row;
+    auto& moved = rows_[kept++];
+    moved.value = value;
+    if (moved.histogram == SeriesRow::kNoHistogram) continue;
+    auto h = histograms_[moved.histogram];
+    moved.histogram = static_cast<std::uint32_t>(histograms.size());
+    const auto first = static_cast<std::uint32_t>(buckets.size());
+    for (std::uint32_t b = 0; b < h.count; ++b) buckets.push_back(now(h.batch, buckets_[h.first + b]));
+    h.first = first;
+    histograms.push_back(h);
   }
   rows_.resize(kept);
+  change.kept = static_cast<std::uint32_t>(kept);
   histograms_ = std::move(histograms);
   buckets_ = std::move(buckets);
   for (const auto& [batch, samples] : moves.come) add_samples(batch, samples);
@@ -214,7 +224,7 @@ std::size_t SeriesTable::add_histogram(std::uint32_t batch, std::span<const Samp
   for (; n < samples.size() && samples[n].family == lead.family && samples[n].part == Part::bucket; ++n)
     upper.push_back(inner_value(samples[n]));
   if (n + 1 >= samples.size() || samples[n].part != Part::sum || samples[n + 1].part != Part::count ||
-      upper.back() != HUGE_VAL || !same_but_inner(lead, samples[n + 1]))
+      upper.back() != HUGE_VAL || !same_but_inner(*lead.family, *lead.series, *samples[n + 1].series))
     return 0;
   upper.pop_back();
   const auto scheme = native_scheme(upper);
@@ -241,7 +251,13 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
   row.label_count = static_cast<std::uint32_t>(labels_.size()) - row.label;
   const auto fate = relabel_ ? relabel(row, row.key) : Fate::kept;
   const bool beyond = rows_.size() >= most_series_;
-  if (fate == Fate::kept && !beyond && (!relabel_ || there_.insert(row.key).second)) {
+  const bool odd = !relabel_ && may_be_same(own);
+  if (odd) {  // it is known by what it leaves as, like one that is relabelled
+    std::string text(row.name);
+    for (const auto& [name, value] : labels(row)) text.append(1, '\0').append(name).append(1, '\0').append(value);
+    row.key = std::hash<std::string>()(text);
+  }
+  if (fate == Fate::kept && !beyond && ((!relabel_ && !odd) || there_.insert(row.key).second)) {
     rows_.push_back(row);
     return true;
   }
@@ -252,26 +268,43 @@ bool SeriesTable::add(SeriesRow row, std::span<const Label> own) {
 }
 
 void SeriesTable::add_labels(std::span<const Label> own) {
-  const auto first = static_cast<std::ptrdiff_t>(labels_.size());
-  bool sorted = true;
+  const auto first = labels_.size();
   auto extra = extra_.begin();
   for (const auto& label : own) {
     if (label.value.empty()) continue;  // the same as none
     for (; extra != extra_.end() && extra->name < label.name; ++extra) labels_.push_back({extra->name, extra->value});
-    if (extra == extra_.end() || extra->name != label.name) {
-      labels_.push_back(label);
-    } else if (extra->exported.empty()) {
-      labels_.push_back(label);
-      ++extra;
-    } else {
-      labels_.push_back({extra->name, extra->value});
-      labels_.push_back({extra->exported, label.value});
-      sorted = false;
+    if (extra != extra_.end() && extra->name == label.name) {
+      if (extra->of_target) {
+        labels_.resize(first);
+        return add_renamed_labels(own);
+      }
       ++extra;
     }
+    labels_.push_back(label);
   }
   for (; extra != extra_.end(); ++extra) labels_.push_back({extra->name, extra->value});
-  if (!sorted) std::ranges::stable_sort(labels_.begin() + first, labels_.end(), {}, &Label::name);
+}
+
+// x{job="a"} and x{exported_job="a"} leave by one name where the target has a job.
+bool SeriesTable::may_be_same(std::span<const Label> own) const {
+  return !target_.empty() && std::ranges::any_of(own, [this](const Label& label) {
+    return label.name.starts_with("exported_") || target_.contains(std::string(label.name));
+  });
+}
+
+// The series has labels that its target has.
+void SeriesTable::add_renamed_labels(std::span<const Label> own) {
+  std::vector<std::pair<std::string, std::string_view>> renamed;
+  for (const auto& label : own) renamed.emplace_back(label.name, label.value);
+  rename_beside(target_, renamed);
+  const auto first = static_cast<std::ptrdiff_t>(labels_.size());
+  for (auto& [name, value] : renamed) labels_.push_back({*own_names_.insert(std::move(name)).first, value});
+  for (const auto& extra : extra_) {
+    const auto begin = labels_.begin() + first;
+    if (extra.of_target || std::ranges::find(begin, labels_.end(), extra.name, &Label::name) == labels_.end())
+      labels_.push_back({extra.name, extra.value});
+  }
+  std::ranges::sort(labels_.begin() + first, labels_.end(), {}, &Label::name);
 }
 
 // The row's labels are the last ones.

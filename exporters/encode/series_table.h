@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,10 +52,28 @@ struct GoneSeries {
   bool histogram = false;
 };
 
+// How the rows of the version before became those of now: those of before but `gone`, in their order, then others.
+struct RowChange {
+  std::vector<std::uint32_t> gone;  // of the rows before, ascending
+  std::uint32_t kept = 0;           // how many stayed; from this one on the rows are new
+  [[nodiscard]] std::size_t before() const { return kept + gone.size(); }
+
+  // Calls `keep(first, end)` for each run of rows of before that stayed, in order.
+  template <class Keep>
+  void each_kept(Keep&& keep) const {
+    std::size_t first = 0;
+    for (const std::size_t at : gone) {
+      if (at > first) keep(first, at);
+      first = at + 1;
+    }
+    if (before() > first) keep(first, before());
+  }
+};
+
 // Series of a snapshot that a destination is not sent, by why.
 struct SeriesLeftOut {
   std::size_t beyond = 0;   // most_series
-  std::size_t same = 0;     // relabelling makes them the same as others
+  std::size_t same = 0;     // relabelling, or what their target has, makes them the same as others
   std::size_t unnamed = 0;  // relabelling gives them a name that the format has no room for
   std::string name;         // one such name
   [[nodiscard]] std::size_t all() const { return beyond + same + unnamed; }
@@ -64,7 +83,8 @@ struct SeriesLeftOut {
 class SeriesTable {
  public:
   struct Settings {
-    // What a server adds to what it scrapes (job, instance): a label of the same name becomes exported_NAME.
+    // What a server adds to what it scrapes (job, instance): a label of the same name becomes exported_NAME, or
+    // exported_exported_NAME where that is taken.
     LabelMap target;
     // What is added where the series has no such label.
     LabelMap external;
@@ -87,8 +107,12 @@ class SeriesTable {
   [[nodiscard]] std::span<const Label> labels(const SeriesRow& row) const {
     return std::span(labels_).subspan(row.label, row.label_count);
   }
+  // Whether rows may be named otherwise than by their family and part.
+  [[nodiscard]] bool relabels() const { return relabel_.has_value(); }
   // Grows with every change.
   [[nodiscard]] std::uint64_t version() const { return version_; }
+  // From version() - 1 to version(); null: all rows were made anew.
+  [[nodiscard]] const RowChange* change() const { return change_ ? &*change_ : nullptr; }
   // Those that the last update() found gone.
   [[nodiscard]] std::span<const GoneSeries> gone() const { return gone_; }
   // All that there are, as if they were gone: for the end.
@@ -126,14 +150,20 @@ class SeriesTable {
   bool add(SeriesRow row, std::span<const Label> own);
   std::size_t add_histogram(std::uint32_t batch, std::span<const Sample> samples);
   void add_labels(std::span<const Label> own);
+  void add_renamed_labels(std::span<const Label> own);
+  // Whether the series might be called as another one of the target is.
+  [[nodiscard]] bool may_be_same(std::span<const Label> own) const;
   enum class Fate : std::uint8_t { kept, dropped, unnamed };
   Fate relabel(SeriesRow& row, std::uint64_t fingerprint);
   [[nodiscard]] GoneSeries copy_of(const SeriesRow& row) const;
 
   struct Extra {
-    std::string name, value, exported;  // exported: what a label of that name becomes; empty: it stays
+    std::string name, value;
+    bool of_target;  // a series' own label of that name is called otherwise; that of an external one stays in its place
   };
   std::vector<Extra> extra_;  // sorted by name
+  LabelMap target_;
+  std::set<std::string> own_names_;  // of series some of whose labels are renamed; labels_ points to them
   std::optional<Relabel> relabel_;
   std::size_t most_series_;
   const bool up_, any_name_, native_;
@@ -147,8 +177,11 @@ class SeriesTable {
   // By the fingerprint of the series before; so long as it is used.
   std::unordered_map<std::uint64_t, std::shared_ptr<const Relabelled>> relabelled_, next_relabelled_;
   std::uint64_t version_ = 0;
+  std::optional<RowChange> change_;
   SeriesLeftOut left_out_;
-  std::unordered_set<std::uint64_t> there_;  // of relabelled ones: two may have become one
+  // Keys of relabelled rows, while they are made, or of those that may be called as others are: two may have become
+  // one.
+  std::unordered_set<std::uint64_t> there_;
 };
 
 }  // namespace vitald

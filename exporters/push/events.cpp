@@ -49,6 +49,7 @@ struct EventsPush final : PushOf<EventsPush> {
     return message_reach(*found, attempt);
   }
   [[nodiscard]] bool every_snapshot() const override { return true; }
+  void adjust(QueueSettings& queue) const override { queue.data_type = "events"; }
 };
 
 std::string host_name() {

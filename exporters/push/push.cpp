@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/text/names.h"
+#include "core/text/scan.h"
 
 namespace vitald {
 
@@ -37,6 +38,7 @@ QueueSettings queue_settings(const PushSettings& settings, const PushCounters& c
   QueueSettings q;
   q.name = settings.name;
   q.folder = "push";
+  q.data_type = "samples";
   q.most_items = 10'000'000;  // bytes bound it
   q.most_memory_bytes = settings.queue_memory_mib << 20;
   q.most_disk_bytes = settings.queue_disk_mib << 20;
@@ -219,8 +221,16 @@ namespace {
 
 struct RelabelKeys : RelabelRule {
   std::string action_name = "replace";
-  std::size_t modulus_number = 0;
 };
+// Up to 2^64 - 1.
+void read_modulus(YamlReader& reader, const YAML::Node& node, const std::string& at, RelabelKeys& into) {
+  const auto n = node.IsScalar() ? parse_u64(node.Scalar()) : std::nullopt;
+  if (n && *n > 0) into.modulus = *n;
+  else
+    reader.say(node.Mark(), at,
+               fmt::format("{} found, expected a whole number from 1 to {}",
+                           node.IsScalar() ? node.Scalar() : kind_of(node), UINT64_MAX));
+}
 // An empty list is one, too: what looks at nothing looks at an empty text.
 void read_source_labels(YamlReader& reader, const YAML::Node& node, const std::string& at, RelabelKeys& into) {
   if (!node.IsSequence())
@@ -241,10 +251,10 @@ constexpr Field<RelabelKeys> kRelabelFields[] = {
      .at = &RelabelKeys::regex,
      .help = "What the values have to match as a whole; for labelmap, labeldrop and labelkeep the names of labels."},
     {.key = "modulus",
-     .at = &RelabelKeys::modulus_number,
-     .help = "For hashmod: by which the hash of the values is divided.",
-     .least = 1,
-     .most = INT64_MAX},
+     .at = &RelabelKeys::modulus,
+     .help = "For hashmod: by which the hash of the values is divided; 1 to 2^64 - 1.",
+     .expected = "a number",
+     .custom = read_modulus},
     {.key = "target_label", .at = &RelabelKeys::target_label, .help = "The label that is set, or compared."},
     {.key = "replacement", .at = &RelabelKeys::replacement, .help = "To what; `$1` is a group of the regex."},
     {.key = "action",
@@ -270,7 +280,6 @@ void read_relabel(YamlReader& reader, const YAML::Node& node, const std::string&
     }
     RelabelRule rule = keys;
     rule.action = *action;
-    rule.modulus = keys.modulus_number;
     if (const auto problem = relabel_problem(rule); !problem.empty()) reader.say(item.Mark(), path, problem);
     else into.push_back(std::move(rule));
   }

@@ -4,19 +4,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/text/exported_names.h"
 #include "rules/promql/walk.h"
 
 namespace vitald {
 namespace {
 
 // A server keeps its own job and instance and renames what the target says, as the history does.
-promql::Labels as_in_history(const std::vector<std::pair<std::string, std::string>>& own,
+promql::Labels as_in_history(std::vector<std::pair<std::string, std::string>> labels,
                              const std::map<std::string, std::string>& series_labels) {
-  std::vector<std::pair<std::string, std::string>> all;
-  for (const auto& [name, value] : own)
-    all.emplace_back((series_labels.contains(name) ? "exported_" : "") + name, value);
-  all.insert(all.end(), series_labels.begin(), series_labels.end());
-  return promql::Labels(std::move(all));
+  rename_beside(series_labels, labels);
+  labels.insert(labels.end(), series_labels.begin(), series_labels.end());
+  return promql::Labels(std::move(labels));
 }
 
 // The sample of a place in the values: they are in that order.

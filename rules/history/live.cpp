@@ -19,21 +19,32 @@ bool LiveHistory::Bound::fits(const promql::Labels& labels) const {
   return std::ranges::all_of(matchers, [&](const promql::Matcher& m) { return m.matches(labels.get(m.name)); });
 }
 
+std::vector<std::uint32_t>& LiveHistory::by_name(const Bound& b) {
+  const auto named = std::ranges::find_if(b.matchers, [](const promql::Matcher& m) {
+    return m.name == promql::kMetricName && m.op == promql::MatchOp::equal;
+  });
+  return named == b.matchers.end() ? handles_of_any_ : handles_of_name_[named->value];
+}
+
 std::uint32_t LiveHistory::bind(const promql::Selector& selector, std::int64_t past_ms) {
   longest_past_ms_ = std::max(longest_past_ms_, past_ms);
   const auto same = std::ranges::find(bounds_, selector.matchers, &Bound::matchers);
   if (same != bounds_.end()) {
     const bool longer = past_ms > std::exchange(same->past_ms, std::max(same->past_ms, past_ms));
     if (longer && history_->index().size() > 0) attach(*history_);
-    return static_cast<std::uint32_t>(same - bounds_.begin());
+    ++same->users;
+    return bound_.emplace_back(static_cast<std::uint32_t>(same - bounds_.begin()));
   }
-  const auto handle = static_cast<std::uint32_t>(bounds_.size());
-  bounds_.push_back({selector.matchers, past_ms, {}, true});
-  const auto named = std::ranges::find_if(selector.matchers, [](const promql::Matcher& m) {
-    return m.name == promql::kMetricName && m.op == promql::MatchOp::equal;
-  });
-  if (named == selector.matchers.end()) handles_of_any_.push_back(handle);
-  else handles_of_name_[named->value].push_back(handle);
+  auto handle = static_cast<std::uint32_t>(bounds_.size());
+  if (free_handles_.empty()) {
+    bounds_.emplace_back();
+  } else {
+    handle = free_handles_.back();
+    free_handles_.pop_back();
+  }
+  bound_.push_back(handle);
+  bounds_[handle] = {selector.matchers, past_ms, {}, true, 1};
+  by_name(bounds_[handle]).push_back(handle);
   if (history_->index().size() == 0) return handle;
   // What it is to select is there already. Columns begin anew: those that there are know nothing of its series.
   if (past_ms > 0) attach(*history_);
@@ -44,6 +55,19 @@ std::uint32_t LiveHistory::bind(const promql::Selector& selector, std::int64_t p
         handles_of_id_[id].push_back(handle);
       }
   return handle;
+}
+
+void LiveHistory::unbind(std::uint32_t handle) {
+  auto& b = bounds_[handle];
+  if (--b.users > 0) return;
+  std::erase(by_name(b), handle);
+  for (const auto id : std::exchange(b.selection, {}).ids) {
+    const auto at = handles_of_id_.find(id);
+    std::erase(at->second, handle);
+    if (at->second.empty()) unmatch(id);
+  }
+  b = {};
+  free_handles_.push_back(handle);
 }
 
 void LiveHistory::attach(History& history) {

@@ -30,6 +30,9 @@ class LiveHistory final : public promql::SeriesSource {
 
   // How far back the selectors that were bound since the last call look.
   std::int64_t take_longest_past() { return std::exchange(longest_past_ms_, 0); }
+  // What bind() gave since the last call, and the end of one of them: nobody may use it then.
+  std::vector<std::uint32_t> take_bound() { return std::exchange(bound_, {}); }
+  void unbind(std::uint32_t handle);
 
  private:
   static constexpr std::size_t kBlock = history::kBlock, kNewest = 2 * kBlock;
@@ -40,6 +43,7 @@ class LiveHistory final : public promql::SeriesSource {
     std::int64_t past_ms = 0;
     promql::Selection selection;
     bool dirty = true;
+    std::uint32_t users = 0;  // 0: it is free
     [[nodiscard]] bool fits(const promql::Labels& labels) const;
   };
   struct Column {
@@ -58,6 +62,8 @@ class LiveHistory final : public promql::SeriesSource {
     std::size_t lo = 0, hi = 0;
   };
 
+  // The handles of selectors with that metric name, or without one.
+  [[nodiscard]] std::vector<std::uint32_t>& by_name(const Bound& b);
   void match(std::uint32_t id);
   void unmatch(std::uint32_t id);
   void catch_up();
@@ -72,7 +78,9 @@ class LiveHistory final : public promql::SeriesSource {
   std::vector<Bound> bounds_;
   std::unordered_map<std::string, std::vector<std::uint32_t>> handles_of_name_;
   std::vector<std::uint32_t> handles_of_any_;  // selectors without a fixed name
+  std::vector<std::uint32_t> free_handles_;
   std::int64_t longest_past_ms_ = 0;
+  std::vector<std::uint32_t> bound_;
   std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> handles_of_id_;
   std::uint64_t rounds_ = 0;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/text/exported_names.h"
 #include "rules/history/coarse.h"
 
 namespace vitald {
@@ -66,11 +67,9 @@ History::Feed& History::add_feed(history::FeedName name) {
 Labels History::labels_of(const Layout& layout, const Sample& s) const {
   std::vector<std::pair<std::string, std::string>> pairs;
   pairs.emplace_back(promql::kMetricName, layout.name(s));
+  for (const auto& l : layout.labels(s)) pairs.emplace_back(l.name, l.value);
   // A server keeps its own job and instance and renames what the target says.
-  for (const auto& l : layout.labels(s)) {
-    const bool taken = settings_.series_labels.contains(std::string(l.name));
-    pairs.emplace_back((taken ? "exported_" : "") + std::string(l.name), l.value);
-  }
+  rename_beside(settings_.series_labels, pairs);
   pairs.insert(pairs.end(), settings_.series_labels.begin(), settings_.series_labels.end());
   return Labels(std::move(pairs));
 }

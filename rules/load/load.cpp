@@ -29,6 +29,27 @@ constexpr auto kRule = names_of(kRuleKeys);
 constexpr auto kThreshold = names_of(kThresholdKeys);
 constexpr std::string_view kThresholdGroup = "thresholds";
 
+// A whole number as Go's reader of YAML has it: -1, 0x10, 0o17, 017, 1_000, 1e3, and of 1.5 the 1.
+std::optional<std::int64_t> yaml_int(std::string_view text) {
+  if (text.starts_with('_')) return {};
+  std::string plain(text);
+  std::erase(plain, '_');
+  std::string_view digits = plain;
+  const bool negative = take_prefix(digits, "-");
+  if (!negative) take_prefix(digits, "+");
+  if (digits.empty() || !(digits[0] == '.' || (digits[0] >= '0' && digits[0] <= '9'))) return {};
+  int base = 10;
+  auto rest = digits;
+  if (take_prefix(rest, "0x") || take_prefix(rest, "0X")) base = 16;
+  else if (take_prefix(rest, "0b") || take_prefix(rest, "0B")) base = 2;
+  else if (take_prefix(rest, "0o") || take_prefix(rest, "0O") || (rest.size() > 1 && take_prefix(rest, "0"))) base = 8;
+  if (const auto n = parse_int<std::uint64_t>(rest, base); n && *n <= INT64_MAX)
+    return negative ? -static_cast<std::int64_t>(*n) : static_cast<std::int64_t>(*n);
+  const auto n = parse_double(digits);  // 08 is one as well
+  if (!n || !(*n < 9.2e18)) return {};
+  return static_cast<std::int64_t>(negative ? -*n : *n);
+}
+
 class Loader : public RuleReader {
  public:
   Loader(std::string_view yaml, const std::string& file, const promql::Language& language)
@@ -148,9 +169,9 @@ class Loader : public RuleReader {
     g.interval_ms = duration(n, "interval");
     g.query_offset_ms = duration(n, "query_offset");
     if (const auto t = text(n, "limit"); !t.empty()) {
-      const auto limit = parse_u64(t);
+      const auto limit = yaml_int(t);
       if (!limit) say(n["limit"], fmt::format("limit: '{}' is not a number, expected e.g. 100, or 0 for none", t));
-      g.limit = limit.value_or(0);
+      g.limit = static_cast<std::size_t>(std::max<std::int64_t>(limit.value_or(0), 0));  // below 0: none
     }
     for (const auto& r : list(n, "rules"))
       if (auto rule = read_rule(r, n["labels"] ? n : YAML::Node())) g.rules.push_back(std::move(*rule));
@@ -172,8 +193,6 @@ class Loader : public RuleReader {
         say(n["record"], fmt::format("record: '{}' is not a metric name, expected text in UTF-8", r.name));
       else if (r.name.find_first_of("{}") != r.name.npos)
         say(n["record"], fmt::format("record: '{}' has braces, expected a name; labels stand below 'labels'", r.name));
-      for (const char* key : {"for", "keep_firing_for", "annotations"})
-        if (n[key]) say(n[key], fmt::format("'{}' in a recording rule, expected only in alerts", key));
     }
     const auto expr = text(n, "expr", Need::text);
     if (!expr.empty()) r.expr = expression(n["expr"], expr);
@@ -182,6 +201,15 @@ class Loader : public RuleReader {
     if (group.IsMap()) texts(group, "labels", r.labels, r.alert);
     texts(n, "labels", r.labels, r.alert);
     if (r.alert) texts(n, "annotations", r.annotations, true);
+    if (!r.alert) {  // as Prometheus: one that says nothing does not matter
+      const auto refuse = [&](const char* key) {
+        say(n[key], fmt::format("'{}' in a recording rule, expected only in alerts", key));
+      };
+      if (r.for_ms != 0) refuse("for");
+      if (r.keep_firing_for_ms != 0) refuse("keep_firing_for");
+      if (const YAML::Node a = n["annotations"]; a && !a.IsNull() && (!a.IsMap() || a.size() > 0))
+        refuse("annotations");
+    }
     note_template_problem(r);
     if (!r.expr) return {};
     return r;

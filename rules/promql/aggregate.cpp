@@ -13,20 +13,6 @@ namespace vitald::promql {
 
 namespace {
 
-// As Go's FormatFloat(v, 'f', -1, 64): the digits that tell it from its neighbours, then zeros.
-std::string shortest_text(double v) {
-  if (!(std::abs(v) >= 1e16) || std::isinf(v)) return number_text(v);  // below every digit counts
-  char buf[32];
-  const std::string_view text(buf,
-                              std::to_chars(buf, buf + sizeof buf, v, std::chars_format::scientific).ptr);  // 1.5e+20
-  const auto e = text.find('e');
-  std::string digits(text.substr(0, e));
-  std::erase(digits, '.');
-  const auto whole = parse_int<std::size_t>(text.substr(e + 2)).value_or(0) + (v < 0 ? 2 : 1);
-  digits.resize(std::max(digits.size(), whole), '0');
-  return digits;
-}
-
 void add(Accumulator& g, double v, bool avg) {
   if (g.incremental) {
     if (std::isinf(g.mean) && (std::isnan(v) || std::isinf(v) == 0 || (v > 0) == (g.mean > 0))) {
@@ -50,7 +36,7 @@ void add(Accumulator& g, double v, bool avg) {
 const Vector& Evaluator::Impl::aggregate(const Aggregate& a, std::int64_t t) {
   const double parameter = a.parameter && a.op != AggregateOp::count_values ? scalar(*a.parameter, t) : 0;
   if (a.op == AggregateOp::quantile && !(parameter >= 0 && parameter <= 1))
-    warn(a.parameter->where, fmt::format("quantile value should be between 0 and 1, got {}", number_text(parameter)));
+    warn(a.parameter->where, fmt::format("quantile value should be between 0 and 1, got {}", go_number(parameter)));
   const auto& in = vector(*a.inner, t);
   auto& n = node(a);
   auto& c = *n.cache;
@@ -210,7 +196,7 @@ void Evaluator::Impl::ranked(const Aggregate& a, double k, const Vector& in, Nod
   auto& c = *n.cache;
   n.out.shape = in.shape;
   if (std::isnan(k)) return fail("Parameter value is NaN");
-  if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", number_text(k)));
+  if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", go_number(k)));
   if (k < 1) return;
   split(in, c, &a);
   spend(work_to_sort(in.samples.size()));
@@ -231,7 +217,7 @@ void Evaluator::Impl::limited(const Aggregate&, double k, const Vector& in, Node
   auto& c = *n.cache;
   n.out.shape = in.shape;
   if (std::isnan(k)) return fail("Parameter value is NaN");
-  if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", number_text(k)));
+  if (k >= 9.2e18 || k <= -9.2e18) return fail(fmt::format("Scalar value {} overflows int64", go_number(k)));
   if (k < 1) return;
   split(in, c, nullptr);
   for (const auto& list : c.lists) {
@@ -269,7 +255,7 @@ void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n
   for (const auto& s : in.samples) {
     // The value's label may itself be one of the grouping: it is set before grouping.
     const auto* h = histogram(s);
-    const auto value = h ? h->text() : shortest_text(s.value);
+    const auto value = h ? h->text() : number_text(s.value);
     LabelsBuilder b(in.labels(s));
     b.set(label, value);
     auto grouping = a.grouping;

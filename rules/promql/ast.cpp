@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/text/scan.h"
 #include "rules/promql/labels.h"
 
 namespace vitald::promql {
@@ -80,9 +81,22 @@ bool DurationExpr::is_constant() const {
 std::string number_text(double v) {
   if (std::isnan(v)) return "NaN";
   if (std::isinf(v)) return v > 0 ? "+Inf" : "-Inf";
-  char buf[400];  // 1e308 has 309 digits
-  const auto [end, ec] = std::to_chars(buf, buf + sizeof buf, v, std::chars_format::fixed);
-  return {buf, end};
+  char buf[400];  // 5e-324 has 324 digits behind the point
+  if (std::abs(v) < 1e16) return {buf, std::to_chars(buf, buf + sizeof buf, v, std::chars_format::fixed).ptr};
+  // Every digit would be that of the double, not of its shortest text.
+  const std::string_view text(buf, std::to_chars(buf, buf + sizeof buf, v, std::chars_format::scientific).ptr);
+  const auto e = text.find('e');  // 1.5e+20
+  std::string digits(text.substr(0, e));
+  std::erase(digits, '.');
+  digits.resize(parse_int<std::size_t>(text.substr(e + 2)).value_or(0) + (v < 0 ? 2 : 1), '0');
+  return digits;
+}
+
+std::string go_number(double v) {
+  // Six digits decide, however many the shortest text has.
+  if (!std::isfinite(v) || v == 0 || (std::abs(v) >= 1e-4 && std::abs(v) < 1e6)) return number_text(v);
+  char buf[32];
+  return {buf, std::to_chars(buf, buf + sizeof buf, v, std::chars_format::scientific).ptr};
 }
 
 namespace {
@@ -147,12 +161,16 @@ std::string selector_text(const Selector& s) {
   const bool plain = s.name.empty() || valid_metric_name(s.name);
   std::string out = plain ? s.name : "";
   std::string matchers = plain ? "" : promql::quoted(s.name);
+  std::vector<std::string> sorted;
   for (const auto& m : s.matchers) {
     if (m.name == kMetricName && m.op == MatchOp::equal && m.value == s.name) continue;
+    sorted.push_back(
+        fmt::format("{}{}{}", name_text(m.name), kOps[static_cast<std::size_t>(m.op)], promql::quoted(m.value)));
+  }
+  std::ranges::sort(sorted);
+  for (const auto& m : sorted) {
     if (!matchers.empty()) matchers += ',';
-    matchers += name_text(m.name);
-    matchers += kOps[static_cast<std::size_t>(m.op)];
-    matchers += promql::quoted(m.value);
+    matchers += m;
   }
   if (!matchers.empty() || out.empty()) out += '{' + matchers + '}';
   return out;
@@ -166,9 +184,9 @@ std::string matching_text(const Binary& b) {
   if (m.card == Matching::Card::many_to_one) out += fmt::format(" group_left ({})", join_names(m.include));
   if (m.card == Matching::Card::one_to_many) out += fmt::format(" group_right ({})", join_names(m.include));
   if (m.fill_left && m.fill_right && *m.fill_left == *m.fill_right)
-    return out + fmt::format(" fill ({})", number_text(*m.fill_left));
-  if (m.fill_left) out += fmt::format(" fill_left ({})", number_text(*m.fill_left));
-  if (m.fill_right) out += fmt::format(" fill_right ({})", number_text(*m.fill_right));
+    return out + fmt::format(" fill ({})", go_number(*m.fill_left));
+  if (m.fill_left) out += fmt::format(" fill_left ({})", go_number(*m.fill_left));
+  if (m.fill_right) out += fmt::format(" fill_right ({})", go_number(*m.fill_right));
   return out;
 }
 
@@ -176,7 +194,7 @@ std::string matching_text(const Binary& b) {
 
 std::string to_string(const Expr& e) {
   switch (e.kind) {
-    case Kind::number: return number_text(static_cast<const NumberLiteral&>(e).value);
+    case Kind::number: return go_number(static_cast<const NumberLiteral&>(e).value);
     case Kind::string: return promql::quoted(static_cast<const StringLiteral&>(e).value);
     case Kind::selector: {
       const auto& s = static_cast<const Selector&>(e);

@@ -203,6 +203,10 @@ const Expr& bare(const Expr& e);
 // The expression as Prometheus prints it; parses to an equal tree.
 std::string to_string(const Expr& e);
 // Shortest decimal that reads back to the same number, never with an exponent; +Inf, -Inf, NaN.
+// As Go's FormatFloat(v, 'f', -1, 64), which samples are written with: never an exponent; the digits that tell it from
+// its neighbours, then zeros.
 std::string number_text(double v);
+// As Go's %v and %g, which expressions and messages are written with: 1e+06, 1e-05.
+std::string go_number(double v);
 
 }  // namespace vitald::promql

@@ -216,11 +216,11 @@ bool Histogram::reset_since(const Histogram& before) const {
 }
 
 std::string Histogram::text() const {
-  std::string out = fmt::format("{{count:{}, sum:{}", count, sum);
+  std::string out = fmt::format("{{count:{}, sum:{}", go_number(count), go_number(sum));
   for (const auto& r : ranges()) {
     if (r.count == 0) continue;
-    out += fmt::format(", {}{},{}{}:{}", r.lower_inclusive ? '[' : '(', number_text(r.lower), number_text(r.upper),
-                       r.upper_inclusive ? ']' : ')', number_text(r.count));
+    out += fmt::format(", {}{},{}{}:{}", r.lower_inclusive ? '[' : '(', go_number(r.lower), go_number(r.upper),
+                       r.upper_inclusive ? ']' : ')', go_number(r.count));
   }
   return out + '}';
 }

@@ -163,7 +163,7 @@ namespace {
 
 bool in_order(double q) { return q >= 0 && q <= 1; }
 std::string out_of_order(double q) {
-  return fmt::format("quantile value should be between 0 and 1, got {}", number_text(q));
+  return fmt::format("quantile value should be between 0 and 1, got {}", go_number(q));
 }
 
 }  // namespace

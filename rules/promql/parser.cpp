@@ -81,7 +81,8 @@ class Parser {
     return e;
   }
 
-  std::unique_ptr<Selector> whole_selector() {
+  std::unique_ptr<Selector> whole_selector(bool any_name) {
+    any_name_ = any_name;
     auto s = selector();
     if (now().kind != Tok::end) unexpected("the end");
     return s;
@@ -590,7 +591,7 @@ class Parser {
         fail(value.where, fmt::format("{} is no regular expression: {}", promql::quoted(m.value),
                                       m.pattern->ok() ? kMatchesBytes : m.pattern->error()));
     }
-    if (m.name == kMetricName && !s.name.empty())
+    if (m.name == kMetricName && !s.name.empty() && !any_name_)
       fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, promql::quoted(m.value)));
     s.matchers.push_back(std::move(m));
   }
@@ -599,6 +600,7 @@ class Parser {
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0, parts_ = 0;
+  bool any_name_ = false;
   std::vector<const Expr*> offset_seen_;
 };
 
@@ -622,8 +624,8 @@ ExprPtr parse(std::string_view text, std::vector<Problem>& problems) {
   return guarded(text, problems, [](Parser& p) { return p.whole(); });
 }
 
-std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems) {
-  return guarded(text, problems, [](Parser& p) { return p.whole_selector(); });
+std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems, bool any_name) {
+  return guarded(text, problems, [&](Parser& p) { return p.whole_selector(any_name); });
 }
 
 ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language) {

@@ -16,7 +16,8 @@ ExprPtr parse(std::string_view text, std::vector<Problem>& problems);
 // Parse and check: a tree ready to evaluate, or null and all problems.
 ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language = {});
 
-// `name{label="value", ...}` as in rule thresholds and test scripts; null when it is none.
-std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems);
+// `name{label="value", ...}` as in rule thresholds and test scripts; null when it is none. `any_name`: with matchers of
+// the name beside one as well, of which all have to fit.
+std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems, bool any_name = false);
 
 }  // namespace vitald::promql

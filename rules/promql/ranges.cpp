@@ -35,7 +35,7 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
   auto& out = cleared(n);
   RangeContext context;
   if (f.name == "quantile_over_time" && !(args[0] >= 0 && args[0] <= 1))
-    warn(call.args[0]->where, fmt::format("quantile value should be between 0 and 1, got {}", number_text(args[0])));
+    warn(call.args[0]->where, fmt::format("quantile value should be between 0 and 1, got {}", go_number(args[0])));
   const auto wrong = wrong_factor(f.name, {args, count});
   const auto shape =
       each_series(*call.args[f.range_arg], t, context, [&](const Shape& in, std::uint32_t i, const Points& p) {

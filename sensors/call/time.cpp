@@ -58,6 +58,9 @@ class Time final : public Collector {
     const auto now_s = static_cast<std::time_t>(now_ns / kSecond);
     // Not now_ns / 1e9: as a double, now_ns is only good to 256 ns.
     out.set(kNow, static_cast<double>(now_s) + static_cast<double>(now_ns % kSecond) / 1e9);
+    // localtime_r(3) alone stays with the zone of its first call; this looks at /etc/localtime, a stat(2), and reads it
+    // when it is another one. Where TZ says the zone it does nothing.
+    tzset();
     tm local{};
     if (localtime_r(&now_s, &local)) out.set(kZone, static_cast<double>(local.tm_gmtoff), local.tm_zone);
     Result<> outcome;

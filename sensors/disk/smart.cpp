@@ -261,8 +261,8 @@ class Smart final : public Collector {
   static void emit_nvme(const NvmeLog& log, Set&& set) {
     set(family("smartctl_device_power_on_seconds"), log.power_on_seconds);
     set(family("smartctl_device_power_cycle_count"), log.power_cycles);
-    set(family("smartctl_device_available_spare"), log.available_spare);
-    set(family("smartctl_device_available_spare_threshold"), log.spare_threshold);
+    if (log.available_spare) set(family("smartctl_device_available_spare"), *log.available_spare);
+    if (log.spare_threshold) set(family("smartctl_device_available_spare_threshold"), *log.spare_threshold);
     set(family("smartctl_device_percentage_used"), log.percentage_used);
     set(family("smartctl_device_critical_warning"), log.critical_warning);
     set(family("smartctl_device_media_errors"), log.media_errors);

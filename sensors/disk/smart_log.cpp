@@ -127,8 +127,9 @@ std::optional<NvmeLog> parse_nvme_log(const Sector& s) {
   out.critical_warning = s[0];
   constexpr unsigned kAllOnes = 0xffff;
   if (const auto kelvin = u16(s, 1); kelvin != 0 && kelvin != kAllOnes) out.celsius = static_cast<double>(kelvin) - 273;
-  out.available_spare = s[3];
-  out.spare_threshold = s[4];
+  constexpr unsigned kAll = 100;
+  if (s[3] <= kAll) out.available_spare = s[3];
+  if (s[4] <= kAll) out.spare_threshold = s[4];
   out.percentage_used = s[5];
   constexpr double kDataUnit = 1000.0 * 512;
   out.bytes_read = u128(s, 32) * kDataUnit;

@@ -20,8 +20,9 @@ using Sector = std::array<std::uint8_t, kSectorBytes>;
 // NVMe's log 02h (NVM Express Base Specification, "SMART / Health Information").
 struct NvmeLog {
   unsigned critical_warning = 0;
-  std::optional<double> celsius;  // none where the drive says 0 K or 65535 K
-  unsigned available_spare = 0, spare_threshold = 0, percentage_used = 0;
+  std::optional<double> celsius;                             // none where the drive says 0 K or 65535 K
+  std::optional<unsigned> available_spare, spare_threshold;  // percent; none above 100, where drives have no such thing
+  unsigned percentage_used = 0;                              // goes on above 100
   double bytes_read = 0, bytes_written = 0;
   double power_cycles = 0, power_on_seconds = 0, unsafe_shutdowns = 0, media_errors = 0, error_log_entries = 0;
 };

@@ -10,6 +10,7 @@
 
 #include "core/collector.h"
 #include "core/text/scan.h"
+#include "sensors/net/wifi_rate.h"
 #include "sensors/read/fixture_json.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
@@ -75,7 +76,6 @@ constexpr FlagSpec kFlags[] = {
     {"collector.wifi.fixtures", FlagType::text, "", "test fixtures to use for wifi collector metrics"},
 };
 constexpr double kHertzPerMegahertz = 1e6, kMillisecondsPerSecond = 1e3, kNanosecondsPerSecond = 1e9;
-constexpr double kBitsPerRateUnit = 100'000;  // nl80211 counts rates in 100 kbit/s
 
 struct Station {
   std::string mac;
@@ -220,8 +220,8 @@ class Nl80211 {
     switch (a.type) {
       case NL80211_STA_INFO_CONNECTED_TIME: v[kConnected] = n; break;
       case NL80211_STA_INFO_INACTIVE_TIME: v[kInactive] = n / kMillisecondsPerSecond; break;
-      case NL80211_STA_INFO_RX_BITRATE: v[kRxRate] = rate_of(a.payload); break;
-      case NL80211_STA_INFO_TX_BITRATE: v[kTxRate] = rate_of(a.payload); break;
+      case NL80211_STA_INFO_RX_BITRATE: v[kRxRate] = wifi_rate(a.payload); break;
+      case NL80211_STA_INFO_TX_BITRATE: v[kTxRate] = wifi_rate(a.payload); break;
       // The 64-bit counts come after the 32-bit ones and win.
       case NL80211_STA_INFO_RX_BYTES:
       case NL80211_STA_INFO_RX_BYTES64: v[kRxBytes] = n; break;
@@ -235,14 +235,6 @@ class Nl80211 {
       case NL80211_STA_INFO_RX_PACKETS: v[kRxPackets] = n; break;
       default: break;
     }
-  }
-  static double rate_of(std::string_view nested) {
-    std::uint64_t rate = 0;
-    while (auto a = take_attribute(nested)) {
-      if (a->type == NL80211_RATE_INFO_BITRATE && rate == 0) rate = a->number();
-      if (a->type == NL80211_RATE_INFO_BITRATE32) rate = a->number();  // what 16 bits cannot hold
-    }
-    return static_cast<double>(rate) * kBitsPerRateUnit;
   }
 
   Netlink genetlink_{NETLINK_GENERIC};

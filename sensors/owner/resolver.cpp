@@ -99,16 +99,21 @@ std::optional<Machine> guest_machine(std::string_view component) {
 
 // Containers with a name instead of an id: "lxc.payload.web", "lxc/web", "machine-web.scope",
 // "systemd-nspawn@web.service", "machine-lxc\x2d3\x2dweb.scope", "lxc-3-web.libvirt-lxc".
-std::string named_container(std::string_view component, std::string_view parent) {
-  if (take_prefix(component, "lxc.payload.")) return std::string(component);
-  if (parent == "lxc") return std::string(component);
-  if (take_suffix(component, ".libvirt-lxc")) return std::string(after_number(component));
+struct NamedContainer {
+  std::string name;  // empty: it is none
+  std::string_view manager = {};
+};
+NamedContainer named_container(std::string_view component, std::string_view parent) {
+  if (take_prefix(component, "lxc.payload.")) return {std::string(component), "lxc"};
+  if (parent == "lxc") return {std::string(component), "lxc"};
+  if (take_suffix(component, ".libvirt-lxc")) return {std::string(after_number(component)), "libvirt"};
   if (parent != "machine.slice") return {};
-  if (take_prefix(component, "systemd-nspawn@") && take_suffix(component, ".service")) return unescape(component);
+  if (take_prefix(component, "systemd-nspawn@") && take_suffix(component, ".service"))
+    return {unescape(component), "machined"};
   if (take_prefix(component, "machine-") && take_suffix(component, ".scope")) {
     const auto name = unescape(component);
-    if (name.starts_with("lxc-") && !after_number(name).empty()) return std::string(after_number(name));
-    return name;
+    if (name.starts_with("lxc-") && !after_number(name).empty()) return {std::string(after_number(name)), "libvirt"};
+    return {name, "machined"};
   }
   return {};
 }
@@ -226,9 +231,10 @@ Owner decide(std::string_view path, OwnerPlace& place) {
       place.owned = i + 1;
       return owner;
     }
-    if (auto name = named_container(part, i > 0 ? parts[i - 1] : ""); !name.empty()) {
+    if (auto named = named_container(part, i > 0 ? parts[i - 1] : ""); !named.name.empty()) {
       owner.kind = OwnerKind::container;
-      owner.name = std::move(name);
+      owner.name = std::move(named.name);
+      owner.manager = named.manager;
       place.owned = i + 1;
       return owner;
     }

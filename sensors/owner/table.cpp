@@ -141,6 +141,15 @@ OwnerTable::Called OwnerTable::called(const CgroupPaths& paths) {
   // Whoever runs the unit may have called it like one of the host's, and may come before that one or after it.
   if (!c.owner.within.empty()) c.owner.name += " in " + c.owner.within;
   c.found = by_name_.find(key_of(c.owner, c.provisional));
+  if (c.owner.manager.empty()) return c;
+  // The first of a name has it, also when others come and go: those are called by their manager, too.
+  auto apart = c.owner;
+  apart.name += " of " + apart.manager;
+  const auto found = by_name_.find(key_of(apart, c.provisional));
+  const bool taken = c.found != by_name_.end() && owners_.at(c.found->second).by_path.manager != c.owner.manager;
+  if (found == by_name_.end() && !taken) return c;
+  c.owner = std::move(apart);
+  c.found = found;
   return c;
 }
 

@@ -50,7 +50,7 @@ constexpr std::string_view kBreakNames[kBreakCount] = {"reset", "late", "source"
 constexpr std::int64_t kRescanNs = 60'000'000'000;
 constexpr int kFailuresBeforeAnother = 3;  // runs
 
-// What counts. More than one of a source where a package has several dies.
+// What counts. More than one of a source where a package has several dies with a register each.
 struct About {
   std::string domain, package;
   Source source = kPowercap;
@@ -131,9 +131,14 @@ std::optional<std::string> short_text(const std::string& path) {
   return std::string(trim(*text));
 }
 
-// The zones of powercap that count energy: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it.
-std::vector<About> list_zones(const std::string& folder, std::span<const std::string> names) {
+// The zones of powercap that count energy: "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it. Linux 6.9 and
+// 6.10 have one for each die (drivers/powercap/intel_rapl_common.c), whosever the register is.
+std::vector<About> list_zones(const std::string& folder, std::span<const std::string> names, EnergyRegisters of) {
   std::vector<About> out;
+  const auto is_counted = [&](const About& zone) {
+    return std::ranges::any_of(
+        out, [&](const About& other) { return other.key() == zone.key() && other.source == zone.source; });
+  };
   std::array<int, kSourceCount> platforms{};
   for (const auto& entry : names) {
     const auto colon = entry.find(':');
@@ -161,9 +166,12 @@ std::vector<About> list_zones(const std::string& folder, std::span<const std::st
       if (!in) continue;
       zone.domain = *name;
       zone.package = std::move(*in);
+      // AMD's MSR_CORE_ENERGY_STAT is one core's, that of the CPU which is asked.
+      if (zone.domain == "core" && of == EnergyRegisters::amd) continue;
     } else {
       continue;
     }
+    if (of != EnergyRegisters::per_die && is_counted(zone)) continue;
     if (const auto range = short_text(path + "/max_energy_range_uj")) zone.range_uj = parse_u64(*range).value_or(0);
     out.push_back(std::move(zone));
   }
@@ -173,7 +181,7 @@ std::vector<About> list_zones(const std::string& folder, std::span<const std::st
 class EnergyMeters final : public Collector {
  public:
   EnergyMeters(const Host& host, OpenPerfEvent open)
-      : host_(host), open_(std::move(open)), powercap_(host.sysfs("class/powercap")) {}
+      : host_(host), open_(std::move(open)), of_(energy_registers(host)), powercap_(host.sysfs("class/powercap")) {}
 
   // False: nothing here counts energy.
   bool list() {
@@ -181,7 +189,7 @@ class EnergyMeters final : public Collector {
     problems_.clear();
     std::vector<About> all;
     if (open_)
-      for (auto& event : list_perf_energy(host_, problems_)) {
+      for (auto& event : list_perf_energy(host_, of_, problems_)) {
         About about;
         about.domain = event.domain;
         about.package = event.package;
@@ -190,7 +198,7 @@ class EnergyMeters final : public Collector {
         all.push_back(std::move(about));
       }
     if (changed)
-      for (auto& zone : list_zones(powercap_.path(), powercap_.names())) all.push_back(std::move(zone));
+      for (auto& zone : list_zones(powercap_.path(), powercap_.names(), of_)) all.push_back(std::move(zone));
     if (all == listed_) return !all.empty();
     // Counters that stay go on counting.
     std::map<Key, std::array<std::vector<Counter>, kSourceCount>> before;
@@ -316,6 +324,7 @@ class EnergyMeters final : public Collector {
 
   const Host& host_;
   const OpenPerfEvent open_;
+  const EnergyRegisters of_;
   KernelDir powercap_;
   std::vector<About> listed_;
   std::vector<Error> problems_;

@@ -6,12 +6,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
 
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "sensors/proc/cpuinfo.h"
 #include "sensors/read/cpu_list.h"
 #include "sensors/read/kernel_tree.h"
 
@@ -57,7 +59,19 @@ std::optional<std::uint64_t> read_perf_event(const Fd& fd) {
   return count;
 }
 
-std::vector<PerfEnergyEvent> list_perf_energy(const Host& host, std::vector<Error>& problems) {
+// "vendor_id\t: AuthenticAMD"
+EnergyRegisters energy_registers(const Host& host) {
+  const auto text = read_kernel_file(host.procfs("cpuinfo"), KernelFile::Read::records);
+  if (!text) return EnergyRegisters::per_package;
+  const auto first = CpuInfos(*text).next();
+  const auto vendor = first ? trim(first->vendor) : std::string_view();
+  if (vendor == "GenuineIntel") return EnergyRegisters::per_die;
+  if (vendor == "AuthenticAMD" || vendor == "HygonGenuine") return EnergyRegisters::amd;
+  return EnergyRegisters::per_package;
+}
+
+// Linux 6.9 to 6.11 list a CPU of each die in cpumask (arch/x86/events/rapl.c), whosever the register is.
+std::vector<PerfEnergyEvent> list_perf_energy(const Host& host, EnergyRegisters of, std::vector<Error>& problems) {
   std::vector<PerfEnergyEvent> out;
   const auto pmu = host.sysfs("bus/event_source/devices/power");
   const auto type_text = text_of(pmu + "/type");
@@ -92,6 +106,10 @@ std::vector<PerfEnergyEvent> list_perf_energy(const Host& host, std::vector<Erro
             {Errc::malformed, 0, fmt::format("{}/cpumask: the package of CPU {} is not known", pmu, cpu)});
         continue;
       }
+      if (of != EnergyRegisters::per_die && std::ranges::any_of(out, [&](const PerfEnergyEvent& e) {
+            return e.domain == known.domain && e.package == *package;
+          }))
+        continue;
       out.push_back({std::string(known.domain), static_cast<std::uint32_t>(*type), *config, *scale,
                      static_cast<int>(cpu), std::move(*package)});
     }

@@ -19,6 +19,12 @@ namespace vitald {
 using OpenPerfEvent = std::function<Result<Fd>(std::uint32_t type, std::uint64_t config, int cpu)>;
 Result<Fd> open_perf_event(std::uint32_t type, std::uint64_t config, int cpu);
 
+// Whose an energy register is. Only Intel's dies have one each and are added up (Xeons of two dies); the dies of
+// an AMD processor, its CCDs, all show their package's.
+enum class EnergyRegisters : std::uint8_t { per_die, per_package, amd };
+// By /proc/cpuinfo; per_package where it does not say.
+EnergyRegisters energy_registers(const Host& host);
+
 struct PerfEnergyEvent {
   std::string domain;  // package, core, dram, uncore, psys
   std::uint32_t type = 0;
@@ -28,9 +34,9 @@ struct PerfEnergyEvent {
   std::string package;
 };
 
-// What there is to open: every event on one CPU of each package. Empty where there is no such PMU; what is there and
-// not understood is in `problems`.
-std::vector<PerfEnergyEvent> list_perf_energy(const Host& host, std::vector<Error>& problems);
+// What there is to open: every event on one CPU of each package, or of each die that has a register. Empty where there
+// is no such PMU; what is there and not understood is in `problems`.
+std::vector<PerfEnergyEvent> list_perf_energy(const Host& host, EnergyRegisters of, std::vector<Error>& problems);
 
 // The physical package of a CPU; nullopt where the kernel does not say.
 std::optional<std::string> package_of_cpu(const Host& host, std::uint64_t cpu);

@@ -224,8 +224,8 @@ class Textfile final : public Collector {
   std::vector<std::string> patterns_;
   const std::size_t most_series_;
   std::map<std::string, File> files_;
-  std::vector<std::string> order_;            // as read: by directory, then by name
-  ExpositionPlan plan_{"Metric read from "};  // of files_
+  std::vector<std::string> order_;                      // as read: by directory, then by name
+  ExpositionPlan plan_{"Metric read from ", kMetrics};  // of files_
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -49,6 +49,16 @@ class Parser {
       auto outcome = rest.front() == '#' ? comment(rest.substr(1)) : sample(rest);
       if (!outcome) return fail(outcome.error());
     }
+    for (std::size_t f = 0; f < out_.families.size(); ++f) {
+      auto& family = out_.families[f];
+      if (family.type != MetricType::histogram && family.type != MetricType::summary) continue;
+      auto& came = states_[f].came;
+      came.resize(family.series.size());
+      for (std::size_t s = 0; s < came.size(); ++s) {
+        family.series[s].has_sum = came[s].sum;
+        family.series[s].has_count = came[s].count;
+      }
+    }
     std::erase_if(out_.families, [](const auto& family) { return family.series.empty(); });
     return std::move(out_);
   }
@@ -191,6 +201,7 @@ class Parser {
     }
     if (std::ranges::any_of(labels_, [&](const auto& label) { return label.first == name; }))
       return error("duplicate label names");
+    if (labels_.size() == kMostLabelsOfASeries) return error(fmt::format("more than {} labels", kMostLabelsOfASeries));
     labels_.emplace_back(std::move(name), std::move(value));
     return {};
   }

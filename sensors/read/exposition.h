@@ -42,6 +42,10 @@ struct Exposition {
   std::size_t more_conflicts = 0;
 };
 
+// Of one series, in this format and in OpenMetrics. A line of megabytes of them would take minutes to compare, and
+// nobody who reads a metric has so many.
+inline constexpr std::size_t kMostLabelsOfASeries = 256;
+
 // Errors: malformed, "line N: ...", with nothing of the text in them: they go into the log, and the file may be a link
 // to one that is nobody's to read.
 Result<Exposition> parse_exposition(std::string_view text);

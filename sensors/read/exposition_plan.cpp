@@ -15,6 +15,17 @@ namespace vitald {
 namespace {
 
 constexpr std::size_t kMostConflicts = 100;
+
+// "a{x=\"1\"}", without labels that are empty.
+std::string series_text(const ExpositionFamily& family, const ExpositionSeries& series) {
+  auto labels = series.labels;
+  std::ranges::sort(labels);
+  std::string text;
+  for (const auto& [name, value] : labels)
+    if (!value.empty()) text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", name, value);
+  return fmt::format("{}{{{}}}", family.name, text);
+}
+
 // A thousand series of which each has a label of its own would be a million labels.
 constexpr std::size_t kGapsPerSeries = 32, kGapsFree = 1000;
 
@@ -51,6 +62,10 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
     for (const auto& line : content->conflicts) left_out(fmt::format("{}: {}", path, line));
     more_conflicts_ += content->more_conflicts;
     for (const auto& family : content->families) {
+      if (is_own(family)) {
+        left_out(fmt::format("{}: {}: a family of the collector's own; left out", path, family.name));
+        continue;
+      }
       // The first HELP text wins; a family with another one is left out, and so are all after it.
       if (const auto known = helps.find(family.name);
           known != helps.end() && ((family.help && *family.help != known->second.text) || known->second.conflict)) {
@@ -114,6 +129,17 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
     conflicts_.push_back({Errc::malformed, 0, fmt::format("{} more that are left out", more_conflicts_)});
 }
 
+// By its own name or by that of its lines.
+bool ExpositionPlan::is_own(const ExpositionFamily& family) const {
+  const auto suffixes = part_suffixes(family.type);
+  return std::ranges::any_of(own_, [&](const MetricDesc& desc) {
+    return desc.name == family.name || std::ranges::any_of(suffixes, [&](std::string_view suffix) {
+             return desc.name.size() == family.name.size() + suffix.size() && desc.name.starts_with(family.name) &&
+                    desc.name.ends_with(suffix);
+           });
+  });
+}
+
 void ExpositionPlan::left_out(std::string why) {
   if (conflicts_.size() < kMostConflicts) conflicts_.push_back({Errc::malformed, 0, std::move(why)});
   else ++more_conflicts_;
@@ -125,13 +151,10 @@ bool ExpositionPlan::is_first(const ExpositionFamily& family, const ExpositionSe
   auto labels = series.labels;
   std::erase_if(labels, [](const auto& label) { return label.second.empty(); });  // as if it were not there
   std::ranges::sort(labels);
-  std::string key = family.name, text;
-  for (const auto& [name, value] : labels) {
-    key.append(1, '\0').append(name).append(1, '\0').append(value);
-    text += fmt::format("{}{}=\"{}\"", text.empty() ? "" : ",", name, value);
-  }
+  std::string key = family.name;
+  for (const auto& [name, value] : labels) key.append(1, '\0').append(name).append(1, '\0').append(value);
   if (seen.insert(std::move(key)).second) return true;
-  left_out(fmt::format("{}: {}{{{}}} is there twice, the first one is kept", path, family.name, text));
+  left_out(fmt::format("{}: {} is there twice, the first one is kept", path, series_text(family, series)));
   return false;
 }
 
@@ -169,7 +192,16 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
     };
     for (const auto& [at, value] : series.points) extra(at, value);
     const double end = std::numeric_limits<double>::infinity();
-    if (histogram && !series.points.contains(end)) extra(end, series.count);
+    if (histogram && !series.points.contains(end)) {
+      // Everything is in it, so it is the count. Without that too at least what is in the last that came.
+      if (series.has_count) {
+        extra(end, series.count);
+      } else if (!series.points.empty()) {
+        extra(end, series.points.rbegin()->second);
+        left_out(fmt::format("{}: {} has neither a bucket le=\"+Inf\" nor a count; its last bucket is taken for both",
+                             path, series_text(family, series)));
+      }
+    }
     if (series.has_sum) put(desc, Part::sum, labels, series.sum, series.since_wall_ms);
     if (series.has_count) put(desc, Part::count, labels, series.count, series.since_wall_ms);
   }

@@ -27,7 +27,9 @@ struct ExpositionSource {
 class ExpositionPlan {
  public:
   // `origin`: "Metric read from ", before the names of the sources, is the help of families without one.
-  explicit ExpositionPlan(std::string origin) : origin_(std::move(origin)) {}
+  // `own`: the collector's families, which no source may give: what is said of sources is not theirs to say.
+  explicit ExpositionPlan(std::string origin, std::span<const MetricDesc> own = {})
+      : origin_(std::move(origin)), own_(own) {}
   // In the order of precedence. What the sources are must stay as it is until the next call.
   void build(std::span<const ExpositionSource> sources);
   void emit(BatchWriter& out) const;
@@ -50,7 +52,10 @@ class ExpositionPlan {
   void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value,
            std::int64_t since_wall_ms);
 
+  [[nodiscard]] bool is_own(const ExpositionFamily& family) const;
+
   std::string origin_;
+  std::span<const MetricDesc> own_;
   DescPoolPtr descs_ = std::make_shared<DescPool>();
   // Everything to emit; views into the sources and texts_.
   std::vector<Item> plan_;

@@ -12,9 +12,10 @@ enum class Quantity : std::uint8_t { celsius, rpm, other };
 // `v` in the quantity's unit, `units` of the kernel's in one of those (1000 for millidegrees). `limit`: a limit or
 // another setting, of which -1 is none; a voltage or a current may well read -1.
 constexpr bool is_no_reading(Quantity quantity, double v, double units, bool limit) {
-  // Nothing in a computer is that cold or hot, thermocouples of ovens included. The cold: cros_ec's -273150 and ACPI's
-  // 0 K. The hot: NVMe's 65535 K (65261850), garbled registers (3,892,313 degrees).
-  constexpr double kColdest = -272.9, kHottest = 2000;
+  // Nothing in a computer is that cold or hot, thermocouples of ovens included (type K begins at -200). The cold:
+  // cros_ec's -273150 and ACPI's 0 K and 10 K. The hot: NVMe's 65535 K (65261850), garbled registers (3,892,313
+  // degrees).
+  constexpr double kColdest = -200.1, kHottest = 2000;
   constexpr double kNeverCameRound = 65535;  // a fan's 16-bit counter
   if (v != v) return true;
   const double raw = v * units;

@@ -247,6 +247,7 @@ class Parser {
       if (n >= rest.size()) return error("expected '\"' at the end of label value");
       if (std::ranges::find(into, name, &std::pair<std::string, std::string>::first) != into.end())
         return error("duplicate label names");
+      if (into.size() == kMostLabelsOfASeries) return error(fmt::format("more than {} labels", kMostLabelsOfASeries));
       into.emplace_back(std::move(name), unescaped(rest.substr(0, n)));
       rest.remove_prefix(n + 1);
       if (take_prefix(rest, "}")) return {};

@@ -109,7 +109,7 @@ class Exec final : public Collector {
   ExecRunner runner_;
   std::vector<ExecRunner::State> states_;
   std::vector<std::shared_ptr<const Exposition>> shown_;  // what plan_ points into
-  ExpositionPlan plan_{"Metric printed by "};
+  ExpositionPlan plan_{"Metric printed by ", kMetrics};
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -60,6 +60,8 @@ class CpuVulnerabilities final : public Collector {
         take_word(words);
         break;
       }
+      // node_exporter knows the first word only. Of these the whole text stays the mitigation, as there.
+      if (state == "unknown" && (*text == "KVM: Vulnerable" || *text == "Processor vulnerable")) state = "vulnerable";
       mitigation_.clear();
       if (state != "not affected")
         for (auto word = take_word(words); !word.empty(); word = take_word(words)) {

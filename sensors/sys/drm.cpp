@@ -33,8 +33,13 @@ constexpr MetricDesc kNumberMetrics[] = {
      kSource},
 };
 // In the order of these.
-constexpr std::string_view kNumbers[] = {"gpu_busy_percent",      "mem_info_gtt_total", "mem_info_gtt_used",
-                                         "mem_info_vram_total",   "mem_info_vram_used", "mem_info_vis_vram_total",
+constexpr std::string_view kBusy = "gpu_busy_percent";
+constexpr std::string_view kNumbers[] = {kBusy,
+                                         "mem_info_gtt_total",
+                                         "mem_info_gtt_used",
+                                         "mem_info_vram_total",
+                                         "mem_info_vram_used",
+                                         "mem_info_vis_vram_total",
                                          "mem_info_vis_vram_used"};
 static_assert(std::size(kNumbers) == std::size(kNumberMetrics));
 constexpr const MetricDesc& kInfo = row(kMetrics, "node_drm_card_info");
@@ -72,9 +77,11 @@ class Drm final : public Collector {
         for (std::size_t i = 0; i < std::size(kTexts); ++i) card.known[i] = card.texts[i].text().value_or("");
       out.set(kInfo, 1, name, card.known[0], card.known[1], card.known[2], "amd");
       if (asleep) continue;
-      // A card that cannot say (an APU, a virtual function) has no number; 0 is a card that is idle.
+      // A card that cannot say (an APU, a virtual function) has no number, or 65535 % by its firmware; 0 is a card that
+      // is idle.
       for (std::size_t i = 0; i < std::size(kNumbers); ++i)
-        if (const auto n = number_of(card.numbers[i], out)) out.set(kNumberMetrics[i], *n, name);
+        if (const auto n = number_of(card.numbers[i], out); n && (kNumbers[i] != kBusy || *n <= 100))
+          out.set(kNumberMetrics[i], *n, name);
     }
     return {};
   }

@@ -445,6 +445,17 @@ TEST(Config, WhoIsNeverTold) {
         "west"}},
       {"no rules", with(""), false, {"FILE:1:21: notify: no rule alerts, so nobody is told of anything: 'one', 'two'"}},
       {"no rules and no receivers", "{}", false, {}},
+      {"external labels count for inhibitions",
+       external + "inhibit_rules: [{source_matchers: ['site=\"west\"'], target_matchers: ['site=\"north\"']}]",
+       true,
+       {"FILE:2:17: inhibit_rules[0].target_matchers: it mutes nothing: no alert of any rule has site=\"north\": there "
+        "it is west"}},
+      {"repeated more often than evaluated",
+       "pipeline: {interval: 5m}\nnotify: {alertmanagers: [{name: am, urls: ['http://a:9093']}, {name: slow, urls: "
+       "['http://a:9093'], resend_every: 10m}]}",
+       true,
+       {"FILE:2:26: notify: 'am' is to be told every 60 s what still fires, but the rules are evaluated every 300 s "
+        "(--pipeline.interval): it is told that often"}},
       {"inhibitions",
        "inhibit_rules: [{source_matchers: ['alertname=\"Diskfull\"'], target_matchers: ['severity=\"critical\"']}]",
        true,
@@ -457,9 +468,12 @@ TEST(Config, WhoIsNeverTold) {
     Config config;
     config.file = parse_config(c.yaml, "FILE", problems);
     ASSERT_THAT(problems, testing::IsEmpty());
-    static constexpr FlagSpec kExternal[] = {{"rules.external-label", FlagType::list, ""}};
-    config.options.declare(kExternal);
-    for (const auto& s : config.file.settings) config.options.append("rules.external-label", s.value);
+    static constexpr FlagSpec kFlags[] = {{"rules.external-label", FlagType::list, ""},
+                                          {"pipeline.interval", FlagType::duration, "5s"}};
+    config.options.declare(kFlags);
+    for (const auto& s : config.file.settings)
+      if (s.flag->name == std::string_view("pipeline.interval")) config.options.set(s.flag->name, s.value);
+      else config.options.append("rules.external-label", s.value);
     std::vector<std::string> warnings;
     const std::span<const RuleGroup> groups = rules;
     check_alerts(config, AlertReach(c.with_rules ? groups : groups.first(0), families, {}), warnings);

@@ -60,7 +60,7 @@ class Cycles {
       if (name != "rules" && name != "health") health_.set(kSuccess, 1, name);
     batches_["health"] = health_.finish({}, 0, 0);
     for (const auto& [name, batch] : batches_) s.batches.push_back(batch);
-    guard_.check(s.batches);
+    guard_.check(s.batches, of_rules);
     problems.clear();
     for (const auto& batch : s.batches)
       for (const auto& p : batch->health.problems) problems.push_back(batch->collector + ": " + p.text);
@@ -69,6 +69,7 @@ class Cycles {
     EXPECT_THAT(encoder_.conflicts(), IsEmpty());
     return text_;
   }
+  std::shared_ptr<const FamilyNames> of_rules;
   std::vector<std::string> problems;
   std::vector<BatchPtr> last;
 
@@ -151,11 +152,17 @@ TEST(Guard, WhoStays) {
        {{"a", [](auto& o) { o.set(kOther, 2, "x"); }}, {"b", [](auto& o) { o.set(kOther, 3, "y"); }}},
        "other{a=\"x\"} 2\nother{a=\"y\"} 3\n",
        {}},
-      {"a file and a rule share a family",
-       {{"textfile", [](auto& o) { o.set(kOther, 2, "x"); }},
-        {"rules", [](auto& o) { o.set(kOther, 3, "y"), o.set(kOther, 4, "x"); }}},
-       "other{a=\"x\"} 2\nother{a=\"y\"} 3\n",
-       {"rules: other{a=\"x\"}: textfile gives it too; left out"}},
+      {"a rule's family beats a file's: who may write the file does not say which alerts there are",
+       {{"textfile", [](auto& o) { o.set(kUnameFile, 2, "x"), o.set(kScrapeError, 0); }},
+        {"rules", [](auto& o) { o.set(kUname, 3, "y"), o.set(kUname, 4, "x"); }}},
+       "node_scrape_collector_success{collector=\"textfile\"} 0\nnode_textfile_scrape_error 1\n"
+       "node_uname_info{release=\"x\"} 4\nnode_uname_info{release=\"y\"} 3\n",
+       {"textfile: node_uname_info: a family of the rules; what textfile gives under this name is left out"}},
+      {"the same series, once with a label that is empty",
+       {{"a", [](auto& o) { o.set(kOther, 2, ""), o.set(kOther, 3, "x"); }},
+        {"b", [](auto& o) { o.set_labels(kOther, 6, {}), o.set(kOther, 7, "y"); }}},
+       "node_scrape_collector_success{collector=\"b\"} 0\nother{a=\"\"} 2\nother{a=\"x\"} 3\nother{a=\"y\"} 7\n",
+       {"b: other: a gives it too; left out"}},
       {"what a layout itself left out fails its collector",
        {{"a", [](auto& o) { o.set(kLoad, 5), o.set(kLoad, 6); }}},
        "node_load1 5\nnode_scrape_collector_success{collector=\"a\"} 0\n",
@@ -186,6 +193,37 @@ TEST(Guard, WhatFitsIsNotTouched) {
     for (const auto& b : c.last) EXPECT_EQ(b->layout->samples().size(), b->layout->value_count());
     EXPECT_THAT(c.problems, IsEmpty());
   }
+}
+
+// Nothing fires, so the rules give no series: ALERTS of a file would be all there are, on every page and in the
+// history.
+TEST(Guard, AFileSaysNothingUnderTheRulesNames) {
+  static constexpr MetricDesc kAlerts{"ALERTS", MetricType::gauge, "", "alertname"};
+  static constexpr MetricDesc kOwn{"ALERTS", MetricType::gauge, "The rules'.", "alertname,alertstate"};
+  static constexpr MetricDesc kSince{"ALERTS_FOR", MetricType::summary, "Its sum would be a recorded name."};
+  Cycles c;
+  const auto file = [](auto& o) {
+    o.set(kAlerts, 1, "DiskFull"), o.set(kOther, 2, "x"), o.set(kScrapeError, 0);
+    o.set_labels(kSince, 3, {}, Part::sum);
+  };
+  c.emit("textfile", file);
+  EXPECT_EQ(c.text(), "ALERTS_FOR_sum 3\nnode_textfile_scrape_error 0\nother{a=\"x\"} 2\n")
+      << "no rules, nobody's name";
+  c.of_rules = std::make_shared<const FamilyNames>(FamilyNames{"ALERTS", "ALERTS_FOR_sum", "job:load"});
+  for (int cycle = 0; cycle < 2; ++cycle) {
+    c.emit("textfile", file);
+    EXPECT_EQ(
+        c.text(),
+        "node_scrape_collector_success{collector=\"textfile\"} 0\nnode_textfile_scrape_error 1\nother{a=\"x\"} 2\n");
+    EXPECT_THAT(c.problems,
+                ElementsAre("textfile: ALERTS: ALERTS is a family of the rules; what textfile gives under this "
+                            "name is left out",
+                            "textfile: ALERTS_FOR: ALERTS_FOR_sum is a family of the rules; what textfile gives "
+                            "under this name is left out"));
+  }
+  c.emit("rules", [](auto& o) { o.set(kOwn, 1, "HostLoad", "pending"); });
+  EXPECT_THAT(c.text(), HasSubstr("ALERTS{alertname=\"HostLoad\",alertstate=\"pending\"} 1\n"));
+  EXPECT_THAT(c.text(), testing::Not(HasSubstr("DiskFull")));
 }
 
 TEST(Guard, WhatIsLeftOutCounts) {

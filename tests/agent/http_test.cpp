@@ -299,6 +299,7 @@ TEST(Routes, WhoMayChangeSomething) {
     Headers headers;
     int want;
     const char* says;
+    const char* version = "HTTP/1.1";
   };
   const Headers page{{"Host", "web1:9100"}, {"Origin", "https://web1:9100"}};
   for (const auto& c : {
@@ -320,6 +321,15 @@ TEST(Routes, WhoMayChangeSomething) {
            Case{"a user, cross-site", false, true, "alice", {{"Sec-Fetch-Site", "cross-site"}}, 403, "page"},
            Case{"a user, same-site", false, true, "alice", {{"Sec-Fetch-Site", "same-site"}}, 403, "page"},
            Case{"a user, typed", false, true, "alice", {{"Sec-Fetch-Site", "none"}}, 200, ""},
+           Case{"a proxy here", true, false, "", {{"x-forwarded-for", "192.0.2.7"}}, 403, "a proxy"},
+           Case{
+               "a proxy that says of what it hides", true, false, "", {{"X-Forwarded-Proto", "https"}}, 403, "a proxy"},
+           Case{"a proxy by RFC 7239", true, false, "", {{"Forwarded", "for=192.0.2.7"}}, 403, "a proxy"},
+           Case{"a proxy by RFC 9110", true, false, "", {{"Via", "1.1 web1"}}, 403, "a proxy"},
+           Case{"nginx' word", true, false, "", {{"X-Real-IP", "192.0.2.7"}}, 403, "a proxy"},
+           Case{"nginx as it comes", true, false, "", {{"Host", "127.0.0.1:9100"}}, 403, "a proxy", "HTTP/1.0"},
+           Case{"a user by a proxy", true, true, "alice", {{"Via", "1.1 web1"}}, 200, ""},
+           Case{"what only sounds like it", true, false, "", {{"X-Forward", "1"}, {"X", "1"}}, 200, ""},
        }) {
     SCOPED_TRACE(c.name);
     auto request = ask("POST", "/change");
@@ -327,6 +337,7 @@ TEST(Routes, WhoMayChangeSomething) {
     request.has_users = c.has_users;
     request.user = c.user;
     request.headers = c.headers;
+    request.proxied = came_by_proxy(request, c.version);
     const auto got = now(routes.answer(request));
     EXPECT_EQ(got.status, c.want);
     EXPECT_THAT(*got.body, HasSubstr(c.says));

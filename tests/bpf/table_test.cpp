@@ -158,6 +158,24 @@ TEST_F(OwnerTableTest, NobodyTakesTheNameOfAHostsContainer) {
   }
 }
 
+// Each manager keeps its names apart from its own only.
+TEST_F(OwnerTableTest, ContainersOfOneNameOfTwoManagers) {
+  const auto machine = hold("/machine.slice/machine-web.scope"), lxc = hold("/lxc/web"),
+             libvirt = hold("/lxc-3-web.libvirt-lxc");
+  EXPECT_EQ(std::set({machine, lxc, libvirt}).size(), 3U);
+  EXPECT_EQ(name(machine), "web");
+  EXPECT_EQ(name(lxc), "web of lxc");
+  EXPECT_EQ(name(libvirt), "web of libvirt");
+  EXPECT_EQ(hold("/lxc.payload.web/init.scope"), lxc) << "of LXC 4";
+  EXPECT_EQ(hold("/machine.slice/systemd-nspawn@web.service"), machine);
+  // Who has a name keeps it when the others are gone.
+  for (int i = 0; i < 2; ++i) table_.release(machine);
+  later(301 * kSecond);
+  EXPECT_EQ(name(machine), "other");
+  EXPECT_EQ(hold("/lxc/web"), lxc);
+  EXPECT_EQ(name(lxc), "web of lxc");
+}
+
 TEST_F(OwnerTableTest, OfAProcess) {
   tree_.write("proc/self/cgroup", "2:cpu,cpuacct:/\n0::/\n");
   const Host host({tree_.root() + "/proc", tree_.root() + "/sys", tree_.root() + "/root", ""}, &clock_);

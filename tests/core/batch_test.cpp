@@ -92,6 +92,24 @@ TEST(Batch, DuplicateSeriesAreDroppedAndTold) {
   EXPECT_EQ(b->health.problems[0].text, "emitted twice, first one kept: cpu_seconds_total{cpu=\"0\",mode=\"idle\"}");
 }
 
+// A label that is empty is none, for whoever reads it: such a series is the one without.
+TEST(Batch, AnEmptyLabelMakesNoOtherSeries) {
+  BatchWriter w("t");
+  for (int i = 0; i < 3; ++i) {
+    const auto b = run(w, [&](auto& o) {
+      o.set(kCpu, 1, "idle", ""), o.set(kCpu, 2, "", "0");
+      if (i == 1) o.set(kUp, 1);  // another layout
+      const Label mode[] = {{"mode", "idle"}}, cpu[] = {{"cpu", "0"}, {"mode", ""}, {"x", ""}};
+      o.set_labels(kCpu, 3, mode), o.set_labels(kCpu, 4, cpu);
+    });
+    EXPECT_EQ(text(*b), std::string("cpu_seconds_total{cpu=\"\",mode=\"idle\"} 1\n"
+                                    "cpu_seconds_total{cpu=\"0\",mode=\"\"} 2\n") +
+                            (i == 1 ? "up 1\n" : ""));
+    ASSERT_EQ(b->health.problems.size(), 2U);
+    EXPECT_EQ(b->health.problems[0].text, "emitted twice, first one kept: cpu_seconds_total{mode=\"idle\"}");
+  }
+}
+
 TEST(Batch, HistogramBecomesClassicSamples) {
   BatchWriter w("t");
   const double bounds[] = {0.001, 1};

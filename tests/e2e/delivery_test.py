@@ -68,7 +68,7 @@ with tempfile.TemporaryDirectory() as top:
                       f"--collector.textfile.directory={top}/textfiles", f"--state.directory={state}")
 
     def delivery(url, family, **labels):
-        want = {"destination": "recorder", **labels}
+        want = {"data_type": "alerts", "destination": "recorder", **labels}
         return metrics(url)[1].get((f"vitald_delivery_{family}", tuple(sorted(want.items()))))
 
     @contextlib.contextmanager

@@ -365,15 +365,15 @@ def a_real_prometheus(folder, url, port, prometheus, version):
         print(f"Prometheus {version} took {len(natives) + len(found)} native histograms")
 
 
-# A task that waits long for its CPU and says its pid, and one that has it. Their name is no UTF-8.
+# A task that waits for its CPU for a second and longer whenever it has used up its slice, and says its pid; and one that has it.
+# It never sleeps: one that wakes is before others soon enough, and they have waited longer. Its name is no UTF-8.
 COMM, SHOWN = b'st"a\\r\xffved', 'st"a\\r\ufffdved'
-STARVED = f"""import os, time
+STARVED = f"""import os
 os.sched_setaffinity(0, [{max(os.sched_getaffinity(0))}])
 open("/proc/self/comm", "wb").write({COMM!r})
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 print(os.getpid(), flush=True)
-while True:
-    time.sleep(0.05)"""
+while True: pass"""
 HOG = f"import os\nos.sched_setaffinity(0, [{max(os.sched_getaffinity(0))}])\nwhile True: pass"
 BEGAN = time.time()
 WAITS = "vitald_sched_runqueue_latency_seconds"

@@ -193,7 +193,7 @@ with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
     wait_for("the condition without a right for events", 20, lambda: status("VitaldDiskFull") == "True")
     beats("a heartbeat without a right for events")
     wait_for("what is refused counted", 20, lambda: metrics(url)[1].get(
-        ("vitald_delivery_dropped_total", (("destination", "cluster"), ("reason", "refused")))) == 161)
+        ("vitald_delivery_dropped_total", (("data_type", "alerts"), ("destination", "cluster"), ("reason", "refused")))) == 161)
     assert len(api.event_list()) == count and process.output().count("needs the roles of") == 1
     api.rights.add(("create", "events"))
     numbers(QUIET)

@@ -125,7 +125,7 @@ def full_disk(server, flags, state):
             while True:
                 file.write(b"x" * 4096)
                 file.flush()
-        failing = ("vitald_delivery_disk_failing", (("destination", "r"),))
+        failing = ("vitald_delivery_disk_failing", (("data_type", "samples"), ("destination", "r")))
         wait_for("it says so", 30, lambda: metrics(url)[1].get(failing) == 1)
         before = counted(url, "r")
         wait_for("it goes on", 20, lambda: counted(url, "r")["made"] >= before["made"] + 3 * SERIES)

@@ -95,7 +95,7 @@ log-enabled = false
     flags = configured(folder, influx=[{"name": "i", "url": base, "database": "vm stats", "interval": "2s"}])
     command = ["influxd", "-config", str(conf)]
     with vitald(*flags) as (_, url):  # before the server is there
-        wait_for("it is away", 20, lambda: counter(url, "vitald_delivery_failed_total", destination="i") > 0)
+        wait_for("it is away", 20, lambda: counter(url, "vitald_delivery_failed_total", data_type="samples", destination="i") > 0)
         with Server(command, base + "/ping"):
             wait_for("lines are taken", 60, lambda: counter(url, "vitald_push_sent_samples_total", destination="i") > 300)
             doctor = subprocess.run([VITALD, "doctor", *flags], capture_output=True, text=True, check=False).stdout
@@ -136,9 +136,9 @@ log-enabled = false
             pathlib.Path(folder, "text/u.prom").unlink()
             assert counter(url, "vitald_push_dropped_samples_total", destination="i", reason="refused") <= refused + 10
             assert not query('SELECT last("value") FROM "big"').get("series")
-        wait_for("it is away again", 30, lambda: counter(url, "vitald_delivery_queued", destination="i") > 1)
+        wait_for("it is away again", 30, lambda: counter(url, "vitald_delivery_queued", data_type="samples", destination="i") > 1)
         with Server(command, base + "/ping"):
-            wait_for("all that waited is taken", 120, lambda: counter(url, "vitald_delivery_queued", destination="i") == 0)
+            wait_for("all that waited is taken", 120, lambda: counter(url, "vitald_delivery_queued", data_type="samples", destination="i") == 0)
             made = counter(url, "vitald_push_samples_total", destination="i")
             dropped = sum(v for (n, l), v in metrics(url)[1].items() if n == "vitald_push_dropped_samples_total")
             sent = counter(url, "vitald_push_sent_samples_total", destination="i")

@@ -47,7 +47,7 @@ def counted(url, destination):
         if name == "vitald_push_dropped_samples_total" and ("destination", destination) in labels:
             out[dict(labels)["reason"]] = value
     out["dropped"] = sum(value for key, value in out.items() if key not in ("made", "sent"))
-    out["waiting"] = samples.get(("vitald_delivery_queued", (("destination", destination),)), 0)
+    out["waiting"] = samples.get(("vitald_delivery_queued", (("data_type", "samples"), ("destination", destination))), 0)
     return out
 
 

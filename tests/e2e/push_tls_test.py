@@ -85,7 +85,8 @@ def tls(folder):
     quiet = ("--collector.disable-defaults", "--collector.self", "--collector.loadavg")
     with vitald(f"--config.file={config}", *quiet) as (_, base):
         def of(name, destination):
-            return metrics(base)[1].get((name, (("destination", destination),)), 0)
+            kind = (("data_type", "samples"),) if name.startswith("vitald_delivery_") else ()
+            return metrics(base)[1].get((name, kind + (("destination", destination),)), 0)
         wait_for("the right one is taken", 20, lambda: of("vitald_push_sent_samples_total", "good") > 0)
         for name in cases:
             if name == "good":

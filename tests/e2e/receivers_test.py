@@ -5,6 +5,7 @@ silence and inhibit them over HTTP and on the command line, and all of it surviv
 
 import collections
 import contextlib
+import datetime
 import http.server
 import hashlib
 import json
@@ -135,7 +136,7 @@ with tempfile.TemporaryDirectory() as top:
         return {a["labels"]["alertname"] + a["labels"].get("n", ""): a for a in get_json(am + "/api/v2/alerts")}
 
     def delivery(url, family, destination, **labels):
-        want = {"destination": destination, **labels}
+        want = {"data_type": "alerts", "destination": destination, **labels}
         return metrics(url)[1].get((f"vitald_delivery_{family}", tuple(sorted(want.items()))))
 
     def cli(url, *words):
@@ -237,6 +238,16 @@ with tempfile.TemporaryDirectory() as top:
             code, out = cli(url, "ack", "Nothing")
             assert code == 1 and "no pending or firing alert" in out, out
 
+            # ---- the labels that alerts get when they leave are theirs for everybody's matchers
+            for words, count in (("cluster=lab", 2), ("cluster=east", 0), ("cluster!=lab", 0)):
+                assert len(json.loads(cli(url, "list", words, "--json")[1])) == count, words
+            assert {a["labels"]["cluster"] for a in get_json(url + "/api/v2/alerts?filter=cluster%3Dlab")} == {"lab"}
+            for matcher, silenced in (("cluster!=lab", 0), ("cluster=lab", 2)):
+                code, out = cli(url, "silence", matcher, "--duration=1h", "--comment=x")
+                assert code == 0, out
+                assert len(get_json(url + "/api/v1/alerts?silenced=true")["data"]["alerts"]) == silenced, matcher
+                assert cli(url, "unsilence", next(w for w in out.split() if len(w) == 36))[0] == 0, out
+
             # ---- silence
             code, silence = cli(url, "silence", "Storm", "--duration=1h", "--comment=work on the racks")
             silence = silence.strip()
@@ -272,6 +283,12 @@ with tempfile.TemporaryDirectory() as top:
             wait_for("Follows is told", 10, lambda: hook.alerts("Follows", "firing"))
             wait_for("over for Alertmanager, too", 10, lambda: "Single" not in there())
             assert len(hook.alerts("Single")) == 2, hook.alerts("Single")
+            # Begin and end are of one group, another alert is of another one; no message has two.
+            groups = collections.defaultdict(set)
+            for m, a in hook.alerts("Single") + hook.alerts("Follows") + hook.alerts("Storm"):
+                assert m["groupLabels"] == {"alertname": a["labels"]["alertname"]}, m
+                groups[m["groupKey"]].add(a["labels"]["alertname"])
+            assert sorted(map(sorted, groups.values())) == [["Follows"], ["Single"], ["Storm"]], groups
 
             # ---- the webhook answers anything else
             hook.plan.extend([500, (429, {"Retry-After": "1"}), "slow", 503])
@@ -338,3 +355,17 @@ with tempfile.TemporaryDirectory() as top:
                                    capture_output=True, text=True)
             assert made.stdout.strip() in shown.stdout, shown
             print("amtool makes and lists silences")
+
+    # ---- evaluated less often than an Alertmanager is to be told: it is told how long to wait
+    slow = Webhook()
+    (folder / "slow.yaml").write_text(f"""
+pipeline: {{interval: 4s}}
+rules: {{files: [rules.yaml]}}
+notify: {{alertmanagers: [{{name: am, urls: ["http://127.0.0.1:{slow.server_port}"], resend_every: 500ms}}]}}
+""")
+    with vitald(f"--config.file={top}/slow.yaml", "--collector.disable-defaults", "--collector.textfile",
+                f"--collector.textfile.directory={top}/textfiles") as (_, url):
+        wait_for("it is told", 20, lambda: slow.messages)
+        ends = datetime.datetime.fromisoformat(slow.messages[0][0][0]["endsAt"].replace("Z", "+00:00"))
+        left = ends.timestamp() - time.time()
+        assert 10 < left <= 16, (left, "four intervals")

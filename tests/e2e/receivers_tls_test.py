@@ -97,8 +97,8 @@ notify:
         wait_for("the one with the right name and CA is told", 20, lambda: server.names == ["First"])
         for name in ("wrong-name", "wrong-ca", "dead"):
             wait_for(f"it waits for {name}", 10, lambda: metrics(url)[1].get(
-                ("vitald_delivery_failed_total", (("destination", name),)), 0) >= 1)
-            assert metrics(url)[1][("vitald_delivery_queued", (("destination", name),))] >= 1, name
+                ("vitald_delivery_failed_total", (("data_type", "alerts"), ("destination", name))), 0) >= 1)
+            assert metrics(url)[1][("vitald_delivery_queued", (("data_type", "alerts"), ("destination", name)))] >= 1, name
         assert server.names == ["First"], server.names
         # The token changes on both sides; nobody restarts anything.
         server.wanted = "Bearer second"
@@ -106,7 +106,7 @@ notify:
                                            "{alert: Second, expr: vector(1)}]}]\n")
         process.process.send_signal(1)
         wait_for("it is tried in vain", 20, lambda: metrics(url)[1].get(
-            ("vitald_delivery_failed_total", (("destination", "good"),)), 0) >= 1)
+            ("vitald_delivery_failed_total", (("data_type", "alerts"), ("destination", "good"))), 0) >= 1)
         (folder / "token").write_text("second\n")
         wait_for("it goes on with the new token", 30, lambda: server.names == ["First", "Second"])
         assert "second" not in process.output().replace("seconds", ""), process.output()

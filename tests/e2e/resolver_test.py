@@ -40,10 +40,11 @@ push:
         wait_for("the command", 20, lambda: (folder / "told").exists())
         wait_for("the file", 20, lambda: (folder / "here.json").exists())
 
-        def failed(name):
-            return metrics(url)[1].get(("vitald_delivery_failed_total", (("destination", name),)), 0)
-        for name in ("hook", "am", "far", "lines", "log"):
-            wait_for(f"two attempts of {name}", 40, lambda: failed(name) >= 2)
+        def failed(name, data_type):
+            labels = (("data_type", data_type), ("destination", name))
+            return metrics(url)[1].get(("vitald_delivery_failed_total", labels), 0)
+        for name, what in (("hook", "alerts"), ("am", "alerts"), ("far", "samples"), ("lines", "samples"), ("log", "events")):
+            wait_for(f"two attempts of {name}", 40, lambda: failed(name, what) >= 2)
             assert "the resolver does not say where it is" in process.output(), process.output()[-2000:]
         # One thread for each name, however many attempts there were.
         threads = [(pathlib.Path(task) / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir()]

@@ -159,7 +159,7 @@ with tempfile.TemporaryDirectory() as top:
             process.process.wait(10)
     with running() as (process, url):
         wait_for("the last one", 30, lambda: told("Hot firing"))
-        wait_for("nothing waits", 10, lambda: metrics(url)[1].get(("vitald_delivery_queued", (("destination", "recorder"),))) == 0)
+        wait_for("nothing waits", 10, lambda: metrics(url)[1].get(("vitald_delivery_queued", (("data_type", "alerts"), ("destination", "recorder")))) == 0)
         hot(0)
         wait_for("it is over", 10, lambda: told("Hot resolved"))
         rounds(url, 3)

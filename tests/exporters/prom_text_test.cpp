@@ -219,6 +219,7 @@ TEST(PromText, WhatChangedIsAllThatChanges) {
   static constexpr MetricDesc kOwner{"owner_total", MetricType::counter, "Owner.", "owner,kind"};
   static constexpr MetricDesc kOwnerNow{"a_owner", MetricType::gauge, "", "owner"};
   static constexpr MetricDesc kInside{"inside", MetricType::gauge, "For derivers.", "owner", "", "", Shown::inside};
+  static constexpr MetricDesc kOtherHelp{"help", MetricType::gauge, "Of another descriptor.", "owner"};
   std::uint32_t random = 7;
   const auto next = [&](std::uint32_t below) {
     random = random * 1664525 + 1013904223;
@@ -243,7 +244,8 @@ TEST(PromText, WhatChangedIsAllThatChanges) {
         const double bounds[] = {1, 10};
         const std::uint64_t counts[] = {1, 1, static_cast<std::uint64_t>(cycle)};
         if (name != "c") o.set(kLoad, 1);  // two of them: the first one's stays
-        if (name == "b") o.set(kHelp, value);
+        if (name == "b" && cycle % 15 < 12) o.set(kHelp, value);
+        if (name == "c") o.set(kOtherHelp, value, "c");
         for (const int n : list) {
           const auto owner = std::to_string(n);
           for (const auto* kind : {"x", "y"}) o.set(kOwner, value + n, owner, kind);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of a destination's series while series come and go: however it follows, it is what one made anew is, and it
-// tells of every series that went, once.
+// tells of every series that went, once. So are all encoders that keep something for each series.
 #include "exporters/encode/series_table.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "exporters/encode/followed_order.h"
+#include "exporters/encode/influx_line.h"
+#include "exporters/encode/json_lines.h"
+#include "exporters/encode/open_metrics2.h"
 #include "exporters/encode/otlp.h"
+#include "exporters/encode/prom_proto.h"
+#include "exporters/encode/protobuf.h"
 #include "exporters/encode/remote_write.h"
 
 namespace vitald {
@@ -81,6 +87,82 @@ std::multiset<std::string> names(const SeriesTable& table) {
   return out;
 }
 
+// All that a request says of each series, in their order: where its symbols lie is no matter.
+std::vector<std::string> decoded(std::string_view body) {
+  std::vector<std::string> out;
+  const auto view = WriteRequestView::of(body);
+  EXPECT_TRUE(view);
+  if (!view) return out;
+  for (const auto& s : view->series()) {
+    std::string text;
+    for (proto::Reader refs(s.refs); !refs.at_end();) text += fmt::format("{} ", view->symbol(refs.varint()));
+    text += fmt::format("{} {} {} {} {} {} ", s.bits, s.wall_ms, s.since_wall_ms, s.type, view->symbol(s.help),
+                        view->symbol(s.unit));
+    text += s.histogram;
+    out.push_back(std::move(text));
+  }
+  return out;
+}
+
+// What encoders that follow a table say of it, beside those that see it for the first time.
+class Encoders {
+ public:
+  explicit Encoders(std::size_t most) : most_(most), kept_(most) {}
+  void check(const SeriesTable& table, const std::vector<double>& values, std::int64_t wall_ns) {
+    One fresh(most_);
+    EXPECT_EQ(kept_.influx_text(table, values, wall_ns), fresh.influx_text(table, values, wall_ns));
+    EXPECT_EQ(kept_.json_text(table, values, wall_ns), fresh.json_text(table, values, wall_ns));
+    EXPECT_EQ(kept_.otlp_requests(table, values, wall_ns), fresh.otlp_requests(table, values, wall_ns));
+    EXPECT_EQ(kept_.written(table, values, wall_ns), fresh.written(table, values, wall_ns));
+  }
+
+ private:
+  struct One {
+    explicit One(std::size_t at_most)
+        : influx(at_most), remote(at_most), otlp({{{"service.name", "node"}}, "vitald", "1"}, at_most), most(at_most) {}
+    std::string influx_text(const SeriesTable& table, const std::vector<double>& values, std::int64_t wall_ns) {
+      std::string out;
+      influx.encode(table, values, wall_ns, [&](auto text, auto) { out += text; });
+      return out;
+    }
+    std::string json_text(const SeriesTable& table, const std::vector<double>& values, std::int64_t wall_ns) {
+      std::string out;
+      json.encode(table, values, wall_ns, most, [&](auto text, auto) { out += text; });
+      return out;
+    }
+    std::vector<std::string> otlp_requests(const SeriesTable& table, const std::vector<double>& values,
+                                           std::int64_t wall_ns) {
+      std::vector<std::string> out;
+      std::size_t samples = 0;
+      otlp.encode(table, values, wall_ns, [&](auto body, auto points, auto count) {
+        out.push_back(fmt::format("{} {} {}", points, count, body));
+        samples += count;
+      });
+      EXPECT_EQ(samples, table.rows().size());
+      return out;
+    }
+    std::vector<std::string> written(const SeriesTable& table, const std::vector<double>& values,
+                                     std::int64_t wall_ns) {
+      std::vector<std::string> out;
+      remote.encode(table, values, wall_ns / 1'000'000, [&](auto body, auto count) {
+        const auto series = decoded(body);
+        EXPECT_EQ(series.size(), count);
+        EXPECT_GT(count, 0U);
+        EXPECT_LE(count, most);
+        out.insert(out.end(), series.begin(), series.end());
+      });
+      return out;
+    }
+    InfluxEncoder influx;
+    JsonLines json;
+    RemoteWriteEncoder remote;
+    OtlpEncoder otlp;
+    std::size_t most;
+  };
+  std::size_t most_;
+  One kept_;
+};
+
 TEST(SeriesTableChanges, AsOneThatIsMadeAnew) {
   for (const bool native : {false, true}) {
     SCOPED_TRACE(native);
@@ -92,14 +174,17 @@ TEST(SeriesTableChanges, AsOneThatIsMadeAnew) {
     settings.native = native;
     settings.up = true;
     SeriesTable table(settings);
-    RemoteWriteEncoder remote(1000);
-    OtlpEncoder otlp({{{"service.name", "node"}}, "vitald", "1"}, 1000);
+    Encoders encoders(native ? 37 : 1000);  // in many requests, or in one
+    PromProto proto;
+    OpenMetrics2 open_metrics2;
+    FollowedOrder order;
+    std::size_t tables_followed = 0, orders_followed = 0;
     Cycles c;
     std::map<std::string, std::vector<int>> owners{{"a", {1, 2, 3}}, {"b", {}}, {"c", {}}};
     for (int i = 0; i < 40; ++i) owners["b"].push_back(2 * i + 1000), owners["c"].push_back(2 * i + 2201);
     int fell = 0;
     std::size_t told = 0;
-    for (int cycle = 0; cycle < 200; ++cycle) {
+    for (int cycle = 0; cycle < 90; ++cycle) {
       const auto wall_ns = (1'700'000'000 + std::int64_t{cycle}) * 1'000'000'000;
       for (auto& entry : owners) {
         const auto& name = entry.first;
@@ -162,16 +247,52 @@ TEST(SeriesTableChanges, AsOneThatIsMadeAnew) {
       // Encoders find what they look for in it.
       std::vector<double> values;
       table.values(snapshot, values);
-      std::size_t samples = 0, points = 0;
-      remote.encode(table, values, wall_ns / 1'000'000, [&](auto body, auto count) {
-        samples += count;
-        ASSERT_TRUE(WriteRequestView::of(body));
-      });
-      EXPECT_EQ(samples, table.rows().size());
-      otlp.encode(table, values, wall_ns, [&](auto, auto, auto count) { points += count; });
-      EXPECT_EQ(points, table.rows().size());
+      tables_followed += table.change() ? 1 : 0;
+      order.update(snapshot, false);
+      orders_followed += order.families().front().was != FollowedOrder::kNew ? 1 : 0;
+      encoders.check(table, values, wall_ns);
+      std::string kept, anew;
+      proto.encode(snapshot, kept);
+      PromProto().encode(snapshot, anew);
+      EXPECT_EQ(kept, anew);
+      open_metrics2.encode(snapshot, kept);
+      OpenMetrics2().encode(snapshot, anew);
+      EXPECT_EQ(kept, anew);
+      ASSERT_FALSE(HasFailure()) << cycle;
     }
-    EXPECT_GT(told, 200U);
+    EXPECT_GT(told, 100U);
+    EXPECT_GT(tables_followed, 60U);
+    EXPECT_GT(orders_followed, 60U);
+  }
+}
+
+// What stood among the parts of a histogram goes, or comes there.
+TEST(SeriesTableChanges, PartsThatBecomeWhole) {
+  SeriesTable::Settings settings;
+  settings.native = true;
+  SeriesTable table(settings);
+  Cycles c;
+  for (const bool apart : {true, false, true}) {
+    const auto wall_ns = 1'700'000'000'000'000'000;
+    c.emit("a", wall_ns, [&](BatchWriter& o) {
+      const auto bucket = [&](std::string_view le, double value) {
+        const Label labels[] = {{"le", le}, {"owner", "file"}};
+        o.set_labels(kWait, value, labels, Part::bucket);
+      };
+      const Label own[] = {{"owner", "file"}};
+      for (int i = 0; i < 9; ++i) o.set(kOwner, i, std::to_string(i), "x");
+      for (int n = 0; n < 10; ++n) bucket(std::to_string(1 << n), n);
+      if (apart) o.set(kNow, 1, "between");
+      bucket("+Inf", 10);
+      o.set_labels(kWait, 4, own, Part::sum);
+      o.set_labels(kWait, 10, own, Part::count);
+    });
+    const auto snapshot = c.snapshot(wall_ns);
+    table.update(snapshot);
+    SeriesTable fresh(settings);
+    fresh.update(snapshot);
+    EXPECT_EQ(fresh.histograms().size(), apart ? 0U : 1U);
+    EXPECT_EQ(shown(table, snapshot), shown(fresh, snapshot)) << apart;
   }
 }
 
@@ -197,6 +318,86 @@ TEST(SeriesTableChanges, AtTheBoundAndRelabelled) {
   EXPECT_EQ(table.gone().size(), 1U);
   EXPECT_EQ(update({1, 3}), (std::multiset<std::string>{"owner_now owner=1", "owner_now owner=3"}));
   EXPECT_EQ(table.left_out().all(), 0U);
+}
+
+// Prometheus refuses a whole request that has a series twice.
+TEST(SeriesTable, ASeriesOnce) {
+  constexpr MetricDesc kAny{"any", MetricType::gauge, "", "job,exported_job,n"};
+  SeriesTable::Settings settings;
+  settings.target = {{"job", "node"}};
+  SeriesTable table(std::move(settings));
+  Cycles c;
+  const auto update = [&](const std::vector<std::pair<const char*, const char*>>& all) {
+    c.emit("a", 1, [&](BatchWriter& o) {
+      o.set(kAny, 0, "", "", "other");
+      for (const auto& [job, exported] : all) o.set(kAny, 1, job, exported);
+    });
+    table.update(c.snapshot(1));
+    return names(table);
+  };
+  const std::multiset<std::string> one{"any exported_job=a job=node", "any job=node n=other"};
+  EXPECT_EQ(update({{"a", ""}, {"", "a"}}), one);
+  EXPECT_EQ(table.left_out().same, 1U);
+  EXPECT_EQ(update({{"a", ""}}), one);
+  EXPECT_EQ(table.left_out().same, 0U);
+  EXPECT_EQ(update({{"a", ""}, {"", "a"}}), one) << "also where the second one comes later";
+  EXPECT_EQ(update({{"", "a"}}), one);
+  EXPECT_TRUE(table.gone().empty()) << "it is the same one to the server";
+  EXPECT_EQ(update({}), (std::multiset<std::string>{"any job=node n=other"}));
+  EXPECT_EQ(table.gone().size(), 1U);
+  EXPECT_EQ(update({{"", "a"}, {"a", ""}}), one) << "or both";
+}
+
+// No set of labels has a name twice, none of its values is lost, and the target's are as they are, whatever a series,
+// its target and the configuration call theirs.
+TEST(SeriesTable, NoNameTwice) {
+  const std::vector<std::string> all{"exported_exported_job", "exported_job", "instance", "job",
+                                     "exported_instance",     "other"};
+  constexpr MetricDesc kAny{"any", MetricType::gauge, "",
+                            "exported_exported_job,exported_job,instance,job,exported_instance,other"};
+  std::mt19937 random(7);
+  const auto some = [&](const char* value) {
+    LabelMap out;
+    for (const auto& name : all)
+      if (random() % 2 == 0) out[name] = value;
+    return out;
+  };
+  for (int round = 0; round < 500; ++round) {
+    SeriesTable::Settings settings;
+    settings.target = some("target");
+    settings.external = some("external");
+    const auto own = some("own");
+    const auto value = [&](const char* name) {
+      return own.contains(name) ? std::string("own ") + name : std::string();
+    };
+    Cycles c;
+    c.emit("a", 1, [&](BatchWriter& o) {
+      o.set(kAny, 1, value("exported_exported_job"), value("exported_job"), value("instance"), value("job"),
+            value("exported_instance"), value("other"));
+    });
+    const auto target = settings.target, external = settings.external;
+    SeriesTable table(std::move(settings));
+    table.update(c.snapshot(1));
+    ASSERT_EQ(table.rows().size(), 1U);
+    const auto labels = table.labels(table.rows()[0]);
+    SCOPED_TRACE(label_text(table, table.rows()[0]));
+    std::vector<std::string> values, want;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      if (i > 0) {
+        ASSERT_LT(labels[i - 1].name, labels[i].name);
+      }
+      if (labels[i].value.starts_with("own")) values.emplace_back(labels[i].value);
+      ASSERT_EQ(target.contains(std::string(labels[i].name)), labels[i].value == "target");
+      if (labels[i].value == "external") {
+        ASSERT_TRUE(external.contains(std::string(labels[i].name)));
+      }
+    }
+    for (const auto& [name, any] : own) want.push_back("own " + name);
+    std::ranges::sort(values), std::ranges::sort(want);
+    ASSERT_EQ(values, want);
+    for (const auto& [name, any] : external)
+      ASSERT_NE(std::ranges::find(labels, name, &Label::name), labels.end()) << "some value there";
+  }
 }
 
 }  // namespace

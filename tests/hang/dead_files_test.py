@@ -87,23 +87,26 @@ def start(mine):
 
 
 def reload_at_start(mine):
-    """SIGHUP while the rules are read, which may have changed since."""
-    (mine / "slow").mkdir()
-    with contextlib.ExitStack() as stack:
-        server = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("fuse_server.py"), mine / "slow", "a", "groups: []\n"],
-                                  stdout=subprocess.PIPE)
-        stack.callback(subprocess.run, ["umount", "-l", mine / "slow"], check=False)
-        stack.callback(server.kill)
-        assert server.stdout.readline() == b"mounted\n"
-        server.send_signal(FREEZE)
-        process = Process([VITALD, f"--web.listen-address=127.0.0.1:{free_port()}", *QUIET, "--state.directory=",
-                           f"--rules.file={mine}/slow/a"])
-        stack.callback(process.stop, 1)
-        wait_for("a word about the rules", 20, lambda: "waits for files" in process.output())
-        process.process.send_signal(signal.SIGHUP)
-        time.sleep(0.1)
-        server.send_signal(THAW)
-        wait_for("the reload", 10, lambda: "configuration reloaded" in process.output())
+    """SIGHUP while the configuration or the rules are read, which may have changed since."""
+    for flag, text in (("--rules.file", "groups: []\n"), ("--config.file", "log: {level: info}\n")):
+        slow = mine / f"slow{flag}"
+        slow.mkdir()
+        with contextlib.ExitStack() as stack:
+            server = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("fuse_server.py"), slow, "a", text],
+                                      stdout=subprocess.PIPE)
+            stack.callback(subprocess.run, ["umount", "-l", slow], check=False)
+            stack.callback(server.kill)
+            assert server.stdout.readline() == b"mounted\n"
+            server.send_signal(FREEZE)
+            process = Process([VITALD, f"--web.listen-address=127.0.0.1:{free_port()}", *QUIET, "--state.directory=",
+                               f"{flag}={slow}/a"])
+            stack.callback(process.stop, 1)
+            wait_for(f"a word about {flag}", 20, lambda: "waits for files" in process.output())
+            process.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
+            assert process.alive(), process.output()
+            server.send_signal(THAW)
+            wait_for("the reload", 10, lambda: "configuration reloaded" in process.output())
     print("SIGHUP during the start: it is a reload then", flush=True)
 
 

@@ -224,6 +224,15 @@ const Case kCases[] = {
                             smartctl_device_available_spare_threshold{device="nvme0"} 10x400)"},
     {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
             smartctl_device_available_spare_threshold{device="nvme0"} 10x400)"},
+    {"HostDiskWearsOut", R"(smartctl_device_available_spare{device="nvme0"} 97x400
+                            smartctl_device_available_spare_threshold{device="nvme0"} 98x400)"},
+    // Healthy drives: Apple's, Kingston's, and what node_exporter's friends show of Samsung's.
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 99x400)"},
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 100x400)"},
+    {"", R"(smartctl_device_available_spare{device="nvme0"} 100x400
+            smartctl_device_available_spare_threshold{device="nvme0"} 255x400)"},
     {"HostGpuDoesNotAnswer", R"(vitald_gpu_devices{state="all"} 8x400
                                 vitald_gpu_devices{state="answering"} 8x200 7x200)"},
     // A number's first error makes its row.
@@ -249,6 +258,23 @@ const Case kCases[] = {
     {"HostTemperatureCritical",
      R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 60x400
         vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400)"},
+    // Nothing is connected there: 127 exactly, or limits that fit no reading.
+    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 127x400
+            node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} -65x400
+            node_hwmon_temp_min_celsius{chip="c",sensor="temp2"} 31x400)"},
+    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 127x400
+            node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} 127x400)"},
+    {"", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp2",label=""} 127x400
+            vitald_sensor_state{chip="c",sensor="temp2",label="",state="critical"} 1x400)"},
+    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 90x400
+            node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} 25x400
+            node_hwmon_temp_min_celsius{chip="c",sensor="temp2"} 31x400)"},
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
+                               node_hwmon_temp_celsius{chip="c",sensor="temp2"} 127x400)"},
+    // Both limits 0 are limits that nobody set.
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
+                               node_hwmon_temp_min_celsius{chip="c",sensor="temp1"} 0x400
+                               node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 0x400)"},
     // The kernel's raw value does not count where libsensors has one.
     {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
             vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
@@ -296,6 +322,17 @@ const Case kCases[] = {
      "vitald_probe_up{hook=\"shed\",probe=\"runq_latency\",reason=\"cost\"} _x200 0x200"},
     {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
     {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
+    {"VitaldAlertsUndelivered",
+     R"(vitald_delivery_oldest_age_seconds{data_type="alerts",destination="pager"} 0x200 0+5x200)"},
+    {"VitaldAlertsUndelivered",
+     R"(vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="full"} 0x200 1x200)"},
+    // A server of metrics that is away is no alert that nobody gets.
+    {"VitaldPushUndelivered",
+     R"(vitald_delivery_oldest_age_seconds{data_type="samples",destination="central"} 0x200 0+5x200)"},
+    {"VitaldPushUndelivered", R"(vitald_delivery_disk_failing{data_type="events",destination="log"} 0x200 1x200)"},
+    {"VitaldPushUndelivered",
+     R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 0+1x200)"},
+    {"", R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 3x200)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 

@@ -53,6 +53,12 @@ groups:
   EXPECT_EQ(m.transitions(), "");
 }
 
+// Also while nothing is recorded and nothing fires.
+TEST(Engine, WhatIsItsOwn) {
+  const Machine m("groups: [{name: g, rules: [{alert: A, expr: x > 0}, {record: 'job:x', expr: x}]}]");
+  EXPECT_EQ(m.engine->own_families(), (std::set<std::string, std::less<>>{"ALERTS", "ALERTS_FOR_STATE", "job:x"}));
+}
+
 // Receivers keep it: it must not change with a build or a library.
 TEST(Engine, FingerprintsAreAlertmanagers) {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
@@ -313,6 +319,51 @@ groups:
                                          "'humanize'? (at character 4)"),
             std::string::npos)
       << m.engine->warnings()[0];
+}
+
+// Queries with labels of alerts in them: over days there are always others, at one time few.
+TEST(Engine, QueriesOfTemplatesAreForgotten) {
+  Machine m(R"(
+groups:
+  - name: g
+    rules:
+      - alert: Failed
+        expr: failed == 1
+        annotations:
+          uses: '{{ with query (printf "uses{device=\"%s\"}" $labels.device) }}{{ . | first | value }}{{ end }}'
+          past: '{{ query (printf "sum_over_time(uses{device=\"%s\"}[1m])" $labels.device) |
+      first | value
+}
+}'
+          all: '{{ query "count(uses)" | first | value }}'
+)");
+  for (int round = 0; round < 8; ++round) {
+  std::vector<Machine::Row> rows;
+  for (int i = 0; i < 200; ++i)
+    for (const auto* name : {"failed", "uses"})
+      rows.push_back({name, fmt::format("d{}", 200 * round + i), name[0] == 'f' ? 1.0 : i + 0.5});
+  m.cycle(rows);
+  const auto view = m.engine->view();
+  const auto& alerts = view->groups.at(0).rules.at(0).alerts;
+  ASSERT_EQ(alerts.size(), 200U);
+  for (const auto& a : alerts) {
+    const auto n = std::stoi(a.labels.at("device").substr(1)) % 200;
+    ASSERT_EQ(a.annotations.at("uses"), fmt::format("{}.5", n)) << round;
+    ASSERT_EQ(a.annotations.at("past"), fmt::format("{}.5", n)) << round;
+    ASSERT_EQ(a.annotations.at("all"), "200");
+  }
+}
+// Too many at one time cost those that are too many.
+std::vector<Machine::Row> rows;
+for (int i = 0; i < 600; ++i)
+  for (const auto* name : {"failed", "uses"}) rows.push_back({name, fmt::format("e{}", i), 1});
+m.cycle(rows);
+std::size_t good = 0, bad = 0;
+const auto view = m.engine->view();
+for (const auto& a : view->groups.at(0).rules.at(0).alerts)
+  for (const auto* name : {"uses", "past"}) ++(a.annotations.at(name) == "1" ? good : bad);
+EXPECT_EQ(good, 1000U);
+EXPECT_EQ(bad, 200U);
 }
 
 TEST(Engine, RecordsSeriesThatLaterRulesSee) {

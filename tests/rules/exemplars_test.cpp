@@ -123,5 +123,24 @@ TEST(Exemplars, SeriesAreBounded) {
   EXPECT_EQ(m.found("latency_seconds_bucket{disk=\"sd10\"}").size(), 1U);
 }
 
+// As the history calls them: exported_disk is taken.
+TEST(Exemplars, ALabelOfTheTargetAndItsOtherNameInOneSeries) {
+  static constexpr MetricDesc kDesc{"two_seconds", MetricType::histogram, "help", "disk,exported_disk", "", "test"};
+  BatchWriter writer("test");
+  writer.begin(1);
+  const std::vector<double> bounds{1};
+  const std::vector<std::uint64_t> counts{1, 0};
+  const std::vector<Exemplar> exemplars{{0, 0.5, 1000, {{"owner", "a"}}}};
+  writer.histogram(kDesc, {bounds, counts, 1, exemplars}, "sda", "sdb");
+  Snapshot snapshot{0, 1, 1'000'000'000, {writer.finish({}, 0, 0)}};
+  ExemplarLog log;
+  log.append(snapshot);
+  std::vector<promql::Problem> problems;
+  const auto found = log.find(*promql::compile("two_seconds_bucket", problems), {{"disk", "all"}}, 0, INT64_MAX);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].labels.text(),
+            "two_seconds_bucket{disk=\"all\", exported_disk=\"sdb\", exported_exported_disk=\"sda\", le=\"1\"}");
+}
+
 }  // namespace
 }  // namespace vitald

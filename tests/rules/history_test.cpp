@@ -437,6 +437,24 @@ TEST(History, SeriesLabels) {
   EXPECT_EQ(ask(m.h, "x{job=\"node\",device=\"mine\",exported_device=\"a\"}", m.wall_ms()), "mine=1 ");
 }
 
+// exported_device is taken: the two are two series, and no label is there twice.
+TEST(History, ALabelOfTheTargetAndItsOtherNameInOneSeries) {
+  static constexpr MetricDesc kDesc{"two", MetricType::gauge, "help", "device,exported_device", "", "test"};
+  History history({.series_labels = {{"device", "mine"}}});
+  BatchWriter writer("test");
+  writer.begin(1'000'000'000);
+  writer.set(kDesc, 1, "a", "b");
+  writer.set(kDesc, 2, "b", "a");
+  writer.set(kDesc, 3, "", "c");
+  Snapshot s{0, 1'000'000'000, 1'000'000'000, {writer.finish({}, 0, 0)}};
+  history.begin(s);
+  history.end();
+  const auto at = [&](const char* query) { return ask(history, query, 1000); };
+  EXPECT_EQ(at("two{device=\"mine\",exported_device=\"b\",exported_exported_device=\"a\"}"), "mine=1 ");
+  EXPECT_EQ(at("two{device=\"mine\",exported_device=\"a\",exported_exported_device=\"b\"}"), "mine=2 ");
+  EXPECT_EQ(at("two{device=\"mine\",exported_device=\"c\",exported_exported_device=\"\"}"), "mine=3 ");
+}
+
 TEST(History, RecordedSeries) {
   Machine m;
   Query now("r", m.live), range("count_over_time(r[1m])", m.live);

@@ -72,6 +72,65 @@ groups:
   EXPECT_FALSE(g.rules[1].alert);
 }
 
+// Numbers as Go's reader of YAML takes them; promtool 2.42 says the same to each.
+TEST(Load, LimitsAsPromtoolTakesThem) {
+  const struct {
+    const char* text;
+    std::optional<std::size_t> want;
+  } cases[] = {{"-1", 0},
+               {"0x10", 16},
+               {"-0x1", 0},
+               {"0X1F", 31},
+               {"1e3", 1000},
+               {"1e+3", 1000},
+               {"+5", 5},
+               {"1_000", 1000},
+               {"0_x1", 1},
+               {"1__0", 10},
+               {"1.5", 1},
+               {"5.", 5},
+               {".5", 0},
+               {"017", 15},
+               {"08", 8},
+               {"0o17", 15},
+               {"0b11", 3},
+               {"~", 0},
+               {"9223372036854775807", INT64_MAX},
+               {"9223372036854775808", {}},
+               {"1e30", {}},
+               {"_1", {}},
+               {"true", {}},
+               {".inf", {}},
+               {"1x", {}}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    std::vector<std::string> problems;
+    const auto groups = load_rules(
+        fmt::format("groups: [{{name: g, limit: {}, rules: [{{record: a, expr: '1'}}]}}]", c.text), "f", problems);
+    EXPECT_EQ(problems.empty(), c.want.has_value());
+    if (c.want && problems.empty()) {
+      EXPECT_EQ(groups.at(0).limit, *c.want);
+    }
+  }
+}
+
+TEST(Load, WhatSaysNothingInARecordingRule) {
+  const std::pair<const char*, bool> cases[] = {{"for: 0s", true},
+                                                {"for: 0", true},
+                                                {"for: ~", true},
+                                                {"keep_firing_for: 0s", true},
+                                                {"annotations: {}", true},
+                                                {"annotations: ~", true},
+                                                {"for: 5m", false},
+                                                {"annotations: {a: b}", false},
+                                                {"keep_firing_for: 1s", false}};
+  for (const auto& [key, good] : cases) {
+    std::vector<std::string> problems;
+    load_rules(fmt::format("groups: [{{name: g, rules: [{{record: a, expr: '1', {}}}]}}]", key), "f", problems);
+    EXPECT_EQ(problems.empty(), good) << key;
+  }
+}
+
 TEST(Load, MergeKeys) {
   std::vector<std::string> problems;
   const auto groups = load_rules(R"(

@@ -95,9 +95,16 @@ TEST(Parser, PrintsAsPrometheus) {
       {"1", "="},
       {"-1", "="},
       {"1e3", "1000"},
-      {"1_000_000", "1000000"},
+      {"1_000_000", "1e+06"},
+      {"100_000", "100000"},
+      {"123456789", "1.23456789e+08"},
+      {"1e-7", "1e-07"},
+      {"0.0001", "="},
+      {"0.00001", "1e-05"},
+      {"-1e21", "-1e+21"},
+      {"1e100", "1e+100"},
       {".123_456_789", "0.123456789"},
-      {"0x_53_AB_F3_82", "1403777922"},
+      {"0x_53_AB_F3_82", "1.403777922e+09"},
       {"017", "15"},
       {"0_17", "15"},
       {"08", "8"},
@@ -108,6 +115,7 @@ TEST(Parser, PrintsAsPrometheus) {
       {"a", "="},
       {"{a=\"b\"}", "="},
       {"a{b!=\"c\",d=~\"e\",f!~\"g\"}", "="},
+      {"a{b=\"2\",a=~\"x\",a=\"3\"}", "a{a=\"3\",a=~\"x\",b=\"2\"}"},
       {"a{b='c'  ,}", "a{b=\"c\"}"},
       {"{__name__=~\"a.*\"}", "="},
       {"a[5m]", "="},
@@ -170,6 +178,29 @@ TEST(Parser, PrintsAsPrometheus) {
     const auto again = compile(want, problems, {.experimental = true});
     ASSERT_TRUE(again);
     EXPECT_EQ(to_string(*again), want);
+  }
+}
+
+TEST(Parser, NumbersAsGoWritesThem) {
+  const struct {
+    double v;
+    std::string sample, literal;  // 'f' and 'g', the shortest
+  } cases[] = {
+      {0, "0", "0"},
+      {-1.5, "-1.5", "-1.5"},
+      {1e-7, "0.0000001", "1e-07"},
+      {123456789.125, "123456789.125", "1.23456789125e+08"},
+      {999999, "999999", "999999"},
+      {1e6, "1000000", "1e+06"},
+      {-12345678901234567890.0, "-12345678901234567000", "-1.2345678901234567e+19"},
+      {1e21, "1" + std::string(21, '0'), "1e+21"},
+      {1.5e300, "15" + std::string(299, '0'), "1.5e+300"},
+      {5e-324, "0." + std::string(323, '0') + "5", "5e-324"},
+      {-HUGE_VAL, "-Inf", "-Inf"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(number_text(c.v), c.sample);
+    EXPECT_EQ(go_number(c.v), c.literal);
   }
 }
 

@@ -96,10 +96,10 @@ TEST(Silences, MuteWhileTheyAreActive) {
   EXPECT_FALSE(all.idle());
   const std::pair<std::int64_t, bool> cases[] = {{0, false}, {999, false}, {1000, true}, {4999, true}, {5000, false}};
   for (const auto& [after_ms, want] : cases)
-    EXPECT_EQ(all.muting(disk.labels, {}, kNow + after_ms).muted(), want) << after_ms;
-  EXPECT_FALSE(all.muting({{"alertname", "Other"}}, {}, kNow + 2000).muted());
+    EXPECT_EQ(all.muting(disk.labels, {}, {}, kNow + after_ms).muted(), want) << after_ms;
+  EXPECT_FALSE(all.muting({{"alertname", "Other"}}, {}, {}, kNow + 2000).muted());
   ASSERT_TRUE(all.expire(*id, kNow + 2000));
-  EXPECT_FALSE(all.muting(disk.labels, {}, kNow + 2000).muted());
+  EXPECT_FALSE(all.muting(disk.labels, {}, {}, kNow + 2000).muted());
   EXPECT_STREQ(all.marks()->silences[0].state(kNow + 2000), "expired");
   EXPECT_EQ(all.expire("nothing", kNow).error().kind, Errc::absent);
 }
@@ -196,11 +196,32 @@ TEST(Silences, Inhibition) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    EXPECT_EQ(all.muting(c.labels, firing, kNow).inhibited_by.size(), c.by);
+    EXPECT_EQ(all.muting(c.labels, {}, firing, kNow).inhibited_by.size(), c.by);
   }
   // What neither has is the same for both.
   all.set_inhibit_rules({{matchers("severity=\"critical\""), matchers("severity=\"warning\""), {"rack"}}});
-  EXPECT_TRUE(all.muting(cases[1].labels, firing, kNow).muted());
+  EXPECT_TRUE(all.muting(cases[1].labels, {}, firing, kNow).muted());
+}
+
+// Everybody's matchers are for what receivers are sent: with the external labels, where the alert has none of its own.
+TEST(Silences, ExternalLabelsCount) {
+  const LabelMap external{{"cluster", "west"}, {"rack", "7"}};
+  const auto cause = alert_of({{"alertname", "Down"}, {"rack", "8"}}), other = alert_of({{"alertname", "Slow"}});
+  const Alert* firing[] = {&cause};
+  for (const auto& [text, cause_is, other_is] :
+       {std::tuple("cluster=\"west\"", true, true), std::tuple("cluster!=\"west\"", false, false),
+        std::tuple("rack=\"7\"", false, true)}) {
+    SCOPED_TRACE(text);
+    Silences all;
+    ASSERT_TRUE(all.put(silence(text, kNow, kNow + 5000), kNow));
+    EXPECT_EQ(all.muting(cause.labels, external, firing, kNow).muted(), cause_is);
+    EXPECT_EQ(all.muting(other.labels, external, firing, kNow).muted(), other_is);
+  }
+  Silences all;
+  all.set_inhibit_rules({{matchers("cluster=\"west\",alertname=\"Down\""), matchers("rack=\"7\""), {"cluster"}}});
+  EXPECT_TRUE(all.muting(other.labels, external, firing, kNow).muted());
+  all.set_inhibit_rules({{matchers("alertname=\"Down\""), matchers("rack=\"7\""), {"rack"}}});
+  EXPECT_FALSE(all.muting(other.labels, external, firing, kNow).muted()) << "one has 8, the other one 7";
 }
 
 TEST(Silences, AsAFileAndBack) {

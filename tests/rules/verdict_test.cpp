@@ -263,6 +263,8 @@ TEST(Verdict, EachFaultIsNamed) {
          m.gauge_becomes(R"(node_hwmon_temp_celsius{chip="board", sensor="temp7"})", 84);
        },
        R"(thermal host {chip="board", sensor="temp7"})"},
+      {"a diode that nothing is connected to",
+       [](Machine& m) { m.gauge_becomes(R"(node_hwmon_temp_celsius{chip="board", sensor="temp2"})", 127); }, ""},
       {"a power cap that is reached",
        [](Machine& m) {
          m.gauge(R"(node_hwmon_power_average_watt{chip="meter", sensor="power1"})", 150);

@@ -24,6 +24,15 @@ TEST(CpuVulnerabilities, Cases) {
            "node_cpu_vulnerabilities_info{codename=\"tsx\",mitigation=\"KVM: Mitigation: VMX "
            "disabled\",state=\"unknown\"} 1\n",
            "malformed: /sys/devices/system/cpu/vulnerabilities/empty: '': a state expected"},
+          {"vulnerable in other words: itlb_multihit and gather_data_sampling, or l1tf of a hypervisor",
+           {{"sys/devices/system/cpu/vulnerabilities/itlb_multihit", "KVM: Vulnerable\n"},
+            {"sys/devices/system/cpu/vulnerabilities/srbds", "Processor vulnerable\n"}},
+           "node_cpu_vulnerabilities_info{codename=\"itlb_multihit\",mitigation=\"KVM: "
+           "Vulnerable\",state=\"vulnerable\"} "
+           "1\n"
+           "node_cpu_vulnerabilities_info{codename=\"srbds\",mitigation=\"Processor "
+           "vulnerable\",state=\"vulnerable\"} 1\n",
+           ""},
           {"no folder", {}, "", ""},
       });
 }

@@ -37,6 +37,12 @@ TEST(Drm, Cases) {
                           "node_drm_card_info{card=\"card0\",memory_vendor=\"\",power_performance_level=\"\",unique_id="
                           "\"\",vendor=\"amd\"} 1\n",
                           ""},
+                         {"what is no share of a whole: firmware's word for none",
+                          {{"sys/class/drm/card0/device/uevent", "DRIVER=amdgpu"},
+                           {"sys/class/drm/card0/device/gpu_busy_percent", "65535\n"}},
+                          "node_drm_card_info{card=\"card0\",memory_vendor=\"\",power_performance_level=\"\",unique_id="
+                          "\"\",vendor=\"amd\"} 1\n",
+                          ""},
                          {"no cards", {}, "", ""},
                      });
 }

@@ -147,15 +147,44 @@ TEST(EnergyMeters, APlatformThatNobodyFeedsIsNotThere) {
   EXPECT_EQ(energy(f, 1), "vitald_energy_joules_total{domain=\"psys\",package=\"0\",source=\"powercap\"} 2\n");
 }
 
+Tree cpuinfo_of(const char* vendor) {
+  return {{"proc/cpuinfo", std::string("processor\t: 0\nvendor_id\t: ") + vendor + "\ncpu family\t: 6\n\n"}};
+}
+
+// Each die of a Xeon that is two in one socket has a register of its own. All CCDs of an EPYC read their package's,
+// and its zone "core" is the register of one core: Linux 6.9 and 6.10 name zones by them.
 TEST(EnergyMeters, DiesOfAPackageAreAddedUp) {
-  CollectorFixture f("energy_meters", powercap({{"intel-rapl:0/name", "package-0-die-0"},
-                                                {"intel-rapl:0/energy_uj", "0"},
-                                                {"intel-rapl:1/name", "package-0-die-1"},
-                                                {"intel-rapl:1/energy_uj", "0"}}));
-  energy(f, 0);
-  f.write("sys/class/powercap/intel-rapl:0/energy_uj", "2000000");
-  f.write("sys/class/powercap/intel-rapl:1/energy_uj", "3000000");
-  EXPECT_EQ(energy(f, 1), "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap\"} 5\n");
+  struct Case {
+    const char* vendor;
+    const char* package;
+    const char* core;
+  };
+  for (const auto& c : {Case{"GenuineIntel", "5", "7"}, Case{"AuthenticAMD", "2", nullptr},
+                        Case{"HygonGenuine", "2", nullptr}, Case{"CentaurHauls", "2", "3"}}) {
+    SCOPED_TRACE(c.vendor);
+    auto tree = powercap({{"intel-rapl:0/name", "package-0-die-0"},
+                          {"intel-rapl:0/energy_uj", "0"},
+                          {"intel-rapl:0:0/name", "core"},
+                          {"intel-rapl:0:0/energy_uj", "0"},
+                          {"intel-rapl:1/name", "package-0-die-1"},
+                          {"intel-rapl:1/energy_uj", "0"},
+                          {"intel-rapl:1:0/name", "core"},
+                          {"intel-rapl:1:0/energy_uj", "0"}});
+    tree.merge(cpuinfo_of(c.vendor));
+    CollectorFixture f("energy_meters", tree);
+    energy(f, 0);
+    f.write("sys/class/powercap/intel-rapl:0/energy_uj", "2000000");
+    f.write("sys/class/powercap/intel-rapl:1/energy_uj", "3000000");
+    f.write("sys/class/powercap/intel-rapl:0:0/energy_uj", "3000000");
+    f.write("sys/class/powercap/intel-rapl:1:0/energy_uj", "4000000");
+    std::string expected;
+    if (c.core)
+      expected =
+          std::string("vitald_energy_joules_total{domain=\"core\",package=\"0\",source=\"powercap\"} ") + c.core + "\n";
+    expected += std::string("vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap\"} ") +
+                c.package + "\n";
+    EXPECT_EQ(energy(f, 1), expected);
+  }
 }
 
 TEST(EnergyMeters, AZoneThatCannotBeReadCostsOnlyItself) {
@@ -308,6 +337,23 @@ TEST(EnergyMeters, WithoutTheRightToPerfPowercapCounts) {
   // Nobody else counts these, and each says what it wants.
   EXPECT_THAT(pmu.problems, testing::SizeIs(3));
   EXPECT_THAT(pmu.problems, testing::Each(testing::HasSubstr("CAP_PERFMON is needed")));
+}
+
+// Linux 6.9 to 6.11 name a CPU of each die in `cpumask`: of Intel's each has a register of its own, AMD's is the
+// package's.
+TEST(EnergyMeters, PerfCountsEachDie) {
+  for (const bool amd : {false, true}) {
+    Pmu pmu(cpuinfo_of(amd ? "AuthenticAMD" : "GenuineIntel"));
+    pmu.write("sys/bus/event_source/devices/power/cpumask", "0-2\n");
+    pmu.make();
+    pmu.run();
+    const std::vector<int> asked = amd ? std::vector{0, 2} : std::vector{0, 1, 2};
+    for (const auto cpu : asked) pmu.say(2, cpu, 100), pmu.say(3, cpu, 4);
+    EXPECT_EQ(lines_with(pmu.run(), "domain=\"package\",package=\"0\",source"),
+              "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"perf\"} " +
+                  std::string(amd ? "100" : "200") + "\n");
+    EXPECT_THAT(pmu.problems, testing::IsEmpty());
+  }
 }
 
 // A counter whose CPU went is opened again, and its 0 is no wrap.

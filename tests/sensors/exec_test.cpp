@@ -201,5 +201,34 @@ TEST(Exec, SeriesAndItsOwnRows) {
   EXPECT_EQ(collector_exec.make(host, options).error().kind, Errc::malformed);
 }
 
+// What a program prints says nothing of how other programs went.
+TEST(Exec, ItsOwnFamiliesAreNobodyElses) {
+  Host host;
+  Options options;
+  options.declare(collector_exec.flags);
+  options.append("collector.exec.program", "good: /bin/echo \"vitald_exec_success{program=\\\"bad\\\"} 1\"");
+  options.append("collector.exec.program", "bad: /bin/false");
+  auto made = collector_exec.make(host, options);
+  ASSERT_TRUE(made) << made.error().text;
+  BatchWriter writer("exec");
+  std::string text, problems;
+  for (int i = 0; i < 200; ++i) {  // they are quick, but this machine may not be
+    writer.begin(1);
+    ASSERT_TRUE((*made)->collect(writer));
+    const auto batch = writer.finish({}, 0, 0);
+    text.clear(), problems.clear();
+    for (const auto& s : batch->layout->samples())
+      text += fmt::format("{}{}\n", Layout::prefix(s), batch->values[s.value]);
+    for (const auto& p : batch->health.problems) problems += p.text + "\n";
+    if (text.find("vitald_exec_success{program=\"good\"} ") != text.npos &&
+        text.find("vitald_exec_success{program=\"bad\"} ") != text.npos)
+      break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  }
+  EXPECT_THAT(text, HasSubstr("vitald_exec_success{program=\"bad\"} 0\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("vitald_exec_success{program=\"bad\"} 1\n")));
+  EXPECT_THAT(problems, HasSubstr("good: vitald_exec_success: a family of the collector's own; left out\n"));
+}
+
 }  // namespace
 }  // namespace vitald

@@ -62,6 +62,8 @@ TEST(NoReading, Words) {
       {kC, 3892313, 1000, false, true},  // a garbled register
       {kC, -0.001, 1000, true, true},    // -1
       {kC, 4294967.295, 1000, true, true},
+      {kC, -263.2, 1000, false, true},   // a thermal zone of ACPI whose firmware says 10 K
+      {kC, -199.9, 1000, false, false},  // as cold as a thermocouple goes
       {kC, -40, 1000, true, false},
       {kC, 1372, 1000, false, false},                    // a thermocouple of type K
       {kOther, 18446744073709.551615, 1e6, true, true},  // power1_max: 2^64-1

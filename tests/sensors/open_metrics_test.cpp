@@ -36,6 +36,14 @@ std::string shown(const Exposition& content) {
   return out;
 }
 
+// a{l0="",l1="",...} 1
+std::string labelled(int labels) {
+  std::string line = "a{";
+  for (int i = 0; i < labels; ++i) line += fmt::format("l{}=\"\",", i);
+  line.back() = '}';
+  return line + " 1\n";
+}
+
 TEST(OpenMetricsReader, Good) {
   struct Case {
     const char* name;
@@ -159,6 +167,7 @@ TEST(OpenMetricsReader, Bad) {
       {"twice", "a 0\na 0\n# EOF\n", "line 2: a sample is there twice"},
       {"a comma too many", "a{b=\"1\",} 1\n# EOF\n", "line 1: invalid label name"},
       {"a label twice", "a{b=\"1\",b=\"1\"} 1\n# EOF\n", "line 1: duplicate label names"},
+      {"too many labels", labelled(257) + "# EOF\n", "line 1: more than 256 labels"},
       {"no quotes", "a{b=1} 1\n# EOF\n", "line 1: expected '\"' at start of label value"},
       {"an open quote", "a{b=\"1} 1\n# EOF\n", "line 1: expected '\"' at the end of label value"},
       {"no space before the number", "a{b=\"1\"}1\n# EOF\n", "line 1: a space and a number are expected"},

@@ -234,6 +234,20 @@ TEST_F(Smart, NvmeAndAta) {
                                         "sda status"));
 }
 
+// Percents of a whole: 255 is a drive's word for none.
+TEST_F(Smart, SpareOfMoreThanAllIsNone) {
+  auto& log = disks_.by_name["nvme0"].log;
+  log[4] = 255;
+  auto got = run().text;
+  EXPECT_THAT(got, HasSubstr("smartctl_device_available_spare{device=\"nvme0\"} 100\n"));
+  EXPECT_THAT(got, Not(HasSubstr("smartctl_device_available_spare_threshold{device=\"nvme0\"}")));
+  clock_.advance_ns(5 * kMinuteNs);
+  log[3] = 101, log[4] = 100;
+  got = run().text;
+  EXPECT_THAT(got, Not(HasSubstr("smartctl_device_available_spare{device=\"nvme0\"}")));
+  EXPECT_THAT(got, HasSubstr("smartctl_device_available_spare_threshold{device=\"nvme0\"} 100\n"));
+}
+
 // NVMe's 0 K and 65535 K, and what a bridge answers that does not pass the command on.
 TEST_F(Smart, AllOnes) {
   auto& log = disks_.by_name["nvme0"].log;

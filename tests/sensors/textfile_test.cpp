@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -55,6 +56,14 @@ constexpr const char* kOk = "node_textfile_scrape_error 0\n";
 constexpr const char* kBad = "node_textfile_scrape_error 1\n";
 std::string mtime(const std::string& file) { return "node_textfile_mtime_seconds{file=\"DIR/" + file + "\"} T\n"; }
 
+// a{l0="",l1="",...} 1
+std::string labelled(int labels) {
+  std::string line = "a{";
+  for (int i = 0; i < labels; ++i) line += fmt::format("l{}=\"\",", i);
+  line.back() = '}';
+  return line + " 1\n";
+}
+
 TEST(Textfile, Cases) {
   struct Case {
     const char* name;
@@ -92,7 +101,7 @@ TEST(Textfile, Cases) {
          "# TYPE s summary\ns{h=\"x\",quantile=\"0.99\"} 2\ns{quantile=\"0.5\",h=\"x\"} 1e-07\ns_sum{h=\"x\"} 3.5\n"
          "s_count{h=\"x\"} 4\ns{quantile=\"0.5\"} 9\n"}},
        "s{h=\"x\",quantile=\"0.5\"} 1e-07\ns{h=\"x\",quantile=\"0.99\"} 2\ns_sum{h=\"x\"} 3.5\ns_count{h=\"x\"} 4\n"
-       "s{h=\"\",quantile=\"0.5\"} 9\ns_sum{h=\"\"} 0\ns_count{h=\"\"} 0\n" +
+       "s{h=\"\",quantile=\"0.5\"} 9\n" +
            mtime("a.prom") + kOk,
        "",
        ""},
@@ -102,6 +111,38 @@ TEST(Textfile, Cases) {
            mtime("a.prom") + kOk,
        "",
        ""},
+      {"a histogram and a summary of which not all came: what did not has no number",
+       {{"a.prom",
+         "# TYPE a histogram\na_bucket{le=\"1\"} 5\na_bucket{le=\"+Inf\"} 7\n# TYPE b summary\nb{quantile=\"0.5\"} "
+         "2\n# TYPE c histogram\nc_sum 3\n"}},
+       "a_bucket{le=\"1\"} 5\na_bucket{le=\"+Inf\"} 7\nb{quantile=\"0.5\"} 2\nc_sum 3\n" + mtime("a.prom") + kOk,
+       "",
+       ""},
+      {"a histogram without its last bucket and its count: no observation is above the last that is there, as far as "
+       "is "
+       "known",
+       {{"a.prom", "# TYPE h histogram\nh_bucket{x=\"y\",le=\"1\"} 5\nh_sum{x=\"y\"} 12\n"}},
+       "h_bucket{le=\"1\",x=\"y\"} 5\nh_bucket{le=\"+Inf\",x=\"y\"} 5\nh_sum{x=\"y\"} 12\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: h{x=\"y\"} has neither a bucket le=\"+Inf\" nor a count; its last bucket is taken for "
+       "both"},
+      {"the collector's own families are nobody else's",
+       {{"a.prom",
+         "# TYPE node_textfile_scrape_error gauge\nnode_textfile_scrape_error 0\n"
+         "node_textfile_mtime_seconds{file=\"x\"} 4102444800\ng 1\n"},
+        {"b.prom", "broken\n"}},
+       "g 1\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: node_textfile_scrape_error: a family of the collector's own; left out\n"
+       "malformed: DIR/a.prom: node_textfile_mtime_seconds: a family of the collector's own; left out\n"
+       "malformed: DIR/b.prom: line 1: expected float as value"},
+      {"nor are the names of their lines",
+       {{"a.prom",
+         "# TYPE node_textfile summary\nnode_textfile_sum 4\n# TYPE node_textfile_mtime_seconds "
+         "counter\nnode_textfile_mtime_seconds{x=\"y\"} 7\n"}},
+       "node_textfile_sum 4\n" + mtime("a.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: node_textfile_mtime_seconds: a family of the collector's own; left out"},
       {"a gauge with the name of another file's histogram's count, which comes later",
        {{"a.prom", "# TYPE h_count gauge\nh_count 5\ng 1\n"},
         {"b.prom", "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4\nh_count 3\n"}},
@@ -148,8 +189,7 @@ TEST(Textfile, Cases) {
        "malformed: DIR/a.prom: line 6: s_sum is there twice, the first one is kept"},
       {"lines that are no number of a histogram or summary",
        {{"a.prom", "# TYPE h histogram\nh 5\nh_bucket{le=\"1\"} 2\nh_count 2\n# TYPE s summary\ns 5\ns_count 2\n"}},
-       "h_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 0\nh_count 2\ns_sum 0\ns_count 2\n" + mtime("a.prom") +
-           kBad,
+       "h_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_count 2\ns_count 2\n" + mtime("a.prom") + kBad,
        "",
        "malformed: DIR/a.prom: line 2: h has no bound 'le'\n"
        "malformed: DIR/a.prom: line 6: s has no 'quantile'"},
@@ -224,6 +264,11 @@ TEST(Textfile, Cases) {
        kBad,
        "",
        "malformed: DIR/a.prom: line 1: duplicate label names"},
+      {"too many labels",
+       {{"a.prom", "b 1\n" + labelled(257)}, {"b.prom", "c 2\n"}},
+       "c 2\n" + mtime("b.prom") + kBad,
+       "",
+       "malformed: DIR/a.prom: line 2: more than 256 labels"},
       {"open quote",
        {{"a.prom", "a{x=\"1} 1\n"}},
        kBad,

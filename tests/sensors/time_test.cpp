@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -49,6 +55,40 @@ TEST(Time, Zones) {
     EXPECT_EQ(got.text, c.text);
     EXPECT_EQ(got.error, "");
   }
+}
+
+namespace {
+// A zone of one offset as zic(8) writes it: tzfile(5), version 2, without transitions.
+void write_zone(const std::string& name, int hours) {
+  const std::string header = "TZif2" + std::string(15 + 4 * 4, '\0') + std::string("\0\0\0\1\0\0\0\4", 8);
+  const int offset_s = hours * 3600;
+  const std::string type{0, 0, static_cast<char>(offset_s >> 8), static_cast<char>(offset_s & 0xff), 0, 0};
+  const auto block = header + type + name + std::string(1, '\0');
+  std::ofstream("/etc/new-zone") << block << block << '\n' << name << -hours << '\n';
+  std::filesystem::rename("/etc/new-zone", "/etc/localtime");
+}
+}  // namespace
+
+// timedatectl set-timezone, while we run. In a mount namespace of a child, whose /etc is empty.
+TEST(Time, AnotherZone) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("none", "/etc", "tmpfs", 0, nullptr) != 0)
+      _exit(77);
+    unsetenv("TZ");
+    CollectorFixture f("time");
+    write_zone("AAA", 1);
+    const bool before = f.run().text.find("time_zone=\"AAA\"} 3600\n") != std::string::npos;
+    write_zone("BBB", 2);
+    const auto text = f.run().text;
+    _exit(!before ? 2 : text.find("time_zone=\"BBB\"} 7200\n") != std::string::npos ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no mount namespace to be had";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Time, Clocksources) {

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <linux/netlink.h>
+
+#include <cstring>
+
+#include "sensors/net/wifi_rate.h"
 #include "tests/sensors/collector_cases.h"
 
 namespace vitald {
@@ -34,6 +39,26 @@ TEST(Wifi, Fixtures) {
 TEST(Wifi, BadFixtures) {
   EXPECT_EQ(with_fixtures({}).error, "absent: /wifi/interfaces.json: No such file or directory (ENOENT)");
   EXPECT_TRUE(with_fixtures({{"wifi/interfaces.json", "[{"}}).error.starts_with("malformed: /wifi/interfaces.json: "));
+}
+
+TEST(Wifi, Rates) {
+  const auto attribute = [](std::uint16_t type, auto value) {
+    const nlattr header{static_cast<std::uint16_t>(NLA_HDRLEN + sizeof value), type};
+    std::string out(NLA_HDRLEN + NLA_ALIGN(sizeof value), '\0');
+    std::memcpy(out.data(), &header, sizeof header);
+    std::memcpy(out.data() + NLA_HDRLEN, &value, sizeof value);
+    return out;
+  };
+  const auto of_16 = attribute(NL80211_RATE_INFO_BITRATE, std::uint16_t{540}),
+             of_32 = attribute(NL80211_RATE_INFO_BITRATE32, std::uint32_t{86'700}),
+             width = attribute(NL80211_RATE_INFO_MCS, std::uint8_t{7});
+  EXPECT_EQ(wifi_rate(of_16 + width), 54e6);
+  EXPECT_EQ(wifi_rate(of_32 + width), 8670e6);
+  EXPECT_EQ(wifi_rate(of_16 + of_32), 8670e6);
+  EXPECT_EQ(wifi_rate(of_32 + of_16), 8670e6);
+  EXPECT_EQ(wifi_rate(attribute(NL80211_RATE_INFO_BITRATE, std::uint16_t{0})), 0);
+  EXPECT_EQ(wifi_rate(""), std::nullopt) << "no rate is not 0 bits per second";
+  EXPECT_EQ(wifi_rate(width), std::nullopt);
 }
 
 // A machine without radio has no nl80211, or one without interfaces.

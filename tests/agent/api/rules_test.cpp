@@ -212,6 +212,7 @@ TEST(ApiParameters, TimesAndDurations) {
                                                                        {"2023-11-14T22:13:20.12Z", 1'700'000'000'120},
                                                                        {"2023-11-14T23:13:20+01:00", 1'700'000'000'000},
                                                                        {"2023-02-31T00:00:00Z", {}},
+                                                                       {"2023-11-14t22:13:20z", {}},
                                                                        {"2023-11-14", {}},
                                                                        {"2023-11-14T22:13:20", {}},
                                                                        {"1e300", {}},
@@ -223,6 +224,32 @@ TEST(ApiParameters, TimesAndDurations) {
       {"5m", 300'000}, {"1.5", 1500}, {"0", 0},      {"-1", -1000}, {"1h30m", 5'400'000},
       {"x", {}},       {"", {}},      {"1e300", {}}, {" 1m", {}},   {"1h 30m", {}}};
   for (const auto& [text, want] : durations) EXPECT_EQ(parse_api_duration(text), want) << text;
+}
+
+TEST(ApiParameters, TimeoutsBelowAMillisecondAreTimes) {
+  const std::pair<const char*, std::int64_t> cases[] = {{"0.0001", 100'000},  {"1e-12", 1},       {"0.5", 500'000'000},
+                                                        {"2", 2'000'000'000}, {"5ms", 5'000'000}, {"0", -1},
+                                                        {"-1", -1},           {"x", -1}};
+  for (const auto& [text, want_ns] : cases) {
+    SCOPED_TRACE(text);
+    std::optional<Response> problem;
+    const auto ask = ask_of(Request{}, {{"timeout", text}}, "", problem);
+    EXPECT_EQ(problem.has_value(), want_ns < 0);
+    if (want_ns > 0) {
+      EXPECT_EQ(ask.timeout_ns, want_ns);
+    }
+  }
+}
+
+// A name and a matcher of another one fit nothing, as in Prometheus; in an expression that is an error.
+TEST(ApiParameters, TwoNamesInAMatcher) {
+  std::optional<Response> problem;
+  const auto found = matchers_of({{"match[]", R"(x{__name__="y"})"}}, true, problem);
+  EXPECT_FALSE(problem);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0]->matchers.size(), 2U);
+  std::vector<promql::Problem> problems;
+  EXPECT_FALSE(promql::compile(R"(x{__name__="y"})", problems));
 }
 
 TEST(ApiChecks, AreChosenAndNothingIsNeverOk) {

@@ -35,6 +35,7 @@ constexpr MetricDesc kRuns{"test_runs_total", MetricType::counter, "Runs."};
 constexpr MetricDesc kDevice{"test_device_bytes", MetricType::gauge, "Bytes.", "device,mode", "bytes"};
 constexpr MetricDesc kInfo{"test_info", MetricType::gauge, "Info."};
 constexpr MetricDesc kLatency{"test_latency_seconds", MetricType::histogram, "Latency.", "op", "seconds"};
+constexpr MetricDesc kUp{"upsecond_up", MetricType::gauge, "Up.", "collector"};
 constexpr MetricDesc kDescriptors{"test_open_descriptors", MetricType::gauge, "Open descriptors."};
 
 // --- the worker's side -----------------------------------------------------------------------------------
@@ -125,6 +126,13 @@ int act_as_worker(const std::string& mode) {
         raise(SIGSEGV);
       }
       return values(out, run);
+    });
+  if (mode == "upsecond")
+    return scripted([&](BatchWriter& out, int run) -> Result<> {
+      if (run == 2) _exit(1);
+      out.set(kRuns, 7);
+      out.set(kUp, 1, "dcmi"), out.set(kUp, 1, "ipmi");
+      return {};
     });
   if (mode == "exit") return 3;
   if (mode == "descriptors")
@@ -423,6 +431,16 @@ TEST(Worker, CrashKeepsTheLastGoodBatch) {
   const auto batch = ask(client, at);
   EXPECT_THAT(batch->health.error->text, HasSubstr("signal 11"));
   EXPECT_EQ(exposition(*batch), expected(1));
+}
+
+// Whether it answers is old as soon as it does not, for each of those that it asks.
+TEST(Worker, NobodyIsUpBehindOneThatEnded) {
+  WorkerClient client(settings("upsecond"));
+  auto at = now();
+  EXPECT_THAT(exposition(*ask(client, at)), HasSubstr("upsecond_up{collector=\"dcmi\"} 1\n"));
+  at += kSecond;
+  EXPECT_EQ(exposition(*ask(client, at)),
+            "test_runs_total 7\nupsecond_up{collector=\"dcmi\"} 0\nupsecond_up{collector=\"ipmi\"} 0\n");
 }
 
 TEST(Worker, KilledFromOutsideBetweenRequests) {

@@ -138,6 +138,27 @@ TEST(NameLookup, WhatIsKnownIsUsedWhileTheResolverIsSilent) {
   EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.2 ");
 }
 
+TEST(NameLookup, WhatIsOldIsNotUsedWhereTheResolverAnswers) {
+  const std::string host = "quiet.example";
+  constexpr std::int64_t kMinuteMs = 60'000;
+  answer(host, "192.0.2.1");
+  EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.1 ");
+  answer(host, "192.0.2.2");
+  EXPECT_EQ(text_of(look_up(host, within(5000))), "192.0.2.1 ") << "within a minute nobody is asked";
+  age(host, kMinuteMs * kMs);
+  EXPECT_EQ(text_of(look_up(host, within(60'000))), "192.0.2.2 ");
+  // Where it is silent, some time is for it, once for each question.
+  age(host, kMinuteMs * kMs);
+  {
+    const std::lock_guard lock(mutex);
+    answers.erase(host);
+  }
+  EXPECT_GE(timed([&] { EXPECT_EQ(text_of(look_up(host, within(200))), "192.0.2.2 "); }), 95);
+  age(host, 2000 * kMs);
+  EXPECT_LT(timed([&] { EXPECT_EQ(text_of(look_up(host, within(60'000))), "192.0.2.2 "); }), 1500);
+  EXPECT_EQ(times_asked(host), 3);
+}
+
 TEST(NameLookup, AHostThatIsNoLongerThereIsForgotten) {
   const std::string host = "left.example";
   answer(host, "192.0.2.1");
