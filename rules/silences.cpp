@@ -99,12 +99,12 @@ bool fits(const Matchers& matchers, const LabelMap& labels) {
   return std::ranges::all_of(matchers, [&](const promql::Matcher& m) { return m.matches(label_of(labels, m.name)); });
 }
 
-Result<Matchers> parse_alert_matchers(std::string_view text) {
+Result<Matchers> parse_alert_matchers(std::string_view text, promql::PatternBudget* budget) {
   auto whole = std::string(text);
   if (auto with_quotes = quoted_matcher(text)) whole = std::move(*with_quotes);
   else if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
   std::vector<promql::Problem> problems;
-  auto selector = promql::parse_selector(whole, problems);
+  auto selector = promql::parse_selector(whole, problems, budget);
   if (!selector || selector->matchers.empty())
     return fail(Errc::malformed, fmt::format("'{}' is no matcher ({}), expected e.g. severity=\"critical\"", text,
                                              problems.empty() ? std::string("nothing found") : problems[0].what));
@@ -116,10 +116,11 @@ Result<Matchers> parse_alert_matchers(std::string_view text) {
   return std::move(selector->matchers);
 }
 
-Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal) {
+Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal,
+                                      promql::PatternBudget* budget) {
   if (!promql::valid_label_name(name)) return fail(Errc::malformed, fmt::format("'{}' is no name of a label", name));
   const auto* op = is_regex ? (is_equal ? "=~" : "!~") : (is_equal ? "=" : "!=");
-  auto matchers = parse_alert_matchers(fmt::format("{{{}{}{}}}", name, op, promql::quoted(value)));
+  auto matchers = parse_alert_matchers(fmt::format("{{{}{}{}}}", name, op, promql::quoted(value)), budget);
   if (!matchers) return fail(matchers.error());
   return std::move(matchers->front());
 }

@@ -18,6 +18,7 @@
 #include "core/result.h"
 #include "core/text/sections.h"
 #include "rules/promql/ast.h"
+#include "rules/promql/pattern.h"
 
 namespace vitald {
 
@@ -25,9 +26,11 @@ using Matchers = std::vector<promql::Matcher>;
 // All of them; a label that is not there is an empty one.
 bool fits(const Matchers& matchers, const LabelMap& labels);
 // `severity="critical"`, `alertname=~"Disk.*"`, or several with commas between, braces around them or not.
-Result<Matchers> parse_alert_matchers(std::string_view text);
+// `budget`: what the regular expressions may take; null: as much as the owner's.
+Result<Matchers> parse_alert_matchers(std::string_view text, promql::PatternBudget* budget = nullptr);
 // Of its parts, as Alertmanager's API has them.
-Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal);
+Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal,
+                                      promql::PatternBudget* budget = nullptr);
 std::string matchers_text(const Matchers& matchers);
 
 struct Silence {
