@@ -71,12 +71,17 @@ struct Marks {
   [[nodiscard]] const Acknowledgement* acknowledgement(const Alert& alert, std::int64_t now_ms) const;
 };
 Result<> save(const Marks& marks, SectionWriter::Sink sink);
+// Leaves out, with a line in the log, silences whose matchers are refused.
 Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes);
 
 // From any thread. Changes wait for the disk, looking does not.
 class Silences {
  public:
   static constexpr std::size_t kMostSilences = 1000, kMostAcknowledged = 10'000;
+  // Of the regular expressions of all silences (promql::pattern_work): each start compiles them, and each look at the
+  // alerts tries them.
+  static constexpr std::uint64_t kMostWork = 500'000;
+  static promql::PatternBudget budget();  // of one
   static constexpr std::int64_t kKeepExpiredMs = std::int64_t{5} * 24 * 3'600'000;
 
   // Where it is kept, and what an earlier run left there. Without one it is forgotten at the end.
