@@ -18,6 +18,7 @@
 
 #include "agent/http/browser_headers.h"
 #include "agent/http/lead.h"
+#include "agent/http/outgoing.h"
 #include "agent/http/parting.h"
 #include "agent/http/peers.h"
 #include "agent/http/shortage.h"
@@ -213,6 +214,7 @@ struct Server::Impl {
       impl.peers->moved(*exchange->peer, Peer::Rank::idle);
       exchange->peer->exchange = nullptr;
       impl.waiting.remove(*exchange);
+      impl.outgoing.remove(*exchange);
       return 0;
     });
   }
@@ -297,7 +299,13 @@ struct Server::Impl {
 
   // The library takes chunks whose lines end with LF alone, where a proxy may see another end of the request: what
   // comes behind chunks is never read.
-  MHD_Result reply(Exchange& exchange, const Response& response) const {
+  MHD_Result reply(Exchange& exchange, const Response& response) {
+    if (!outgoing.add({&exchange, exchange.request.peer, response.body, clock.boot_ns(), is_scrape(exchange)},
+                      [](Exchange& slow) { close(*slow.peer); })) {
+      exchange.response.reset();
+      exchange.pending.reset();
+      return reply(exchange, no_room(exchange.request));
+    }
     count(response);
     const bool says_so = std::ranges::any_of(response.headers, [](const auto& h) { return h.first == "Connection"; });
     if (!exchange.chunked || says_so) return send(exchange.connection, response, configured_headers());
@@ -382,6 +390,18 @@ struct Server::Impl {
       peers->moved(*exchange->peer, Peer::Rank::busy);
       MHD_resume_connection(exchange->connection);
     }
+  }
+
+  [[nodiscard]] Response no_room(const Request& request) const {
+    auto response =
+        collecting.no_room
+            ? collecting.no_room(request)
+            : text_response(503, "too many large answers are on their way; read them, or try again later\n");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+  }
+  static bool is_scrape(const Exchange& exchange) {
+    return exchange.pending && exchange.pending->wants_snapshot_boot_ns() > 0;
   }
 
   // Those who have an answer and do not take it are no reason to refuse another scrape.
@@ -555,6 +575,7 @@ struct Server::Impl {
   } crowd;
   int rounds_for_nothing = 0;  // one after the other, without an event before or progress in them
   Waiting waiting;
+  Outgoing outgoing;
   std::vector<MhdDaemon> daemons;
 };
 

@@ -84,10 +84,13 @@ class ServerTest : public testing::Test {
                     [](const Request& r) { return text_response(200, r.body); }});
     rows.push_back({"/throws", "GET", Access::read, 0, "A bug.",
                     [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
+    rows.push_back({"/large", "GET", Access::read, 0, "More than a socket's buffer.",
+                    [](const Request&) { return text_response(200, std::string(20 << 20, 'x')); }});
     server_ = std::make_unique<Server>(
         std::move(*listeners), Routes(std::move(rows)),
         Collecting{[this](std::int64_t t) { return !g_given_up.exchange(false) && pipeline_.collect(t); },
-                   [this](std::int64_t t) { return metrics_->has_since(t); }, [this] { return metrics_->full(); }},
+                   [this](std::int64_t t) { return metrics_->has_since(t); },
+                   [this] { return metrics_->full(); }},
         host_.clock(), wake);
     EXPECT_TRUE(server_->start());
     EXPECT_TRUE(pipeline_.start(config()));
@@ -132,6 +135,14 @@ class ServerTest : public testing::Test {
     char chunk[4096];
     for (ssize_t n; (n = read(fd.get(), chunk, sizeof chunk)) > 0;) answer.append(chunk, static_cast<std::size_t>(n));
     return answer;
+  }
+  // A request whose answer has begun to come, and nobody reads it.
+  [[nodiscard]] Fd unread(std::string_view path) const {
+    auto fd = connected();
+    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", path);
+    char first = 0;
+    if (write(fd.get(), request.data(), request.size()) < 0 || recv(fd.get(), &first, 1, MSG_PEEK) != 1) fd.reset();
+    return fd;
   }
   static void shut_gate() {
     const std::lock_guard lock(g_gate);
@@ -312,6 +323,20 @@ TEST_F(ServerTest, AScrapeGetsThroughACrowd) {
     crowd.clear();
     EXPECT_THAT(scrape.get(), StartsWith("HTTP/1.1 200 OK"));
   }
+}
+
+// Finished answers are in memory until somebody takes them.
+TEST_F(ServerTest, LargeAnswersThatNobodyReadsAreBounded) {
+  auto slow = unread("/large");
+  ASSERT_TRUE(slow);
+  const auto refused = get("/large");
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
+  slow.reset();
+  auto answer = get("/large");  // until the server sees the end of the other one
+  for (int i = 0; i < 1000 && answer.starts_with("HTTP/1.1 503"); ++i) answer = get("/large");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK"));
 }
 
 TEST_F(ServerTest, ACrowdDoesNotCloseAConnectionInUse) {
