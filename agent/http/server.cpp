@@ -12,6 +12,7 @@
 #include <cstdarg>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -404,13 +405,28 @@ struct Server::Impl {
     return exchange.pending && exchange.pending->wants_snapshot_boot_ns() > 0;
   }
 
-  // Those who have an answer and do not take it are no reason to refuse another scrape.
+  // Those who have an answer and do not take it are no reason to refuse another scrape: whoever takes longer than a
+  // second, and of an address that has more than a quarter of all answers under way the oldest one, however young: who
+  // connects sixty times a second and never reads has all places long before that second is over.
   void close_slow_readers() {
     if (!collecting.full) return;
-    for (auto& peer : peers->all()) {
-      if (!collecting.full() || round_boot_ns - peer.since_boot_ns < 4 * Peers::kGraceNs) return;
-      if (peer.exchange && peer.exchange->pending && !peer.suspended && !peer.closing) close(peer);
+    while (collecting.full()) {
+      std::map<std::string_view, unsigned> of_address;
+      unsigned all = 0, most = 0;
+      for (const auto& peer : peers->all())
+        if (takes_scrape(peer)) ++all, most = std::max(most, ++of_address[peer.address]);
+      const auto oldest = std::ranges::find_if(peers->all(), [&](const Peer& peer) {
+        if (!takes_scrape(peer) || peer.since_boot_ns >= round_boot_ns) return false;
+        const auto own = of_address[peer.address];
+        return round_boot_ns - peer.since_boot_ns >= 4 * Peers::kGraceNs || (own == most && own > all / 4);
+      });
+      if (oldest == peers->all().end()) return;
+      close(*oldest);
     }
+  }
+  // It has the answer of a scrape, and has not read all of it yet.
+  static bool takes_scrape(const Peer& peer) {
+    return peer.exchange && is_scrape(*peer.exchange) && !peer.suspended && !peer.closing;
   }
   static void close(Peer& peer) {
     Peers::close(peer);

@@ -55,6 +55,25 @@ constexpr CollectorInfo kGated{kRuns, {}, [](const Host&, const Options&) -> Res
                                }};
 constexpr CollectorEntry kEntries[] = {{"gated", "proc", DefaultState::on, Runs::here, &kGated}};
 
+// The answer of a scrape that no socket's buffer holds.
+std::atomic<int> g_scrapes = 0;
+constexpr int kMostScrapes = 8;
+class LargeScrape final : public Pending {
+ public:
+  LargeScrape() : refused_(g_scrapes++ >= kMostScrapes) {}
+  ~LargeScrape() override { --g_scrapes; }
+  std::optional<Response> poll(std::int64_t) override {
+    static const auto kBody = std::make_shared<const std::string>(20 << 20, 'x');
+    if (refused_) return text_response(503, "too many\n");
+    return Response{200, "text/plain", kBody, {}, false};
+  }
+  [[nodiscard]] std::int64_t deadline_boot_ns() const override { return 0; }
+  [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override { return 1; }
+
+ private:
+  const bool refused_;
+};
+
 class ServerTest : public testing::Test {
  protected:
   ServerTest() {
@@ -86,11 +105,13 @@ class ServerTest : public testing::Test {
                     [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
     rows.push_back({"/large", "GET", Access::read, 0, "More than a socket's buffer.",
                     [](const Request&) { return text_response(200, std::string(20 << 20, 'x')); }});
+    rows.push_back({"/scrape", "GET", Access::read, 0, "A scrape with a large answer.",
+                    [](const Request&) -> Answer { return std::make_unique<LargeScrape>(); }});
     server_ = std::make_unique<Server>(
         std::move(*listeners), Routes(std::move(rows)),
         Collecting{[this](std::int64_t t) { return !g_given_up.exchange(false) && pipeline_.collect(t); },
                    [this](std::int64_t t) { return metrics_->has_since(t); },
-                   [this] { return metrics_->full(); }},
+                   [this] { return metrics_->full() || g_scrapes >= kMostScrapes; }},
         host_.clock(), wake);
     EXPECT_TRUE(server_->start());
     EXPECT_TRUE(pipeline_.start(config()));
@@ -337,6 +358,17 @@ TEST_F(ServerTest, LargeAnswersThatNobodyReadsAreBounded) {
   auto answer = get("/large");  // until the server sees the end of the other one
   for (int i = 0; i < 1000 && answer.starts_with("HTTP/1.1 503"); ++i) answer = get("/large");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK"));
+}
+
+// Whoever takes all places of scrapes at once and reads none does not have others refused.
+TEST_F(ServerTest, ScrapesThatNobodyReadsKeepNoOtherOut) {
+  std::vector<Fd> unread_ones;
+  for (int i = 0; i < 3 * kMostScrapes; ++i) {
+    unread_ones.push_back(unread("/scrape"));
+    ASSERT_TRUE(unread_ones.back());
+    EXPECT_LE(g_scrapes, kMostScrapes);
+  }
+  EXPECT_THAT(get("/scrape"), StartsWith("HTTP/1.1 200 OK"));
 }
 
 TEST_F(ServerTest, ACrowdDoesNotCloseAConnectionInUse) {
