@@ -180,7 +180,11 @@ std::vector<AlertRow> each_once(std::vector<AlertRow> rows) {
   return rows;
 }
 
-std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem) {
+bool AlertFilter::may_have_patterns(const Parameters& p) {
+  return vitald::may_have_patterns(p, "match[]") || vitald::may_have_patterns(p, "filter");
+}
+
+std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem, promql::PatternBudget& budget) {
   AlertFilter out;
   const auto text = [&p](std::string_view key, std::optional<std::string>& to) {
     if (const auto value = first(p, key); !value.empty()) to = value;
@@ -201,7 +205,8 @@ std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& p
   flag("inhibited", out.inhibited);
   for (const auto* name : {"match[]", "filter"})
     for (const auto value : all(p, name)) {
-      auto matchers = parse_alert_matchers(value);
+      if (!problem.empty()) return {};
+      auto matchers = parse_alert_matchers(value, &budget);
       if (!matchers) problem = fmt::format("{}: {}", name, matchers.error().text);
       else if (name == std::string_view("filter")) std::ranges::move(*matchers, std::back_inserter(out.all_of));
       else out.any_of.push_back(std::move(*matchers));
@@ -235,9 +240,6 @@ std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& fi
 
 Handler alerts_page(const AgentView& agent) {
   return [agent](const Request& request) {
-    std::string problem;
-    const auto filter = AlertFilter::read(parameters_of(request), problem);
-    if (!filter) return api_error(ApiError::bad_data, problem);
     const auto view = rules_view_of(agent);
     auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
     for (auto& row : rows) {
@@ -246,8 +248,15 @@ Handler alerts_page(const AgentView& agent) {
       if (agent.evidence) row.changes = agent.evidence->changes_of(a);
       row.evidence = std::move(a.annotations);
     }
-    return packed(json_response(200, alerts_json(rows, *filter, machine())),
-                  accepts_gzip(request.list("Accept-Encoding")));
+    const auto p = parameters_of(request);
+    return agent.queries->run(request, AlertFilter::may_have_patterns(p),
+                              [p, view, rows = std::move(rows),
+                               gzip = accepts_gzip(request.list("Accept-Encoding"))](promql::PatternBudget& budget) {
+                                std::string problem;
+                                const auto filter = AlertFilter::read(p, problem, budget);
+                                if (!filter) return api_error(ApiError::bad_data, problem);
+                                return packed(json_response(200, alerts_json(rows, *filter, machine())), gzip);
+                              });
   };
 }
 

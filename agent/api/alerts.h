@@ -38,7 +38,8 @@ struct AlertFilter {
   std::vector<Matchers> any_of;  // match[]: one of them fits, as in Prometheus
   Matchers all_of;               // filter: each fits, as in Alertmanager
   // Nothing: `problem` says what is wrong.
-  static std::optional<AlertFilter> read(const Parameters& p, std::string& problem);
+  static std::optional<AlertFilter> read(const Parameters& p, std::string& problem, promql::PatternBudget& budget);
+  static bool may_have_patterns(const Parameters& p);  // if so not on the server's loop
   [[nodiscard]] bool fits(const AlertRow& row) const;
 };
 

@@ -118,7 +118,8 @@ TEST(ApiAlerts, AreChosen) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     std::string problem;
-    const auto filter = AlertFilter::read(c.given, problem);
+    auto budget = promql::PatternBudget::of_request();
+    const auto filter = AlertFilter::read(c.given, problem, budget);
     EXPECT_EQ(problem, c.problem);
     ASSERT_EQ(filter.has_value(), problem.empty());
     if (filter) {
@@ -177,7 +178,8 @@ TEST(ApiRules, AreChosen) {
   EXPECT_EQ(names({.groups = {"g"}}), "Hot a:b ");
   EXPECT_EQ(names({.files = {"/elsewhere"}}), "");
   RuleFilter by_label;
-  by_label.matchers.push_back(std::move(*parse_matchers("{severity=\"warning\"}")));
+  auto budget = promql::PatternBudget::of_request();
+  by_label.matchers.push_back(std::move(*parse_matchers("{severity=\"warning\"}", budget)));
   EXPECT_EQ(names(by_label), "Hot ");
 }
 
