@@ -122,6 +122,12 @@ struct Gt {
   std::vector<Attribute> reasons, reasons_of_xe;
 };
 
+// A part of a card that xe drives, with engines of its own: tile0, and of some cards tile1.
+struct Tile {
+  explicit Tile(const std::string& path) : gts(path, "gt") {}
+  KernelItems<Gt> gts;
+};
+
 // "card0", a connector of it ("card0-DP-1"), or "renderD128".
 struct Node {
   explicit Node(const std::string& path)
@@ -133,7 +139,7 @@ struct Node {
         power(path + "/device"),
         chips(path + "/device/hwmon"),
         gts(path + "/gt", "gt"),
-        gts_of_xe(path + "/device/tile0", "gt") {
+        tiles(path + "/device", "tile") {
     for (const auto kind : kMemories) {
       memory.emplace_back(fmt::format("{}/device/mem_info_{}_total", path, kind));
       memory_used.emplace_back(fmt::format("{}/device/mem_info_{}_used", path, kind));
@@ -143,7 +149,8 @@ struct Node {
   KernelFile metrics;
   PowerState power;
   KernelItems<Chip> chips;
-  KernelItems<Gt> gts, gts_of_xe;
+  KernelItems<Gt> gts;
+  KernelItems<Tile> tiles;
   std::vector<Attribute> memory, memory_used;
 };
 
@@ -343,14 +350,17 @@ class DrmGpus final : public Collector {
     const auto look = [&held, &out](Attribute& file, std::size_t i) {
       if (const auto n = number_of(file, out)) held[i] = held[i].value_or(false) || *n != 0;
     };
-    for (auto* gts : {&node.gts, &node.gts_of_xe}) {
-      if (!gts->refresh()) continue;
-      for (auto& gt : gts->items())
+    const auto look_at = [&look](KernelItems<Gt>& gts) {
+      if (!gts.refresh()) return;
+      for (auto& gt : gts.items())
         for (std::size_t i = 0; i < std::size(kThrottles); ++i) {
           look(gt.value.reasons[i], i);
           look(gt.value.reasons_of_xe[i], i);
         }
-    }
+    };
+    look_at(node.gts);
+    if (node.tiles.refresh())
+      for (auto& tile : node.tiles.items()) look_at(tile.value.gts);
     for (std::size_t i = 0; i < held.size(); ++i)
       if (held[i]) out.set(kThrottled, *held[i] ? 1 : 0, name, uuid, kThrottles[i]);
   }
@@ -385,6 +395,10 @@ class DrmGpus final : public Collector {
                           known ? fmt::format("{}:{}", major(status.st_rdev), minor(status.st_rdev)) : ""});
       }
     }
+    // Of several processes that hold one client the youngest uses it: logind and seatd open what a compositor is given,
+    // and keep it open.
+    std::ranges::stable_sort(files_, std::ranges::greater{},
+                             [](const OpenFile& f) { return parse_u64(f.pid).value_or(0); });
   }
 
   // Whose the file is, as far as that is known without reading of it; false: no GPU's that we know.

@@ -234,6 +234,8 @@ TEST(DrmGpus, IntelXe) {
             {"sys/class/drm/renderD128/device", "->../../../bus/pci/devices/0000:03:00.0"},
             {pci + "uevent", "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0\n"},
             {pci + "tile0/gt0/freq0/throttle/reason_pl2", "1\n"},
+            {pci + "tile0/gt0/freq0/throttle/reason_thermal", "0\n"},
+            {pci + "tile1/gt0/freq0/throttle/reason_thermal", "1\n"},
             {"proc/7/cgroup", "0::/system.slice/game.service\n"},
             {"proc/7/fd/5", "->/dev/dri/renderD128"}};
   const auto cycles = [](int mine, int all) {
@@ -245,6 +247,7 @@ TEST(DrmGpus, IntelXe) {
   auto run = fixture.run();
   EXPECT_EQ(run.error, "");
   EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"pl2\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"thermal\"} 1\n")) << "its second tile";
   fixture.clock.advance_ns(4'000'000'000);
   fixture.write("proc/7/fdinfo/5", cycles(2000, 9000));  // a quarter of the time
   run = fixture.run();
@@ -301,6 +304,24 @@ TEST(DrmGpus, ProcessesByOwner) {
 }
 
 // A container that was given the second GPU has it by the name of the first.
+// logind opens what a compositor is given, and keeps it open: 800 is the first of both in the order of numbers, and
+// 1500 in that of texts.
+TEST(DrmGpus, AClientIsOfWhoWasGivenIt) {
+  for (const auto* compositor : {"1500", "9500"}) {
+    SCOPED_TRACE(compositor);
+    auto tree = amd();
+    for (const auto& [pid, unit] : {std::pair{"800", "systemd-logind"}, {compositor, "gdm"}}) {
+      tree[fmt::format("proc/{}/cgroup", pid)] = fmt::format("0::/system.slice/{}.service\n", unit);
+      tree[fmt::format("proc/{}/fd/5", pid)] = "->/dev/dri/renderD128";
+      tree[fmt::format("proc/{}/fdinfo/5", pid)] = client(7, 0, 1024);
+    }
+    const auto run = CollectorFixture("drm_gpus", tree).run();
+    EXPECT_EQ(run.error, "");
+    EXPECT_THAT(run.text, HasSubstr("owner=\"gdm.service\",owner_kind=\"unit\"} 1048576\n"));
+    EXPECT_THAT(run.text, Not(HasSubstr("logind")));
+  }
+}
+
 TEST(DrmGpus, AClientIsWhereItsFileSays) {
   const std::string other = "sys/bus/pci/devices/0000:83:00.0/";
   auto tree = with_programs(amd());
