@@ -354,7 +354,7 @@ class Daemon {
     view.metrics_path = path;
     const Collecting collecting{[this](std::int64_t t) { return pipeline_.collect(t); },
                                 [this](std::int64_t t) { return metrics_->has_since(t); },
-                                [this] { return metrics_->full(); }};
+                                [this] { return metrics_->full(); }, &no_room_for};
     server_ = std::make_unique<Server>(std::move(listeners), Routes(endpoints(view)), collecting, host_.clock(), wake,
                                        std::move(gate));
     Server::Limits limits;

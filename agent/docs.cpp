@@ -58,6 +58,11 @@ constexpr MetricDesc kInstruments[] = {
     {"vitald_alerts_saved_timestamp_seconds", MetricType::gauge,
      "Of which round the alerts in --state.directory are, seconds since the epoch; 0: of none of this run."},
     {"vitald_alerts_save_failures_total", MetricType::counter, "Times that the alerts could not be written."},
+    {"vitald_claims_saved_timestamp_seconds", MetricType::gauge,
+     "When what receivers own (Kubernetes' conditions) was written to --state.directory, seconds since the epoch; 0: "
+     "not "
+     "in this run, since it did not change."},
+    {"vitald_claims_save_failures_total", MetricType::counter, "Times that what receivers own could not be written."},
     {"vitald_scrapes_total", MetricType::counter, "Scrapes that were answered, by the format of the answer.", "format"},
     {"vitald_scrapes_late_total", MetricType::counter, "Scrapes whose deadline came before a new snapshot did."},
     {"vitald_events_total", MetricType::counter,

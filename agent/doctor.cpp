@@ -13,9 +13,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <ostream>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "agent/agent.h"
@@ -188,12 +190,33 @@ void rapl(Findings& f, const DoctorInput& in) {
           fmt::format("{} is for root only: CAP_DAC_READ_SEARCH (above), or chmod a+r by a udev rule", closed));
 }
 
+// Who looks for a disk's health here must not take its absence for good news. What the SAS transport of the kernel has
+// lies below one of its end devices; disks of ATA behind such a controller are asked.
+void sas_disks(Findings& f, const Host& host) {
+  std::string names;
+  std::size_t count = 0;
+  const auto blocks = list_directory(host.sysfs("block"));
+  for (const auto& name : blocks.value_or(std::vector<std::string>{})) {
+    const auto vendor = read_kernel_file(host.sysfs(fmt::format("block/{}/device/vendor", name)));
+    std::error_code error;
+    const auto place = std::filesystem::canonical(host.sysfs(fmt::format("block/{}/device", name)), error).string();
+    if (error || place.find("/end_device-") == std::string::npos || !vendor || trim(*vendor) == "ATA") continue;
+    if (++count <= 8) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  }
+  if (count == 0) return;
+  f.say(
+      Mark::note, "SMART",
+      fmt::format("{}{}: SAS, whose health is not read (smartctl has it); what the kernel says of their errors is told",
+                  names, count > 8 ? fmt::format(" and {} more", count - 8) : ""));
+}
+
 void hardware(Findings& f, const DoctorInput& in) {
   const auto chips = list_directory(in.host.sysfs("class/hwmon"));
   const auto n = chips ? chips->size() : 0;
   f.say(n ? Mark::good : Mark::note, "hwmon",
         n ? fmt::format("{} chips", n) : "no chip: on bare metal run sensors-detect; a virtual machine has none");
   rapl(f, in);
+  sas_disks(f, in.host);
 }
 
 void view(Findings& f, const Host& host) {

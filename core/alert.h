@@ -31,6 +31,14 @@ LabelMap sent_labels(LabelMap own, const LabelMap& external);
 // One of them. Empty: there is none.
 std::string_view sent_label(const LabelMap& own, const LabelMap& external, const std::string& name);
 
+// Since when an alert fires, as it was told: of several rules that make it the times of the one that was first. With
+// the fingerprint it is who the alert is.
+struct AlertBegin {
+  std::int64_t active_at_ms = 0, fired_at_ms = 0;
+  bool operator==(const AlertBegin&) const = default;
+};
+using AlertBegins = std::map<std::uint64_t, AlertBegin>;  // by fingerprint
+
 // A change worth telling: pending -> firing, firing -> resolved.
 struct AlertTransition {
   Alert alert;

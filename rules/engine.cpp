@@ -841,9 +841,10 @@ std::vector<AlertTransition> RuleEngine::take_transitions() {
   return std::exchange(impl_->transitions, {});
 }
 
-std::shared_ptr<const RulesView> RuleEngine::view() const {
+std::shared_ptr<const RulesView> RuleEngine::view(std::shared_ptr<const AlertBegins> begins) const {
   auto out = std::make_shared<RulesView>();
   out->external_labels = impl_->settings.external_labels;
+  out->begins = std::move(begins);
   if (impl_->checks) out->checks = impl_->checks->view();
   const auto evicted_ms = impl_->history->evicted_until_ms();
   for (const auto& g : impl_->states) {

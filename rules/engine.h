@@ -62,8 +62,9 @@ struct GroupView {
 };
 struct RulesView {
   std::vector<GroupView> groups;
-  std::shared_ptr<const ChecksView> checks;  // rules/checks.h; null where there are none
-  LabelMap external_labels;                  // see sent_labels() in core/alert.h
+  std::shared_ptr<const ChecksView> checks;        // rules/checks.h; null where there are none
+  std::shared_ptr<const AlertBegins> begins = {};  // of what fires, as it was told; null: as each rule has it
+  LabelMap external_labels = {};                   // see sent_labels() in core/alert.h
 };
 
 struct RuleSettings {
@@ -132,7 +133,7 @@ class RuleEngine {
   // With a number, for one that is told at another time than it happened.
   AlertTransition numbered(AlertTransition transition);
 
-  [[nodiscard]] std::shared_ptr<const RulesView> view() const;
+  [[nodiscard]] std::shared_ptr<const RulesView> view(std::shared_ptr<const AlertBegins> begins = nullptr) const;
   [[nodiscard]] std::size_t rule_count() const;
   [[nodiscard]] std::size_t check_count() const;
   // How often evaluate() has to be called for every group to keep its interval: the shortest there is.

@@ -46,6 +46,7 @@ promql::EvalOptions options_of(const QueryLimits& limits) {
   options.dialect = limits.dialect;
   options.max_samples = limits.max_samples;
   options.given_up = limits.given_up;
+  options.patterns = promql::PatternBudget::of_request(limits.given_up);
   return options;
 }
 
@@ -84,9 +85,19 @@ Queried<promql::ExprPtr> parse_query(std::string_view text, const promql::Langua
   return expr;
 }
 
-Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text) {
+Queried<promql::ExprPtr> parse_query(std::string_view text, const QueryLimits& limits) {
   std::vector<promql::Problem> problems;
-  auto selector = promql::parse_selector(text, problems, true);  // as Prometheus, for match[] only
+  auto budget = promql::PatternBudget::of_request(limits.given_up);
+  auto expr = promql::compile(text, problems, limits.language, &budget);
+  if (budget.gave_up) return given_up();
+  if (!expr) return bad(text, problems);
+  return expr;
+}
+
+Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text, promql::PatternBudget& budget) {
+  std::vector<promql::Problem> problems;
+  auto selector = promql::parse_selector(text, problems, &budget, true);  // as Prometheus, for match[] only
+  if (budget.gave_up) return given_up();
   if (!selector) return bad(text, problems);
   return selector;
 }

@@ -36,10 +36,13 @@ struct QueryError {
 template <class T>
 using Queried = tl::expected<T, QueryError>;
 
-// Checked; or bad_query with Prometheus' words for where: "1:5: parse error: ...".
+// Checked; or bad_query with Prometheus' words for where: "1:5: parse error: ...". One of our own making, or the
+// owner's:
 Queried<promql::ExprPtr> parse_query(std::string_view text, const promql::Language& language = {});
+// What somebody sent: its regular expressions are bounded.
+Queried<promql::ExprPtr> parse_query(std::string_view text, const QueryLimits& limits);
 // {__name__="x"} or x{...} as in match[].
-Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text);
+Queried<std::unique_ptr<promql::Selector>> parse_matchers(std::string_view text, promql::PatternBudget& budget);
 
 struct QueryRow {
   promql::Labels labels;

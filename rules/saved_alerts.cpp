@@ -12,9 +12,10 @@
 namespace vitald {
 namespace {
 
-// Sections: one head, then rules, transitions, and the numbers of these (an earlier version wrote none).
+// Sections: one head, then rules, transitions, the numbers of these, and begins (an earlier version wrote none of the
+// last two).
 constexpr std::string_view kHead = "vitalda1";
-enum Tag : std::uint32_t { kMoment = kEndSection + 1, kRule, kUntold, kNumbers };
+enum Tag : std::uint32_t { kMoment = kEndSection + 1, kRule, kUntold, kNumbers, kBegins };
 
 void put_map(std::string& out, const LabelMap& map) {
   put_number(out, static_cast<std::uint32_t>(map.size()));
@@ -93,6 +94,17 @@ bool take_numbers(Taker in, SavedAlerts& alerts) {
   return in.ended();
 }
 
+bool take_begins(Taker in, AlertBegins& begins) {
+  bool good = true;
+  for (auto left = in.count(3 * sizeof(std::uint64_t)); left > 0; --left) {
+    auto& begin = begins[in.number<std::uint64_t>()];
+    begin.active_at_ms = in.number<std::int64_t>();
+    begin.fired_at_ms = in.number<std::int64_t>();
+    good = good && is_time_ms(begin.active_at_ms) && is_time_ms(begin.fired_at_ms);
+  }
+  return in.ended() && good;
+}
+
 }  // namespace
 
 Result<> save(const SavedAlerts& alerts, const Moment& last, SectionWriter::Sink sink) {
@@ -128,6 +140,14 @@ Result<> save(const SavedAlerts& alerts, const Moment& last, SectionWriter::Sink
   put_number(bytes, static_cast<std::uint32_t>(alerts.withheld.size()));
   for (const auto fingerprint : alerts.withheld) put_number(bytes, fingerprint);
   out.put(kNumbers, bytes);
+  bytes.clear();
+  put_number(bytes, static_cast<std::uint32_t>(alerts.begins.size()));
+  for (const auto& [fingerprint, begin] : alerts.begins) {
+    put_number(bytes, fingerprint);
+    put_number(bytes, begin.active_at_ms);
+    put_number(bytes, begin.fired_at_ms);
+  }
+  out.put(kBegins, bytes);
   return out.end();
 }
 
@@ -145,6 +165,7 @@ Result<LoadedAlerts> load_alerts(SectionReader::Source source, std::size_t file_
     else if (tag == kRule) good = good && take_rule(bytes, out.alerts.rules.emplace_back());
     else if (tag == kUntold) good = good && take_transition(bytes, out.alerts.untold.emplace_back());
     else if (tag == kNumbers) good = good && take_numbers(bytes, out.alerts);
+    else if (tag == kBegins) good = good && take_begins(bytes, out.alerts.begins);
     else good = false;
     if (!good)
       return fail(Errc::malformed,

@@ -32,6 +32,7 @@ struct SavedAlerts {
   std::vector<AlertTransition> untold;  // that receivers may not have heard of
   std::uint64_t last_number = 0;        // of a transition
   std::set<std::uint64_t> withheld;     // fingerprints of what fires and was muted, so that receivers do not know it
+  AlertBegins begins;                   // of what fires, as it was told
   [[nodiscard]] bool empty() const { return rules.empty() && untold.empty(); }
 };
 

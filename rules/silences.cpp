@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/log.h"
 #include "core/moment.h"
 #include "core/text/bytes.h"
 #include "core/text/scan.h"
@@ -21,6 +22,13 @@ namespace {
 constexpr std::string_view kHead = "vitalds1";
 enum Tag : std::uint32_t { kSilence = kEndSection + 1, kAcknowledged };
 constexpr std::size_t kMostMatchers = 100, kMostText = 10'000;
+
+std::uint64_t work_of(const Matchers& matchers) {
+  std::uint64_t work = 0;
+  for (const auto& m : matchers)
+    if (m.pattern) work += promql::pattern_work(m.value);
+  return work;
+}
 
 // Expired long ago, or of alerts of long ago: nobody asks for them.
 void forget_old(Marks& marks, std::int64_t now_ms) {
@@ -37,16 +45,18 @@ void put_silence(std::string& out, const Silence& s) {
   put_text(out, s.comment);
 }
 
-bool take_silence(Taker in, Silence& s) {
+// `refused`: it makes sense, but for the matchers.
+bool take_silence(Taker in, Silence& s, bool& refused) {
   s.id = in.text();
   const std::string text(in.text());
   for (auto* ms : {&s.starts_ms, &s.ends_ms, &s.updated_ms}) *ms = in.number<std::int64_t>();
   s.created_by = in.text();
   s.comment = in.text();
   if (!in.ended() || !is_time_ms(s.starts_ms) || !is_time_ms(s.ends_ms) || !is_time_ms(s.updated_ms)) return false;
-  auto matchers = parse_alert_matchers(text);
-  if (!matchers) return false;
-  s.matchers = std::move(*matchers);
+  auto budget = Silences::budget();
+  auto matchers = parse_alert_matchers(text, &budget);
+  refused = !matchers;
+  if (matchers) s.matchers = std::move(*matchers);
   return true;
 }
 
@@ -95,12 +105,12 @@ bool fits(const Matchers& matchers, const LabelMap& labels, const LabelMap& exte
                              [&](const promql::Matcher& m) { return m.matches(sent_label(labels, external, m.name)); });
 }
 
-Result<Matchers> parse_alert_matchers(std::string_view text) {
+Result<Matchers> parse_alert_matchers(std::string_view text, promql::PatternBudget* budget) {
   auto whole = std::string(text);
   if (auto with_quotes = quoted_matcher(text)) whole = std::move(*with_quotes);
   else if (!text.starts_with('{')) whole = fmt::format("{{{}}}", text);
   std::vector<promql::Problem> problems;
-  auto selector = promql::parse_selector(whole, problems);
+  auto selector = promql::parse_selector(whole, problems, budget);
   if (!selector || selector->matchers.empty())
     return fail(Errc::malformed, fmt::format("'{}' is no matcher ({}), expected e.g. severity=\"critical\"", text,
                                              problems.empty() ? std::string("nothing found") : problems[0].what));
@@ -112,10 +122,11 @@ Result<Matchers> parse_alert_matchers(std::string_view text) {
   return std::move(selector->matchers);
 }
 
-Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal) {
+Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal,
+                                      promql::PatternBudget* budget) {
   if (!promql::valid_label_name(name)) return fail(Errc::malformed, fmt::format("'{}' is no name of a label", name));
   const auto* op = is_regex ? (is_equal ? "=~" : "!~") : (is_equal ? "=" : "!=");
-  auto matchers = parse_alert_matchers(fmt::format("{{{}{}{}}}", name, op, promql::quoted(value)));
+  auto matchers = parse_alert_matchers(fmt::format("{{{}{}{}}}", name, op, promql::quoted(value)), budget);
   if (!matchers) return fail(matchers.error());
   return std::move(matchers->front());
 }
@@ -161,15 +172,30 @@ Result<> save(const Marks& marks, SectionWriter::Sink sink) {
 Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes) {
   SectionReader in(kHead, std::move(source), file_bytes);
   Marks out;
+  std::vector<std::string> left_out;
+  std::uint64_t work = 0;
   for (;;) {
     const auto section = in.next();
     if (!section) return fail(section.error());
     const auto tag = *section ? (*section)->tag : kEndSection;
-    if (tag == kEndSection) return out;
+    if (tag == kEndSection) {
+      if (!left_out.empty())
+        log::warn("silences of before are left out: their matchers are refused, make them anew",
+                  {{"silences", std::to_string(left_out.size())}, {"first", left_out[0]}});
+      return out;
+    }
     Taker bytes((*section)->payload);
     bool good = false;
     if (tag == kSilence) {
-      good = take_silence(bytes, out.silences.emplace_back());
+      bool refused = false;
+      auto& silence = out.silences.emplace_back();
+      good = take_silence(bytes, silence, refused);
+      work += work_of(silence.matchers);
+      if (refused || work > Silences::kMostWork) {
+        work -= work_of(silence.matchers);
+        left_out.push_back(std::move(silence.id));
+        out.silences.pop_back();
+      }
     } else if (tag == kAcknowledged) {
       const auto fingerprint = bytes.number<std::uint64_t>();
       auto& a = out.acknowledged[fingerprint];
@@ -183,6 +209,10 @@ Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes) {
       return fail(Errc::malformed,
                   fmt::format("a section of kind {} makes no sense, though its checksum is right", tag));
   }
+}
+
+promql::PatternBudget Silences::budget() {
+  return {.program_bytes = 256 << 10, .work = kMostWork / 10, .count = kMostMatchers};
 }
 
 void Silences::set_inhibit_rules(std::vector<InhibitRule> rules) {
@@ -225,6 +255,8 @@ Result<std::string> Silences::put(Silence silence, std::int64_t now_ms) {
   if (silence.matchers.size() > kMostMatchers)
     return fail(Errc::malformed,
                 fmt::format("{} matchers, expected {} at most", silence.matchers.size(), kMostMatchers));
+  if (const auto most = budget().work; work_of(silence.matchers) > most)
+    return fail(Errc::malformed, "its regular expressions are too large together");
   if (silence.created_by.size() > kMostText || silence.comment.size() > kMostText)
     return fail(Errc::malformed, fmt::format("a text of more than {} bytes", kMostText));
   if (silence.starts_ms >= silence.ends_ms) return fail(Errc::malformed, "it ends before it starts");
@@ -247,6 +279,12 @@ Result<std::string> Silences::put(Silence silence, std::int64_t now_ms) {
     if (marks.silences.size() >= kMostSilences)
       return fail(Errc::io,
                   fmt::format("{} silences are there, expected {} at most", marks.silences.size(), kMostSilences));
+    auto work = work_of(silence.matchers);
+    for (const auto& s : marks.silences) work += work_of(s.matchers);
+    if (work > kMostWork)
+      return fail(Errc::malformed,
+                  "the regular expressions of all silences together would be too large; delete some, or "
+                  "name alerts without regular expressions");
     id = silence.id = new_uuid();
     silence.starts_ms = std::max(silence.starts_ms, now_ms);
     marks.silences.push_back(std::move(silence));

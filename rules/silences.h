@@ -18,6 +18,7 @@
 #include "core/result.h"
 #include "core/text/sections.h"
 #include "rules/promql/ast.h"
+#include "rules/promql/pattern.h"
 
 namespace vitald {
 
@@ -25,9 +26,11 @@ using Matchers = std::vector<promql::Matcher>;
 // All of them, of the labels as they are sent; a label that is not there is an empty one.
 bool fits(const Matchers& matchers, const LabelMap& labels, const LabelMap& external = {});
 // `severity="critical"`, `alertname=~"Disk.*"`, or several with commas between, braces around them or not.
-Result<Matchers> parse_alert_matchers(std::string_view text);
+// `budget`: what the regular expressions may take; null: as much as the owner's.
+Result<Matchers> parse_alert_matchers(std::string_view text, promql::PatternBudget* budget = nullptr);
 // Of its parts, as Alertmanager's API has them.
-Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal);
+Result<promql::Matcher> alert_matcher(std::string_view name, std::string_view value, bool is_regex, bool is_equal,
+                                      promql::PatternBudget* budget = nullptr);
 std::string matchers_text(const Matchers& matchers);
 
 struct Silence {
@@ -68,12 +71,17 @@ struct Marks {
   [[nodiscard]] const Acknowledgement* acknowledgement(const Alert& alert, std::int64_t now_ms) const;
 };
 Result<> save(const Marks& marks, SectionWriter::Sink sink);
+// Leaves out, with a line in the log, silences whose matchers are refused.
 Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes);
 
 // From any thread. Changes wait for the disk, looking does not.
 class Silences {
  public:
   static constexpr std::size_t kMostSilences = 1000, kMostAcknowledged = 10'000;
+  // Of the regular expressions of all silences (promql::pattern_work): each start compiles them, and each look at the
+  // alerts tries them.
+  static constexpr std::uint64_t kMostWork = 500'000;
+  static promql::PatternBudget budget();  // of one
   static constexpr std::int64_t kKeepExpiredMs = std::int64_t{5} * 24 * 3'600'000;
 
   // Where it is kept, and what an earlier run left there. Without one it is forgotten at the end.

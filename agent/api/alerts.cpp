@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "agent/api/body.h"
 #include "agent/api/endpoints.h"
@@ -39,8 +41,8 @@ void append_row(Json& j, const AlertRow& row, std::string_view machine) {
   j.key("current_value");
   j.raw(std::isfinite(a.value) ? fmt::format("{}", a.value) : "null");
   j.text("severity", label_of(row.sent, "severity"));
-  j.text("created_at", go_time(a.active_at_ms));
-  if (a.fired_at_ms != 0) j.text("firedAt", go_time(a.fired_at_ms));
+  j.text("created_at", go_time(row.begin.active_at_ms));
+  if (row.begin.fired_at_ms != 0) j.text("firedAt", go_time(row.begin.fired_at_ms));
   j.flag("acknowledged", row.acknowledgement.has_value());
   if (row.acknowledgement) {
     j.key("acknowledgement");
@@ -72,13 +74,24 @@ std::string machine() {
   return kUuid;
 }
 
+// Who it is, and no more.
+Alert as_told(const AlertRow& row) {
+  Alert out;
+  out.fingerprint = row.alert->fingerprint;
+  out.active_at_ms = row.begin.active_at_ms;  // it tells one firing from another
+  return out;
+}
+
 Answer acknowledge(const AgentView& agent, const Request& request) {
   const std::string id(part_of_path("/api/v1/alerts/{id}/acknowledgement", request.path));
   const auto now_ms = agent.clock->wall_ns() / 1'000'000;
   const auto view = rules_view_of(agent);
   std::optional<Alert> alert;
   for (const auto& row : alert_rows(*view, *agent.silences, now_ms, machine()))
-    if (row.uuid == id || fmt::format("{:016x}", row.alert->fingerprint) == id) alert = *row.alert;
+    if (row.uuid == id || fmt::format("{:016x}", row.alert->fingerprint) == id) {
+      alert = *row.alert;
+      alert->active_at_ms = row.begin.active_at_ms;
+    }
   if (!alert)
     return api_error(ApiError::not_found,
                      fmt::format("no pending or firing alert has the uuid or fingerprint '{}'", id));
@@ -134,18 +147,44 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
   for (const auto& g : view.groups)
     for (const auto& r : g.rules)
       for (const auto& a : r.alerts) {
-        rows.push_back({&a, &r, alert_uuid(a, machine), {}, {}, sent_labels(a.labels, view.external_labels), {}, {}});
+        auto sent = sent_labels(a.labels, view.external_labels);
+        AlertRow row{&a, &r, {a.active_at_ms, a.fired_at_ms}, {}, {}, {}, std::move(sent), {}, {}};
+        if (view.begins && a.state == AlertState::firing)
+          if (const auto told = view.begins->find(a.fingerprint); told != view.begins->end()) row.begin = told->second;
+        row.uuid = alert_uuid(as_told(row), machine);
+        rows.push_back(std::move(row));
         if (a.state == AlertState::firing) firing.push_back(&a);
       }
   const auto marks = silences.marks();
   for (auto& row : rows) {
-    if (const auto* ack = marks->acknowledgement(*row.alert, now_ms)) row.acknowledgement = *ack;
+    if (const auto* ack = marks->acknowledgement(as_told(row), now_ms)) row.acknowledgement = *ack;
     row.muting = silences.muting(row.alert->labels, view.external_labels, firing, now_ms);
   }
   return rows;
 }
 
-std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem) {
+std::vector<AlertRow> each_once(std::vector<AlertRow> rows) {
+  std::map<std::uint64_t, std::int64_t> first;
+  for (const auto& row : rows)
+    if (row.alert->state == AlertState::firing) {
+      const auto at = first.try_emplace(row.alert->fingerprint, row.alert->fired_at_ms).first;
+      at->second = std::min(at->second, row.alert->fired_at_ms);
+    }
+  std::erase_if(rows, [&](const AlertRow& row) {
+    if (row.alert->state != AlertState::firing) return false;
+    const auto at = first.find(row.alert->fingerprint);
+    if (at == first.end() || at->second != row.alert->fired_at_ms) return true;
+    first.erase(at);
+    return false;
+  });
+  return rows;
+}
+
+bool AlertFilter::may_have_patterns(const Parameters& p) {
+  return vitald::may_have_patterns(p, "match[]") || vitald::may_have_patterns(p, "filter");
+}
+
+std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& problem, promql::PatternBudget& budget) {
   AlertFilter out;
   const auto text = [&p](std::string_view key, std::optional<std::string>& to) {
     if (const auto value = first(p, key); !value.empty()) to = value;
@@ -166,7 +205,8 @@ std::optional<AlertFilter> AlertFilter::read(const Parameters& p, std::string& p
   flag("inhibited", out.inhibited);
   for (const auto* name : {"match[]", "filter"})
     for (const auto value : all(p, name)) {
-      auto matchers = parse_alert_matchers(value);
+      if (!problem.empty()) return {};
+      auto matchers = parse_alert_matchers(value, &budget);
       if (!matchers) problem = fmt::format("{}: {}", name, matchers.error().text);
       else if (name == std::string_view("filter")) std::ranges::move(*matchers, std::back_inserter(out.all_of));
       else out.any_of.push_back(std::move(*matchers));
@@ -200,21 +240,23 @@ std::string alerts_json(const std::vector<AlertRow>& rows, const AlertFilter& fi
 
 Handler alerts_page(const AgentView& agent) {
   return [agent](const Request& request) {
-    std::string problem;
-    const auto filter = AlertFilter::read(parameters_of(request), problem);
-    if (!filter) return api_error(ApiError::bad_data, problem);
     const auto view = rules_view_of(agent);
     auto rows = alert_rows(*view, *agent.silences, agent.clock->wall_ns() / 1'000'000, machine());
     for (auto& row : rows) {
-      Alert a;
-      a.fingerprint = row.alert->fingerprint;
-      a.active_at_ms = row.alert->active_at_ms;  // it tells one firing from another
+      auto a = as_told(row);
       if (agent.evidence) agent.evidence->refer(a);
       if (agent.evidence) row.changes = agent.evidence->changes_of(a);
       row.evidence = std::move(a.annotations);
     }
-    return packed(json_response(200, alerts_json(rows, *filter, machine())),
-                  accepts_gzip(request.list("Accept-Encoding")));
+    const auto p = parameters_of(request);
+    return agent.queries->run(request, AlertFilter::may_have_patterns(p),
+                              [p, view, rows = std::move(rows),
+                               gzip = accepts_gzip(request.list("Accept-Encoding"))](promql::PatternBudget& budget) {
+                                std::string problem;
+                                const auto filter = AlertFilter::read(p, problem, budget);
+                                if (!filter) return api_error(ApiError::bad_data, problem);
+                                return packed(json_response(200, alerts_json(rows, *filter, machine())), gzip);
+                              });
   };
 }
 

@@ -60,6 +60,7 @@ Result<Silence> parse_silence(std::string_view text, std::int64_t now_ms) {
   const auto bad = [](std::string_view key, std::string_view expected) {
     return fail(Errc::malformed, fmt::format("{}: expected {}", key, expected));
   };
+  auto budget = Silences::budget();
   bool has_end = false;
   for (const auto& [key, value] : parsed->items()) {
     if (value.is_null()) continue;
@@ -91,7 +92,7 @@ Result<Silence> parse_silence(std::string_view text, std::int64_t now_ms) {
           if (const auto* v = member(what); v && !v->is_boolean() && !v->is_null())
             return bad(key, fmt::format("true or false as '{}', found {}", what, v->dump()));
         auto matcher = alert_matcher(name->get<std::string>(), wanted->get<std::string>(), flag("isRegex", false),
-                                     flag("isEqual", true));
+                                     flag("isEqual", true), &budget);
         if (!matcher) return fail(matcher.error());
         out.matchers.push_back(std::move(*matcher));
       }

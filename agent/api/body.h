@@ -17,6 +17,7 @@ Result<Parameters> body_of(const Request& request);
 
 // {"id", "matchers": [{"name", "value", "isRegex", "isEqual"}], "startsAt", "endsAt", "createdBy", "comment"}; without
 // startsAt it begins now.
+// Its regular expressions may take as much as Silences lets one have: not on the server's loop.
 Result<Silence> parse_silence(std::string_view json, std::int64_t now_ms);
 
 }  // namespace vitald

@@ -10,6 +10,8 @@
 namespace vitald {
 
 std::vector<Route> endpoints(const AgentView& agent);
+// In place of an answer for which there is no room, as clients of that path understand it.
+Response no_room_for(const Request& request);
 
 #define ENDPOINT(file, function, ...) Handler function(const AgentView& agent);  // agent/api/<file>.cpp
 #include "agent/api/endpoints.list"

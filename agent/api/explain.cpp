@@ -104,7 +104,6 @@ Handler explain_request(const AgentView& agent) {
     std::optional<Response> problem;
     const auto times = times_of(p, problem);
     const auto limit = limit_of(p, problem);
-    auto match = std::make_shared<Selectors>(matchers_of(p, false, problem));
     const bool each_series = first(p, "by") == "series", self = first(p, "self") == "true";
     if (const auto by = first(p, "by"); !by.empty() && !each_series && by != "family" && !problem)
       problem = invalid_parameter("by", fmt::format("'{}', expected family or series", by));
@@ -114,7 +113,7 @@ Handler explain_request(const AgentView& agent) {
     const auto ask = ask_of(request, p, std::move(key), problem);
     if (problem) return std::move(*problem);
     return queries->run(
-        ask, [times = *times, limit, match, each_series, self](HistoryView& view, const QueryLimits& limits) {
+        ask, [p, times = *times, limit, each_series, self](HistoryView& view, const QueryLimits& limits) {
           if (!keeps_history(view))
             return Queries::Outcome{{}, api_error(ApiError::unavailable, std::string(kNoHistory)), true};
           ExplainAsk wanted;
@@ -123,7 +122,10 @@ Handler explain_request(const AgentView& agent) {
           wanted.limit = limit == 0 ? kLimit : std::min(limit, kMostLimit);
           wanted.each_series = each_series;
           wanted.self = self;
-          wanted.match = std::move(*match);
+          std::optional<Response> refused;
+          auto budget = promql::PatternBudget::of_request(limits.given_up);
+          wanted.match = matchers_of(p, false, refused, budget);
+          if (refused) return Queries::Outcome{{}, std::move(*refused), true};
           const auto explanation = explain(wanted, view, limits);
           if (!explanation) return outcome_of(explanation.error());
           return outcome_of(success(explanation_json(*explanation, wanted)));

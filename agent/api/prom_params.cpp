@@ -70,13 +70,19 @@ std::int64_t time_parameter(const Parameters& p, std::string_view name, std::int
   return t.value_or(fallback_ms);
 }
 
-Selectors matchers_of(const Parameters& p, bool required, std::optional<Response>& problem) {
+bool may_have_patterns(const Parameters& p, std::string_view name) {
+  return std::ranges::any_of(all(p, name), [](std::string_view text) { return text.find('~') != text.npos; });
+}
+
+Selectors matchers_of(const Parameters& p, bool required, std::optional<Response>& problem,
+                      promql::PatternBudget& budget) {
   constexpr std::size_t kMost = 1000;
   Selectors out;
   for (const auto text : all(p, "match[]")) {
     if (problem) return out;
-    auto selector = parse_matchers(text);
-    if (!selector) problem = invalid_parameter("match[]", selector.error().text);
+    auto selector = parse_matchers(text, budget);
+    if (!selector && selector.error().kind == QueryError::Kind::given_up) problem = outcome_of(selector.error()).error;
+    else if (!selector) problem = invalid_parameter("match[]", selector.error().text);
     else if (std::ranges::all_of((*selector)->matchers, [](const promql::Matcher& m) { return m.matches(""); }))
       problem = invalid_parameter("match[]", "match[] must contain at least one non-empty matcher");
     else if (out.size() == kMost) problem = invalid_parameter("match[]", fmt::format("more than {} of them", kMost));

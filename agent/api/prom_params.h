@@ -29,8 +29,12 @@ std::int64_t time_parameter(const Parameters& p, std::string_view name, std::int
 // The text of `invalid parameter "NAME": ...`.
 Response invalid_parameter(std::string_view name, std::string_view why);
 
-// All match[]; the answer in `problem` where one is none, or where there must be one and is none.
-Selectors matchers_of(const Parameters& p, bool required, std::optional<Response>& problem);
+// All match[]; the answer in `problem` where one is none, or where there must be one and is none. Not on the server's
+// loop where there are regular expressions among them.
+Selectors matchers_of(const Parameters& p, bool required, std::optional<Response>& problem,
+                      promql::PatternBudget& budget);
+// There may be regular expressions in what `name` says.
+bool may_have_patterns(const Parameters& p, std::string_view name);
 // `limit`; 0: no limit.
 std::size_t limit_of(const Parameters& p, std::optional<Response>& problem);
 

@@ -166,6 +166,7 @@ Answer Queries::run(const Ask& ask, Work work) {
   auto job = [shared = impl_, view, round, key, limits, gzip = ask.gzip, type = ask.content_type,
               work = std::move(work)](const Jobs::GivenUp& given_up) mutable {
     limits.given_up = given_up;
+    view->give_up_when(given_up);
     const auto begin_ns = shared->clock.boot_ns();
     const InFlight in_flight(*shared);
     Outcome outcome;
@@ -174,6 +175,8 @@ Answer Queries::run(const Ask& ask, Work work) {
       outcome.error = api_error(ApiError::timeout, "query timed out in query queue");
     } else {
       outcome = work(*view, limits);
+      if (view->gave_up())
+        outcome = {{}, api_error(ApiError::timeout, "query timed out in expression evaluation"), true};
     }
     auto response =
         packed(outcome.failed ? std::move(outcome.error) : json_response(200, std::move(outcome.body)), gzip);
@@ -202,6 +205,21 @@ Answer Queries::run(const Ask& ask, Work work) {
   const MutexLock lock(impl.mutex);
   impl.told().refused.Increment();
   return api_error(ApiError::unavailable, "too many queries wait already; try again later");
+}
+
+Answer Queries::run(const Request& request, bool patterns, std::function<Response(promql::PatternBudget&)> work) {
+  if (!patterns) {
+    auto budget = promql::PatternBudget::of_request();
+    return work(budget);
+  }
+  Ask ask;
+  ask.arrived_boot_ns = request.arrived_boot_ns;
+  return run(ask, [work = std::move(work)](HistoryView&, const QueryLimits& limits) {
+    auto budget = promql::PatternBudget::of_request(limits.given_up);
+    auto response = work(budget);
+    if (budget.gave_up) response = api_error(ApiError::timeout, "timed out in the regular expressions");
+    return Outcome{{}, std::move(response), true};
+  });
 }
 
 }  // namespace vitald

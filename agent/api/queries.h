@@ -61,6 +61,9 @@ class Queries {
     std::int64_t arrived_boot_ns = 0;
   };
   Answer run(const Ask& ask, Work work);
+  // Something that is done in an instant but for the regular expressions that come with it: at once where there are
+  // none (`patterns` false), else as a query.
+  Answer run(const Request& request, bool patterns, std::function<Response(promql::PatternBudget& budget)> work);
 
   // Jobs::end().
   bool end(std::int64_t most_ns);

@@ -40,7 +40,7 @@ Answer instant(const std::shared_ptr<Queries>& queries, const Clock& clock, cons
   if (problem) return std::move(*problem);
   const auto now_ms = clock.wall_ns() / 1'000'000;
   return queries->run(ask, [t, now_ms, limit, text](HistoryView& view, const QueryLimits& limits) {
-    const auto expr = parse_query(text, limits.language);
+    const auto expr = parse_query(text, limits);
     if (!expr) return outcome_of(expr.error());
     const auto at = t != kNow ? t : keeps_history(view) ? view.now_wall_ms() : now_ms;
     auto answer = instant_query(**expr, view, at, limits);
@@ -82,7 +82,7 @@ Answer range(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [start, end, step = *step, limit, text](HistoryView& view, const QueryLimits& limits) {
-    const auto expr = parse_query(text, limits.language);
+    const auto expr = parse_query(text, limits);
     if (!expr) return outcome_of(expr.error());
     const auto type = (*expr)->type;
     if (type != ValueType::scalar && type != ValueType::vector)
@@ -143,7 +143,7 @@ Answer exemplars(const AgentView& agent, const Request& request) {
   if (problem) return std::move(*problem);
   return agent.queries->run(ask, [text, start, end, log = agent.exemplars, labels = agent.series_labels](
                                      HistoryView&, const QueryLimits& limits) {
-    const auto expr = parse_query(text, limits.language);
+    const auto expr = parse_query(text, limits);
     if (!expr) return outcome_of(expr.error());
     if (!log) return outcome_of(success("[]"));
     return outcome_of(success(exemplars_json(log->find(**expr, labels ? labels() : LabelMap(), start, end))));
@@ -160,7 +160,7 @@ Answer formatted(const std::shared_ptr<Queries>& queries, const Request& request
   const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
-    const auto expr = parse_query(text, limits.language);
+    const auto expr = parse_query(text, limits);
     if (!expr) return outcome_of(expr.error());
     std::string out;
     append_json_string(out, promql::to_string(**expr));
@@ -177,7 +177,7 @@ Answer parsed(const std::shared_ptr<Queries>& queries, const Request& request) {
   const auto ask = ask_of(request, p, std::move(key), problem);
   if (problem) return std::move(*problem);
   return queries->run(ask, [text](HistoryView&, const QueryLimits& limits) {
-    const auto expr = parse_query(text, limits.language);
+    const auto expr = parse_query(text, limits);
     return expr ? outcome_of(success(query_tree_json(**expr))) : outcome_of(expr.error());
   });
 }

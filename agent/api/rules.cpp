@@ -123,7 +123,7 @@ std::string rules_json(const RulesView& view, const RuleFilter& filter) {
 
 namespace {
 
-std::optional<Response> read(const Parameters& p, RuleFilter& filter) {
+std::optional<Response> read(const Parameters& p, RuleFilter& filter, promql::PatternBudget& budget) {
   std::optional<Response> problem;
   if (const auto type = first(p, "type"); !type.empty()) {
     if (type != "alert" && type != "record")
@@ -137,7 +137,7 @@ std::optional<Response> read(const Parameters& p, RuleFilter& filter) {
   filter.names = texts("rule_name[]");
   filter.groups = texts("rule_group[]");
   filter.files = texts("file[]");
-  filter.matchers = matchers_of(p, false, problem);
+  filter.matchers = matchers_of(p, false, problem, budget);
   if (const auto text = first(p, "exclude_alerts"); !text.empty()) {
     const auto without = parse_api_bool(text);
     if (!without) return invalid_parameter("exclude_alerts", fmt::format("'{}', expected true or false", text));
@@ -146,16 +146,21 @@ std::optional<Response> read(const Parameters& p, RuleFilter& filter) {
   return problem;
 }
 
-Response rules_response(const Request& request, const RulesView& rules) {
-  RuleFilter filter;
-  if (auto problem = read(parameters_of(request), filter)) return std::move(*problem);
-  return packed(json_response(200, rules_json(rules, filter)), accepts_gzip(request.list("Accept-Encoding")));
+Answer rules_answer(const AgentView& agent, const Request& request) {
+  const auto p = parameters_of(request);
+  return agent.queries->run(request, may_have_patterns(p, "match[]"),
+                            [p, view = rules_view_of(agent),
+                             gzip = accepts_gzip(request.list("Accept-Encoding"))](promql::PatternBudget& budget) {
+                              RuleFilter filter;
+                              if (auto problem = read(p, filter, budget)) return std::move(*problem);
+                              return packed(json_response(200, rules_json(*view, filter)), gzip);
+                            });
 }
 
 }  // namespace
 
 Handler rules_page(const AgentView& agent) {
-  return [agent](const Request& request) { return rules_response(request, *rules_view_of(agent)); };
+  return [agent](const Request& request) { return rules_answer(agent, request); };
 }
 
 }  // namespace vitald

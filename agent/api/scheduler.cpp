@@ -269,7 +269,7 @@ class Utilization final : public Pending {
     wanted.acknowledged = false;
     wanted.silenced = false;
     const auto view = rules_view_of(agent_);
-    for (const auto& row : alert_rows(*view, *agent_.silences, agent_.clock->wall_ns() / 1'000'000, {})) {
+    for (const auto& row : each_once(alert_rows(*view, *agent_.silences, agent_.clock->wall_ns() / 1'000'000, {}))) {
       if (!wanted.fits(row)) continue;
       const auto& labels = row.alert->labels;
       const auto name = labels.find("alertname");

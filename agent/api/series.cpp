@@ -21,16 +21,18 @@ constexpr std::int64_t kEver = std::int64_t{1} << 52;  // milliseconds
 
 // match[], start, end and limit, as these three share them.
 struct Asked {
-  std::shared_ptr<const Selectors> matchers;
+  std::shared_ptr<const Parameters> given;
+  bool required = false;  // match[]
   std::int64_t first_ms = 0, last_ms = 0;
   std::size_t limit = 0;
   Queries::Ask ask;
 };
 
 std::optional<Response> read(const Request& request, std::string what, bool required, Asked& out) {
-  const auto p = parameters_of(request);
+  out.given = std::make_shared<const Parameters>(parameters_of(request));
+  out.required = required;
+  const auto& p = *out.given;
   std::optional<Response> problem;
-  out.matchers = std::make_shared<const Selectors>(matchers_of(p, required, problem));
   out.first_ms = time_parameter(p, "start", 0, problem);
   out.last_ms = time_parameter(p, "end", kEver, problem);
   out.limit = limit_of(p, problem);
@@ -38,6 +40,18 @@ std::optional<Response> read(const Request& request, std::string what, bool requ
   for (const auto text : all(p, "match[]")) add_to_key(what, text);
   out.ask = ask_of(request, p, std::move(what), problem);
   return problem;
+}
+
+// The series that are asked for; else why there are none.
+tl::expected<std::vector<promql::Labels>, Queries::Outcome> found(const Asked& a, HistoryView& view,
+                                                                  const QueryLimits& limits) {
+  std::optional<Response> problem;
+  auto budget = promql::PatternBudget::of_request(limits.given_up);
+  const auto matchers = matchers_of(*a.given, a.required, problem, budget);
+  if (problem) return tl::unexpected(Queries::Outcome{{}, std::move(*problem), true});
+  auto series = find_series(matchers, view, a.first_ms, a.last_ms, limits);
+  if (!series) return tl::unexpected(outcome_of(series.error()));
+  return std::move(*series);
 }
 
 Notes truncated(std::size_t limit, std::size_t& count) {
@@ -50,14 +64,14 @@ Answer series(const std::shared_ptr<Queries>& queries, const Request& request) {
   Asked a;
   if (auto problem = read(request, "series", true, a)) return std::move(*problem);
   return queries->run(a.ask, [a](HistoryView& view, const QueryLimits& limits) {
-    const auto found = find_series(*a.matchers, view, a.first_ms, a.last_ms, limits);
-    if (!found) return outcome_of(found.error());
-    auto count = found->size();
+    const auto all = found(a, view, limits);
+    if (!all) return all.error();
+    auto count = all->size();
     const auto notes = truncated(a.limit, count);
     std::string out = "[";
     for (std::size_t i = 0; i < count; ++i) {
       if (i > 0) out += ',';
-      append_labels(out, (*found)[i]);
+      append_labels(out, (*all)[i]);
     }
     return outcome_of(success(out + ']', notes));
   });
@@ -65,10 +79,10 @@ Answer series(const std::shared_ptr<Queries>& queries, const Request& request) {
 
 // Names of labels, or values of the label `name`, of the series that were found.
 Queries::Outcome words(const Asked& a, std::string_view name, HistoryView& view, const QueryLimits& limits) {
-  const auto found = find_series(*a.matchers, view, a.first_ms, a.last_ms, limits);
-  if (!found) return outcome_of(found.error());
+  const auto series = found(a, view, limits);
+  if (!series) return series.error();
   std::set<std::string_view> all;
-  for (const auto& labels : *found) {
+  for (const auto& labels : *series) {
     if (!name.empty()) {
       if (const auto value = labels.get(name); !value.empty()) all.insert(value);
       continue;

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
+#include <optional>
 
 #include "agent/api/alerts.h"
 #include "agent/api/body.h"
 #include "agent/api/endpoints.h"
 #include "agent/api/json.h"
+#include "agent/api/prom_params.h"
 #include "agent/api/rules.h"
 #include "rules/alert_reach.h"
 
@@ -58,17 +62,27 @@ bool has_matchers(const Silence& s, const Matchers& wanted) {
   });
 }
 
-Answer list(const AgentView& agent, const Request& request, std::int64_t now_ms) {
+// All `filter`; else the answer in `problem`. Not on the server's loop where there are regular expressions among them.
+Matchers filters_of(const Parameters& p, std::optional<Response>& problem, promql::PatternBudget& budget) {
   Matchers wanted;
-  for (const auto text : request.all("filter")) {
-    auto matchers = parse_alert_matchers(text);
-    if (!matchers) return am_error(400, matchers.error().text);
-    wanted.insert(wanted.end(), matchers->begin(), matchers->end());
+  for (const auto text : all(p, "filter")) {
+    auto matchers = parse_alert_matchers(text, &budget);
+    if (!matchers) {
+      problem = am_error(400, matchers.error().text);
+      return {};
+    }
+    std::ranges::move(*matchers, std::back_inserter(wanted));
   }
-  const auto marks = agent.silences->marks();
+  return wanted;
+}
+
+Response list_of(const Marks& marks, const Parameters& p, std::int64_t now_ms, promql::PatternBudget& budget) {
+  std::optional<Response> problem;
+  const auto wanted = filters_of(p, problem, budget);
+  if (problem) return std::move(*problem);
   // Active ones first, those that end soonest in front; then what comes, then what was.
   std::vector<const Silence*> rows;
-  for (const auto& s : marks->silences)
+  for (const auto& s : marks.silences)
     if (has_matchers(s, wanted)) rows.push_back(&s);
   const auto rank = [now_ms](const Silence* s) {
     return s->state(now_ms) == std::string_view("active") ? 0 : s->state(now_ms) == std::string_view("pending") ? 1 : 2;
@@ -85,6 +99,12 @@ Answer list(const AgentView& agent, const Request& request, std::int64_t now_ms)
   return json_response(200, std::move(out));
 }
 
+Answer list(const AgentView& agent, const Request& request, std::int64_t now_ms) {
+  return agent.queries->run(request, may_have_patterns(request.query, "filter"),
+                            [p = request.query, marks = agent.silences->marks(),
+                             now_ms](promql::PatternBudget& budget) { return list_of(*marks, p, now_ms, budget); });
+}
+
 // On the thread of changes: it waits for the disk.
 Answer change(const AgentView& agent, const Request& request, Jobs::Work work) {
   if (auto pending = agent.changes->run(std::move(work), request.arrived_boot_ns + kPatienceNs)) return pending;
@@ -98,25 +118,24 @@ int status_of(const Error& error) {
 Answer silences(const AgentView& agent, const Request& request) {
   const auto now_ms = agent.clock->wall_ns() / 1'000'000;
   if (request.method != "POST") return list(agent, request, now_ms);
-  auto silence = parse_silence(request.body, now_ms);
-  if (!silence) return am_error(400, silence.error().text);
-  if (!request.user.empty()) silence->created_by = request.user;
-  // It is in force all the same: the rule may come.
-  const auto view = rules_view_of(agent);
-  auto why = AlertReach(*view).problem(silence->matchers, view->external_labels);
-  return change(
-      agent, request,
-      [all = agent.silences, silence = std::move(*silence), why = std::move(why), now_ms](const Jobs::GivenUp&) {
-        const auto id = all->put(silence, now_ms);
-        if (!id) return am_error(status_of(id.error()), id.error().text);
-        std::string out;
-        Json j(out);
-        j.open('{');
-        j.text("silenceID", *id);
-        if (!why.empty()) j.list("warnings", std::vector{"nothing is silenced now: " + why});
-        j.close('}');
-        return json_response(200, std::move(out));
-      });
+  return change(agent, request,
+                [all = agent.silences, body = request.body, user = request.user, rules = rules_view_of(agent),
+                 now_ms](const Jobs::GivenUp&) {
+                  auto silence = parse_silence(body, now_ms);
+                  if (!silence) return am_error(400, silence.error().text);
+                  if (!user.empty()) silence->created_by = user;
+                  // It is in force all the same: the rule may come.
+                  const auto why = AlertReach(*rules).problem(silence->matchers, rules->external_labels);
+                  const auto id = all->put(std::move(*silence), now_ms);
+                  if (!id) return am_error(status_of(id.error()), id.error().text);
+                  std::string out;
+                  Json j(out);
+                  j.open('{');
+                  j.text("silenceID", *id);
+                  if (!why.empty()) j.list("warnings", std::vector{"nothing is silenced now: " + why});
+                  j.close('}');
+                  return json_response(200, std::move(out));
+                });
 }
 
 Answer silence(const AgentView& agent, const Request& request) {
@@ -138,46 +157,41 @@ Answer silence(const AgentView& agent, const Request& request) {
 
 constexpr std::string_view kReceiver = "vitald";  // whoever is told, to clients of an Alertmanager
 
-// `groups`: the same alerts as the one group that they are here, since nothing routes them.
-Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
-  bool show[3] = {true, true, true};
-  static constexpr std::string_view kNames[] = {"active", "silenced", "inhibited"};
-  for (std::size_t i = 0; i < 3; ++i)
-    if (const auto given = request.all(kNames[i]); !given.empty()) {
-      const auto value = parse_api_bool(given[0]);
-      if (!value) return am_error(400, fmt::format("{}: '{}', expected true or false", kNames[i], given[0]));
-      show[i] = *value;
-    }
-  Matchers wanted;
-  for (const auto text : request.all("filter")) {
-    auto matchers = parse_alert_matchers(text);
-    if (!matchers) return am_error(400, matchers.error().text);
-    wanted.insert(wanted.end(), matchers->begin(), matchers->end());
-  }
+// `show`: active, silenced and inhibited ones. `groups`: the same alerts as the one group that they are here, since
+// nothing routes them.
+struct AmAsk {
+  Parameters given;
+  std::array<bool, 3> show = {true, true, true};
+  bool groups = false, gzip = false;
+  std::int64_t now_ms = 0;
+  std::string external_url;
+};
+Response am_alerts_of(const AmAsk& ask, std::vector<AlertRow> rows, promql::PatternBudget& budget) {
+  std::optional<Response> problem;
+  const auto wanted = filters_of(ask.given, problem, budget);
+  if (problem) return std::move(*problem);
   bool ours = true;
-  if (const auto given = request.all("receiver"); !given.empty() && !given[0].empty()) {
-    const auto pattern = alert_matcher("receiver", given[0], true, true);
+  if (const auto receiver = first(ask.given, "receiver"); !receiver.empty()) {
+    const auto pattern = alert_matcher("receiver", receiver, true, true, &budget);
     if (!pattern) return am_error(400, pattern.error().text);
     ours = pattern->matches(kReceiver);
   }
-  const auto now_ms = agent.clock->wall_ns() / 1'000'000;
-  const auto view = rules_view_of(agent);
   std::string out;
   Json j(out);
   j.open('[');
-  for (const auto& row : alert_rows(*view, *agent.silences, now_ms, "")) {
+  for (const auto& row : each_once(std::move(rows))) {
     const auto& a = *row.alert;
     const bool silenced = !row.muting.silenced_by.empty(), inhibited = !row.muting.inhibited_by.empty();
-    if (!ours || a.state != AlertState::firing || !fits(wanted, row.sent) || (silenced && !show[1]) ||
-        (inhibited && !show[2]) || (!silenced && !inhibited && !show[0]))
+    if (!ours || a.state != AlertState::firing || !fits(wanted, row.sent) || (silenced && !ask.show[1]) ||
+        (inhibited && !ask.show[2]) || (!silenced && !inhibited && !ask.show[0]))
       continue;
     j.open('{');
     j.map("annotations", a.annotations);
-    j.text("endsAt", go_time(now_ms + 300'000));  // as long as nobody says more
+    j.text("endsAt", go_time(ask.now_ms + 300'000));  // as long as nobody says more
     j.text("fingerprint", fmt::format("{:016x}", a.fingerprint));
     j.key("receivers");
     j.raw(fmt::format(R"([{{"name":"{}"}}])", kReceiver));
-    j.text("startsAt", go_time(a.fired_at_ms));
+    j.text("startsAt", go_time(row.begin.fired_at_ms));
     j.key("status");
     j.open('{');
     j.key("inhibitedBy");
@@ -188,14 +202,35 @@ Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
     j.text("state", row.muting.muted() ? "suppressed" : "active");
     j.close('}');
     j.text("updatedAt", go_time(row.rule->last_evaluation_ms));
-    j.text("generatorURL", agent.external_url);
+    j.text("generatorURL", ask.external_url);
     j.map("labels", row.sent);
     j.close('}');
   }
   j.close(']');
-  if (groups && out != "[]")
+  if (ask.groups && out != "[]")
     out = fmt::format(R"([{{"alerts":{},"labels":{{}},"receiver":{{"name":"{}"}}}}])", out, kReceiver);
-  return packed(json_response(200, std::move(out)), accepts_gzip(request.list("Accept-Encoding")));
+  return packed(json_response(200, std::move(out)), ask.gzip);
+}
+
+Answer am_alerts(const AgentView& agent, const Request& request, bool groups) {
+  AmAsk ask;
+  static constexpr std::string_view kNames[] = {"active", "silenced", "inhibited"};
+  for (std::size_t i = 0; i < 3; ++i)
+    if (const auto given = request.all(kNames[i]); !given.empty()) {
+      const auto value = parse_api_bool(given[0]);
+      if (!value) return am_error(400, fmt::format("{}: '{}', expected true or false", kNames[i], given[0]));
+      ask.show[i] = *value;
+    }
+  ask.given = request.query;
+  ask.groups = groups;
+  ask.gzip = accepts_gzip(request.list("Accept-Encoding"));
+  ask.now_ms = agent.clock->wall_ns() / 1'000'000;
+  ask.external_url = agent.external_url;
+  const auto view = rules_view_of(agent);
+  auto rows = alert_rows(*view, *agent.silences, ask.now_ms, "");
+  return agent.queries->run(
+      request, may_have_patterns(ask.given, "filter") || !first(ask.given, "receiver").empty(),
+      [ask, view, rows = std::move(rows)](promql::PatternBudget& budget) { return am_alerts_of(ask, rows, budget); });
 }
 
 }  // namespace

@@ -12,12 +12,14 @@
 #include <cstdarg>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "agent/http/browser_headers.h"
 #include "agent/http/lead.h"
+#include "agent/http/outgoing.h"
 #include "agent/http/parting.h"
 #include "agent/http/peers.h"
 #include "agent/http/shortage.h"
@@ -213,6 +215,7 @@ struct Server::Impl {
       impl.peers->moved(*exchange->peer, Peer::Rank::idle);
       exchange->peer->exchange = nullptr;
       impl.waiting.remove(*exchange);
+      impl.outgoing.remove(*exchange);
       return 0;
     });
   }
@@ -298,7 +301,13 @@ struct Server::Impl {
 
   // The library takes chunks whose lines end with LF alone, where a proxy may see another end of the request: what
   // comes behind chunks is never read.
-  MHD_Result reply(Exchange& exchange, const Response& response) const {
+  MHD_Result reply(Exchange& exchange, const Response& response) {
+    if (!outgoing.add({&exchange, exchange.request.peer, response.body, clock.boot_ns(), is_scrape(exchange)},
+                      [](Exchange& slow) { close(*slow.peer); })) {
+      exchange.response.reset();
+      exchange.pending.reset();
+      return reply(exchange, no_room(exchange.request));
+    }
     count(response);
     const bool says_so = std::ranges::any_of(response.headers, [](const auto& h) { return h.first == "Connection"; });
     if (!exchange.chunked || says_so) return send(exchange.connection, response, configured_headers());
@@ -385,13 +394,40 @@ struct Server::Impl {
     }
   }
 
-  // Those who have an answer and do not take it are no reason to refuse another scrape.
+  [[nodiscard]] Response no_room(const Request& request) const {
+    auto response =
+        collecting.no_room
+            ? collecting.no_room(request)
+            : text_response(503, "too many large answers are on their way; read them, or try again later\n");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+  }
+  static bool is_scrape(const Exchange& exchange) {
+    return exchange.pending && exchange.pending->wants_snapshot_boot_ns() > 0;
+  }
+
+  // Those who have an answer and do not take it are no reason to refuse another scrape: whoever takes longer than a
+  // second, and of an address that has more than a quarter of all answers under way the oldest one, however young: who
+  // connects sixty times a second and never reads has all places long before that second is over.
   void close_slow_readers() {
     if (!collecting.full) return;
-    for (auto& peer : peers->all()) {
-      if (!collecting.full() || round_boot_ns - peer.since_boot_ns < 4 * Peers::kGraceNs) return;
-      if (peer.exchange && peer.exchange->pending && !peer.suspended && !peer.closing) close(peer);
+    while (collecting.full()) {
+      std::map<std::string_view, unsigned> of_address;
+      unsigned all = 0, most = 0;
+      for (const auto& peer : peers->all())
+        if (takes_scrape(peer)) ++all, most = std::max(most, ++of_address[peer.address]);
+      const auto oldest = std::ranges::find_if(peers->all(), [&](const Peer& peer) {
+        if (!takes_scrape(peer) || peer.since_boot_ns >= round_boot_ns) return false;
+        const auto own = of_address[peer.address];
+        return round_boot_ns - peer.since_boot_ns >= 4 * Peers::kGraceNs || (own == most && own > all / 4);
+      });
+      if (oldest == peers->all().end()) return;
+      close(*oldest);
     }
+  }
+  // It has the answer of a scrape, and has not read all of it yet.
+  static bool takes_scrape(const Peer& peer) {
+    return peer.exchange && is_scrape(*peer.exchange) && !peer.suspended && !peer.closing;
   }
   static void close(Peer& peer) {
     Peers::close(peer);
@@ -556,6 +592,7 @@ struct Server::Impl {
   } crowd;
   int rounds_for_nothing = 0;  // one after the other, without an event before or progress in them
   Waiting waiting;
+  Outgoing outgoing;
   std::vector<MhdDaemon> daemons;
 };
 

@@ -20,6 +20,8 @@ struct Collecting {
   std::function<bool(std::int64_t boot_ns)> collect;    // see Pipeline::collect
   std::function<bool(std::int64_t boot_ns)> has_since;  // there is a snapshot whose collection began at it or later
   std::function<bool()> full;  // as many as may be are being answered; null: there is no such limit
+  // In place of an answer for which there is no room, in the words of that path; null: in plain ones.
+  std::function<Response(const Request&)> no_room = {};
 };
 
 class Server {

@@ -40,13 +40,12 @@ std::string farewell_of(const ReceiverSettings& now, const std::string& owned_be
 
 // Which receivers owned what, in the state folder: a restart may turn it off, too. By name, of those that own
 // something.
-constexpr const char* kClaimsFile = "claims";
 constexpr std::size_t kMostClaimBytes = 1 << 20;
 using Claims = std::map<std::string, std::string>;
 
 Claims load_claims(const StateDir& state) {
   Claims out;
-  const auto text = state.read(kClaimsFile, kMostClaimBytes);
+  const auto text = state.read(Keeper::kClaimsFile, kMostClaimBytes);
   if (!text) {
     log::warn("what receivers have to end from an earlier run is not known", {{"err", text.error().text}});
     return out;
@@ -57,14 +56,13 @@ Claims load_claims(const StateDir& state) {
   return out;
 }
 
-void save_claims(const StateDir& state, const Claims& claims) {
+std::string text_of(const Claims& claims) {
   std::string text;
   for (const auto& [name, owned] : claims) {
     append_part(text, name);
     append_part(text, owned);
   }
-  if (const auto done = state.write(kClaimsFile, text); !done)
-    log::warn("what receivers have to end after a restart is not kept", {{"err", done.error().text}});
+  return text;
 }
 
 // Each once, however many rules make it: as the rule has it that fired first.
@@ -121,8 +119,13 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
   silences_ = std::move(silences);
   if (keeper_ && rules && !rules->empty()) {
     if (!std::exchange(restored_, true)) {
-      withheld_ = keeper_->restore(*rules);
-      for (const auto& a : firing_of(*rules->view())) begins_[a.fingerprint] = {a.active_at_ms, a.fired_at_ms};
+      auto restored = keeper_->restore(*rules);
+      withheld_ = std::move(restored.withheld);
+      for (const auto& a : firing_of(*rules->view())) {
+        const auto told = restored.begins.find(a.fingerprint);
+        begins_[a.fingerprint] =
+            told != restored.begins.end() ? told->second : AlertBegin{a.active_at_ms, a.fired_at_ms};
+      }
     }
     keeper_->keep(rules->history());
   }
@@ -162,17 +165,19 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
       if (!farewell.empty()) receivers_.back()->say("what is turned off", farewell);
     }
   }
-  if (state && claims != claims_) save_claims(*state, claims);
+  // After what is to be ended waits in its receiver's journal: a crash between the two says it twice.
+  if (keeper_ && claims != claims_) keeper_->keep_claims(text_of(claims));
   claims_ = std::move(claims);
   if (state) look_for_left_behind(*state);
   rules_ = std::move(rules);
   if (!idle() && !instruments_) instruments_ = std::make_unique<Instruments>();
   short_history_said_ = false;
-  auto view = rules_ ? rules_->view() : nullptr;
+  begins_shown_.reset();
+  show_begins();
   auto families = idle() ? nullptr : std::make_shared<const FamilyNames>(rules_->own_families());
   const MutexLock lock(mutex_);
   families_ = std::move(families);
-  view_ = std::move(view);
+  if (!rules_) view_.reset();
   history_ = rules_ ? rules_->history() : nullptr;
   if (idle()) batch_.reset();
 }
@@ -216,7 +221,7 @@ void Judge::look_for_left_behind(const StateDir& state) {
 }
 
 void Judge::show(BatchPtr batch) {
-  auto view = rules_->view();
+  auto view = rules_->view(begins_shown_);
   const MutexLock lock(mutex_);
   batch_ = std::move(batch);
   view_ = std::move(view);
@@ -244,6 +249,7 @@ void Judge::watch_history() {
 // before or are now, and in the second case what to tell of it, with the same times.
 void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) {
   auto transitions = as_one(every);
+  show_begins();
   gather_evidence(transitions, published);
   try {
     log_transitions(transitions);
@@ -254,6 +260,7 @@ void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) 
   const auto to_save = [this](std::vector<AlertTransition> untold) {
     auto saved = rules_->alerts_to_save(std::move(untold));
     saved.withheld = withheld_;
+    saved.begins = begins_;
     return saved;
   };
   auto withheld = withheld_;
@@ -315,6 +322,14 @@ std::vector<AlertTransition> Judge::as_one(std::vector<AlertTransition>& every) 
     out.push_back(t);
   }
   return out;
+}
+
+void Judge::show_begins() {
+  if (!rules_ || (begins_shown_ && *begins_shown_ == begins_)) return;
+  begins_shown_ = std::make_shared<const AlertBegins>(begins_);
+  auto view = rules_->view(begins_shown_);
+  const MutexLock lock(mutex_);
+  view_ = std::move(view);
 }
 
 void Judge::as_begun(Alert& alert) const {

@@ -71,6 +71,8 @@ class Judge {
   void gather_evidence(std::vector<AlertTransition>& transitions, const Snapshot& published);
   [[nodiscard]] std::vector<AlertTransition> as_one(std::vector<AlertTransition>& every);
   void as_begun(Alert& alert) const;
+  // Whoever looks sees alerts as they were told.
+  void show_begins();
   // Each once, however many rules make it.
   [[nodiscard]] std::vector<Alert> firing_now() const;
   [[nodiscard]] std::vector<Alert> told_now(const ReceiverSettings& receiver) const;
@@ -90,11 +92,8 @@ class Judge {
   std::uint64_t alerts_kept_ = 0;  // the version of the alerts that it has
   std::shared_ptr<Silences> silences_;
   std::shared_ptr<Evidence> evidence_;
-  struct Begin {
-    std::int64_t active_at_ms, fired_at_ms;
-  };
-  // By fingerprint, of what fires: as it was told, whichever of several rules made it first. It is who the alert is.
-  std::map<std::uint64_t, Begin> begins_;
+  AlertBegins begins_;                               // of what fires
+  std::shared_ptr<const AlertBegins> begins_shown_;  // the same, in the view
   std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;
   std::vector<std::unique_ptr<Receiver>> receivers_;

@@ -214,6 +214,22 @@ struct Keeper::Impl {
     return true;
   }
 
+  Result<bool> write_claims(std::int64_t& wall_ms) {
+    std::optional<std::string> what;
+    {
+      const MutexLock lock(mutex);
+      what = claims;
+    }
+    if (!what) return false;
+    const auto written =
+        write_at_any_rate(*state, kClaimsFile, [&](const StateDir::Append& append) { return append(*what); });
+    if (!written) return fail(written.error());
+    const MutexLock lock(mutex);
+    if (claims == what) claims.reset();
+    wall_ms = now().wall_ms;
+    return true;
+  }
+
   // Nothing: there is none, or none that is of use.
   template <class Load>
   [[nodiscard]] auto load(const char* name, const char* what, Load load)
@@ -254,7 +270,8 @@ struct Keeper::Impl {
   std::shared_ptr<const History> history GUARDED_BY(mutex);
   history::SeriesLabels series_labels GUARDED_BY(mutex);  // its
   std::shared_ptr<const SavedAlerts> alerts GUARDED_BY(mutex);
-  Moment judged GUARDED_BY(mutex);  // the last round
+  Moment judged GUARDED_BY(mutex);                      // the last round
+  std::optional<std::string> claims GUARDED_BY(mutex);  // that are not on disk yet
 
   std::uint64_t hung_at = 0;  // the judge's: it waited for this writing of alerts in vain
 
@@ -271,17 +288,23 @@ struct Keeper::Impl {
             "run."),
       counter("vitald_alerts_save_failures_total", "Times that the alerts could not be written."),
       [this](std::int64_t& wall_ms) { return write_alerts(wall_ms); }};
+  Lane claims_lane{"what receivers have to end after a restart",
+                   gauge("vitald_claims_saved_timestamp_seconds",
+                         "When what receivers own (Kubernetes' conditions) was written to --state.directory, seconds "
+                         "since the epoch; 0: not in this run, since it did not change."),
+                   counter("vitald_claims_save_failures_total", "Times that what receivers own could not be written."),
+                   [this](std::int64_t& wall_ms) { return write_claims(wall_ms); }};
 };
 
 Keeper::Keeper(std::shared_ptr<const StateDir> state, const Host& host)
     : impl_(std::make_shared<Impl>(std::move(state), host)) {}
 
 Keeper::~Keeper() {
-  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane}) lane->stop();
-  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane}) lane->wait_for_end(kEndPatience);
+  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane, &impl_->claims_lane}) lane->stop();
+  for (auto* lane : {&impl_->history_lane, &impl_->alerts_lane, &impl_->claims_lane}) lane->wait_for_end(kEndPatience);
 }
 
-std::set<std::uint64_t> Keeper::restore(RuleEngine& rules) {
+Keeper::Restored Keeper::restore(RuleEngine& rules) {
   auto& k = *impl_;
   const auto now = k.now();
   const auto& settings = rules.history()->settings();
@@ -314,9 +337,9 @@ std::set<std::uint64_t> Keeper::restore(RuleEngine& rules) {
               {{"alerts", fmt::format("{}", count)},
                {"told_again", fmt::format("{}", alerts->alerts.untold.size())},
                {"seconds_ago", fmt::format("{}", down_ms / 1000)}});
-  auto withheld = std::move(alerts->alerts.withheld);
+  Restored out{std::move(alerts->alerts.withheld), std::move(alerts->alerts.begins)};
   rules.restore(std::move(*alerts), now);
-  return withheld;
+  return out;
 }
 
 std::shared_ptr<Silences> Keeper::silences() const {
@@ -352,6 +375,15 @@ void Keeper::keep(SavedAlerts alerts, const Snapshot& judged, std::int64_t patie
   if (k.hung_at != 0) log::warn("alerts: the disk takes longer than a second; nobody waits for it until it answers");
 }
 
+void Keeper::keep_claims(std::string text) {
+  auto& k = *impl_;
+  {
+    const MutexLock lock(k.mutex);
+    k.claims = std::move(text);
+  }
+  k.claims_lane.ask(impl_);
+}
+
 void Keeper::still(const Snapshot& judged) {
   auto& k = *impl_;
   const MutexLock lock(k.mutex);
@@ -363,8 +395,15 @@ void Keeper::set_interval(std::int64_t ns) { impl_->history_lane.set_interval(ns
 bool Keeper::save(std::int64_t patience_ns) {
   const auto until = std::chrono::steady_clock::now() + nanoseconds(patience_ns);
   const auto alerts = impl_->alerts_lane.ask(impl_), history = impl_->history_lane.ask(impl_);
+  bool owe_claims = false;
+  {
+    const MutexLock lock(impl_->mutex);
+    owe_claims = impl_->claims.has_value();
+  }
+  const auto claims = owe_claims ? impl_->claims_lane.ask(impl_) : 0;
   const auto left = [&] { return (until - std::chrono::steady_clock::now()) / nanoseconds(1); };
-  const bool kept = impl_->alerts_lane.wait(alerts, left());
+  bool kept = impl_->alerts_lane.wait(alerts, left());
+  if (owe_claims) kept = impl_->claims_lane.wait(claims, left()) && kept;
   return impl_->history_lane.wait(history, left()) && kept;
 }
 

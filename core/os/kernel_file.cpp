@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "core/os/descriptors.h"
+#include "core/os/kernel_fs.h"
 #include "core/os/per_thread.h"
 
 namespace vitald {
@@ -56,35 +57,58 @@ bool is_last(KernelFile::Read how, std::size_t got) {
   }
 }
 
-}  // namespace
-
-Result<std::string_view> KernelFile::read_open() {
+Result<std::string_view> read_descriptor(int fd, const std::string& path, KernelFile::Read how) {
+  using Read = KernelFile::Read;
   Scratch& buf = scratch();
-  std::size_t limit = how_ == Read::sysctl ? kSysctlBytes : buf.size;
+  std::size_t limit = how == Read::sysctl ? kSysctlBytes : buf.size;
   std::size_t have = 0;
   for (;;) {
     const std::size_t want = limit - have;
     // A pipe or socket in place of the file knows no offsets.
-    ssize_t n = ::pread(fd_.get(), buf.data.get() + have, want, static_cast<off_t>(have));
-    if (n < 0 && errno == ESPIPE) n = ::read(fd_.get(), buf.data.get() + have, want);
+    ssize_t n = ::pread(fd, buf.data.get() + have, want, static_cast<off_t>(have));
+    if (n < 0 && errno == ESPIPE) n = ::read(fd, buf.data.get() + have, want);
     if (n < 0) {
       if (errno == EINTR) continue;
-      return fail(from_errno(path_, errno));
+      return fail(from_errno(path, errno));
     }
     const auto got = static_cast<std::size_t>(n);
     have += got;
-    if (got == 0 || (got < want && is_last(how_, got))) return std::string_view(buf.data.get(), have);
+    if (got == 0 || (got < want && is_last(how, got))) return std::string_view(buf.data.get(), have);
     if (have < limit) continue;
     if (limit >= kMaxBytes) {
       buf = Scratch();  // not kept for files that are no larger than they should be
-      return fail(Errc::io, path_ + ": does not end after 64 MiB");
+      return fail(Errc::io, path + ": does not end after 64 MiB");
     }
     limit *= 2;
     if (limit > buf.size) buf.grow();
     // Single-record files make their text for the offset 0 only: once more, with room for all of it.
-    if (how_ == Read::whole || how_ == Read::sysctl) have = 0;
+    if (how == Read::whole || how == Read::sysctl) have = 0;
   }
 }
+
+}  // namespace
+
+bool is_of_kernel_fs(int fd, std::string_view path) {
+  struct statfs fs {};
+  if (fstatfs(fd, &fs) != 0) return false;
+  switch (static_cast<unsigned long>(fs.f_type)) {
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case CGROUP_SUPER_MAGIC:
+    case CGROUP2_SUPER_MAGIC:
+    case DEBUGFS_MAGIC:
+    case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC:
+    case SELINUX_MAGIC:
+    case RDTGROUP_SUPER_MAGIC:
+    case PSTOREFS_MAGIC:
+    case BPF_FS_MAGIC: return true;
+    case FUSE_SUPER_MAGIC: return path.find("/proc/") != path.npos || path.find("/sys/") != path.npos;
+    default: return false;
+  }
+}
+
+Result<std::string_view> KernelFile::read_open() { return read_descriptor(fd_.get(), path_, how_); }
 
 Result<std::string_view> KernelFile::read() {
   if (mounts_.changed(path_)) fd_.reset();
@@ -98,6 +122,7 @@ Result<std::string_view> KernelFile::read() {
   }
   // One that cannot be read is not kept, so that the next read is a new open and no second try.
   if (!text || !may_keep_kernel_file(fd_.get())) fd_.reset();
+  else if (!kept && !is_of_kernel_fs(fd_.get(), path_)) fd_.reset();
   return text;
 }
 
@@ -113,7 +138,9 @@ bool KernelFile::mounts_unchanged() {
 }
 
 Result<std::string_view> read_kernel_file(const std::string& path, KernelFile::Read how) {
-  return KernelFile(path, how).read();
+  const Fd fd(open_kernel_file(path));
+  if (!fd) return fail(from_errno(path, errno));
+  return read_descriptor(fd.get(), path, how);
 }
 
 Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes) {

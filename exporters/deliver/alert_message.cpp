@@ -42,6 +42,11 @@ std::string value_text(double value) {
 }
 
 const char* status_of(const AlertTransition& t) { return t.firing ? "firing" : "resolved"; }
+Alert not_after(Alert alert, std::int64_t now_ms) {
+  for (auto* at : {&alert.active_at_ms, &alert.fired_at_ms, &alert.resolved_at_ms}) *at = std::min(*at, now_ms);
+  return alert;
+}
+
 // Since when it fires, as Prometheus tells Alertmanager: not since when it is pending.
 std::int64_t starts_at_ms(const Alert& a) { return a.fired_at_ms != 0 ? a.fired_at_ms : a.active_at_ms; }
 

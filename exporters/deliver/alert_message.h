@@ -14,6 +14,9 @@
 namespace vitald {
 
 const char* status_of(const AlertTransition& t);  // firing, resolved
+// With no time later than now: the clock may have been ahead when it began. An Alertmanager calls active what ends
+// later than now, for as long as the clock was ahead, and refuses what begins after its end.
+Alert not_after(Alert alert, std::int64_t now_ms);
 // Since when it fires, as Prometheus tells Alertmanager: not since when it is pending.
 std::int64_t starts_at_ms(const Alert& a);
 // The alert's, with the external ones.

@@ -34,12 +34,14 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
   // Two for each alert: its JSON as far as the time that it ends, and that (empty: not yet).
   [[nodiscard]] std::string body(const AlertTransition& t) const override {
     std::string out;
-    append_alert(out, t.alert, t.firing ? std::string() : rfc3339(t.alert.resolved_at_ms));
+    const auto a = not_after(t.alert, SystemClock::read(CLOCK_REALTIME) / 1'000'000);
+    append_alert(out, a, t.firing ? std::string() : rfc3339(a.resolved_at_ms));
     return out;
   }
   [[nodiscard]] std::string repeated(std::span<const Alert> firing) const override {
     std::string out;
-    for (const auto& a : firing) append_alert(out, a, {});
+    const auto now_ms = SystemClock::read(CLOCK_REALTIME) / 1'000'000;
+    for (const auto& a : firing) append_alert(out, not_after(a, now_ms), {});
     return out;
   }
   [[nodiscard]] std::int64_t repeat_ns() const override { return resend_every_ns; }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +50,11 @@ class HistoryView final : public promql::SeriesSource {
       if (const auto& s = round_->table.at(id); s.labels) visit(*s.labels);
   }
 
+  // Once it is true bind() finds nothing more, since a regular expression may take milliseconds for each series; then
+  // whatever was made of it is not the answer.
+  void give_up_when(std::function<bool()> given_up) { given_up_ = std::move(given_up); }
+  [[nodiscard]] bool gave_up() const { return gave_up_; }
+
   std::uint32_t bind(const promql::Selector& selector, std::int64_t past_ms) override;
   const promql::Selection& select(std::uint32_t handle) override { return selections_[handle]; }
   std::optional<promql::Point> at(std::uint32_t id, std::int64_t t_ms, std::int64_t lookback_ms) override;
@@ -64,6 +70,8 @@ class HistoryView final : public promql::SeriesSource {
   std::deque<promql::Selection> selections_;  // handed out by reference
   std::unordered_map<std::uint32_t, history::Columns::Whole> unpacked_;
   std::size_t unpacked_samples_ = 0;
+  std::function<bool()> given_up_;
+  bool gave_up_ = false;
 };
 
 }  // namespace vitald

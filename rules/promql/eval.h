@@ -12,6 +12,7 @@
 #include "core/result.h"
 #include "rules/promql/ast.h"
 #include "rules/promql/functions.h"
+#include "rules/promql/pattern.h"
 #include "rules/promql/series_source.h"
 
 namespace vitald::promql {
@@ -29,6 +30,7 @@ struct EvalOptions {
   std::size_t max_samples = 0;
   // Asked every millisecond or so; true: the evaluation ends in an error of the kind timeout. Empty: never.
   std::function<bool()> given_up = {};
+  PatternBudget patterns = PatternBudget::of_owner();  // of label_replace()
 };
 
 // Prometheus' words for it, and what to do.

@@ -66,6 +66,7 @@ class Evaluator::Impl {
     std::vector<std::uint32_t> natives;  // of histogram_quantile: the group's native histogram, 0: none
     SeriesSource::Buffer buffer;
     std::vector<SeriesSource::Buffer> columns;  // of a subquery, one per series
+    PatternPtr pattern;                         // of label_replace
   };
   struct Node {
     Vector out;

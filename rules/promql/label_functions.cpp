@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
-#include "core/text/regex.h"
 #include "core/text/scan.h"
 #include "rules/promql/eval_impl.h"
 
@@ -79,12 +78,14 @@ void Evaluator::Impl::label_replace(const Call& call, std::int64_t t, Node& n) {
   auto& c = *n.cache;
   n.out.samples = in.samples;
   if (c.in == in.shape) return finish(n, c.relabelled);
-  RE2::Options options;
-  options.set_log_errors(false);
-  options.set_dot_nl(true);
-  const RE2 re(text(*call.args[4]), options);
-  if (!re.ok() || matches_bytes(re.pattern()))
-    return fail(fmt::format("invalid regular expression in label_replace(): {}", text(*call.args[4])));
+  if (!c.pattern) {  // once, however often the series change
+    auto made = compile_pattern(text(*call.args[4]), options_.patterns);
+    if (!made && made.error().too_large)
+      return fail(fmt::format("too large a regular expression in label_replace(): {}", made.error().text));
+    if (!made) return fail(fmt::format("invalid regular expression in label_replace(): {}", text(*call.args[4])));
+    c.pattern = std::move(*made);
+  }
+  const RE2& re = *c.pattern;
   const bool valid = late_names() ? valid_quoted_name(dst) : valid_label_name(dst);
   if (!valid) return fail(fmt::format("invalid destination label name in label_replace(): {}", dst));
   const auto& r = relabel_named(c, in.shape, dst, [&](const Labels& l) {

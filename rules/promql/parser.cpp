@@ -2,13 +2,11 @@
 #include "rules/promql/parser.h"
 
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "core/text/regex.h"
 #include "rules/promql/check.h"
 #include "rules/promql/labels.h"
 
@@ -72,7 +70,8 @@ bool same_word(std::string_view a, std::string_view lower) {
 
 class Parser {
  public:
-  Parser(std::string_view text, std::vector<Token> tokens) : text_(text), tokens_(std::move(tokens)) {}
+  Parser(std::string_view text, std::vector<Token> tokens, PatternBudget& budget)
+      : text_(text), tokens_(std::move(tokens)), budget_(budget) {}
 
   ExprPtr whole() {
     if (now().kind == Tok::end) fail(now().where, "no expression; expected e.g. node_load1 > 10");
@@ -583,21 +582,29 @@ class Parser {
     const auto value = expect(Tok::string, "a string in quotes");
     m.value = value.value;
     if (m.op == MatchOp::regex || m.op == MatchOp::not_regex) {
-      RE2::Options options;
-      options.set_log_errors(false);
-      options.set_dot_nl(true);
-      m.pattern = std::make_shared<RE2>(m.value, options);
-      if (!m.pattern->ok() || matches_bytes(m.value))
-        fail(value.where, fmt::format("{} is no regular expression: {}", promql::quoted(m.value),
-                                      m.pattern->ok() ? kMatchesBytes : m.pattern->error()));
+      auto made = compile_pattern(m.value, budget_);
+      if (!made)
+        fail(value.where,
+             made.error().too_large
+                 ? fmt::format("{} is too large a regular expression: {}", shortened(m.value), made.error().text)
+                 : fmt::format("{} is no regular expression: {}", promql::quoted(m.value), made.error().text));
+      m.pattern = std::move(*made);
     }
     if (m.name == kMetricName && !s.name.empty() && !any_name_)
       fail(where, fmt::format("the metric name is set twice: '{}' and {}", s.name, promql::quoted(m.value)));
     s.matchers.push_back(std::move(m));
   }
 
+  static std::string shortened(std::string_view pattern) {
+    std::size_t shown = 60;
+    if (pattern.size() <= shown) return promql::quoted(pattern);
+    while (shown > 0 && (static_cast<unsigned char>(pattern[shown]) & 0xc0) == 0x80) --shown;  // not within a character
+    return fmt::format("{}... of {} bytes", promql::quoted(pattern.substr(0, shown)), pattern.size());
+  }
+
   std::string_view text_;
   std::vector<Token> tokens_;
+  PatternBudget& budget_;
   std::size_t at_ = 0;
   int depth_ = 0, parts_ = 0;
   bool any_name_ = false;
@@ -605,11 +612,13 @@ class Parser {
 };
 
 template <class F>
-auto guarded(std::string_view text, std::vector<Problem>& problems, F&& f) -> decltype(f(std::declval<Parser&>())) {
+auto guarded(std::string_view text, std::vector<Problem>& problems, PatternBudget* budget, F&& f)
+    -> decltype(f(std::declval<Parser&>())) {
   const auto before = problems.size();
   auto tokens = lex(text, problems);
   if (problems.size() != before) return nullptr;
-  Parser parser(text, std::move(tokens));
+  PatternBudget own = PatternBudget::of_owner();
+  Parser parser(text, std::move(tokens), budget ? *budget : own);
   try {
     return f(parser);
   } catch (SyntaxError& e) {
@@ -620,16 +629,18 @@ auto guarded(std::string_view text, std::vector<Problem>& problems, F&& f) -> de
 
 }  // namespace
 
-ExprPtr parse(std::string_view text, std::vector<Problem>& problems) {
-  return guarded(text, problems, [](Parser& p) { return p.whole(); });
+ExprPtr parse(std::string_view text, std::vector<Problem>& problems, PatternBudget* budget) {
+  return guarded(text, problems, budget, [](Parser& p) { return p.whole(); });
 }
 
-std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems, bool any_name) {
-  return guarded(text, problems, [&](Parser& p) { return p.whole_selector(any_name); });
+std::unique_ptr<Selector> parse_selector(std::string_view text, std::vector<Problem>& problems, PatternBudget* budget,
+                                         bool any_name) {
+  return guarded(text, problems, budget, [&](Parser& p) { return p.whole_selector(any_name); });
 }
 
-ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language) {
-  auto e = parse(text, problems);
+ExprPtr compile(std::string_view text, std::vector<Problem>& problems, const Language& language,
+                PatternBudget* budget) {
+  auto e = parse(text, problems, budget);
   if (e && !check(*e, problems, language)) return nullptr;
   return e;
 }

@@ -12,6 +12,7 @@
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
 #include "rules/promql/lexer.h"
+#include "rules/promql/pattern.h"
 #include "rules/template/humanize.h"
 #include "rules/template/printf.h"
 #include "rules/template/unicode.h"
@@ -277,6 +278,8 @@ Value strip_domain(const Env&, Args a) {
 }
 
 std::unique_ptr<RE2> regex(const std::string& pattern) {
+  if (promql::pattern_work(pattern) > promql::PatternBudget::of_owner().work)
+    throw Fault("error parsing regexp: it is too large");
   RE2::Options options;
   options.set_log_errors(false);
   auto re = std::make_unique<RE2>(pattern, options);

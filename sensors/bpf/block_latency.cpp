@@ -101,8 +101,10 @@ class BlockLatency final : public Collector {
       disks_looked_ns_ = now_ns;
       free_rows_of_removed_disks();
     }
+    in_use_.clear();
     for (std::size_t row = 0; row < rows_.size(); ++row)
-      if (used(row)) update(row);
+      if (used(row)) in_use_.push_back(row);
+    for (const auto row : in_use_) update(row);
 
     each_row([&](const Row& r, auto disk, auto op) { out.histogram(kQueue, r.queue.view(), disk, op); });
     each_row([&](const Row& r, auto disk, auto op) {
@@ -142,8 +144,7 @@ class BlockLatency final : public Collector {
 
   template <class F>
   void each_row(F&& f) const {
-    for (std::size_t row = 0; row < rows_.size(); ++row) {
-      if (!used(row)) continue;
+    for (const auto row : in_use_) {
       // Rows of "other" only where there is something: few hosts have more than 64 disks.
       if (row < VITALD_BLOCK_OPS && rows_[row].empty()) continue;
       const auto& key = block_->keys[row];
@@ -248,6 +249,7 @@ class BlockLatency final : public Collector {
   SignalUse<BlockObject> block_;
   ProbeReport report_;
   std::vector<Row> rows_;
+  std::vector<std::size_t> in_use_;  // of the rows, in the last run
   struct Untimed {
     std::uint64_t needed = 0;  // requests without the kernel's times
     std::int64_t since_ns = 0;

@@ -99,9 +99,10 @@ void ProbeBudget::judge(std::int64_t now_ns) {
     }
     count_users();
   } else if (limit_ > 0) {
+    const auto rate = all(&Cost::rate);
     if (all(&Cost::peak) > kAtOnce * limit_) decided = shed(&Cost::peak, now_ns);
-    else if (all(&Cost::rate) > limit_) decided = shed(&Cost::rate, now_ns);
-    else if (all(&Cost::rate) <= kRoom * limit_ && now_ns - decided_ns_ >= kTogetherNs) decided = bring_back(now_ns);
+    else if (rate > limit_) decided = shed(&Cost::rate, now_ns);
+    else if (rate <= kRoom * limit_ && now_ns - decided_ns_ >= kTogetherNs) decided = bring_back(now_ns);
   }
   if (!decided) return;
   // What was before says nothing of what is now.

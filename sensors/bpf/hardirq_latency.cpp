@@ -40,7 +40,7 @@ class HardirqLatency final : public Collector {
       : irq_(std::move(use)), report_(kName, irq_->bpf.form()), names_(host, VITALD_IRQ_ROWS) {
     report_.watch(host.shared<KernelFacts>(), irq_);
     // Rows outlive who reads them, and an interrupt may have become another device's.
-    for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) before_.push_back(counted(irq));
+    count(before_);
   }
 
   Result<> collect(BatchWriter& out) override {
@@ -49,8 +49,9 @@ class HardirqLatency final : public Collector {
     out.histogram(kRuns, coarse_sum(
                              cpus, [](const auto& cpu) -> const auto& { return cpu.runs; })
                              .view());
+    count(counted_);
     for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) {
-      const auto now = counted(irq);
+      const auto& now = counted_[irq];
       if (now.count == before_[irq].count) continue;
       const auto ns = now.ns - before_[irq].ns;
       if (irq == VITALD_IRQ_ROWS - 1) {
@@ -70,20 +71,23 @@ class HardirqLatency final : public Collector {
   struct Counted {
     std::uint64_t ns = 0, count = 0;
   };
-  // All CPUs together.
-  [[nodiscard]] Counted counted(std::size_t irq) const {
-    Counted sum;
+  // By number, all CPUs together.
+  void count(std::vector<Counted>& sums) const {
+    sums.assign(VITALD_IRQ_ROWS, {});
     for (std::size_t cpu = 0; cpu < irq_->hardirqs.size(); ++cpu) {
-      sum.ns += now_in(irq_->hardirqs[cpu].rows[irq].ns);
-      sum.count += now_in(irq_->hardirqs[cpu].rows[irq].count);
+      const auto& rows = irq_->hardirqs[cpu].rows;
+      for (std::size_t irq = 0; irq < VITALD_IRQ_ROWS; ++irq) {
+        sums[irq].ns += now_in(rows[irq].ns);
+        sums[irq].count += now_in(rows[irq].count);
+      }
     }
-    return sum;
   }
 
   SignalUse<IrqObject> irq_;
   ProbeReport report_;
   IrqNames names_;
-  std::vector<Counted> before_;  // by number: what was there when it began
+  std::vector<Counted> before_;   // by number: what was there when it began
+  std::vector<Counted> counted_;  // by now; kept for its memory
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

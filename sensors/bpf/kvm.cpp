@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <utility>
 
+#include "core/os/kernel_file.h"
+#include "core/text/scan.h"
 #include "sensors/bpf/module_types.h"
 
 namespace vitald {
@@ -40,6 +43,11 @@ bool is_there(const Host& host, const Vendor& vendor) {
 const Vendor* vendor_of(const Host& host) {
   const auto* found = std::ranges::find_if(kVendors, [&](const Vendor& v) { return is_there(host, v); });
   return found == std::end(kVendors) ? nullptr : found;
+}
+
+std::optional<std::uint64_t> references_of(const Host& host, std::string_view module) {
+  const auto text = read_kernel_file(host.sysfs(fmt::format("module/{}/refcnt", module)));
+  return text ? parse_u64(trim(*text)) : std::nullopt;
 }
 
 bool is_svm_cpu() {
@@ -135,13 +143,16 @@ class KvmProbe final : public Collector {
   Result<> collect(BatchWriter& out) override {
     if (auto ok = follow(); !ok) return ok;
     if (off_) return off_->collect(out);
+    if (!in_use_) return {};  // no guest yet
     if (!in_use_->report.emit(out)) return {};
     in_use_->totals.round([&](auto entries) { emit_(*in_use_->object, entries, out); });
     return {};
   }
   std::string status() const override {
     if (off_) return off_->status();
-    return in_use_ ? in_use_->report.status() : "waiting for KVM: none of kvm_intel and kvm_amd is loaded";
+    if (in_use_) return in_use_->report.status();
+    return vendor_ ? "waiting for the first guest: nobody has KVM open"
+                   : "waiting for KVM: none of kvm_intel and kvm_amd is loaded";
   }
 
   // What a module that is in use has attached to it keeps its tracepoints, so they go when the vendor's module does.
@@ -150,7 +161,7 @@ class KvmProbe final : public Collector {
     if (vendor != vendor_) in_use_.reset(), off_.reset();
     vendor_ = vendor;
     if (!vendor_) return fail(Errc::absent, fmt::format("probe {}: no KVM here (kvm_intel, kvm_amd)", name()));
-    if (in_use_ || off_) return {};
+    if (in_use_ || off_ || !kvm_in_use(host_, vendor_->module)) return {};
     auto object = KvmObject::use(host_, options_, which_);
     if (!object) off_ = probe_off(name(), object.error());
     else in_use_ = std::make_unique<InUse>(host_, std::move(*object));
@@ -181,6 +192,15 @@ class KvmProbe final : public Collector {
 };
 
 }  // namespace
+
+bool kvm_in_use(const Host& host, std::string_view vendor) {
+  const auto references = references_of(host, vendor);
+  if (!references || *references > 0) return true;
+  // Each module that needs kvm is a reference, too.
+  const auto of_kvm = references_of(host, "kvm");
+  const auto holders = list_directory(host.sysfs("module/kvm/holders"));
+  return of_kvm && holders && *of_kvm > holders->size();
+}
 
 std::span<const Signal> kvm_signals() { return kSignals; }
 

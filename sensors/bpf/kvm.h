@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bpf/include/vitald/kvm.h"
@@ -86,7 +87,11 @@ using GuestTotals = OwnerTotals<vitald_guest_row>;
 // Writes a signal's families of all owners.
 using EmitGuests = void (*)(const KvmObject& object, std::span<const GuestTotals::Entry> entries, BatchWriter& out);
 
-// The collector of a signal.
+// Whether somebody has KVM open, as each guest's hypervisor does: its modules are referred to (module/*/refcnt in
+// sysfs). Also where KVM is a part of the kernel, which does not count that. `vendor`: its module, "kvm_intel".
+bool kvm_in_use(const Host& host, std::string_view vendor);
+
+// The collector of a signal. Its maps take 144 KiB per CPU, so it is loaded when KVM is first in use.
 Result<std::unique_ptr<Collector>> make_kvm(const Host& host, const Options& options, KvmSignal which, EmitGuests emit);
 
 }  // namespace vitald

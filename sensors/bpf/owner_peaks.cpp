@@ -113,9 +113,10 @@ class PeakReader final : public SlotReader {
       std::ranges::fill(windows, 0);
       for (; i < order.size() && slots_[order[i]].owner == id; ++i)
         for (std::size_t cpu = 0; cpu < object_.cpus.size(); ++cpu) add_row(cpu, order[i], running, windows);
+      // Before they are put in order: nearly all owners idle.
+      if (*std::ranges::max_element(windows) / VITALD_WINDOW_NS < kWorth && !shown_.contains(id)) continue;
       auto ordered = windows;
       const auto peak = peak_of(ordered);
-      if (peak.max < kWorth && !shown_.contains(id)) continue;
       const auto owner = object_.owners->table().at(id);
       if (!still.insert(owner->id).second) continue;  // two have just become one
       emit(kOwner, peak, owner->labels, out);

@@ -45,7 +45,10 @@ constexpr MetricDesc kOwn[] = {
     {"vitald_drm_gpu_info", gauge, "Which GPU it is, 1.", "gpu,UUID,driver,pci_bus_id", "", "/sys/class/drm"},
     {"vitald_drm_unreadable_processes", gauge,
      "Processes whose open files may not be looked at, so that what they use of GPUs is nobody's: it takes "
-     "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.",
+     "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. How much of the energy that is follows on amdgpu from how busy the GPU "
+     "says it is (gpu_busy_percent) beyond what the others' gfx and compute engines worked; elsewhere nobody knows, "
+     "and "
+     "all that is beyond idle is unattributed.",
      "", "", kFdinfo},
     {"vitald_gpu_power_watts", gauge, "What the GPU takes, as its driver has it.", kGpuLabels, "watts", kHwmon},
     {"vitald_gpu_temperature_celsius", gauge, "Temperature, by the driver's name of the sensor (edge, junction, mem).",
@@ -119,6 +122,12 @@ struct Gt {
   std::vector<Attribute> reasons, reasons_of_xe;
 };
 
+// A part of a card that xe drives, with engines of its own: tile0, and of some cards tile1.
+struct Tile {
+  explicit Tile(const std::string& path) : gts(path, "gt") {}
+  KernelItems<Gt> gts;
+};
+
 // "card0", a connector of it ("card0-DP-1"), or "renderD128".
 struct Node {
   explicit Node(const std::string& path)
@@ -130,7 +139,7 @@ struct Node {
         power(path + "/device"),
         chips(path + "/device/hwmon"),
         gts(path + "/gt", "gt"),
-        gts_of_xe(path + "/device/tile0", "gt") {
+        tiles(path + "/device", "tile") {
     for (const auto kind : kMemories) {
       memory.emplace_back(fmt::format("{}/device/mem_info_{}_total", path, kind));
       memory_used.emplace_back(fmt::format("{}/device/mem_info_{}_used", path, kind));
@@ -140,7 +149,8 @@ struct Node {
   KernelFile metrics;
   PowerState power;
   KernelItems<Chip> chips;
-  KernelItems<Gt> gts, gts_of_xe;
+  KernelItems<Gt> gts;
+  KernelItems<Tile> tiles;
   std::vector<Attribute> memory, memory_used;
 };
 
@@ -195,7 +205,7 @@ class DrmGpus final : public Collector {
       if (!gpu.asleep && gpu.uuid.empty()) gpu.uuid = node.unique_id.text().value_or("");
       gpu.shown_uuid = gpu.uuid.empty() ? key : gpu.uuid;
       out.set(kInfo, 1, name, gpu.shown_uuid, about.driver, about.slot);
-      if (gpu.asleep) gpu.energy_ns = 0;
+      if (gpu.asleep) gpu.energy_ns = gpu.stepped_ns = 0, gpu.busy.reset();
       else sysfs(name, gpu, node, out);
       gpus.push_back({name, &gpu});
       has_node(name, node, gpu);
@@ -206,10 +216,7 @@ class DrmGpus final : public Collector {
       const auto about = uevent_of(node.uevent);
       if (const auto at = gpus_.find(about.slot); at != gpus_.end()) has_node(name, node, at->second);
     }
-    // What ROCm computes goes through /dev/kfd, which no engine of a client counts. One that has ended did so until
-    // now.
-    const auto computing = list_directory(host_.sysfs("class/kfd/kfd/proc"));
-    computed_ = std::exchange(computes_, computing && !computing->empty());
+    rocm();
     clients();
     for (const auto& [name, gpu] : gpus) emit(name, *gpu, out);
     out.set(kGpus, static_cast<double>(gpus.size()), "all");
@@ -227,7 +234,9 @@ class DrmGpus final : public Collector {
       text += fmt::format(
           ", open files of {} processes may not be looked at (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH): not by owner",
           unreadable_);
-    if (computes_) text += ", ROCm's processes compute on those of amdgpu: their energy is nobody's";
+    const auto computing = std::ranges::count_if(gpus_, [](const auto& g) { return g.second.computes; });
+    if (computing != 0)
+      text += fmt::format(", ROCm's processes compute on {} of them: their energy is nobody's", computing);
     return text;
   }
 
@@ -240,7 +249,11 @@ class DrmGpus final : public Collector {
     explicit Gpu(OwnerTable& owners) : energy(owners) {}
     std::string uuid, shown_uuid;
     bool asleep = false, amd = false;
-    std::optional<double> joules;  // of its counter, in this run
+    bool computes = false, computed = false;  // ROCm does on it; it did when it was looked at before
+    std::optional<double> busy, was_busy;     // as it says itself, 0 to 1, now and in the run before
+    double gfx_s = 0;                         // of clients, in this run, on the engines that it says that of
+    std::int64_t stepped_ns = 0;              // when its energy was split last
+    std::optional<double> joules;             // of its counter, in this run
     std::optional<std::size_t>
         energy_source;  // which counter that is, from the first reading on: others began elsewhere
     AmdEnergy amd_energy;
@@ -301,8 +314,11 @@ class DrmGpus final : public Collector {
         out.set(kTemperature, *millidegrees / 1000, name, uuid, sensor.empty() ? fmt::format("temp{}", i + 1) : sensor);
       }
     }
-    if (const auto percent = number_of(node.busy, out); percent && *percent <= 100)
-      out.set(kBusy, *percent / 100, name, uuid);
+    gpu.was_busy = std::exchange(gpu.busy, std::nullopt);
+    if (const auto percent = number_of(node.busy, out); percent && *percent <= 100) {
+      gpu.busy = *percent / 100;
+      out.set(kBusy, *gpu.busy, name, uuid);
+    }
     for (std::size_t i = 0; i < std::size(kMemories); ++i) {
       if (const auto bytes = number_of(node.memory[i], out)) out.set(kMemory, *bytes, name, uuid, kMemories[i]);
       if (const auto bytes = number_of(node.memory_used[i], out))
@@ -334,14 +350,17 @@ class DrmGpus final : public Collector {
     const auto look = [&held, &out](Attribute& file, std::size_t i) {
       if (const auto n = number_of(file, out)) held[i] = held[i].value_or(false) || *n != 0;
     };
-    for (auto* gts : {&node.gts, &node.gts_of_xe}) {
-      if (!gts->refresh()) continue;
-      for (auto& gt : gts->items())
+    const auto look_at = [&look](KernelItems<Gt>& gts) {
+      if (!gts.refresh()) return;
+      for (auto& gt : gts.items())
         for (std::size_t i = 0; i < std::size(kThrottles); ++i) {
           look(gt.value.reasons[i], i);
           look(gt.value.reasons_of_xe[i], i);
         }
-    }
+    };
+    look_at(node.gts);
+    if (node.tiles.refresh())
+      for (auto& tile : node.tiles.items()) look_at(tile.value.gts);
     for (std::size_t i = 0; i < held.size(); ++i)
       if (held[i]) out.set(kThrottled, *held[i] ? 1 : 0, name, uuid, kThrottles[i]);
   }
@@ -376,6 +395,10 @@ class DrmGpus final : public Collector {
                           known ? fmt::format("{}:{}", major(status.st_rdev), minor(status.st_rdev)) : ""});
       }
     }
+    // Of several processes that hold one client the youngest uses it: logind and seatd open what a compositor is given,
+    // and keep it open.
+    std::ranges::stable_sort(files_, std::ranges::greater{},
+                             [](const OpenFile& f) { return parse_u64(f.pid).value_or(0); });
   }
 
   // Whose the file is, as far as that is known without reading of it; false: no GPU's that we know.
@@ -395,6 +418,7 @@ class DrmGpus final : public Collector {
     for (auto& [key, gpu] : gpus_) {
       gpu.owner_bytes.clear();
       gpu.used.clear();
+      gpu.gfx_s = 0;
     }
     if (std::ranges::all_of(gpus_, [](const auto& g) { return g.second.asleep; })) return;
     scan();
@@ -453,7 +477,61 @@ class DrmGpus final : public Collector {
       gpu.engine_s[engine] += seconds;
       gpu.owner_s[owner][engine] += seconds;
       used_s += seconds;
+      if (engine == "gfx" || engine == "compute") gpu.gfx_s += seconds;
     }
+  }
+
+  // What ROCm computes goes through /dev/kfd, which no engine of a client counts, by queues of each of its processes
+  // (/sys/class/kfd/kfd/proc/PID/queues/N/gpuid, since Linux 5.9). A queue that has gone was there until now.
+  void rocm() {
+    for (auto& [key, gpu] : gpus_) gpu.computed = std::exchange(gpu.computes, false);
+    const auto folder = host_.sysfs("class/kfd/kfd/proc");
+    for (const auto& pid : list_directory(folder).value_or(std::vector<std::string>{})) {
+      const auto queues = list_directory(fmt::format("{}/{}/queues", folder, pid));
+      if (!queues && !list_directory(fmt::format("{}/{}", folder, pid))) continue;  // it has ended
+      bool known = queues.has_value();
+      for (const auto& queue : queues.value_or(std::vector<std::string>{})) {
+        const auto id = read_kernel_file(fmt::format("{}/{}/queues/{}/gpuid", folder, pid, queue));
+        if (!id && id.error().kind == Errc::gone) continue;
+        auto* gpu = id ? computing_gpu(std::string(trim(*id))) : nullptr;
+        if (gpu) gpu->computes = true;
+        else known = false;
+      }
+      if (known) continue;
+      for (auto& [key, gpu] : gpus_) gpu.computes = gpu.amd;
+    }
+  }
+
+  // By KFD's own number of it. Its topology may be closed to a unit that may not open the device.
+  Gpu* computing_gpu(const std::string& id) {
+    auto at = render_nodes_.find(id);
+    if (at == render_nodes_.end()) {
+      const auto folder = host_.sysfs("class/kfd/kfd/topology/nodes");
+      for (const auto& node : list_directory(folder).value_or(std::vector<std::string>{})) {
+        const auto read = read_kernel_file(fmt::format("{}/{}/gpu_id", folder, node));
+        if (!read) continue;
+        const std::string number(trim(*read));  // the next reading takes its place
+        const auto text = read_kernel_file(fmt::format("{}/{}/properties", folder, node));
+        if (!text) continue;
+        std::string_view rest = *text;
+        while (!rest.empty()) {
+          auto line = take_line(rest);
+          if (take_word(line) == "drm_render_minor") render_nodes_[number] = fmt::format("renderD{}", take_word(line));
+        }
+      }
+      at = render_nodes_.find(id);
+      if (at == render_nodes_.end()) return nullptr;
+    }
+    const auto gpu = by_node_.find(at->second);
+    return gpu != by_node_.end() ? gpu->second : nullptr;
+  }
+
+  // For how long those kept it busy whose files may not be looked at. Nothing: that is not known.
+  [[nodiscard]] std::optional<double> hidden(const Gpu& gpu) const {
+    if (unreadable_ == 0) return 0;
+    if (!gpu.busy || !gpu.was_busy || gpu.stepped_ns == 0) return std::nullopt;
+    const double elapsed_s = static_cast<double>(now_ns_ - gpu.stepped_ns) / 1e9;
+    return std::max(0.0, (*gpu.busy + *gpu.was_busy) / 2 * elapsed_s - gpu.gfx_s);
   }
 
   void emit(const std::string& name, Gpu& gpu, BatchWriter& out) {
@@ -462,10 +540,12 @@ class DrmGpus final : public Collector {
       const auto open =
           std::ranges::count_if(gpu.clients, [this](const auto& c) { return c.second.seen_ns == now_ns_; });
       out.set(kClients, static_cast<double>(open), name, uuid);
-      // Of processes that may not be looked at nobody knows what they used, nor of what goes past the engines.
-      const bool all = unreadable_ == 0 && !(gpu.amd && (computes_ || computed_));
-      const auto used = all ? std::optional(gpu.used) : std::nullopt;
-      if (gpu.has_counter) gpu.energy.step(now_ns_, gpu.joules, used);
+      // What goes past the engines nobody knows, and what processes use that may not be looked at only where the GPU
+      // says how busy it was with all of them.
+      const auto hidden_s = hidden(gpu);
+      const auto used = hidden_s && !gpu.computes && !gpu.computed ? std::optional(gpu.used) : std::nullopt;
+      if (gpu.has_counter) gpu.energy.step(now_ns_, gpu.joules, used, hidden_s.value_or(0));
+      gpu.stepped_ns = now_ns_;
     }
     for (const auto& [engine, seconds] : gpu.engine_s) out.set(kEngineBusy, seconds, name, uuid, engine);
     std::erase_if(gpu.owner_s, [this](const auto& o) { return owners_.at(o.first)->id != o.first; });
@@ -496,7 +576,7 @@ class DrmGpus final : public Collector {
   std::map<std::string, Gpu*, std::less<>> by_node_, by_number_;
   std::vector<OpenFile> files_;
   std::size_t unreadable_ = 0;
-  bool computes_ = false, computed_ = false;  // ROCm has processes; it had when it was looked at before
+  std::map<std::string, std::string, std::less<>> render_nodes_;  // by KFD's number of the GPU
   std::int64_t scanned_ns_ = 0, now_ns_ = 0;
 };
 

@@ -34,7 +34,15 @@ void GpuEnergy::follow() {
   }
 }
 
-void GpuEnergy::step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used) {
+std::uint32_t GpuEnergy::number() {
+  if (free_.empty()) return next_++;
+  const auto number = free_.back();
+  free_.pop_back();
+  return number;
+}
+
+void GpuEnergy::step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used,
+                     double nobodys_s) {
   follow();
   std::vector<EnergySplit::Use> uses;
   // Of the first step nobody knows when what was used began.
@@ -43,13 +51,14 @@ void GpuEnergy::step(std::int64_t boot_ns, std::optional<double> joules, const s
       if (!(u.seconds > 0)) continue;
       const auto id = owners_.at(u.owner)->id;
       auto at = known_.find(id);
-      if (at == known_.end()) {
-        const auto number = free_.empty() ? next_++ : free_.back();
-        if (!free_.empty()) free_.pop_back();
-        at = known_.emplace(id, Owner{number}).first;
-      }
+      if (at == known_.end()) at = known_.emplace(id, Owner{number()}).first;
       at->second.seconds += u.seconds;
       uses.push_back({at->second.number, 0, at->second.seconds});
+    }
+    if (nobodys_s > 0) {
+      if (!nobody_) nobody_ = Owner{number()};
+      nobody_->seconds += nobodys_s;
+      uses.push_back({nobody_->number, 0, nobody_->seconds});
     }
   }
   const EnergySplit::Package gpu{joules.value_or(EnergySplit::kNotRead), 1};
@@ -73,7 +82,8 @@ void GpuEnergy::emit(BatchWriter& out, std::string_view gpu, std::string_view uu
   labels.push_back({"owner", "host"});
   out.set_labels(kOwner, joules_of(split_.idle()), labels);
   out.set(kGone, joules_of(split_.gone()), gpu, uuid);
-  out.set(kUnattributed, joules_of(split_.unattributed(0)), gpu, uuid);
+  const auto nobodys = split_.unattributed(0) + (nobody_ ? split_.owner(nobody_->number) : 0);
+  out.set(kUnattributed, joules_of(nobodys), gpu, uuid);
   if (const auto watts = split_.idle_watts(0)) out.set(kIdle, *watts, gpu, uuid, split_.idle_method(0));
   out.set(kInfo, 1, gpu, uuid, weight);
   out.set(kResets, static_cast<double>(split_.resets(0)), gpu, uuid);

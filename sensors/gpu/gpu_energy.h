@@ -35,7 +35,7 @@ inline constexpr MetricDesc kGpuEnergyMetrics[] = {
      "vitald"},
     {"vitald_unattributed_gpu_energy_joules_total", MetricType::counter,
      "Energy of the GPU that is nobody's: of before its idle power was known, of times when it was not told who used "
-     "it.",
+     "it, and the part of who may not be looked at.",
      kGpuLabels, "joules", "vitald"},
     {"vitald_gpu_idle_power_watts", MetricType::gauge,
      "What the GPU takes when nothing runs on it, learned as vitald_package_idle_power_watts. Absent until it is "
@@ -60,8 +60,10 @@ class GpuEnergy {
     double seconds;  // that it kept the GPU busy since the step before
   };
   // `joules`: the GPU's counter, from wherever it began; nothing: it was not read, and is split when it is. `used`:
-  // nothing, when nobody knows who used it; then what was beyond idle is nobody's.
-  void step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used);
+  // nothing, when nobody knows who used it; then what was beyond idle is nobody's. `nobodys_s`: for how long those kept
+  // it busy beside them of whom nobody knows who they are.
+  void step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used,
+            double nobodys_s = 0);
 
   // Nothing until the counter was read.
   void emit(BatchWriter& out, std::string_view gpu, std::string_view uuid, std::string_view weight);
@@ -74,12 +76,14 @@ class GpuEnergy {
     double seconds = 0;    // since it has that
   };
   void follow();
+  [[nodiscard]] std::uint32_t number();
 
   OwnerTable& owners_;
   EnergySplit split_;
   std::map<OwnerId, Owner> known_;
   std::vector<std::uint32_t> free_;
   std::uint32_t next_ = 0;
+  std::optional<Owner> nobody_;
   bool begun_ = false;
 };
 

@@ -2,19 +2,25 @@
 // NVIDIA's GPUs, through NVML, in the names and units of dcgm-exporter; and what processes hold of them, by owner. A
 // GPU that fails or is lost costs its own rows; one that sleeps is left asleep.
 #include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <climits>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/collector.h"
+#include "core/log.h"
+#include "core/mutex.h"
 #include "core/os/host_name.h"
 #include "core/os/kernel_file.h"
 #include "core/os/root_path.h"
@@ -277,8 +283,19 @@ class Nvidia final : public Collector {
  public:
   Nvidia(const Host& host, std::string library)
       : host_(host), library_(std::move(library)), owners_(host.shared<OwnerTable>()), host_name_(host_name()) {}
+  ~Nvidia() override {
+    {
+      const MutexLock lock(mutex_);
+      ending_ = true;
+    }
+    wake_.notify_all();
+    if (looking_.joinable()) looking_.join();
+  }
+  Nvidia(const Nvidia&) = delete;
+  Nvidia& operator=(const Nvidia&) = delete;
 
   Result<> collect(BatchWriter& out) override {
+    const MutexLock lock(mutex_);
     if (const auto ready = get_ready(); !ready) return ready;
     owners_.cycle(host_.clock().boot_ns());
     make_events(out);
@@ -305,15 +322,21 @@ class Nvidia final : public Collector {
       missed_ = std::max(gpus_.size(), missed_);  // the driver may count without it then
       end();
     }
+    start_looking();
     return {};
   }
 
-  [[nodiscard]] std::string status() const override { return fmt::format("{} GPUs, driver {}", gpus_.size(), driver_); }
+  [[nodiscard]] std::string status() const override {
+    const MutexLock lock(mutex_);
+    return fmt::format("{} GPUs, driver {}", gpus_.size(), driver_);
+  }
 
  private:
   static constexpr int kLostRounds = 20;
-  // NVML takes a sample of what processes do every 1/6 to 1 second.
+  // NVML takes a sample of what processes do every 1/6 to 1 second. Of what it has since it was asked last it gives one
+  // for each process, an average of times that it does not tell: so it is asked that often.
   static constexpr double kSampleComesS = 3;
+  static constexpr std::int64_t kLookEveryNs = 1'000'000'000;
   // What is less apart is of one time that it looked at all of them.
   static constexpr unsigned long long kOneLookUs = 50'000;
 
@@ -322,12 +345,17 @@ class Nvidia final : public Collector {
     unsigned long long last_xid = 0, samples_us = 0;
     std::map<unsigned long long, double> xids;
     std::int64_t used_ns = 0;  // when it was last told which processes kept it busy
-    bool waits = false;        // it tells that later: the energy since is split then
+    bool has_processes = false;
+    // Since the run before: for how long, of how long, and whether once it did not tell.
+    std::map<OwnerId, double> busy_s;
+    double looked_s = 0;
+    bool unknown = false;
+    bool begun = false;  // there was a run before
     GpuEnergy energy;
   };
-  Seen& seen_of(const Gpu& gpu) { return seen_.try_emplace(gpu.uuid, owners_).first->second; }
+  Seen& seen_of(const Gpu& gpu) REQUIRES(mutex_) { return seen_.try_emplace(gpu.uuid, owners_).first->second; }
 
-  Result<> get_ready() {
+  Result<> get_ready() REQUIRES(mutex_) {
     if (!lib_) {
       auto opened = open_library(library_);
       if (!opened) return fail(std::move(opened.error()));
@@ -352,7 +380,7 @@ class Nvidia final : public Collector {
     return {};
   }
 
-  void end() {
+  void end() REQUIRES(mutex_) {
     if (events_ && lib_->nvmlEventSetFree) lib_->nvmlEventSetFree(events_);
     events_ = nullptr;
     gpus_.clear();
@@ -360,14 +388,14 @@ class Nvidia final : public Collector {
     initialized_ = false;
   }
 
-  void look_for_gpus(unsigned count) {
+  void look_for_gpus(unsigned count) REQUIRES(mutex_) {
     gpus_.clear();
     gpus_.resize(count);
     for (unsigned i = 0; i < count; ++i) gpus_[i].index = i;
   }
 
   // Where the driver's GPUs are, in the order in which NVML counts them. Asked only while one of them is not known.
-  std::vector<std::string> host_bus() const {
+  std::vector<std::string> host_bus() const REQUIRES(mutex_) {
     if (std::ranges::none_of(gpus_, [](const auto& gpu) { return !gpu.handle; })) return {};
     auto names = list_directory(host_.sysfs("bus/pci/drivers/nvidia")).value_or(std::vector<std::string>{});
     std::erase_if(names, [](const auto& name) { return std::ranges::count(name, ':') != 2; });  // bind, new_id, module
@@ -377,7 +405,7 @@ class Nvidia final : public Collector {
 
   // Every question wakes one that sleeps, and so does asking for its handle. Of one that was never awake it is told by
   // its place among the driver's; where NVML has not all of those, by whether they all sleep.
-  bool asleep(Gpu& gpu, const std::vector<std::string>& bus) const {
+  bool asleep(Gpu& gpu, const std::vector<std::string>& bus) const REQUIRES(mutex_) {
     if (gpu.power) return gpu.power->asleep();
     if (gpu.handle || bus.empty()) return false;
     if (bus.size() == gpus_.size()) return power_at(bus[gpu.index]).asleep();
@@ -396,7 +424,7 @@ class Nvidia final : public Collector {
   }
 
   // A GPU that does not tell who it is yet is asked again in the next run.
-  void identify(Gpu& gpu) const {
+  void identify(Gpu& gpu) const REQUIRES(mutex_) {
     nvml::Handle handle = nullptr;
     if (lib_->nvmlDeviceGetHandleByIndex_v2(gpu.index, &handle) != kSuccess) return;
     char text[96] = {};
@@ -419,7 +447,7 @@ class Nvidia final : public Collector {
   }
 
   // Whether it answers.
-  bool emit(Gpu& gpu, BatchWriter& out) {
+  bool emit(Gpu& gpu, BatchWriter& out) REQUIRES(mutex_) {
     if (!gpu.handle) identify(gpu);
     if (!gpu.handle) {
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} does not say who it is", gpu.index)});
@@ -445,11 +473,8 @@ class Nvidia final : public Collector {
       for (const auto& reason : kReasons)
         out.set(kThrottled, (mask & reason.bit) != 0 ? 1 : 0, index, gpu.uuid, reason.name);
     }
-    const auto used = processes(asking, out);
-    if (!asking.lost()) {
-      auto& seen = seen_of(gpu);
-      seen.energy.step(host_.clock().boot_ns(), seen.waits ? std::nullopt : joules, used);
-    }
+    processes(asking, out);
+    if (!asking.lost()) step(gpu, joules, out);
     if (!asking.failed().empty())
       out.problem({Errc::io, 0, fmt::format("NVML: GPU {} ({}): {}", gpu.index, gpu.uuid, asking.failed().front())});
     lost_ |= asking.lost();
@@ -457,7 +482,7 @@ class Nvidia final : public Collector {
   }
 
   // Also of one that sleeps. That there was none is known only where NVML would have told.
-  void emit_xids(const Gpu& gpu, BatchWriter& out) {
+  void emit_xids(const Gpu& gpu, BatchWriter& out) REQUIRES(mutex_) {
     if (!gpu.handle) return;
     const Decimal index(gpu.index);
     const auto& seen = seen_of(gpu);
@@ -511,34 +536,41 @@ class Nvidia final : public Collector {
     return {};
   }
 
-  // For how long each owner kept the GPU busy since it was last asked; nothing: that is not known.
-  std::optional<std::vector<GpuEnergy::Used>> processes(Asking& a, BatchWriter& out) {
+  void processes(Asking& a, BatchWriter& out) REQUIRES(mutex_) {
     const auto& lib = a.lib();
     std::map<unsigned, double> memory;  // by process: one may be in both lists
-    std::map<OwnerId, double> held, busy;
+    std::map<OwnerId, double> held;
+    auto& seen = seen_of(a.gpu());
+    seen.has_processes = false;
     const auto compute = lib.nvmlDeviceGetComputeRunningProcesses_v3 ? lib.nvmlDeviceGetComputeRunningProcesses_v3
                                                                      : lib.nvmlDeviceGetComputeRunningProcesses_v2;
     for (const auto function : {compute, lib.nvmlDeviceGetGraphicsRunningProcesses_v3})
-      for (const auto& p : list(a, function, "processes"))
+      for (const auto& p : list(a, function, "processes")) {
+        seen.has_processes = true;
         if (p.used_memory != ULLONG_MAX) memory[p.pid] = static_cast<double>(p.used_memory);
+      }
     for (const auto& [pid, bytes] : memory) held[owners_.of_pid(static_cast<pid_t>(pid))] += bytes;
     for (const auto& [id, bytes] : held) set_owner(out, kOwnerMemory, bytes, a.gpu(), id);
+    if (!looking_.joinable() || host_.clock().boot_ns() - seen.used_ns >= kLookEveryNs) look(a);
+  }
 
-    // The samples of a process since those that were seen, on average.
+  // Which processes kept it busy since it was looked at before.
+  void look(Asking& a) REQUIRES(mutex_) {
     auto& seen = seen_of(a.gpu());
     std::vector<ProcessSample> samples(512);
     auto count = static_cast<unsigned>(samples.size());
-    const int answered = a.answer(lib.nvmlDeviceGetProcessUtilization, "utilisation of processes", samples.data(),
+    const int answered = a.answer(a.lib().nvmlDeviceGetProcessUtilization, "utilisation of processes", samples.data(),
                                   &count, seen.samples_us);
-    seen.waits = false;
-    if (answered != kSuccess && answered != kNotFound) return std::nullopt;
+    if (answered != kSuccess && answered != kNotFound) {
+      seen.unknown = true;
+      return;
+    }
     samples.resize(answered == kSuccess ? std::min<std::size_t>(count, samples.size()) : 0);
     const auto now = host_.clock().boot_ns();
     const bool first = seen.used_ns == 0;  // from which on energy is counted: it waits for nothing
     const double elapsed_s = first ? 0 : static_cast<double>(now - seen.used_ns) / 1e9;
     // No sample is nothing that ran, or one that comes yet.
-    seen.waits = !first && samples.empty() && !memory.empty() && elapsed_s < kSampleComesS;
-    if (seen.waits) return std::vector<GpuEnergy::Used>{};
+    if (!first && samples.empty() && seen.has_processes && elapsed_s < kSampleComesS) return;
     seen.used_ns = now;
     // Of a process that did nothing when the others were looked at there is no sample: all were looked at as often.
     std::map<unsigned, double> by_pid;
@@ -557,14 +589,60 @@ class Nvidia final : public Collector {
       look_us = time_us;
       ++looks;
     }
+    const double covered_s = first ? looks : elapsed_s;
+    seen.looked_s += covered_s;
     for (const auto& [pid, sum] : by_pid)
-      busy[owners_.of_pid(static_cast<pid_t>(pid))] += std::min(sum / looks / 100, 1.0);
-    std::vector<GpuEnergy::Used> used;
-    for (const auto& [id, ratio] : busy) {
-      set_owner(out, kOwnerBusy, ratio, a.gpu(), id);
-      used.push_back({id, ratio * elapsed_s});
+      seen.busy_s[owners_.of_pid(static_cast<pid_t>(pid))] += std::min(sum / looks / 100, 1.0) * covered_s;
+  }
+
+  // What was seen since the run before. Nothing yet: the energy waits until there is.
+  void step(const Gpu& gpu, Number joules, BatchWriter& out) REQUIRES(mutex_) {
+    auto& seen = seen_of(gpu);
+    const bool waits = !seen.unknown && seen.looked_s == 0 && seen.begun;
+    std::optional<std::vector<GpuEnergy::Used>> used;
+    if (!seen.unknown) used.emplace();
+    for (const auto& [id, seconds] : seen.busy_s) {
+      if (!used || seen.looked_s == 0) break;
+      set_owner(out, kOwnerBusy, std::min(seconds / seen.looked_s, 1.0), gpu, id);
+      used->push_back({id, seconds});
     }
-    return used;
+    seen.energy.step(host_.clock().boot_ns(), waits ? std::nullopt : joules, used);
+    seen.begun = true;
+    seen.busy_s.clear();
+    seen.looked_s = 0;
+    seen.unknown = false;
+  }
+
+  // Between two runs, so that a process that was busy for a moment is not taken for one that was busy all the time.
+  // Not in a tree of a test, whose clock stands still.
+  void start_looking() REQUIRES(mutex_) {
+    if (looking_.joinable() || !host_.view().kernel) return;
+    sigset_t every, before;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);  // signals are for the main thread
+    try {
+      looking_ = std::thread([this] { keep_looking(); });
+    } catch (const std::exception& e) {
+      if (!std::exchange(no_thread_said_, true))
+        log::warn("GPUs are looked at once a run only: no thread to be had",
+                  {{"collector", "nvidia"}, {"err", e.what()}});
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  void keep_looking() {
+    pthread_setname_np(pthread_self(), "gpu-processes");
+    MutexLock lock(mutex_);
+    while (!ending_) {
+      wake_.wait_for_ns(lock, kLookEveryNs);
+      if (ending_ || !initialized_) continue;
+      for (auto& gpu : gpus_) {
+        // One that nobody has open would be kept awake by the question.
+        if (!gpu.handle || !seen_of(gpu).has_processes || (gpu.power && gpu.power->asleep())) continue;
+        Asking asking(*lib_, gpu);
+        look(asking);  // what fails is told by the next run, which asks the same
+      }
+    }
   }
 
   void set_owner(BatchWriter& out, const MetricDesc& desc, double value, const Gpu& gpu, OwnerId id) {
@@ -575,18 +653,18 @@ class Nvidia final : public Collector {
     out.set_labels(desc, value, labels);
   }
 
-  void make_events(BatchWriter& out) {
+  void make_events(BatchWriter& out) REQUIRES(mutex_) {
     if (events_ || !lib_->nvmlEventSetCreate) return;
     if (const int result = lib_->nvmlEventSetCreate(&events_); result != kSuccess) {
       events_ = nullptr;
       no_events(result, out);
     }
   }
-  void no_events(int result, BatchWriter& out) const {
+  void no_events(int result, BatchWriter& out) const REQUIRES(mutex_) {
     if (result != kNotSupported) out.problem({Errc::io, 0, fmt::format("NVML: XID events: {}", lib_->text(result))});
   }
 
-  void take_xids(BatchWriter& out) {
+  void take_xids(BatchWriter& out) REQUIRES(mutex_) {
     told_ = false;
     if (!events_ || !lib_->nvmlEventSetWait_v2) return;
     EventData data{};
@@ -613,16 +691,22 @@ class Nvidia final : public Collector {
   const std::string library_;
   OwnerTable& owners_;
   const std::string host_name_;
-  const Library* lib_ = nullptr;
-  bool initialized_ = false;
-  bool lost_ = false;       // some GPU in this round
-  int lost_rounds_ = 0;     // so many in a row
-  std::size_t missed_ = 0;  // how many there were when one was lost
-  std::string driver_;
-  EventSet events_ = nullptr;
-  bool told_ = false;  // what XIDs there were, in this round
-  std::vector<Gpu> gpus_;
-  std::map<std::string, Seen> seen_;  // by uuid
+  bool no_thread_said_ = false;
+
+  mutable Mutex mutex_;  // of all that is told of GPUs, during the calls, too: a worker whose call hangs is ended
+  CondVar wake_;
+  bool ending_ GUARDED_BY(mutex_) = false;
+  const Library* lib_ GUARDED_BY(mutex_) = nullptr;
+  bool initialized_ GUARDED_BY(mutex_) = false;
+  bool lost_ GUARDED_BY(mutex_) = false;       // some GPU in this round
+  int lost_rounds_ GUARDED_BY(mutex_) = 0;     // so many in a row
+  std::size_t missed_ GUARDED_BY(mutex_) = 0;  // how many there were when one was lost
+  std::string driver_ GUARDED_BY(mutex_);
+  EventSet events_ GUARDED_BY(mutex_) = nullptr;
+  bool told_ GUARDED_BY(mutex_) = false;  // what XIDs there were, in this round
+  std::vector<Gpu> gpus_ GUARDED_BY(mutex_);
+  std::map<std::string, Seen> seen_ GUARDED_BY(mutex_);  // by uuid
+  std::thread looking_;                                  // last: it uses the rest
 };
 
 // The library is looked at in the worker only: it is heavy, and its calls can hang.

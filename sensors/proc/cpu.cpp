@@ -234,6 +234,7 @@ class Cpu final : public Collector {
   };
   Cpu(const Host& host, Config config)
       : config_(std::move(config)),
+        clock_(host.clock()),
         stat_(host, host.procfs("stat")),
         cpuinfo_(host.procfs("cpuinfo")),
         topology_(host) {}
@@ -308,11 +309,13 @@ class Cpu final : public Collector {
       out.set(kGuest, static_cast<double>(row.ticks[i]) / kTicksPerSecond, cpu, kGuestModes[i - modes]);
   }
 
-  // Without the frequencies nothing in cpuinfo changes while the CPUs stay; making it costs the kernel
-  // microseconds per CPU.
+  // Without the frequencies nothing in cpuinfo changes while the CPUs stay, but for the microcode that may be loaded
+  // late (/sys/devices/system/cpu/microcode/reload); making it costs the kernel microseconds per CPU.
   Result<> collect_info(BatchWriter& out, bool changed) {
     std::string_view rest = kept_cpuinfo_;
-    if (config_.frequency || changed || rest.empty()) {
+    const auto now_ns = clock_.boot_ns();
+    if (config_.frequency || changed || rest.empty() || now_ns - cpuinfo_ns_ >= kCpuinfoNs) {
+      cpuinfo_ns_ = now_ns;
       const auto text = cpuinfo_.read();
       if (!text) return fail(text.error());
       rest = *text;
@@ -345,11 +348,15 @@ class Cpu final : public Collector {
       return fail(Errc::malformed, fmt::format("{}: '{}': a 'processor' line expected", cpuinfo_.path(), start));
     return left_out.outcome();
   }
+  static constexpr std::int64_t kCpuinfoNs = 60'000'000'000;
+
   Config config_;
+  const Clock& clock_;
   SharedFile stat_;
   KernelFile cpuinfo_;
   Topology topology_;
   std::string kept_cpuinfo_;
+  std::int64_t cpuinfo_ns_ = 0;  // when it was read
   std::vector<CpuTicks> before_, now_;
 };
 

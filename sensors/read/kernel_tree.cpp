@@ -17,6 +17,7 @@
 
 #include "core/mutex.h"
 #include "core/os/descriptors.h"
+#include "core/os/kernel_fs.h"
 #include "core/os/per_thread.h"
 
 namespace vitald {
@@ -132,8 +133,10 @@ Result<bool> KernelDir::refresh() {
   if (other) fd_.reset();
   const bool again = watch_.changed() || other || (error_ && error_->kind != Errc::gone);
   if (!again) return error_ ? Result<bool>(fail(*error_)) : Result<bool>(false);
+  const bool kept = static_cast<bool>(fd_);
   auto changed = list();
   if (fd_ && !may_keep_kernel_file(fd_.get())) fd_.reset();
+  else if (fd_ && !kept && !is_of_kernel_fs(fd_.get(), path_ + "/")) fd_.reset();
   if (changed) {
     error_.reset();
   } else {

@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "core/os/privileges.h"
 
 namespace vitald {
@@ -104,6 +107,28 @@ TEST(Doctor, WithoutTheRightToLookAtOthersFilesOfGpus) {
   int ended = 0;
   ASSERT_EQ(waitpid(child, &ended, 0), child);
   EXPECT_EQ(ended, 0);
+}
+
+// /sys/block/sdb/device is a link into the tree of devices, where the SAS transport has an end device.
+TEST(Doctor, SasDisksAreNamed) {
+  const auto root = std::filesystem::path(fmt::format("{}/doctor_test_{}", testing::TempDir(), getpid()));
+  const auto disk = [&](const std::string& name, const std::string& place, const std::string& vendor) {
+    const auto device = root / "devices" / place;
+    std::filesystem::create_directories(device);
+    std::filesystem::create_directories(root / "block" / name);
+    std::ofstream(device / "vendor") << vendor << "\n";
+    std::filesystem::create_symlink(device, root / "block" / name / "device");
+  };
+  disk("sda", "pci/host0/port-0:0/end_device-0:0/target0:0:0/0:0:0:0", "ATA     ");
+  disk("sdb", "pci/host0/port-0:1/end_device-0:1/target0:0:1/0:0:1:0", "SEAGATE ");
+  disk("sdc", "pci/usb1/host1/target1:0:0/1:0:0:0", "SanDisk ");
+  disk("sdd", "pci/host0/port-0:2/end_device-0:2/target0:0:2/0:0:2:0", "HGST    ");
+  const StateCheck kept{true, true, "x"};
+  const auto told = [&] { return diagnose({Host({"/proc", root, "/", ""}), {}, nullptr, kept}).text; };
+  EXPECT_THAT(told(), testing::HasSubstr("  note  SMART          sdb, sdd: SAS, whose health is not read"));
+  for (const auto* name : {"sdb", "sdd"}) std::filesystem::remove_all(root / "block" / name);
+  EXPECT_THAT(told(), testing::Not(testing::HasSubstr("  SMART ")));
+  std::filesystem::remove_all(root);
 }
 
 TEST(Doctor, WhatNobodyAskedForIsNoFinding) {

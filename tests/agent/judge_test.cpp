@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/pipeline/judge.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <mutex>
 #include <new>
 
 #include "agent/config/flags.h"
+#include "agent/pipeline/keeper.h"
 #include "agent/pipeline/pipeline.h"
 #include "core/event.h"
 #include "core/instruments.h"
+#include "core/os/fd.h"
+#include "core/os/state_dir.h"
+#include "exporters/deliver/claimant.h"
 #include "exporters/deliver/command.h"
 #include "rules/history/store.h"
 #include "rules/silences.h"
@@ -189,6 +197,51 @@ struct NotedReceiver final : ReceiverOf<NotedReceiver> {
   [[nodiscard]] std::unique_ptr<Destination> destination() const override { return std::make_unique<Writer>(notes); }
 };
 
+struct OwningReceiver final : ReceiverOf<OwningReceiver>, Claimant {
+  bool operator==(const OwningReceiver&) const = default;
+  [[nodiscard]] std::string text() const override { return "owner"; }
+  [[nodiscard]] std::string body(const AlertTransition&) const override { return "x"; }
+  [[nodiscard]] std::unique_ptr<Destination> destination() const override {
+    return std::make_unique<NotedReceiver::Writer>(std::make_shared<Notes>());
+  }
+  [[nodiscard]] std::string owns() const override { return "the node's conditions"; }
+  [[nodiscard]] std::string farewell(std::string_view) const override { return {}; }
+};
+
+// What a receiver owns is written down, and a disk that hangs there holds up no cycle: opening a FIFO to write waits
+// until somebody reads it.
+TEST(Judge, WhatReceiversOwnIsWrittenBesideTheCycle) {
+  const auto folder = fmt::format("{}/judge_test_{}.state", testing::TempDir(), getpid());
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  auto opened = StateDir::open(folder);
+  ASSERT_TRUE(opened) << opened.error().text;
+  const std::shared_ptr<const StateDir> state = std::move(*opened);
+  const Host host;
+  const auto hung = folder + "/claims.new";
+  ASSERT_EQ(mkfifo(hung.c_str(), 0600), 0);
+  auto receiver = std::make_shared<OwningReceiver>();
+  receiver->name = "node";
+  {
+    Judge judge;
+    const auto keeper = std::make_shared<Keeper>(state, host);
+    auto configuring =
+        std::async(std::launch::async, [&] { judge.configure(engine_of("groups: []"), {receiver}, state, keeper); });
+    EXPECT_EQ(configuring.wait_for(std::chrono::seconds(5)), std::future_status::ready) << "the cycle waits for a disk";
+    EXPECT_FALSE(keeper->save(100'000'000)) << "it is not written yet";
+    // The disk answers, and refuses (no fsync() of a FIFO); at the end it is tried again.
+    const Fd reading(open(hung.c_str(), O_RDONLY | O_NONBLOCK));
+    configuring.wait();
+    EXPECT_TRUE(keeper->save(10'000'000'000));
+    EXPECT_TRUE(keeper->save(10'000'000'000));
+    judge.end();
+  }
+  const auto text = state->read("claims", 1000);
+  ASSERT_TRUE(text && *text);
+  EXPECT_THAT(**text, HasSubstr("the node's conditions"));
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Judge, AReceiverHearsWhatItsMatchersFit) {
   const auto receiver = [](std::string name, std::vector<std::string> matchers) {
     auto r = std::make_shared<NotedReceiver>();
@@ -259,6 +312,62 @@ TEST(Judge, AnAlertOfTwoRulesIsOne) {
   EXPECT_EQ(uuids[0], uuids[1]) << "it ends as what began";
   EXPECT_EQ(uuids[2], uuids[3]);
   EXPECT_NE(uuids[0], uuids[2]) << "another time it is another one";
+}
+
+// The rule that was first is over, and the host starts again: it is who it was until its end.
+TEST(Judge, AnAlertOfTwoRulesIsTheSameAfterARestart) {
+  const auto folder = fmt::format("{}/judge_test_{}.state", testing::TempDir(), getpid());
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  auto opened = StateDir::open(folder);
+  ASSERT_TRUE(opened) << opened.error().text;
+  const std::shared_ptr<const StateDir> state = std::move(*opened);
+  FakeClock clock;
+  const Host host({"/proc", "/sys", "/", ""}, &clock);
+  EventLog events(100);
+  const auto rules = [](int a, int b) {
+    return engine_of(
+        fmt::format("groups: [{{name: g, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}, "
+                    "{{name: h, rules: [{{alert: T, expr: vector({}) > 0, labels: {{x: v}}}}]}}]",
+                    a, b));
+  };
+  struct Run {
+    Judge judge;
+    std::shared_ptr<Keeper> keeper;
+  };
+  const auto begin = [&] {
+    auto run = std::make_unique<Run>();
+    run->keeper = std::make_shared<Keeper>(state, host);
+    run->judge.set_events(&events);
+    return run;
+  };
+  const auto round = [&](Run& run, int seconds, int a, int b) {
+    const auto now = snapshot_at(seconds);
+    clock.boot = now.boot_ns;
+    clock.wall = now.wall_ns;
+    run.judge.configure(rules(a, b), {}, state, run.keeper);
+    run.judge.judge(now);
+    EXPECT_TRUE(run.keeper->save(10'000'000'000));
+    const auto view = run.judge.view();
+    return view->begins ? *view->begins : AlertBegins{};
+  };
+  auto run = begin();
+  const auto told = round(*run, 10, 1, 0);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(round(*run, 20, 1, 1), told);
+  EXPECT_EQ(round(*run, 30, 0, 1), told) << "the first rule is over, the alert is not";
+  run = begin();
+  EXPECT_EQ(round(*run, 40, 0, 1), told) << "after a restart";
+  EXPECT_EQ(events.newest(), 1U);
+  EXPECT_TRUE(round(*run, 50, 0, 0).empty());
+  std::vector<std::string> uuids;
+  for (const auto& entry : events.since(0, 10))
+    for (const auto& [name, value] : entry.event->fields)
+      if (name == "uuid") uuids.push_back(value);
+  ASSERT_EQ(uuids.size(), 2U);
+  EXPECT_EQ(uuids[0], uuids[1]) << "it ends as what began";
+  run.reset();
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Judge, ResultsAreInTheirPlaceOfTheSnapshot) {

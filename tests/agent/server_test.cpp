@@ -55,6 +55,25 @@ constexpr CollectorInfo kGated{kRuns, {}, [](const Host&, const Options&) -> Res
                                }};
 constexpr CollectorEntry kEntries[] = {{"gated", "proc", DefaultState::on, Runs::here, &kGated}};
 
+// The answer of a scrape that no socket's buffer holds.
+std::atomic<int> g_scrapes = 0;
+constexpr int kMostScrapes = 8;
+class LargeScrape final : public Pending {
+ public:
+  LargeScrape() : refused_(g_scrapes++ >= kMostScrapes) {}
+  ~LargeScrape() override { --g_scrapes; }
+  std::optional<Response> poll(std::int64_t) override {
+    static const auto kBody = std::make_shared<const std::string>(20 << 20, 'x');
+    if (refused_) return text_response(503, "too many\n");
+    return Response{200, "text/plain", kBody, {}, false};
+  }
+  [[nodiscard]] std::int64_t deadline_boot_ns() const override { return 0; }
+  [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override { return 1; }
+
+ private:
+  const bool refused_;
+};
+
 class ServerTest : public testing::Test {
  protected:
   ServerTest() {
@@ -84,10 +103,15 @@ class ServerTest : public testing::Test {
                     [](const Request& r) { return text_response(200, r.body); }});
     rows.push_back({"/throws", "GET", Access::read, 0, "A bug.",
                     [](const Request&) -> Answer { throw std::runtime_error("a bug"); }});
+    rows.push_back({"/large", "GET", Access::read, 0, "More than a socket's buffer.",
+                    [](const Request&) { return text_response(200, std::string(20 << 20, 'x')); }});
+    rows.push_back({"/scrape", "GET", Access::read, 0, "A scrape with a large answer.",
+                    [](const Request&) -> Answer { return std::make_unique<LargeScrape>(); }});
     server_ = std::make_unique<Server>(
         std::move(*listeners), Routes(std::move(rows)),
         Collecting{[this](std::int64_t t) { return !g_given_up.exchange(false) && pipeline_.collect(t); },
-                   [this](std::int64_t t) { return metrics_->has_since(t); }, [this] { return metrics_->full(); }},
+                   [this](std::int64_t t) { return metrics_->has_since(t); },
+                   [this] { return metrics_->full() || g_scrapes >= kMostScrapes; }},
         host_.clock(), wake);
     EXPECT_TRUE(server_->start());
     EXPECT_TRUE(pipeline_.start(config()));
@@ -132,6 +156,14 @@ class ServerTest : public testing::Test {
     char chunk[4096];
     for (ssize_t n; (n = read(fd.get(), chunk, sizeof chunk)) > 0;) answer.append(chunk, static_cast<std::size_t>(n));
     return answer;
+  }
+  // A request whose answer has begun to come, and nobody reads it.
+  [[nodiscard]] Fd unread(std::string_view path) const {
+    auto fd = connected();
+    const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", path);
+    char first = 0;
+    if (write(fd.get(), request.data(), request.size()) < 0 || recv(fd.get(), &first, 1, MSG_PEEK) != 1) fd.reset();
+    return fd;
   }
   static void shut_gate() {
     const std::lock_guard lock(g_gate);
@@ -312,6 +344,31 @@ TEST_F(ServerTest, AScrapeGetsThroughACrowd) {
     crowd.clear();
     EXPECT_THAT(scrape.get(), StartsWith("HTTP/1.1 200 OK"));
   }
+}
+
+// Finished answers are in memory until somebody takes them.
+TEST_F(ServerTest, LargeAnswersThatNobodyReadsAreBounded) {
+  auto slow = unread("/large");
+  ASSERT_TRUE(slow);
+  const auto refused = get("/large");
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  EXPECT_THAT(get("/metrics"), StartsWith("HTTP/1.1 200 OK"));
+  slow.reset();
+  auto answer = get("/large");  // until the server sees the end of the other one
+  for (int i = 0; i < 1000 && answer.starts_with("HTTP/1.1 503"); ++i) answer = get("/large");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK"));
+}
+
+// Whoever takes all places of scrapes at once and reads none does not have others refused.
+TEST_F(ServerTest, ScrapesThatNobodyReadsKeepNoOtherOut) {
+  std::vector<Fd> unread_ones;
+  for (int i = 0; i < 3 * kMostScrapes; ++i) {
+    unread_ones.push_back(unread("/scrape"));
+    ASSERT_TRUE(unread_ones.back());
+    EXPECT_LE(g_scrapes, kMostScrapes);
+  }
+  EXPECT_THAT(get("/scrape"), StartsWith("HTTP/1.1 200 OK"));
 }
 
 TEST_F(ServerTest, ACrowdDoesNotCloseAConnectionInUse) {

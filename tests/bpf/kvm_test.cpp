@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Guests whose exits are known, beside the kernel's own record of each of them.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -10,6 +11,7 @@
 #include <cctype>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <list>
 #include <map>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "bpf/include/vitald/kvm.h"
+#include "core/os/fd.h"
 #include "sensors/bpf/exit_reasons.h"
 #include "sensors/bpf/kvm.h"
 #include "sensors/bpf/module_types.h"
@@ -51,6 +54,36 @@ TEST(ExitReasons, HaveTheKernelsNames) {
   for (const auto& c : kCases) EXPECT_EQ(exit_reason_name(c.isa, c.code), c.name) << c.isa << ' ' << c.code;
 }
 
+// By what refers to KVM's modules: nothing of ours is loaded before there may be a guest.
+TEST(Kvm, IsInUse) {
+  struct Case {
+    const char* name;
+    std::map<std::string, std::string> files;  // below module/
+    bool in_use;
+  };
+  const Case cases[] = {
+      {"nobody has it open",
+       {{"kvm_intel/refcnt", "0\n"}, {"kvm/refcnt", "1\n"}, {"kvm/holders/kvm_intel", ""}},
+       false},
+      {"a guest", {{"kvm_intel/refcnt", "4\n"}, {"kvm/refcnt", "1\n"}, {"kvm/holders/kvm_intel", ""}}, true},
+      {"by kvm itself", {{"kvm_intel/refcnt", "0\n"}, {"kvm/refcnt", "2\n"}, {"kvm/holders/kvm_intel", ""}}, true},
+      {"a part of the kernel", {{"kvm_intel/parameters/ept", "Y\n"}}, true},
+      {"no number", {{"kvm_intel/refcnt", "?\n"}}, true},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto root = fmt::format("{}/kvm_test_{}", testing::TempDir(), getpid());
+    for (const auto& [file, text] : c.files) {
+      const auto path = std::filesystem::path(fmt::format("{}/module/{}", root, file));
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << text;
+    }
+    const Host host({"/proc", root, "/", ""});
+    EXPECT_EQ(kvm_in_use(host, "kvm_intel"), c.in_use);
+    std::filesystem::remove_all(root);
+  }
+}
+
 // Known members, of which the compiler's and the kernel's own account is in its types.
 TEST_F(Probes, MembersOfModules) {
   const MemberPath kPaths[] = {{"task_struct", "comm"},          {"task_struct", "sched_info", "run_delay"},
@@ -74,7 +107,8 @@ class Guests : public Probes {
     if (IsSkipped()) return;
     if (std::getenv("VITALD_MACHINE_IS_OURS"))
       (void)std::system("modprobe kvm_amd 2>/dev/null || modprobe kvm_intel 2>/dev/null");
-    if (access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "no /dev/kvm here";
+    kvm_ = Fd(open("/dev/kvm", O_RDWR | O_CLOEXEC));  // probes begin when somebody has it open
+    if (!kvm_) GTEST_SKIP() << "no /dev/kvm here";
     if (access("/sys/kernel/tracing/trace", F_OK) != 0 &&
         std::system("mount -t tracefs tracefs /sys/kernel/tracing") != 0)
       GTEST_SKIP() << "no tracefs";
@@ -103,6 +137,7 @@ class Guests : public Probes {
     return found;
   }
   std::string trace_;
+  Fd kvm_;
 };
 
 // cpuid and a write to a port, so often

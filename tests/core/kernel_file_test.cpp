@@ -133,13 +133,30 @@ TEST_F(KernelFileTest, MissingIsGone) {
 TEST_F(KernelFileTest, BeyondTheLimitOpensForEachRead) {
   keep_descriptors_below(48);
   std::vector<KernelFile> files;
-  for (int i = 0; i < 100; ++i) files.emplace_back(file(std::to_string(i), std::to_string(i)));
+  for (int i = 0; i < 100; ++i) files.emplace_back("/proc/sys/kernel/ostype", KernelFile::Read::sysctl);
   for (int round = 0; round < 2; ++round)
-    for (int i = 0; i < 100; ++i) EXPECT_EQ(*files[static_cast<std::size_t>(i)].read(), std::to_string(i));
+    for (auto& f : files) EXPECT_EQ(*f.read(), "Linux\n");
   EXPECT_TRUE(files.front().is_open());
   EXPECT_FALSE(files.back().is_open());
   EXPECT_LE(std::ranges::count_if(files, &KernelFile::is_open), 48);
   keep_descriptors_below(INT_MAX);
+}
+
+// Of a file that is no kernel's a new one may take the place at any time: a collector writes it aside and renames it.
+TEST_F(KernelFileTest, WhatTookItsPlaceIsRead) {
+  KernelFile f(file("a", "one"));
+  for (const std::string text : {"two", "three"}) {
+    EXPECT_NE(*f.read(), text);
+    std::filesystem::rename(file("new", text), dir_ + "/a");
+    EXPECT_EQ(*f.read(), text);
+    EXPECT_FALSE(f.is_open());
+  }
+  KernelFile kernels("/proc/loadavg");
+  EXPECT_TRUE(kernels.read());
+  EXPECT_TRUE(kernels.is_open());
+  if (KernelFile sysfs("/sys/kernel/mm/transparent_hugepage/enabled"); sysfs.read()) {
+    EXPECT_TRUE(sysfs.is_open());
+  }
 }
 
 TEST_F(KernelFileTest, ListDirectoryIsSorted) {

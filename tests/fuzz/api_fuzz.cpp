@@ -81,9 +81,10 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
       request.headers = {{"Content-Type", "application/x-www-form-urlencoded"}};
       request.body = in.rest();
       std::string problem;
-      (void)AlertFilter::read(parameters_of(request), problem);
+      auto budget = promql::PatternBudget::of_request();
+      (void)AlertFilter::read(parameters_of(request), problem, budget);
       std::optional<Response> refused;
-      (void)matchers_of(parameters_of(request), true, refused);
+      (void)matchers_of(parameters_of(request), true, refused, budget);
       break;
     }
     case 1:

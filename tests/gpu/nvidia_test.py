@@ -50,6 +50,16 @@ with tempfile.TemporaryDirectory() as folder:
         say(ONE + "power 0 = 50000\n")
         wait_for("watts again", 60, lambda: series(url, "DCGM_FI_DEV_POWER_USAGE", gpu="0") == [50])
 
+    # One that was busy for a second of eight, while nobody asked: NVML has one sample of it and does not tell for how long.
+    say(ONE + f"energy 0 = 1000\ncompute 0 = {os.getpid()}:4096\nsamples 0 = ! 6\n")
+    with vitald(*common, "--collector.nvidia", f"--collector.nvidia.library={os.environ['FAKE_NVML_LIBRARY']}",
+                env={**os.environ, "FAKE_NVML": str(script)}) as (_, url):
+        wait_for("its memory", 20, lambda: series(url, "vitald_owner_gpu_memory_bytes", gpu="0") == [4096])
+        say(ONE + f"energy 0 = 900000\ncompute 0 = {os.getpid()}:4096\nsamples 0 = {os.getpid()}:1000000:100\n")
+        time.sleep(8)
+        busy = series(url, "vitald_owner_gpu_utilization_ratio", gpu="0")
+        assert len(busy) == 1 and 0.05 <= busy[0] <= 0.6, busy
+
     # Where there is no driver (a tree of our own): no worker and no error.
     os.makedirs(f"{folder}/proc")
     with vitald("--web.max-age=0", "--collector.disable-defaults", "--collector.self", f"--path.procfs={folder}/proc",
@@ -57,4 +67,5 @@ with tempfile.TemporaryDirectory() as folder:
         assert not series(url, "vitald_worker_starts_total", collector="nvidia")
         assert "nvidia" not in {dict(labels).get("collector") for (name, labels), v in metrics(url)[1].items()
                                 if name == "node_scrape_collector_success" and v == 0}
-    print("a library that answers by script: watts, XIDs, owners; one call of ten minutes cost its own numbers")
+    print("a library that answers by script: watts, XIDs, owners; one call of ten minutes cost its own numbers, a second of "
+          f"eight is {busy[0]:.2f}")

@@ -236,7 +236,8 @@ TEST(Explain, WhatIsAskedFor) {
   EXPECT_TRUE(std::ranges::none_of(plain.changes, is_own));
   EXPECT_TRUE(std::ranges::any_of(host.changes(3, [](ExplainAsk& a) { a.self = true; }).changes, is_own));
   const auto chosen = host.changes(5, [](ExplainAsk& a) {
-    a.match.push_back(std::move(*parse_matchers("irq_total")));
+    auto budget = promql::PatternBudget::of_request();
+    a.match.push_back(std::move(*parse_matchers("irq_total", budget)));
     a.each_series = true;
   });
   EXPECT_EQ(chosen.series, 10U);
@@ -244,7 +245,8 @@ TEST(Explain, WhatIsAskedFor) {
   const auto none = host.changes(5, [](ExplainAsk& a) {
     a.baseline_start_ms = -kHourMs;
     a.baseline_end_ms = -kHourMs / 2;
-    a.match.push_back(std::move(*parse_matchers("temp_celsius")));
+    auto budget = promql::PatternBudget::of_request();
+    a.match.push_back(std::move(*parse_matchers("temp_celsius", budget)));
   });
   EXPECT_TRUE(none.changes.empty());
   EXPECT_EQ(none.too_short, 10U);

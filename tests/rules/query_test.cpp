@@ -35,6 +35,65 @@ Queried<QueryAnswer> ask(const std::string& text, const QueryLimits& limits, boo
                : instant_query(**expr, hundred(), kNow, limits);
 }
 
+// What somebody sends must not cost seconds and megabytes for a few bytes of a regular expression, and what people do
+// send must go through.
+TEST(Query, RegularExpressionsAreBounded) {
+  std::string hosts, uuids, many, plain;
+  for (int i = 0; i < 200; ++i) {
+    hosts += fmt::format("{}compute-{}\\\\.rack{}\\\\.dc1\\\\.example\\\\.com:9100", i > 0 ? "|" : "", i * 37, i % 17);
+    uuids += fmt::format("{}{:08x}-4d2f-4a1b-9c3e-{:012x}", i > 0 ? "|" : "", i * 2'654'435U, i * 40'503U);
+    many += fmt::format("{}a{{a=~\"\\\\PL{{12}}\"}}", i > 0 ? "+" : "");
+    plain += fmt::format("{}a{{a=~\"b{}.*\"}}", i > 0 ? "+" : "", i);
+  }
+  const struct {
+    const char* name;
+    std::string query;
+    const char* problem;  // a part of it; null: it is fine
+  } cases[] = {
+      {"200 hosts", fmt::format("up{{instance=~\"{}\"}}", hosts), nullptr},
+      {"200 UUIDs", fmt::format("up{{uuid=~\"{}\"}}", uuids), nullptr},
+      {"200 selectors", plain, nullptr},
+      {"a UUID", "up{uuid=~\"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\"}", nullptr},
+      {"letters", "up{a=~\"(?i)\\\\p{L}+[^\\\\pN]*\"}", nullptr},
+      {"a large count of a large class", "a{a=~\"\\\\PL{333}\"}",
+       "is too large a regular expression: pattern too large"},
+      {"nested counts", "a{a=~\"((.{10}){10}){10}((.{10}){10}){10}((.{10}){10}){10}((.{10}){10}){10}\"}",
+       "is too large a regular expression"},
+      {"large together", many, "the regular expressions are too large together"},
+      {"counts of counts", fmt::format("a{{a=~\"{}\"}}", std::string(60'000, 'a') + "{1000}"), "of 60006 bytes"},
+      {"one more than 200", plain + "+a{a=~\"b.*\"}", "too many regular expressions at once"},
+      {"any byte", "a{a=~\"\\\\C\"}", "is no regular expression: invalid escape sequence: \\C"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto expr = parse_query(c.query, QueryLimits{});
+    if (!c.problem) {
+      EXPECT_TRUE(expr) << expr.error().text;
+      continue;
+    }
+    ASSERT_FALSE(expr);
+    EXPECT_EQ(expr.error().kind, QueryError::Kind::bad_query);
+    EXPECT_NE(expr.error().text.find(c.problem), std::string::npos) << expr.error().text;
+    EXPECT_LT(expr.error().text.size(), 400U);
+  }
+  // The owner's files may have more, and not all there is.
+  EXPECT_TRUE(parse_query("a{a=~\"\\\\PL{333}\"}"));
+  EXPECT_FALSE(parse_query(fmt::format("a{{a=~\"{}\"}}", std::string(60'000, 'a') + "{1000}")));
+  // label_replace() compiles when it is evaluated, once.
+  QueryLimits limits;
+  const auto replaced = ask("label_replace(m, \"a\", \"b\", \"i\", \"\\\\PL{333}\")", limits);
+  ASSERT_FALSE(replaced);
+  EXPECT_NE(replaced.error().text.find("too large a regular expression in label_replace()"), std::string::npos)
+      << replaced.error().text;
+  // Nobody waits any more: seen between two.
+  int looks = 0;
+  limits.given_up = [&looks] { return ++looks > 3; };
+  const auto late = parse_query(plain, limits);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().kind, QueryError::Kind::given_up);
+  EXPECT_EQ(looks, 4);
+}
+
 TEST(Query, SamplesInMemoryAreBoundedWhateverTheOperator) {
   // None of these ends with more than 100 samples.
   const char* cases[] = {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/silences.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -252,6 +253,38 @@ TEST(Silences, AsAFileAndBack) {
     bad[n] = static_cast<char>(bad[n] ^ 0x40);
     EXPECT_FALSE(load_marks(source_of(bad), bad.size())) << n;
   }
+}
+
+// Each start compiles what is saved, each look at the alerts tries it.
+TEST(Silences, RegularExpressionsAreBounded) {
+  Silences all;
+  const auto put = [&all](const std::string& matchers) { return all.put(silence(matchers), kNow); };
+  ASSERT_TRUE(put("a=~\"b.*\""));
+  const auto large = put("a=~\"\\\\PL{333}\"");
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().kind, Errc::malformed);
+  EXPECT_EQ(large.error().text, "its regular expressions are too large together");
+  auto budget = Silences::budget();
+  EXPECT_FALSE(alert_matcher("a", "\\PL{333}", true, true, &budget));
+  // All of them together.
+  const auto some = fmt::format("a=~\"{}\"", std::string(4'000, 'b') + "{9}");
+  int fit = 0;
+  while (put(some)) ++fit;
+  EXPECT_EQ(fit, 12);
+  EXPECT_TRUE(put("a=~\"c\""));
+  // One that was saved before there was a bound is left out, the others are kept.
+  Marks marks = *all.marks();
+  marks.silences.insert(marks.silences.begin() + 1, silence("a=~\"\\\\PL{333}\""));
+  std::string file;
+  ASSERT_TRUE(save(marks, [&file](std::string_view bytes) -> Result<> {
+    file += bytes;
+    return {};
+  }));
+  const auto loaded = load_marks(source_of(file), file.size());
+  ASSERT_TRUE(loaded) << loaded.error().text;
+  ASSERT_EQ(loaded->silences.size(), 14u);
+  EXPECT_EQ(matchers_text(loaded->silences[0].matchers), "{a=~\"b.*\"}");
+  EXPECT_EQ(loaded->silences[13].id, marks.silences[14].id);
 }
 
 TEST(Silences, AUuidIsOfOneOccurrenceOnOneMachine) {

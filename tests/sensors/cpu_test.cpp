@@ -167,6 +167,22 @@ TEST(Cpu, OnlineAndIsolated) {
   }
 }
 
+// Without its frequencies cpuinfo is not made at each scrape; microcode that is loaded late changes it all the same.
+TEST(Cpu, MicrocodeThatIsLoadedLater) {
+  const auto text = [](const char* microcode) {
+    return std::string("processor\t: 0\nmicrocode\t: ") + microcode + "\n\n";
+  };
+  CollectorFixture f("cpu",
+                     {{"proc/stat", "cpu  1 0 0 0 0 0 0 0 0 0\n"},
+                      {"proc/cpuinfo", text("0x1")},
+                      {"sys/devices/system/cpu/online", "0\n"}},
+                     {{"collector.cpu.info", "true"}, {"collector.cpufreq", "false"}});
+  EXPECT_NE(f.run().text.find("microcode=\"0x1\""), std::string::npos);
+  f.write("proc/cpuinfo", text("0x2"));
+  f.clock.advance_ns(60'000'000'000);
+  EXPECT_NE(f.run().text.find("microcode=\"0x2\""), std::string::npos);
+}
+
 TEST(Cpu, Info) {
   const std::string block =
       "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 142\n"

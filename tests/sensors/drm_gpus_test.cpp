@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "core/os/privileges.h"
@@ -233,6 +234,8 @@ TEST(DrmGpus, IntelXe) {
             {"sys/class/drm/renderD128/device", "->../../../bus/pci/devices/0000:03:00.0"},
             {pci + "uevent", "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0\n"},
             {pci + "tile0/gt0/freq0/throttle/reason_pl2", "1\n"},
+            {pci + "tile0/gt0/freq0/throttle/reason_thermal", "0\n"},
+            {pci + "tile1/gt0/freq0/throttle/reason_thermal", "1\n"},
             {"proc/7/cgroup", "0::/system.slice/game.service\n"},
             {"proc/7/fd/5", "->/dev/dri/renderD128"}};
   const auto cycles = [](int mine, int all) {
@@ -244,6 +247,7 @@ TEST(DrmGpus, IntelXe) {
   auto run = fixture.run();
   EXPECT_EQ(run.error, "");
   EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"pl2\"} 1\n"));
+  EXPECT_THAT(run.text, HasSubstr("vitald_gpu_throttled{" + gpu + ",reason=\"thermal\"} 1\n")) << "its second tile";
   fixture.clock.advance_ns(4'000'000'000);
   fixture.write("proc/7/fdinfo/5", cycles(2000, 9000));  // a quarter of the time
   run = fixture.run();
@@ -300,6 +304,24 @@ TEST(DrmGpus, ProcessesByOwner) {
 }
 
 // A container that was given the second GPU has it by the name of the first.
+// logind opens what a compositor is given, and keeps it open: 800 is the first of both in the order of numbers, and
+// 1500 in that of texts.
+TEST(DrmGpus, AClientIsOfWhoWasGivenIt) {
+  for (const auto* compositor : {"1500", "9500"}) {
+    SCOPED_TRACE(compositor);
+    auto tree = amd();
+    for (const auto& [pid, unit] : {std::pair{"800", "systemd-logind"}, {compositor, "gdm"}}) {
+      tree[fmt::format("proc/{}/cgroup", pid)] = fmt::format("0::/system.slice/{}.service\n", unit);
+      tree[fmt::format("proc/{}/fd/5", pid)] = "->/dev/dri/renderD128";
+      tree[fmt::format("proc/{}/fdinfo/5", pid)] = client(7, 0, 1024);
+    }
+    const auto run = CollectorFixture("drm_gpus", tree).run();
+    EXPECT_EQ(run.error, "");
+    EXPECT_THAT(run.text, HasSubstr("owner=\"gdm.service\",owner_kind=\"unit\"} 1048576\n"));
+    EXPECT_THAT(run.text, Not(HasSubstr("logind")));
+  }
+}
+
 TEST(DrmGpus, AClientIsWhereItsFileSays) {
   const std::string other = "sys/bus/pci/devices/0000:83:00.0/";
   auto tree = with_programs(amd());
@@ -402,6 +424,105 @@ TEST(DrmGpus, WhileRocmComputesNobodyIsCharged) {
   EXPECT_NEAR(game(), 100, 0.01);
   second(120, 500'000'000);
   EXPECT_NEAR(game(), 200, 0.01);
+}
+
+// By its queues: of two GPUs the one it computes on.
+TEST(DrmGpus, WhileRocmComputesOnOneGpu) {
+  const std::string other = "sys/bus/pci/devices/0000:83:00.0/", kfd = "sys/class/kfd/kfd/";
+  auto tree = with_programs(amd());
+  tree["sys/class/drm/card1/device"] = "->../../../bus/pci/devices/0000:83:00.0";
+  tree["sys/class/drm/renderD129/device"] = "->../../../bus/pci/devices/0000:83:00.0";
+  tree[other + "uevent"] = "DRIVER=amdgpu\nPCI_SLOT_NAME=0000:83:00.0\n";
+  tree[other + "gpu_metrics"] = amd_metrics(3, 65536ULL * 1000, 0);
+  for (const auto& [node, id, properties] : std::initializer_list<std::tuple<const char*, const char*, const char*>>{
+           {"0", "0", "cpu_cores_count 16\ndrm_render_minor 0\n"},
+           {"1", "4711", "cpu_cores_count 0\nsimd_count 208\ndrm_render_minor 128\nunique_id 1\n"},
+           {"2", "815", "drm_render_minor 129\n"}}) {
+    tree[fmt::format("{}topology/nodes/{}/gpu_id", kfd, node)] = fmt::format("{}\n", id);
+    tree[fmt::format("{}topology/nodes/{}/properties", kfd, node)] = properties;
+  }
+  CollectorFixture fixture("drm_gpus", tree);
+  double joules = 1000;
+  std::uint64_t game_ns = 0;
+  CollectorRun run;
+  const auto second = [&](double watts, std::uint64_t ns) {
+    fixture.clock.advance_ns(1'000'000'000);
+    game_ns += ns;
+    for (const auto* file : {"proc/7/fdinfo/5", "proc/7/fdinfo/6", "proc/8/fdinfo/5"})
+      fixture.write(file, client(1, game_ns, 1024));
+    joules += watts;
+    fixture.write(kPci + "gpu_metrics", amd_metrics(3, static_cast<std::uint64_t>(joules * 65536), 0));
+    run = fixture.run();
+  };
+  const auto game = [&run] {
+    return number_of(run.text, "vitald_owner_gpu_energy_joules_total{" + kGpu +
+                                   ",mode=\"active\",owner=\"game.service\",owner_kind=\"unit\"} ");
+  };
+  for (int i = 0; i < 25; ++i) second(20, 0);
+  fixture.write(kfd + "proc/77/pasid", "1\n");
+  fixture.write(kfd + "proc/77/queues/0/gpuid", "815");
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 100, 0.01) << "it computes on the other one";
+  fixture.write(kfd + "proc/77/queues/1/gpuid", "4711");
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 100, 0.01);
+  fixture.remove(kfd + "proc/77/queues/1/gpuid");
+  fixture.remove(kfd + "proc/77/queues/1");
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 100, 0.01) << "it did until now";
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 200, 0.01);
+  fixture.write(kfd + "proc/77/queues/2/gpuid", "99");
+  second(120, 500'000'000);
+  EXPECT_NEAR(game(), 200, 0.01) << "on which one is not known";
+}
+
+// A process that may not be looked at costs the part that it used: how busy the GPU was beyond the others' work.
+TEST(DrmGpus, EnergyOfWhoMayNotBeLookedAt) {
+  if (geteuid() != 0 || !has_capability(CAP_SYS_PTRACE)) GTEST_SKIP() << "not root";
+  auto tree = with_programs(amd());
+  tree[fmt::format("proc/{}", getpid())] = fmt::format("->/proc/{}", getpid());
+  tree[kPci + "gpu_busy_percent"] = "0\n";
+  CollectorFixture fixture("drm_gpus", tree);
+  const auto child = fork();
+  if (child == 0) {
+    if (!give_up_privileges(false)) _exit(2);
+    double joules = 1000;
+    std::uint64_t game_ns = 0;
+    CollectorRun run;
+    const auto second = [&](double watts, std::uint64_t ns, const char* busy) {
+      fixture.clock.advance_ns(1'000'000'000);
+      game_ns += ns;
+      for (const auto* file : {"proc/7/fdinfo/5", "proc/7/fdinfo/6", "proc/8/fdinfo/5"})
+        fixture.write(file, client(1, game_ns, 1024));
+      joules += watts;
+      fixture.write(kPci + "gpu_metrics", amd_metrics(3, static_cast<std::uint64_t>(joules * 65536), 0));
+      fixture.write(kPci + "gpu_busy_percent", busy);
+      run = fixture.run();
+    };
+    const auto game = [&run] {
+      return number_of(run.text, "vitald_owner_gpu_energy_joules_total{" + kGpu +
+                                     ",mode=\"active\",owner=\"game.service\",owner_kind=\"unit\"} ");
+    };
+    const auto nobody = [&run] {
+      return number_of(run.text, "vitald_unattributed_gpu_energy_joules_total{" + kGpu + "} ");
+    };
+    for (int i = 0; i < 25; ++i) second(20, 0, "0\n");
+    second(20, 0, "80\n");  // the driver's average lags
+    const double before = nobody();
+    second(120, 600'000'000, "80\n");
+    EXPECT_THAT(run.text, HasSubstr("vitald_drm_unreadable_processes 1\n"));
+    EXPECT_NEAR(game(), 75, 0.01);
+    EXPECT_NEAR(nobody() - before, 25, 0.01);
+    second(120, 800'000'000, "80\n");
+    EXPECT_NEAR(game(), 175, 0.01) << "nobody else did anything";
+    second(120, 600'000'000, "garbage\n");
+    EXPECT_NEAR(game(), 175, 0.01) << "how busy it is nobody says";
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // As on a real host: root without capabilities is told the names of its processes' files, and refused what they are.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The law of a GPU's energy over random histories: owners that come, go and become one with another, readings that are
-// missed, counters that begin anew, times of which nobody says who used it.
+// missed, counters that begin anew, times of which nobody says who used it, and those of whom nobody knows who they
+// are.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -52,7 +53,8 @@ TEST(GpuEnergy, TheLawOverRandomHistories) {
         used->push_back({id, s});
         busy += s;
       }
-      counter += idle_watts * seconds + more_watts * busy;
+      const double hidden = !calm && chance(3) ? between(0, seconds / 3) : 0;
+      counter += idle_watts * seconds + more_watts * (busy + hidden);
       if (!calm && chance(12)) counter = between(0, 5), ++resets;
       if (chance(20)) used.reset();
       std::optional<double> read;
@@ -62,7 +64,7 @@ TEST(GpuEnergy, TheLawOverRandomHistories) {
         begun = true;
         before = counter;
       }
-      energy.step(now, read, used);
+      energy.step(now, read, used, hidden);
       if (!calm && chance(10)) {  // everybody is forgotten: the table drops who nobody holds
         clock.advance_ns(3'600'000'000'000);
         table.cycle(clock.boot_ns());

@@ -74,6 +74,19 @@ TEST(KernelDir, IsNotKeptOpenWhereDescriptorsAreFew) {
   EXPECT_GT(next_descriptor(), before);
 }
 
+TEST(KernelDir, AFolderThatTookItsPlace) {
+  const auto root = fs::temp_directory_path() / ("vitald-other-dir-" + std::to_string(getpid()));
+  fs::create_directories(root / "dir/a");
+  fs::create_directories(root / "new/b");
+  KernelDir dir((root / "dir").string());
+  ASSERT_TRUE(dir.refresh());
+  fs::rename(root / "dir", root / "old");
+  fs::rename(root / "new", root / "dir");
+  ASSERT_TRUE(*dir.refresh());
+  EXPECT_EQ(dir.names().front(), "b");
+  fs::remove_all(root);
+}
+
 TEST(KernelDir, NamesComeAndGo) {
   const auto root = fs::temp_directory_path() / ("vitald-dir-" + std::to_string(getpid()));
   KernelDir dir(root.string());

@@ -118,13 +118,39 @@ TEST(ApiAlerts, AreChosen) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     std::string problem;
-    const auto filter = AlertFilter::read(c.given, problem);
+    auto budget = promql::PatternBudget::of_request();
+    const auto filter = AlertFilter::read(c.given, problem, budget);
     EXPECT_EQ(problem, c.problem);
     ASSERT_EQ(filter.has_value(), problem.empty());
     if (filter) {
       EXPECT_EQ(nlohmann::json::parse(alerts_of(view, *filter))["data"]["alerts"].size(), c.found);
     }
   }
+}
+
+// Of several rules that make one alert the API shows what receivers were told: who it is is not the rule's.
+TEST(ApiAlerts, OneOfTwoRulesIsTheSame) {
+  auto view = example();
+  auto& first = view.groups[0].rules[0];
+  first.alerts[0].fingerprint = 5;
+  first.alerts[0].fired_at_ms = 1'700'000'020'000;
+  auto second = first;
+  second.alerts[0].active_at_ms = 1'700'000'010'000;
+  second.alerts[0].fired_at_ms = 1'700'000'010'000;
+  view.groups[0].rules.push_back(second);
+  view.begins = std::make_shared<const AlertBegins>(AlertBegins{{5, {1'699'999'000'000, 1'699'999'500'000}}});
+  const auto json = nlohmann::json::parse(alerts_of(view))["data"]["alerts"];
+  ASSERT_EQ(json.size(), 2U) << "as Prometheus shows them";
+  for (const auto& a : json) {
+    EXPECT_EQ(a["uuid"], json[0]["uuid"]);
+    EXPECT_EQ(a["created_at"], "2023-11-14T21:56:40Z");
+    EXPECT_EQ(a["firedAt"], "2023-11-14T22:05:00Z");
+  }
+  const Silences silences;
+  const auto once = each_once(alert_rows(view, silences, 1'700'000'100'000, "machine"));
+  ASSERT_EQ(once.size(), 1U);
+  EXPECT_EQ(once[0].alert->fired_at_ms, 1'700'000'010'000) << "as the rule has it that fired first";
+  EXPECT_EQ(once[0].begin.fired_at_ms, 1'699'999'500'000);
 }
 
 // Values as strings, as Go's strconv.FormatFloat(v, 'e', -1, 64) writes them.
@@ -152,7 +178,8 @@ TEST(ApiRules, AreChosen) {
   EXPECT_EQ(names({.groups = {"g"}}), "Hot a:b ");
   EXPECT_EQ(names({.files = {"/elsewhere"}}), "");
   RuleFilter by_label;
-  by_label.matchers.push_back(std::move(*parse_matchers("{severity=\"warning\"}")));
+  auto budget = promql::PatternBudget::of_request();
+  by_label.matchers.push_back(std::move(*parse_matchers("{severity=\"warning\"}", budget)));
   EXPECT_EQ(names(by_label), "Hot ");
 }
 

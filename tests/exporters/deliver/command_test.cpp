@@ -109,6 +109,29 @@ class HookTest : public testing::Test {
   CommandReceiver settings_;
 };
 
+// What began while the clock was an hour ahead, and ends now that it is right: an Alertmanager would keep it for an
+// hour.
+TEST(AlertMessage, NoTimeIsLaterThanNow) {
+  struct Case {
+    const char* name;
+    std::int64_t active, fired, resolved, want_active, want_fired, want_resolved;
+  };
+  for (const auto& c :
+       {Case{"as usual", 10, 20, 30, 10, 20, 30}, Case{"it fires", 10, 20, 0, 10, 20, 0},
+        Case{"the clock was ahead", 4000, 4010, 4010, 100, 100, 100},
+        Case{"and it still fires", 4000, 4010, 0, 100, 100, 0}, Case{"it is pending", 10, 0, 0, 10, 0, 0}}) {
+    SCOPED_TRACE(c.name);
+    Alert a;
+    a.active_at_ms = c.active;
+    a.fired_at_ms = c.fired;
+    a.resolved_at_ms = c.resolved;
+    a = not_after(a, 100);
+    EXPECT_EQ(a.active_at_ms, c.want_active);
+    EXPECT_EQ(a.fired_at_ms, c.want_fired);
+    EXPECT_EQ(a.resolved_at_ms, c.want_resolved);
+  }
+}
+
 TEST_F(HookTest, JsonIsAlertmanagersWebhook) {
   for (const bool firing : {true, false}) {
     const auto j = json::parse(webhook_json(transition("HostHot", firing), settings_));
