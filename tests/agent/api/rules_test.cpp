@@ -12,6 +12,7 @@
 #include "agent/api/endpoints.h"
 #include "agent/api/prom_params.h"
 #include "rules/checks.h"
+#include "rules/promql/parser.h"
 
 namespace vitald {
 namespace {
@@ -246,7 +247,8 @@ TEST(ApiParameters, TimeoutsBelowAMillisecondAreTimes) {
 // A name and a matcher of another one fit nothing, as in Prometheus; in an expression that is an error.
 TEST(ApiParameters, TwoNamesInAMatcher) {
   std::optional<Response> problem;
-  const auto found = matchers_of({{"match[]", R"(x{__name__="y"})"}}, true, problem);
+  auto budget = promql::PatternBudget::of_request();
+  const auto found = matchers_of({{"match[]", R"(x{__name__="y"})"}}, true, problem, budget);
   EXPECT_FALSE(problem);
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0]->matchers.size(), 2U);
