@@ -331,7 +331,10 @@ Result<> Silences::withdraw(const Alert& alert, std::int64_t now_ms) {
 
 Muting Silences::muting(const LabelMap& labels, const LabelMap& external, std::span<const Alert* const> firing,
                         std::int64_t now_ms) const {
-  Muting out;
+  return mutes(external, firing, now_ms).of(labels);
+}
+
+Mutes Silences::mutes(const LabelMap& external, std::span<const Alert* const> firing, std::int64_t now_ms) const {
   std::shared_ptr<const Marks> marks;
   std::shared_ptr<const std::vector<InhibitRule>> inhibit;
   {
@@ -339,23 +342,52 @@ Muting Silences::muting(const LabelMap& labels, const LabelMap& external, std::s
     marks = marks_;
     inhibit = inhibit_;
   }
-  for (const auto& s : marks->silences)
-    if (now_ms >= s.starts_ms && now_ms < s.ends_ms && fits(s.matchers, labels, external))
-      out.silenced_by.push_back(s.id);
-  for (const auto& rule : *inhibit) {
-    if (!fits(rule.target, labels, external)) continue;
+  return {std::move(marks), std::move(inhibit), external, firing, now_ms};
+}
+
+Mutes::Mutes(std::shared_ptr<const Marks> marks, std::shared_ptr<const std::vector<InhibitRule>> inhibit,
+             const LabelMap& external, std::span<const Alert* const> firing, std::int64_t now_ms)
+    : external_(external), marks_(std::move(marks)), inhibit_(std::move(inhibit)) {
+  for (const auto& s : marks_->silences)
+    if (now_ms >= s.starts_ms && now_ms < s.ends_ms) active_.push_back(&s);
+  for (const auto& rule : *inhibit_) {
+    auto& made = inhibitions_.emplace_back(Inhibition{&rule, {}});
+    for (const auto* a : firing) {
+      if (!fits(rule.source, a->labels, external_)) continue;
+      auto& sources = made.by_equal[equal_of(rule, a->labels)];
+      (fits(rule.target, a->labels, external_) ? sources.target_too : sources.only).push_back(a->fingerprint);
+    }
+  }
+}
+
+std::string Mutes::equal_of(const InhibitRule& rule, const LabelMap& labels) const {
+  std::string out;
+  for (const auto& name : rule.equal) {
+    const auto value = sent_label(labels, external_, name);
+    out += fmt::format("{}:{}", value.size(), value);  // wherever one ends, no two of them are one
+  }
+  return out;
+}
+
+Muting Mutes::of(const LabelMap& labels) const {
+  Muting out;
+  for (const auto* s : active_)
+    if (fits(s->matchers, labels, external_)) out.silenced_by.push_back(s->id);
+  const auto name = [&by = out.inhibited_by](const std::vector<std::uint64_t>& all) {
+    for (const auto fingerprint : all) {
+      if (by.size() == kMostNamed) return;
+      if (std::ranges::find(by, fingerprint) == by.end()) by.push_back(fingerprint);
+    }
+  };
+  for (const auto& inhibition : inhibitions_) {
+    const auto& rule = *inhibition.rule;
+    if (inhibition.by_equal.empty() || !fits(rule.target, labels, external_)) continue;
+    const auto sources = inhibition.by_equal.find(equal_of(rule, labels));
+    if (sources == inhibition.by_equal.end()) continue;
+    name(sources->second.only);
     // One that is on both sides is inhibited by those that are on the source's side only: not by itself, and no two by
     // each other.
-    const bool both = fits(rule.source, labels, external);
-    for (const auto* other : firing) {
-      if (!fits(rule.source, other->labels, external) || (both && fits(rule.target, other->labels, external))) continue;
-      const auto same = [&](const std::string& name) {
-        return sent_label(labels, external, name) == sent_label(other->labels, external, name);
-      };
-      if (std::ranges::all_of(rule.equal, same) &&
-          std::ranges::find(out.inhibited_by, other->fingerprint) == out.inhibited_by.end())
-        out.inhibited_by.push_back(other->fingerprint);
-    }
+    if (!fits(rule.source, labels, external_)) name(sources->second.target_too);
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/alert.h"
@@ -62,6 +63,38 @@ struct Muting {
   [[nodiscard]] bool muted() const { return !silenced_by.empty() || !inhibited_by.empty(); }
 };
 
+struct Marks;
+
+// Silences and inhibitions at one moment, made ready: each look at an alert costs what mutes it, not what fires.
+class Mutes {
+ public:
+  // Of those that inhibit an alert so many are named.
+  static constexpr std::size_t kMostNamed = 20;
+
+  // `external`: labels that are sent with each alert; both sides of an inhibition are compared as they are sent.
+  Mutes(std::shared_ptr<const Marks> marks, std::shared_ptr<const std::vector<InhibitRule>> inhibit,
+        const LabelMap& external, std::span<const Alert* const> firing, std::int64_t now_ms);
+  // Of an alert of these labels.
+  [[nodiscard]] Muting of(const LabelMap& labels) const;
+
+ private:
+  // Fingerprints of those that fire on the source's side and have the same `equal` labels.
+  struct Sources {
+    std::vector<std::uint64_t> only, target_too;  // not on the target's side, or on both
+  };
+  struct Inhibition {
+    const InhibitRule* rule;
+    std::unordered_map<std::string, Sources> by_equal;
+  };
+  [[nodiscard]] std::string equal_of(const InhibitRule& rule, const LabelMap& labels) const;
+
+  const LabelMap& external_;
+  std::shared_ptr<const Marks> marks_;
+  std::shared_ptr<const std::vector<InhibitRule>> inhibit_;
+  std::vector<const Silence*> active_;
+  std::vector<Inhibition> inhibitions_;
+};
+
 // What was said, at one moment; never changes.
 struct Marks {
   std::vector<Silence> silences;
@@ -101,6 +134,10 @@ class Silences {
   // absent: nobody had acknowledged it.
   Result<> withdraw(const Alert& alert, std::int64_t now_ms);
 
+  // The same for many alerts: made once, then asked for each. It refers to what it is given.
+  [[nodiscard]] Mutes mutes(const LabelMap& external, std::span<const Alert* const> firing, std::int64_t now_ms) const;
+  [[nodiscard]] Mutes mutes(LabelMap&& external, std::span<const Alert* const> firing,
+                            std::int64_t now_ms) const = delete;
   // Of an alert of these labels; both sides of an inhibition are compared as they are sent. `firing`: all alerts that
   // fire.
   [[nodiscard]] Muting muting(const LabelMap& labels, const LabelMap& external, std::span<const Alert* const> firing,

@@ -156,9 +156,10 @@ std::vector<AlertRow> alert_rows(const RulesView& view, const Silences& silences
         if (a.state == AlertState::firing) firing.push_back(&a);
       }
   const auto marks = silences.marks();
+  const auto mutes = silences.mutes(view.external_labels, firing, now_ms);
   for (auto& row : rows) {
     if (const auto* ack = marks->acknowledgement(as_told(row), now_ms)) row.acknowledgement = *ack;
-    row.muting = silences.muting(row.alert->labels, view.external_labels, firing, now_ms);
+    row.muting = mutes.of(row.alert->labels);
   }
   return rows;
 }

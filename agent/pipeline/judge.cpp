@@ -418,9 +418,9 @@ std::set<std::uint64_t> Judge::muted_of(const std::vector<Alert>& alerts, std::i
   const auto fires = firing_now();
   std::vector<const Alert*> firing;
   for (const auto& a : fires) firing.push_back(&a);
-  const auto& external = rules_->external_labels();
+  const auto mutes = silences_->mutes(rules_->external_labels(), firing, now_ms);
   for (const auto& a : alerts)
-    if (silences_->muting(a.labels, external, firing, now_ms).muted()) out.insert(a.fingerprint);
+    if (mutes.of(a.labels).muted()) out.insert(a.fingerprint);
   return out;
 }
 
@@ -456,13 +456,13 @@ std::vector<AlertTransition> Judge::without_muted(const std::vector<AlertTransit
   const auto fires = firing_now();
   std::vector<const Alert*> firing;
   for (const auto& a : fires) firing.push_back(&a);
-  const auto& external = rules_->external_labels();
+  const auto mutes = silences_->mutes(rules_->external_labels(), firing, now_ms);
   std::vector<AlertTransition> out;
   for (const auto& t : transitions) {
     const auto fingerprint = t.alert.fingerprint;
     if (!t.firing) {
       if (withheld_.erase(fingerprint) == 0) out.push_back(t);
-    } else if (silences_->muting(t.alert.labels, external, firing, now_ms).muted()) {
+    } else if (mutes.of(t.alert.labels).muted()) {
       withheld_.insert(fingerprint);
     } else {
       withheld_.erase(fingerprint);
@@ -472,7 +472,7 @@ std::vector<AlertTransition> Judge::without_muted(const std::vector<AlertTransit
   std::set<std::uint64_t> still;
   for (const auto* a : firing) {
     if (!withheld_.contains(a->fingerprint)) continue;
-    if (silences_->muting(a->labels, external, firing, now_ms).muted()) still.insert(a->fingerprint);
+    if (mutes.of(a->labels).muted()) still.insert(a->fingerprint);
     else out.push_back(rules_->numbered({*a, true}));
   }
   withheld_ = std::move(still);

@@ -204,6 +204,31 @@ TEST(Silences, Inhibition) {
   EXPECT_TRUE(all.muting(cases[1].labels, {}, firing, kNow).muted());
 }
 
+TEST(Silences, OfManyThatInhibitSomeAreNamed) {
+  Silences all;
+  all.set_inhibit_rules(
+      {{matchers("severity=\"critical\""), matchers("severity=~\"warning|critical\""), {"rack", "row"}}});
+  std::vector<Alert> alerts;
+  for (int i = 0; i < 100; ++i)
+    alerts.push_back(alert_of({{"severity", i < 50 ? "critical" : "warning"},
+                               {"rack", i % 2 == 0 ? "1" : "11"},
+                               {"row", i % 2 == 0 ? "12" : "2"},  // together the same letters
+                               {"device", std::to_string(i)}}));
+  std::vector<const Alert*> firing;
+  for (const auto& a : alerts) firing.push_back(&a);
+  const LabelMap external;
+  const auto mutes = all.mutes(external, firing, kNow);
+  for (std::size_t i = 0; i < alerts.size(); ++i) {
+    const auto muting = mutes.of(alerts[i].labels);
+    EXPECT_EQ(muting.inhibited_by.size(), i < 50 ? 0 : Mutes::kMostNamed) << i;
+    for (const auto fingerprint : muting.inhibited_by) {
+      const auto by = std::ranges::find(alerts, fingerprint, &Alert::fingerprint);
+      ASSERT_NE(by, alerts.end());
+      EXPECT_EQ(by->labels.at("rack"), alerts[i].labels.at("rack"));
+    }
+  }
+}
+
 // Everybody's matchers are for what receivers are sent: with the external labels, where the alert has none of its own.
 TEST(Silences, ExternalLabelsCount) {
   const LabelMap external{{"cluster", "west"}, {"rack", "7"}};
