@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/moment.h"
 #include "core/text/bytes.h"
@@ -173,7 +174,8 @@ Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes) {
   SectionReader in(kHead, std::move(source), file_bytes);
   Marks out;
   std::vector<std::string> left_out;
-  std::uint64_t work = 0;
+  std::uint64_t work = 0, work_of_ended = 0;
+  const auto now_ms = SystemClock::read(CLOCK_REALTIME) / 1'000'000;
   for (;;) {
     const auto section = in.next();
     if (!section) return fail(section.error());
@@ -190,9 +192,11 @@ Result<Marks> load_marks(SectionReader::Source source, std::size_t file_bytes) {
       bool refused = false;
       auto& silence = out.silences.emplace_back();
       good = take_silence(bytes, silence, refused);
-      work += work_of(silence.matchers);
-      if (refused || work > Silences::kMostWork) {
-        work -= work_of(silence.matchers);
+      // Those that have ended, which are kept for a look back, take nothing from the others.
+      auto& used = silence.ends_ms > now_ms ? work : work_of_ended;
+      used += work_of(silence.matchers);
+      if (refused || used > Silences::kMostWork) {
+        used -= work_of(silence.matchers);
         left_out.push_back(std::move(silence.id));
         out.silences.pop_back();
       }
@@ -280,7 +284,8 @@ Result<std::string> Silences::put(Silence silence, std::int64_t now_ms) {
       return fail(Errc::io,
                   fmt::format("{} silences are there, expected {} at most", marks.silences.size(), kMostSilences));
     auto work = work_of(silence.matchers);
-    for (const auto& s : marks.silences) work += work_of(s.matchers);
+    for (const auto& s : marks.silences)
+      if (s.ends_ms > now_ms) work += work_of(s.matchers);
     if (work > kMostWork)
       return fail(Errc::malformed,
                   "the regular expressions of all silences together would be too large; delete some, or "

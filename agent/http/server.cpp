@@ -409,6 +409,7 @@ struct Server::Impl {
   // Those who have an answer and do not take it are no reason to refuse another scrape: whoever takes longer than a
   // second, and of an address that has more than a quarter of all answers under way the oldest one, however young: who
   // connects sixty times a second and never reads has all places long before that second is over.
+  static constexpr unsigned kCrowd = 4;  // fewer than these are no crowd, however few places there are
   void close_slow_readers() {
     if (!collecting.full) return;
     while (collecting.full()) {
@@ -419,7 +420,8 @@ struct Server::Impl {
       const auto oldest = std::ranges::find_if(peers->all(), [&](const Peer& peer) {
         if (!takes_scrape(peer) || peer.since_boot_ns >= round_boot_ns) return false;
         const auto own = of_address[peer.address];
-        return round_boot_ns - peer.since_boot_ns >= 4 * Peers::kGraceNs || (own == most && own > all / 4);
+        return round_boot_ns - peer.since_boot_ns >= 4 * Peers::kGraceNs ||
+               (own == most && own >= kCrowd && own > all / 4);
       });
       if (oldest == peers->all().end()) return;
       close(*oldest);

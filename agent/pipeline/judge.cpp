@@ -121,11 +121,11 @@ void Judge::configure(std::unique_ptr<RuleEngine> rules, std::vector<ReceiverPtr
     if (!std::exchange(restored_, true)) {
       auto restored = keeper_->restore(*rules);
       withheld_ = std::move(restored.withheld);
-      for (const auto& a : firing_of(*rules->view())) {
-        const auto told = restored.begins.find(a.fingerprint);
-        begins_[a.fingerprint] =
-            told != restored.begins.end() ? told->second : AlertBegin{a.active_at_ms, a.fired_at_ms};
-      }
+      // Also of those that ended with the run before, or while nobody ran: they are told as who they began.
+      begins_ = std::move(restored.begins);
+      for (const auto& a : firing_of(*rules->view()))
+        begins_.try_emplace(a.fingerprint, AlertBegin{a.active_at_ms, a.fired_at_ms});
+      begins_have_old_ = true;
     }
     keeper_->keep(rules->history());
   }
@@ -249,6 +249,11 @@ void Judge::watch_history() {
 // before or are now, and in the second case what to tell of it, with the same times.
 void Judge::tell(std::vector<AlertTransition> every, const Snapshot& published) {
   auto transitions = as_one(every);
+  if (std::exchange(begins_have_old_, false)) {
+    std::set<std::uint64_t> fires;
+    for (const auto& a : firing_of(*rules_->view())) fires.insert(a.fingerprint);
+    std::erase_if(begins_, [&fires](const auto& begin) { return !fires.contains(begin.first); });
+  }
   show_begins();
   gather_evidence(transitions, published);
   try {

@@ -93,6 +93,7 @@ class Judge {
   std::shared_ptr<Silences> silences_;
   std::shared_ptr<Evidence> evidence_;
   AlertBegins begins_;                               // of what fires
+  bool begins_have_old_ = false;                     // of the run before, whose ends are not told yet
   std::shared_ptr<const AlertBegins> begins_shown_;  // the same, in the view
   std::set<std::uint64_t> withheld_;  // fingerprints of what fires and was muted, so that receivers do not know it
   std::unique_ptr<RuleEngine> rules_;

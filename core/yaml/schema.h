@@ -27,6 +27,7 @@ struct Field {
   std::string_view help;
   std::string_view required = {};  // what is expected, where it must be given
   std::string_view expected = {};  // of a list, in words
+  bool may_be_empty = false;       // a list
   bool absolute = false;           // the text, or the first of the list, is the absolute path of a program
   std::int64_t least = 0, most = INT64_MAX;
   // Reads what has a shape of its own, in place of `at`; `expected` says what that is.
@@ -84,11 +85,12 @@ class FieldReader {
     check_path(value, at, f, into);
   }
   void one(const YAML::Node& value, const std::string& at, const Field<S>& f, std::vector<std::string>& into) {
-    if (!value.IsSequence() || value.size() == 0) {
+    if (!value.IsSequence() || (value.size() == 0 && !f.may_be_empty)) {
       return reader_.say(value.Mark(), at,
                          fmt::format("{} found, expected {}", kind_of(value),
                                      f.expected.empty() ? std::string_view("a list of texts") : f.expected));
     }
+    into.clear();  // of what it is by default
     for (const auto& item : reader_.items(value))
       if (is_text(item, at)) into.push_back(item.Scalar());
     if (!into.empty()) check_path(value[0], at, f, into[0]);
@@ -149,6 +151,8 @@ std::string fields_markdown(std::span<const Field<S>> fields) {
               type = "text", fallback = value;
             } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
               type = "list of texts";
+              for (const auto& text : value) fallback += fmt::format("{}{}", fallback.empty() ? "[" : ", ", text);
+              if (!fallback.empty()) fallback += "]";
             } else if constexpr (std::is_same_v<T, bool>) {
               type = "true or false", fallback = value ? "true" : "false";
             } else if constexpr (std::is_same_v<T, std::int64_t>) {

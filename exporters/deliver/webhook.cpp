@@ -200,7 +200,8 @@ constexpr auto kOwnFields = std::to_array<Field<WebhookReceiver>>({
          "The labels that alerts of one message have in common: they are its `groupLabels` and make its `groupKey`. "
          "`[]`: all alerts are one group. `[\"...\"]`: each is its own, for a receiver that takes `groupKey` for one "
          "alert and `resolved` for the end of it.",
-     .expected = "a list of label names"},
+     .expected = "a list of label names",
+     .may_be_empty = true},
     {.key = "max_alerts",
      .at = &WebhookReceiver::max_alerts,
      .help = "Most alerts in one message: those of a group that wait at the same time go together.",

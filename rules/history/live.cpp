@@ -46,13 +46,20 @@ std::uint32_t LiveHistory::bind(const promql::Selector& selector, std::int64_t p
   bounds_[handle] = {selector.matchers, past_ms, {}, true, 1};
   by_name(bounds_[handle]).push_back(handle);
   if (history_->index().size() == 0) return handle;
+  catch_up();
   // What it is to select is there already. Columns begin anew: those that there are know nothing of its series.
   if (past_ms > 0) attach(*history_);
   else
     for (std::uint32_t id = 0; id < history_->index().size(); ++id)
       if (history_->index().at(id).labels && bounds_[handle].fits(*history_->index().at(id).labels)) {
+        const auto known = handles_of_id_.find(id);
+        if (known == handles_of_id_.end()) {  // it had ended: when it comes back, it is everybody's
+          match(id);
+          continue;
+        }
+        if (std::ranges::find(known->second, handle) != known->second.end()) continue;  // matched by catch_up()
         bounds_[handle].selection.ids.push_back(id);
-        handles_of_id_[id].push_back(handle);
+        known->second.push_back(handle);
       }
   return handle;
 }

@@ -92,7 +92,7 @@ struct World {
   }
   Request request(std::vector<std::pair<std::string, std::string>> query = {},
                   std::vector<std::pair<std::string, std::string>> headers = {}) {
-    return {"GET", "/metrics", std::move(query), std::move(headers), clock.boot, {}, {}, false, false, {}};
+    return {"GET", "/metrics", std::move(query), std::move(headers), clock.boot, {}, {}, false, false, false, {}};
   }
 };
 

@@ -258,7 +258,7 @@ const Case kCases[] = {
     {"HostTemperatureCritical",
      R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 60x400
         vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400)"},
-    // Nothing is connected there: 127 exactly, or limits that fit no reading.
+    // Nothing is connected there: 127 exactly.
     {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 127x400
             node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} -65x400
             node_hwmon_temp_min_celsius{chip="c",sensor="temp2"} 31x400)"},
@@ -266,9 +266,15 @@ const Case kCases[] = {
             node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} 127x400)"},
     {"", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp2",label=""} 127x400
             vitald_sensor_state{chip="c",sensor="temp2",label="",state="critical"} 1x400)"},
-    {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 90x400
-            node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} 25x400
-            node_hwmon_temp_min_celsius{chip="c",sensor="temp2"} 31x400)"},
+    // Limits that fit no reading are limits that nobody set: the low one of an it87 comes out of reset as 127.
+    {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp2"} 75x400
+                               node_hwmon_temp_max_celsius{chip="c",sensor="temp2"} 70x400
+                               node_hwmon_temp_min_celsius{chip="c",sensor="temp2"} 127x400)"},
+    {"HostTemperatureCritical",
+     R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 69x400
+        vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="critical"} 1x400
+        node_hwmon_temp_max_celsius{chip="c",sensor="temp1"} 127x400
+        node_hwmon_temp_min_celsius{chip="c",sensor="temp1"} 127x400)"},
     {"HostTemperatureHigh", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 75x400
                                node_hwmon_temp_celsius{chip="c",sensor="temp2"} 127x400)"},
     // Both limits 0 are limits that nobody set.

@@ -105,7 +105,7 @@ TEST(Reach, NamesWhatMatchesNothing) {
        "node_load1{a=\"x\",a=\"y\"} matches nothing: what it asks of a excludes itself",
        {}},
       {"recorded{a=\"x\",a!~\"x|y\"}",
-       "recorded{a=\"x\",a!~\"x|y\"} matches nothing: what it asks of a excludes itself",
+       "recorded{a!~\"x|y\",a=\"x\"} matches nothing: what it asks of a excludes itself",
        {}},
       {"node_load1{a=\"x\",a=~\"x|y\",a!=\"y\",a=\"x\"} or recorded{a=~\"x\",a=~\"y\"}", "", {}},
       {"node_load1{job=~\".*\",instance!=\"x\"}", "", {}},

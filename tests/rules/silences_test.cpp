@@ -310,6 +310,11 @@ TEST(Silences, RegularExpressionsAreBounded) {
   ASSERT_EQ(loaded->silences.size(), 14u);
   EXPECT_EQ(matchers_text(loaded->silences[0].matchers), "{a=~\"b.*\"}");
   EXPECT_EQ(loaded->silences[13].id, marks.silences[14].id);
+  // One that is over makes room, though it is still shown.
+  EXPECT_FALSE(put(some));
+  ASSERT_TRUE(all.expire(all.marks()->silences[1].id, kNow));
+  EXPECT_TRUE(put(some));
+  EXPECT_FALSE(put(some));
 }
 
 TEST(Silences, AUuidIsOfOneOccurrenceOnOneMachine) {
