@@ -454,8 +454,9 @@ class Nvidia final : public Collector {
       return false;
     }
     const Decimal index(gpu.index);
+    const std::string_view driver = driver_;  // the compiler does not see that the lock is held below
     const auto set = [&](const MetricDesc& desc, double value) {
-      out.set(desc, value, index, gpu.uuid, gpu.bus_id, gpu.device, gpu.model, host_name_, driver_);
+      out.set(desc, value, index, gpu.uuid, gpu.bus_id, gpu.device, gpu.model, host_name_, driver);
     };
     Asking asking(*lib_, gpu);
     if (events_ && !gpu.xids) gpu.xids = asking.call(lib_->nvmlDeviceRegisterEvents, "XID events", kXidEvent, events_);
