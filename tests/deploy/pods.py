@@ -16,7 +16,7 @@ from harness import TOP, VITALD, free_port, metrics, running, wait_for, wait_for
 
 SECCOMP = pathlib.Path("/usr/share/containers/seccomp.json")  # golang-github-containers-common
 # What is of the process, or comes and goes while one looks; also what has no row before its first event.
-RESTLESS = re.compile(r"vitald_(alerts|http|bpf_|owner|owners|block|sched|runq|oom|memory|softirq|hardirq|tcp|network|process|events|worker|log|rules|delivery|history|cycle|collector|evidence|last_words)|"
+RESTLESS = re.compile(r"vitald_(alerts|claims|http|bpf_|owner|owners|block|sched|runq|oom|memory|softirq|hardirq|tcp|network|process|events|worker|log|rules|delivery|history|cycle|collector|evidence|last_words)|"
                       r"process_|promhttp_|node_scrape_collector_duration|node_processes_|node_tcp_|ALERTS|host:|"
                       r"node_filesystem_|node_network_address|node_softirqs|node_interrupts|node_slabinfo")
 
