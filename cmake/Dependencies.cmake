@@ -1,5 +1,6 @@
 # Everything comes from Debian packages (./dev setup); nothing is downloaded while configuring.
 find_package(PkgConfig REQUIRED)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(Protobuf REQUIRED)

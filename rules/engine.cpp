@@ -299,8 +299,8 @@ std::unique_ptr<RuleEngine> RuleEngine::load(const RuleSettings& settings, std::
     g.group = &group;
     g.interval_ms = group.interval_ms > 0 ? group.interval_ms : settings.interval_ms;
     for (const auto& rule : group.rules) {
-      for (const auto* texts : {&rule.labels, &rule.annotations})
-        for (const auto& [name, text] : *texts)
+      for (const auto* templates : {&rule.labels, &rule.annotations})
+        for (const auto& [name, text] : *templates)
           for (const auto& expression : text.queries()) impl->asked(expression, true);
       auto r = std::make_unique<Impl::RuleState>(
           rule, group, impl->live, promql::EvalOptions{.past_ms = group.query_offset_ms, .dialect = settings.dialect});

@@ -48,7 +48,7 @@ class Tree {
         member("expr", s.inner.get());
         break;
       }
-      case Kind::call: call(static_cast<const Call&>(e)); break;
+      case Kind::call: call(static_cast<const promql::Call&>(e)); break;
       case Kind::unary: {
         const auto& u = static_cast<const Unary&>(e);
         json_.text("type", "unaryExpr");
@@ -124,7 +124,7 @@ class Tree {
     return kNames[static_cast<std::size_t>(type)];
   }
 
-  void call(const Call& c) {
+  void call(const promql::Call& c) {
     json_.text("type", "call");
     json_.key("func");
     json_.open('{');

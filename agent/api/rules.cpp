@@ -86,8 +86,8 @@ bool RuleFilter::fits(const GroupView& group) const {
          std::ranges::any_of(group.rules, [this](const RuleView& r) { return fits(r); });
 }
 
-bool RuleFilter::fits(const RuleView& rule) const {
-  const auto& is = *rule.declared;
+bool RuleFilter::fits(const RuleView& r) const {
+  const auto& is = *r.declared;
   if (alerting && is.alerting != *alerting) return false;
   if (!names.empty() && std::ranges::find(names, is.name) == names.end()) return false;
   const auto label = [&is](const std::string& name) {

@@ -15,7 +15,7 @@ namespace vitald {
 
 namespace {
 constexpr std::size_t kFileBytes = 1 << 20;
-}
+}  // namespace
 
 Verdicts::TablePtr Verdicts::load(const Options& options, std::vector<std::string>& problems) {
   auto table = std::make_shared<Table>();

@@ -11,7 +11,7 @@ using history::none_marker;
 
 namespace {
 constexpr std::uint64_t kPruneRounds = 64;
-}
+}  // namespace
 
 // ---- selectors and their series
 
