@@ -219,6 +219,7 @@ class InfluxDestination final : public Destination {
         return all;
       }
       all.taken += some->taken;
+      all.refused += some->refused;
     }
     return all;
   }
@@ -240,10 +241,11 @@ class InfluxDestination final : public Destination {
       if (!outcome) return not_now(outcome.error());
       if (outcome->too_large && parts_.halve()) continue;
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
+      if (outcome->too_large) outcome->refused = part->count;
       count(*outcome, part->count);
-      parts_.done();
+      parts_.done(outcome->refused < part->count);
     }
-    return Sent{1, 0, 0};
+    return Sent{1, parts_.refused(), 0};
   }
 
   Result<Sent> send_together(std::span<const Item> items, const Attempt& attempt) {
@@ -266,7 +268,8 @@ class InfluxDestination final : public Destination {
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
       if (outcome->too_large) outcome->refused = lines;
       count(*outcome, lines);
-      return Sent{taken, 0, 0};
+      // Which item a line that is refused was of, the answer does not say.
+      return Sent{taken, lines > 0 && outcome->refused == lines ? taken : 0, 0};
     }
   }
 

@@ -147,9 +147,9 @@ class RemoteWriteDestination final : public Destination {
       const auto written = std::min(outcome->written, part->count);
       client_.counters().sent.Increment(static_cast<double>(written));
       client_.counters().dropped("refused", part->count - written);
-      parts_.done();
+      parts_.done(written > 0);
     }
-    return Sent{1, 0, 0};
+    return Sent{1, parts_.refused(), 0};
   }
 
  private:

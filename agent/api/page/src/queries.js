@@ -96,7 +96,12 @@ export const queries = {
     d_queued: ["vitald_delivery_queued"],
     d_age: ["vitald_delivery_oldest_age_seconds"],
     d_done: ["vitald_delivery_delivered_total"],
-    d_failed: [`rate(vitald_delivery_failed_total[${w}])`],
+    // Attempts are up to five minutes apart, and pushes as far as they are set: what happened lately, not now.
+    d_failed: ["increase(vitald_delivery_failed_total[10m])"],
+    d_taken: ["sum by (destination) (increase(vitald_delivery_delivered_total[15m]))"],
+    d_lost: [
+      'sum by (destination) (label_replace(increase(vitald_push_dropped_samples_total[15m]), "k", "p", "", "") or label_replace(increase(vitald_delivery_dropped_total[15m]), "k", "d", "", ""))',
+    ],
     d_dropped: ["sum by (destination) (vitald_delivery_dropped_total)"],
     d_disk: ["vitald_delivery_disk_bytes"],
     d_failing: ["vitald_delivery_disk_failing"],
