@@ -108,12 +108,13 @@ Result<std::string> InfluxPush::reach(const Attempt& attempt) const {
     settings.bearer_token_file.clear();
     settings.bearer_token_env.clear();
   }
-  return reach_of(request, settings, attempt, [this](int status, std::string text) -> Result<std::string> {
-    if (status != 404) return text;
-    if (api == "1" && create_database && text.find("database not found") != std::string::npos)
-      return text + ": it is made with the first numbers";
-    return fail(Errc::absent, text + ": there is no such database, bucket or path");
-  });
+  return reach_of(request, settings, attempt,
+                  [this](const HttpResponse& response, std::string text) -> Result<std::string> {
+                    if (response.status != 404) return text;
+                    if (api == "1" && create_database && text.find("database not found") != std::string::npos)
+                      return text + ": it is made with the first numbers";
+                    return fail(Errc::absent, text + ": there is no such database, bucket or path");
+                  });
 }
 
 // The lines [first, first + count).

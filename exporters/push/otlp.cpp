@@ -47,8 +47,8 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
   // A request without metrics.
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
     return reach_of({"POST", url, {{"Content-Type", "application/x-protobuf"}}, {}}, *this, attempt,
-                    [](int status, std::string text) -> Result<std::string> {
-                      if (status / 100 != 2)
+                    [](const HttpResponse& response, std::string text) -> Result<std::string> {
+                      if (response.status / 100 != 2)
                         return fail(Errc::absent, text + ": nothing takes OTLP there; the path is /v1/metrics mostly");
                       return text;
                     });
