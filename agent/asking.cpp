@@ -89,9 +89,8 @@ json Server::ask(const char* method, std::string_view path, const json& body) {
     request.headers.emplace_back("Content-Type", "application/json");
     request.body = body.dump();
   }
-  const auto response =
-      impl_->client.send(request, impl_->access,
-                         impl_->limit.value_or(Attempt{SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1}));
+  const auto response = impl_->client.send(
+      request, impl_->access, impl_->limit.value_or(Attempt{SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1}));
   if (!response)
     give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where{}", response.error().text,
                         impl_->url.starts_with("https:") ? ", --ca-file=FILE who signed its certificate"
