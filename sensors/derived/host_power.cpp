@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,6 +134,10 @@ class HostPower final : public Deriver {
  public:
   HostPower(std::string external, double idle_watts, double busy_watts)
       : external_(std::move(external)), idle_watts_(idle_watts), busy_watts_(busy_watts) {}
+
+  void hear(std::span<const BatchPtr> from_anybody) override {
+    from_anybody_.assign(from_anybody.begin(), from_anybody.end());
+  }
 
   Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
     const auto now = so_far.boot_ns;
@@ -262,6 +267,11 @@ class HostPower final : public Deriver {
       if (busy_watts_ > 0)
         for (const auto i : rows.cpu) add(kModel, idle_watts_ + (busy_watts_ - idle_watts_) * value(i), at);
     }
+    if (!out[kExternal].watts && !external_.empty())
+      for (const auto& batch : from_anybody_)
+        for (const auto& part : rows_.of(batch->layout, [this](const Layout& l) { return external_of(l); }).external)
+          add(kExternal, batch->values[part.value], batch->collected_boot_ns, part.name);
+    from_anybody_.clear();
     for (auto& reading : out)
       if (reading.watts && !std::isfinite(*reading.watts)) reading = {};
     // On boards with several processors one of them counts for the platform, and the others stand still. Where more
@@ -332,6 +342,14 @@ class HostPower final : public Deriver {
     return sum && *sum > 0 ? sum : std::nullopt;
   }
 
+  // Of what anybody wrote nothing else counts, whatever it is called.
+  Rows external_of(const Layout& layout) const {
+    Rows rows;
+    for (const auto& s : layout.samples())
+      if (s.family->name == external_) rows.external.push_back({s.value, all_labels(s)});
+    return rows;
+  }
+
   Rows find(const Layout& layout) const {
     Rows rows;
     for (const auto& s : layout.samples()) {
@@ -370,6 +388,7 @@ class HostPower final : public Deriver {
   const std::string external_;
   const double idle_watts_, busy_watts_;
   LayoutMap<Rows> rows_;
+  std::vector<BatchPtr> from_anybody_;  // of this cycle
   std::array<Meter, kSourceCount> meters_;
   std::map<std::string, double> platforms_;
   std::map<std::string, std::int64_t> moving_;  // platform counters that were seen to: when each was there last

@@ -19,6 +19,7 @@ struct DeriverCycle {
   double at_s;        // when the numbers were collected
   std::string given;  // exposition lines
   std::string want;
+  std::string from_anybody = {};  // lines of a text file
 };
 
 struct DeriverCase {
