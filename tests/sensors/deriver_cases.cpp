@@ -73,7 +73,8 @@ std::vector<std::string> run_deriver(std::string_view name, const std::vector<De
     error = outcome ? "" : fmt::format("{}: {}", to_string(outcome.error().kind), outcome.error().text);
     auto& text = results.emplace_back();
     for (const auto& s : batch->layout->samples())
-      text += fmt::format("{}{}\n", Layout::prefix(s), batch->values[s.value]);
+      if (cycle.want_inside || s.family->shown != Shown::inside)
+        text += fmt::format("{}{}\n", Layout::prefix(s), batch->values[s.value]);
     for (const auto& problem : batch->health.problems) text += "problem: " + problem.text + "\n";
   }
   return results;
