@@ -171,13 +171,17 @@ class ChipFiles {
     Quantity quantity;
     bool limit, text;
     PacedAttribute<double> pace = {};
-    std::optional<Error> problem = {};  // a text that is no number; what cannot be read now (ENODATA) is no trouble
+    std::optional<Error> problem = {};  // no number, or EIO; that there is none now (ENODATA) is no trouble
   };
   static double read(File& file) {
     file.problem.reset();
     auto text = file.file.read();
     if (!text && file.other) text = file.other->read();
-    if (!text) return kNone;
+    if (!text) {
+      const auto& error = text.error();
+      if (error.kind != Errc::gone && error.kind != Errc::denied && !means_no_number(error.err)) file.problem = error;
+      return kNone;
+    }
     while (text->ends_with('\n')) text->remove_suffix(1);
     const auto number = parse_double(*text);
     if (!number && file.op == Op::is_one) return 0;

@@ -399,6 +399,16 @@ TEST(PacedRead, OneThatHangsHasNoValuesAfterAMinute) {
   close(gate[0]), close(gate[1]);
 }
 
+// A process' memory cannot be read at 0 (EIO), as a chip that does not answer on its bus.
+TEST(Hwmon, AnInputThatCannotBeReadIsTold) {
+  const auto got = run_collector("hwmon", {{"sys/class/hwmon/hwmon0/name", "lm75\n"},
+                                           {"sys/class/hwmon/hwmon0/temp1_input", "30000\n"},
+                                           {"sys/class/hwmon/hwmon0/temp2_input", "->/proc/self/mem"}});
+  EXPECT_EQ(lines_with(got.text, "temp_celsius"), "node_hwmon_temp_celsius{chip=\"lm75\",sensor=\"temp1\"} 30\n");
+  ASSERT_EQ(got.problems.size(), 1U);
+  EXPECT_THAT(got.problems[0], HasSubstr("temp2_input: Input/output error"));
+}
+
 TEST(Hwmon, WhatFirmwareCallsAMeter) {
   const auto got = run_collector("hwmon", {{"sys/class/hwmon/hwmon0/name", "power_meter\n"},
                                            {"sys/class/hwmon/hwmon0/power1_average", "700000000\n"},
