@@ -109,7 +109,7 @@ struct Rows {
   std::vector<Part> external, dcmi;
   std::vector<std::uint32_t> cpu;
   std::vector<Watts> hwmon;
-  std::vector<Joules> energy;
+  std::vector<Joules> energy, energy_up;  // energy_up: whether that one could be read
   std::vector<Supply> supply_watts, supply_volts, supply_amperes, online;
   std::map<std::string, std::string, std::less<>> chip_names;
   std::map<std::pair<std::string, std::string>, std::string> sensor_labels, oem_infos;
@@ -259,6 +259,11 @@ class HostPower final : public Deriver {
         add(source, watts, at, w.chip + ' ' + w.sensor);
       });
       for (const auto& e : rows.energy) {
+        // A silent one shows what it had counted.
+        if (std::ranges::any_of(rows.energy_up, [&](const Rows::Joules& up) {
+              return up.domain == e.domain && up.package == e.package && value(up.value) == 0;
+            }))
+          continue;
         if (e.domain == "psys") platforms[e.package] = value(e.value), out[kPsys].at_ns = at;
         else if (e.domain == "package" || e.domain == "dram")
           out[kPackages].joules[e.domain + ' ' + e.package] = value(e.value), out[kPackages].at_ns = at;
@@ -366,6 +371,8 @@ class HostPower final : public Deriver {
         rows.oem_infos[{std::string(label(s, "chip")), std::string(label(s, "sensor"))}] = label(s, "text");
       else if (name == "vitald_energy_joules_total")
         rows.energy.push_back({s.value, std::string(label(s, "domain")), std::string(label(s, "package"))});
+      else if (name == "vitald_energy_meter_up")
+        rows.energy_up.push_back({s.value, std::string(label(s, "domain")), std::string(label(s, "package"))});
       else if (name == "ipmi_dcmi_power_consumption_watts") rows.dcmi.push_back({s.value, all_labels(s)});
       else if (name == "node_power_supply_info")
         rows.supplies[std::string(label(s, "power_supply"))] = {
