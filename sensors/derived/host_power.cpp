@@ -46,6 +46,8 @@ constexpr FlagSpec kFlags[] = {
     {"collector.host_power.external", FlagType::text, "",
      "Name of a gauge in watts that says what the host draws, for example one that a textfile brings from the rack's "
      "power distribution; its series are added up. It goes before every other meter."},
+    {"collector.host_power.external-max-age", FlagType::duration, "5m",
+     "A text file with that gauge that was written longer ago is silent: who writes it has died."},
     {.name = "collector.host_power.model-idle-watts",
      .type = FlagType::number,
      .fallback = "0",
@@ -107,6 +109,7 @@ struct Rows {
     std::string name;
   };
   std::vector<Part> external, dcmi;
+  std::optional<std::uint32_t> external_mtime;  // of the text file that has it
   std::vector<std::uint32_t> cpu;
   std::vector<Watts> hwmon;
   std::vector<Joules> energy, energy_up;  // energy_up: whether that one could be read
@@ -132,8 +135,8 @@ struct Reading {
 
 class HostPower final : public Deriver {
  public:
-  HostPower(std::string external, double idle_watts, double busy_watts)
-      : external_(std::move(external)), idle_watts_(idle_watts), busy_watts_(busy_watts) {}
+  HostPower(std::string external, std::int64_t external_ns, double idle_watts, double busy_watts)
+      : external_(std::move(external)), external_ns_(external_ns), idle_watts_(idle_watts), busy_watts_(busy_watts) {}
 
   void hear(std::span<const BatchPtr> from_anybody) override {
     from_anybody_.assign(from_anybody.begin(), from_anybody.end());
@@ -273,9 +276,14 @@ class HostPower final : public Deriver {
         for (const auto i : rows.cpu) add(kModel, idle_watts_ + (busy_watts_ - idle_watts_) * value(i), at);
     }
     if (!out[kExternal].watts && !external_.empty())
-      for (const auto& batch : from_anybody_)
-        for (const auto& part : rows_.of(batch->layout, [this](const Layout& l) { return external_of(l); }).external)
+      for (const auto& batch : from_anybody_) {
+        const auto& rows = rows_.of(batch->layout, [this](const Layout& l) { return external_of(l); });
+        if (rows.external_mtime && static_cast<double>(so_far.wall_ns) / 1e9 - batch->values[*rows.external_mtime] >
+                                       static_cast<double>(external_ns_) / 1e9)
+          continue;
+        for (const auto& part : rows.external)
           add(kExternal, batch->values[part.value], batch->collected_boot_ns, part.name);
+      }
     from_anybody_.clear();
     for (auto& reading : out)
       if (reading.watts && !std::isfinite(*reading.watts)) reading = {};
@@ -352,6 +360,7 @@ class HostPower final : public Deriver {
     Rows rows;
     for (const auto& s : layout.samples())
       if (s.family->name == external_) rows.external.push_back({s.value, all_labels(s)});
+      else if (s.family->name == "vitald_textfile_family_mtime_seconds") rows.external_mtime = s.value;
     return rows;
   }
 
@@ -393,6 +402,7 @@ class HostPower final : public Deriver {
   }
 
   const std::string external_;
+  const std::int64_t external_ns_;
   const double idle_watts_, busy_watts_;
   LayoutMap<Rows> rows_;
   std::vector<BatchPtr> from_anybody_;  // of this cycle
@@ -411,6 +421,7 @@ Result<std::unique_ptr<Deriver>> derive(const Host&, const Options& options) {
                                              "{}: give both, the one below the other",
                                              idle, busy));
   return std::make_unique<HostPower>(std::string(options.text("collector.host_power.external")),
+                                     options.duration_ns("collector.host_power.external-max-age"),
                                      static_cast<double>(idle), static_cast<double>(busy));
 }
 

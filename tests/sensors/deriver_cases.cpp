@@ -57,7 +57,7 @@ std::vector<std::string> run_deriver(std::string_view name, const std::vector<De
   for (const auto& cycle : cycles) {
     const auto boot_ns = static_cast<std::int64_t>(cycle.at_s * 1e9);
     Snapshot so_far;
-    so_far.boot_ns = boot_ns;
+    so_far.boot_ns = so_far.wall_ns = boot_ns;
     given.begin(boot_ns);
     given.use(pool);
     emit_text(given, *pool, cycle.given);
