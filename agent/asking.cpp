@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <ostream>
 
 #include "agent/http/web_config.h"
@@ -51,6 +52,7 @@ struct Server::Impl {
   std::string url;
   HttpAccess access;
   HttpClient client;
+  std::optional<Attempt> limit;
 };
 
 Server::Server(const Words& words, const Options& options) : impl_(std::make_unique<Impl>()) {
@@ -79,14 +81,16 @@ Server::~Server() = default;
 
 const std::string& Server::url() const { return impl_->url; }
 
+void Server::limit(const Attempt& attempt) { impl_->limit = attempt; }
+
 json Server::ask(const char* method, std::string_view path, const json& body) {
   HttpRequest request{method, impl_->url + std::string(path), {}, {}};
   if (!body.is_null()) {
     request.headers.emplace_back("Content-Type", "application/json");
     request.body = body.dump();
   }
-  const auto response =
-      impl_->client.send(request, impl_->access, {SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1});
+  const auto response = impl_->client.send(
+      request, impl_->access, impl_->limit.value_or(Attempt{SystemClock::read(CLOCK_BOOTTIME) + kTimeoutNs, -1}));
   if (!response)
     give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where{}", response.error().text,
                         impl_->url.starts_with("https:") ? ", --ca-file=FILE who signed its certificate"

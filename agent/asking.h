@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "exporters/deliver/destination.h"
 
 namespace vitald::asking {
 
@@ -45,6 +46,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  // Of all that is asked from now on, together; `stop_fd` as in Attempt. Without it each may take ten seconds.
+  void limit(const Attempt& attempt);
   // The answer's JSON. Gives up at a status that is no success.
   json ask(const char* method, std::string_view path, const json& body = {});
   [[nodiscard]] const std::string& url() const;

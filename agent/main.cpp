@@ -68,6 +68,8 @@ int run(const std::vector<std::string>& arguments) {
   // These answer even where the rest is wrong.
   if (options.flag("help") && config.command_line.verb == "alerts") return fmt::print("{}", alerts_help()), 0;
   if (options.flag("help") && config.command_line.verb == "rules") return fmt::print("{}", rules_help()), 0;
+  if (options.flag("help") && config.command_line.verb == "registration")
+    return fmt::print("{}", registration_help()), 0;
   if (options.flag("help") && config.command_line.verb == "top") return fmt::print("{}", top_help()), 0;
   if (options.flag("help") && config.command_line.verb == "verdict") return fmt::print("{}", verdict_help()), 0;
   if (options.flag("help")) return fmt::print("{}", help_text()), 0;

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <iosfwd>
+#include <string_view>
 
 #include "agent/config/config.h"
 
 namespace vitald {
 
+std::string_view registration_help();
 // The exit status.
 int run_registration(const Config& config, std::ostream& out);
 

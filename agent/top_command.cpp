@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
+#include "core/os/fd.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -30,6 +33,7 @@ using namespace asking;
 
 constexpr std::size_t kColumns = std::size(kTopColumns);
 constexpr std::int64_t kIntervalMs = 2'000, kLeastIntervalMs = 200, kMostIntervalMs = 3'600'000;
+constexpr std::int64_t kLookNs = 3'000'000'000;  // for all that a screen asks, while it is live
 constexpr std::size_t kPlainWidth = 100, kLeastWidth = 20, kMostAlerts = 5, kMostVerdictLines = 9;
 
 // Per owner and second over the last minute: one query, the columns told apart by a label.
@@ -169,28 +173,46 @@ void add_verdict(Screen& screen, const json& v) {
   for (const auto& line : lines) screen.add("  " + line);
 }
 
+// "silenced", "inhibited", both, or neither: receivers of this host hear nothing of it.
+std::string muting_of(const json& a) {
+  const auto by = [&a](const char* key) { return a.contains(key) && !a[key].empty(); };
+  return fmt::format("{}{}{}", by("silencedBy") ? "silenced" : "", by("silencedBy") && by("inhibitedBy") ? ", " : "",
+                     by("inhibitedBy") ? "inhibited" : "");
+}
+
 void add_alerts(Screen& screen, const json& data) {
   if (!data.is_object() || !data.contains("alerts")) return;
   std::vector<const json*> fire;
-  for (const auto& a : data["alerts"])
-    if (text_at(a, "state") == "firing") fire.push_back(&a);
+  std::size_t muted = 0;
+  for (const auto& a : data["alerts"]) {
+    // One that always fires (Watchdog) is nothing that is wrong.
+    if (text_at(a, "state") != "firing" || text_at(a, "severity") == "none") continue;
+    fire.push_back(&a);
+    if (!muting_of(a).empty()) ++muted;
+  }
   std::ranges::stable_sort(fire, [](const json* a, const json* b) {
-    const auto weight = [](const json* x) { return text_at(*x, "severity") == "critical" ? 0 : 1; };
+    const auto weight = [](const json* x) {
+      return (text_at(*x, "severity") == "critical" ? 0 : 1) + (muting_of(*x).empty() ? 0 : 2);
+    };
     return weight(a) < weight(b);
   });
-  screen.add(fmt::format("ALERTS   {} firing", fire.size()), fire.empty() ? kGreen : kRed);
+  screen.add(fmt::format("ALERTS   {} firing{}", fire.size(), muted > 0 ? fmt::format(", {} muted", muted) : ""),
+             muted == fire.size() ? kGreen : kRed);
   for (std::size_t i = 0; i < std::min(fire.size(), kMostAlerts); ++i) {
     const auto& a = *fire[i];
     const auto summary = a.contains("annotations") ? text_at(a["annotations"], "summary") : std::string();
-    screen.add(fmt::format("  {:<8} {} since {}{}{}", text_at(a, "severity"), text_at(a["labels"], "alertname"),
-                           text_at(a, "activeAt"), a.value("acknowledged", false) ? " (acknowledged)" : "",
-                           summary.empty() ? "" : ": " + summary));
+    const auto fired = text_at(a, "firedAt"), muting = muting_of(a);
+    screen.add(fmt::format("  {:<8} {} since {}{}{}{}", text_at(a, "severity"), text_at(a["labels"], "alertname"),
+                           fired.empty() ? text_at(a, "activeAt") : fired,
+                           a.value("acknowledged", false) ? " (acknowledged)" : "",
+                           muting.empty() ? "" : fmt::format(" ({})", muting), summary.empty() ? "" : ": " + summary));
   }
 }
 
 void add_owners(Screen& screen, const json& data, std::size_t sort) {
   const auto owners = owners_of(data, sort);
-  if (owners.empty()) return screen.add("OWNERS   none: no probe counts for them, or no history is kept");
+  if (owners.empty())
+    return screen.add("OWNERS   none: no probe counts for them, there is no history, or not two samples yet");
   constexpr std::size_t kNumber = 10;
   const auto name_width = screen.width() > kNumber * kColumns + 20 ? screen.width() - kNumber * kColumns : 20;
   std::string head = padded("OWNERS", name_width);
@@ -226,8 +248,9 @@ TopLook look_at(Server& server) {
 }
 
 volatile sig_atomic_t g_ended = 0, g_resized = 0;
+int g_end_fd = -1;  // readable once it shall end
 
-// Keys one by one and an alternate screen, until it goes.
+// Keys one by one (^C is one of them) and an alternate screen, until it goes.
 class Terminal {
  public:
   Terminal() {
@@ -238,18 +261,43 @@ class Terminal {
     raw.c_cc[VMIN] = 0;
     raw.c_cc[VTIME] = 0;
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+    // A vitald that hangs is no reason not to end: what is asked is given up when a key or a signal comes.
+    end_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    news_.reset(epoll_create1(EPOLL_CLOEXEC));
+    g_end_fd = end_.get();
+    for (const int fd : {STDIN_FILENO, end_.get()}) {
+      epoll_event event{};
+      event.events = EPOLLIN;
+      epoll_ctl(news_.get(), EPOLL_CTL_ADD, fd, &event);
+    }
     struct sigaction action {};
-    action.sa_handler = [](int number) { (number == SIGWINCH ? g_resized : g_ended) = 1; };
+    action.sa_handler = [](int number) {
+      (number == SIGWINCH ? g_resized : g_ended) = 1;
+      const std::uint64_t one = 1;
+      if (number == SIGWINCH || g_end_fd < 0) return;
+      const auto before = errno;
+      // Where it cannot be told it is seen at the deadline.
+      [[maybe_unused]] const auto told = ::write(g_end_fd, &one, sizeof one);
+      errno = before;
+    };
     for (const int number : {SIGWINCH, SIGTERM, SIGHUP, SIGINT}) sigaction(number, &action, nullptr);
     write("\x1b[?1049h\x1b[?25l");
   }
   ~Terminal() {
     if (!good_) return;
+    g_end_fd = -1;
     write("\x1b[?25h\x1b[?1049l");
     tcsetattr(STDIN_FILENO, TCSANOW, &before_);
   }
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
+
+  // Readable once there is a key, or it shall end.
+  [[nodiscard]] int news_fd() const { return news_.get(); }
+  [[nodiscard]] bool has_news() const {
+    pollfd p{news_.get(), POLLIN, 0};
+    return poll(&p, 1, 0) > 0;
+  }
 
   // At most a second's worth of waiting for a terminal that takes nothing is not ours to bound: it is the user's.
   static void write(std::string_view bytes) {
@@ -272,6 +320,7 @@ class Terminal {
  private:
   termios before_{};
   bool good_ = false;
+  Fd end_, news_;
 };
 
 void draw(const std::vector<std::string>& lines, std::size_t height) {
@@ -305,11 +354,19 @@ int live(Server& server, std::int64_t interval_ms) {
     const auto now_ms = SystemClock::read(CLOCK_MONOTONIC) / 1'000'000;
     if (now_ms >= next_ms) {
       next_ms = now_ms + interval_ms;
+      server.limit({SystemClock::read(CLOCK_BOOTTIME) + kLookNs, terminal.news_fd()});
+      std::optional<TopLook> now;
+      std::string why;
       try {
-        look = look_at(server);
-        problem.clear();
+        now = look_at(server);
       } catch (const Failed& failed) {  // it may come back
-        problem = failed.text;
+        why = failed.text;
+      }
+      if (terminal.has_news()) {  // what was given up for it says nothing
+        next_ms = now_ms;
+      } else {
+        problem = std::move(why);
+        if (now) look = std::move(now);
       }
     }
     const auto [width, height] = Terminal::size();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -126,7 +125,8 @@ bool all_equal(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 struct Found {
-  std::uint32_t id = 0, family = 0;
+  std::uint32_t id = 0, family = 0, feed = 0;
+  std::int64_t first_ms = 0, last_ms = 0;  // of its samples
   bool rate = false, appeared = false, gone = false, came = false;
   double before = 0, now = 0, moves = 0, distance = 0, size = 0, score = 0;
 };
@@ -175,31 +175,55 @@ class Explainer {
     f.rate = is_counter_by_name(name) || is_counter_by_values(points, ask_);
     values_in(points, {ask_.baseline_start_ms, ask_.baseline_end_ms}, f.rate, before_);
     values_in(points, {ask_.start_ms, ask_.end_ms}, f.rate, now_);
+    f.feed = s.feed;
+    f.first_ms = points.time(0);
+    f.last_ms = points.time(points.count - 1);
+    auto& known = known_[s.feed];
+    if (points.count >= kLeastExplained) {
+      known.from_ms = std::min(known.from_ms, points.time(kLeastExplained - 1));
+      known.to_ms = std::max(known.to_ms, points.time(points.count - kLeastExplained));
+    }
     // A counter that is new counts from 0, and one that is gone counts nothing any more.
     f.appeared = f.rate && before_.empty() && now_.size() >= kLeastExplained;
     f.gone = f.rate && now_.empty() && before_.size() >= kLeastExplained;
     // Or a moment before: the window begins when somebody noticed.
-    const bool late = points.time(0) > (ask_.baseline_start_ms + ask_.baseline_end_ms) / 2;
-    if (!f.rate && before_.size() < kLeastExplained && late && now_.size() >= kLeastExplained) return came(f, s.feed);
+    const bool late = f.first_ms > (ask_.baseline_start_ms + ask_.baseline_end_ms) / 2;
+    if (!f.rate && before_.size() < kLeastExplained && late && now_.size() >= kLeastExplained) return came(f);
     if (f.appeared) before_.assign(kLeastExplained, 0);
     if (f.gone) now_.assign(kLeastExplained, 0);
     if (before_.size() < kLeastExplained || now_.size() < kLeastExplained) {
       ++out_.too_short;
       return;
     }
-    if (!f.appeared) known_feeds_.insert(s.feed);
     f.before = mean(before_);
     f.now = mean(now_);
     f.moves = 2 * deviation(before_, f.before);
     f.family = family_of(id);
-    auto& scale = scales_[f.family];
-    scale = std::max({scale, std::fabs(f.before), std::fabs(f.now)});
+    if (f.appeared || f.gone) {
+      f.distance = all_equal(before_, now_) ? 0 : ks_distance(before_, now_);
+      claims_.push_back(f);
+      return;
+    }
+    measure(f);
     if (all_equal(before_, now_)) return;
     f.distance = ks_distance(before_, now_);
     if (f.distance > 0) found_.push_back(f);
   }
 
-  void came(Found f, std::uint32_t feed) {
+  void measure(const Found& f) {
+    auto& scale = scales_[f.family];
+    scale = std::max({scale, std::fabs(f.before), std::fabs(f.now)});
+  }
+
+  // That it was not there is known only where others of its feed were, with enough samples: else it is the collector
+  // that began, or was turned on or off, and of the host nothing is known.
+  [[nodiscard]] bool is_known(const Found& f) const {
+    const auto& known = known_.at(f.feed);
+    return f.gone ? known.to_ms > f.last_ms && known.to_ms >= ask_.start_ms
+                  : known.from_ms < f.first_ms && known.from_ms <= ask_.baseline_end_ms;
+  }
+
+  void came(Found f) {
     const auto [least, most] = std::ranges::minmax_element(now_);
     const auto largest = std::max(std::fabs(*least), std::fabs(*most));
     if (*least == *most && (*least == 0 || *least == 1)) {  // what its labels say is no change of a value
@@ -212,7 +236,7 @@ class Explainer {
     f.distance = 1;
     f.size = kCame * (1 + (largest > 0 ? std::min(1.0, (*most - *least) / largest) : 0));
     f.family = family_of(f.id);
-    came_.push_back({f, feed});
+    claims_.push_back(f);
   }
 
   std::uint32_t family_of(std::uint32_t id) {
@@ -223,10 +247,14 @@ class Explainer {
   }
 
   void rank() {
-    // Where nothing of a feed was there before it is vitald, or the collector, that came.
-    for (const auto& [f, feed] : came_)
-      if (known_feeds_.contains(feed)) found_.push_back(f);
-      else ++out_.too_short;
+    for (const auto& f : claims_) {
+      if (!is_known(f)) {
+        ++out_.too_short;
+        continue;
+      }
+      if (!f.came) measure(f);
+      if (f.distance > 0) found_.push_back(f);
+    }
     static const double kMostSize = std::log2(1 + 1 / kFloor);
     for (auto& f : found_) {
       if (f.came) {
@@ -281,8 +309,12 @@ class Explainer {
   std::vector<double> scales_;  // by family: the largest mean of its series
   std::vector<Found> found_;
   std::unordered_map<std::uint32_t, std::size_t> place_of_;  // by family, among the changes that are told
-  std::vector<std::pair<Found, std::uint32_t>> came_;        // with its feed
-  std::set<std::uint32_t> known_feeds_;                      // that had samples in the baseline
+  std::vector<Found> claims_;                                // that appeared or went, if that is known
+  struct Known {
+    std::int64_t from_ms = std::numeric_limits<std::int64_t>::max();  // some series has enough samples until then,
+    std::int64_t to_ms = std::numeric_limits<std::int64_t>::min();    // or enough from then on
+  };
+  std::unordered_map<std::uint32_t, Known> known_;  // by feed
   Explanation out_;
 };
 

@@ -39,7 +39,7 @@ struct Change {
 struct Explanation {
   std::vector<Change> changes;  // the greatest first
   std::size_t series = 0;       // looked at
-  std::size_t too_short = 0;    // with too few samples in one of the two
+  std::size_t too_short = 0;    // with too few samples in one of the two, and nothing that tells why
 };
 
 // Least samples of a series in each, for it to be compared.

@@ -52,9 +52,16 @@ std::string place(const Times& t, std::int64_t now_ms, std::int64_t oldest_ms, E
   ask.baseline_start_ms = t.baseline_start != kNow ? t.baseline_start
                           : t.baseline > 0         ? ask.baseline_end_ms - t.baseline
                                                    : ask.baseline_end_ms - kTimes * (ask.end_ms - ask.start_ms);
+  const auto wanted_ms = ask.baseline_end_ms - ask.baseline_start_ms;
+  if (wanted_ms <= 0) return "baseline_start: not before the end of the baseline";
   ask.baseline_start_ms = std::max(ask.baseline_start_ms, oldest_ms);
-  if (ask.baseline_start_ms >= ask.baseline_end_ms)
-    return "there is no baseline: the history begins after it, expected a later start or a shorter window";
+  // What there is of it may do; a few seconds before minutes are nothing to compare with.
+  if (const auto there_ms = ask.baseline_end_ms - ask.baseline_start_ms;
+      there_ms <= 0 || there_ms < std::min(wanted_ms, ask.end_ms - ask.start_ms))
+    return fmt::format(
+        "the history reaches back {} s before the window of {} s: too little to compare with, expected a later start, "
+        "or to be asked again in a while",
+        std::max<std::int64_t>(there_ms, 0) / 1000, (ask.end_ms - ask.start_ms) / 1000);
   return {};
 }
 

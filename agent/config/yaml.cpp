@@ -61,6 +61,7 @@ class Reader : public YamlReader {
  private:
   [[nodiscard]] std::string unknown_key(const std::string& at, const std::string& key,
                                         std::span<const std::string_view> known) const override {
+    if (at == "groups" || at == "thresholds") return at + ": unknown key, it belongs in a rule file (rules.files)";
     for (const auto& flag : all_flags())
       if (yaml_path(flag).empty() && flag.name.substr(0, flag.name.find('.')) == key)
         return at + ": unknown key, it belongs on the command line only";

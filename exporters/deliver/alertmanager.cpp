@@ -57,7 +57,8 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
     std::string good;
     for (auto u : urls) {
       while (u.ends_with('/')) u.pop_back();
-      const auto answer = reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt, {}, url_with_path(u));
+      const auto answer =
+          reach_of({"GET", u + "/api/v2/status", {}, {}}, *this, attempt, &says_alertmanager, url_with_path(u));
       if (!answer) return fail(answer.error());
       good += (good.empty() ? "" : "; ") + *answer;
     }
@@ -69,6 +70,16 @@ struct AlertmanagerReceiver final : ReceiverOf<AlertmanagerReceiver>, HttpSettin
   }
 
  private:
+  // {"cluster":{"name":...,"status":"ready"},"config":{"original":...},"uptime":...,"versionInfo":{...}}: whoever else
+  // listens there (a Prometheus, a page for all that is not found) takes no alert.
+  static Result<std::string> says_alertmanager(const HttpResponse& response, std::string text) {
+    if (response.status == 200 && response.body.starts_with('{') &&
+        response.body.find("\"cluster\"") != std::string::npos)
+      return fmt::format("{} answers 200", text.substr(0, text.find(" answers ")));
+    return fail(Errc::absent, text +
+                                  ": this is no Alertmanager, whose /api/v2/status is a JSON object with 'cluster'; an "
+                                  "Alertmanager below a path (--web.route-prefix) needs the path in urls");
+  }
   void append_alert(std::string& out, const Alert& a, const std::string& ends_at) const {
     auto text = "{\"labels\":" + map_json(labels_of({a, true, 0}, *this)) +
                 ",\"annotations\":" + map_json(a.annotations) + ",\"generatorURL\":";

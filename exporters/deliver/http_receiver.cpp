@@ -90,7 +90,11 @@ Reached reach_one(const HttpRequest& request, const HttpSettings& settings, cons
   if (response->status < 200 || (response->status >= 300 && response->status < 400))
     return {
         fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is")};
-  return {judge ? judge(response->status, std::move(text)) : text, response->status >= 500};
+  // One that has no HEAD may say so by 501, and take what is posted.
+  const bool away = response->status >= 500;
+  if (away && !(response->status == 501 && request.method == "HEAD"))
+    return {fail(Errc::io, text + ": it is there, and cannot take anything now"), true};
+  return {judge ? judge(*response, std::move(text)) : text, away};
 }
 
 }  // namespace

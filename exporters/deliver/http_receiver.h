@@ -118,10 +118,11 @@ class Refusal {
   std::size_t alerts_ = 0;
 };
 
-// For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, and
-// what `judge` makes one of the others, with the words so far. With standbys it is the answer of the first that is not
-// away (silent, 5xx), as with what is pushed: one that refuses is not made good by those behind it. The words have all.
-using JudgeAnswer = std::function<Result<std::string>(int status, std::string text)>;
+// For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, so is
+// 5xx, and what `judge` makes one of the others, with the words so far. With standbys it is the answer of the first
+// that is not away (silent, 5xx), as with what is pushed: one that refuses is not made good by those behind it. The
+// words have all.
+using JudgeAnswer = std::function<Result<std::string>(const HttpResponse& response, std::string text)>;
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
                              const JudgeAnswer& judge = {}, const std::string& shown = {});
 // "500: first words of the answer"

@@ -308,7 +308,10 @@ struct Queue::Impl {
   // Once per change of state, not once per attempt.
   void note(const Result<Sent>& sent, bool all) REQUIRES(mutex) {
     if (all) {
-      if (failing) log::info("delivery: it is taken again", {{"destination", settings.name}});
+      if (failing)
+        log::info(sent->refused < sent->taken ? "delivery: it is taken again"
+                                              : "delivery: there is an answer again, and all is refused",
+                  {{"destination", settings.name}});
       failing = false;
       problem = sent->problem;
       return;

@@ -52,8 +52,9 @@ struct WebhookReceiver final : ReceiverOf<WebhookReceiver>, HttpSettings {
     const auto url_now = where();
     if (!url_now) return fail(url_now.error());
     return reach_of({"HEAD", *url_now, {}, {}}, *this, attempt,
-                    [](int status, std::string text) -> Result<std::string> {
-                      if (status == 405 || status == 501) text += ": it is there, and has no answer to HEAD";
+                    [](const HttpResponse& response, std::string text) -> Result<std::string> {
+                      if (response.status == 405 || response.status == 501)
+                        text += ": it is there, and has no answer to HEAD";
                       return text;
                     });
   }

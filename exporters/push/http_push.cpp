@@ -75,6 +75,7 @@ void PushClient::say_refused(const HttpResponse& response, const std::string& wh
 void Halving::begin(std::uint64_t item, std::size_t count) {
   if (item == item_ && !todo_.empty()) return;
   item_ = item;
+  some_taken_ = some_refused_ = false;
   todo_.clear();
   for (std::size_t first = 0; first < count; first += std::min(most_, count))
     todo_.push_back({first, std::min(most_, count - first)});
@@ -86,7 +87,10 @@ std::optional<Halving::Part> Halving::next() const {
   return todo_.back();
 }
 
-void Halving::done() { todo_.pop_back(); }
+void Halving::done(bool some_taken) {
+  todo_.pop_back();
+  (some_taken ? some_taken_ : some_refused_) = true;
+}
 
 bool Halving::halve() {
   const auto part = todo_.back();

@@ -56,7 +56,9 @@ class Halving {
   // What of the item is still to be sent; where it is another one than before, all of it.
   void begin(std::uint64_t item, std::size_t count);
   [[nodiscard]] std::optional<Part> next() const;
-  void done();  // with that part
+  void done(bool some_taken);  // with that part; false: the server took nothing of it, and never will
+  // Of Sent::refused, once all parts are done: 1 where nothing of the item was taken.
+  [[nodiscard]] std::size_t refused() const { return some_refused_ && !some_taken_ ? 1 : 0; }
   // False: it is a single one.
   bool halve();
 
@@ -64,6 +66,7 @@ class Halving {
   std::uint64_t item_ = 0;
   std::vector<Part> todo_;  // the next one last
   std::size_t most_ = SIZE_MAX;
+  bool some_taken_ = false, some_refused_ = false;  // parts of the item
 };
 
 }  // namespace vitald

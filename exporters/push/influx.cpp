@@ -108,12 +108,13 @@ Result<std::string> InfluxPush::reach(const Attempt& attempt) const {
     settings.bearer_token_file.clear();
     settings.bearer_token_env.clear();
   }
-  return reach_of(request, settings, attempt, [this](int status, std::string text) -> Result<std::string> {
-    if (status != 404) return text;
-    if (api == "1" && create_database && text.find("database not found") != std::string::npos)
-      return text + ": it is made with the first numbers";
-    return fail(Errc::absent, text + ": there is no such database, bucket or path");
-  });
+  return reach_of(request, settings, attempt,
+                  [this](const HttpResponse& response, std::string text) -> Result<std::string> {
+                    if (response.status != 404) return text;
+                    if (api == "1" && create_database && text.find("database not found") != std::string::npos)
+                      return text + ": it is made with the first numbers";
+                    return fail(Errc::absent, text + ": there is no such database, bucket or path");
+                  });
 }
 
 // The lines [first, first + count).
@@ -219,6 +220,7 @@ class InfluxDestination final : public Destination {
         return all;
       }
       all.taken += some->taken;
+      all.refused += some->refused;
     }
     return all;
   }
@@ -240,10 +242,11 @@ class InfluxDestination final : public Destination {
       if (!outcome) return not_now(outcome.error());
       if (outcome->too_large && parts_.halve()) continue;
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
+      if (outcome->too_large) outcome->refused = part->count;
       count(*outcome, part->count);
-      parts_.done();
+      parts_.done(outcome->refused < part->count);
     }
-    return Sent{1, 0, 0};
+    return Sent{1, parts_.refused(), 0};
   }
 
   Result<Sent> send_together(std::span<const Item> items, const Attempt& attempt) {
@@ -266,7 +269,8 @@ class InfluxDestination final : public Destination {
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
       if (outcome->too_large) outcome->refused = lines;
       count(*outcome, lines);
-      return Sent{taken, 0, 0};
+      // Which item a line that is refused was of, the answer does not say.
+      return Sent{taken, lines > 0 && outcome->refused == lines ? taken : 0, 0};
     }
   }
 

@@ -47,8 +47,8 @@ struct OtlpPush final : PushOf<OtlpPush>, HttpSettings {
   // A request without metrics.
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
     return reach_of({"POST", url, {{"Content-Type", "application/x-protobuf"}}, {}}, *this, attempt,
-                    [](int status, std::string text) -> Result<std::string> {
-                      if (status / 100 != 2)
+                    [](const HttpResponse& response, std::string text) -> Result<std::string> {
+                      if (response.status / 100 != 2)
                         return fail(Errc::absent, text + ": nothing takes OTLP there; the path is /v1/metrics mostly");
                       return text;
                     });
@@ -158,9 +158,9 @@ class OtlpDestination final : public Destination {
       if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
       if (outcome->too_large && parts_.halve()) continue;
       if (outcome->sent.taken == 0) return outcome->sent;
-      parts_.done();
+      parts_.done(outcome->sent.refused == 0);
     }
-    return Sent{1, 0, 0};
+    return Sent{1, parts_.refused(), 0};
   }
 
  private:
@@ -181,7 +181,7 @@ class OtlpDestination final : public Destination {
       client_.counters().dropped("refused", rejected);
       if (rejected == 0) client_.taken();
       else client_.say_refused(*response, settings_.url);
-      return Outcome{Sent{1, 0, 0}};
+      return Outcome{Sent{1, samples > 0 && rejected == samples ? 1U : 0U, 0}};
     }
     if (status == 413 && can_halve) return Outcome{Sent{}, true};
     // The protocol names these; all others are for good. Who is sent elsewhere waits until the URL is mended.

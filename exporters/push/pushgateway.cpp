@@ -34,8 +34,8 @@ struct PushgatewayPush final : PushOf<PushgatewayPush>, HttpSettings {
   }
   [[nodiscard]] Result<std::string> reach(const Attempt& attempt) const override {
     return reach_of({"GET", base() + "/api/v1/status", {}, {}}, *this, attempt,
-                    [](int status, std::string text) -> Result<std::string> {
-                      if (status / 100 != 2) return fail(Errc::absent, text + ": this is no Pushgateway");
+                    [](const HttpResponse& response, std::string text) -> Result<std::string> {
+                      if (response.status / 100 != 2) return fail(Errc::absent, text + ": this is no Pushgateway");
                       return text;
                     });
   }

@@ -63,14 +63,15 @@ HttpRequest request_of(const std::string& url, bool two, std::string body) {
 Result<std::string> RemoteWritePush::reach(const Attempt& attempt) const {
   std::string empty;
   if (const auto packed = snappy_compress({}, empty); !packed) return fail(packed.error());
-  return reach_of(
-      request_of(url, false, empty), *this, attempt, [](int status, std::string text) -> Result<std::string> {
-        if (status == 404 || status == 405)
-          return fail(Errc::absent, text +
-                                        ": nothing takes remote write there; of a Prometheus it is /api/v1/write with "
-                                        "--web.enable-remote-write-receiver");
-        return text;
-      });
+  return reach_of(request_of(url, false, empty), *this, attempt,
+                  [](const HttpResponse& response, std::string text) -> Result<std::string> {
+                    if (response.status == 404 || response.status == 405)
+                      return fail(Errc::absent,
+                                  text +
+                                      ": nothing takes remote write there; of a Prometheus it is /api/v1/write with "
+                                      "--web.enable-remote-write-receiver");
+                    return text;
+                  });
 }
 
 class Encoder final : public PushEncoder {
@@ -147,9 +148,9 @@ class RemoteWriteDestination final : public Destination {
       const auto written = std::min(outcome->written, part->count);
       client_.counters().sent.Increment(static_cast<double>(written));
       client_.counters().dropped("refused", part->count - written);
-      parts_.done();
+      parts_.done(written > 0);
     }
-    return Sent{1, 0, 0};
+    return Sent{1, parts_.refused(), 0};
   }
 
  private:

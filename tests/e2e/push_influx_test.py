@@ -154,6 +154,11 @@ def counted(url):
     return out
 
 
+def items_refused(url):
+    return sum(value for (name, labels), value in metrics(url)[1].items()
+               if name == "vitald_delivery_dropped_total" and ("destination", "i") in labels and ("reason", "refused") in labels)
+
+
 def settled(url):
     """All that was made is sent or counted."""
     last = {}
@@ -223,9 +228,11 @@ def version(folder, number):
         # A part is refused: that part is counted, and nothing comes twice.
         change, refused = round_of(some("partial", {"odd", "vitald_cycles_total"}))
         assert change["refused"] == refused > 0 and change["sent"] > 10 * refused, (change, refused)
-        # Nothing of it is written.
+        # Nothing of it is written, and the queue says so.
+        items = items_refused(url)
         change, refused = round_of(some("all", {"odd"}))
         assert change["refused"] == refused >= shown, (change, refused)
+        assert items_refused(url) > items, (items, items_refused(url))
 
         def ask(*answers):
             def run():

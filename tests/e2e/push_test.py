@@ -47,6 +47,8 @@ def counted(url, destination):
         if name == "vitald_push_dropped_samples_total" and ("destination", destination) in labels:
             out[dict(labels)["reason"]] = value
     out["dropped"] = sum(value for key, value in out.items() if key not in ("made", "sent"))
+    out["items refused"] = samples.get(("vitald_delivery_dropped_total", (
+        ("data_type", "samples"), ("destination", destination), ("reason", "refused"))), 0)
     out["waiting"] = samples.get(("vitald_delivery_queued", (("data_type", "samples"), ("destination", destination))), 0)
     return out
 
@@ -223,6 +225,9 @@ def counting(folder):
             after = counted(url, "r")
             refused = after["refused"] - before["refused"]
             assert (refused > 0) == (name in ("400", "404")), (name, before, after)
+            # What the server took nothing of is not delivered: each answer was to a push of one item.
+            lost = after["items refused"] - before["items refused"]
+            assert lost == (len(answers) if name in ("400", "404") else 0), (name, before, after)
         # Too large: in halves, and so from then on.
         with receiver.lock:
             receiver.most_series = 30

@@ -40,6 +40,55 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Plain(http.server.BaseHTTPRequestHandler):
+    """Answers with the status that the path begins with, and to /am as an Alertmanager."""
+
+    def answer(self):
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        first = self.path.split("/")[1]
+        body = (b'{"cluster":{"name":"","peers":[],"status":"ready"},"config":{"original":""},"uptime":"x"}' if first == "am"
+                else b"{}" if first == "200" else b"words")
+        self.send_response(200 if first == "am" else int(first))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    do_GET = do_HEAD = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def what_answers():
+    """doctor of what is there and is no Alertmanager, or has trouble of its own."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Plain)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    trouble = "it is there, and cannot take anything now"
+    told = {"am": ("ok", "answers 200"), "404": ("FIX", "this is no Alertmanager"), "200": ("FIX", "this is no Alertmanager"),
+            "405": ("FIX", "this is no Alertmanager"), "500": ("FIX", trouble)}
+    pushes = {"remote_write": "/500", "influx": "/500", "otlp": "/500/v1/metrics", "pushgateway": "/500"}
+    more = {"influx": ", database: d"}
+    with tempfile.TemporaryDirectory() as top:
+        path = pathlib.Path(top, "vitald.yaml")
+        path.write_text("notify:\n  alertmanagers:\n" + "".join(
+            f'    - {{name: a{name}, urls: ["{url}/{name}"]}}\n' for name in told)
+            + f'  webhooks: [{{name: hook, url: "{url}/503"}}, {{name: hook-404, url: "{url}/404"}}]\npush:\n' + "".join(
+            f'  {kind}: [{{name: {kind}-away, url: "{url}{at}"{more.get(kind, "")}}}]\n' for kind, at in pushes.items()))
+        done = subprocess.run([VITALD, "doctor", f"--config.file={path}", "--collector.disable-defaults", "--state.directory="],
+                              capture_output=True, text=True, timeout=60)
+    rows = {words[1]: (words[0], line) for line in done.stdout.splitlines() if len(words := line.split()) > 2}
+    want = {f"a{name}": found for name, found in told.items()} | {"hook": ("FIX", trouble), "hook-404": ("ok", "answers 404")} | {
+        f"{kind}-away": ("FIX", trouble) for kind in pushes}
+    for name, (mark, words) in want.items():
+        assert rows[name][0] == mark and words in rows[name][1], (name, rows[name])
+    assert done.returncode != 0, done.stdout
+    server.shutdown()
+    server.server_close()
+
+
+what_answers()
 with tempfile.TemporaryDirectory() as top:
     folder = pathlib.Path(top)
 

@@ -3,6 +3,8 @@
 """`vitald top` in a terminal that is resized, in one that can do nothing and in a pipe; it leaves a terminal as it was."""
 
 import fcntl
+import http.server
+import json
 import os
 import pathlib
 import pty
@@ -11,10 +13,11 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import VITALD, free_port, vitald, wait_for  # noqa: E402
+from harness import VITALD, free_port, get, vitald, wait_for  # noqa: E402
 
 
 class Terminal:
@@ -62,9 +65,15 @@ class Terminal:
         return self.process.wait(1)
 
 
+began = time.time()
 with vitald("--history.without-rules", "--pipeline.interval=1s") as (_, url):
     top = [VITALD, "top", f"--url={url}", "--interval=500ms"]
     wait_for("a verdict", 30, lambda: subprocess.run([VITALD, "verdict", f"--url={url}"], capture_output=True).returncode in (0, 2), 0.5)
+
+    # A history of three seconds before a longer window explains nothing, and says so.
+    wait_for("a window", 30, lambda: time.time() > began + 10, 0.2)
+    status, _, said = get(f"{url}/api/v1/explain?start={began + 3:.0f}&baseline=20m")
+    assert status == 400 and b"before the window of" in said, (status, said)
 
     t = Terminal(top, 100, 30)
     wait_for("a screen", 20, lambda: "OWNERS" in t.last(), 0.1)
@@ -98,6 +107,76 @@ with vitald("--history.without-rules", "--pipeline.interval=1s") as (_, url):
 
     registration = subprocess.run([VITALD, "registration", f"--url={url}"], capture_output=True, text=True, timeout=20)
     assert registration.returncode == 0 and '"endpoint_url"' in registration.stdout, registration
+    help_ = subprocess.run([VITALD, "registration", "--help"], capture_output=True, text=True, timeout=20)
+    assert help_.returncode == 0 and help_.stdout.startswith("usage: vitald registration"), help_
+
+
+class Stub(http.server.BaseHTTPRequestHandler):
+    """A vitald of which `answers` are there, by the path's end; the others hang."""
+    answers = {}
+    hang = threading.Event()
+
+    def do_GET(self):
+        name = self.path.split("?")[0].rpartition("/")[2]
+        if name not in self.answers:
+            return self.hang.wait(60)
+        body = json.dumps({"status": "success", "data": self.answers[name]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+stub = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+stub.daemon_threads = True
+threading.Thread(target=stub.serve_forever, daemon=True).start()
+top = [VITALD, "top", f"--url=http://127.0.0.1:{stub.server_port}"]
+
+
+def fires(name, severity, **more):
+    return {"labels": {"alertname": name}, "annotations": {}, "state": "firing", "severity": severity,
+            "activeAt": "2026-01-01T10:00:00Z", "firedAt": "2026-01-01T10:05:00Z", **more}
+
+
+# Which alerts are told, since when, and that nobody hears of some.
+def alerts_of(*alerts):
+    Stub.answers = {"utilization": {"name": "x"}, "verdict": None, "query": {"result": []}, "alerts": {"alerts": alerts}}
+    out = subprocess.run([*top, "--once"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    assert out.returncode == 0, out
+    return out.stdout.partition("ALERTS   ")[2].split("OWNERS")[0].splitlines()
+
+
+assert alerts_of(fires("Watchdog", "none")) == ["0 firing"]
+assert alerts_of(fires("A", "warning", silencedBy=["1"], inhibitedBy=["2"]), fires("B", "critical", inhibitedBy=["2"]),
+                 fires("C", "warning", silencedBy=[], inhibitedBy=[])) == [
+    "3 firing, 2 muted", "  warning  C since 2026-01-01T10:05:00Z", "  critical B since 2026-01-01T10:05:00Z (inhibited)",
+    "  warning  A since 2026-01-01T10:05:00Z (silenced, inhibited)"]
+
+# It can be left at once while what it asks hangs, all of it or a part.
+for answers in ({}, {"utilization": {"name": "x"}}):
+    Stub.answers = answers
+    for how in ("q", "\x03", signal.SIGTERM):
+        t = Terminal(top, 80, 24)
+        wait_for("it is there", 20, lambda: "\x1b[?1049h" in t.read(), 0.05)
+        time.sleep(0.3)  # it asks
+        begin = time.monotonic()
+        if isinstance(how, str):
+            t.press(how)
+        else:
+            t.process.send_signal(how)
+        assert t.ends() == 0, how
+        took = time.monotonic() - begin
+        assert took < 2, (answers, how, took)
+# And shows what there is within seconds, whatever hangs.
+t = Terminal(top, 80, 24)
+wait_for("a screen without a verdict", 10, lambda: "VERDICT  not known" in t.last(), 0.1)
+t.press("q")
+assert t.ends() == 0
+Stub.hang.set()
+stub.shutdown()
 
 gone = f"--url=http://127.0.0.1:{free_port()}"
 for command in ("top", "verdict", "registration"):

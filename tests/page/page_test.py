@@ -58,7 +58,10 @@ def families(seconds):
              *(f'node_network_{what}_total{{device="page0"}} {seconds * rate}' for what, rate in
                (("receive_bytes", 1000), ("transmit_bytes", 2000), ("receive_drop", 0), ("receive_errs", 0), ("transmit_drop", 50), ("transmit_errs", 0))),
              "vitald_owners 3", "libvirt_up 1", 'node_hwmon_chip_names{chip="c0",chip_name="coretemp"} 1',
-             'node_hwmon_temp_celsius{chip="c0",sensor="temp1"} 91', 'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80',
+             'node_hwmon_temp_celsius{chip="c0",sensor="temp1"} 91',
+             # A diode that is not connected, and a counter that nothing counts on.
+             'node_hwmon_temp_celsius{chip="c1",sensor="temp9"} 127', 'node_rapl_package_joules_total{index="1",path="q"} 0',
+             'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80',
              f'node_hwmon_sensor_label{{chip="c0",sensor="temp1",label="{escaped}"}} 1',
              f'node_rapl_package_joules_total{{index="0",path="p"}} {seconds * 42}']
     for i, domain in enumerate((escaped, "vm-1")):
@@ -301,7 +304,30 @@ def parts_that_fail(page, url):
         assert page.evaluate("!document.querySelector('main').innerText.includes('Nothing fires')")
 
 
+def destinations_as_they_are(page, url):
+    """One that refuses all has an answer to everything, and nothing waits: it is none that "takes all"."""
+    said = {"new": ({"done": 0}, "nothing sent yet"), "good": ({"done": 9, "taken": 3}, "takes all"),
+            "refuses": ({"done": 0, "taken": 0, "lost": 7}, "takes nothing"), "some": ({"done": 9, "taken": 3, "lost": 7}, "loses some"),
+            "waits": ({"done": 9, "queued": 19, "age": 47, "failed": 3}, "away"), "slow": ({"done": 9, "queued": 1, "age": 61}, "away")}
+    more = [{"metric": {"q": f"d_{what}", "destination": name}, "value": [0, str(value)]}
+            for name, (numbers, _) in said.items() for what, value in ({"queued": 0} | numbers).items()]
+    with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/query') "
+                               "|| !o.body.includes('d_queued')) return got; const a = await got.json(); "
+                               f"a.data.result.push(...{json.dumps(more)}); return new Response(JSON.stringify(a)); }}; }}"):
+        page.go(f"{url}#/agent")
+        ready(page)
+        for name, (_, want) in said.items():
+            page.until(f"{name}: {want}", "[...document.querySelectorAll('main tr')].some((r) => { const c = [...r.children].map((x) => x.innerText.trim()); "
+                       f"return c[0] === {json.dumps(name)} && c[1] === {json.dumps(want)}; }})")
+
+
 def a_query(page, url):
+    # What has no number in JSON, and what is no list of values.
+    for expression, want in (("1/0", "+Inf"), ("-1/0", "\u2212Inf"), ("0/0", "NaN"), ("page_filler{number='7'} / 0", "+Inf"),
+                             ("node_load1[1m]", "A range of samples has no graph"), ('"words"', "A text has no graph")):
+        page.go(f"{url}#/query/{urllib.request.quote(expression, safe='')}")
+        ready(page)
+        page.until(f"{expression}: {want}", f"document.querySelector('main')?.innerText.includes({json.dumps(want)})")
     page.go(f"{url}#/query/{urllib.request.quote('page_filler')}")
     ready(page)
     page.until("the answer", "document.querySelector('main').innerText.includes('1000 or more series are too many for a graph')")
@@ -520,6 +546,7 @@ with Browser() as page:
         timed(refusals, page, url + "/")
         timed(clocks_that_differ, page, url + "/")
         timed(parts_that_fail, page, url + "/")
+        timed(destinations_as_they_are, page, url + "/")
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
     timed(no_history, page)
     state = HERE / "state"

@@ -348,6 +348,13 @@ const Case kCases[] = {
     {"VitaldPushUndelivered",
      R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 0+1x200)"},
     {"", R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 3x200)"},
+    {"VitaldDeliveryRefused",
+     R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 0+1700x400)"},
+    {"VitaldDeliveryRefused",
+     R"(vitald_push_dropped_samples_total{destination="central",reason="too_large"} 0x395 1x5)"},
+    {"", R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 7x400)"},
+    {"VitaldDeliveryRefused",
+     R"(vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="refused"} 0x395 1x5)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 

@@ -3,6 +3,7 @@
 #include "rules/explain.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -209,6 +210,73 @@ TEST(Explain, AGaugeThatCameIsTold) {
   });
   EXPECT_TRUE(std::ranges::any_of(
       later.changes, [](const Change& c) { return c.labels.name() == "mount_avail_bytes" && c.appeared; }));
+}
+
+// A collector or a probe that is turned on or off, or a vitald that has just begun, is no change of the host.
+TEST(Explain, WhatCameWithItsCollectorDidNotAppear) {
+  struct Case {
+    const char* name;
+    int from, to;                // rounds of the second feed; the window is the last 30 of 60
+    int series_from, series_to;  // and of one of its counters and gauges
+    int baseline_from;           // the first round of the baseline
+    std::string_view want;
+  };
+  const Case cases[] = {
+      {"the collector is turned on", 30, 60, 30, 60, 0, ""},
+      {"and the series is late", 30, 60, 40, 60, 0, ""},
+      {"it is turned off", 0, 31, 0, 31, 0, ""},
+      {"and the series goes before", 0, 31, 0, 27, 0, ""},
+      {"one sample in the baseline", 29, 60, 29, 60, 0, ""},
+      {"that is all the baseline there is", 0, 60, 0, 60, 29, ""},
+      {"the series comes", 0, 60, 33, 60, 0, "x_bytes appeared, x_total appeared"},
+      {"with a sample in the baseline", 0, 60, 29, 60, 0, "x_bytes appeared, x_total appeared"},
+      {"the series goes", 0, 60, 0, 29, 0, "x_total gone"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    History::Settings settings;
+    settings.limit_bytes = std::size_t{64} << 20;
+    History history(settings);
+    BatchWriter one("one"), two("two");
+    const auto pool = std::make_shared<DescPool>();
+    for (int i = 0; i < 60; ++i) {
+      Snapshot s;
+      s.boot_ns = s.wall_ns = (i + 1) * kStepMs * 1'000'000;
+      const auto set = [&](BatchWriter& writer, const char* name, MetricType type, double value) {
+        writer.set_labels(pool->get(name, type, "help"), value, {});
+      };
+      one.begin(s.boot_ns);
+      one.use(pool);
+      set(one, "calm_total", MetricType::counter, 10.0 * i);
+      s.batches.push_back(one.finish({}, 0, 0));
+      if (i >= c.from && i < c.to) {
+        two.begin(s.boot_ns);
+        two.use(pool);
+        set(two, "other_total", MetricType::counter, 10.0 * i);
+        if (i >= c.series_from && i < c.series_to) {
+          set(two, "x_total", MetricType::counter, 70.0 * i);
+          set(two, "x_bytes", MetricType::gauge, 7 + i % 2);
+        }
+        s.batches.push_back(two.finish({}, 0, 0));
+      }
+      history.begin(s);
+      history.end();
+    }
+    ExplainAsk ask;
+    ask.baseline_start_ms = (c.baseline_from + 1) * kStepMs;
+    ask.start_ms = ask.baseline_end_ms = 31 * kStepMs - 1;
+    ask.end_ms = 60 * kStepMs;
+    const auto found = explain(ask, *history.view(), {});
+    ASSERT_TRUE(found);
+    std::vector<std::string> claims;
+    for (const auto& change : found->changes)
+      claims.push_back(fmt::format("{}{}", change.labels.name(),
+                                   change.appeared ? " appeared"
+                                   : change.gone   ? " gone"
+                                                   : ""));
+    std::ranges::sort(claims);
+    EXPECT_EQ(fmt::format("{}", fmt::join(claims, ", ")), c.want);
+  }
 }
 
 TEST(Explain, ACalmHostHasNothingToExplain) {

@@ -238,6 +238,27 @@ TEST_F(QueueTest, RefusedIsDoneWithAndCounted) {
   EXPECT_EQ(metric("vitald_delivery_delivered_total", settings_.name), 0);
 }
 
+// Who is back and takes nothing does not "take it again".
+TEST_F(QueueTest, AnAnswerThatRefusesAllIsNoTaking) {
+  receiver_.mode = Receiver::Mode::fails;
+  testing::internal::CaptureStderr();
+  {
+    const auto q = queue();
+    q->push(item(1));
+    ASSERT_TRUE(receiver_.wait([&] { return receiver_.attempts_ns.size() >= 2; }));
+    {
+      const std::lock_guard lock(receiver_.mutex);
+      receiver_.refuses = true;
+    }
+    receiver_.set(Receiver::Mode::takes);
+    ASSERT_TRUE(receiver_.has(1));
+    while (metric("vitald_delivery_dropped_total", settings_.name, "refused") < 1) std::this_thread::yield();
+  }
+  const auto log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("there is an answer again, and all is refused"));
+  EXPECT_THAT(log, testing::Not(HasSubstr("taken again")));
+}
+
 TEST_F(QueueTest, LimitDropsTheOldestAndNamesThem) {
   receiver_.mode = Receiver::Mode::hangs;
   settings_.most_items = 3;

@@ -40,6 +40,8 @@ export const data = async (path, options) => {
   const made = await call(path, options);
   return made && "data" in made ? made.data : made;
 };
+// A sample's value; JavaScript has other words for the infinite ones.
+export const number = (text) => (text === "+Inf" ? Infinity : text === "-Inf" ? -Infinity : Number(text));
 export const query = (text, options = {}) => call("api/v1/query", { method: "POST", form: { query: text, ...options.form }, signal: options.signal });
 export const queryRange = (text, start, end, step, options = {}) =>
   call("api/v1/query_range", { method: "POST", form: { query: text, start, end, step, ...options.form }, signal: options.signal });

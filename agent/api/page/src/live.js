@@ -1,6 +1,6 @@
 // What the agent said last, and the past of what charts show. One request a round for all numbers of the view, one for
 // the alerts; none while nobody looks.
-import { base, call, data, query, queryRange } from "./api.js";
+import { base, call, data, number, query, queryRange } from "./api.js";
 import { hostHas, hostNow, hostSaid, ours } from "./clock.js";
 import { queries, together, withPast } from "./queries.js";
 
@@ -45,6 +45,8 @@ export function changed() {
   });
 }
 
+// What has no place in a chart is a gap in it.
+const drawn = (v) => (Number.isFinite(v) ? v : null);
 const keyOf = (labels) => JSON.stringify(labels);
 function named(metric) {
   const { q, __name__: name, instance, job, ...labels } = metric;
@@ -71,7 +73,7 @@ async function loadPast(mine) {
       const values = new Array(xs.length).fill(null);
       for (const [t, v] of row.values) {
         const i = Math.round((t - start) / step());
-        if (i >= 0 && i < values.length) values[i] = Number(v);
+        if (i >= 0 && i < values.length) values[i] = drawn(number(v));
       }
       (past[q] ??= new Map()).set(keyOf(labels), { labels, values });
     }
@@ -98,7 +100,7 @@ function append(t, now) {
     for (const { labels, value } of now[q] ?? []) {
       const key = keyOf(labels);
       if (!rows.has(key)) rows.set(key, { labels, values: new Array(size - 1).fill(null) });
-      rows.get(key).values[size - 1] = value;
+      rows.get(key).values[size - 1] = drawn(value);
     }
     for (const row of rows.values()) if (row.values.length < size) row.values.push(null);
   }
@@ -123,7 +125,7 @@ async function numbers(mine) {
   let time = 0;
   for (const row of answer.data.result) {
     const [q, labels, name] = named(row.metric);
-    (now[q] ??= []).push({ labels, value: Number(row.value[1]), name });
+    (now[q] ??= []).push({ labels, value: number(row.value[1]), name });
     time = Math.max(time, row.value[0]);
   }
   live.now = now;

@@ -3,6 +3,9 @@
 
 const REAL_DISKS = 'device!~"(dm-|md|loop|zram|ram|nbd|sr|fd).*"';
 const REAL_LINKS = 'device!~"lo|veth.*|cali.*|cilium.*|tap.*|vnet.*|docker.*|br-.*|virbr.*|cni.*|flannel.*|dummy.*|ifb.*"';
+// All ones of seven bits: what a chip reads where no diode is connected. And a counter of energy that stands still is one
+// that nothing counts on, as in most guests: no package takes 0 W.
+const CONNECTED = "!= 127";
 const OWNER = "owner_kind, owner, namespace, pod, container, guest";
 // Packets a second that a device dropped or had errors with, in and out; --collector.netdev.enable-detailed-metrics has
 // names of its own for them.
@@ -27,8 +30,8 @@ export const queries = {
     net_in: [`sum(rate(node_network_receive_bytes_total{${REAL_LINKS}}[${w}]))`, "past"],
     net_out: [`sum(rate(node_network_transmit_bytes_total{${REAL_LINKS}}[${w}]))`, "past"],
     net_lost: [lost(w)],
-    temp: ["max(vitald_sensor_temperature_celsius or node_hwmon_temp_celsius or node_thermal_zone_temp)", "past"],
-    watts: [`vitald_host_power_watts or sum(rate(node_rapl_package_joules_total[${w}]))`, "past"],
+    temp: [`max((vitald_sensor_temperature_celsius or node_hwmon_temp_celsius or node_thermal_zone_temp) ${CONNECTED})`, "past"],
+    watts: [`vitald_host_power_watts or sum(rate(node_rapl_package_joules_total[${w}])) > 0`, "past"],
     psi_cpu: [`rate(node_pressure_cpu_waiting_seconds_total[${w}])`, "past"],
     psi_io: [`rate(node_pressure_io_waiting_seconds_total[${w}])`, "past"],
     psi_mem: [`rate(node_pressure_memory_waiting_seconds_total[${w}])`, "past"],
@@ -72,7 +75,7 @@ export const queries = {
     g_out: [`sum by (domain, uuid) (rate(libvirt_domain_interface_stats_transmit_bytes_total[${w}]))`],
   }),
   sensors: (w) => ({
-    s_temp: ["vitald_sensor_temperature_celsius or (node_hwmon_temp_celsius unless on (instance) vitald_sensor_temperature_celsius)", "past"],
+    s_temp: [`(vitald_sensor_temperature_celsius or (node_hwmon_temp_celsius unless on (instance) vitald_sensor_temperature_celsius)) ${CONNECTED}`, "past"],
     s_zone: ["node_thermal_zone_temp", "past"],
     s_fan: ["vitald_sensor_fan_rpm or (node_hwmon_fan_rpm unless on (instance) vitald_sensor_fan_rpm)", "past"],
     s_volt: ["vitald_sensor_voltage_volts or (node_hwmon_in_volts unless on (instance) vitald_sensor_voltage_volts)", "past"],
@@ -84,8 +87,8 @@ export const queries = {
     s_crit: ["node_hwmon_temp_crit_celsius"],
     s_names: ["node_hwmon_chip_names"],
     s_labels: ["node_hwmon_sensor_label"],
-    s_package: [`rate(node_rapl_package_joules_total[${w}])`, "past"],
-    s_dram: [`rate(node_rapl_dram_joules_total[${w}])`, "past"],
+    s_package: [`rate(node_rapl_package_joules_total[${w}]) > 0`, "past"],
+    s_dram: [`rate(node_rapl_dram_joules_total[${w}]) > 0`, "past"],
     s_host: ["vitald_host_power_watts", "past"],
     s_throttle: [`sum(rate(node_cpu_package_throttles_total[${w}]))`],
     s_battery: ["node_power_supply_capacity", "past"],
@@ -96,7 +99,12 @@ export const queries = {
     d_queued: ["vitald_delivery_queued"],
     d_age: ["vitald_delivery_oldest_age_seconds"],
     d_done: ["vitald_delivery_delivered_total"],
-    d_failed: [`rate(vitald_delivery_failed_total[${w}])`],
+    // Attempts are up to five minutes apart, and pushes as far as they are set: what happened lately, not now.
+    d_failed: ["increase(vitald_delivery_failed_total[10m])"],
+    d_taken: ["sum by (destination) (increase(vitald_delivery_delivered_total[15m]))"],
+    d_lost: [
+      'sum by (destination) (label_replace(increase(vitald_push_dropped_samples_total[15m]), "k", "p", "", "") or label_replace(increase(vitald_delivery_dropped_total[15m]), "k", "d", "", ""))',
+    ],
     d_dropped: ["sum by (destination) (vitald_delivery_dropped_total)"],
     d_disk: ["vitald_delivery_disk_bytes"],
     d_failing: ["vitald_delivery_disk_failing"],

@@ -52,6 +52,8 @@ function Destinations() {
     age: of("d_age", "destination", name),
     done: of("d_done", "destination", name),
     failed: of("d_failed", "destination", name),
+    taken: of("d_taken", "destination", name),
+    lost: of("d_lost", "destination", name),
     dropped: (of("d_dropped", "destination", name) ?? 0) + (of("d_pdropped", "destination", name) ?? 0),
     disk: of("d_disk", "destination", name),
     failing: of("d_failing", "destination", name),
@@ -62,7 +64,13 @@ function Destinations() {
       const runs = rows("h_runs").filter((x) => x.labels.hook === r.labels.hook);
       all.push({ name: r.labels.hook, queued: r.value, done: runs.filter((x) => x.labels.result === "ok").reduce((n, x) => n + x.value, 0), dropped: 0 });
     }
-  const state = (r) => (r.failing === 1 ? ["bad", "disk fails"] : r.age > 60 || r.failed > 0 ? ["warn", "away"] : ["good", "takes all"]);
+  // One that refuses answers, so nothing waits: what it lost tells it from one that takes all.
+  const state = (r) => {
+    if (r.failing === 1) return ["bad", "disk fails"];
+    if (r.age > 60 || (r.age > 10 && r.failed > 0)) return ["warn", "away"];
+    if (r.lost > 0) return r.taken > 0 ? ["warn", "loses some"] : ["bad", "takes nothing"];
+    return r.done > 0 ? ["good", "takes all"] : ["", "nothing sent yet"];
+  };
   return (
     <Card title="Destinations" note="Receivers of alerts and places where metrics are pushed, with what waits for them." id="dest" wide>
       <Table

@@ -1,6 +1,6 @@
 // A question in PromQL, with completion, as a graph and as a table.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { data, query, queryRange } from "../api.js";
+import { data, number, query, queryRange } from "../api.js";
 import { hostNow } from "../clock.js";
 import * as f from "../format.js";
 import { Chart } from "../chart.jsx";
@@ -143,16 +143,18 @@ export function Query({ initial }) {
   const place = new Map(xs.map((t, i) => [t, i]));
   const lines = series.slice(0, MOST).map((s, i) => {
     const values = new Array(xs.length).fill(null);
-    for (const [t, v] of s.values) if (Number.isFinite(Number(v))) values[place.get(t)] = Number(v);
+    for (const [t, v] of s.values) if (Number.isFinite(number(v))) values[place.get(t)] = number(v);
     return { name: textOf(s.metric), color: `--series-${i % 8}`, values };
   });
   const table = !answer
     ? []
     : answer.now.resultType === "vector"
-      ? answer.now.result.map((r) => ({ metric: textOf(r.metric), value: Number(r.value[1]) }))
+      ? answer.now.result.map((r) => ({ metric: textOf(r.metric), value: number(r.value[1]) }))
       : answer.now.resultType === "matrix"
-        ? answer.now.result.map((r) => ({ metric: textOf(r.metric), value: Number(r.values[r.values.length - 1][1]) }))
-        : [{ metric: answer.now.resultType, value: answer.now.resultType === "scalar" ? Number(answer.now.result[1]) : answer.now.result[1] }];
+        ? answer.now.result.map((r) => ({ metric: textOf(r.metric), value: number(r.values[r.values.length - 1][1]) }))
+        : [{ metric: answer.now.resultType, value: answer.now.resultType === "scalar" ? number(answer.now.result[1]) : answer.now.result[1] }];
+  const what = answer?.now.resultType;
+  const undrawn = what === "matrix" ? "A range of samples has no graph; rate() and the like make one value of it." : what === "string" ? "A text has no graph." : "This expression has no finite value within this time.";
   return (
     <div class="grid">
       <Card title="Query" note="PromQL; Enter asks, arrows and Tab complete." id="q-box" wide>
@@ -206,9 +208,9 @@ export function Query({ initial }) {
         ))}
       </Card>
       <Card title="Graph" note={series.length > MOST ? `The first ${MOST} of ${series.length} series.` : undefined} id="q-graph" wide>
-        <Chart label="Result" xs={xs} series={lines} format={f.plain} lowest={null} height={260} why={answer?.many > GRAPHED ? `${answer.many}${answer.many === LISTED ? " or more" : ""} series are too many for a graph; choose fewer, for example with topk(10, …).` : answer ? "This expression has no series within this time." : error ? "See above." : "Asking …"} />
+        <Chart label="Result" xs={xs} series={lines} format={f.plain} lowest={null} height={260} why={answer?.many > GRAPHED ? `${answer.many}${answer.many === LISTED ? " or more" : ""} series are too many for a graph; choose fewer, for example with topk(10, …).` : answer ? undrawn : error ? "See above." : "Asking …"} />
       </Card>
-      <Card title="Now" id="q-now" wide>
+      <Card title="Now" note={what === "matrix" ? "Of each series the newest sample of the range." : undefined} id="q-now" wide>
         {answer ? (
           <Table
             caption="Result"

@@ -49,7 +49,7 @@ function Changes() {
         <Table
           caption="What changed"
           rows={got.changes}
-          empty="Nothing that stands out."
+          empty={got.too_short * 2 > got.series ? `${got.too_short} of ${got.series} series have too few samples to be compared yet, and no other one stands out.` : "Nothing that stands out."}
           columns={[
             { key: "metric", name: "Series", show: (r) => <code>{name(r.metric)}</code> },
             { key: "before", name: "Before", number: true, show: (r) => (known(r.before) ? f.plain(r.before) + (r.rate ? "/s" : "") : f.NONE) },
