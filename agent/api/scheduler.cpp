@@ -59,8 +59,16 @@ bool looked_at_once(const Snapshot& snapshot, std::string_view resource) {
   });
   return once;
 }
+// Of a counter of energy, too, nobody knows the power of now without two looks.
+bool power_is_old(const Snapshot& snapshot) {
+  bool old = false;
+  each_sample(snapshot, "vitald_host_power_over_seconds",
+              [&](auto, double over_s, std::int64_t) { old = !(over_s <= kMostOverS); });
+  return old;
+}
 bool looked_at_once(const Snapshot& snapshot) {
-  return looked_at_once(snapshot, "cpu") || looked_at_once(snapshot, "disk") || looked_at_once(snapshot, "network");
+  return power_is_old(snapshot) || looked_at_once(snapshot, "cpu") || looked_at_once(snapshot, "disk") ||
+         looked_at_once(snapshot, "network");
 }
 
 std::optional<Reading> utilization_of(const Snapshot& snapshot, std::string_view resource) {
@@ -110,6 +118,7 @@ std::optional<Reading> temperature_of(const Snapshot& snapshot) {
 // The deriver host_power chooses the meter (docs/power.md).
 std::optional<Reading> power_of(const Snapshot& snapshot) {
   std::optional<Reading> found;
+  if (power_is_old(snapshot)) return found;
   each_sample(snapshot, "vitald_host_power_watts", [&](auto labels, double watts, std::int64_t at) {
     if (std::isfinite(watts))
       found = Reading{watts, fmt::format("vitald_host_power_watts {}", label_of(labels, "source")), at};

@@ -37,7 +37,11 @@ constexpr MetricDesc kMetrics[] = {
      "source", "joules", "vitald"},
     {"vitald_host_power_source_changes_total", MetricType::counter,
      "Times that another meter became the one that vitald_host_power_watts comes from.", "", "", "vitald"},
+    // As of utilization: where nobody collects in between it is the mean of minutes.
+    {"vitald_host_power_over_seconds", MetricType::gauge,
+     "What time the power is the mean of, where a counter tells it.", "source", "seconds", "vitald", Shown::inside},
 };
+constexpr auto& kOver = row(kMetrics, "vitald_host_power_over_seconds");
 constexpr auto& kPower = row(kMetrics, "vitald_host_power_watts");
 constexpr auto& kEnergy = row(kMetrics, "vitald_host_energy_joules_total");
 constexpr auto& kChanges = row(kMetrics, "vitald_host_power_source_changes_total");
@@ -73,8 +77,8 @@ constexpr std::string_view kNames[kSourceCount] = {"external", "acpi_power_meter
 constexpr std::int64_t kSilentNs = 60'000'000'000;
 // Between readings that are further apart nobody knows what was drawn.
 constexpr std::int64_t kMostBetweenNs = 120'000'000'000;
-// Counters of energy become power over at least this.
-constexpr std::int64_t kLeastNs = 1'000'000'000;
+// Counters of energy become power over at least this, and at most that: the mean of a longer time is no power of now.
+constexpr std::int64_t kLeastNs = 1'000'000'000, kMostNs = 300'000'000'000;
 
 std::string_view label(const Sample& s, std::string_view name) {
   for (const auto& l : Layout::labels(s))
@@ -160,6 +164,7 @@ class HostPower final : public Deriver {
       if (meter.heard_ns == now) {
         out.set(kPower, *meter.watts, kNames[*chosen_]);
         out.set(kEnergy, meter.joules, kNames[*chosen_]);
+        if (meter.over_ns != 0) out.set(kOver, static_cast<double>(meter.over_ns) / 1e9, kNames[*chosen_]);
       }
     }
     if (chosen_) out.set(kChanges, static_cast<double>(changes_));
@@ -179,6 +184,7 @@ class HostPower final : public Deriver {
     // Of counters: what they had grown by since `power_from_ns`.
     double grown = 0;
     std::int64_t power_from_ns = 0;
+    std::int64_t over_ns = 0;                   // what `watts` is the mean of
     std::map<std::string, std::int64_t> parts;  // of the sum: when each was there last
   };
 
@@ -221,7 +227,8 @@ class HostPower final : public Deriver {
       } else if (const auto over_ns = now.at_ns - meter.power_from_ns; over_ns >= kLeastNs) {
         // One that stands still (virtual machines have such) does not know, as firmware that says 0.
         meter.watts.reset();
-        if (meter.grown > 0) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        if (meter.grown > 0 && over_ns <= kMostNs) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        meter.over_ns = over_ns;
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;
       }

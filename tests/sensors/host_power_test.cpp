@@ -137,6 +137,21 @@ TEST(HostPower, Cases) {
             {3, rapl("psys", "0", 130), host(80, 80, "psys")},
             {3.5, rapl("psys", "0", 170), host(80, 120, "psys")},
             {5, rapl("psys", "0", 230), host(50, 180, "psys")}}},
+          {"the mean of more than five minutes is no power of now; the energy was used all the same",
+           {{1, rapl("package", "0", 0), ""},
+            {301, rapl("package", "0", 18000), host(60, 18000, "rapl_packages")},
+            {602, rapl("package", "0", 48100), changes(0)},
+            {603, rapl("package", "0", 48200), host(100, 48200, "rapl_packages")}}},
+          {"and what time it is the mean of, for who asks",
+           {{1, rapl("package", "0", 0), "", {}, true},
+            {166,
+             rapl("package", "0", 9900),
+             "vitald_host_power_watts{source=\"rapl_packages\"} 60\n"
+             "vitald_host_energy_joules_total{source=\"rapl_packages\"} 9900\n"
+             "vitald_host_power_over_seconds{source=\"rapl_packages\"} 165\n" +
+                 changes(0),
+             {},
+             true}}},
           {"platform counters of two processors: one that stands still is none",
            {{1, rapl("psys", "0", 0) + rapl("psys", "1", 5), ""},
             {2, rapl("psys", "0", 50) + rapl("psys", "1", 5), ""},

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr MetricDesc kRatio{"vitald_utilization_ratio", MetricType::gauge, "", "resource"};
+constexpr MetricDesc kWatts{"vitald_host_power_watts", MetricType::gauge, "", "source"};
+constexpr MetricDesc kWattsOver{"vitald_host_power_over_seconds", MetricType::gauge, "", "source"};
 constexpr MetricDesc kOver{"vitald_utilization_over_seconds", MetricType::gauge, "", "resource"};
 
 class SchedulerTest : public testing::Test {
@@ -23,10 +25,12 @@ class SchedulerTest : public testing::Test {
     agent.clock = &clock;
   }
   // A collection that ends now; over 0: it is the first look.
-  void collect(double cpu, double over_s) {
+  void collect(double cpu, double over_s, double watts_over_s = 0) {
     out.begin(clock.boot, clock.wall);
     if (over_s > 0) out.set(kRatio, cpu, "cpu");
     out.set(kOver, over_s, "cpu");
+    out.set(kWatts, 60, "rapl_packages");
+    if (watts_over_s > 0) out.set(kWattsOver, watts_over_s, "rapl_packages");
     latest = std::make_shared<const Snapshot>(Snapshot{++number, clock.boot, clock.wall, {out.finish({}, 0, 0)}});
   }
   void ask(std::vector<std::pair<std::string, std::string>> query = {}) {
@@ -80,6 +84,22 @@ TEST_F(SchedulerTest, AfterTheMeanOfMinutesItLooksAgain) {
   collect(1, 1.02);
   EXPECT_EQ(answer(), "100");
   EXPECT_FALSE(told["schedulable"].get<bool>());
+}
+
+TEST_F(SchedulerTest, ThePowerOfACounterIsOfNowToo) {
+  ask();
+  collect(0.5, 1, 165);
+  EXPECT_EQ(answer(), "");
+  clock.advance_ns(pending->deadline_boot_ns() - clock.boot);
+  EXPECT_EQ(answer(), "");
+  collect(0.5, 1.02, 1.02);
+  EXPECT_EQ(answer(), "50");
+  EXPECT_EQ(told["power"]["watts"], 60);
+  ask();
+  collect(0.5, 1, 165);
+  clock.advance_ns(2 * kSecondNs);
+  EXPECT_EQ(answer(), "50");
+  EXPECT_FALSE(told.contains("power"));
 }
 
 TEST_F(SchedulerTest, TheFirstLookOfAllIsFollowedByASecond) {
