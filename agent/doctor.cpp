@@ -266,10 +266,13 @@ void collector(Findings& f, const CollectorStatus& c, bool down) {
     case failed: f.say(Mark::bad, c.name, c.text); break;
     case on: f.say(down || !c.left_out.empty() ? Mark::bad : Mark::good, c.name, c.text); break;
   }
-  for (std::size_t i = 0; i < std::min(c.left_out.size(), kMostItems); ++i)
-    f.say(Mark::bad, "", fmt::format("left out: {}", c.left_out[i]));
-  if (c.left_out.size() > kMostItems)
-    f.say(Mark::bad, "", fmt::format("and {} more; the log has all", c.left_out.size() - kMostItems));
+  std::vector<std::string_view> more;  // than the line of the collector has already
+  for (const auto& item : c.left_out)
+    if (("; " + c.text).find("; " + item) == std::string::npos) more.push_back(item);
+  for (std::size_t i = 0; i < std::min(more.size(), kMostItems); ++i)
+    f.say(Mark::bad, "", fmt::format("left out: {}", more[i]));
+  if (more.size() > kMostItems)
+    f.say(Mark::bad, "", fmt::format("and {} more; the log has all", more.size() - kMostItems));
 }
 
 }  // namespace

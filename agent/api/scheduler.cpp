@@ -26,6 +26,8 @@ namespace {
 
 constexpr std::int64_t kFreshNs = 1'000'000'000;     // numbers that are newer need not be collected anew
 constexpr std::int64_t kPatienceNs = 2'000'000'000;  // for a collection; what is there is answered then, with its age
+constexpr std::int64_t kLooksNs = 1'020'000'000;     // between two looks: the deriver utilization wants a second
+constexpr double kMostOverS = 15;                    // the mean of a longer time does not say how busy the host is
 
 // A number, where it is from and when it was read.
 struct Reading {
@@ -49,8 +51,29 @@ std::string_view label_of(std::span<const Label> labels, std::string_view name) 
   return {};
 }
 
+// Nobody looked at the resource a moment before: its ratio is the mean of a long time, or there is none yet.
+bool looked_at_once(const Snapshot& snapshot, std::string_view resource) {
+  bool once = false;
+  each_sample(snapshot, "vitald_utilization_over_seconds", [&](auto labels, double over_s, std::int64_t) {
+    if (label_of(labels, "resource") == resource) once = !(over_s > 0 && over_s <= kMostOverS);
+  });
+  return once;
+}
+// Of a counter of energy, too, nobody knows the power of now without two looks.
+bool power_is_old(const Snapshot& snapshot) {
+  bool old = false;
+  each_sample(snapshot, "vitald_host_power_over_seconds",
+              [&](auto, double over_s, std::int64_t) { old = !(over_s <= kMostOverS); });
+  return old;
+}
+bool looked_at_once(const Snapshot& snapshot) {
+  return power_is_old(snapshot) || looked_at_once(snapshot, "cpu") || looked_at_once(snapshot, "disk") ||
+         looked_at_once(snapshot, "network");
+}
+
 std::optional<Reading> utilization_of(const Snapshot& snapshot, std::string_view resource) {
   std::optional<Reading> found;
+  if (looked_at_once(snapshot, resource)) return found;
   each_sample(snapshot, "vitald_utilization_ratio", [&](auto labels, double ratio, std::int64_t at) {
     if (label_of(labels, "resource") == resource && std::isfinite(ratio))
       found = Reading{std::clamp(ratio, 0.0, 1.0) * 100, "vitald_utilization_ratio", at};
@@ -95,6 +118,7 @@ std::optional<Reading> temperature_of(const Snapshot& snapshot) {
 // The deriver host_power chooses the meter (docs/power.md).
 std::optional<Reading> power_of(const Snapshot& snapshot) {
   std::optional<Reading> found;
+  if (power_is_old(snapshot)) return found;
   each_sample(snapshot, "vitald_host_power_watts", [&](auto labels, double watts, std::int64_t at) {
     if (std::isfinite(watts))
       found = Reading{watts, fmt::format("vitald_host_power_watts {}", label_of(labels, "source")), at};
@@ -218,12 +242,26 @@ class Utilization final : public Pending {
 
   std::optional<Response> poll(std::int64_t now_boot_ns) override {
     const auto latest = agent_.latest();
-    if (now_boot_ns < deadline_boot_ns() && (!latest || latest->boot_ns < wants_snapshot_boot_ns())) return {};
+    if (now_boot_ns < arrived_ns_ + kPatienceNs) {
+      // With the second look due the next collection makes it; until then nothing is wanted.
+      look_again_ = look_again_ || (first_look_ns_ != 0 && now_boot_ns >= first_look_ns_ + kLooksNs);
+      if (!latest || latest->boot_ns < arrived_ns_ - kFreshNs) return {};
+      if (looked_at_once(*latest)) {
+        if (first_look_ns_ == 0) first_look_ns_ = latest->boot_ns;
+        return {};
+      }
+    }
     if (!latest) return api_error(ApiError::unavailable, "the first collection still runs");
     return answer_of(message(*latest, now_boot_ns), protobuf_);
   }
-  [[nodiscard]] std::int64_t deadline_boot_ns() const override { return arrived_ns_ + kPatienceNs; }
-  [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override { return arrived_ns_ - kFreshNs; }
+  [[nodiscard]] std::int64_t deadline_boot_ns() const override {
+    const auto last_ns = arrived_ns_ + kPatienceNs;
+    return first_look_ns_ != 0 && !look_again_ ? std::min(first_look_ns_ + kLooksNs, last_ns) : last_ns;
+  }
+  [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override {
+    if (first_look_ns_ == 0) return arrived_ns_ - kFreshNs;
+    return look_again_ ? first_look_ns_ + kLooksNs : 0;
+  }
 
  private:
   [[nodiscard]] v1::Utilization message(const Snapshot& snapshot, std::int64_t now_boot_ns) const {
@@ -282,6 +320,9 @@ class Utilization final : public Pending {
   Thresholds thresholds_;
   bool protobuf_;
   std::int64_t arrived_ns_;
+  // A first look that was not enough, when it was; and that it is time for the second.
+  std::int64_t first_look_ns_ = 0;
+  bool look_again_ = false;
 };
 
 // The document of a metric endpoint, as schedulers keep one for each host.

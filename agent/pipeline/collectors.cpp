@@ -12,6 +12,7 @@
 
 #include "agent/config/flags.h"
 #include "agent/pipeline/derive.h"
+#include "core/anybody.h"
 #include "core/log.h"
 #include "core/os/descriptors.h"
 #include "core/os/few_descriptors.h"
@@ -61,14 +62,14 @@ struct Collectors::Making {
   std::optional<Result<std::unique_ptr<Collector>>> made;
   std::atomic<bool> back{false};
 
-  void run(const Host& host, const Snapshot* const& so_far) noexcept {
+  void run(const Host& host, const SoFar& so_far) noexcept {
     try {
       make(host, so_far);
     } catch (...) {  // no memory for the text of an exception
       made = fail(Errc::io, "out of memory");
     }
   }
-  void make(const Host& host, const Snapshot* const& so_far) {
+  void make(const Host& host, const SoFar& so_far) {
     // A worker's collector is made here too, and let go: only to know whether there is something to talk to.
     const int open_before = open_descriptors();
     try {
@@ -390,13 +391,20 @@ void Collectors::derive(Snapshot& snapshot) {
   for (const auto& slot : slots_)
     if (slot->entry->runs == Runs::after) derivers.push_back(slot.get());
   std::ranges::sort(derivers, {}, &Slot::entry);  // in the order of the list: each sees those before it
-  so_far_ = &snapshot;
+  // What anybody may write is no meter and no processor: a text file must not move watts from one owner to another.
+  const auto from_anybody =
+      std::ranges::stable_partition(snapshot.batches, [](const auto& b) { return !written_by_anybody(b->collector); });
+  so_far_.from_anybody.assign(from_anybody.begin(), from_anybody.end());
+  snapshot.batches.erase(from_anybody.begin(), from_anybody.end());
+  so_far_.snapshot = &snapshot;
   auto now_ns = derivers.empty() ? 0 : host_.clock().boot_ns();
   for (auto* slot : derivers) {
     now_ns = slot->runner->run_to_end({now_ns, wall_offset_ns_, true});
     if (auto batch = slot->runner->batch(now_ns)) insert_batch(snapshot, std::move(batch));
   }
-  so_far_ = nullptr;
+  so_far_.snapshot = nullptr;
+  for (auto& batch : so_far_.from_anybody) insert_batch(snapshot, std::move(batch));
+  so_far_.from_anybody.clear();
 }
 
 void Collectors::finish_worker(Slot& slot, std::vector<BatchPtr>& out) {

@@ -13,6 +13,7 @@
 
 #include "agent/pipeline/away.h"
 #include "agent/pipeline/baton.h"
+#include "agent/pipeline/derive.h"
 #include "agent/pipeline/health.h"
 #include "agent/pipeline/runner.h"
 #include "agent/worker/client.h"
@@ -130,8 +131,8 @@ class Collectors {
   bool probes_later_ = false, make_next_ = false;
   std::size_t next_entry_ = 0, next_slot_ = 0;
   std::int64_t round_begin_ns_ = 0, round_end_ns_ = 0, patience_ns_ = 0;
-  std::int64_t wall_offset_ns_ = 0;   // from boot time to wall time, in this round
-  const Snapshot* so_far_ = nullptr;  // what derivers see, while they run
+  std::int64_t wall_offset_ns_ = 0;  // from boot time to wall time, in this round
+  SoFar so_far_;
   std::uint64_t round_ = 0;
   // The step that is being done.
   Slot* running_ = nullptr;

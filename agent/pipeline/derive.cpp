@@ -6,7 +6,7 @@
 namespace vitald {
 
 Result<std::unique_ptr<Collector>> DerivedCollector::make(const CollectorEntry& entry, const Host& host,
-                                                          const Options& options, const Snapshot* const& so_far) {
+                                                          const Options& options, const SoFar& so_far) {
   if (entry.runs != Runs::after) return entry.info->make(host, options);
   auto made = entry.info->derive(host, options);
   if (!made) return fail(std::move(made.error()));

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "core/anybody.h"
 #include "core/instruments.h"
 #include "core/log.h"
 #include "core/part_names.h"
@@ -30,7 +31,7 @@ constexpr std::string_view kRules = "rules";
 // Who stays where two say the same.
 enum Rank : int { kCollector, kRule, kAnybody };  // what anybody may write: text files, what programs print
 Rank rank_of(std::string_view collector) {
-  return collector == kRules ? kRule : collector == "textfile" || collector == "exec" ? kAnybody : kCollector;
+  return collector == kRules ? kRule : written_by_anybody(collector) ? kAnybody : kCollector;
 }
 std::string owner_text(std::string_view collector) {
   return collector == kRules ? "the rules" : fmt::format("the collector {}", collector);

@@ -113,6 +113,9 @@ class Energy final : public Deriver {
           meters.now[row.package].joules = batch->values[row.value];
           meters.at_ns = batch->collected_boot_ns;
         }
+        // One that is silent shows what it had counted. What is used meanwhile waits until it can be read again.
+        for (const auto& row : rows.up[d])
+          if (batch->values[row.value] == 0) meters.now[row.package].joules = EnergySplit::kNotRead;
       }
       if (!rows.weight.empty() && rows.weight != weight_) weight_ = rows.weight;
       for (const auto& row : rows.cpus)
@@ -150,7 +153,7 @@ class Energy final : public Deriver {
     std::uint32_t value, package, owner;  // the last in owners_
   };
   struct Rows {
-    std::array<std::vector<Place>, std::size(kDomains)> energy;
+    std::array<std::vector<Place>, std::size(kDomains)> energy, up;  // up: whether that meter could be read
     std::vector<Place> cpus;
     std::vector<UsePlace> uses;
     std::string weight;  // by what they are told; empty: nobody says
@@ -197,10 +200,11 @@ class Energy final : public Deriver {
     Rows rows;
     for (const auto& s : layout.samples()) {
       const auto name = s.family->name;
-      if (name == "vitald_energy_joules_total") {
+      if (name == "vitald_energy_joules_total" || name == "vitald_energy_meter_up") {
         const auto* at = std::ranges::find(kDomains, label(s, "domain"), &Domain::name);
         if (at != std::end(kDomains))
-          rows.energy[static_cast<std::size_t>(at - kDomains)].push_back({s.value, package_of(label(s, "package"))});
+          (name == "vitald_energy_meter_up" ? rows.up : rows.energy)[static_cast<std::size_t>(at - kDomains)].push_back(
+              {s.value, package_of(label(s, "package"))});
       } else if (name == "vitald_package_cpus") {
         if (!label(s, "package").empty()) rows.cpus.push_back({s.value, package_of(label(s, "package"))});
       } else if (name == "vitald_package_cpu_weight") {

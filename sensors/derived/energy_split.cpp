@@ -38,7 +38,7 @@ void EnergySplit::cycle(std::int64_t at_ns, std::span<const Package> packages, s
 }
 
 void EnergySplit::split(PackageState& p, const Package& now, std::int64_t at_ns, bool uses_are_new) {
-  if (std::isnan(now.joules)) return;
+  if (!is_counter(now.joules)) return;
   const auto counter = static_cast<std::int64_t>(std::llround(now.joules * 1e6));
   const auto before = p.counter;
   const double seconds = static_cast<double>(std::max<std::int64_t>(0, at_ns - p.at_ns)) / 1e9;

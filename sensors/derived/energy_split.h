@@ -19,8 +19,11 @@ class EnergySplit {
  public:
   static constexpr double kNotRead = std::numeric_limits<double>::quiet_NaN();
 
+  // Whether it can be one: not negative, and its microjoules have 63 bits.
+  [[nodiscard]] static bool is_counter(double joules) { return joules >= 0 && joules < 9.2e12; }
+
   struct Package {
-    double joules = kNotRead;  // the counter, from wherever it began
+    double joules = kNotRead;  // the counter, from wherever it began; what is none counts as not read
     std::uint32_t cpus = 0;    // of it
   };
   struct Use {

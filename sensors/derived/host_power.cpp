@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,7 +37,11 @@ constexpr MetricDesc kMetrics[] = {
      "source", "joules", "vitald"},
     {"vitald_host_power_source_changes_total", MetricType::counter,
      "Times that another meter became the one that vitald_host_power_watts comes from.", "", "", "vitald"},
+    // As of utilization: where nobody collects in between it is the mean of minutes.
+    {"vitald_host_power_over_seconds", MetricType::gauge,
+     "What time the power is the mean of, where a counter tells it.", "source", "seconds", "vitald", Shown::inside},
 };
+constexpr auto& kOver = row(kMetrics, "vitald_host_power_over_seconds");
 constexpr auto& kPower = row(kMetrics, "vitald_host_power_watts");
 constexpr auto& kEnergy = row(kMetrics, "vitald_host_energy_joules_total");
 constexpr auto& kChanges = row(kMetrics, "vitald_host_power_source_changes_total");
@@ -45,6 +50,8 @@ constexpr FlagSpec kFlags[] = {
     {"collector.host_power.external", FlagType::text, "",
      "Name of a gauge in watts that says what the host draws, for example one that a textfile brings from the rack's "
      "power distribution; its series are added up. It goes before every other meter."},
+    {"collector.host_power.external-max-age", FlagType::duration, "5m",
+     "A text file with that gauge that was written longer ago is silent: who writes it has died."},
     {.name = "collector.host_power.model-idle-watts",
      .type = FlagType::number,
      .fallback = "0",
@@ -70,8 +77,8 @@ constexpr std::string_view kNames[kSourceCount] = {"external", "acpi_power_meter
 constexpr std::int64_t kSilentNs = 60'000'000'000;
 // Between readings that are further apart nobody knows what was drawn.
 constexpr std::int64_t kMostBetweenNs = 120'000'000'000;
-// Counters of energy become power over at least this.
-constexpr std::int64_t kLeastNs = 1'000'000'000;
+// Counters of energy become power over at least this, and at most that: the mean of a longer time is no power of now.
+constexpr std::int64_t kLeastNs = 1'000'000'000, kMostNs = 300'000'000'000;
 
 std::string_view label(const Sample& s, std::string_view name) {
   for (const auto& l : Layout::labels(s))
@@ -106,9 +113,10 @@ struct Rows {
     std::string name;
   };
   std::vector<Part> external, dcmi;
+  std::optional<std::uint32_t> external_mtime;  // of the text file that has it
   std::vector<std::uint32_t> cpu;
   std::vector<Watts> hwmon;
-  std::vector<Joules> energy;
+  std::vector<Joules> energy, energy_up;  // energy_up: whether that one could be read
   std::vector<Supply> supply_watts, supply_volts, supply_amperes, online;
   std::map<std::string, std::string, std::less<>> chip_names;
   std::map<std::pair<std::string, std::string>, std::string> sensor_labels, oem_infos;
@@ -131,8 +139,12 @@ struct Reading {
 
 class HostPower final : public Deriver {
  public:
-  HostPower(std::string external, double idle_watts, double busy_watts)
-      : external_(std::move(external)), idle_watts_(idle_watts), busy_watts_(busy_watts) {}
+  HostPower(std::string external, std::int64_t external_ns, double idle_watts, double busy_watts)
+      : external_(std::move(external)), external_ns_(external_ns), idle_watts_(idle_watts), busy_watts_(busy_watts) {}
+
+  void hear(std::span<const BatchPtr> from_anybody) override {
+    from_anybody_.assign(from_anybody.begin(), from_anybody.end());
+  }
 
   Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
     const auto now = so_far.boot_ns;
@@ -152,6 +164,7 @@ class HostPower final : public Deriver {
       if (meter.heard_ns == now) {
         out.set(kPower, *meter.watts, kNames[*chosen_]);
         out.set(kEnergy, meter.joules, kNames[*chosen_]);
+        if (meter.over_ns != 0) out.set(kOver, static_cast<double>(meter.over_ns) / 1e9, kNames[*chosen_]);
       }
     }
     if (chosen_) out.set(kChanges, static_cast<double>(changes_));
@@ -171,6 +184,7 @@ class HostPower final : public Deriver {
     // Of counters: what they had grown by since `power_from_ns`.
     double grown = 0;
     std::int64_t power_from_ns = 0;
+    std::int64_t over_ns = 0;                   // what `watts` is the mean of
     std::map<std::string, std::int64_t> parts;  // of the sum: when each was there last
   };
 
@@ -213,7 +227,8 @@ class HostPower final : public Deriver {
       } else if (const auto over_ns = now.at_ns - meter.power_from_ns; over_ns >= kLeastNs) {
         // One that stands still (virtual machines have such) does not know, as firmware that says 0.
         meter.watts.reset();
-        if (meter.grown > 0) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        if (meter.grown > 0 && over_ns <= kMostNs) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        meter.over_ns = over_ns;
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;
       }
@@ -254,6 +269,11 @@ class HostPower final : public Deriver {
         add(source, watts, at, w.chip + ' ' + w.sensor);
       });
       for (const auto& e : rows.energy) {
+        // A silent one shows what it had counted.
+        if (std::ranges::any_of(rows.energy_up, [&](const Rows::Joules& up) {
+              return up.domain == e.domain && up.package == e.package && value(up.value) == 0;
+            }))
+          continue;
         if (e.domain == "psys") platforms[e.package] = value(e.value), out[kPsys].at_ns = at;
         else if (e.domain == "package" || e.domain == "dram")
           out[kPackages].joules[e.domain + ' ' + e.package] = value(e.value), out[kPackages].at_ns = at;
@@ -262,6 +282,16 @@ class HostPower final : public Deriver {
       if (busy_watts_ > 0)
         for (const auto i : rows.cpu) add(kModel, idle_watts_ + (busy_watts_ - idle_watts_) * value(i), at);
     }
+    if (!out[kExternal].watts && !external_.empty())
+      for (const auto& batch : from_anybody_) {
+        const auto& rows = rows_.of(batch->layout, [this](const Layout& l) { return external_of(l); });
+        if (rows.external_mtime && static_cast<double>(so_far.wall_ns) / 1e9 - batch->values[*rows.external_mtime] >
+                                       static_cast<double>(external_ns_) / 1e9)
+          continue;
+        for (const auto& part : rows.external)
+          add(kExternal, batch->values[part.value], batch->collected_boot_ns, part.name);
+      }
+    from_anybody_.clear();
     for (auto& reading : out)
       if (reading.watts && !std::isfinite(*reading.watts)) reading = {};
     // On boards with several processors one of them counts for the platform, and the others stand still. Where more
@@ -332,6 +362,15 @@ class HostPower final : public Deriver {
     return sum && *sum > 0 ? sum : std::nullopt;
   }
 
+  // Of what anybody wrote nothing else counts, whatever it is called.
+  Rows external_of(const Layout& layout) const {
+    Rows rows;
+    for (const auto& s : layout.samples())
+      if (s.family->name == external_) rows.external.push_back({s.value, all_labels(s)});
+      else if (s.family->name == "vitald_textfile_family_mtime_seconds") rows.external_mtime = s.value;
+    return rows;
+  }
+
   Rows find(const Layout& layout) const {
     Rows rows;
     for (const auto& s : layout.samples()) {
@@ -348,6 +387,8 @@ class HostPower final : public Deriver {
         rows.oem_infos[{std::string(label(s, "chip")), std::string(label(s, "sensor"))}] = label(s, "text");
       else if (name == "vitald_energy_joules_total")
         rows.energy.push_back({s.value, std::string(label(s, "domain")), std::string(label(s, "package"))});
+      else if (name == "vitald_energy_meter_up")
+        rows.energy_up.push_back({s.value, std::string(label(s, "domain")), std::string(label(s, "package"))});
       else if (name == "ipmi_dcmi_power_consumption_watts") rows.dcmi.push_back({s.value, all_labels(s)});
       else if (name == "node_power_supply_info")
         rows.supplies[std::string(label(s, "power_supply"))] = {
@@ -368,8 +409,10 @@ class HostPower final : public Deriver {
   }
 
   const std::string external_;
+  const std::int64_t external_ns_;
   const double idle_watts_, busy_watts_;
   LayoutMap<Rows> rows_;
+  std::vector<BatchPtr> from_anybody_;  // of this cycle
   std::array<Meter, kSourceCount> meters_;
   std::map<std::string, double> platforms_;
   std::map<std::string, std::int64_t> moving_;  // platform counters that were seen to: when each was there last
@@ -385,6 +428,7 @@ Result<std::unique_ptr<Deriver>> derive(const Host&, const Options& options) {
                                              "{}: give both, the one below the other",
                                              idle, busy));
   return std::make_unique<HostPower>(std::string(options.text("collector.host_power.external")),
+                                     options.duration_ns("collector.host_power.external-max-age"),
                                      static_cast<double>(idle), static_cast<double>(busy));
 }
 

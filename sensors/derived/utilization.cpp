@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -18,19 +19,26 @@
 namespace vitald {
 namespace {
 
-constexpr MetricDesc kRatio{
-    "vitald_utilization_ratio",
-    MetricType::gauge,
-    "How much of a resource is used, 0 to 1: cpu, the share of all CPUs' time that was not idle or waiting for I/O; "
-    "memory, what is not available; disk, the busiest one's share of time with I/O; network, the fuller direction of "
-    "the "
-    "fullest link whose speed is known. Since the collection before, at least a second.",
-    "resource",
-    "",
-    "vitald"};
+constexpr MetricDesc kMetrics[] = {
+    {"vitald_utilization_ratio", MetricType::gauge,
+     "How much of a resource is used, 0 to 1: cpu, the share of all CPUs' time that was not idle or waiting for I/O; "
+     "memory, what is not available; disk, the busiest one's share of time with I/O; network, the fuller direction of "
+     "the "
+     "fullest link whose speed is known. Since the collection before, at least a second; absent where that was more "
+     "than "
+     "five minutes ago.",
+     "resource", "", "vitald"},
+    // Whoever decides by a ratio asks for one of now: where nobody collects in between it is the mean of minutes.
+    {"vitald_utilization_over_seconds", MetricType::gauge,
+     "What time the ratio is the mean of; 0 where there was only one look.", "resource", "seconds", "vitald",
+     Shown::inside},
+};
+constexpr auto &kRatio = kMetrics[0], &kOver = kMetrics[1];
 
 // The kernel counts CPU time in ticks of 10 ms: over less than this a ratio says little.
 constexpr std::int64_t kLeastNs = 1'000'000'000;
+// The mean of more than this is no number of now: it is as long as Prometheus shows what it scraped last.
+constexpr std::int64_t kMostNs = 300'000'000'000;
 
 enum Wanted : std::size_t { cpu, total_memory, available_memory, io_time, received, sent, speed, kWantedCount };
 constexpr std::string_view kNames[kWantedCount] = {
@@ -103,18 +111,23 @@ class Measured {
   std::optional<double> end(Ratio&& ratio) {
     if (now.boot_ns == 0) {  // nobody gives these numbers any more
       before_ = {};
+      over_s_.reset();
       return last_ = std::nullopt;
     }
     const auto passed_ns = now.boot_ns - before_.boot_ns;
     if (before_.boot_ns != 0 && passed_ns < kLeastNs) return last_;
-    last_ = before_.boot_ns == 0 ? std::nullopt : ratio(before_, static_cast<double>(passed_ns) / 1e9);
+    const bool follows = before_.boot_ns != 0 && passed_ns <= kMostNs;
+    over_s_ = follows ? static_cast<double>(passed_ns) / 1e9 : 0;
+    last_ = follows ? ratio(before_, *over_s_) : std::nullopt;
     before_ = now;
     return last_;
   }
+  // What the last one is the mean of; 0: one look. Nothing when nobody gives these numbers.
+  [[nodiscard]] std::optional<double> over_s() const { return over_s_; }
 
  private:
   Counters before_;
-  std::optional<double> last_;
+  std::optional<double> last_, over_s_;
 };
 
 class Utilization final : public Deriver {
@@ -179,6 +192,8 @@ class Utilization final : public Deriver {
       });
       return most;
     }));
+    for (const auto& [resource, measured] : {std::pair("cpu", &cpu_), {"disk", &disk_}, {"network", &network_}})
+      if (const auto over = measured->over_s()) out.set(kOver, *over, resource);
     rows_.forget_unused();
     return {};
   }
@@ -220,6 +235,6 @@ Result<std::unique_ptr<Deriver>> derive(const Host&, const Options&) { return st
 }  // namespace
 
 extern const CollectorInfo collector_utilization;
-const CollectorInfo collector_utilization{std::span(&kRatio, 1), {}, nullptr, {}, derive};
+const CollectorInfo collector_utilization{kMetrics, {}, nullptr, {}, derive};
 
 }  // namespace vitald

@@ -301,7 +301,8 @@ class DrmGpus final : public Collector {
         }
       for (std::size_t i = 0; i < chip.value.energies.size(); ++i) {
         if (gpu.joules || gpu.energy_source.value_or(i) != i) continue;
-        if (const auto microjoules = number_of(chip.value.energies[i], out)) {
+        if (const auto microjoules = number_of(chip.value.energies[i], out);
+            microjoules && !is_no_reading(Quantity::other, *microjoules, 1, true)) {
           gpu.joules = *microjoules / 1e6;
           gpu.energy_source = i;
         }

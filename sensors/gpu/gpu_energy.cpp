@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sensors/gpu/gpu_energy.h"
 
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -41,6 +42,16 @@ std::uint32_t GpuEnergy::number() {
   return number;
 }
 
+std::optional<double> GpuEnergy::counted(std::int64_t boot_ns, double joules) {
+  // A counter that began anew shows more than 0 soon; a driver that has no number now may show 0, and after it all that
+  // was counted before.
+  if (!EnergySplit::is_counter(joules) || (joules == 0 && last_ > 0)) return std::nullopt;
+  last_ = joules;
+  const auto grown = counter_.feed(static_cast<std::uint64_t>(std::llround(joules * 1e6)), 0, boot_ns);
+  if (grown.step == EnergyStep::reset) ++resets_;
+  return joules_ += grown.joules;
+}
+
 void GpuEnergy::step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used,
                      double nobodys_s) {
   follow();
@@ -61,6 +72,7 @@ void GpuEnergy::step(std::int64_t boot_ns, std::optional<double> joules, const s
       uses.push_back({nobody_->number, 0, nobody_->seconds});
     }
   }
+  if (joules) joules = counted(boot_ns, *joules);
   const EnergySplit::Package gpu{joules.value_or(EnergySplit::kNotRead), 1};
   split_.cycle(boot_ns, {&gpu, 1}, uses, used.has_value());
 }
@@ -86,7 +98,7 @@ void GpuEnergy::emit(BatchWriter& out, std::string_view gpu, std::string_view uu
   out.set(kUnattributed, joules_of(nobodys), gpu, uuid);
   if (const auto watts = split_.idle_watts(0)) out.set(kIdle, *watts, gpu, uuid, split_.idle_method(0));
   out.set(kInfo, 1, gpu, uuid, weight);
-  out.set(kResets, static_cast<double>(split_.resets(0)), gpu, uuid);
+  out.set(kResets, static_cast<double>(resets_), gpu, uuid);
 }
 
 }  // namespace vitald

@@ -14,6 +14,7 @@
 #include "core/metric.h"
 #include "sensors/derived/energy_split.h"
 #include "sensors/owner/table.h"
+#include "sensors/power/energy_counter.h"
 
 namespace vitald {
 
@@ -59,7 +60,8 @@ class GpuEnergy {
     OwnerId owner;
     double seconds;  // that it kept the GPU busy since the step before
   };
-  // `joules`: the GPU's counter, from wherever it began; nothing: it was not read, and is split when it is. `used`:
+  // `joules`: the GPU's counter, from wherever it began; nothing: it was not read, and is split when it is. What moved
+  // by more than a board can take was not used but set: it counts from there. 0 after more is no reading. `used`:
   // nothing, when nobody knows who used it; then what was beyond idle is nobody's. `nobodys_s`: for how long those kept
   // it busy beside them of whom nobody knows who they are.
   void step(std::int64_t boot_ns, std::optional<double> joules, const std::optional<std::vector<Used>>& used,
@@ -78,8 +80,14 @@ class GpuEnergy {
   void follow();
   [[nodiscard]] std::uint32_t number();
 
+  [[nodiscard]] std::optional<double> counted(std::int64_t boot_ns, double joules);
+
   OwnerTable& owners_;
   EnergySplit split_;
+  EnergyCounter counter_{1e-6, EnergyCounter::kMostGpuWatts};
+  double joules_ = 0;  // what it has counted since the first reading
+  double last_ = 0;    // what it said last
+  std::uint64_t resets_ = 0;
   std::map<OwnerId, Owner> known_;
   std::vector<std::uint32_t> free_;
   std::uint32_t next_ = 0;

@@ -28,6 +28,7 @@
 #include "sensors/gpu/gpu_energy.h"
 #include "sensors/gpu/nvml.h"
 #include "sensors/owner/table.h"
+#include "sensors/read/no_reading.h"
 #include "sensors/read/power_state.h"
 
 namespace vitald {
@@ -464,7 +465,7 @@ class Nvidia final : public Collector {
     for (const auto& row : kRows)
       if (const auto value = row.ask(asking)) {
         set(row.desc, *value);
-        if (row.desc.name == kEnergyName) joules = *value / 1000;
+        if (row.desc.name == kEnergyName && !is_no_reading(Quantity::other, *value, 1, true)) joules = *value / 1000;
       }
     memory(asking, set);
     bool known_mask = false;

@@ -73,8 +73,6 @@ constexpr std::string_view kTypes[] = {
     "temp", "curr",        "power",           "energy", "humidity", "intrusion", "freq"};
 
 constexpr std::int64_t kRescanNs = 60 * kSecond;
-// Values of a chip that does not answer are left out when they are as old as the longest pause between reads.
-constexpr std::int64_t kGiveUpNs = 60 * kSecond;
 
 // How a number in a file becomes the exported one. Multiplied or divided exactly as node_exporter does it.
 enum class Op : std::uint8_t { raw, milli, micro, is_one };
@@ -173,13 +171,17 @@ class ChipFiles {
     Quantity quantity;
     bool limit, text;
     PacedAttribute<double> pace = {};
-    std::optional<Error> problem = {};  // a text that is no number; what cannot be read now (ENODATA) is no trouble
+    std::optional<Error> problem = {};  // no number, or EIO; that there is none now (ENODATA) is no trouble
   };
   static double read(File& file) {
     file.problem.reset();
     auto text = file.file.read();
     if (!text && file.other) text = file.other->read();
-    if (!text) return kNone;
+    if (!text) {
+      const auto& error = text.error();
+      if (error.kind != Errc::gone && error.kind != Errc::denied && !means_no_number(error.err)) file.problem = error;
+      return kNone;
+    }
     while (text->ends_with('\n')) text->remove_suffix(1);
     const auto number = parse_double(*text);
     if (!number && file.op == Op::is_one) return 0;
@@ -424,8 +426,8 @@ class Hwmon final : public Collector {
     const auto waiting = chip.read.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs)
       out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", id.directory, id.chip)});
-    const auto* values = chip.read.values();
-    if (!values || waiting > kGiveUpNs) return;
+    const auto* values = chip.read.values(now);
+    if (!values) return;
     for (const auto& problem : values->problems) out.problem(problem);
     for (std::size_t i = 0; i < values->numbers.size(); ++i)
       if (!std::isnan(values->numbers[i]))

@@ -77,9 +77,12 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
       raised(s.max_alarm, s.max, max) || raised(s.min_alarm, s.min, min) || set(s.cap_alarm) || plain_alarm)
     return SensorState::warning;
 
-  for (const double v : {s.min, s.max, s.lcrit, s.crit, s.emergency, s.alarm, s.min_alarm, s.max_alarm, s.lcrit_alarm,
-                         s.crit_alarm, s.emergency_alarm, s.cap_alarm, s.fault})
+  // Limits alone say nothing of a value that cannot be read.
+  for (const double v :
+       {s.alarm, s.min_alarm, s.max_alarm, s.lcrit_alarm, s.crit_alarm, s.emergency_alarm, s.cap_alarm, s.fault})
     if (known(v)) return SensorState::ok;
+  for (const double v : {s.min, s.max, s.lcrit, s.crit, s.emergency})
+    if (known(v) && known(s.value)) return SensorState::ok;
   return std::nullopt;
 }
 

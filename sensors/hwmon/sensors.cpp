@@ -73,9 +73,7 @@ constexpr FlagSpec kFlags[] = {
 
 constexpr std::string_view kOthersFlags[] = {"collector.hwmon.chip-exclude", "collector.hwmon.chip-include",
                                              "collector.hwmon.sensor-exclude", "collector.hwmon.sensor-include"};
-
 constexpr std::int64_t kRescanNs = 60 * kSecond;
-constexpr std::int64_t kGiveUpNs = 60 * kSecond;
 
 // In the order of sensors_feature_type, with the scale of the kernel's numbers and ours of libsensors'.
 struct Kind {
@@ -384,8 +382,8 @@ class Sensors final : public Collector {
     const auto waiting = chip.read.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs)
       out.problem({Errc::timeout, 0, fmt::format("{} ({}): a read does not return", chip.id.directory, chip.id.chip)});
-    const auto* reading = chip.read.values();
-    if (!reading || waiting > kGiveUpNs) return;
+    const auto* reading = chip.read.values(now);
+    if (!reading) return;
     for (auto& sensor : chip.sensors) {
       const auto computed = sensor.value == SIZE_MAX ? Computed::no : reading->computed[sensor.value];
       out.set(kInfo, 1, chip.id.chip, sensor.name, chip.libsensors_name, chip.adapter, sensor.label,

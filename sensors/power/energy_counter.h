@@ -23,6 +23,7 @@ class EnergyCounter {
   // but set.
   static constexpr double kMostWatts = 1000;
   static constexpr double kMostPlatformWatts = 10'000;
+  static constexpr double kMostGpuWatts = 2000;  // the largest boards of 2025 take 1400
 
   // `joules_per_unit` of the raw counter.
   explicit EnergyCounter(double joules_per_unit, double most_watts = kMostWatts)

@@ -30,8 +30,13 @@ constexpr MetricDesc kMetrics[] = {
      "Energy used since vitald began to count, through wraps. Domain package: a processor, with its core and uncore in "
      "it; dram: beside it; psys: the platform, with all the others in it, absent until it was more "
      "than 0, since many machines have it and do not feed it. A thing that several sources count is "
-     "counted once: by perf, else powercap, else powercap-mmio.",
+     "counted once: by perf, else powercap, else powercap-mmio. What was counted so far stays while none of them can "
+     "be read; vitald_energy_meter_up tells.",
      "domain,package,source", "joules", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
+    {"vitald_energy_meter_up", MetricType::gauge,
+     "Whether vitald_energy_joules_total could be read. 0: what is used now is counted when the meter can be read "
+     "again, or never, if it began anew (vitald_energy_meter_breaks_total).",
+     "domain,package", "", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
     {"vitald_energy_meter_breaks_total", MetricType::counter,
      "Times that an energy counter did not go on: reset, it began anew, was opened again or came back, and what was "
      "between is not counted; late, it "
@@ -39,6 +44,7 @@ constexpr MetricDesc kMetrics[] = {
      "domain,package,kind", "", "perf_event_open(2) of the PMU power, /sys/class/powercap/*/energy_uj"},
 };
 constexpr auto& kEnergy = row(kMetrics, "vitald_energy_joules_total");
+constexpr auto& kMeterUp = row(kMetrics, "vitald_energy_meter_up");
 constexpr auto& kBreaks = row(kMetrics, "vitald_energy_meter_breaks_total");
 
 // The best first.
@@ -238,8 +244,17 @@ class EnergyMeters final : public Collector {
       rescan_ns_ = now + kRescanNs;
     }
     for (const auto& problem : problems_) out.problem(problem);
+    std::vector<const Key*> up;
     for (auto& [key, meter] : meters_)
-      if (meter.listed) step(key, meter, now, out);
+      if (meter.listed && step(key, meter, now, out)) up.push_back(&key);
+    // What owners were given of a meter that cannot be read, or is gone, stays theirs, so its joules do, too.
+    for (const auto& [key, source] : last_)
+      if (const auto& meter = meters_.at(key); shown(key, meter))
+        out.set(kEnergy, meter.joules, key.first, key.second, kSources[source]);
+    for (const auto& [key, source] : last_)
+      if (shown(key, meters_.at(key)))
+        out.set(kMeterUp, std::ranges::any_of(up, [&](const Key* k) { return *k == key; }) ? 1 : 0, key.first,
+                key.second);
     for (const auto& [key, meter] : meters_)
       for (std::size_t i = 0; i < kBreakCount; ++i)
         out.set(kBreaks, static_cast<double>(meter.breaks[i]), key.first, key.second, kBreakNames[i]);
@@ -260,7 +275,8 @@ class EnergyMeters final : public Collector {
  private:
   using Key = std::pair<std::string, std::string>;  // domain, package
 
-  void step(const Key& key, Meter& meter, std::int64_t now, BatchWriter& out) {
+  // Whether it could be read.
+  bool step(const Key& key, Meter& meter, std::int64_t now, BatchWriter& out) {
     std::optional<Error> error;
     const auto before = meter.chosen;
     bool good = meter.chosen && count(meter, *meter.chosen, now, key, error);
@@ -281,11 +297,11 @@ class EnergyMeters final : public Collector {
     if (!good) {
       if (!meter.chosen && before) last_[key] = *before;
       if (error) out.problem(std::move(*error));
-      return;
+      return false;
     }
     meter.failures = 0;
     last_[key] = *meter.chosen;
-    if (shown(key, meter)) out.set(kEnergy, meter.joules, key.first, key.second, kSources[*meter.chosen]);
+    return true;
   }
 
   // Processors have the platform's counter also where no board feeds it, and virtual machines: 0 for ever is no number.

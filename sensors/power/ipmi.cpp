@@ -80,8 +80,6 @@ constexpr Typed kTyped[] = {
 constexpr std::uint8_t kFan = 4;
 
 constexpr std::int64_t kEveryNs = 10 * kSecond;
-// Numbers of a BMC that does not answer any more are left out.
-constexpr std::int64_t kGiveUpNs = 60 * kSecond;
 
 class Ipmi final : public Collector {
  public:
@@ -101,13 +99,14 @@ class Ipmi final : public Collector {
     read_.settle(now);
     const auto waiting = read_.waiting_ns(now);
     if (waiting > PacedRound::kPatienceNs) out.problem({Errc::timeout, 0, "BMC: the talk with it has no end"});
-    const auto* readings = read_.values();
-    if (waiting > kGiveUpNs) {
+    if (read_.gave_up(now)) {
       out.set(kUp, 0, "ipmi");
-      if (readings && readings->has_dcmi) out.set(kUp, 0, "dcmi");
+      if (has_dcmi_) out.set(kUp, 0, "dcmi");
       return {};
     }
+    const auto* readings = read_.values(now);
     if (!readings) return {};  // the first talk, in which it tells all its sensors, takes some seconds
+    has_dcmi_ = readings->has_dcmi;
     emit(*readings, out);
     out.set(kReadSeconds, static_cast<double>(read_.read_ns()) / 1e9);
     if (!readings->dcmi_outcome) return fail(readings->dcmi_outcome.error());
@@ -140,6 +139,7 @@ class Ipmi final : public Collector {
   PacedRead<ipmi::Readings> read_;
   HelperPool helpers_;
   std::int64_t due_ns_ = 0;
+  bool has_dcmi_ = false;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

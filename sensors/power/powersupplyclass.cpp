@@ -190,7 +190,7 @@ class PowerSupplyClass final : public Collector {
     read.settle(now);
     if (read.waiting_ns(now) > PacedRound::kPatienceNs)
       out.problem({Errc::timeout, 0, fmt::format("{}/{}: a read does not return", supplies_.path(), name)});
-    const auto* values = read.values();
+    const auto* values = read.values(now);
     if (!values) return;
     for (const auto& problem : values->problems) out.problem(problem);
     for (std::size_t i = 0; i < std::size(kRows); ++i)

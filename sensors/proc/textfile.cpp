@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,12 @@ constexpr MetricDesc kMetrics[] = {
      "seconds", "stat(2) of *.prom"},
     {"node_textfile_scrape_error", MetricType::gauge, "1 if there was an error opening or reading a file, 0 otherwise",
      "", "", "*.prom"},
+    // The host's power may come from a file: what it said when its writer died is no power of now.
+    {"vitald_textfile_family_mtime_seconds", MetricType::gauge,
+     "When the oldest of the files that have the family that --collector.host_power.external names was written.",
+     "family", "seconds", "stat(2) of *.prom", Shown::inside},
 };
+constexpr auto& kFamilyMtime = row(kMetrics, "vitald_textfile_family_mtime_seconds");
 constexpr auto& kMtime = row(kMetrics, "node_textfile_mtime_seconds");
 constexpr auto& kScrapeError = row(kMetrics, "node_textfile_scrape_error");
 
@@ -48,6 +54,9 @@ constexpr FlagSpec kFlags[] = {
      .least = 1,
      .most = 10'000'000},
 };
+
+constexpr std::string_view kExternal = "collector.host_power.external";
+constexpr std::string_view kOthersFlags[] = {kExternal};
 
 struct File {
   std::string directory, name;
@@ -139,8 +148,8 @@ std::vector<std::string> expand(const std::string& pattern) {
 
 class Textfile final : public Collector {
  public:
-  Textfile(const Host& host, std::vector<std::string> patterns, std::size_t most_series)
-      : host_(host), patterns_(std::move(patterns)), most_series_(most_series) {}
+  Textfile(const Host& host, std::vector<std::string> patterns, std::size_t most_series, std::string power)
+      : host_(host), patterns_(std::move(patterns)), most_series_(most_series), power_(std::move(power)) {}
 
   Result<> collect(BatchWriter& out) override {
     std::vector<Error> problems;
@@ -151,6 +160,7 @@ class Textfile final : public Collector {
       if (file.content) out.set(kMtime, static_cast<double>(file.stamp.status().st_mtim.tv_sec), path);
       else problems.push_back(file.content.error());
     }
+    if (power_mtime_s_) out.set(kFamilyMtime, static_cast<double>(*power_mtime_s_), power_);
     out.set(kScrapeError, problems.empty() && plan_.conflicts().empty() ? 0 : 1);
     for (const auto& conflict : plan_.conflicts()) out.problem(conflict);
     for (auto& problem : problems) out.problem(std::move(problem));
@@ -215,14 +225,25 @@ class Textfile final : public Collector {
 
   void plan() {
     std::vector<ExpositionSource> sources;
-    for (const auto& path : order_)
-      if (const auto& content = files_.find(path)->second.content) sources.push_back({path, &*content});
+    power_mtime_s_.reset();
+    for (const auto& path : order_) {
+      const auto& file = files_.find(path)->second;
+      if (!file.content) continue;
+      sources.push_back({path, &*file.content});
+      if (power_.empty() ||
+          std::ranges::find(file.content->families, power_, &ExpositionFamily::name) == file.content->families.end())
+        continue;
+      const std::int64_t mtime_s = file.stamp.status().st_mtim.tv_sec;
+      power_mtime_s_ = std::min(power_mtime_s_.value_or(mtime_s), mtime_s);
+    }
     plan_.build(sources);
   }
 
   const Host& host_;
   std::vector<std::string> patterns_;
   const std::size_t most_series_;
+  const std::string power_;                    // the family whose age is told; may be empty
+  std::optional<std::int64_t> power_mtime_s_;  // since the epoch
   std::map<std::string, File> files_;
   std::vector<std::string> order_;                      // as read: by directory, then by name
   ExpositionPlan plan_{"Metric read from ", kMetrics};  // of files_
@@ -230,12 +251,13 @@ class Textfile final : public Collector {
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   return std::make_unique<Textfile>(host, options.list("collector.textfile.directory"),
-                                    static_cast<std::size_t>(options.number("collector.textfile.max-series")));
+                                    static_cast<std::size_t>(options.number("collector.textfile.max-series")),
+                                    std::string(options.text(kExternal)));
 }
 
 }  // namespace
 
 extern const CollectorInfo collector_textfile;
-const CollectorInfo collector_textfile{kMetrics, kFlags, make};
+const CollectorInfo collector_textfile{kMetrics, kFlags, make, kOthersFlags};
 
 }  // namespace vitald

@@ -19,6 +19,7 @@
 #include "core/os/descriptors.h"
 #include "core/os/kernel_fs.h"
 #include "core/os/per_thread.h"
+#include "sensors/read/no_reading.h"
 
 namespace vitald {
 namespace {
@@ -238,9 +239,7 @@ std::optional<Error> Attribute::no_number() const {
   if (bad_ && (bad_->starts_with("N/A") || bad_->starts_with('<') || bad_->starts_with("Unknown"))) return std::nullopt;
   if (bad_) return malformed(path(), *bad_, "a number").value();
   if (!error_) return std::nullopt;
-  constexpr int kNotSupported = 524;  // ENOTSUPP, the kernel's own
-  for (const int none : {EINVAL, ENODATA, EOPNOTSUPP, ENODEV, ENXIO, EAGAIN, EBUSY, ENETDOWN, kNotSupported})
-    if (error_->err == none) return std::nullopt;
+  if (means_no_number(error_->err)) return std::nullopt;
   return error_;
 }
 

@@ -3,6 +3,7 @@
 // readings, and as limits nobody has set they judge nothing.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 
 namespace vitald {
@@ -30,6 +31,15 @@ constexpr bool is_no_reading(Quantity quantity, double v, double units, bool lim
     case Quantity::rpm: return v >= kNeverCameRound;
     case Quantity::other: return false;
   }
+  return false;
+}
+
+// What drivers answer where there is no number now, or never: their sensor is off, asleep or not built in. Others (EIO,
+// ETIMEDOUT) mean that a number that should be there cannot be read.
+constexpr bool means_no_number(int error) {
+  constexpr int kNotSupported = 524;  // ENOTSUPP, the kernel's own
+  for (const int none : {EINVAL, ENODATA, EOPNOTSUPP, ENODEV, ENXIO, EAGAIN, EBUSY, ENETDOWN, kNotSupported})
+    if (error == none) return true;
   return false;
 }
 

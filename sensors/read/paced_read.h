@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device that is read as a whole and may be slow or hang. Quick ones are read in place, every time. One
 // that took longer than 50 ms is read by a helper and only every 10 s, one that took more than a second
-// every 60 s; in between its last values stand. Nothing is known about a new one, so a helper reads it first.
+// every 60 s; in between its last values stand. One that has not answered for 60 s has none any more. Nothing is known
+// about a new one, so a helper reads it first.
 #pragma once
 
 #include <cstdint>
@@ -56,6 +57,8 @@ class PacedRead {
  public:
   using Read = std::function<void(Values&)>;
   using Now = std::int64_t (*)();
+  // What was read before a read that does not return for so long is no value of now.
+  static constexpr std::int64_t kGiveUpNs = 60 * kSecond;
   static std::int64_t boot_ns() { return SystemClock::read(CLOCK_BOOTTIME); }
 
   // `read` is called with the values of an earlier call or with a new Values. What it uses must belong to it.
@@ -80,8 +83,11 @@ class PacedRead {
     if (call_ && call_->done()) take(now_ns);
   }
 
-  // Of the last read that returned; null before there was one.
-  [[nodiscard]] const Values* values() const { return have_ ? &values_ : nullptr; }
+  // Of the last read that returned; null before there was one, and while one hangs.
+  [[nodiscard]] const Values* values(std::int64_t now_ns) const {
+    return have_ && !gave_up(now_ns) ? &values_ : nullptr;
+  }
+  [[nodiscard]] bool gave_up(std::int64_t now_ns) const { return waiting_ns(now_ns) > kGiveUpNs; }
   [[nodiscard]] std::int64_t read_ns() const { return read_ns_; }
   // How long the read in progress has been going on; 0 when there is none.
   [[nodiscard]] std::int64_t waiting_ns(std::int64_t now_ns) const { return call_ ? now_ns - started_ns_ : 0; }

@@ -104,7 +104,7 @@ class ThermalZone final : public Collector {
     // 1.12.1 says 0 degrees then.
     for (auto& item : items_.items()) {
       item.value.read.settle(now);
-      const auto* values = item.value.read.values();
+      const auto* values = item.value.read.values(now);
       if (item.value.read.waiting_ns(now) > PacedRound::kPatienceNs)
         out.problem({Errc::timeout, 0, fmt::format("{}/{}: a read does not return", items_.path(), item.name)});
       if (values)
@@ -117,7 +117,7 @@ class ThermalZone final : public Collector {
     }
     for (auto& item : items_.items()) {
       const auto device = number_after(item.name, kDevice);
-      const auto* values = item.value.read.values();
+      const auto* values = item.value.read.values(now);
       if (!device || !values || !values->cur_state || !values->max_state) continue;
       out.set(kCurState, static_cast<double>(*values->cur_state), *device, item.value.type());
       out.set(kMaxState, static_cast<double>(*values->max_state), *device, item.value.type());

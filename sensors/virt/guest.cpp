@@ -61,13 +61,13 @@ void Guest::forget(unsigned groups) {
       if (kDomainRows[i].key.starts_with(prefix)) numbers.values[i] = kNone;
   };
   if (groups & VIR_DOMAIN_STATS_STATE) domain("state.");
-  if (groups & VIR_DOMAIN_STATS_CPU_TOTAL) domain("cpu."), told = false;
+  if (groups & VIR_DOMAIN_STATS_CPU_TOTAL) domain("cpu.");
   if (groups & VIR_DOMAIN_STATS_DIRTYRATE) domain("dirtyrate.");
   if (groups & VIR_DOMAIN_STATS_PERF) perf.clear();
   if (groups & VIR_DOMAIN_STATS_IOTHREAD) iothreads.clear();
   if (groups & VIR_DOMAIN_STATS_MEMORY) bandwidth.clear();
   if (groups & VIR_DOMAIN_STATS_VM) pages.fill(kNone);
-  if (groups & VIR_DOMAIN_STATS_BALLOON) domain("balloon.");
+  if (groups & VIR_DOMAIN_STATS_BALLOON) domain("balloon."), told = false;
   if (groups & VIR_DOMAIN_STATS_VCPU) domain("vcpu."), vcpus.clear();
   if (groups & VIR_DOMAIN_STATS_BLOCK)
     for (auto& b : blocks) b = {};
@@ -99,8 +99,9 @@ void Guest::take(std::string_view key, double value) {
     for (std::size_t i = 0; i < std::size(kPageSizes); ++i)
       if (auto size = rest; take_prefix(size, kPageSizes[i]) && size == ".cur") pages[i] = value;
   } else {
-    // While a guest is busy libvirtd leaves out what it would have to ask its hypervisor for.
-    if (key == "balloon.current" || key == "cpu.time") told = ever_told = true;
+    // While a guest is busy libvirtd leaves out what it would have to ask its hypervisor for. What it knows itself
+    // (balloon.current, of an event) and what a cgroup says (cpu.time) is there all the same.
+    if (key == "balloon.rss") told = ever_told = true;
     // Never told is not 1970.
     if (key == "balloon.last-update" && value == 0) return;
     // QEMU's word for what the guest does not tell is all ones, in bytes; libvirt has them in KiB.

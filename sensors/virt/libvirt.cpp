@@ -361,6 +361,7 @@ constexpr FlagSpec kFlags[] = {
 struct Settings {
   std::string uri;
   std::int64_t slow_interval_ns = 0, inventory_interval_ns = 0;
+  bool asks_qemu = false;  // which tells of every guest; of other hypervisors only those that told once are missed
   bool with_uuid = true, tinkoff = false, inovex = false, kumina = false, kubevirt = false;
 };
 
@@ -386,7 +387,8 @@ class GuestEmitter {
     const double state = g_.numbers.values[0];
     if (s_.kumina && !std::isnan(state)) out_.set_labels(kStateCode, state, labels_);
     if (s_.inovex && !std::isnan(state)) info(kStateName, {{"state_desc", state_name(state)}});
-    if (s_.inovex && g_.id >= 0) out_.set_labels(kTimedOut, g_.ever_told && !g_.told ? 1 : 0, labels_);
+    if (s_.inovex && g_.id >= 0)
+      out_.set_labels(kTimedOut, (s_.asks_qemu || g_.ever_told) && !g_.told ? 1 : 0, labels_);
     if (const double seen = number("balloon.available"), usable = number("balloon.usable"); seen > 0 && usable >= 0)
       out_.set_labels(kUsedPercent, (seen - usable) * 100 / seen, labels_);
     const auto& i = g_.info;
@@ -586,6 +588,7 @@ class Libvirt final : public Collector {
   struct Known {
     Guest guest;
     bool active = false, seen = false, complete = false;  // complete: the costly groups were asked for too
+    unsigned life = UINT32_MAX;                           // the number it had last: each start gives another
     std::int64_t xml_ns = 0;                              // when its XML was read; 0: it must be
     QemuThreads threads;
     std::vector<QemuThreads::Throttled> throttled;
@@ -624,7 +627,9 @@ class Libvirt final : public Collector {
       groups |= kCostly;
       const bool all_seen =
           std::ranges::all_of(guests_, [](const auto& g) { return !g.second.active || g.second.threads.found(); });
-      if (!all_seen || due(vcpus_ns_, std::max(kVcpusEveryNs, settings_.slow_interval_ns), now)) {
+      bool plugged = false;
+      for (auto& [uuid, known] : guests_) plugged |= known.active && known.threads.changed(host_);
+      if (!all_seen || plugged || due(vcpus_ns_, std::max(kVcpusEveryNs, settings_.slow_interval_ns), now)) {
         vcpus_ns_ = now;
         groups |= kVcpus;
       }
@@ -733,14 +738,16 @@ class Libvirt final : public Collector {
     const char* name = lib_->virDomainGetName(record.dom);
     if (!name || lib_->virDomainGetUUIDString(record.dom, uuid) != 0) return;
     auto& known = guests_[uuid];
-    if (known.active != active) known = {};  // started or stopped: its counters began anew
+    const auto id = active ? lib_->virDomainGetID(record.dom) : UINT32_MAX;  // all ones: it has just stopped
+    // Started or stopped: its counters began anew. Also where nobody looked between its end and its new start.
+    if (known.active != active || (id != UINT32_MAX && known.life != UINT32_MAX && known.life != id)) known = {};
+    if (id != UINT32_MAX) known.life = id;
     known.active = active;
     known.seen = true;
     known.complete = known.complete || (groups & kVcpus) != 0;
     auto& guest = known.guest;
     guest.name = name;
     guest.uuid = uuid;
-    const auto id = active ? lib_->virDomainGetID(record.dom) : UINT32_MAX;  // all ones: it has just stopped
     guest.id = id == UINT32_MAX ? -1 : static_cast<std::int64_t>(id);
     guest.forget(groups);
     for (int p = 0; p < record.nparams; ++p) {
@@ -755,7 +762,8 @@ class Libvirt final : public Collector {
       }
     }
     // New, or with vCPUs plugged or unplugged.
-    if ((groups & kVcpus) != 0 && known.threads.count() != guest.vcpus.size()) known.threads.find(host_, guest.name);
+    if ((groups & kVcpus) != 0 && (known.threads.count() != guest.vcpus.size() || known.threads.stale()))
+      known.threads.find(host_, guest.name);
     read_xml(record.dom, known);
   }
 
@@ -802,6 +810,7 @@ constexpr std::string_view kSockets[] = {"libvirt-sock-ro", "libvirt-sock", "vir
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {
   Settings s;
   s.uri = options.text("collector.libvirt.uri");
+  s.asks_qemu = s.uri.starts_with("qemu");
   s.slow_interval_ns = options.duration_ns("collector.libvirt.slow-interval");
   s.inventory_interval_ns = options.duration_ns("collector.libvirt.inventory-interval");
   s.with_uuid = options.text("collector.libvirt.labels") == "domain,uuid";

@@ -51,6 +51,14 @@ double read_cpu(const std::string& path) {
   return cpu ? static_cast<double>(*cpu) : kNone;
 }
 
+// "CPU 0/KVM" -> 0; nothing of a thread that is no vCPU.
+std::optional<std::size_t> vcpu_of(std::string_view comm) {
+  if (!take_prefix(comm, "CPU")) return std::nullopt;
+  const auto vcpu = take_u64(comm);
+  if (!vcpu || *vcpu >= kMaxVcpus || !comm.starts_with('/')) return std::nullopt;
+  return static_cast<std::size_t>(*vcpu);
+}
+
 // QEMU writes a comma in an argument as two.
 std::string escaped(std::string_view name) {
   std::string out;
@@ -62,6 +70,7 @@ std::string escaped(std::string_view name) {
 
 bool QemuThreads::find(const Host& host, const std::string& guest) {
   files_.clear();
+  stale_ = false;
   const auto pid_text =
       read_kernel_file(path_below_root(host.roots().root, fmt::format("/run/libvirt/qemu/{}.pid", guest)));
   if (!pid_text) return false;
@@ -81,12 +90,10 @@ bool QemuThreads::find(const Host& host, const std::string& guest) {
   for (const auto& tid : *tasks) {
     const auto name = read_kernel_file(host.procfs(fmt::format("{}/task/{}/comm", *pid, tid)));
     if (!name) continue;
-    auto rest = *name;  // "CPU 0/KVM"
-    if (!take_prefix(rest, "CPU")) continue;
-    const auto vcpu = take_u64(rest);
-    if (!vcpu || *vcpu >= kMaxVcpus || !rest.starts_with('/')) continue;
-    files_.push_back({*vcpu, host.procfs(fmt::format("{}/task/{}", *pid, tid))});
+    if (const auto vcpu = vcpu_of(*name))
+      files_.push_back({*vcpu, tid, host.procfs(fmt::format("{}/task/{}", *pid, tid))});
   }
+  tids_ = *tasks;
   // A vCPU that waits for its first start has run, too: it announced itself.
   for (const auto& file : files_)
     if (const auto s = read_schedstat(file.path + "/schedstat"); !s || s->slices == 0) return files_.clear(), false;
@@ -100,6 +107,23 @@ bool QemuThreads::find(const Host& host, const std::string& guest) {
       else *same = old;
     }
   return found();
+}
+
+bool QemuThreads::changed(const Host& host) {
+  if (!found() || stale_) return stale_;
+  auto tasks = list_directory(host.procfs(fmt::format("{}/task", pid_)));
+  if (!tasks) return false;  // it has ended, which libvirt tells
+  const auto has = [](const std::vector<std::string>& all, const std::string& tid) {
+    return std::ranges::find(all, tid) != all.end();
+  };
+  stale_ = !std::ranges::all_of(files_, [&](const File& file) { return has(*tasks, file.tid); });
+  for (const auto& tid : *tasks) {
+    if (has(tids_, tid)) continue;
+    const auto name = read_kernel_file(host.procfs(fmt::format("{}/task/{}/comm", pid_, tid)));
+    stale_ = stale_ || (name && vcpu_of(*name));
+  }
+  tids_ = std::move(*tasks);
+  return stale_;
 }
 
 // "0::/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt/emulator\n": libvirt has a group for each thread below

@@ -21,6 +21,10 @@ class QemuThreads {
   bool find(const Host& host, const std::string& guest);
   [[nodiscard]] bool found() const { return !files_.empty(); }
   [[nodiscard]] std::size_t count() const { return files_.size(); }
+  // Whether vCPUs were plugged or unplugged since find(): then it has to look again. Threads that do other work come
+  // and go; what they are is read once of each.
+  bool changed(const Host& host);
+  [[nodiscard]] bool stale() const { return stale_; }  // what changed() said since find()
   // Run time and delay of each, and with `cpus` where it ran last; what is gone is absent.
   void read(std::vector<Vcpu>& vcpus, bool cpus) const;
 
@@ -36,7 +40,7 @@ class QemuThreads {
  private:
   struct File {
     std::size_t vcpu;
-    std::string path;  // not kept open: a host may have more vCPUs than we may have descriptors
+    std::string tid, path;  // not kept open: a host may have more vCPUs than we may have descriptors
   };
   struct Group {
     std::string_view part;
@@ -46,6 +50,8 @@ class QemuThreads {
   };
   void find_groups(const Host& host, std::uint64_t pid);
   std::vector<File> files_;
+  std::vector<std::string> tids_;  // of all its threads, as they were seen last
+  bool stale_ = false;
   std::vector<Group> groups_;
   std::uint64_t pid_ = 0;
   std::vector<Group> gone_;  // of vCPUs and I/O threads that were unplugged since it started: what they had counted

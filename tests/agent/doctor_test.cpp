@@ -61,6 +61,10 @@ TEST(Doctor, Collectors) {
       {"failed", status("stat", State::failed, "line 1"), "  FIX   stat           line 1\n"},
       {"something is left out", without(status("textfile", State::on), {"/nope: No such file or directory (ENOENT)"}),
        "  FIX   textfile\n  FIX                  left out: /nope: No such file or directory (ENOENT)\n"},
+      {"what its line has already",
+       without(status("exec", State::failed, "1 of 3 programs good; a: b: ENOENT; c: d"),
+               {"a: b: ENOENT", "c: d", "e: f"}),
+       "  FIX   exec           1 of 3 programs good; a: b: ENOENT; c: d\n  FIX                  left out: e: f\n"},
       {"much is left out", without(status("xfs", State::on), {"a", "b", "c", "d", "e", "f", "g"}),
        "  FIX   xfs\n  FIX                  left out: a\n  FIX                  left out: b\n"
        "  FIX                  left out: c\n  FIX                  left out: d\n  FIX                  left out: e\n"

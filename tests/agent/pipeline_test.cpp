@@ -241,6 +241,43 @@ TEST_F(PipelineTest, DeriversSeeThisCycleAndThoseBeforeThem) {
   }
 }
 
+// --- what anybody may write is shown, and no deriver calculates with it, whatever names it uses
+
+struct Hearing final : Deriver {
+  void hear(std::span<const BatchPtr> from_anybody) override { heard_ = from_anybody.size(); }
+  Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
+    out.set(kDoubled, number_of(so_far, "test_moods"));
+    out.set(kSum, static_cast<double>(heard_));
+    return {};
+  }
+  std::size_t heard_ = 0;
+};
+constexpr CollectorEntry kWithAnybody[] = {
+    {"textfile", "proc", DefaultState::on, Runs::here, &kPlain<Moody>},
+    {"exec", "proc", DefaultState::on, Runs::here, &kPlain<Moody>},
+    {"hearing", "derived", DefaultState::on, Runs::after, &kDeriver<Hearing>},
+};
+
+TEST_F(PipelineTest, DeriversDoNotSeeWhatAnybodyMayWrite) {
+  Pipeline with{host, kWithAnybody, [](std::string_view) { return nullptr; }, hub};
+  auto settings = config();
+  auto options = std::make_shared<Options>(*settings.options);
+  options->declare(std::vector<FlagSpec>{{"collector.textfile", FlagType::boolean, "true"},
+                                         {"collector.exec", FlagType::boolean, "true"},
+                                         {"collector.hearing", FlagType::boolean, "true"}});
+  settings.options = options;
+  g_emits = true;
+  with.configure(std::move(settings));
+  const auto snapshot = with.cycle();
+  g_emits = false;
+  EXPECT_EQ(number_of(*snapshot, "test_moods"), 3) << "it is in the snapshot";
+  EXPECT_EQ(number_of(*snapshot, "test_doubled"), -1) << "not in what derivers see";
+  EXPECT_EQ(number_of(*snapshot, "test_sum"), 2) << "batches given apart";
+  std::vector<std::string> order;
+  for (const auto& b : snapshot->batches) order.push_back(b->collector);
+  EXPECT_TRUE(std::ranges::is_sorted(order));
+}
+
 struct Telling final : Collector {
   Result<> collect(BatchWriter& out) override {
     if (++run_ != 2) out.event({"test", run_, fmt::format("run {}", run_), {}});

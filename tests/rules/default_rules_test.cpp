@@ -285,8 +285,17 @@ const Case kCases[] = {
     {"", R"(node_hwmon_temp_celsius{chip="c",sensor="temp1"} 95x400
             vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 45x400)"},
     {"HostTemperatureHigh", R"(vitald_sensor_temperature_celsius{chip="c",sensor="temp1",label="CPU"} 71x400)"},
-    {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="critical"} 1x400
-                           vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
+    // What judge_sensor gives: of a fan that stands still no more than a warning, since hwmon has no critical limit of
+    // fans; of a voltage critical where the chip has lcrit or crit; of all the fault.
+    {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="in0",label="",state="critical"} 1x400
+                           vitald_sensor_state{chip="c",sensor="in0",label="",state="ok"} 0x400)"},
+    {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="fault"} 1x400)"},
+    {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
+                                vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
+    {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="in1",label="+5V",state="warning"} 1x400)"},
+    {"", R"(vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="warning"} 1x400
+            vitald_sensor_state{chip="c",sensor="intrusion0",label="",state="warning"} 1x400)"},
+    {"", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x5 0x395)"},
     {"HostBatteryLow", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
                           node_power_supply_info{power_supply="BAT0",type="Battery",status="Discharging"} 1x400)"},
     {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400

@@ -51,24 +51,30 @@ std::vector<std::string> run_deriver(std::string_view name, const std::vector<De
   auto deriver = found->info->derive(host, options);
   if (!deriver) throw std::runtime_error(deriver.error().text);
 
-  BatchWriter given("given"), out{std::string(name)};
+  BatchWriter given("given"), textfile("textfile"), out{std::string(name)};
   const auto pool = std::make_shared<DescPool>();
   std::vector<std::string> results;
   for (const auto& cycle : cycles) {
     const auto boot_ns = static_cast<std::int64_t>(cycle.at_s * 1e9);
     Snapshot so_far;
-    so_far.boot_ns = boot_ns;
+    so_far.boot_ns = so_far.wall_ns = boot_ns;
     given.begin(boot_ns);
     given.use(pool);
     emit_text(given, *pool, cycle.given);
     so_far.batches.push_back(given.finish({}, 0, 0));
+    textfile.begin(boot_ns);
+    textfile.use(pool);
+    emit_text(textfile, *pool, cycle.from_anybody);
+    const BatchPtr from_anybody[] = {textfile.finish({}, 0, 0)};
     out.begin(boot_ns);
+    (*deriver)->hear(from_anybody);
     const auto outcome = (*deriver)->derive(so_far, out);
     const auto batch = out.finish(outcome, 0, 0);
     error = outcome ? "" : fmt::format("{}: {}", to_string(outcome.error().kind), outcome.error().text);
     auto& text = results.emplace_back();
     for (const auto& s : batch->layout->samples())
-      text += fmt::format("{}{}\n", Layout::prefix(s), batch->values[s.value]);
+      if (cycle.want_inside || s.family->shown != Shown::inside)
+        text += fmt::format("{}{}\n", Layout::prefix(s), batch->values[s.value]);
     for (const auto& problem : batch->health.problems) text += "problem: " + problem.text + "\n";
   }
   return results;

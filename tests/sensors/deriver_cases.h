@@ -19,6 +19,8 @@ struct DeriverCycle {
   double at_s;        // when the numbers were collected
   std::string given;  // exposition lines
   std::string want;
+  std::string from_anybody = {};  // lines of a text file
+  bool want_inside = false;       // what only other readers in vitald see is in `want`, too
 };
 
 struct DeriverCase {

@@ -210,9 +210,19 @@ TEST(EnergyMeters, TheTwinStandsIn) {
   f.write("sys/class/powercap/intel-rapl-mmio:0/energy_uj", "3000000");
   EXPECT_EQ(energy(f, 1), "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap\"} 2\n");
   f.write("sys/class/powercap/intel-rapl:0/energy_uj", "broken");
-  EXPECT_EQ(energy(f, 1), "");
-  EXPECT_EQ(energy(f, 1), "");
-  EXPECT_EQ(energy(f, 1), "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap-mmio\"} 2\n");
+  // What was counted stays, and that it is silent is told.
+  for (int i = 0; i < 2; ++i) {
+    f.clock.advance_ns(kS);
+    const auto silent = f.run().text;
+    EXPECT_EQ(lines_with(silent, "vitald_energy_joules_total"),
+              "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap\"} 2\n");
+    EXPECT_EQ(lines_with(silent, "meter_up"), "vitald_energy_meter_up{domain=\"package\",package=\"0\"} 0\n");
+  }
+  f.clock.advance_ns(kS);
+  const auto by_twin = f.run().text;
+  EXPECT_EQ(lines_with(by_twin, "vitald_energy_joules_total"),
+            "vitald_energy_joules_total{domain=\"package\",package=\"0\",source=\"powercap-mmio\"} 2\n");
+  EXPECT_EQ(lines_with(by_twin, "meter_up"), "vitald_energy_meter_up{domain=\"package\",package=\"0\"} 1\n");
   f.write("sys/class/powercap/intel-rapl-mmio:0/energy_uj", "4000000");
   f.clock.advance_ns(kS);
   const auto got = f.run().text;
@@ -365,7 +375,9 @@ TEST(EnergyMeters, ACounterThatBeginsAgain) {
   pmu.say(2, 0, 100), others();
   EXPECT_THAT(pmu.run(), testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 100\n"));
   pmu.off(2, 0), others();
-  EXPECT_THAT(pmu.run(), testing::Not(testing::HasSubstr("joules_total{domain=\"package\",package=\"0\"")));
+  const auto silent = pmu.run();
+  EXPECT_THAT(silent, testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 100\n"));
+  EXPECT_THAT(silent, testing::HasSubstr("vitald_energy_meter_up{domain=\"package\",package=\"0\"} 0\n"));
   EXPECT_THAT(pmu.problems, testing::ElementsAre(testing::HasSubstr("package on CPU 0 counts no more")));
   others();
   EXPECT_THAT(pmu.run(), testing::HasSubstr("{domain=\"package\",package=\"0\",source=\"perf\"} 100\n"));
@@ -407,7 +419,10 @@ TEST(EnergyMeters, ZonesThatComeAndGo) {
   };
   f.remove("sys/class/powercap/intel-rapl:1");
   f.write("sys/class/powercap/intel-rapl:0/energy_uj", "30000000");
-  EXPECT_EQ(energy(f, 61), package("0", 30));
+  f.clock.advance_ns(61 * kS);
+  const auto gone = f.run().text;
+  EXPECT_EQ(lines_with(gone, "vitald_energy_joules_total"), package("0", 30) + package("1", 0));
+  EXPECT_THAT(gone, testing::HasSubstr("vitald_energy_meter_up{domain=\"package\",package=\"1\"} 0\n"));
   f.write("sys/class/powercap/intel-rapl:1/name", "package-1");
   f.write("sys/class/powercap/intel-rapl:1/energy_uj", "9000000");
   f.write("sys/class/powercap/intel-rapl:0/energy_uj", "50000000");

@@ -185,6 +185,19 @@ TEST(Energy, MemoryByItself) {
   EXPECT_NE(got.find("vitald_energy_attribution_resets_total{domain=\"package\",package=\"0\"} 0\n"), got.npos);
 }
 
+// A meter that cannot be read shows what it had counted. Who used what in that time is not forgotten.
+TEST(Energy, ASilentMeterIsNotOneThatStandsStill) {
+  const auto up = [](int is) {
+    return fmt::format("vitald_energy_meter_up{{domain=\"package\",package=\"0\"}} {}\n", is);
+  };
+  auto cycles = idle_for_a_while(use(1, "0", 5, "a") + use(2, "0", 5, "b") + up(1));
+  cycles.push_back({23, package("0", 840) + use(1, "0", 7, "a") + use(2, "0", 5, "b") + up(0), ""});
+  cycles.push_back({24, package("0", 1040) + use(1, "0", 7, "a") + use(2, "0", 7, "b") + up(1), ""});
+  const auto got = last(cycles);
+  EXPECT_NEAR(number_in(got, owner("a")), 60, 0.01) << got;
+  EXPECT_NEAR(number_in(got, owner("b")), 60, 0.01);
+}
+
 TEST(Energy, NoMemoryMeterNoMemorysEnergy) {
   EXPECT_EQ(last(idle_for_a_while(use(1, "0", 5, "a"))).find("dram"), std::string::npos);
 }

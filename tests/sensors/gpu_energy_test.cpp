@@ -21,6 +21,41 @@
 namespace vitald {
 namespace {
 
+// What no board can have used, and numbers that are none, are not counted; nor is what was counted before, again.
+TEST(GpuEnergy, NumbersThatCannotBe) {
+  constexpr auto kAllOnes = 18446744073709551615.0 / 1e6;
+  struct Case {
+    const char* name;
+    double said;  // once, between 101 and 151 J, 5 s after and before them
+    double joules, resets;
+  };
+  for (const auto& c : {Case{"none", std::nan(""), 150, 0},
+                        {"all ones", kAllOnes, 150, 0},
+                        {"0", 0, 150, 0},
+                        {"below 0", -1, 150, 0},
+                        {"infinity", HUGE_VAL, 150, 0},
+                        {"too much for a board", 1e6, 100, 2},
+                        {"begun anew", 2, 249, 1}}) {
+    SCOPED_TRACE(c.name);
+    FakeClock clock;
+    const CollectorFixture tree("loadavg");
+    const Host host({tree.root() + "/proc", tree.root() + "/sys", tree.root() + "/root", ""}, &clock);
+    OwnerTable table(host);
+    GpuEnergy energy(table);
+    std::int64_t at_s = 0;
+    for (const double joules : {1.0, 51.0, 101.0, c.said, 151.0})
+      energy.step(at_s += 5'000'000'000, joules, std::vector<GpuEnergy::Used>{});
+    BatchWriter out("test");
+    out.begin(0);
+    energy.emit(out, "0", "GPU-a", "sm_time");
+    const auto text = exposition(*out.finish({}, 0, 0));
+    EXPECT_EQ(lines_with(text, "vitald_gpu_energy_joules_total"),
+              fmt::format("vitald_gpu_energy_joules_total{{UUID=\"GPU-a\",gpu=\"0\"}} {}\n", c.joules));
+    EXPECT_EQ(lines_with(text, "resets_total"),
+              fmt::format("vitald_gpu_energy_attribution_resets_total{{UUID=\"GPU-a\",gpu=\"0\"}} {}\n", c.resets));
+  }
+}
+
 TEST(GpuEnergy, TheLawOverRandomHistories) {
   constexpr int kHistories = 20'000;
   double charged = 0, idle = 0, nobodys = 0;
@@ -55,7 +90,7 @@ TEST(GpuEnergy, TheLawOverRandomHistories) {
       }
       const double hidden = !calm && chance(3) ? between(0, seconds / 3) : 0;
       counter += idle_watts * seconds + more_watts * (busy + hidden);
-      if (!calm && chance(12)) counter = between(0, 5), ++resets;
+      if (!calm && chance(12)) counter = between(0.001, 5), ++resets;  // 0 is no reading
       if (chance(20)) used.reset();
       std::optional<double> read;
       if (!chance(8) || cycle == 39) {

@@ -27,9 +27,17 @@ std::string rapl(const char* domain, const char* package, double joules, const c
   return fmt::format("vitald_energy_joules_total{{domain=\"{}\",package=\"{}\",source=\"{}\"}} {}\n", domain, package,
                      source, joules);
 }
+std::string up(const char* package, int is) {
+  return fmt::format("vitald_energy_meter_up{{domain=\"package\",package=\"{}\"}} {}\n", package, is);
+}
 std::string battery(const char* status, const char* more) {
   return fmt::format("node_power_supply_info{{power_supply=\"BAT0\",type=\"Battery\",status=\"{}\"}} 1\n{}", status,
                      more);
+}
+
+// A text file of the rack's meter, when it was written.
+std::string written(double at_s) {
+  return fmt::format("rack_watts 310\nvitald_textfile_family_mtime_seconds{{family=\"rack_watts\"}} {}\n", at_s);
 }
 
 TEST(HostPower, Cases) {
@@ -95,6 +103,30 @@ TEST(HostPower, Cases) {
            {{1, meter(300) + "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 0, "external")}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
+          {"from a text file, too",
+           {{1, meter(300), host(310, 0, "external"), "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n"}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
+          {"a text file that nobody writes any more is silent after five minutes, and gives way a minute later",
+           {{100, meter(300), host(310, 0, "external"), written(90)},
+            {160, meter(300), host(310, 18600, "external"), written(90)},
+            {280, meter(300), host(310, 55800, "external"), written(90)},
+            {390, meter(300), host(310, 89900, "external"), written(90)},
+            {391, meter(300), changes(0), written(90)},
+            {449, meter(300), changes(0), written(90)},
+            {450, meter(300), host(300, 105000, "acpi_power_meter", 1), written(90)},
+            {451, meter(300), host(310, 108810, "external", 2), written(450)}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
+          {"or after what is set",
+           {{100, "", host(310, 0, "external"), written(40)}, {101, "", changes(0), written(40)}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}, {"collector.host_power.external-max-age", "60s"}}},
+          {"a collector's own goes before a text file's of the same name",
+           {{1, "rack_watts 150\n", host(150, 0, "external"), "rack_watts 160\n"}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
+          {"a text file is no meter of the platform", {{1, "", "", meter(300)}}},
           {"nobody knows what was drawn in a hole of more than two minutes",
            {{10, meter(300), host(300, 0, "acpi_power_meter")},
             {200, meter(300), host(300, 0, "acpi_power_meter")},
@@ -105,6 +137,21 @@ TEST(HostPower, Cases) {
             {3, rapl("psys", "0", 130), host(80, 80, "psys")},
             {3.5, rapl("psys", "0", 170), host(80, 120, "psys")},
             {5, rapl("psys", "0", 230), host(50, 180, "psys")}}},
+          {"the mean of more than five minutes is no power of now; the energy was used all the same",
+           {{1, rapl("package", "0", 0), ""},
+            {301, rapl("package", "0", 18000), host(60, 18000, "rapl_packages")},
+            {602, rapl("package", "0", 48100), changes(0)},
+            {603, rapl("package", "0", 48200), host(100, 48200, "rapl_packages")}}},
+          {"and what time it is the mean of, for who asks",
+           {{1, rapl("package", "0", 0), "", {}, true},
+            {166,
+             rapl("package", "0", 9900),
+             "vitald_host_power_watts{source=\"rapl_packages\"} 60\n"
+             "vitald_host_energy_joules_total{source=\"rapl_packages\"} 9900\n"
+             "vitald_host_power_over_seconds{source=\"rapl_packages\"} 165\n" +
+                 changes(0),
+             {},
+             true}}},
           {"platform counters of two processors: one that stands still is none",
            {{1, rapl("psys", "0", 0) + rapl("psys", "1", 5), ""},
             {2, rapl("psys", "0", 50) + rapl("psys", "1", 5), ""},
@@ -124,6 +171,11 @@ TEST(HostPower, Cases) {
             {3, rapl("package", "0", 120), changes(0)},
             {4, rapl("package", "0", 180) + rapl("package", "1", 150), host(110, 330, "rapl_packages")},
             {5, rapl("package", "0", 240) + rapl("package", "1", 200), host(110, 440, "rapl_packages")}}},
+          {"nor is one that cannot be read and shows what it had counted",
+           {{1, rapl("package", "0", 0) + rapl("package", "1", 0) + up("1", 1), ""},
+            {2, rapl("package", "0", 60) + rapl("package", "1", 50) + up("1", 1), host(110, 110, "rapl_packages")},
+            {3, rapl("package", "0", 120) + rapl("package", "1", 50) + up("1", 0), changes(0)},
+            {4, rapl("package", "0", 180) + rapl("package", "1", 150) + up("1", 1), host(110, 330, "rapl_packages")}}},
           {"one that stays away leaves the others after a minute",
            {{1, rapl("package", "0", 0) + rapl("package", "1", 0), ""},
             {2, rapl("package", "0", 60) + rapl("package", "1", 50), host(110, 110, "rapl_packages")},

@@ -303,8 +303,8 @@ TEST(PacedRead, SlowOnesAreReadRarely) {
     round.start(device);
     round.wait();
     device.settle(step.at_s * kSecond);
-    ASSERT_NE(device.values(), nullptr);
-    EXPECT_EQ(*device.values(), step.value);
+    ASSERT_NE(device.values(step.at_s * kSecond), nullptr);
+    EXPECT_EQ(*device.values(step.at_s * kSecond), step.value);
   }
   EXPECT_EQ(reads, 6);
   EXPECT_EQ(device.read_ns(), kMillisecond);
@@ -332,9 +332,9 @@ TEST(PacedRead, ASlowAttributeIsPacedAlone) {
     round.start(device);
     round.wait();
     device.settle(at_s * kSecond);
-    ASSERT_NE(device.values(), nullptr);
-    EXPECT_EQ(device.values()->quick, at_s + 1);
-    EXPECT_EQ(device.values()->slow, at_s < 62 ? 1 : 2) << at_s;
+    ASSERT_NE(device.values(at_s * kSecond), nullptr);
+    EXPECT_EQ(device.values(at_s * kSecond)->quick, at_s + 1);
+    EXPECT_EQ(device.values(at_s * kSecond)->slow, at_s < 62 ? 1 : 2) << at_s;
   }
 }
 
@@ -355,17 +355,58 @@ TEST(PacedRead, OneThatHangsHoldsNobodyUp) {
     good.start(helpers, i);
     if (good.pending()) helpers.wait(std::span(&good.pending(), 1), kSecond);
     good.settle(i);
-    EXPECT_EQ(hanging.values(), nullptr);
-    ASSERT_NE(good.values(), nullptr);
-    EXPECT_EQ(*good.values(), 7);
+    EXPECT_EQ(hanging.values(i), nullptr);
+    ASSERT_NE(good.values(i), nullptr);
+    EXPECT_EQ(*good.values(i), 7);
   }
   EXPECT_EQ(hanging.waiting_ns(2), 2);
   ASSERT_EQ(write(gate[1], "x", 1), 1);
   helpers.wait(std::span(&hanging.pending(), 1), 10 * kSecond);
   hanging.settle(3);
-  EXPECT_EQ(*hanging.values(), 1);
+  EXPECT_EQ(*hanging.values(3), 1);
   EXPECT_EQ(begun, 1);
   close(gate[0]), close(gate[1]);
+}
+
+TEST(PacedRead, OneThatHangsHasNoValuesAfterAMinute) {
+  int gate[2];
+  ASSERT_EQ(pipe(gate), 0);
+  HelperPool helpers(1);
+  int reads = 0;
+  // 60 ms, so a helper does it from the second read on, which does not return.
+  PacedRead<int> device(
+      [&reads, fd = gate[0]](int& out) {
+        out = ++reads;
+        device_ns += 60 * kMillisecond;
+        char c;
+        if (reads == 2) out = 10 * static_cast<int>(read(fd, &c, 1));
+      },
+      [] { return device_ns; });
+  device.start(helpers, 0);
+  helpers.wait(std::span(&device.pending(), 1), 10 * kSecond);
+  device.settle(0);
+  device.start(helpers, 10 * kSecond);
+  ASSERT_NE(device.pending(), nullptr);
+  device.settle(70 * kSecond);
+  ASSERT_NE(device.values(70 * kSecond), nullptr);
+  EXPECT_EQ(*device.values(70 * kSecond), 1);
+  EXPECT_EQ(device.values(70 * kSecond + 1), nullptr);
+  ASSERT_EQ(write(gate[1], "x", 1), 1);
+  helpers.wait(std::span(&device.pending(), 1), 10 * kSecond);
+  device.settle(80 * kSecond);
+  ASSERT_NE(device.values(80 * kSecond), nullptr);
+  EXPECT_EQ(*device.values(80 * kSecond), 10);
+  close(gate[0]), close(gate[1]);
+}
+
+// A process' memory cannot be read at 0 (EIO), as a chip that does not answer on its bus.
+TEST(Hwmon, AnInputThatCannotBeReadIsTold) {
+  const auto got = run_collector("hwmon", {{"sys/class/hwmon/hwmon0/name", "lm75\n"},
+                                           {"sys/class/hwmon/hwmon0/temp1_input", "30000\n"},
+                                           {"sys/class/hwmon/hwmon0/temp2_input", "->/proc/self/mem"}});
+  EXPECT_EQ(lines_with(got.text, "temp_celsius"), "node_hwmon_temp_celsius{chip=\"lm75\",sensor=\"temp1\"} 30\n");
+  ASSERT_EQ(got.problems.size(), 1U);
+  EXPECT_THAT(got.problems[0], HasSubstr("temp2_input: Input/output error"));
 }
 
 TEST(Hwmon, WhatFirmwareCallsAMeter) {

@@ -166,6 +166,33 @@ TEST(LibvirtThreads, VcpusFromProc) {
   }
 }
 
+TEST(LibvirtThreads, VcpusThatArePluggedAndUnplugged) {
+  CollectorFixture fixture("libvirt", {{"root/run/libvirt/qemu/a.pid", "7"},
+                                       {"proc/7/cmdline", std::string("qemu\0-name\0guest=a,debug-threads=on\0", 37)},
+                                       {"proc/7/task/7/comm", "qemu\n"},
+                                       {"proc/7/task/8/comm", "CPU 0/KVM\n"},
+                                       {"proc/7/task/8/schedstat", "5 6 7\n"}});
+  const auto& root = fixture.root();
+  const Host host({root + "/proc", root + "/sys", root + "/root", root + "/udev"});
+  virt::QemuThreads threads;
+  EXPECT_FALSE(threads.changed(host)) << "nothing was found yet";
+  ASSERT_TRUE(threads.find(host, "a"));
+  EXPECT_FALSE(threads.changed(host));
+  fixture.write("proc/7/task/9/comm", "worker\n");
+  EXPECT_FALSE(threads.changed(host)) << "a thread for the disk";
+  fixture.remove("proc/7/task/9");
+  EXPECT_FALSE(threads.changed(host));
+  fixture.write("proc/7/task/10/comm", "CPU 1/KVM\n");
+  fixture.write("proc/7/task/10/schedstat", "5 6 7\n");
+  EXPECT_TRUE(threads.changed(host)) << "plugged";
+  EXPECT_TRUE(threads.changed(host)) << "until it is found";
+  ASSERT_TRUE(threads.find(host, "a"));
+  EXPECT_EQ(threads.count(), 2U);
+  EXPECT_FALSE(threads.changed(host));
+  fixture.remove("proc/7/task/10");
+  EXPECT_TRUE(threads.changed(host)) << "unplugged";
+}
+
 TEST(LibvirtThreads, WhereTheyRanAndHowLongTheyWereThrottled) {
   const std::string stat =
       "27070 (CPU ) 0/KVM) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 "
@@ -258,9 +285,11 @@ TEST(LibvirtGuest, TheRarerGroups) {
   EXPECT_EQ(g.bandwidth[0].nodes.at(0).total_bytes, 13);
   EXPECT_EQ(number(g, "vitald_guest_dirty_rate_bytes_per_second"), 2);
   EXPECT_FALSE(g.told);
-  g.take("balloon.current", 1);
+  g.take("balloon.current", 1), g.take("cpu.time", 1);
+  EXPECT_FALSE(g.told) << "libvirtd knows these itself";
+  g.take("balloon.rss", 1);
   EXPECT_TRUE(g.told);
-  g.forget(VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_PERF | VIR_DOMAIN_STATS_VM | VIR_DOMAIN_STATS_MEMORY);
+  g.forget(VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_PERF | VIR_DOMAIN_STATS_VM | VIR_DOMAIN_STATS_MEMORY);
   EXPECT_FALSE(g.told);
   EXPECT_TRUE(g.ever_told && g.perf.empty() && g.bandwidth.empty() && std::isnan(g.pages[1]));
 }

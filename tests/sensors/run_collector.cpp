@@ -55,6 +55,16 @@ void expect_declared_labels(const CollectorInfo& info, const Batch& batch) {
 constexpr FlagSpec kSwitches[] = {{"collector.disable-defaults", FlagType::boolean, "false"},
                                   {"collector.cpufreq", FlagType::boolean, "true"}};
 
+// Its own flags, and those of others that it reads.
+void declare(Options& options, const CollectorInfo& info) {
+  options.declare(info.flags);
+  options.declare(kSwitches);
+  for (const auto name : info.others_flags)
+    for (const auto& entry : collector_list())
+      for (const auto& flag : entry.info->flags)
+        if (flag.name == name) options.declare(std::span(&flag, 1));
+}
+
 }  // namespace
 
 std::string lines_with(std::string_view text, std::string_view needle) {
@@ -82,8 +92,7 @@ CollectorFixture::CollectorFixture(std::string_view collector, const Tree& tree,
   for (const auto& [path, content] : tree) write(path, content);
   host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock);
   const auto& info = info_of(collector);
-  options_.declare(info.flags);
-  options_.declare(kSwitches);
+  declare(options_, info);
   for (const auto& [flag, value] : flags) {
     const auto* spec = options_.spec(flag);
     if (!spec) throw std::runtime_error("no such flag: " + flag);
@@ -113,8 +122,7 @@ void CollectorFixture::write(const std::string& path, std::string_view content) 
 
 LiveCollector::LiveCollector(std::string_view collector) : writer_(std::string(collector)) {
   const auto& info = info_of(collector);
-  options_.declare(info.flags);
-  options_.declare(kSwitches);
+  declare(options_, info);
   auto made = info.make(host_, options_);
   if (!made) throw std::runtime_error(made.error().text);
   collector_ = std::move(*made);

@@ -43,7 +43,9 @@ TEST(Sensors, States) {
       {"power cap", {.value = 500, .cap_alarm = 1}, ok, warning},
       {"fault wins", {.value = 127, .max = 80, .crit = 100, .fault = 1}, ok, fault},
       {"no value: the alarms still count", {.max = 80, .max_alarm = 1}, ok, warning},
-      {"no value and no alarm", {.max = 80}, critical, ok},
+      {"no value and no alarm: nobody knows", {.max = 80, .crit = 100}, critical, std::nullopt},
+      {"no value: the chip says that nothing is amiss", {.max = 80, .max_alarm = 0}, critical, ok},
+      {"no value: the sensor is not broken", {.crit = 100, .fault = 0}, ok, ok},
       // The alarm of a limit that nobody has set is against nothing.
       {"an upper limit of 0, the chip's alarm", {.value = 30, .max = 0, .alarm = 1}, ok, ok},
       {"an upper limit of 0, its alarm", {.value = 30, .max = 0, .max_alarm = 1}, ok, ok},

@@ -24,6 +24,9 @@ TEST(Utilization, Cases) {
   const auto four = [](std::string_view user, std::string_view idle, std::string_view iowait) {
     return cpu("0", "user", user) + cpu("0", "idle", idle) + cpu("0", "iowait", iowait);
   };
+  const auto over = [](std::string_view seconds) {
+    return "vitald_utilization_over_seconds{resource=\"cpu\"} " + std::string(seconds) + "\n";
+  };
   check_deriver(
       "utilization",
       {
@@ -56,6 +59,19 @@ TEST(Utilization, Cases) {
             {11, four("105", "55", "0"), ratio("cpu", "0.5")},
             {21, "", ""},
             {31, four("115", "65", "0"), ""}}},
+          {"which time it is the mean of",
+           {{1, four("100", "50", "0"), over("0"), {}, true},
+            {11, four("105", "55", "0"), ratio("cpu", "0.5") + over("10"), {}, true},
+            {11.5, four("105.5", "55", "0"), ratio("cpu", "0.5") + over("10"), {}, true},
+            {12.5, four("106.5", "55", "0"), ratio("cpu", "1") + over("1.5"), {}, true},
+            {13, "", "", {}, true}}},
+          {"the mean of more than five minutes is no number of now, of none of them",
+           {{1, four("100", "50", "0") + disk("sda", "10") + link("eth0", "0", "0", "100"), ""},
+            {301, four("250", "200", "0") + disk("sda", "160") + link("eth0", "15000", "0", "100"),
+             ratio("cpu", "0.5") + ratio("disk", "0.5") + ratio("network", "0.5")},
+            {602, four("400", "351", "0") + disk("sda", "310") + link("eth0", "30000", "0", "100"), ""},
+            {612, four("400", "361", "0") + disk("sda", "310") + link("eth0", "30000", "0", "100"),
+             ratio("cpu", "0") + ratio("disk", "0") + ratio("network", "0")}}},
           {"memory is known at once",
            {{1, "node_memory_MemTotal_bytes 1000\nnode_memory_MemAvailable_bytes 250\n", ratio("memory", "0.75")},
             {2, "node_memory_MemTotal_bytes 1000\n", ""},

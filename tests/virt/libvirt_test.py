@@ -195,6 +195,16 @@ def main():
                     assert close(one(samples, "vitald_guest_halt_poll_success_seconds_total", domain=name),
                                  stats["cpu.haltpoll.success.time"] / 1e9)
 
+            # A guest whose hypervisor does not answer: what libvirtd knows without asking it is there all the same.
+            qemu = int(pathlib.Path(f"/run/libvirt/qemu/{names[0]}.pid").read_text())
+            os.kill(qemu, signal.SIGSTOP)
+            try:
+                wait_for("that it does not answer", 30, lambda: one(scrape(), "libvirt_domain_timed_out", domain=names[0]) == 1)
+                assert series(scrape(), "libvirt_domain_info_memory_usage_bytes", domain=names[0])
+            finally:
+                os.kill(qemu, signal.SIGCONT)
+            wait_for("that it answers", 30, lambda: one(scrape(), "libvirt_domain_timed_out", domain=names[0]) == 0)
+
             virsh("resume", names[0])
             wait_for("that it runs", 5, lambda: series(scrape(), "libvirt_domain_info_vstate", domain=names[0]) == [1])
 
@@ -256,13 +266,26 @@ def main():
             virsh("attach-disk", names[0], str(IMAGES / "more.qcow2"), "sda", "--targetbus", "usb", "--subdriver",
                   "qcow2", "--live")
             wait_for("the disk that was plugged in", 3, lambda: len(disks()) == 2)
+            # It ends and starts again, and nobody looks in between: nothing of its former life is left.
+            virsh("destroy", names[0])
+            virsh("start", names[0])
+            assert len(disks()) == 1, disks()
 
         # As in a container: the host's sockets and pid files lie below --path.rootfs.
         with tempfile.TemporaryDirectory() as root:
             os.mkdir(f"{root}/run")
             os.symlink("/run/libvirt", f"{root}/run/libvirt")
+            define("hot", "qemu", vcpus=4, current=2)
+            virsh("start", "hot")
             with vitald(*flags, f"--path.rootfs={root}") as (_, url):
+                def vcpus():
+                    return series(metrics(url)[1], "libvirt_domain_info_virtual_cpus", domain="hot")
+
                 wait_for("libvirt_up 1 through another root", 20, lambda: series(metrics(url)[1], "libvirt_up") == [1])
+                # Virtual CPUs are asked for once a minute, and where one was plugged in.
+                wait_for("its virtual CPUs", 5, lambda: vcpus() == [2])
+                virsh("setvcpus", "hot", "3", "--live")
+                wait_for("the one that was plugged in", 5, lambda: vcpus() == [3])
 
 
 def worker_rss(agent):

@@ -54,7 +54,7 @@ function Destinations() {
     failed: of("d_failed", "destination", name),
     taken: of("d_taken", "destination", name),
     lost: of("d_lost", "destination", name),
-    dropped: (of("d_dropped", "destination", name) ?? 0) + (of("d_pdropped", "destination", name) ?? 0),
+    dropped: of("d_pdropped", "destination", name) ?? of("d_dropped", "destination", name) ?? 0, // samples, where it is a push
     disk: of("d_disk", "destination", name),
     failing: of("d_failing", "destination", name),
     samples: of("d_samples", "destination", name),
