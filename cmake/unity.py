@@ -13,8 +13,8 @@ import sys
 
 TOKEN = re.compile(r'R"(?P<d>[^()\\ ]*)\(.*?\)(?P=d)"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/|^#[^\n]*'
                    r"|(?:(?:::|\.|->)\s*)?[A-Za-z_]\w*|\d[\w'.]*|.", re.S | re.M)
-NAME = re.compile(r"[A-Za-z_]\w*")
-NO_NAMES = {"const", "noexcept", "default", "delete", "operator", "decltype", "REQUIRES"}
+NAME, MACRO = re.compile(r"[A-Za-z_]\w*"), re.compile(r"[A-Z][A-Z_]+")
+NO_NAMES = {"const", "noexcept", "default", "delete", "operator", "decltype", "static_assert"}
 OPEN, CLOSE = "namespace {", "}  // namespace"
 
 
@@ -46,7 +46,7 @@ def declared(text):
         elif depth == 0 and token not in ")]":
             statement.append(token)
         before = token
-    return {name for name in names - NO_NAMES - {None} if NAME.fullmatch(name)}
+    return {name for name in names - NO_NAMES - {None} if NAME.fullmatch(name) and not MACRO.fullmatch(name)}
 
 
 def named(words):
@@ -96,7 +96,7 @@ def main(top, out, *sources):
     result = []
     for file, parts in files.items():
         space = "in_" + re.sub(r"\W", "_", str(file.relative_to(top).with_suffix("")))
-        spaces = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M)) - {"vitald"}
+        spaces = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M))
         shared = {n for own, _, text in parts if own for n in declared(text) if count[n] > 1}
         for own, line, text in parts:
             here = f'#line {line} "{file}"'
