@@ -81,12 +81,11 @@ def split(path):
     return parts
 
 
-def qualify(text, names, space, spaces):
-    text = TOKEN.sub(lambda m: f"{space}::{m[0]}" if m[0] in names else m[0], text)
-    if not spaces:
-        return text
-    return re.sub(rf"\b({'|'.join(spaces)})::(\w+)",
-                  lambda m: f"{m[1]}::{space}::{m[2]}" if m[2] in names else m[0], text)
+def qualify(text, homes, outer, but=()):
+    """`homes`: name -> the namespace it is in; `outer`: namespaces of the file that may be named before it."""
+    text = TOKEN.sub(lambda m: f"{homes[m[0]]}::{m[0]}" if m[0] in homes and m[0] not in but else m[0], text)
+    return re.sub(rf"\b({'|'.join(outer)})::(\w+)",
+                  lambda m: f"{m[1]}::{homes[m[2]]}::{m[2]}" if m[2] in homes else m[0], text) if outer else text
 
 
 def main(top, out, *sources):
@@ -95,17 +94,21 @@ def main(top, out, *sources):
     count = collections.Counter(w for some in words.values() for w in some)
     result = []
     for file, parts in files.items():
-        space = "in_" + re.sub(r"\W", "_", str(file.relative_to(top).with_suffix("")))
-        spaces = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M))
-        shared = {n for own, _, text in parts if own for n in declared(text) if count[n] > 1}
+        base = "in_" + re.sub(r"\W", "_", str(file.relative_to(top).with_suffix("")))
+        outer = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M))
+        homes = {}  # of what other sources know too, so far
         for own, line, text in parts:
             here = f'#line {line} "{file}"'
             if own:
-                alone = " ".join(f"using {space}::{n};" for n in sorted(declared(text) - shared))
+                space, names = f"{base}_{line}", declared(text)
+                shared = {n for n in names if count[n] > 1}
+                homes |= dict.fromkeys(shared, space)
+                text = qualify(text, homes, outer, but=names)
+                alone = " ".join(f"using {space}::{n};" for n in sorted(names - shared))
                 also = " ".join(re.findall(r"^using (?:enum|namespace) [\w:]+;", text, re.M))
                 result += [here, f"namespace {{ namespace {space} {{", here, text, f"}} {alone} {also} }}"]
             else:
-                result += [here, qualify(text, shared, space, spaces)]
+                result += [here, qualify(text, homes, outer)]
     pathlib.Path(out).write_text("\n".join(result) + "\n")
 
 
