@@ -358,7 +358,7 @@ export function Alerts() {
           </ol>
         </Card>
       </div>
-      {Shown ? <Shown alert={shown.alert} onClose={() => setShown(null)} /> : null}
+      {Shown ? <Shown alert={shown.alert} onClose={() => setShown((now) => (now === shown ? null : now))} /> : null}
     </>
   );
 }
