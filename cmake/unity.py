@@ -31,9 +31,11 @@ def declared(text):
             continue
         if depth == 0 and token in "{;=([":
             enumerators = token == "{" and statement[:1] == ["enum"] and "class" not in statement
-            names.add(named(statement))
+            name = named(statement) or ""
+            if NAME.fullmatch(name) and not (token == "(" and MACRO.fullmatch(name)):
+                names.add(name)
             statement = ["="]  # its value, parameters or body
-        if depth == 1 and enumerators and before in "{,":
+        if depth == 1 and enumerators and before in "{," and NAME.fullmatch(token):
             names.add(token)
         if token in "{([":
             depth += 1
@@ -46,7 +48,7 @@ def declared(text):
         elif depth == 0 and token not in ")]":
             statement.append(token)
         before = token
-    return {name for name in names - NO_NAMES - {None} if NAME.fullmatch(name) and not MACRO.fullmatch(name)}
+    return names - NO_NAMES
 
 
 def named(words):
@@ -95,7 +97,7 @@ def main(top, out, *sources):
     result = []
     for file, parts in files.items():
         base = "in_" + re.sub(r"\W", "_", str(file.relative_to(top).with_suffix("")))
-        outer = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M))
+        outer = set(re.findall(r"^namespace (\w+) \{", "\n".join(t for _, _, t in parts), re.M)) - {"vitald"}
         homes = {}  # of what other sources know too, so far
         for own, line, text in parts:
             here = f'#line {line} "{file}"'

@@ -392,10 +392,11 @@ void Collectors::derive(Snapshot& snapshot) {
     if (slot->entry->runs == Runs::after) derivers.push_back(slot.get());
   std::ranges::sort(derivers, {}, &Slot::entry);  // in the order of the list: each sees those before it
   // What anybody may write is no meter and no processor: a text file must not move watts from one owner to another.
+  auto& all = snapshot.batches;
   const auto from_anybody =
-      std::ranges::stable_partition(snapshot.batches, [](const auto& b) { return !written_by_anybody(b->collector); });
-  so_far_.from_anybody.assign(from_anybody.begin(), from_anybody.end());
-  snapshot.batches.erase(from_anybody.begin(), from_anybody.end());
+      std::stable_partition(all.begin(), all.end(), [](const auto& b) { return !written_by_anybody(b->collector); });
+  so_far_.from_anybody.assign(from_anybody, all.end());
+  all.erase(from_anybody, all.end());
   so_far_.snapshot = &snapshot;
   auto now_ns = derivers.empty() ? 0 : host_.clock().boot_ns();
   for (auto* slot : derivers) {

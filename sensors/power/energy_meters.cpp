@@ -253,8 +253,8 @@ class EnergyMeters final : public Collector {
         out.set(kEnergy, meter.joules, key.first, key.second, kSources[source]);
     for (const auto& [key, source] : last_)
       if (shown(key, meters_.at(key)))
-        out.set(kMeterUp, std::ranges::any_of(up, [&](const Key* k) { return *k == key; }) ? 1 : 0, key.first,
-                key.second);
+        out.set(kMeterUp, std::ranges::any_of(up, [&wanted = key](const Key* k) { return *k == wanted; }) ? 1 : 0,
+                key.first, key.second);
     for (const auto& [key, meter] : meters_)
       for (std::size_t i = 0; i < kBreakCount; ++i)
         out.set(kBreaks, static_cast<double>(meter.breaks[i]), key.first, key.second, kBreakNames[i]);

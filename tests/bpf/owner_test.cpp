@@ -226,9 +226,9 @@ struct Names : testing::Test {
     const auto id = table.hold({path, ""});
     clock.advance_ns(later_ns);
     table.cycle(clock.boot_ns());
-    const auto text = vitald::text(table.at(id)->owner);
+    const auto labels = text(table.at(id)->owner);
     table.release(id);
-    return text;
+    return labels;
   }
   FakeClock clock;
   CollectorFixture tree;
