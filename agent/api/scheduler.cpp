@@ -27,7 +27,7 @@ namespace {
 constexpr std::int64_t kFreshNs = 1'000'000'000;     // numbers that are newer need not be collected anew
 constexpr std::int64_t kPatienceNs = 2'000'000'000;  // for a collection; what is there is answered then, with its age
 constexpr std::int64_t kLooksNs = 1'020'000'000;     // between two looks: the deriver utilization wants a second
-constexpr double kMostOverS = 15;                    // the mean of a longer time does not say how busy the host is
+constexpr double kMostOverS = 20;                    // the mean of a longer time does not say how busy the host is
 
 // A number, where it is from and when it was read.
 struct Reading {
@@ -247,7 +247,8 @@ class Utilization final : public Pending {
       look_again_ = look_again_ || (first_look_ns_ != 0 && now_boot_ns >= first_look_ns_ + kLooksNs);
       if (!latest || latest->boot_ns < arrived_ns_ - kFreshNs) return {};
       if (looked_at_once(*latest)) {
-        if (first_look_ns_ == 0) first_look_ns_ = latest->boot_ns;
+        // When its last collector was done, not when it began: each wants its second between two of its own.
+        if (first_look_ns_ == 0) first_look_ns_ = now_boot_ns;
         return {};
       }
     }

@@ -154,7 +154,7 @@ class HostPower final : public Deriver {
       auto& meter = meters_[s];
       if (!complete(meter, readings[s], now)) readings[s].at_ns = 0;
       follow(meter, readings[s]);
-      if (!readings[s].at_ns || !meter.watts) continue;
+      if (!readings[s].at_ns || (!meter.watts && !meter.too_long)) continue;
       meter.heard_ns = now;
       if (!best) best = static_cast<Source>(s);
     }
@@ -162,9 +162,10 @@ class HostPower final : public Deriver {
     if (chosen_) {
       const auto& meter = meters_[*chosen_];
       if (meter.heard_ns == now) {
-        out.set(kPower, *meter.watts, kNames[*chosen_]);
+        if (meter.watts) out.set(kPower, *meter.watts, kNames[*chosen_]);
         out.set(kEnergy, meter.joules, kNames[*chosen_]);
-        if (meter.over_ns != 0) out.set(kOver, static_cast<double>(meter.over_ns) / 1e9, kNames[*chosen_]);
+        if (meter.watts && meter.over_ns != 0)
+          out.set(kOver, static_cast<double>(meter.over_ns) / 1e9, kNames[*chosen_]);
       }
     }
     if (chosen_) out.set(kChanges, static_cast<double>(changes_));
@@ -185,6 +186,7 @@ class HostPower final : public Deriver {
     double grown = 0;
     std::int64_t power_from_ns = 0;
     std::int64_t over_ns = 0;                   // what `watts` is the mean of
+    bool too_long = false;                      // for watts to say anything; the joules are what they are
     std::map<std::string, std::int64_t> parts;  // of the sum: when each was there last
   };
 
@@ -201,6 +203,7 @@ class HostPower final : public Deriver {
   static void follow(Meter& meter, Reading& now) {
     if (now.at_ns == 0) {
       meter.watts.reset();
+      meter.too_long = false;
       return;
     }
     if (now.at_ns == meter.at_ns) return;
@@ -222,12 +225,14 @@ class HostPower final : public Deriver {
       meter.counters = std::move(now.joules);
       if (!follows || !same) {
         meter.watts.reset();
+        meter.too_long = false;
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;
       } else if (const auto over_ns = now.at_ns - meter.power_from_ns; over_ns >= kLeastNs) {
         // One that stands still (virtual machines have such) does not know, as firmware that says 0.
         meter.watts.reset();
-        if (meter.grown > 0 && over_ns <= kMostNs) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
+        meter.too_long = meter.grown > 0 && over_ns > kMostNs;
+        if (meter.grown > 0 && !meter.too_long) meter.watts = meter.grown / (static_cast<double>(over_ns) / 1e9);
         meter.over_ns = over_ns;
         meter.grown = 0;
         meter.power_from_ns = now.at_ns;

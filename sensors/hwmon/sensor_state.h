@@ -53,7 +53,9 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
 
   const auto over = [&](bool counts, double limit, double hyst, SensorState state) {
     if (!counts || !known(s.value)) return false;
-    return s.value >= limit || (before >= state && set(hyst) && hyst < limit && s.value > hyst);
+    // An upper limit of volts and amperes is the last good value: a supply that gives all it may is at it.
+    return (s.temperature ? s.value >= limit : s.value > limit) ||
+           (before >= state && set(hyst) && hyst < limit && s.value > hyst);
   };
   const auto under = [&](bool counts, double limit, double hyst, SensorState state) {
     if (!counts || !known(s.value)) return false;

@@ -291,11 +291,16 @@ const Case kCases[] = {
                            vitald_sensor_state{chip="c",sensor="in0",label="",state="ok"} 0x400)"},
     {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="fault"} 1x400)"},
     {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
-                                vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400)"},
+                                vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400
+                                node_hwmon_fan_rpm{chip="c",sensor="fan1"} 0x400)"},
+    {"", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
+            node_hwmon_fan_rpm{chip="c",sensor="fan1"} 1998x400
+            vitald_sensor_state{chip="power_supply_ucsi_source_psy_usbc000:001",sensor="in0",label="",state="warning"} 1x400
+            vitald_sensor_state{chip="c",sensor="power1",label="",state="warning"} 1x400)"},
     {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="in1",label="+5V",state="warning"} 1x400)"},
     {"", R"(vitald_sensor_state{chip="c",sensor="temp1",label="CPU",state="warning"} 1x400
             vitald_sensor_state{chip="c",sensor="intrusion0",label="",state="warning"} 1x400)"},
-    {"", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x5 0x395)"},
+    {"", R"(vitald_sensor_state{chip="c",sensor="in1",label="",state="warning"} 1x5 0x395)"},
     {"HostBatteryLow", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
                           node_power_supply_info{power_supply="BAT0",type="Battery",status="Discharging"} 1x400)"},
     {"", R"(node_power_supply_capacity{power_supply="BAT0"} 25x400
@@ -353,6 +358,9 @@ const Case kCases[] = {
     {"VitaldDeliveryRefused",
      R"(vitald_push_dropped_samples_total{destination="central",reason="too_large"} 0x395 1x5)"},
     {"", R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 7x400)"},
+    {"VitaldDeliveryRefused",
+     R"(vitald_push_dropped_samples_total{destination="bus",reason="refused"} 0x395 4x5
+        vitald_delivery_dropped_total{data_type="events",destination="bus",reason="refused"} 0x395 4x5)"},
     {"VitaldDeliveryRefused",
      R"(vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="refused"} 0x395 1x5)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
