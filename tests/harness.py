@@ -68,6 +68,12 @@ def free_port():
     raise AssertionError("no free port")
 
 
+def patience(seconds):
+    """What must not take longer than `seconds`, and no test of speed: as long as that where more tasks want the CPUs than
+    there are of them."""
+    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count())
+
+
 def wait_for(what, seconds, condition, pause=0.05):
     """Polls until `condition()` is true; a bound on failure, not a pause."""
     end = time.monotonic() + seconds

@@ -53,8 +53,9 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
 
   const auto over = [&](bool counts, double limit, double hyst, SensorState state) {
     if (!counts || !known(s.value)) return false;
-    // An upper limit of volts and amperes is the last good value: a supply that gives all it may is at it.
-    return (s.temperature ? s.value >= limit : s.value > limit) ||
+    // The plain maximum of volts and amperes is the last good value: a supply that gives all it may is at it.
+    const bool at_is_over = s.temperature || state != SensorState::warning;
+    return s.value > limit || (at_is_over && s.value == limit) ||
            (before >= state && set(hyst) && hyst < limit && s.value > hyst);
   };
   const auto under = [&](bool counts, double limit, double hyst, SensorState state) {

@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import metrics, vitald, wait_for  # noqa: E402
+from harness import metrics, patience, vitald, wait_for  # noqa: E402
 
 STORM = 300
 RULES = """
@@ -104,7 +104,7 @@ with tempfile.TemporaryDirectory() as top:
             process.process.send_signal(end)
             process.process.wait(10)
             took = time.monotonic() - began
-            assert took < 2, took
+            assert took < patience(2), took
         assert not told("Single"), lines("told")
         numbers("test_single 0\n")  # what is told now is from the journal
         with running() as (process, url):

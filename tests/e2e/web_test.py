@@ -10,6 +10,7 @@ import ctypes.util
 import pathlib
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -274,7 +275,8 @@ with vitald(f"basic_auth_users:\n  alice: {bcrypt('secret', 13)}\n") as v, \
         assert v.get("/metrics", "alice", "secret")[0] == 200
         answered += 1
     assert answered >= 2, "a known password waited for an unknown one"
-    assert {t.result()[0] for t in tries} == {401}
+    said = {t.result()[0] for t in tries}
+    assert said <= {401, 503} and 401 in said, said  # 503: not compared within 20 s, where others have the CPUs
 print(f"passwords: the first comparison took {first * 1000:.0f} ms; {answered} scrapes passed during the next one")
 
 # Twenty connections that guess, from the same address and for the same user, each a new password all the time: a server
@@ -285,13 +287,15 @@ with vitald(f"basic_auth_users:\n  alice: {bcrypt('secret', 10)}\n  bob: {bcrypt
     began = time.monotonic()
     assert v.get("/metrics", "carol", "c")[0] == 200
     alone = time.monotonic() - began
-    until, guessed = time.monotonic() + 6, []
+    until, guessed, took = time.monotonic() + 6, [], []
 
     def guess(number):
         n = 0
         while time.monotonic() < until:
             n += 1
+            began = time.monotonic()
             guessed.append(v.get("/metrics", "alice", f"{number}.{n}", timeout=60)[0])
+            took.append(time.monotonic() - began)
 
     guessers = [pool.submit(guess, n) for n in range(20)]
     waited = []
@@ -305,10 +309,11 @@ with vitald(f"basic_auth_users:\n  alice: {bcrypt('secret', 10)}\n  bob: {bcrypt
     cpu = (time.clock_gettime((~v.process.pid << 3) | 2) - cpu) / 2
     for g in guessers:
         g.result()
-    assert set(guessed) == {401}, set(guessed)
+    assert set(guessed) <= {401, 503} and 401 in guessed, set(guessed)
     print(f"20 guessers, {len(guessed)} guesses in 6 s, {cpu:.2f} of a core: the right passwords after "
           f"{', '.join(f'{w * 1000:.0f}' for w in waited)} ms, one alone after {alone * 1000:.0f} ms")
-    assert max(waited) < max(1, 8 * alone) and cpu < 1.2, (waited, alone, cpu)  # this machine may be busy
+    # This machine may be busy: then guessers wait as well, and longer.
+    assert max(waited) < max(1, 8 * alone, statistics.median(took)) and cpu < 1.2, (waited, alone, cpu, sorted(took))
 
 # 5. Too many requests.
 with vitald("rate_limit: {interval: 1h, burst: 2}\n") as v:

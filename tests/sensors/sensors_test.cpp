@@ -19,7 +19,7 @@ TEST(Sensors, States) {
   const Case cases[] = {
       {"nothing to judge by", {.value = 40}, ok, std::nullopt},
       {"within", {.value = 40, .max = 80, .crit = 100}, ok, ok},
-      {"at max", {.value = 80, .max = 80, .crit = 100}, ok, warning},
+      {"at max", {.value = 80, .max = 80, .crit = 100, .temperature = true}, ok, warning},
       {"at crit", {.value = 100, .max = 80, .crit = 100}, ok, critical},
       {"at emergency", {.value = 110, .max = 80, .crit = 100, .emergency = 110}, ok, emergency},
       {"hysteresis holds a warning", {.value = 77, .max = 80, .max_hyst = 75}, warning, warning},
@@ -86,6 +86,8 @@ TEST(Sensors, States) {
        warning},
       {"temperature: a freezer's limits", {.value = -4, .min = -30, .max = -10, .temperature = true}, ok, warning},
       {"a voltage below 0 has limits below 0", {.value = -11, .min = -13.2, .max = -11.4}, ok, warning},
+      {"a supply that gives all it may", {.value = 20, .min = 5, .max = 20}, ok, ok},
+      {"a temperature at its limit", {.value = 80, .max = 80, .temperature = true}, ok, warning},
       {"a hysteresis of 0 is none", {.value = 30, .max = 80, .max_hyst = 0}, warning, ok},
   };
   for (const auto& c : cases) {

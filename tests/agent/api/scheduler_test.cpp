@@ -86,6 +86,15 @@ TEST_F(SchedulerTest, AfterTheMeanOfMinutesItLooksAgain) {
   EXPECT_FALSE(told["schedulable"].get<bool>());
 }
 
+// A collection takes its time: a meter that was read late in the first is read a second later in the next one, too.
+TEST_F(SchedulerTest, TheSecondBeginsWhenTheFirstLookIsDone) {
+  ask();
+  collect(0.63, 165);
+  clock.advance_ns(kSecondNs / 10);
+  EXPECT_EQ(answer(), "");
+  EXPECT_GE(pending->deadline_boot_ns() - clock.boot, kSecondNs);
+}
+
 TEST_F(SchedulerTest, ThePowerOfACounterIsOfNowToo) {
   ask();
   collect(0.5, 1, 165);
