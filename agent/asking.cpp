@@ -33,7 +33,7 @@ bool speaks_tls(const Options& options) {
 
 }  // namespace
 
-void give_up(std::string text) { throw Failed{std::move(text)}; }
+void give_up(std::string text) { throw Failed{.text = std::move(text)}; }
 
 Words words_of(const std::vector<std::string>& all) {
   Words out;
@@ -100,7 +100,7 @@ json Server::ask(const char* method, std::string_view path, const json& body) {
   auto why = response->body;
   if (answer.is_object() && answer.contains("error") && answer["error"].is_string()) why = answer["error"];
   else if (answer.is_string()) why = answer;
-  give_up(fmt::format("{}: {} {}", impl_->url, response->status, trim(why)));
+  throw Failed{.text = fmt::format("{}: {} {}", impl_->url, response->status, trim(why)), .answered = true};
 }
 
 std::string text_at(const json& object, const char* name) {

@@ -22,6 +22,7 @@ using nlohmann::json;
 // Ends the command: run() prints it and gives 1.
 struct Failed {
   std::string text;
+  bool answered = false;  // there was an answer, and it is no success
 };
 [[noreturn]] void give_up(std::string text);
 

@@ -33,7 +33,8 @@ using namespace asking;
 
 constexpr std::size_t kColumns = std::size(kTopColumns);
 constexpr std::int64_t kIntervalMs = 2'000, kLeastIntervalMs = 200, kMostIntervalMs = 3'600'000;
-constexpr std::int64_t kLookNs = 3'000'000'000;  // for all that a screen asks, while it is live
+// For all that a screen asks, while it is live and for one look as text.
+constexpr std::int64_t kLookNs = 3'000'000'000, kOnceNs = 20'000'000'000;
 constexpr std::size_t kPlainWidth = 100, kLeastWidth = 20, kMostAlerts = 5, kMostVerdictLines = 9;
 
 // Per owner and second over the last minute: one query, the columns told apart by a label.
@@ -228,22 +229,37 @@ void add_owners(Screen& screen, const json& data, std::size_t sort) {
   }
 }
 
-// What the server does not know is null; that it is not there at all ends the look.
-TopLook look_at(Server& server) {
+// What the server does not know is null; that it is not there at all, or lets nobody in, ends the look. What says most
+// comes first. Each may take half of the time that is left, the last one all: what hangs leaves the others some.
+TopLook look_at(Server& server, std::int64_t patience_ns, int stop_fd) {
+  const auto end_ns = SystemClock::read(CLOCK_BOOTTIME) + patience_ns;
+  const auto limit = [&](std::int64_t parts) {
+    const auto now_ns = SystemClock::read(CLOCK_BOOTTIME);
+    server.limit({now_ns + (end_ns - now_ns) / parts, stop_fd});
+  };
   TopLook look;
   look.url = server.url();
-  look.utilization = server.ask("GET", "/api/v1/utilization").at("data");
-  const auto maybe = [&](const std::string& path) {
+  const auto maybe = [&](const std::string& path, bool& unanswered) {
+    limit(2);
     try {
       auto answer = server.ask("GET", path);
       return answer.is_object() && answer.contains("data") ? answer["data"] : json();
-    } catch (const Failed&) {  // no history, no rules
+    } catch (const Failed& failed) {  // no history, no rules; or it takes too long
+      unanswered = !failed.answered;
       return json();
     }
   };
-  look.verdict = maybe("/api/v1/verdict");
-  look.alerts = maybe("/api/v1/alerts");
-  look.owners = maybe("/api/v1/query?query=" + url_escaped(kOwnersQuery));
+  auto& un = look.unanswered;
+  look.alerts = maybe("/api/v1/alerts", un.alerts);
+  look.verdict = maybe("/api/v1/verdict", un.verdict);
+  look.owners = maybe("/api/v1/query?query=" + url_escaped(kOwnersQuery), un.owners);
+  limit(1);
+  try {
+    look.utilization = server.ask("GET", "/api/v1/utilization").at("data");
+  } catch (const Failed& failed) {
+    if (failed.answered || (un.alerts && un.verdict && un.owners)) throw;
+    un.utilization = true;
+  }
   return look;
 }
 
@@ -354,11 +370,10 @@ int live(Server& server, std::int64_t interval_ms) {
     const auto now_ms = SystemClock::read(CLOCK_MONOTONIC) / 1'000'000;
     if (now_ms >= next_ms) {
       next_ms = now_ms + interval_ms;
-      server.limit({SystemClock::read(CLOCK_BOOTTIME) + kLookNs, terminal.news_fd()});
       std::optional<TopLook> now;
       std::string why;
       try {
-        now = look_at(server);
+        now = look_at(server, kLookNs, terminal.news_fd());
       } catch (const Failed& failed) {  // it may come back
         why = failed.text;
       }
@@ -400,10 +415,15 @@ std::vector<std::string> top_screen(const TopLook& look, std::size_t width, std:
   screen.add(fmt::format("vitald top  {}  {}{}", text_at(look.utilization, "name"), look.url,
                          plain ? "" : "  q: end, arrows: sort"),
              kBold);
-  add_gauges(screen, look.utilization);
-  add_verdict(screen, look.verdict);
-  add_alerts(screen, look.alerts);
-  add_owners(screen, look.owners, std::min(sort, kColumns - 1));
+  const auto& un = look.unanswered;
+  if (un.utilization) screen.add("GAUGES   not answered", kYellow);
+  else add_gauges(screen, look.utilization);
+  if (un.verdict) screen.add("VERDICT  not answered", kYellow);
+  else add_verdict(screen, look.verdict);
+  if (un.alerts) screen.add("ALERTS   not answered", kYellow);
+  else add_alerts(screen, look.alerts);
+  if (un.owners) screen.add("OWNERS   not answered", kYellow);
+  else add_owners(screen, look.owners, std::min(sort, kColumns - 1));
   return screen.take();
 }
 
@@ -436,7 +456,7 @@ int run_top(const Config& config, std::ostream& out) {
   return run([&] {
     Server server(words, config.options);
     if (!words.given.contains("once") && is_live_terminal()) return live(server, interval_ms);
-    for (const auto& line : top_screen(look_at(server), kPlainWidth, 0, true, 0)) out << line << '\n';
+    for (const auto& line : top_screen(look_at(server, kOnceNs, -1), kPlainWidth, 0, true, 0)) out << line << '\n';
     out << std::flush;
     return out ? 0 : 1;
   });

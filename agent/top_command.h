@@ -17,10 +17,14 @@ namespace vitald {
 int run_top(const Config& config, std::ostream& out);
 std::string_view top_help();
 
-// What one look has found; null where the server gave none.
+// What one look has found; null where the server has none (no rules, no history), and where it has not answered.
 struct TopLook {
   std::string url;
   asking::json utilization, verdict, alerts, owners;  // `data` of each; owners: results of a query
+  // Not answered in time, which says nothing: a host may be slow because of what would stand there.
+  struct {
+    bool utilization = false, verdict = false, alerts = false, owners = false;
+  } unanswered;
 };
 // The screen as lines of at most `width` columns, `height` at most (0: as many as there are). `plain`: without colours.
 std::vector<std::string> top_screen(const TopLook& look, std::size_t width, std::size_t height, bool plain,

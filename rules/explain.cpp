@@ -140,33 +140,65 @@ class Explainer {
     // By feed: the times of a feed are worked out once for all of its series.
     std::vector<std::uint32_t> ids;
     for (std::uint32_t id = 0; id < round_.table.size(); ++id)
-      if (const auto& s = round_.table.at(id); s.labels && wanted(*s.labels)) ids.push_back(id);
+      if (const auto& s = round_.table.at(id); s.labels && can_tell(*s.labels) && is_chosen(*s.labels))
+        ids.push_back(id);
     std::ranges::stable_sort(ids, {}, [this](std::uint32_t id) { return round_.table.at(id).feed; });
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (i % 64 == 0 && limits_.given_up()) return tl::unexpected(QueryError{QueryError::Kind::given_up, "given up"});
       look_at(ids[i]);
     }
+    if (!know_of_others()) return tl::unexpected(QueryError{QueryError::Kind::given_up, "given up"});
     rank();
     return std::move(out_);
   }
 
  private:
-  [[nodiscard]] bool wanted(const Labels& labels) const {
+  [[nodiscard]] bool can_tell(const Labels& labels) const {
     const auto name = labels.name();
-    if (name.ends_with("_bucket") || name.ends_with("_timestamp_seconds") || (!ask_.self && is_self(name)))
-      return false;
-    if (ask_.match.empty()) return true;
-    return std::ranges::any_of(ask_.match, [&](const auto& selector) {
-      return std::ranges::all_of(selector->matchers,
-                                 [&](const promql::Matcher& m) { return m.matches(labels.get(m.name)); });
-    });
+    return !name.ends_with("_bucket") && !name.ends_with("_timestamp_seconds") && (ask_.self || !is_self(name));
+  }
+  [[nodiscard]] bool is_chosen(const Labels& labels) const {
+    return ask_.match.empty() || std::ranges::any_of(ask_.match, [&](const auto& selector) {
+             return std::ranges::all_of(selector->matchers,
+                                        [&](const promql::Matcher& m) { return m.matches(labels.get(m.name)); });
+           });
+  }
+
+  [[nodiscard]] promql::Points points_of(std::uint32_t id) {
+    const auto& s = round_.table.at(id);
+    return columns_.range(round_.feeds[s.feed], s.feed, id, s.slot, ask_.baseline_start_ms - round_.offset_ms,
+                          ask_.end_ms - round_.offset_ms, round_.offset_ms, buffer_);
+  }
+
+  void know(std::uint32_t feed, const promql::Points& points) {
+    if (points.count < kLeastExplained) return;
+    auto& known = known_[feed];
+    known.from_ms = std::min(known.from_ms, points.time(kLeastExplained - 1));
+    known.to_ms = std::max(known.to_ms, points.time(points.count - kLeastExplained));
+  }
+
+  // Whether one that was chosen appeared or went, those of its feed tell that were not: they are looked at only where
+  // that is asked. False: given up.
+  bool know_of_others() {
+    if (ask_.match.empty() || claims_.empty()) return true;
+    std::vector<bool> asked(round_.feeds.size());
+    for (const auto& f : claims_) asked[f.feed] = true;
+    std::vector<std::uint32_t> ids;
+    for (std::uint32_t id = 0; id < round_.table.size(); ++id) {
+      const auto& s = round_.table.at(id);
+      if (s.labels && asked[s.feed] && can_tell(*s.labels) && !is_chosen(*s.labels)) ids.push_back(id);
+    }
+    std::ranges::stable_sort(ids, {}, [this](std::uint32_t id) { return round_.table.at(id).feed; });
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (i % 64 == 0 && limits_.given_up()) return false;
+      know(round_.table.at(ids[i]).feed, points_of(ids[i]));
+    }
+    return true;
   }
 
   void look_at(std::uint32_t id) {
     const auto& s = round_.table.at(id);
-    const auto points =
-        columns_.range(round_.feeds[s.feed], s.feed, id, s.slot, ask_.baseline_start_ms - round_.offset_ms,
-                       ask_.end_ms - round_.offset_ms, round_.offset_ms, buffer_);
+    const auto points = points_of(id);
     if (points.count == 0) return;
     ++out_.series;
     Found f;
@@ -178,11 +210,7 @@ class Explainer {
     f.feed = s.feed;
     f.first_ms = points.time(0);
     f.last_ms = points.time(points.count - 1);
-    auto& known = known_[s.feed];
-    if (points.count >= kLeastExplained) {
-      known.from_ms = std::min(known.from_ms, points.time(kLeastExplained - 1));
-      known.to_ms = std::max(known.to_ms, points.time(points.count - kLeastExplained));
-    }
+    know(s.feed, points);
     // A counter that is new counts from 0, and one that is gone counts nothing any more.
     f.appeared = f.rate && before_.empty() && now_.size() >= kLeastExplained;
     f.gone = f.rate && now_.empty() && before_.size() >= kLeastExplained;
@@ -218,7 +246,9 @@ class Explainer {
   // That it was not there is known only where others of its feed were, with enough samples: else it is the collector
   // that began, or was turned on or off, and of the host nothing is known.
   [[nodiscard]] bool is_known(const Found& f) const {
-    const auto& known = known_.at(f.feed);
+    const auto at = known_.find(f.feed);
+    if (at == known_.end()) return false;
+    const auto& known = at->second;
     return f.gone ? known.to_ms > f.last_ms && known.to_ms >= ask_.start_ms
                   : known.from_ms < f.first_ms && known.from_ms <= ask_.baseline_end_ms;
   }

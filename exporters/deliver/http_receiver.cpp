@@ -90,11 +90,12 @@ Reached reach_one(const HttpRequest& request, const HttpSettings& settings, cons
   if (response->status < 200 || (response->status >= 300 && response->status < 400))
     return {
         fail(Errc::malformed, text + ": it sends us elsewhere, which is not followed; give the URL of where it is")};
-  // One that has no HEAD may say so by 501, and take what is posted.
-  const bool away = response->status >= 500;
-  if (away && !(response->status == 501 && request.method == "HEAD"))
-    return {fail(Errc::io, text + ": it is there, and cannot take anything now"), true};
-  return {judge ? judge(*response, std::move(text)) : text, away};
+  // Many know only POST, and fail at a HEAD by 500 or 501: of what they take that says nothing. What stands before a
+  // server that is gone says so to any method.
+  const auto status = response->status;
+  const bool away = request.method == "HEAD" ? status >= 502 && status <= 504 : status >= 500;
+  if (away) return {fail(Errc::io, text + ": it is there, and cannot take anything now"), true};
+  return {judge ? judge(*response, std::move(text)) : text};
 }
 
 }  // namespace

@@ -119,9 +119,9 @@ class Refusal {
 };
 
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, so is
-// 5xx, and what `judge` makes one of the others, with the words so far. With standbys it is the answer of the first
-// that is not away (silent, 5xx), as with what is pushed: one that refuses is not made good by those behind it. The
-// words have all.
+// 5xx (to HEAD only 502, 503 and 504), and what `judge` makes one of the others, with the words so far. With standbys
+// it is the answer of the first that is not away (silent, 5xx), as with what is pushed: one that refuses is not made
+// good by those behind it. The words have all.
 using JudgeAnswer = std::function<Result<std::string>(const HttpResponse& response, std::string text)>;
 Result<std::string> reach_of(const HttpRequest& request, const HttpSettings& settings, const Attempt& attempt,
                              const JudgeAnswer& judge = {}, const std::string& shown = {});

@@ -55,6 +55,7 @@ struct WebhookReceiver final : ReceiverOf<WebhookReceiver>, HttpSettings {
                     [](const HttpResponse& response, std::string text) -> Result<std::string> {
                       if (response.status == 405 || response.status == 501)
                         text += ": it is there, and has no answer to HEAD";
+                      else if (response.status >= 500) text += " to HEAD, which says nothing of POST";
                       return text;
                     });
   }

@@ -137,7 +137,7 @@ class OtlpDestination final : public Destination {
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     const auto& item = items.front();
     if (!halved_) {
-      const auto outcome = send_body(item.body, item.records, true, attempt);
+      const auto outcome = send_body(item, item.body, nullptr, attempt);
       if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
       if (!outcome->too_large) return outcome->sent;
     }
@@ -154,7 +154,7 @@ class OtlpDestination final : public Destination {
       std::string packed;
       if (const auto done = gzip_.compress(points_->part(part->first, part->count), packed); !done)
         return fail(done.error());
-      const auto outcome = send_body(packed, points_->samples(part->first, part->count), part->count > 1, attempt);
+      const auto outcome = send_body(item, packed, &*part, attempt);
       if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
       if (outcome->too_large && parts_.halve()) continue;
       if (outcome->sent.taken == 0) return outcome->sent;
@@ -169,14 +169,18 @@ class OtlpDestination final : public Destination {
     bool too_large = false;
   };
 
-  Result<Outcome> send_body(const std::string& body, std::uint64_t samples, bool can_halve, const Attempt& attempt) {
+  // `part`: what of the item is in the body; nullptr: all of it.
+  Result<Outcome> send_body(const Item& item, const std::string& body, const Halving::Part* part,
+                            const Attempt& attempt) {
+    const auto samples = part ? points_->samples(part->first, part->count) : item.records;
+    const bool can_halve = !part || part->count > 1;
     const auto response = client_.send(
         {"POST", settings_.url, {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "gzip"}}, body},
         attempt);
     if (!response) return fail(response.error());
     const auto status = response->status;
     if (status >= 200 && status < 300) {
-      const auto rejected = std::min(rejected_points(response->body), samples);
+      const auto rejected = rejected_samples(rejected_points(response->body), item, part, samples);
       client_.counters().sent.Increment(static_cast<double>(samples - rejected));
       client_.counters().dropped("refused", rejected);
       if (rejected == 0) client_.taken();
@@ -192,6 +196,24 @@ class OtlpDestination final : public Destination {
     client_.say_refused(*response, settings_.url);
     client_.counters().dropped(status == 413 ? "too_large" : "refused", samples);
     return Outcome{Sent{1, 1, 0}};
+  }
+
+  // A server counts points, of which a histogram is one and many samples. Which ones it rejected it does not say: they
+  // are taken for such as all are.
+  std::uint64_t rejected_samples(std::uint64_t rejected, const Item& item, const Halving::Part* part,
+                                 std::uint64_t samples) {
+    if (rejected == 0) return 0;
+    auto points = part ? part->count : std::size_t{0};
+    if (!part) {
+      const auto opened = open(item);
+      if (!opened)
+        log::warn("push: how much of it the server rejected cannot be told, all of it is taken for rejected",
+                  {{"destination", settings_.name}, {"err", opened.error().text}});
+      else points = points_->size();
+    }
+    if (rejected >= points) return samples;
+    return static_cast<std::uint64_t>(static_cast<double>(samples) * static_cast<double>(rejected) /
+                                      static_cast<double>(points));
   }
 
   Result<> open(const Item& item) {

@@ -50,8 +50,9 @@ constexpr FlagSpec kFlags[] = {
     {"collector.host_power.external", FlagType::text, "",
      "Name of a gauge in watts that says what the host draws, for example one that a textfile brings from the rack's "
      "power distribution; its series are added up. It goes before every other meter."},
-    {"collector.host_power.external-max-age", FlagType::duration, "5m",
-     "A text file with that gauge that was written longer ago is silent: who writes it has died."},
+    {"collector.host_power.external-max-age", FlagType::duration, "15m",
+     "What a text file that was written longer ago says of that gauge is silent: who writes it has died. So is what "
+     "one says whose date is more than a minute ahead."},
     {.name = "collector.host_power.model-idle-watts",
      .type = FlagType::number,
      .fallback = "0",
@@ -75,6 +76,8 @@ constexpr std::string_view kNames[kSourceCount] = {"external", "acpi_power_meter
 
 // A meter that is silent for longer than this gives way to the next.
 constexpr std::int64_t kSilentNs = 60'000'000'000;
+// A text file's date that is further ahead tells no age: of its writer's clock, or of the host's before it was set.
+constexpr double kMostAheadS = 60;
 // Between readings that are further apart nobody knows what was drawn.
 constexpr std::int64_t kMostBetweenNs = 120'000'000'000;
 // Counters of energy become power over at least this, and at most that: the mean of a longer time is no power of now.
@@ -111,9 +114,9 @@ struct Rows {
   struct Part {
     std::uint32_t value;
     std::string name;
+    std::optional<std::uint32_t> mtime = {};  // of the text file that it is in
   };
   std::vector<Part> external, dcmi;
-  std::optional<std::uint32_t> external_mtime;  // of the text file that has it
   std::vector<std::uint32_t> cpu;
   std::vector<Watts> hwmon;
   std::vector<Joules> energy, energy_up;  // energy_up: whether that one could be read
@@ -290,11 +293,13 @@ class HostPower final : public Deriver {
     if (!out[kExternal].watts && !external_.empty())
       for (const auto& batch : from_anybody_) {
         const auto& rows = rows_.of(batch->layout, [this](const Layout& l) { return external_of(l); });
-        if (rows.external_mtime && static_cast<double>(so_far.wall_ns) / 1e9 - batch->values[*rows.external_mtime] >
-                                       static_cast<double>(external_ns_) / 1e9)
-          continue;
-        for (const auto& part : rows.external)
+        for (const auto& part : rows.external) {
+          if (part.mtime) {
+            const auto age_s = static_cast<double>(so_far.wall_ns) / 1e9 - batch->values[*part.mtime];
+            if (age_s > static_cast<double>(external_ns_) / 1e9 || age_s < -kMostAheadS) continue;
+          }
           add(kExternal, batch->values[part.value], batch->collected_boot_ns, part.name);
+        }
       }
     from_anybody_.clear();
     for (auto& reading : out)
@@ -370,9 +375,12 @@ class HostPower final : public Deriver {
   // Of what anybody wrote nothing else counts, whatever it is called.
   Rows external_of(const Layout& layout) const {
     Rows rows;
+    std::map<std::string, std::uint32_t> mtimes;
     for (const auto& s : layout.samples())
       if (s.family->name == external_) rows.external.push_back({s.value, all_labels(s)});
-      else if (s.family->name == "vitald_textfile_family_mtime_seconds") rows.external_mtime = s.value;
+      else if (s.family->name == "vitald_textfile_power_mtime_seconds") mtimes[all_labels(s)] = s.value;
+    for (auto& part : rows.external)
+      if (const auto at = mtimes.find(part.name); at != mtimes.end()) part.mtime = at->second;
     return rows;
   }
 

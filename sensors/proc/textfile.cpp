@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,11 +33,12 @@ constexpr MetricDesc kMetrics[] = {
     {"node_textfile_scrape_error", MetricType::gauge, "1 if there was an error opening or reading a file, 0 otherwise",
      "", "", "*.prom"},
     // The host's power may come from a file: what it said when its writer died is no power of now.
-    {"vitald_textfile_family_mtime_seconds", MetricType::gauge,
-     "When the oldest of the files that have the family that --collector.host_power.external names was written.",
-     "family", "seconds", "stat(2) of *.prom", Shown::inside},
+    // With the labels of the series.
+    {"vitald_textfile_power_mtime_seconds", MetricType::gauge,
+     "When the file was written that a series of what --collector.host_power.external names is in.", "*", "seconds",
+     "stat(2) of *.prom", Shown::inside},
 };
-constexpr auto& kFamilyMtime = row(kMetrics, "vitald_textfile_family_mtime_seconds");
+constexpr auto& kPowerMtime = row(kMetrics, "vitald_textfile_power_mtime_seconds");
 constexpr auto& kMtime = row(kMetrics, "node_textfile_mtime_seconds");
 constexpr auto& kScrapeError = row(kMetrics, "node_textfile_scrape_error");
 
@@ -160,7 +160,10 @@ class Textfile final : public Collector {
       if (file.content) out.set(kMtime, static_cast<double>(file.stamp.status().st_mtim.tv_sec), path);
       else problems.push_back(file.content.error());
     }
-    if (power_mtime_s_) out.set(kFamilyMtime, static_cast<double>(*power_mtime_s_), power_);
+    if (!power_.empty())
+      plan_.each(power_, [&](std::span<const Label> labels, std::size_t source) {
+        out.set_labels(kPowerMtime, mtimes_s_[source], labels);
+      });
     out.set(kScrapeError, problems.empty() && plan_.conflicts().empty() ? 0 : 1);
     for (const auto& conflict : plan_.conflicts()) out.problem(conflict);
     for (auto& problem : problems) out.problem(std::move(problem));
@@ -225,16 +228,13 @@ class Textfile final : public Collector {
 
   void plan() {
     std::vector<ExpositionSource> sources;
-    power_mtime_s_.reset();
+    mtimes_s_.clear();
     for (const auto& path : order_) {
       const auto& file = files_.find(path)->second;
       if (!file.content) continue;
       sources.push_back({path, &*file.content});
-      if (power_.empty() ||
-          std::ranges::find(file.content->families, power_, &ExpositionFamily::name) == file.content->families.end())
-        continue;
-      const std::int64_t mtime_s = file.stamp.status().st_mtim.tv_sec;
-      power_mtime_s_ = std::min(power_mtime_s_.value_or(mtime_s), mtime_s);
+      const auto& written = file.stamp.status().st_mtim;
+      mtimes_s_.push_back(static_cast<double>(written.tv_sec) + static_cast<double>(written.tv_nsec) / 1e9);
     }
     plan_.build(sources);
   }
@@ -242,8 +242,8 @@ class Textfile final : public Collector {
   const Host& host_;
   std::vector<std::string> patterns_;
   const std::size_t most_series_;
-  const std::string power_;                    // the family whose age is told; may be empty
-  std::optional<std::int64_t> power_mtime_s_;  // since the epoch
+  const std::string power_;       // the family whose age is told; may be empty
+  std::vector<double> mtimes_s_;  // of plan_'s sources, since the epoch
   std::map<std::string, File> files_;
   std::vector<std::string> order_;                      // as read: by directory, then by name
   ExpositionPlan plan_{"Metric read from ", kMetrics};  // of files_

@@ -40,16 +40,21 @@ void ExpositionPlan::emit(BatchWriter& out) const {
   out.since(0);
 }
 
+void ExpositionPlan::each(std::string_view family,
+                          const std::function<void(std::span<const Label>, std::size_t)>& take) const {
+  const auto* desc = descs_->find(family);
+  if (!desc) return;
+  for (const auto& item : plan_)
+    if (item.desc == desc && item.part == Part::value)
+      take(std::span(labels_).subspan(item.first_label, item.label_count), item.source);
+}
+
 void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   plan_.clear();
   labels_.clear();
   texts_.clear();
   conflicts_.clear();
   more_conflicts_ = 0;
-  struct Found {
-    const ExpositionFamily* family;
-    std::string_view path;
-  };
   std::vector<Found> families;
   std::map<std::string_view, std::string> from_where;  // the sources that have a family, for those without HELP
   struct Help {
@@ -58,7 +63,8 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   };
   std::map<std::string_view, Help> helps;
   std::map<std::string_view, MetricType> types;
-  for (const auto& [path, content] : sources) {
+  for (std::size_t source = 0; source < sources.size(); ++source) {
+    const auto& [path, content] = sources[source];
     for (const auto& line : content->conflicts) left_out(fmt::format("{}: {}", path, line));
     more_conflicts_ += content->more_conflicts;
     for (const auto& family : content->families) {
@@ -84,7 +90,7 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
       auto& from = from_where[family.name];
       if (!from.empty()) from += ", ";
       from += path;
-      families.push_back({&family, path});
+      families.push_back({&family, path, static_cast<std::uint32_t>(source)});
     }
   }
 
@@ -94,7 +100,7 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
     for (const auto suffix : part_suffixes(found.family->type))
       of_parts.emplace(found.family->name + std::string(suffix), &found);
   std::set<const ExpositionFamily*> out;
-  for (const auto& [family, path] : families) {
+  for (const auto& [family, path, source] : families) {
     const auto part = of_parts.find(family->name);
     if (part == of_parts.end()) continue;
     const auto& whole = *part->second;
@@ -109,7 +115,7 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   if (!out.empty()) std::erase_if(families, [&](const auto& found) { return out.contains(found.family); });
 
   std::map<std::string_view, std::string> texts;
-  for (const auto& [family, path] : families) {
+  for (const auto& [family, path, source] : families) {
     const auto help = helps.find(family->name);
     texts.emplace(family->name,
                   help != helps.end() ? std::string(help->second.text) : origin_ + from_where[family->name]);
@@ -123,8 +129,10 @@ void ExpositionPlan::build(std::span<const ExpositionSource> sources) {
   });
   if (!keep) descs_ = std::make_shared<DescPool>();
   std::set<std::string> seen;
-  for (const auto& [family, path] : families)
-    add(*family, path, descs_->get(family->name, family->type, texts[family->name]), seen);
+  for (const auto& found : families) {
+    const auto& family = *found.family;
+    add(found, descs_->get(family.name, family.type, texts[family.name]), seen);
+  }
   if (more_conflicts_ > 0)
     conflicts_.push_back({Errc::malformed, 0, fmt::format("{} more that are left out", more_conflicts_)});
 }
@@ -158,8 +166,9 @@ bool ExpositionPlan::is_first(const ExpositionFamily& family, const ExpositionSe
   return false;
 }
 
-void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, const MetricDesc& desc,
-                         std::set<std::string>& seen) {
+void ExpositionPlan::add(const Found& found, const MetricDesc& desc, std::set<std::string>& seen) {
+  const auto& family = *found.family;
+  const auto path = found.path;
   std::set<std::string_view> names;
   std::size_t written = 0;
   for (const auto& series : family.series) {
@@ -181,14 +190,14 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
       labels.push_back({name, it == series.labels.end() ? std::string_view{} : std::string_view(it->second)});
     }
     if (family.type != MetricType::histogram && family.type != MetricType::summary) {
-      put(desc, Part::value, labels, series.value, series.since_wall_ms);
+      put(desc, Part::value, found.source, labels, series.value, series.since_wall_ms);
       continue;
     }
     const bool histogram = family.type == MetricType::histogram;
     const auto extra = [&](double at, double value) {
       auto with = labels;
       with.push_back({histogram ? "le" : "quantile", texts_.emplace_back(go_number(at))});
-      put(desc, histogram ? Part::bucket : Part::value, with, value, series.since_wall_ms);
+      put(desc, histogram ? Part::bucket : Part::value, found.source, with, value, series.since_wall_ms);
     };
     for (const auto& [at, value] : series.points) extra(at, value);
     const double end = std::numeric_limits<double>::infinity();
@@ -202,15 +211,15 @@ void ExpositionPlan::add(const ExpositionFamily& family, std::string_view path, 
                              path, series_text(family, series)));
       }
     }
-    if (series.has_sum) put(desc, Part::sum, labels, series.sum, series.since_wall_ms);
-    if (series.has_count) put(desc, Part::count, labels, series.count, series.since_wall_ms);
+    if (series.has_sum) put(desc, Part::sum, found.source, labels, series.sum, series.since_wall_ms);
+    if (series.has_count) put(desc, Part::count, found.source, labels, series.count, series.since_wall_ms);
   }
 }
 
-void ExpositionPlan::put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value,
-                         std::int64_t since_wall_ms) {
+void ExpositionPlan::put(const MetricDesc& desc, Part part, std::uint32_t source, const std::vector<Label>& labels,
+                         double value, std::int64_t since_wall_ms) {
   plan_.push_back({&desc, part, static_cast<std::uint32_t>(labels_.size()), static_cast<std::uint32_t>(labels.size()),
-                   value, since_wall_ms});
+                   source, value, since_wall_ms});
   labels_.insert(labels_.end(), labels.begin(), labels.end());
 }
 

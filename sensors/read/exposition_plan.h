@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <set>
 #include <span>
 #include <string>
@@ -33,6 +34,10 @@ class ExpositionPlan {
   // In the order of precedence. What the sources are must stay as it is until the next call.
   void build(std::span<const ExpositionSource> sources);
   void emit(BatchWriter& out) const;
+  // The numbers of a family that is no histogram: their labels as they are emitted, and which of the sources, counted
+  // from 0, each is of.
+  void each(std::string_view family,
+            const std::function<void(std::span<const Label> labels, std::size_t source)>& take) const;
   // What was left out, and why: the first hundred of them, and how many more there are.
   [[nodiscard]] std::span<const Error> conflicts() const { return conflicts_; }
 
@@ -40,16 +45,20 @@ class ExpositionPlan {
   struct Item {
     const MetricDesc* desc = nullptr;
     Part part = Part::value;
-    std::uint32_t first_label = 0, label_count = 0;
+    std::uint32_t first_label = 0, label_count = 0, source = 0;
     double value = 0;
     std::int64_t since_wall_ms = 0;  // 0: not known
   };
   void left_out(std::string why);
   bool is_first(const ExpositionFamily& family, const ExpositionSeries& series, std::string_view source,
                 std::set<std::string>& seen);
-  void add(const ExpositionFamily& family, std::string_view source, const MetricDesc& desc,
-           std::set<std::string>& seen);
-  void put(const MetricDesc& desc, Part part, const std::vector<Label>& labels, double value,
+  struct Found {
+    const ExpositionFamily* family = nullptr;
+    std::string_view path;
+    std::uint32_t source = 0;
+  };
+  void add(const Found& found, const MetricDesc& desc, std::set<std::string>& seen);
+  void put(const MetricDesc& desc, Part part, std::uint32_t source, const std::vector<Label>& labels, double value,
            std::int64_t since_wall_ms);
 
   [[nodiscard]] bool is_own(const ExpositionFamily& family) const;

@@ -102,6 +102,17 @@ TEST(Top, WhatNobodyKnows) {
   const auto all = text(top_screen(nothing, 80, 0, true, 99));
   EXPECT_NE(all.find("VERDICT  not known\n"), std::string::npos) << all;
   EXPECT_NE(all.find("OWNERS   none"), std::string::npos);
+  EXPECT_EQ(all.find("ALERTS"), std::string::npos) << "there are no rules";
+}
+
+// A host that is slow does not look like one where nothing fires.
+TEST(Top, WhatWasNotAnsweredInTime) {
+  auto late = look();
+  late.unanswered = {.utilization = true, .verdict = true, .alerts = true, .owners = true};
+  late.utilization = late.verdict = late.alerts = late.owners = {};
+  EXPECT_EQ(text(top_screen(late, 80, 0, true, 0)),
+            "vitald top    http://127.0.0.1:9100\nGAUGES   not answered\nVERDICT  not answered\n"
+            "ALERTS   not answered\nOWNERS   not answered\n");
 }
 
 }  // namespace

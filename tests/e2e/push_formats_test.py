@@ -242,8 +242,11 @@ class Collector:
                     decoded = collector.decode(gzip.decompress(body)) if body else None
                     if status == 200 and body:
                         collector.requests.append(decoded)
+                    if callable(answer):
+                        answer = answer(decoded)
                 except Exception as problem:  # noqa: BLE001 the test tells of any
                     collector.problems.append(repr(problem))
+                    answer = b""
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -397,6 +400,36 @@ def otlp_with(folder, histograms):
             url, "vitald_push_dropped_samples_total", destination="o", reason="refused") - before >= 3 + size // 2)
         codes = {dict(l)["code"]: v for (n, l), v in metrics(url)[1].items() if n == "vitald_push_requests_total"}
         assert codes["503"] == 1 and codes["400"] == 1, codes
+
+        # A histogram is one point and many samples: of half the points it is half the samples, of all of them all.
+        said = []
+
+        def reject(part):
+            def answer(decoded):
+                whole = {(key[0].removesuffix("_bucket"), key[2]) for key in decoded[1] if len(key) == 3}
+                points = len(whole) + sum(1 for key in decoded[1] if len(key) == 2 and not any(
+                    key[0].endswith(end) and (key[0].removesuffix(end), key[1]) in whole for end in ("_sum", "_count")))
+                rejected = points // part
+                said.append((rejected, points, len(decoded[1])))
+                assert 128 <= rejected < 16384, rejected  # two bytes
+                return b"\x0a\x03\x08" + bytes([rejected & 0x7F | 0x80, rejected >> 7])
+            return answer
+
+        def refused():
+            return counter(url, "vitald_push_dropped_samples_total", destination="o", reason="refused")
+
+        def refused_whole():
+            return counter(url, "vitald_delivery_dropped_total", data_type="samples", destination="o", reason="refused")
+        whole = refused_whole()
+        for part in (2, 1):
+            before = refused()
+            collector.answers[:] = [(200, reject(part))]
+            grown = wait_for(f"1/{part} of the points is rejected", 30, lambda: refused() - before)
+            rejected, points, size = said[-1]
+            assert points < size and grown == size * rejected // points, (grown, said)
+        wait_for("a whole request was refused", 30, lambda: refused_whole() > whole)
+        assert refused_whole() == whole + 1, (refused_whole(), whole)
+        print(f"OTLP: {points} points of {size} samples rejected are a refused request", flush=True)
 
         # Too large: in parts, and nothing is lost.
         collector.most_bytes = max(collector.sizes) // 3

@@ -74,12 +74,15 @@ def what_answers():
         path = pathlib.Path(top, "vitald.yaml")
         path.write_text("notify:\n  alertmanagers:\n" + "".join(
             f'    - {{name: a{name}, urls: ["{url}/{name}"]}}\n' for name in told)
-            + f'  webhooks: [{{name: hook, url: "{url}/503"}}, {{name: hook-404, url: "{url}/404"}}]\npush:\n' + "".join(
+            + f'  webhooks: [{{name: hook, url: "{url}/503"}}, '
+            + ", ".join(f'{{name: hook-{status}, url: "{url}/{status}"}}' for status in (404, 500, 502, 504, 507)) + ']\npush:\n' + "".join(
             f'  {kind}: [{{name: {kind}-away, url: "{url}{at}"{more.get(kind, "")}}}]\n' for kind, at in pushes.items()))
         done = subprocess.run([VITALD, "doctor", f"--config.file={path}", "--collector.disable-defaults", "--state.directory="],
                               capture_output=True, text=True, timeout=60)
     rows = {words[1]: (words[0], line) for line in done.stdout.splitlines() if len(words := line.split()) > 2}
     want = {f"a{name}": found for name, found in told.items()} | {"hook": ("FIX", trouble), "hook-404": ("ok", "answers 404")} | {
+        f"hook-{status}": ("ok", f"answers {status} to HEAD, which says nothing of POST") for status in (500, 507)} | {
+        f"hook-{status}": ("FIX", trouble) for status in (502, 504)} | {
         f"{kind}-away": ("FIX", trouble) for kind in pushes}
     for name, (mark, words) in want.items():
         assert rows[name][0] == mark and words in rows[name][1], (name, rows[name])

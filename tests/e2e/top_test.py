@@ -170,11 +170,20 @@ for answers in ({}, {"utilization": {"name": "x"}}):
         assert t.ends() == 0, how
         took = time.monotonic() - begin
         assert took < patience(2), (answers, how, took)
-# And shows what there is within seconds, whatever hangs.
-t = Terminal(top, 80, 24)
-wait_for("a screen without a verdict", 10, lambda: "VERDICT  not known" in t.last(), 0.1)
-t.press("q")
-assert t.ends() == 0
+# And shows what there is within seconds, whatever hangs, and what has not answered: no line of alerts would say that none fires.
+there = {"utilization": {"name": "x"}, "verdict": None, "query": {"result": []}, "alerts": {"alerts": [fires("A", "critical")]}}
+told = {"utilization": ("MEM  [", "GAUGES   not answered"), "verdict": ("VERDICT  not known", "VERDICT  not answered"),
+        "alerts": ("ALERTS   1 firing", "ALERTS   not answered"), "query": ("OWNERS   none", "OWNERS   not answered")}
+for some in (("utilization",), ("alerts",), ("verdict", "query", "alerts")):
+    Stub.answers = {name: there[name] for name in some}
+    t = Terminal(top, 80, 24)
+    wait_for("a screen", 10, lambda: "VERDICT" in t.last(), 0.1)
+    time.sleep(0.2)  # all of it
+    for name, (known, unanswered) in told.items():
+        want, other = (known, unanswered) if name in some else (unanswered, known)
+        assert want in t.last() and other not in t.last(), (some, name, t.last())
+    t.press("q")
+    assert t.ends() == 0
 Stub.hang.set()
 stub.shutdown()
 

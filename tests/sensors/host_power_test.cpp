@@ -37,7 +37,15 @@ std::string battery(const char* status, const char* more) {
 
 // A text file of the rack's meter, when it was written.
 std::string written(double at_s) {
-  return fmt::format("rack_watts 310\nvitald_textfile_family_mtime_seconds{{family=\"rack_watts\"}} {}\n", at_s);
+  return fmt::format("rack_watts 310\nvitald_textfile_power_mtime_seconds {}\n", at_s);
+}
+// One for each of two feeds.
+std::string feeds(double a_at_s, double b_at_s) {
+  return fmt::format(
+      "rack_watts{{feed=\"a\"}} 200\nrack_watts{{feed=\"b\"}} 150\n"
+      "vitald_textfile_power_mtime_seconds{{feed=\"a\"}} {}\n"
+      "vitald_textfile_power_mtime_seconds{{feed=\"b\"}} {}\n",
+      a_at_s, b_at_s);
 }
 
 TEST(HostPower, Cases) {
@@ -107,15 +115,29 @@ TEST(HostPower, Cases) {
            {{1, meter(300), host(310, 0, "external"), "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n"}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
-          {"a text file that nobody writes any more is silent after five minutes, and gives way a minute later",
-           {{100, meter(300), host(310, 0, "external"), written(90)},
-            {160, meter(300), host(310, 18600, "external"), written(90)},
-            {280, meter(300), host(310, 55800, "external"), written(90)},
-            {390, meter(300), host(310, 89900, "external"), written(90)},
-            {391, meter(300), changes(0), written(90)},
-            {449, meter(300), changes(0), written(90)},
-            {450, meter(300), host(300, 105000, "acpi_power_meter", 1), written(90)},
-            {451, meter(300), host(310, 108810, "external", 2), written(450)}},
+          {"a text file that nobody writes any more is silent after a quarter of an hour, and gives way a minute later",
+           {{700, meter(300), host(310, 0, "external"), written(90)},
+            {760, meter(300), host(310, 18600, "external"), written(90)},
+            {880, meter(300), host(310, 55800, "external"), written(90)},
+            {990, meter(300), host(310, 89900, "external"), written(90)},
+            {991, meter(300), changes(0), written(90)},
+            {1049, meter(300), changes(0), written(90)},
+            {1050, meter(300), host(300, 105000, "acpi_power_meter", 1), written(90)},
+            {1051, meter(300), host(310, 108810, "external", 2), written(1050)}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
+          {"of two feeds the file of one: no half for a minute, then the other is the host",
+           {{100, "", host(350, 0, "external"), feeds(100, 41)},
+            {102, "", changes(0), feeds(102, 41)},
+            {159, "", changes(0), feeds(159, 41)},
+            {160, "", host(200, 16500, "external"), feeds(160, 41)},
+            {161, "", host(350, 16775, "external"), feeds(161, 161)}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}, {"collector.host_power.external-max-age", "60s"}}},
+          {"a file's date that is more than a minute ahead tells no age",
+           {{100, "", host(310, 0, "external"), written(160)},
+            {101, "", changes(0), written(162)},
+            {102, "", host(310, 620, "external"), written(102)}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
           {"or after what is set",

@@ -522,6 +522,32 @@ TEST(Textfile, ALabelForEachSeries) {
             "at most 32 more for each than it has\n");
 }
 
+// Each series of the operator's power has the date of the file that it came from; the first one's where two have it.
+TEST(Textfile, WhenPowerWasWritten) {
+  const Directory dir(Files{{"a.prom", "rack_watts{feed=\"a\"} 200\nrack_watts{feed=\"c\",room=\"1\"} 1\n"},
+                            {"b.prom", "other 1\nrack_watts{feed=\"b\"} 150\nrack_watts{feed=\"a\"} 7\n"}});
+  const auto write = [&](const char* file, timespec at) {
+    const timespec times[] = {at, at};
+    ASSERT_EQ(utimensat(AT_FDCWD, (dir.path + "/" + file).c_str(), times, 0), 0);
+  };
+  const auto dates = [](const std::string& text) { return lines_with(text, "vitald_textfile_power_mtime_seconds"); };
+  const auto line = [](const char* labels, const char* at) {
+    return fmt::format("vitald_textfile_power_mtime_seconds{{{}}} {}\n", labels, at);
+  };
+  write("a.prom", {1'000'000, 500'000'000});
+  write("b.prom", {2'000'000, 0});
+  CollectorFixture f("textfile", {},
+                     {{"collector.textfile.directory", dir.path}, {"collector.host_power.external", "rack_watts"}});
+  // As the series are emitted: each with all label names of its file.
+  const auto want = [&](const char* a, const char* b) {
+    return line("feed=\"a\",room=\"\"", a) + line("feed=\"c\",room=\"1\"", a) + line("feed=\"b\"", b);
+  };
+  EXPECT_EQ(dates(f.run().text), want("1000000.5", "2000000"));
+  write("a.prom", {3'000'000, 0});
+  EXPECT_EQ(dates(f.run().text), want("3000000", "2000000"));
+  EXPECT_EQ(dates(run_collector("textfile", {}, {{"collector.textfile.directory", dir.path}}).text), "");
+}
+
 TEST(Textfile, ManyTwice) {
   std::string text;
   for (int i = 0; i < 1000; ++i) text += "a 1\n";
