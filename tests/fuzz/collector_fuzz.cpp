@@ -76,6 +76,10 @@ class Subject {
     if (!fs::exists(root_)) write_tree(tree);  // several collectors share the corpus
     host_.emplace(Host::Roots{root_ + "/proc", root_ + "/sys", root_ + "/root", root_ + "/udev"}, &clock_);
     options_.declare(entry_.info->flags);
+    for (const auto name : entry_.info->others_flags)
+      for (const auto& other : collector_list())
+        for (const auto& flag : other.info->flags)
+          if (flag.name == name) options_.declare(std::span(&flag, 1));
     for (const auto& [flag, value] : tree.flags) {
       const auto* spec = options_.spec(flag);
       if (!spec) continue;  // of the agent
