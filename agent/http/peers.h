@@ -31,8 +31,9 @@ struct Peer {
   bool closing = false;    // its socket was shut down
   std::string address;     // without the port
   bool loopback = false;
-  bool known = false;  // somebody from there said a whole request lately
-  std::string target;  // of the last request, as it came
+  bool known = false;    // somebody from there said a whole request lately
+  std::string target;    // of the last request, as it came
+  bool in_head = false;  // its request line was read, and its head is not at an end
   Exchange* exchange = nullptr;
   std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
   std::list<Peer>::iterator self;

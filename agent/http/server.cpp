@@ -200,7 +200,7 @@ struct Server::Impl {
   // As soon as there is a request line, and before anything of it is cut or decoded.
   static void* on_target(void*, const char* target, MHD_Connection* connection) {
     guarded("target", 0, [&] {
-      if (auto* peer = peer_of(connection)) peer->target = target;
+      if (auto* peer = peer_of(connection)) peer->target = target, peer->in_head = true;
       return 0;
     });
     return nullptr;
@@ -210,6 +210,7 @@ struct Server::Impl {
     guarded("end of a request", 0, [&] {
       auto& impl = *static_cast<Impl*>(self);
       MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, impl.limits.idle_seconds);
+      if (auto* peer = peer_of(connection)) peer->in_head = false;
       const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(std::exchange(*state, nullptr)));
       if (!exchange) return 0;
       impl.peers->moved(*exchange->peer, Peer::Rank::idle);
@@ -244,9 +245,10 @@ struct Server::Impl {
     });
   }
 
-  // Whatever it says: it says nothing unasked before it answers by itself, and that answer is a page of its own, with
-  // two heads (0.9.75: to a Content-Length that is no number).
-  static void on_library_log(void* self, const char*, va_list) {
+  // What it says before it answers a Content-Length that is no number by itself, with a page that has two heads
+  // (0.9.75). It says more, of whoever left in the midst of an answer.
+  static void on_library_log(void* self, const char* format, va_list) {
+    if (!std::strstr(format, "Content-Length")) return;
     guarded("the library's log", 0, [&] {
       static_cast<Impl*>(self)->refuse_bad_lengths();
       return 0;
@@ -262,6 +264,7 @@ struct Server::Impl {
     exchange->connection = connection;
     exchange->peer = peer_of(connection);
     if (!exchange->peer) throw std::runtime_error("a connection that nobody was told of");
+    exchange->peer->in_head = false;
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, limits.request_seconds);
     peers->moved(*exchange->peer, Peer::Rank::busy);
     auto& request = exchange->request;
@@ -339,11 +342,13 @@ struct Server::Impl {
                tls && session ? static_cast<gnutls_session_t>(session->tls_session) : nullptr, text);
   }
 
-  // Of all whose request we were not told of yet, since the library does not say whom it is about. Whoever has such a
-  // length gets no other answer; its own, right after, finds the socket shut.
+  // Of all that are in the midst of their head, since the library does not say whom it is about. Whoever has such a
+  // length gets no other answer; its own, right after, finds the socket shut. Nobody else is asked for his fields:
+  // those of a connection that ended are in memory that was given back, and it is still in the list for the rest of the
+  // call.
   void refuse_bad_lengths() {
     for (auto& peer : peers->all()) {
-      if (peer.exchange || peer.closing) continue;
+      if (!peer.in_head || peer.closing) continue;
       std::vector<RawHead::Field> fields;
       MHD_get_connection_values_n(peer.connection, MHD_HEADER_KIND, &collect_field, &fields);
       if (std::ranges::none_of(fields, &has_bad_length)) continue;

@@ -428,6 +428,31 @@ TEST_F(ServerTest, LengthsThatAreNoNumber) {
   EXPECT_THAT(std::string(answer, static_cast<std::size_t>(n)), StartsWith("HTTP/1.1 200 "));
 }
 
+// The library tells of each one that left, and whoever left before him is still there, without his memory.
+TEST_F(ServerTest, ManyLeaveAtOnce) {
+  const std::string_view ask = "GET /metrics HTTP/1.1\r\nHost: t\r\nX-Field: x\r\n\r\n",
+                         half = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n",
+                         bad = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: x\r\n\r\n";
+  for (int round = 0; round < 60; ++round) {
+    shut_gate();
+    std::vector<Fd> clients;
+    for (int i = 0; i < 40; ++i) {
+      clients.push_back(connected());
+      const auto& what = i % 4 == 3 ? half : ask;
+      ASSERT_GT(write(clients.back().get(), what.data(), what.size()), 0);
+    }
+    wait_inside();
+    for (const auto& client : clients) {
+      const linger reset{1, 0};
+      setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    clients.clear();
+    open_gate();
+    EXPECT_THAT(say(std::string(bad)), StartsWith("HTTP/1.1 400 "));
+  }
+  EXPECT_THAT(get("/metrics"), HasSubstr("\ntest_runs "));
+}
+
 // The library takes chunks that a proxy may see another end of.
 TEST_F(ServerTest, NothingBehindChunksIsRead) {
   for (const std::string_view body : {"2\r\nhi\r\n0\r\n\r\n", "2\nhi\n0\n\n"}) {
