@@ -68,6 +68,20 @@ def free_port():
     raise AssertionError("no free port")
 
 
+def sanitizer():
+    """`address`, `thread`, or none: which one the binary was built with, by the library it asks for."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        needed = subprocess.run(["readelf", "-d", VITALD], capture_output=True, text=True, check=True).stdout
+        return next((name for library, name in (("libasan", "address"), ("libtsan", "thread")) if library in needed), None)
+    return None
+
+
+def skip_sanitized(why):
+    """What would fail because of a sanitizer alone; the fault it would look for is looked for in other builds."""
+    if sanitizer():
+        skip(f"a binary with a sanitizer ({sanitizer()}): {why}")
+
+
 def patience(seconds):
     """What must not take longer than `seconds`, and no test of speed: as long as that where more tasks want the CPUs than
     there are of them."""
