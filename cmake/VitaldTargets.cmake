@@ -25,6 +25,10 @@ if(VITALD_SANITIZE)
     if(VITALD_SANITIZE MATCHES "undefined")
       target_compile_options(vitald_flags INTERFACE -fno-sanitize=null,alignment,object-size,vptr)
     endif()
+    # It knows no fences, and there is one only towards the kernel (sensors/bpf/worst.h).
+    if(VITALD_SANITIZE STREQUAL "thread")
+      target_compile_options(vitald_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
+    endif()
   else()
     target_compile_options(vitald_flags INTERFACE -fno-sanitize-recover=all) # only what ends the process is noticed
   endif()
