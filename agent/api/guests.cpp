@@ -359,7 +359,7 @@ Queries::Outcome history_of(const Asked& a, const std::vector<Guest>& now, Histo
   if (view.round().names == nullptr)
     return {{},
             api_error(ApiError::unavailable,
-                      "this host keeps no history: load rules (rules.file) or set history.without_rules"),
+                      "this host keeps no history: load rules (rules.files, --rules.file) or set history.without_rules"),
             true};
   auto guests = guests_in(a, view, limits);
   if (!guests) return outcome_of(guests.error());

@@ -40,7 +40,7 @@ std::size_t limit_of(const Parameters& p, std::optional<Response>& problem);
 
 // An empty result of a host that keeps no history would pass for good news.
 inline constexpr std::string_view kNoHistory =
-    "this host keeps no history: load rules (rules.file) or set history.without_rules";
+    "this host keeps no history: load rules (rules.files, --rules.file) or set history.without_rules";
 inline bool keeps_history(const HistoryView& view) { return view.round().names != nullptr; }
 
 // Appends a text to the key of a cached answer, with its length: however texts are cut, no two requests have one key.

@@ -39,7 +39,7 @@ std::string stream_of(const std::vector<EventLog::Entry>& entries, const EventNu
     j.whole("sequence", static_cast<std::int64_t>(sequence));
     j.text("type", event.type);
     j.text("collector", entry.collector);
-    j.text("time", go_time((event.boot_ns + wall_at_boot) / 1'000'000));
+    j.text("time", go_time((event.boot_ns + wall_at_boot + 500'000) / 1'000'000));
     j.text("text", event.text);
     j.key("fields");
     j.open('{');

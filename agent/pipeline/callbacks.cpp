@@ -100,6 +100,12 @@ bool is_word(std::string_view type) {
          std::ranges::all_of(type, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
 }
 
+// Rounded: the difference of the two clocks is never the same to the last nanosecond, and an event that was posted with
+// a time is not a millisecond before it.
+std::int64_t wall_ms(const EventLog::Entry& entry, std::int64_t wall_at_boot_ns) {
+  return (entry.event->boot_ns + wall_at_boot_ns + 500'000) / 1'000'000;
+}
+
 std::string body_of(const Callback& callback, const EventLog::Entry& entry, std::int64_t wall_at_boot_ns) {
   std::string out = "{\"id\":";
   const auto member = [&out](std::string_view name, std::string_view value) {
@@ -113,7 +119,7 @@ std::string body_of(const Callback& callback, const EventLog::Entry& entry, std:
   out += ',';
   member("host", host_name());
   out += ',';
-  member("time", rfc3339((entry.event->boot_ns + wall_at_boot_ns) / 1'000'000));
+  member("time", rfc3339(wall_ms(entry, wall_at_boot_ns)));
   out += ',';
   member("collector", entry.collector);
   out += ',';
@@ -344,7 +350,7 @@ void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
       Item item;
       item.key = event_key(entry);
       item.body = body_of(callback, entry, wall_at_boot_ns);
-      item.wall_ms = (entry.event->boot_ns + wall_at_boot_ns) / 1'000'000;
+      item.wall_ms = wall_ms(entry, wall_at_boot_ns);
       items.push_back(std::move(item));
     }
     if (items.empty()) continue;

@@ -27,6 +27,22 @@ lines = sum(line.startswith("  --") for line in text.splitlines())
 assert len(flags) == lines > 50, f"the help's form has changed: {lines} lines, {len(flags)} flags understood"
 
 
+# "       vitald doctor [<flags>]          what ...", and "  0  all is well ..."
+COMMANDS = [(line[7:39].strip(), line[40:].strip()) for line in text.split("\n\n", 1)[0].splitlines()]
+STATUS = re.compile(r"^  (\d)  (.*)$", re.M)
+assert len(COMMANDS) > 8 and all(c.startswith("vitald") and words for c, words in COMMANDS), COMMANDS
+
+
+def commands():
+    return [f".TP\n.B {roff(command)}\n{roff(words)}" for command, words in COMMANDS]
+
+
+def statuses():
+    found = STATUS.findall(text.split("Exit status:\n", 1)[1].split("Flags:", 1)[0])
+    assert [number for number, _ in found] == ["0", "1"], found
+    return [f".TP\n.B {number}\n{roff(words)}" for number, words in found]
+
+
 def takes_path(name):
     return name.endswith((".file", "directory", "path.procfs", "path.sysfs", "path.rootfs", "udev.data"))
 
@@ -57,21 +73,20 @@ vitald \\- vital signs of this host: metrics, eBPF probes, alerts
 .B vitald
 .RI [ FLAG ...]
 .br
-.B vitald doctor
-.RI [ FLAG ...]
+.B vitald
+.IR COMMAND " [" FLAG ...]
 .SH DESCRIPTION
 .B vitald
 answers Prometheus on port 9100 with the metrics of node_exporter under their own names, with latencies from eBPF and
 with the guests of a hypervisor, and judges alert rules on the host itself.
-.PP
-.B vitald doctor
-says what this machine can and cannot do, and what to change.
 .PP
 Flags can be given in the configuration file as well, and flags win over it.
 .B SIGHUP
 reads file and rules again; what is wrong leaves in force what was.
 .B SIGTERM
 ends it.
+.SH COMMANDS
+{chr(10).join(commands())}
 .SH OPTIONS
 {chr(10).join(rows)}
 .SH FILES
@@ -88,7 +103,7 @@ Flags of the service, in ARGS.
 .I /var/lib/vitald
 What must survive a restart.
 .SH EXIT STATUS
-0 after SIGTERM or SIGINT and where what was asked for was done; 1 otherwise.
+{chr(10).join(statuses())}
 .SH SEE ALSO
 .BR systemctl (1),
 .B /usr/share/doc/vitald

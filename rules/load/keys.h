@@ -51,7 +51,8 @@ inline constexpr RuleKey kGroupKeys[] = {
 };
 inline constexpr RuleKey kRuleKeys[] = {
     {"alert", "text", "this or `record`", "", "The name of an alert."},
-    {"record", "text", "this or `alert`", "a metric's name", "The name of a series that the rule makes."},
+    {"record", "text", "this or `alert`", "any name",
+     "The name of a series that the rule makes; in /metrics other characters than those of metrics' names are `_`."},
     {"expr", "text", kMustBeGiven, "PromQL that gives a vector or a scalar",
      "What is evaluated; of an alert, each series of it is one."},
     {"for", kDurationKey, "0s", kNotNegative, "As in a threshold. Alerts only."},

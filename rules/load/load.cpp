@@ -260,7 +260,7 @@ class Loader : public RuleReader {
       if (const auto t = text(n, key); !t.empty()) put(r.annotations, key, t, n[key]);
     if (const auto severity = text(n, "severity"); !severity.empty())
       put(r.labels, "severity", severity, n["severity"]);
-    if (!n["summary"] && !n["annotations"])
+    if (!n["summary"] && std::ranges::none_of(r.annotations, [](const auto& a) { return a.first == "summary"; }))
       put(r.annotations, "summary", fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value), n);
     note_template_problem(r);
     const auto match = matchers(n);

@@ -63,7 +63,7 @@ with tempfile.TemporaryDirectory() as top:
 
     def running():
         return vitald(f"--rules.file={top}/rules.yaml", "--pipeline.interval=200ms", "--collector.disable-defaults",
-                      "--collector.textfile", "--collector.self", f"--collector.textfile.directory={top}/textfiles",
+                      "--collector.textfile", "--collector.self", "--collector.posted", f"--collector.textfile.directory={top}/textfiles",
                       "--rules.series-label=instance=lab1", f"--state.directory={top}/state")
 
     value(0)
@@ -142,4 +142,12 @@ with tempfile.TemporaryDirectory() as top:
         before, fired = len(everything.got), len(fires.got)
         value(0)
         wait_for("the other one hears on", 10, lambda: len(everything.got) > before)
+        # What is posted with a time has that time, to the millisecond.
+        when = "2026-01-31T12:00:00Z"
+        for i in range(5):
+            assert call("POST", url + "/api/v1/events", {"type": "deploy", "text": str(i), "timestamp": when})[0] == 202
+        wait_for("posted ones", 10, lambda: sum(t["event_type"] == "deploy" for _, t in everything.got) == 5)
+        assert {t["time"] for _, t in everything.got if t["event_type"] == "deploy"} == {when.replace("Z", ".000Z")}, everything.got
+        stream = get(url + "/api/v1/events/watch?after=0&type=deploy", timeout=40)[2].decode()
+        assert stream.count(f'"time":"{when}"') == 5, stream
         assert len(fires.got) == fired

@@ -114,6 +114,25 @@ TEST(Load, LimitsAsPromtoolTakesThem) {
   }
 }
 
+TEST(Load, AThresholdHasASummaryUnlessItSaysOne) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "a is {{ $value }} (> 1)"},
+      {", annotations: {runbook: b}", "a is {{ $value }} (> 1)"},
+      {", annotations: {summary: b}", "b"},
+      {", summary: b, annotations: {runbook: c}", "b"},
+  };
+  for (const auto& [more, want] : cases) {
+    std::vector<std::string> problems;
+    const auto groups =
+        load_rules(fmt::format("thresholds: [{{metric: a, op: '>', value: 1{}}}]", more), "f", problems);
+    ASSERT_TRUE(problems.empty()) << problems[0];
+    const auto& annotations = groups.at(0).rules.at(0).annotations;
+    const auto summary = std::ranges::find(annotations, "summary", [](const auto& a) { return a.first; });
+    ASSERT_NE(summary, annotations.end()) << more;
+    EXPECT_EQ(summary->second.text(), want);
+  }
+}
+
 TEST(Load, WhatSaysNothingInARecordingRule) {
   const std::pair<const char*, bool> cases[] = {{"for: 0s", true},
                                                 {"for: 0", true},
