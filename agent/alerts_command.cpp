@@ -259,7 +259,8 @@ void receivers(Server& server, const Words& words, std::ostream& out) {
     rows.push_back({text_at(r, "name"),
                     r.value("failing", false)       ? "failing"
                     : text_at(r, "problem").empty() ? "ok"
-                                                    : "refused",  // a part of it
+                    : r.at("runs").empty()          ? "refused"  // a part of it
+                                                    : "failed",           // the command
                     r.at("waiting").dump(), r.at("delivered").dump(), r.at("dropped").dump(),
                     log::one_line(text_at(r, "text"))});
   print_table(out, rows);

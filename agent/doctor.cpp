@@ -255,7 +255,20 @@ std::vector<std::string> probes_down(const Snapshot* snapshot) {
   return down;
 }
 
-void collector(Findings& f, const CollectorStatus& c, bool down) {
+// A program that the configuration's check says cannot be run is not said a second time by the collector that cannot.
+bool without_told(CollectorStatus& c, const std::vector<std::string>& problems) {
+  if (c.name != "exec") return false;
+  return std::erase_if(c.left_out, [&](const std::string& item) {
+           const auto word = fmt::format("exec '{}': ", std::string_view(item).substr(0, item.find(": ")));
+           const auto says = [&](const std::string& p) { return p.find(word) != p.npos; };
+           if (std::ranges::none_of(problems, says)) return false;
+           if (const auto at = c.text.find("; " + item); at != c.text.npos) c.text.erase(at, item.size() + 2);
+           return true;
+         }) > 0;
+}
+
+void collector(Findings& f, CollectorStatus c, bool down, const std::vector<std::string>& problems) {
+  const bool told = without_told(c, problems);
   constexpr std::size_t kMostItems = 5;
   switch (c.state) {
     using enum CollectorStatus::State;
@@ -264,7 +277,12 @@ void collector(Findings& f, const CollectorStatus& c, bool down) {
     // That this machine has no such thing is a finding where it was asked for by name.
     case unavailable: f.say(c.by_name ? Mark::bad : Mark::note, c.name, c.text); break;
     case failed: f.say(Mark::bad, c.name, c.text); break;
-    case on: f.say(down || !c.left_out.empty() ? Mark::bad : Mark::good, c.name, c.text); break;
+    case on:
+      f.say(down || !c.left_out.empty() ? Mark::bad
+            : told                      ? Mark::note
+                                        : Mark::good,
+            c.name, told ? c.text + "; of others Configuration says why" : c.text);
+      break;
   }
   std::vector<std::string_view> more;  // than the line of the collector has already
   for (const auto& item : c.left_out)
@@ -306,7 +324,7 @@ Diagnosis diagnose(const DoctorInput& in) {
   for (const bool of_probes : {false, true}) {
     f.head(of_probes ? "Probes" : "Collectors");
     for (const auto& c : in.collectors)
-      if (c.probe() == of_probes) collector(f, c, std::ranges::find(down, c.name) != down.end());
+      if (c.probe() == of_probes) collector(f, c, std::ranges::find(down, c.name) != down.end(), in.problems);
   }
   return f.take();
 }

@@ -2,6 +2,7 @@
 """Starts the real binary and its real peers on free ports of the loopback, and ends them again."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -68,10 +69,25 @@ def free_port():
     raise AssertionError("no free port")
 
 
+@functools.cache
+def sanitizer():
+    """`address`, `thread`, or none: which one the binary was built with, by the library it asks for."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        needed = subprocess.run(["readelf", "-d", VITALD], capture_output=True, text=True, check=True).stdout
+        return next((name for library, name in (("libasan", "address"), ("libtsan", "thread")) if library in needed), None)
+    return None
+
+
+def skip_sanitized(why):
+    """What would fail because of a sanitizer alone; the fault it would look for is looked for in other builds."""
+    if sanitizer():
+        skip(f"a binary with a sanitizer ({sanitizer()}): {why}")
+
+
 def patience(seconds):
-    """What must not take longer than `seconds`, and no test of speed: as long as that where more tasks want the CPUs than
-    there are of them."""
-    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count())
+    """What must not take longer than `seconds`, and no test of speed: longer in proportion where more tasks want the CPUs than
+    there are of them, and five times as long with a sanitizer."""
+    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count()) * (5 if sanitizer() else 1)
 
 
 def wait_for(what, seconds, condition, pause=0.05):

@@ -38,7 +38,8 @@ void append(Json& j, const ReceiverBook::Row& row) {
     j.key("dropped_why");
     j.open('{');
     for (const auto& [why, items] : {std::pair("full", q.dropped.full), std::pair("refused", q.dropped.refused),
-                                     std::pair("too_large", q.dropped.too_large), std::pair("lost", q.dropped.lost)})
+                                     std::pair("too_large", q.dropped.too_large), std::pair("failed", q.dropped.failed),
+                                     std::pair("lost", q.dropped.lost)})
       if (items > 0) j.whole(why, static_cast<std::int64_t>(items));
     j.close('}');
   }

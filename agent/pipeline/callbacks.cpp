@@ -17,6 +17,7 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
 #include "exporters/deliver/journal.h"
+#include "exporters/deliver/refusal.h"
 
 namespace vitald {
 
@@ -67,7 +68,12 @@ class CallbackDestination final : public Destination {
       return fail(response.error());
     }
     switch (verdict_of(response->status)) {
-      case Verdict::taken: return Sent{1, 0, 0};
+      case Verdict::taken: {
+        refusal_.clear(item.key);
+        Sent sent{1, 0, 0};
+        sent.refusing = refusal_.any();
+        return sent;
+      }
       case Verdict::again: {
         if (response->retry_after_ns > 0) return Sent{0, 0, response->retry_after_ns};
         return fail(Errc::io, fmt::format("{} answers {}", url_for_display(callback_.url), status_text(*response)));
@@ -76,12 +82,17 @@ class CallbackDestination final : public Destination {
     }
     log::warn("a callback refuses an event, it is not sent again",
               {{"id", callback_.id}, {"event", item.key}, {"answer", status_text(*response)}});
-    return Sent{1, 1, 0};
+    Sent sent{1, 1, 0};
+    sent.too_large = response->status == 413 ? 1 : 0;
+    refusal_.note(item.key, {});
+    sent.refusing = true;
+    return sent;
   }
 
  private:
   const Callback callback_;
   HttpClient client_;
+  Refusal refusal_;
 };
 
 bool is_word(std::string_view type) {
@@ -292,7 +303,8 @@ void Callbacks::end_idle() {
     for (auto& [id, r] : all_) {
       if (!r.queue) continue;
       const auto stats = r.queue->stats();
-      if (stats.waiting + stats.in_flight > 0) r.busy_boot_ns = now_ns;
+      // One that refuses says so by its metric for as long as it does.
+      if (stats.waiting + stats.in_flight > 0 || stats.refusing) r.busy_boot_ns = now_ns;
       if (now_ns - r.busy_boot_ns < kIdleNs) continue;
       r.delivered += stats.delivered;
       r.dropped += stats.dropped;

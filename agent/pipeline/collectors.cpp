@@ -387,19 +387,22 @@ void Collectors::finish_round(Snapshot& snapshot) {
 
 // Not steps that another thread could take over from: what a deriver reads ends with the cycle.
 void Collectors::derive(Snapshot& snapshot) {
-  std::vector<Slot*> derivers;
+  derivers_.clear();
   for (const auto& slot : slots_)
-    if (slot->entry->runs == Runs::after) derivers.push_back(slot.get());
-  std::ranges::sort(derivers, {}, &Slot::entry);  // in the order of the list: each sees those before it
+    if (slot->entry->runs == Runs::after) derivers_.push_back(slot.get());
+  std::ranges::sort(derivers_, {}, &Slot::entry);  // in the order of the list: each sees those before it
   // What anybody may write is no meter and no processor: a text file must not move watts from one owner to another.
+  // std::stable_partition would allocate and copy in each cycle, also where nobody writes anything.
   auto& all = snapshot.batches;
-  const auto from_anybody =
-      std::stable_partition(all.begin(), all.end(), [](const auto& b) { return !written_by_anybody(b->collector); });
-  so_far_.from_anybody.assign(from_anybody, all.end());
-  all.erase(from_anybody, all.end());
+  auto end = std::ranges::find_if(all, [](const auto& b) { return written_by_anybody(b->collector); });
+  for (auto at = end; at != all.end(); ++at) {
+    if (written_by_anybody((*at)->collector)) so_far_.from_anybody.push_back(std::move(*at));
+    else *end++ = std::move(*at);
+  }
+  all.erase(end, all.end());
   so_far_.snapshot = &snapshot;
-  auto now_ns = derivers.empty() ? 0 : host_.clock().boot_ns();
-  for (auto* slot : derivers) {
+  auto now_ns = derivers_.empty() ? 0 : host_.clock().boot_ns();
+  for (auto* slot : derivers_) {
     now_ns = slot->runner->run_to_end({now_ns, wall_offset_ns_, true});
     if (auto batch = slot->runner->batch(now_ns)) insert_batch(snapshot, std::move(batch));
   }

@@ -132,7 +132,8 @@ class Collectors {
   std::size_t next_entry_ = 0, next_slot_ = 0;
   std::int64_t round_begin_ns_ = 0, round_end_ns_ = 0, patience_ns_ = 0;
   std::int64_t wall_offset_ns_ = 0;  // from boot time to wall time, in this round
-  SoFar so_far_;
+  SoFar so_far_;                     // its vectors are kept from cycle to cycle, so that none is made anew
+  std::vector<Slot*> derivers_;      // the same
   std::uint64_t round_ = 0;
   // The step that is being done.
   Slot* running_ = nullptr;

@@ -202,11 +202,17 @@ bool append_changes(std::string& out, const Evidence::Round& round, std::int64_t
   limits.given_up = [deadline_boot_ns] { return SystemClock::read(CLOCK_BOOTTIME) >= deadline_boot_ns; };
   Explanation found;
   bool in_time = true;
-  if (ask.baseline_start_ms < ask.baseline_end_ms) {
+  // As in /api/v1/explain: what a few seconds before minutes are compared with is nothing.
+  const auto window_ms = ask.end_ms - ask.start_ms, there_ms = ask.baseline_end_ms - ask.baseline_start_ms;
+  if (there_ms >= window_ms) {
     auto explained = explain(ask, view, limits);
     in_time = explained.has_value();
     if (explained) found = std::move(*explained);
   }
+  if (there_ms < window_ms)
+    out += fmt::format(
+        "\"changed_left_out\":\"the history reaches back {} s before the window of {} s: too little to compare with\",",
+        std::max<std::int64_t>(there_ms, 0) / 1000, window_ms / 1000);
   out += "\"changed\":[";
   for (const auto& c : found.changes) {
     out += texts.empty() ? "{\"metric\":" : ",{\"metric\":";

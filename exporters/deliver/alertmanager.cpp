@@ -14,6 +14,7 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
 #include "exporters/deliver/parts.h"
+#include "exporters/deliver/refusal.h"
 
 namespace vitald {
 namespace {
@@ -130,15 +131,17 @@ class AlertmanagerDestination final : public Destination {
         log::warn("delivery: the receiver refuses an alert, it is not sent again",
                   {{"destination", settings_.name}, {"alert", some.front().key}, {"answer", answer.text}});
         ++sent.refused;
-        refusal_.note(answer.text);
+        if (answer.too_large) ++sent.too_large;
+        refusal_.note(some.front().key, answer.text);
       } else {
         sent.refused += unreadable;
-        refusal_.clear();
+        for (const auto& item : some) refusal_.clear(item.key);
       }
       sent.taken += some.size();
       alone -= std::min(alone, some.size());
     }
     sent.problem = refusal_.text();
+    sent.refusing = refusal_.any();
     return sent;
   }
 
@@ -162,11 +165,12 @@ class AlertmanagerDestination final : public Destination {
     std::int64_t retry_after_ns = 0;
     std::string text;
     bool stopped = false;
+    bool too_large = false;  // refused, and by none for another reason
   };
 
   Answer post(const std::string& body, const HttpAccess& access, const Attempt& attempt) {
     Answer out;
-    bool some_refused = false;
+    bool some_refused = false, some_too_large = false;
     auto left_over = static_cast<std::int64_t>(targets_.size());
     for (auto& t : targets_) {
       auto url = t.url;
@@ -187,14 +191,18 @@ class AlertmanagerDestination final : public Destination {
         why = response.error().text;
       } else if (verdict_of(response->status) != Verdict::taken) {
         why = fmt::format("{} answers {}", url_with_path(url), status_text(*response));
-        some_refused |= verdict_of(response->status) == Verdict::refused;
+        const bool refused = verdict_of(response->status) == Verdict::refused;
+        (response->status == 413 ? some_too_large : some_refused) |= refused;
         out.retry_after_ns = std::max(out.retry_after_ns, response->retry_after_ns);
       }
       note(t, why);
       if (why.empty()) out.verdict = Verdict::taken;
       else if (out.text.empty()) out.text = why;
     }
-    if (out.verdict != Verdict::taken && some_refused) out.verdict = Verdict::refused;
+    if (out.verdict != Verdict::taken && (some_refused || some_too_large)) {
+      out.verdict = Verdict::refused;
+      out.too_large = !some_refused;
+    }
     return out;
   }
 

@@ -31,6 +31,7 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/parts.h"
 #include "exporters/deliver/receiver_book.h"
+#include "exporters/deliver/refusal.h"
 
 namespace vitald {
 namespace {
@@ -203,7 +204,7 @@ class CommandDestination final : public Destination {
   }
 
  private:
-  enum class Outcome : std::uint8_t { waits, runs, taken, refused, again };
+  enum class Outcome : std::uint8_t { waits, runs, taken, refused, failed, again };
   struct Batch {
     explicit Batch(std::span<const Item> all) : items(all), outcomes(all.size(), Outcome::waits) {}
     std::span<const Item> items;
@@ -315,6 +316,7 @@ class CommandDestination final : public Destination {
     if (!run.late && exit && exit->ok()) {
       ok_.Increment();
       outcome = Outcome::taken;
+      failure_.clear(item.key);
       return;
     }
     if (!run.late && stopping) {
@@ -327,8 +329,8 @@ class CommandDestination final : public Destination {
                               : std::string("lost");
     (run.late ? timeout_ : failed_).Increment();
     report(item, why, run.output);
-    outcome = Outcome::refused;
-    if (++tries_[item.id] > settings_.retries) return;
+    outcome = Outcome::failed;
+    if (++tries_[item.id] > settings_.retries) return failure_.note(item.key, "the command failed: " + why);
     outcome = Outcome::again;
     batch.problem = Error{Errc::io, 0, fmt::format("the command for '{}' failed ({}), it is run again", item.key, why)};
   }
@@ -353,14 +355,17 @@ class CommandDestination final : public Destination {
   // What is done with in front leaves the queue; what is behind one that is to be run again is remembered.
   Result<Sent> sum_up(const Batch& batch) {
     Sent sent;
-    const auto is_done = [](Outcome o) { return o == Outcome::taken || o == Outcome::refused; };
+    const auto is_done = [](Outcome o) { return o == Outcome::taken || o == Outcome::refused || o == Outcome::failed; };
     while (sent.taken < batch.items.size() && is_done(batch.outcomes[sent.taken])) {
-      if (batch.outcomes[sent.taken] == Outcome::refused) ++sent.refused;
-      ++sent.taken;
+      const auto outcome = batch.outcomes[sent.taken++];
+      sent.refused += outcome == Outcome::taken ? 0 : 1;
+      sent.failed += outcome == Outcome::failed ? 1 : 0;
     }
     for (auto i = sent.taken; i < batch.items.size(); ++i)
       if (is_done(batch.outcomes[i])) ended_[batch.items[i].id] = batch.outcomes[i];
     if (sent.taken == 0 && batch.problem) return fail(*batch.problem);
+    sent.problem = failure_.text();
+    sent.refusing = failure_.any();
     return sent;
   }
 
@@ -442,6 +447,7 @@ class CommandDestination final : public Destination {
   }
 
   const CommandReceiver settings_;
+  Refusal failure_;
   prometheus::Counter &ok_, &failed_, &timeout_, &not_started_;
   prometheus::Histogram& duration_;
   double tokens_ = 0;

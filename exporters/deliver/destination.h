@@ -34,6 +34,9 @@ struct Sent {
   std::int64_t retry_after_ns = 0;
   // What is wrong although they were taken, or why not all were. Empty: nothing, or the receiver's wish.
   std::string problem = {};
+  std::size_t too_large = 0, failed = 0;  // of `refused`: for their size (413), because the command for them failed
+  // With `taken`: it loses what it is sent, or a part of it, and nothing that was taken since says otherwise.
+  bool refusing = false;
 };
 
 // Called by its queue's thread only. An exception counts as an error.

@@ -27,10 +27,6 @@ Result<std::string> secret_of(std::string_view key, const std::string& file, con
   return std::string(trim(value));
 }
 
-std::string Refusal::text() const {
-  return alerts_ == 0 ? std::string() : fmt::format("{} ({} alert{} lost)", answer_, alerts_, alerts_ == 1 ? "" : "s");
-}
-
 Result<HttpAccess> HttpSettings::access() const {
   HttpAccess out;
   auto password = secret_of("password", password_file, password_env);

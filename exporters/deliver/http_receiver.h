@@ -102,22 +102,6 @@ inline Verdict verdict_of(int status) {
   if (status < 400 || status >= 500 || status == 408 || status == 425 || status == 429) return Verdict::again;
   return Verdict::refused;
 }
-// That a receiver has refused alerts for good, until it takes one: they are lost, and a row of "ok" would hide it.
-class Refusal {
- public:
-  void note(std::string answer) {
-    answer_ = std::move(answer);
-    ++alerts_;
-  }
-  void clear() { alerts_ = 0; }
-  // Of Sent::problem; empty: there is none.
-  [[nodiscard]] std::string text() const;
-
- private:
-  std::string answer_;
-  std::size_t alerts_ = 0;
-};
-
 // For `vitald doctor`: what the request is answered with. A status by which somebody is not let in is an error, so is
 // 5xx (to HEAD only 502, 503 and 504), and what `judge` makes one of the others, with the words so far. With standbys
 // it is the answer of the first that is not away (silent, 5xx), as with what is pushed: one that refuses is not made

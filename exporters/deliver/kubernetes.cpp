@@ -287,6 +287,7 @@ class KubernetesDestination final : public Destination {
     if (items.size() == 1) return fail(told.error());
     --sent->taken;
     if (last_refused_) --sent->refused;
+    if (last_too_large_) --sent->too_large;
     say(told.error().text);
     sent->problem = said_;
     return sent;
@@ -302,7 +303,7 @@ class KubernetesDestination final : public Destination {
     Verdict verdict = Verdict::taken;
     std::int64_t retry_after_ns = 0;
     std::string text = {};
-    bool of_rights = false;
+    bool of_rights = false, too_large = false;
   };
   enum class News : std::uint8_t { none, some, all };  // of what fires and has a condition
   struct Firing {
@@ -524,6 +525,7 @@ class KubernetesDestination final : public Destination {
       const bool ours =
           parts && (is_change(*parts) || is_all(*parts) || is_none(*parts));  // or of another kind that had this name
       last_refused_ = !ours || condition_refused(*parts);
+      last_too_large_ = false;
       if (ours && is_change(*parts) && !parts->back().empty() && posted_ != item.id) {
         const auto posted = post_event(api, parts->back());
         if (!posted) {
@@ -536,6 +538,7 @@ class KubernetesDestination final : public Destination {
           posted_ = item.id;
           events_problem_.clear();
         } else {
+          last_too_large_ = posted->too_large && !last_refused_;
           last_refused_ = true;
           if (posted->of_rights) events_problem_ = posted->text;
           else
@@ -544,12 +547,14 @@ class KubernetesDestination final : public Destination {
         }
       }
       if (last_refused_) ++sent.refused;
+      if (last_too_large_) ++sent.too_large;
       ++sent.taken;
     }
     auto problem = conditions_problem_;
     if (!events_problem_.empty()) problem += fmt::format("{}events: {}", problem.empty() ? "" : "; ", events_problem_);
     say(std::move(problem));
     sent.problem = said_;
+    sent.refusing = !said_.empty() || sent.refused > 0;
     return sent;
   }
 
@@ -573,6 +578,7 @@ class KubernetesDestination final : public Destination {
     if (response->status != kThereAlready) out.verdict = verdict_of_api(response->status);
     out.text = api_answer(url_for_display(api.base), *response, "");
     out.of_rights = is_of_rights(response->status);
+    out.too_large = response->status == 413;
     out.retry_after_ns = response->retry_after_ns;
     if (out.verdict == Verdict::again && out.retry_after_ns == 0) return fail(Errc::io, out.text);
     return out;
@@ -609,7 +615,7 @@ class KubernetesDestination final : public Destination {
   std::int64_t beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);
   // What the API refused of the conditions last, and why; why it refused events.
   std::set<std::string, std::less<>> refused_;
-  bool all_refused_ = false, last_refused_ = false;
+  bool all_refused_ = false, last_refused_ = false, last_too_large_ = false;  // last: of the event posted last
   std::string conditions_problem_, events_problem_, said_;
   std::optional<std::uint64_t> posted_;  // the item whose event was the last that the API took
 };

@@ -56,11 +56,8 @@ struct Queue::Impl {
 
   // --- metrics
 
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> labels(const char* reason = nullptr) const {
-    std::vector<std::pair<std::string, std::string>> out{{"data_type", settings.data_type},
-                                                         {"destination", settings.name}};
-    if (reason) out.emplace_back("reason", reason);
-    return out;
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> labels() const {
+    return {{"data_type", settings.data_type}, {"destination", settings.name}};
   }
   [[nodiscard]] prometheus::Gauge& gauge(const char* family, const char* help) const {
     return instruments().gauge(family, help, labels());
@@ -69,10 +66,7 @@ struct Queue::Impl {
     return instruments().counter(family, help, labels());
   }
   [[nodiscard]] prometheus::Counter& drops(const char* reason) const {
-    return instruments().counter("vitald_delivery_dropped_total",
-                                 "Items that will never be delivered: no room (full), the receiver does not want them "
-                                 "(refused), too large, or nowhere to keep them at the end (lost).",
-                                 labels(reason));
+    return dropped_items(settings.data_type, settings.name, reason);
   }
 
   struct Drop {
@@ -152,7 +146,7 @@ struct Queue::Impl {
                         : on_disk_only > 0   ? oldest_on_disk_ms
                         : !unwritten.empty() ? unwritten.front().item->wall_ms
                                              : 0;
-    return {waiting(), in_flight, delivered, dropped, oldest, disk_bytes, failing, problem};
+    return {waiting(), in_flight, delivered, dropped, oldest, disk_bytes, failing, refusing, problem};
   }
 
   // The oldest that is still wanted; what comes before it is done with.
@@ -166,7 +160,10 @@ struct Queue::Impl {
   }
 
   void add(Item item) REQUIRES(mutex) {
-    if (size_of(item) > kMostItem) return drop(item, too_large);
+    if (size_of(item) > kMostItem) {
+      set_refusing(true);
+      return drop(item, too_large);
+    }
     item.id = next_id++;
     const auto shared = std::make_shared<const Item>(std::move(item));
     const bool room = on_disk_only == 0 && unwritten_only == 0 && (!journal || has_room_for(*shared));
@@ -278,9 +275,14 @@ struct Queue::Impl {
         const auto refused_now = std::min(sent->refused, taken);
         delivered += taken - refused_now;
         delivered_total.Increment(static_cast<double>(taken - refused_now));
-        count_items(refused, refused_now);
+        const auto too_large_now = std::min(sent->too_large, refused_now);
+        const auto failed_now = std::min(sent->failed, refused_now - too_large_now);
+        count_items(refused, refused_now - too_large_now - failed_now);
+        count_items(too_large, too_large_now);
+        count_items(failed, failed_now);
       }
       forget_front(taken);
+      if (taken > 0) note_refusing(sent->refusing);
       if (!stopping) note(sent, taken == batch.size());
       end_spilling();
       if (taken == batch.size()) {
@@ -303,6 +305,18 @@ struct Queue::Impl {
     } catch (const std::exception& e) {
       return fail(Errc::io, fmt::format("bug, please report: exception '{}'", e.what()));
     }
+  }
+
+  void set_refusing(bool now) REQUIRES(mutex) {
+    refusing = now;
+    refuses.Set(now ? 1 : 0);
+  }
+  // After items were taken.
+  void note_refusing(bool now) REQUIRES(mutex) {
+    refusing_since_empty |= now;
+    if (now) set_refusing(true);
+    if (settings.items_go_together && waiting() > 0) return;
+    if (!std::exchange(refusing_since_empty, false)) set_refusing(false);
   }
 
   // Once per change of state, not once per attempt.
@@ -640,12 +654,17 @@ struct Queue::Impl {
   prometheus::Gauge& disk = gauge("vitald_delivery_disk_bytes", "Size of the queue's files in --state.directory.");
   prometheus::Gauge& unsaved =
       gauge("vitald_delivery_disk_failing", "1 while the disk does not take what waits: a restart would lose it.");
+  prometheus::Gauge& refuses = gauge(
+      "vitald_delivery_refusing",
+      "1 from when the destination lost what it was sent (refused, too large, or the command for it failed) until "
+      "it takes all of what it is sent next.");
   prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
   prometheus::Counter& failed_total =
       counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
   const Drop full{drops("full"), &QueueStats::Dropped::full, "full", "the queue is full, and this is the oldest"};
   const Drop refused{drops("refused"), &QueueStats::Dropped::refused, "refused", "refused"};
   const Drop too_large{drops("too_large"), &QueueStats::Dropped::too_large, "too_large", "it is larger than 4 MiB"};
+  const Drop failed{drops("failed"), &QueueStats::Dropped::failed, "failed", "the command for it failed"};
   const Drop lost{drops("lost"), &QueueStats::Dropped::lost, "lost", "lost"};
 
   mutable Mutex mutex;
@@ -669,6 +688,7 @@ struct Queue::Impl {
   bool recovered GUARDED_BY(mutex), journal_usable GUARDED_BY(mutex) = false;
   bool write_failed GUARDED_BY(mutex) = false, read_failed GUARDED_BY(mutex) = false;
   bool failing GUARDED_BY(mutex) = false;
+  bool refusing GUARDED_BY(mutex) = false, refusing_since_empty GUARDED_BY(mutex) = false;
   std::string problem GUARDED_BY(mutex);     // while it fails
   bool spilling GUARDED_BY(mutex) = false;   // what comes goes to disk, too
   bool drop_said GUARDED_BY(mutex) = false;  // since all was delivered last
@@ -678,6 +698,15 @@ struct Queue::Impl {
   std::chrono::steady_clock::time_point stopped_at GUARDED_BY(mutex);
   bool sender_ended GUARDED_BY(mutex) = true, writer_ended GUARDED_BY(mutex) = true;
 };
+
+prometheus::Counter& dropped_items(const std::string& data_type, const std::string& destination,
+                                   const std::string& reason) {
+  return instruments().counter("vitald_delivery_dropped_total",
+                               "Items that will never be delivered: no room (full), the receiver does not want them "
+                               "(refused), they are too large, the command for them failed (failed), or they could "
+                               "not be kept (lost).",
+                               {{"data_type", data_type}, {"destination", destination}, {"reason", reason}});
+}
 
 Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, std::shared_ptr<const StateDir> state,
              const Clock& clock)
@@ -750,7 +779,8 @@ Queue::~Queue() {
   const MutexLock lock(q.mutex);
   q.queued.Set(0);
   q.age.Set(0);
-  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.dropped, 0, 0, false, {}});
+  q.refuses.Set(0);
+  if (q.settings.on_change) q.settings.on_change({0, 0, q.delivered, q.dropped, 0, 0, false, false, {}});
 }
 
 void Queue::push(Item item) {

@@ -15,6 +15,10 @@
 #include "core/os/state_dir.h"
 #include "exporters/deliver/destination.h"
 
+namespace prometheus {
+class Counter;
+}
+
 namespace vitald {
 
 struct QueueStats {
@@ -23,17 +27,18 @@ struct QueueStats {
   std::uint64_t delivered = 0;
   // What will never be delivered, as in vitald_delivery_dropped_total.
   struct Dropped {
-    std::uint64_t full = 0, refused = 0, too_large = 0, lost = 0;
-    [[nodiscard]] std::uint64_t all() const { return full + refused + too_large + lost; }
+    std::uint64_t full = 0, refused = 0, too_large = 0, failed = 0, lost = 0;
+    [[nodiscard]] std::uint64_t all() const { return full + refused + too_large + failed + lost; }
     Dropped& operator+=(const Dropped& more) {
-      full += more.full, refused += more.refused, too_large += more.too_large, lost += more.lost;
+      full += more.full, refused += more.refused, too_large += more.too_large, failed += more.failed, lost += more.lost;
       return *this;
     }
   } dropped;
   std::int64_t oldest_wall_ms = 0;  // 0: none waits
   std::size_t disk_bytes = 0;
-  bool failing = false;  // the last attempt was none
-  std::string problem;   // why; without `failing`: what is wrong although all was taken
+  bool failing = false;   // the last attempt was none
+  bool refusing = false;  // as vitald_delivery_refusing
+  std::string problem;    // why; without `failing`: what is wrong although all was taken
 };
 
 struct QueueSettings {
@@ -54,12 +59,19 @@ struct QueueSettings {
   std::int64_t first_wait_ns = 1'000'000'000;  // after a failure; then twice as long each time
   std::int64_t most_wait_ns = 300'000'000'000;
   std::int64_t end_patience_ns = 1'000'000'000;
+  // An item that is taken is no sign that all are, since what belongs together is several: vitald_delivery_refusing
+  // is 0 again when all that waited was taken.
+  bool items_go_together = false;
   // Called after every change, on whoever's thread and with the queue's lock: no calls back.
   std::function<void(const QueueStats&)> on_change = {};
   // The same for what is dropped, but for what the destination refuses; `reason` as in vitald_delivery_dropped_total.
   // Of what waits on disk it is called when the file is read or removed.
   std::function<void(std::string_view reason, std::uint64_t records)> on_drop = {};
 };
+
+// vitald_delivery_dropped_total, of this process; also for whoever loses what never came to a queue.
+prometheus::Counter& dropped_items(const std::string& data_type, const std::string& destination,
+                                   const std::string& reason);
 
 class Queue {
  public:

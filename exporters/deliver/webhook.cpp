@@ -8,6 +8,7 @@
 #include "exporters/deliver/alert_message.h"
 #include "exporters/deliver/http_receiver.h"
 #include "exporters/deliver/parts.h"
+#include "exporters/deliver/refusal.h"
 
 namespace vitald {
 namespace {
@@ -101,7 +102,9 @@ class WebhookDestination final : public Destination {
         return fail(response.error());
       }
       switch (verdict_of(response->status)) {
-        case Verdict::taken: refusal_.clear(); break;
+        case Verdict::taken:
+          for (const auto& item : rest.first(count)) refusal_.clear(item.key);
+          break;
         case Verdict::again:
           if (sent.taken == 0 && response->retry_after_ns == 0)
             return fail(Errc::io, fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
@@ -115,13 +118,15 @@ class WebhookDestination final : public Destination {
           log::warn("delivery: the receiver refuses an alert, it is not sent again",
                     {{"destination", settings_.name}, {"alert", rest.front().key}, {"answer", status_text(*response)}});
           ++sent.refused;
-          refusal_.note(fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
+          if (response->status == 413) ++sent.too_large;
+          refusal_.note(rest.front().key, fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
           break;
       }
       sent.taken += count;
       alone -= std::min(alone, count);
     }
     sent.problem = refusal_.text();
+    sent.refusing = refusal_.any();
     return sent;
   }
 

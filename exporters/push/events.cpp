@@ -50,6 +50,7 @@ struct EventsPush final : PushOf<EventsPush> {
   }
   [[nodiscard]] bool every_snapshot() const override { return true; }
   void adjust(QueueSettings& queue) const override { queue.data_type = "events"; }
+  [[nodiscard]] Pushed pushed() const override { return Pushed::events; }
 };
 
 std::string host_name() {
@@ -138,7 +139,7 @@ class Encoder final : public PushEncoder {
         types_(settings.types),
         host_(host_name()),
         log_(settings.events),
-        counters_(settings.name),
+        lost_(dropped_items("events", settings.name, "lost")),
         seen_(log_ ? log_->newest() : 0) {}
 
   void encode(const Snapshot& snapshot, std::vector<Item>& out) override {
@@ -173,7 +174,7 @@ class Encoder final : public PushEncoder {
     }
     seen_ = seen;  // last: what throws is done again
     if (lost == 0) return;
-    counters_.dropped("lost", lost);
+    lost_.Increment(static_cast<double>(lost));
     if (!std::exchange(lost_said_, true))
       log::warn("push: more events came at once than are kept; those before are lost for this destination",
                 {{"destination", name_}, {"events", fmt::format("{}", lost)}});
@@ -184,7 +185,7 @@ class Encoder final : public PushEncoder {
   const std::vector<std::string> types_;
   const std::string host_;
   const EventLog* const log_;
-  const PushCounters counters_;
+  prometheus::Counter& lost_;
   std::uint64_t seen_;  // the sequence of the last one
   bool lost_said_ = false;
 };
@@ -193,13 +194,11 @@ class EventsDestination final : public Destination {
  public:
   EventsDestination(const EventsPush& settings, MessageAddress address)
       : inner_(message_destination(std::move(address), settings.to_journal() ? "MESSAGE" : "<")),
-        counters_(settings.name) {}
+        counters_(settings.name, Pushed::events) {}
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
     auto sent = inner_->send(items, attempt);
     if (!sent) return sent;
-    counters_.sent.Increment(static_cast<double>(sent->taken - sent->refused));
-    counters_.dropped("refused", sent->refused);
     for (const auto& item : items.first(sent->taken))
       counters_.sent_bytes.Increment(static_cast<double>(item.body.size()));
     return sent;

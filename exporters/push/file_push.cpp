@@ -32,7 +32,7 @@ class FileDestination final : public Destination {
     }
     std::uint64_t samples = 0;
     for (const auto& i : items) samples += i.records;
-    counters_.sent.Increment(static_cast<double>(samples));
+    counters_.sent(samples);
     counters_.sent_bytes.Increment(static_cast<double>(item.body.size()));
     return Sent{items.size(), 0, 0};
   }

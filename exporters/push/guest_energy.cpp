@@ -174,7 +174,7 @@ class GuestEnergyDestination final : public Destination {
       if (const auto done = guest(folder, line); !done) sent.problem = done.error().text;  // costs that guest
       else written += *done ? 1 : 0;
     }
-    counters_.sent.Increment(static_cast<double>(written));
+    counters_.sent(written);
     return sent;
   }
 

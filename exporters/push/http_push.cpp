@@ -66,6 +66,16 @@ Result<HttpResponse> PushClient::send_one(const HttpRequest& request, const Http
   return response;
 }
 
+void PushClient::lost(std::string_view reason, std::uint64_t samples) {
+  counters_.dropped(reason, samples);
+  some_lost_ |= samples > 0;
+}
+
+Result<Sent> PushClient::with_lost(Result<Sent> sent) {
+  if (sent && sent->taken > 0) sent->refusing = std::exchange(some_lost_, false);
+  return sent;
+}
+
 void PushClient::say_refused(const HttpResponse& response, const std::string& where) {
   if (std::exchange(refusal_said_, true)) return;
   log::warn("push: what is refused is not sent again",
@@ -75,7 +85,7 @@ void PushClient::say_refused(const HttpResponse& response, const std::string& wh
 void Halving::begin(std::uint64_t item, std::size_t count) {
   if (item == item_ && !todo_.empty()) return;
   item_ = item;
-  some_taken_ = some_refused_ = false;
+  some_taken_ = some_refused_ = some_too_large_ = false;
   todo_.clear();
   for (std::size_t first = 0; first < count; first += std::min(most_, count))
     todo_.push_back({first, std::min(most_, count - first)});
@@ -87,9 +97,17 @@ std::optional<Halving::Part> Halving::next() const {
   return todo_.back();
 }
 
-void Halving::done(bool some_taken) {
+void Halving::done(End end) {
   todo_.pop_back();
-  (some_taken ? some_taken_ : some_refused_) = true;
+  (end == End::taken ? some_taken_ : end == End::refused ? some_refused_ : some_too_large_) = true;
+}
+
+Sent Halving::sent() const {
+  Sent out{1, 0, 0};
+  if (some_taken_) return out;
+  out.refused = some_refused_ || some_too_large_ ? 1 : 0;
+  out.too_large = some_refused_ ? 0 : out.refused;
+  return out;
 }
 
 bool Halving::halve() {

@@ -28,6 +28,10 @@ class PushClient {
   void set_scheme(std::string scheme) { scheme_ = std::move(scheme); }
   [[nodiscard]] const PushCounters& counters() const { return counters_; }
 
+  // Samples of the item that is being sent, which the server will never have.
+  void lost(std::string_view reason, std::uint64_t samples);
+  // What send() gives back: with Sent::refusing, where anything was lost of what was taken.
+  [[nodiscard]] Result<Sent> with_lost(Result<Sent> sent);
   // Once until something is taken again.
   void say_refused(const HttpResponse& response, const std::string& where);
   void taken() { refusal_said_ = false; }
@@ -42,6 +46,7 @@ class PushClient {
   void now_at(std::size_t server, std::size_t first, const std::string& url);
 
   bool refusal_said_ = false;
+  bool some_lost_ = false;          // of the items that are being sent; they may take several attempts
   std::size_t answered_ = 0;        // which server did last: 0 is that of the URL
   std::int64_t left_first_ns_ = 0;  // when the first one was tried last, without an answer
   std::uint64_t switches_ = 0;
@@ -56,9 +61,10 @@ class Halving {
   // What of the item is still to be sent; where it is another one than before, all of it.
   void begin(std::uint64_t item, std::size_t count);
   [[nodiscard]] std::optional<Part> next() const;
-  void done(bool some_taken);  // with that part; false: the server took nothing of it, and never will
-  // Of Sent::refused, once all parts are done: 1 where nothing of the item was taken.
-  [[nodiscard]] std::size_t refused() const { return some_refused_ && !some_taken_ ? 1 : 0; }
+  enum class End : std::uint8_t { taken, refused, too_large };  // taken: some of it; otherwise it never will be
+  void done(End end);                                           // with that part
+  // Once all parts are done: the item is refused where nothing of it was taken, for its size where that was all.
+  [[nodiscard]] Sent sent() const;
   // False: it is a single one.
   bool halve();
 
@@ -66,7 +72,7 @@ class Halving {
   std::uint64_t item_ = 0;
   std::vector<Part> todo_;  // the next one last
   std::size_t most_ = SIZE_MAX;
-  bool some_taken_ = false, some_refused_ = false;  // parts of the item
+  bool some_taken_ = false, some_refused_ = false, some_too_large_ = false;  // parts of the item
 };
 
 }  // namespace vitald

@@ -211,6 +211,11 @@ class InfluxDestination final : public Destination {
 
   // What is given up halfway comes again from there.
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    return client_.with_lost(send_items(items, attempt));
+  }
+
+ private:
+  Result<Sent> send_items(std::span<const Item> items, const Attempt& attempt) {
     Sent all;
     while (all.taken < items.size()) {
       const auto some = send_some(items.subspan(all.taken), attempt);
@@ -221,11 +226,11 @@ class InfluxDestination final : public Destination {
       }
       all.taken += some->taken;
       all.refused += some->refused;
+      all.too_large += some->too_large;
     }
     return all;
   }
 
- private:
   struct Outcome {
     std::size_t refused = 0;
     bool too_large = false;
@@ -244,9 +249,10 @@ class InfluxDestination final : public Destination {
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
       if (outcome->too_large) outcome->refused = part->count;
       count(*outcome, part->count);
-      parts_.done(outcome->refused < part->count);
+      using enum Halving::End;
+      parts_.done(outcome->too_large ? too_large : outcome->refused < part->count ? taken : refused);
     }
-    return Sent{1, parts_.refused(), 0};
+    return parts_.sent();
   }
 
   Result<Sent> send_together(std::span<const Item> items, const Attempt& attempt) {
@@ -270,7 +276,9 @@ class InfluxDestination final : public Destination {
       if (outcome->too_large) outcome->refused = lines;
       count(*outcome, lines);
       // Which item a line that is refused was of, the answer does not say.
-      return Sent{taken, lines > 0 && outcome->refused == lines ? taken : 0, 0};
+      Sent sent{taken, lines > 0 && outcome->refused == lines ? taken : 0, 0};
+      if (outcome->too_large) sent.too_large = sent.refused;
+      return sent;
     }
   }
 
@@ -278,8 +286,8 @@ class InfluxDestination final : public Destination {
     return error.kind == Errc::gone ? Result<Sent>(Sent{}) : fail(error);
   }
   void count(const Outcome& outcome, std::size_t lines) {
-    client_.counters().sent.Increment(static_cast<double>(lines - outcome.refused));
-    client_.counters().dropped("refused", outcome.refused);
+    client_.counters().sent(lines - outcome.refused);
+    client_.lost(outcome.too_large ? "too_large" : "refused", outcome.refused);
   }
 
   Result<Outcome> send_lines(std::string body, std::size_t lines, const Attempt& attempt) {
@@ -306,7 +314,10 @@ class InfluxDestination final : public Destination {
       }
       // A wrong password or database is mended by a person; the numbers wait until then.
       if (status == 401 || status == 403 || status == 404) return fail(Errc::denied, text);
-      if (status == 413) return Outcome{0, true, 0};
+      if (status == 413) {
+        if (lines == 1) client_.say_refused(*response, settings_.url);
+        return Outcome{0, true, 0};
+      }
       if (verdict_of(status) == Verdict::again) {
         if (response->retry_after_ns > 0) return Outcome{0, false, response->retry_after_ns};
         return fail(Errc::io, text);

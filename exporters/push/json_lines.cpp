@@ -110,7 +110,7 @@ class FileDestination final : public Destination {
       return fail(written.error());
     }
     size_ += item.body.size();
-    counters_.sent.Increment(item.records);
+    counters_.sent(item.records);
     counters_.sent_bytes.Increment(static_cast<double>(item.body.size()));
     return Sent{1, 0, 0};
   }
@@ -226,7 +226,7 @@ class OutputDestination final : public Destination {
       if (end_line_) end_line_ = false;
       else written_ += static_cast<std::size_t>(n);
     }
-    counters_.sent.Increment(item.records);
+    counters_.sent(item.records);
     counters_.sent_bytes.Increment(static_cast<double>(item.body.size()));
     return Sent{1, 0, 0};
   }

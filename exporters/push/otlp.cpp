@@ -135,6 +135,11 @@ class OtlpDestination final : public Destination {
   explicit OtlpDestination(const OtlpPush& settings) : settings_(settings), client_(settings.name, settings) {}
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    return client_.with_lost(send_items(items, attempt));
+  }
+
+ private:
+  Result<Sent> send_items(std::span<const Item> items, const Attempt& attempt) {
     const auto& item = items.front();
     if (!halved_) {
       const auto outcome = send_body(item, item.body, nullptr, attempt);
@@ -145,7 +150,7 @@ class OtlpDestination final : public Destination {
     if (const auto opened = open(item); !opened) {
       log::warn("push: what waited cannot be read, it is left out",
                 {{"destination", settings_.name}, {"err", opened.error().text}});
-      client_.counters().dropped("refused", item.records);
+      client_.lost("refused", item.records);
       return Sent{1, 1, 0};
     }
     parts_.begin(item.id, points_->size());
@@ -157,13 +162,14 @@ class OtlpDestination final : public Destination {
       const auto outcome = send_body(item, packed, &*part, attempt);
       if (!outcome) return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
       if (outcome->too_large && parts_.halve()) continue;
-      if (outcome->sent.taken == 0) return outcome->sent;
-      parts_.done(outcome->sent.refused == 0);
+      const auto& sent = outcome->sent;
+      if (sent.taken == 0) return sent;
+      using enum Halving::End;
+      parts_.done(sent.refused == 0 ? taken : sent.too_large > 0 ? too_large : refused);
     }
-    return Sent{1, parts_.refused(), 0};
+    return parts_.sent();
   }
 
- private:
   struct Outcome {
     Sent sent;
     bool too_large = false;
@@ -181,8 +187,8 @@ class OtlpDestination final : public Destination {
     const auto status = response->status;
     if (status >= 200 && status < 300) {
       const auto rejected = rejected_samples(rejected_points(response->body), item, part, samples);
-      client_.counters().sent.Increment(static_cast<double>(samples - rejected));
-      client_.counters().dropped("refused", rejected);
+      client_.counters().sent(samples - rejected);
+      client_.lost("refused", rejected);
       if (rejected == 0) client_.taken();
       else client_.say_refused(*response, settings_.url);
       return Outcome{Sent{1, samples > 0 && rejected == samples ? 1U : 0U, 0}};
@@ -194,8 +200,10 @@ class OtlpDestination final : public Destination {
       return fail(Errc::io, fmt::format("{} answers {}", url_for_display(settings_.url), status_text(*response)));
     }
     client_.say_refused(*response, settings_.url);
-    client_.counters().dropped(status == 413 ? "too_large" : "refused", samples);
-    return Outcome{Sent{1, 1, 0}};
+    client_.lost(status == 413 ? "too_large" : "refused", samples);
+    Sent sent{1, 1, 0};
+    sent.too_large = status == 413 ? 1 : 0;
+    return Outcome{sent};
   }
 
   // A server counts points, of which a histogram is one and many samples. Which ones it rejected it does not say: they

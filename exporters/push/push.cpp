@@ -45,6 +45,7 @@ QueueSettings queue_settings(const PushSettings& settings, const PushCounters& c
   q.attempt_ns = settings.timeout_ns;
   q.most_wait_ns = 60'000'000'000;
   q.on_drop = [counters](std::string_view reason, std::uint64_t records) { counters.dropped(reason, records); };
+  q.items_go_together = true;
   if (settings.newest_only()) q.most_items = 1;
   settings.adjust(q);
   return q;
@@ -119,10 +120,8 @@ prometheus::Counter& counter(const char* family, const char* help, const std::st
 
 }  // namespace
 
-PushCounters::PushCounters(const std::string& destination)
-    : made(counter("vitald_push_samples_total", "Samples made for the destination.", destination)),
-      sent(counter("vitald_push_sent_samples_total", "Samples that the destination took.", destination)),
-      sent_bytes(counter("vitald_push_sent_bytes_total",
+PushCounters::PushCounters(const std::string& destination, Pushed what)
+    : sent_bytes(counter("vitald_push_sent_bytes_total",
                          "Bytes of the requests that the destination took, as they were sent.", destination)),
       encode_seconds(counter("vitald_push_encode_seconds_total", "CPU time for making what is sent out of snapshots.",
                              destination)),
@@ -140,6 +139,9 @@ PushCounters::PushCounters(const std::string& destination)
           instruments().histogram("vitald_push_request_duration_seconds", "How long requests to the destination took.",
                                   {0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}, {{"destination", destination}})),
       destination_(destination) {
+  if (what == Pushed::events) return;
+  made_ = &counter("vitald_push_samples_total", "Samples made for the destination.", destination);
+  sent_ = &counter("vitald_push_sent_samples_total", "Samples that the destination took.", destination);
   for (const auto* reason : {"full", "refused", "too_large", "lost"}) dropped(reason, 0);  // there from the start
 }
 
@@ -151,7 +153,14 @@ void PushCounters::answered(std::string_view code) const {
       .Increment();
 }
 
+void PushCounters::made(std::uint64_t samples) const {
+  if (made_) made_->Increment(static_cast<double>(samples));
+}
+void PushCounters::sent(std::uint64_t samples) const {
+  if (sent_) sent_->Increment(static_cast<double>(samples));
+}
 void PushCounters::dropped(std::string_view reason, std::uint64_t samples) const {
+  if (!sent_) return;
   instruments()
       .counter(kDropped, kDroppedHelp, {{"destination", destination_}, {"reason", std::string(reason)}})
       .Increment(static_cast<double>(samples));
@@ -160,7 +169,7 @@ void PushCounters::dropped(std::string_view reason, std::uint64_t samples) const
 // ---- one destination
 
 Push::Push(PushPtr settings, std::shared_ptr<const StateDir> state, std::unique_ptr<Push> before)
-    : settings_(std::move(settings)), counters_(settings_->name), encoder_(settings_->encoder()) {
+    : settings_(std::move(settings)), counters_(settings_->name, settings_->pushed()), encoder_(settings_->encoder()) {
   auto rest = before ? before->queue_->end() : std::vector<Item>();
   before.reset();  // its folder is free for this one
   if (settings_->newest_only()) {
@@ -179,7 +188,7 @@ void Push::push(const Snapshot& snapshot) {
   encoder_->encode(snapshot, items);
   std::uint64_t samples = 0;
   for (const auto& item : items) samples += item.records;
-  counters_.made.Increment(static_cast<double>(samples));
+  counters_.made(samples);
   counters_.encode_seconds.Increment(static_cast<double>(SystemClock::read(CLOCK_THREAD_CPUTIME_ID) - begin_ns) / 1e9);
   queue_->push(std::move(items));
   const auto left_out = encoder_->left_out();
@@ -203,7 +212,7 @@ void Push::finish(std::int64_t wall_ms) {
   encoder_->end(wall_ms, items);
   std::uint64_t samples = 0;
   for (const auto& item : items) samples += item.records;
-  counters_.made.Increment(static_cast<double>(samples));
+  counters_.made(samples);
   queue_->push(std::move(items));
 }
 

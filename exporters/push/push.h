@@ -44,6 +44,8 @@ class PushEncoder {
 // What is sent of a snapshot where that is lines.
 Item item_of_lines(const Snapshot& snapshot, std::string_view lines, std::uint32_t count);
 
+enum class Pushed : std::uint8_t { samples, events };
+
 // One as it was configured. A kind derives from PushOf.
 struct PushSettings {
   std::string name;                           // in logs and metrics; the folder of what waits for it
@@ -72,6 +74,7 @@ struct PushSettings {
   // Whether it can be reached now: in words, or why not. For `vitald doctor`.
   [[nodiscard]] virtual Result<std::string> reach(const Attempt&) const;
   virtual void adjust(QueueSettings&) const {}
+  [[nodiscard]] virtual Pushed pushed() const { return Pushed::samples; }
   // The files that it writes, which nobody else may write; `-`: standard output.
   [[nodiscard]] virtual std::vector<std::string> files() const { return {}; }
   // Only the newest numbers are of use: nothing waits on disk, and what is new takes the place of what waits.
@@ -190,16 +193,21 @@ constexpr auto push_queue_fields() {
 
 // What is counted per destination, in samples. Thread-safe; the same for the same name.
 struct PushCounters {
-  explicit PushCounters(const std::string& destination);
-  prometheus::Counter &made, &sent, &sent_bytes, &encode_seconds, &switches;
+  // Events are counted by their queue: vitald_delivery_* with data_type="events". Nothing in a family of samples is of
+  // them.
+  explicit PushCounters(const std::string& destination, Pushed what = Pushed::samples);
+  prometheus::Counter &sent_bytes, &encode_seconds, &switches;
   prometheus::Gauge& left_out;  // series
   prometheus::Gauge& standby;   // which server is sent to
   prometheus::Histogram& request_seconds;
   void answered(std::string_view code) const;  // "200", or "none"
+  void made(std::uint64_t samples) const;
+  void sent(std::uint64_t samples) const;
   void dropped(std::string_view reason, std::uint64_t samples) const;
 
  private:
   std::string destination_;
+  prometheus::Counter *made_ = nullptr, *sent_ = nullptr;  // null: of events
 };
 
 // One destination that is being pushed to. One thread.

@@ -91,6 +91,11 @@ class PushgatewayDestination final : public Destination {
       : settings_(settings), client_(settings.name, settings) {}
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    return client_.with_lost(send_items(items, attempt));
+  }
+
+ private:
+  Result<Sent> send_items(std::span<const Item> items, const Attempt& attempt) {
     const auto& item = items.front();
     HttpRequest request{item.body.empty() ? "DELETE" : "PUT", settings_.group_url(), {}, {}};
     if (!item.body.empty()) {
@@ -107,7 +112,7 @@ class PushgatewayDestination final : public Destination {
     switch (verdict_of(response->status)) {
       case Verdict::taken:
         client_.taken();
-        client_.counters().sent.Increment(item.records);
+        client_.counters().sent(item.records);
         return Sent{1, 0, 0};
       case Verdict::again:
         if (response->retry_after_ns > 0) return Sent{0, 0, response->retry_after_ns};
@@ -115,11 +120,13 @@ class PushgatewayDestination final : public Destination {
       case Verdict::refused: break;
     }
     client_.say_refused(*response, settings_.url);
-    client_.counters().dropped("refused", item.records);
-    return Sent{1, 1, 0};
+    const bool too_large = response->status == 413;
+    client_.lost(too_large ? "too_large" : "refused", item.records);
+    Sent sent{1, 1, 0};
+    sent.too_large = too_large ? 1 : 0;
+    return sent;
   }
 
- private:
   const PushgatewayPush settings_;
   PushClient client_;
   Gzip gzip_;

@@ -135,6 +135,11 @@ class RemoteWriteDestination final : public Destination {
         two_(settings.protocol != "1") {}
 
   Result<Sent> send(std::span<const Item> items, const Attempt& attempt) override {
+    return client_.with_lost(send_items(items, attempt));
+  }
+
+ private:
+  Result<Sent> send_items(std::span<const Item> items, const Attempt& attempt) {
     const auto& item = items.front();
     parts_.begin(item.id, item.records);
     while (const auto part = parts_.next()) {
@@ -143,20 +148,20 @@ class RemoteWriteDestination final : public Destination {
         if (auto_) two_ = true, known_ = false;  // who comes back may be another one
         return outcome.error().kind == Errc::gone ? Result<Sent>(Sent{}) : fail(outcome.error());
       }
-      if (outcome->halve && parts_.halve()) continue;
+      if (outcome->too_large && parts_.halve()) continue;
       if (outcome->retry_after_ns > 0) return Sent{0, 0, outcome->retry_after_ns};
       const auto written = std::min(outcome->written, part->count);
-      client_.counters().sent.Increment(static_cast<double>(written));
-      client_.counters().dropped("refused", part->count - written);
-      parts_.done(written > 0);
+      client_.counters().sent(written);
+      client_.lost(outcome->too_large ? "too_large" : "refused", part->count - written);
+      using enum Halving::End;
+      parts_.done(outcome->too_large ? too_large : written > 0 ? taken : refused);
     }
-    return Sent{1, parts_.refused(), 0};
+    return parts_.sent();
   }
 
- private:
   struct Outcome {
     std::size_t written = 0;
-    bool halve = false;
+    bool too_large = false;
     std::int64_t retry_after_ns = 0;
   };
 
@@ -224,7 +229,10 @@ class RemoteWriteDestination final : public Destination {
                   {{"destination", settings_.name}, {"answer", status_text(*response)}});
         continue;
       }
-      if (response->status == 413 && part.count > 1) return Outcome{0, true, 0};
+      if (response->status == 413) {
+        if (part.count == 1) client_.say_refused(*response, settings_.url);
+        return Outcome{0, true, 0};
+      }
       if (verdict == Verdict::again) {
         if (response->retry_after_ns > 0) return Outcome{0, false, response->retry_after_ns};
         return fail(Errc::io, fmt::format("{} answers {}", url_for_display(settings_.url), status_text(*response)));

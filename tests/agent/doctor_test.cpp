@@ -20,10 +20,11 @@ using State = CollectorStatus::State;
 constexpr MetricDesc kUp{"vitald_probe_up", MetricType::gauge, "h", "probe,hook,reason"};
 
 // The lines about collectors and probes; what is said of the machine before them is this machine's.
-std::string about(const std::vector<CollectorStatus>& collectors, const Snapshot* snapshot = nullptr) {
+std::string about(const std::vector<CollectorStatus>& collectors, const Snapshot* snapshot = nullptr,
+                  const std::vector<std::string>& problems = {}) {
   const Host host;
   const StateCheck state{true, true, "/var/lib/vitald"};
-  const auto found = diagnose({host, collectors, snapshot, state});
+  const auto found = diagnose({host, collectors, snapshot, state, problems});
   EXPECT_EQ(found.good, found.text.find("  FIX ") == std::string::npos) << found.text;
   return found.text.substr(found.text.find("Collectors\n"));
 }
@@ -74,6 +75,21 @@ TEST(Doctor, Collectors) {
     SCOPED_TRACE(c.name);
     EXPECT_EQ(about({c.row}), "Collectors\n" + c.want + "Probes\n");
   }
+}
+
+// The configuration says with its place that there is no such program, and why another one fails only its collector.
+TEST(Doctor, AProgramThatIsNotThereIsToldOnce) {
+  const std::string gone = "a: /x: exec: No such file or directory (ENOENT)", fails = "b: exit status 1";
+  const auto exec = [](std::string text, std::vector<std::string> items) {
+    return without(status("exec", State::on, std::move(text)), std::move(items));
+  };
+  const std::vector<std::string> told{
+      "v.yaml:2:5: exec 'a': /x: No such file or directory (ENOENT), expected a program"};
+  EXPECT_EQ(about({exec("1 of 2 programs good; " + gone, {gone})}, nullptr, told),
+            "Collectors\n  note  exec           1 of 2 programs good; of others Configuration says why\nProbes\n");
+  EXPECT_EQ(about({exec("0 of 2 programs good; " + gone + "; " + fails, {gone, fails})}, nullptr, told),
+            "Collectors\n  FIX   exec           0 of 2 programs good; " + fails +
+                "; of others Configuration says why\nProbes\n");
 }
 
 TEST(Doctor, ProbesThatAreDown) {

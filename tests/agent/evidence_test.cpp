@@ -30,6 +30,7 @@ using testing::HasSubstr;
 constexpr std::int64_t kNowMs = 1'700'000'000'000;
 
 constexpr MetricDesc kTemperature{.name = "temp_celsius", .type = MetricType::gauge, .help = "", .labels = "chip"};
+constexpr MetricDesc kFan{.name = "fan_rpm", .type = MetricType::gauge, .help = ""};
 constexpr MetricDesc kCpu{
     .name = "vitald_owner_cpu_seconds_total", .type = MetricType::counter, .help = "", .labels = "owner"};
 
@@ -73,6 +74,7 @@ class EvidenceTest : public testing::Test {
       s.wall_ns = kNowMs * 1'000'000 - (60 - i) * 10'000'000'000LL;
       writer.begin(s.boot_ns);
       for (const auto* chip : {"a", "b", "c"}) writer.set(kTemperature, 50 + i, chip);
+      writer.set(kFan, 1000 + i % 3 + (i > 48 ? 100 : 0));  // another one in the last two minutes
       for (int owner = 0; owner < 8; ++owner)
         writer.set(kCpu, static_cast<double>(owner * i), fmt::format("o{}", owner));
       s.batches.push_back(writer.finish({}, 0, 0));
@@ -149,6 +151,20 @@ TEST_F(EvidenceTest, HasWhatThePersonPagedWouldLookFor) {
   EXPECT_EQ(machine["blocked"][0]["wchan"], "folio_wait_bit");
   EXPECT_THAT(machine["blocked"][0]["stack"].get<std::string>(), HasSubstr("io_schedule"));
   EXPECT_TRUE(machine.contains("kernel_log") || machine.contains("kernel_log_error"));
+}
+
+// As /api/v1/explain has it: a baseline that is shorter than the window is none.
+TEST_F(EvidenceTest, AYoungHistoryIsNotComparedWith) {
+  auto since = alert(0);
+  const auto old = json::parse(evidence_json(round({since}), *host_, {}, soon()));
+  ASSERT_FALSE(old["changed"].empty());
+  EXPECT_EQ(old["changed"][0]["metric"]["__name__"], "fan_rpm");
+  EXPECT_FALSE(old.contains("changed_left_out"));
+  since.active_at_ms -= 6 * 60'000;  // seven minutes of ten
+  const auto young = json::parse(evidence_json(round({since}), *host_, {}, soon()));
+  EXPECT_TRUE(young["changed"].empty());
+  EXPECT_EQ(young["changed_left_out"],
+            "the history reaches back 180 s before the window of 420 s: too little to compare with");
 }
 
 TEST_F(EvidenceTest, AStormIsBounded) {

@@ -220,7 +220,7 @@ def events(folder):
             raise AssertionError(udp.recv(65536))  # nothing but its type
         except TimeoutError:
             pass
-        wait_for("all are counted", 10, lambda: counter(url, "vitald_push_sent_samples_total", "local") == 4)
+        wait_for("all are counted", 10, lambda: counter(url, "vitald_delivery_delivered_total", "local") == 4)
         doctor = subprocess.run([VITALD, "doctor", *flags, "--state.directory="], capture_output=True, text=True, check=False).stdout
         for name, word in (("local", "ok"), ("udp", "ok"), ("tcp", "")):
             line = next(text for text in doctor.splitlines() if f"events '{name}'" in text)
@@ -257,8 +257,10 @@ def many_events(folder):
         for t in scrapers:
             t.join()
         assert got == [f"number {n}" for n in range(50)], got
-        wait_for("all are counted", 10, lambda: counter(url, "vitald_push_sent_samples_total", "e") == 50)
-        assert counter(url, "vitald_push_dropped_samples_total", "e") == 0
+        wait_for("all are counted", 10, lambda: counter(url, "vitald_delivery_delivered_total", "e") == 50)
+        assert counter(url, "vitald_delivery_dropped_total", "e") == 0
+        of_samples = [key for key in metrics(url)[1] if "samples" in key[0] and ("destination", "e") in key[1]]
+        assert not of_samples, of_samples
     unix.close()
     print("events: 50 of 50 while snapshots follow each other", flush=True)
 

@@ -100,7 +100,8 @@ TEST(PushEvents, EachOnceHoweverSnapshotsCome) {
   const auto encoder = settings->encoder();
   const auto lost = [] {
     return instruments()
-        .counter("vitald_push_dropped_samples_total", "", {{"destination", "e1"}, {"reason", "lost"}})
+        .counter("vitald_delivery_dropped_total", "",
+                 {{"data_type", "events"}, {"destination", "e1"}, {"reason", "lost"}})
         .Value();
   };
   std::vector<Item> items;

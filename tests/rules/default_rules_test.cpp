@@ -80,7 +80,6 @@ vitald_probe_up{hook="tp_btf",probe="runq_latency"} 1x400
 vitald_probe_up{hook="off",probe="block_latency",reason="this kernel has no tracepoint"} 0x400
 node_power_supply_capacity{power_supply="hid-mouse"} 5x400
 node_power_supply_info{power_supply="hid-mouse",type="Battery",status="Discharging",scope="Device"} 1x400
-vitald_hook_dropped_total{hook="h"} 0x400
 vitald_history_save_failures_total 0x400
 vitald_alerts_save_failures_total 0x400
 vitald_hook_runs_total{hook="h",result="ok"} 5x400
@@ -353,7 +352,6 @@ const Case kCases[] = {
      "vitald_probe_up{hook=\"tp_btf\",probe=\"runq_latency\"} 1x200 _x200\n"
      "vitald_probe_up{hook=\"shed\",probe=\"runq_latency\",reason=\"cost\"} _x200 0x200"},
     {"VitaldWorkerStuck", R"(vitald_worker_stuck{collector="libvirt"} 1x400)"},
-    {"VitaldAlertsUndelivered", R"(vitald_hook_dropped_total{hook="h"} 0+1x400)"},
     {"VitaldAlertsUndelivered",
      R"(vitald_delivery_oldest_age_seconds{data_type="alerts",destination="pager"} 0x200 0+5x200)"},
     {"VitaldAlertsUndelivered",
@@ -365,16 +363,18 @@ const Case kCases[] = {
     {"VitaldPushUndelivered",
      R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 0+1x200)"},
     {"", R"(vitald_delivery_dropped_total{data_type="samples",destination="gateway",reason="full"} 0x200 3x200)"},
-    {"VitaldDeliveryRefused",
-     R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 0+1700x400)"},
-    {"VitaldDeliveryRefused",
-     R"(vitald_push_dropped_samples_total{destination="central",reason="too_large"} 0x395 1x5)"},
-    {"", R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 7x400)"},
-    {"VitaldDeliveryRefused",
-     R"(vitald_push_dropped_samples_total{destination="bus",reason="refused"} 0x395 4x5
-        vitald_delivery_dropped_total{data_type="events",destination="bus",reason="refused"} 0x395 4x5)"},
-    {"VitaldDeliveryRefused",
-     R"(vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="refused"} 0x395 1x5)"},
+    {"VitaldDeliveryRefused", R"(vitald_delivery_refusing{data_type="samples",destination="central"} 0x200 1x200)"},
+    {"VitaldDeliveryRefused", R"(vitald_delivery_refusing{data_type="alerts",destination="pager"} 0x385 1x15)"},
+    {"VitaldDeliveryRefused", R"(vitald_delivery_refusing{data_type="events",destination="log"} 1x400)"},
+    // What is taken again within minutes, and what is lost without a state: the log and the counters say so.
+    {"", R"(vitald_delivery_refusing{data_type="samples",destination="central"} 0x200 1x8 0x192)"},
+    {"", R"(vitald_push_dropped_samples_total{destination="central",reason="refused"} 0+1700x400
+            vitald_delivery_dropped_total{data_type="samples",destination="central",reason="refused"} 0+1x400
+            vitald_delivery_dropped_total{data_type="samples",destination="central",reason="too_large"} 0+1x400)"},
+    // An alert about a command that fails, by the number of its failures, would be told by a command that fails.
+    {"", R"(vitald_hook_runs_total{hook="h",result="failed"} 0+1x400
+            vitald_delivery_dropped_total{data_type="alerts",destination="h",reason="failed"} 0+1x400
+            vitald_delivery_dropped_total{data_type="alerts",destination="h",reason="refused"} 0+1x400)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 
@@ -398,6 +398,7 @@ TEST(DefaultRules, FireForAsLongAsTheFaultStays) {
       {"HostClockUnsynchronised", "node_timex_sync_status", 1, 0, 740},
       {"VitaldCollectorFails", R"(node_scrape_collector_success{collector="cpu"})", 1, 0, 140},
       {"HostRaidDegraded", R"(node_md_degraded{device="md0"})", 0, 1, 100},
+      {"VitaldDeliveryRefused", R"(vitald_delivery_refusing{data_type="alerts",destination="pager"})", 0, 1, 1500},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.alert);
@@ -408,6 +409,16 @@ TEST(DefaultRules, FireForAsLongAsTheFaultStays) {
     EXPECT_FALSE(over.at_end.contains(c.alert));
     EXPECT_EQ(over.times.at(c.alert), 1);
   }
+}
+
+// A queue that is stuck and too small is one alert, from the first that it drops until the last has waited too long.
+TEST(DefaultRules, AlertsThatAreDroppedAndWaitAreOneAlert) {
+  const auto out = run("", R"(
+      vitald_delivery_dropped_total{data_type="alerts",destination="pager",reason="full"} 0x40 2x60 3x60 4x90
+      vitald_delivery_oldest_age_seconds{data_type="alerts",destination="pager"} 0x40 0+60x125 0x90)",
+                       250);
+  EXPECT_EQ(out.times.at("VitaldAlertsUndelivered"), 1);
+  EXPECT_FALSE(out.at_end.contains("VitaldAlertsUndelivered"));
 }
 
 // A probe that is off is another series than one that is attached: its hook and reason are labels.

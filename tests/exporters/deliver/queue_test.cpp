@@ -44,7 +44,7 @@ struct Receiver {
   Mode mode = Mode::takes;
   std::size_t takes_only = SIZE_MAX;  // then it fails
   std::int64_t retry_after_ns = 0;
-  bool refuses = false;
+  bool refuses = false, loses = false;  // loses: a part of each
 
   template <class F>
   bool wait(F&& condition) {
@@ -88,6 +88,7 @@ class ToReceiver final : public Destination {
       r_.got.push_back(item.body);
       r_.keys.push_back(item.key);
     }
+    sent.refusing = r_.refuses || r_.loses;
     sent.retry_after_ns = sent.taken < items.size() ? r_.retry_after_ns : 0;
     r_.changed.notify_all();
     return sent;
@@ -238,6 +239,62 @@ TEST_F(QueueTest, RefusedIsDoneWithAndCounted) {
   EXPECT_EQ(metric("vitald_delivery_delivered_total", settings_.name), 0);
 }
 
+// A state, so that who is told of it is told once; of what belongs together one that is taken says nothing of the
+// others.
+TEST_F(QueueTest, RefusingUntilWhatCountsIsTaken) {
+  for (const bool together : {false, true}) {
+    SCOPED_TRACE(together);
+    settings_.items_go_together = together;
+    settings_.batch_items = 1;
+    receiver_.mode = Receiver::Mode::takes;
+    receiver_.got.clear();
+    {
+      const auto q = queue();
+      const auto refusing = [&] {
+        EXPECT_EQ(metric("vitald_delivery_refusing", settings_.name) == 1, q->stats().refusing);
+        return q->stats().refusing;
+      };
+      const auto becomes = [&](bool want) {
+        for (int i = 0; i < 20'000 && refusing() != want; ++i)
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return refusing() == want;
+      };
+      EXPECT_FALSE(refusing());
+      receiver_.loses = true;
+      q->push({item(1)});
+      EXPECT_TRUE(becomes(true));
+      // The first of three is taken, the others wait.
+      receiver_.set(Receiver::Mode::fails);
+      q->push({item(2), item(3), item(4)});
+      {
+        const std::lock_guard lock(receiver_.mutex);
+        receiver_.loses = false;
+        receiver_.takes_only = 1;
+        receiver_.mode = Receiver::Mode::takes;
+      }
+      ASSERT_TRUE(receiver_.has(2));
+      EXPECT_TRUE(becomes(together));
+      {
+        const std::lock_guard lock(receiver_.mutex);
+        receiver_.takes_only = SIZE_MAX;
+      }
+      ASSERT_TRUE(receiver_.has(4));
+      EXPECT_TRUE(becomes(false));
+      // Away is no refusal, and no sign that there is none.
+      receiver_.loses = true;
+      q->push({item(5)});
+      EXPECT_TRUE(becomes(true));
+      receiver_.set(Receiver::Mode::fails);
+      q->push({item(6)});
+      ASSERT_TRUE(
+          receiver_.wait([&, n = receiver_.attempts_ns.size()] { return receiver_.attempts_ns.size() > n + 2; }));
+      EXPECT_TRUE(refusing());
+      receiver_.loses = false;
+    }
+    EXPECT_EQ(metric("vitald_delivery_refusing", settings_.name), 0) << "of one that is no more";
+  }
+}
+
 // Who is back and takes nothing does not "take it again".
 TEST_F(QueueTest, AnAnswerThatRefusesAllIsNoTaking) {
   receiver_.mode = Receiver::Mode::fails;
@@ -285,6 +342,7 @@ TEST_F(QueueTest, TooLargeIsRefusedAtOnce) {
   EXPECT_EQ(got(), numbers(2, 2));
   EXPECT_EQ(q->stats().dropped.too_large, 1U);
   EXPECT_EQ(metric("vitald_delivery_dropped_total", settings_.name, "too_large"), 1);
+  EXPECT_EQ(metric("vitald_delivery_refusing", settings_.name), 0) << "the next one was taken";
 }
 
 TEST_F(QueueTest, JournalIsOnDiskBeforePushReturns) {
