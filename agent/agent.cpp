@@ -595,6 +595,7 @@ int run_daemon(Config config, const std::vector<std::string>& arguments) {
   // Without a fixed threshold one large block (the kernel's BTF) would make malloc keep all later ones.
   mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   mallopt(M_ARENA_MAX, 2);  // one heap per thread costs more memory than it saves time here
+  give_threads_stacks();
   if (const auto& o = config.options; o.given("path.procfs") || o.given("path.sysfs") || o.given("path.rootfs")) {
     // The first to touch them, before SIGTERM is blocked.
     Loading loading("host", [roots = roots_of(o), text = roots_text(o)](WaitsFor& waits) {

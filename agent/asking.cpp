@@ -21,6 +21,20 @@ namespace {
 
 constexpr std::int64_t kTimeoutNs = 10'000'000'000;
 
+// What others wrote is no deeper than the stack of whoever prints it; ours has five levels.
+json parsed(const std::string& text) {
+  constexpr int kDeepest = 100;
+  bool deep = false;
+  auto out = json::parse(
+      text,
+      [&deep](int depth, json::parse_event_t, json&) {
+        deep = deep || depth > kDeepest;
+        return !deep;
+      },
+      false);
+  return deep ? json(json::value_t::discarded) : out;
+}
+
 // As the web configuration says, where we may read it.
 bool speaks_tls(const Options& options) {
   const std::string path(options.text("web.config.file"));
@@ -95,7 +109,8 @@ json Server::ask(const char* method, std::string_view path, const json& body) {
     give_up(fmt::format("{}; is vitald running there? --url=http://HOST:PORT says where{}", response.error().text,
                         impl_->url.starts_with("https:") ? ", --ca-file=FILE who signed its certificate"
                                                          : ", https://HOST:PORT where it speaks TLS"));
-  auto answer = json::parse(response->body, nullptr, false);
+  if (response->cut) throw Failed{.text = fmt::format("{}: its answer broke off", impl_->url)};
+  auto answer = parsed(response->body);
   if (response->status == 200) return answer.is_discarded() ? json() : answer;
   auto why = response->body;
   if (answer.is_object() && answer.contains("error") && answer["error"].is_string()) why = answer["error"];

@@ -90,7 +90,7 @@ Result<Silence> parse_silence(std::string_view text, std::int64_t now_ms) {
         };
         for (const auto* what : {"isRegex", "isEqual"})
           if (const auto* v = member(what); v && !v->is_boolean() && !v->is_null())
-            return bad(key, fmt::format("true or false as '{}', found {}", what, v->dump()));
+            return bad(key, fmt::format("true or false as '{}', found {}", what, v->type_name()));
         auto matcher = alert_matcher(name->get<std::string>(), wanted->get<std::string>(), flag("isRegex", false),
                                      flag("isEqual", true), &budget);
         if (!matcher) return fail(matcher.error());

@@ -83,7 +83,8 @@ void Peers::close_overdue(std::int64_t now) {
   for (auto& peer : list_) {
     const auto age_ns = now - peer.since_boot_ns;
     if (age_ns < times_.request_ns && age_ns < times_.idle_ns) return;  // those behind it are younger
-    const auto limit_ns = peer.rank == Peer::Rank::stranger ? times_.request_ns : times_.idle_ns;
+    const bool asks = peer.rank == Peer::Rank::stranger || peer.in_body;
+    const auto limit_ns = asks ? times_.request_ns : times_.idle_ns;
     if (age_ns > limit_ns + grain_ns && !peer.suspended && !peer.closing) close(peer);
   }
 }

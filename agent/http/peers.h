@@ -34,6 +34,7 @@ struct Peer {
   bool known = false;    // somebody from there said a whole request lately
   std::string target;    // of the last request, as it came
   bool in_head = false;  // its request line was read, and its head is not at an end
+  bool in_body = false;  // the head was read, and what follows it is not at an end
   Exchange* exchange = nullptr;
   std::shared_ptr<const TlsCredentials> credentials;  // as long as the session
   std::list<Peer>::iterator self;

@@ -43,6 +43,7 @@ struct Exchange {
   std::unique_ptr<Pending> pending;  // until the last byte of its answer was sent
   std::optional<Response> response;  // what it answered while the connection was suspended
   bool failed = false;               // an exception instead
+  bool replied = false;              // the library sends what it answers
   std::int64_t goodbye_boot_ns = 0;  // the answer was sent before its body was at its end; 0: not
 };
 
@@ -210,7 +211,7 @@ struct Server::Impl {
     guarded("end of a request", 0, [&] {
       auto& impl = *static_cast<Impl*>(self);
       MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, impl.limits.idle_seconds);
-      if (auto* peer = peer_of(connection)) peer->in_head = false;
+      if (auto* peer = peer_of(connection)) peer->in_head = peer->in_body = false;
       const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(std::exchange(*state, nullptr)));
       if (!exchange) return 0;
       impl.peers->moved(*exchange->peer, Peer::Rank::idle);
@@ -265,6 +266,7 @@ struct Server::Impl {
     exchange->peer = peer_of(connection);
     if (!exchange->peer) throw std::runtime_error("a connection that nobody was told of");
     exchange->peer->in_head = false;
+    exchange->peer->in_body = true;
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, limits.request_seconds);
     peers->moved(*exchange->peer, Peer::Rank::busy);
     auto& request = exchange->request;
@@ -312,6 +314,7 @@ struct Server::Impl {
       return reply(exchange, no_room(exchange.request));
     }
     count(response);
+    exchange.replied = true;
     const bool says_so = std::ranges::any_of(response.headers, [](const auto& h) { return h.first == "Connection"; });
     if (!exchange.chunked || says_so) return send(exchange.connection, response, configured_headers());
     auto last = response;
@@ -370,6 +373,7 @@ struct Server::Impl {
   }
 
   MHD_Result answer(Exchange& exchange) {
+    exchange.peer->in_body = false;
     if (exchange.goodbye_boot_ns != 0) return MHD_NO;  // it has its answer: now the connection ends
     if (exchange.response) return reply(exchange, *exchange.response);
     if (exchange.failed) return reply(exchange, text_response(500, "an exception instead of an answer, see the log\n"));
@@ -530,10 +534,15 @@ struct Server::Impl {
   }
 
   // While a TLS client keeps silent in the middle of its handshake, libmicrohttpd takes its socket for readable and
-  // wants to be called again at once, for ever. What it is really to be called for comes as an event.
+  // wants to be called again at once, for ever. What it is really to be called for comes as an event or is progress,
+  // but for an answer that goes on as long as its socket takes it.
   [[nodiscard]] bool spins() const {
-    return tls && rounds_for_nothing > kRoundsForNothing &&
-           std::ranges::none_of(peers->all(), [](const Peer& p) { return p.exchange && !p.suspended; });
+    return tls && rounds_for_nothing > kRoundsForNothing && std::ranges::none_of(peers->all(), &takes_bytes);
+  }
+  static bool takes_bytes(const Peer& peer) {
+    if (!peer.exchange || !peer.exchange->replied) return false;
+    pollfd socket{peer.fd, POLLOUT, 0};
+    return poll(&socket, 1, 0) == 1 && (socket.revents & POLLOUT) != 0;
   }
 
   // The loop, for as long as this thread leads.

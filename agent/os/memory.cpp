@@ -3,6 +3,7 @@
 
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,7 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/log.h"
 #include "core/os/kernel_file.h"
+#include "core/result.h"
 #include "core/text/scan.h"
 
 namespace vitald {
@@ -110,6 +113,20 @@ void drop_constant_pages() {
 }
 
 }  // namespace
+
+void give_threads_stacks() {
+  constexpr std::size_t kStackBytes = 8 << 20;
+  pthread_attr_t attributes;
+  if (const int error = pthread_attr_init(&attributes); error != 0) {
+    log::warn("threads get small stacks", {{"err", from_errno("pthread_attr_init", error).text}});
+    return;
+  }
+  int error = pthread_attr_setstacksize(&attributes, kStackBytes);
+  if (error == 0) error = pthread_setattr_default_np(&attributes);
+  pthread_attr_destroy(&attributes);
+  if (error != 0)
+    log::warn("threads get small stacks", {{"err", from_errno("pthread_setattr_default_np", error).text}});
+}
 
 void give_back_free_memory() { malloc_trim(0); }
 

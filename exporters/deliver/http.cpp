@@ -18,6 +18,7 @@ namespace vitald {
 namespace {
 
 constexpr std::int64_t kMs = 1'000'000, kSecond = 1'000 * kMs;
+constexpr std::int64_t kLongestWishSeconds = 1'000'000;
 
 // What is used of libcurl; its headers are for the types.
 struct Curl {
@@ -119,11 +120,12 @@ std::string without_brackets(std::string_view host) {
 std::int64_t retry_after_ns(std::string_view value, std::int64_t now_wall_ns) {
   value = trim(value);
   if (const auto seconds = parse_u64(value))
-    return static_cast<std::int64_t>(std::min<std::uint64_t>(*seconds, 1'000'000)) * kSecond;
+    return static_cast<std::int64_t>(std::min<std::uint64_t>(*seconds, kLongestWishSeconds)) * kSecond;
   std::tm tm{};
   const std::string text(value);
   if (!strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &tm)) return 0;
-  return std::max<std::int64_t>(0, static_cast<std::int64_t>(timegm(&tm)) * kSecond - now_wall_ns);
+  const auto seconds = static_cast<std::int64_t>(timegm(&tm)) - now_wall_ns / kSecond;  // a year has up to four digits
+  return std::clamp<std::int64_t>(seconds, 0, kLongestWishSeconds) * kSecond;
 }
 
 std::string url_for_display(std::string_view url) {
@@ -181,6 +183,7 @@ namespace {
 
 struct Answer {
   HttpResponse response;
+  bool whole_head = false;  // of the last answer that came: 100 and the like come before it
   bool out_of_memory = false;
 };
 
@@ -201,6 +204,7 @@ constexpr std::size_t kMostHeaders = 100;
 std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) {
   auto& answer = *static_cast<Answer*>(to);
   std::string_view line(bytes, size * count);
+  answer.whole_head = trim(line).empty();
   const auto name = take_until(line, ':');
   constexpr std::string_view kRetry = "Retry-After";
   if (name.size() == kRetry.size() && strncasecmp(name.data(), kRetry.data(), kRetry.size()) == 0)
@@ -227,6 +231,11 @@ struct List {
   }
   curl_slist* all = nullptr;
 };
+
+HttpResponse cut(HttpResponse response) {
+  response.cut = true;
+  return response;
+}
 
 }  // namespace
 
@@ -280,6 +289,7 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
   const auto proxy =
       access.proxy.empty() ? std::string() : fmt::format("{}://{}:{}", first_hop.scheme, *hop_host, port_of(first_hop));
   set(CURLOPT_PROXY, proxy.c_str());
+  set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // what the proxy says is not the answer
   set(CURLOPT_NOPROXY, "");
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_ERRORBUFFER, words);
@@ -316,32 +326,40 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request, const HttpAcce
     Impl& impl;
     ~Remove() { c.multi_remove_handle(impl.multi, impl.easy); }
   } const remove{c, *impl_};
+  // The final status and all headers came.
+  const auto answered = [&] {
+    long status = 0;
+    c.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    answer.response.status = static_cast<int>(status);
+    return answer.whole_head && status >= 200;
+  };
   for (;;) {
     int running = 0;
     if (c.multi_perform(impl_->multi, &running) != CURLM_OK) return fail(Errc::io, "libcurl: no memory");
     if (running == 0) break;
     const auto left_ns = attempt.deadline_boot_ns - SystemClock::read(CLOCK_BOOTTIME);
     if (left_ns <= 0) {
+      if (answered()) return cut(std::move(answer.response));
       distrust(hop);
       return fail(Errc::timeout, fmt::format("{}: no answer in time", where));
     }
     curl_waitfd stop{attempt.stop_fd, CURL_WAIT_POLLIN, 0};
     const auto wait_ms = static_cast<int>(std::min<std::int64_t>(left_ns / kMs + 1, 1000));
     c.multi_poll(impl_->multi, attempt.stop_fd >= 0 ? &stop : nullptr, attempt.stop_fd >= 0 ? 1 : 0, wait_ms, nullptr);
-    if (stop.revents != 0) return fail(Errc::gone, "stopped");
+    if (stop.revents == 0) continue;
+    if (answered()) return cut(std::move(answer.response));
+    return fail(Errc::gone, "stopped");
   }
   int left = 0;
   auto result = CURLE_OK;
   while (const auto* message = c.multi_info_read(impl_->multi, &left))
     if (message->msg == CURLMSG_DONE) result = message->data.result;
   if (answer.out_of_memory) return fail(Errc::io, "no memory for the answer");
-  if (result != CURLE_OK) distrust(hop);
-  if (result != CURLE_OK)
-    return fail(Errc::io, fmt::format("{}: {}", where, *words != '\0' ? words : c.easy_strerror(result)));
-  long status = 0;
-  c.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-  answer.response.status = static_cast<int>(status);
-  return std::move(answer.response);
+  const bool has_answer = answered();
+  if (result == CURLE_OK && answer.whole_head) return std::move(answer.response);
+  if (result == CURLE_OK || has_answer) return cut(std::move(answer.response));
+  distrust(hop);
+  return fail(Errc::io, fmt::format("{}: {}", where, *words != '\0' ? words : c.easy_strerror(result)));
 }
 
 }  // namespace vitald

@@ -26,6 +26,7 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 0;
   std::string body;                 // the first part of it, for messages and small answers
+  bool cut = false;                 // the connection broke, or the time was over, before the body's end
   std::int64_t retry_after_ns = 0;  // 0: the server has no wish
   std::vector<std::pair<std::string, std::string>> headers = {};  // the first hundred, names in small letters
 
@@ -59,8 +60,9 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // Any status is an answer. An error: there was none. `timeout` until the attempt's deadline; Errc::gone: the attempt
-  // was told to stop; Errc::absent: there is no libcurl, the text names the package.
+  // Any status is an answer, whatever becomes of its body: who was told 200 must not be told the same again. An error:
+  // there was none. `timeout` until the attempt's deadline; Errc::gone: the attempt was told to stop; Errc::absent:
+  // there is no libcurl, the text names the package.
   Result<HttpResponse> send(const HttpRequest& request, const HttpAccess& access, const Attempt& attempt);
 
  private:

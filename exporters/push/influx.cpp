@@ -323,9 +323,9 @@ class InfluxDestination final : public Destination {
         return fail(Errc::io, text);
       }
       client_.say_refused(*response, settings_.url);
-      return Outcome{
-          refused_lines(settings_.api, status, response->body, response->body.size() < HttpClient::kMostBody, lines),
-          false, 0};
+      return Outcome{refused_lines(settings_.api, status, response->body,
+                                   !response->cut && response->body.size() < HttpClient::kMostBody, lines),
+                     false, 0};
     }
   }
 

@@ -38,8 +38,12 @@ History::History(Settings settings) : settings_(std::move(settings)) { add_feed(
 History::~History() = default;
 
 void History::set(Settings settings) {
+  check(settings.series_labels == settings_.series_labels, "a history is called otherwise from here on");
   const bool same = settings.keep == settings_.keep;
-  settings_ = std::move(settings);
+  // Not series_labels: readers on other threads look at them.
+  settings_.retention_ms = settings.retention_ms;
+  settings_.limit_bytes = settings.limit_bytes;
+  settings_.keep = std::move(settings.keep);
   if (same) return;
   for (std::uint32_t id = 0; id < chosen_.size(); ++id) choose(id);
 }

@@ -47,8 +47,9 @@ class History {
 
   // ---- the writer
 
-  // Other limits from here on. series_labels must stay: the series are called after them.
+  // Other limits from here on. series_labels are the same: the series are called after them.
   void set(Settings settings);
+  // Of the writer; series_labels of anybody.
   [[nodiscard]] const Settings& settings() const { return settings_; }
 
   // A round: begin() takes the snapshot in, record() what the rules say of it, end() shows all of it to readers.

@@ -16,6 +16,12 @@ namespace vitald::text_template {
 
 namespace {
 
+// Since 1970. As Go's, it wraps around where 64 bits do not hold it.
+std::int64_t in_units(const Time& t, std::int64_t per_second) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(t.seconds) * static_cast<std::uint64_t>(per_second) +
+                                   static_cast<std::uint64_t>(t.nanos / (1'000'000'000 / per_second)));
+}
+
 // Fields and methods of what is no map. Nothing: it has no such one.
 std::optional<Value> field_of(const Value& v, const std::string& name) {
   if (const auto* d = v.as<std::shared_ptr<const Data>>()) {
@@ -49,8 +55,8 @@ std::optional<Value> method_of(const Value& v, const std::string& name, const Va
     throw Fault(fmt::format("wrong type for value; expected string; got {}", arg->type()));
   }
   if (name == "Unix") return integer(t->seconds);
-  if (name == "UnixMilli") return integer(t->seconds * 1000 + t->nanos / 1'000'000);
-  if (name == "UnixNano") return integer(t->seconds * 1'000'000'000 + t->nanos);
+  if (name == "UnixMilli") return integer(in_units(*t, 1000));
+  if (name == "UnixNano") return integer(in_units(*t, 1'000'000'000));
   if (name == "UTC") return *t;
   if (name == "String") return to_string(*t);
   // The rest are parts of the calendar, which a layout knows.

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,6 +19,23 @@
 
 namespace vitald {
 namespace {
+
+TEST(Stacks, DoNotFollowTheLimit) {
+  pthread_attr_t small;
+  ASSERT_EQ(pthread_attr_init(&small), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&small, 2 << 20), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&small), 0);  // as where there is no limit
+  pthread_attr_destroy(&small);
+  give_threads_stacks();
+  std::size_t bytes = 0;
+  std::thread([&bytes] {
+    pthread_attr_t own;
+    ASSERT_EQ(pthread_getattr_np(pthread_self(), &own), 0);
+    pthread_attr_getstacksize(&own, &bytes);
+    pthread_attr_destroy(&own);
+  }).join();
+  EXPECT_GE(bytes, 8U << 20);
+}
 
 // Pages of a file that were written to before they were made read-only: relocations, a debugger's breakpoint.
 TEST(StartupMemory, WhatWasWrittenStays) {

@@ -74,12 +74,13 @@ class TlsServerTest : public testing::Test {
     auto listeners = listen_on("127.0.0.1:0");
     const auto& address = listeners->front().address;
     port_ = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-    server_ = std::make_unique<Server>(
-        std::move(*listeners),
-        Routes({{"/", "GET", Access::read, 0, "", [](const Request&) { return text_response(200, "here\n"); }}}),
-        Collecting{[](std::int64_t) { return true; }, [](std::int64_t) { return true; }, {}}, clock_,
-        std::make_shared<const Wake>(), std::move(gate));
-    EXPECT_TRUE(server_->start({.connections = kConnections, .request_seconds = 1, .idle_seconds = 2}));
+    server_ =
+        std::make_unique<Server>(std::move(*listeners),
+                                 Routes({{"/", "GET, POST", Access::read, 60'000, "",
+                                          [](const Request&) { return text_response(200, "here\n"); }}}),
+                                 Collecting{[](std::int64_t) { return true; }, [](std::int64_t) { return true; }, {}},
+                                 clock_, std::make_shared<const Wake>(), std::move(gate));
+    EXPECT_TRUE(server_->start({.connections = kConnections, .request_seconds = 1, .idle_seconds = 30}));
   }
   ~TlsServerTest() override {
     EXPECT_TRUE(server_->stop(5'000'000'000));
@@ -198,6 +199,40 @@ TEST_F(TlsServerTest, ASlowHandshakeEnds) {
   }
   EXPECT_TRUE(ended);
   EXPECT_LT(clock_.boot_ns() - began, 6'000'000'000);
+}
+
+// Who says his body a byte at a time has the time of a request for it, and buys no spinning loop for one who is silent
+// in his handshake.
+TEST_F(TlsServerTest, ASlowBodyEndsAndTheLoopRests) {
+  const auto fd = connected();
+  gnutls_certificate_credentials_t credentials = nullptr;
+  gnutls_certificate_allocate_credentials(&credentials);
+  gnutls_session_t session = nullptr;
+  gnutls_init(&session, GNUTLS_CLIENT);
+  gnutls_set_default_priority(session);
+  gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
+  gnutls_transport_set_int(session, fd.get());
+  ASSERT_EQ(gnutls_handshake(session), GNUTLS_E_SUCCESS);
+  const std::string_view head = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n";
+  ASSERT_GT(gnutls_record_send(session, head.data(), head.size()), 0);
+  const auto silent = connected();
+  ASSERT_EQ(write(silent.get(), "\x16\x03\x01\x02\x00\x01\x00", 7), 7);
+  const auto cpu_ns = [] { return SystemClock::read(CLOCK_PROCESS_CPUTIME_ID); };
+  const auto began = clock_.boot_ns(), used = cpu_ns();
+  bool ended = false;
+  for (int i = 0; i < 60 && !ended; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (i == 7) {
+      EXPECT_LT(cpu_ns() - used, 300'000'000);  // of 0.8 s; both are still there
+    }
+    char c;
+    const auto n = recv(fd.get(), &c, 1, MSG_DONTWAIT);
+    ended = n == 0 || (n < 0 && errno != EAGAIN) || gnutls_record_send(session, "a", 1) < 0;
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_LT(clock_.boot_ns() - began, 5'000'000'000);
+  gnutls_deinit(session);
+  gnutls_certificate_free_credentials(credentials);
 }
 
 }  // namespace

@@ -437,6 +437,15 @@ TEST(History, SeriesLabels) {
   EXPECT_EQ(ask(m.h, "x{job=\"node\",device=\"mine\",exported_device=\"a\"}", m.wall_ms()), "mine=1 ");
 }
 
+// Queries read them on their own threads while a reload sets other limits.
+TEST(History, SeriesLabelsStayWhereTheyAre) {
+  History history({.series_labels = {{"job", "node"}}});
+  const auto* job = &*history.settings().series_labels.begin();
+  history.set({.series_labels = {{"job", "node"}}, .limit_bytes = 1 << 20});
+  EXPECT_EQ(&*history.settings().series_labels.begin(), job);
+  EXPECT_EQ(history.settings().limit_bytes, std::size_t{1} << 20);
+}
+
 // exported_device is taken: the two are two series, and no label is there twice.
 TEST(History, ALabelOfTheTargetAndItsOtherNameInOneSeries) {
   static constexpr MetricDesc kDesc{"two", MetricType::gauge, "help", "device,exported_device", "", "test"};

@@ -387,6 +387,10 @@ TEST(ApiParameters, WhatASilenceIsMadeOf) {
     ASSERT_FALSE(parsed) << bad;
     EXPECT_NE(parsed.error().text.find("expected true or false"), std::string::npos) << parsed.error().text;
   }
+  // What is no flag is not said back: it may be deeper than our stack.
+  const auto parsed = parse_silence(matcher(",\"isRegex\":" + std::string(32'000, '[') + std::string(32'000, ']')), 0);
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().text, "matchers: expected true or false as 'isRegex', found array");
 }
 
 TEST(ApiParameters, OfABodyStandBeforeThoseOfTheUrl) {
