@@ -115,7 +115,9 @@ json Server::ask(const char* method, std::string_view path, const json& body) {
   auto why = response->body;
   if (answer.is_object() && answer.contains("error") && answer["error"].is_string()) why = answer["error"];
   else if (answer.is_string()) why = answer;
-  throw Failed{.text = fmt::format("{}: {} {}", impl_->url, response->status, trim(why)), .answered = true};
+  why = trim(why);
+  throw Failed{
+      .text = fmt::format("{}: {} {}", impl_->url, response->status, why), .status = response->status, .why = why};
 }
 
 std::string text_at(const json& object, const char* name) {

@@ -22,7 +22,8 @@ using nlohmann::json;
 // Ends the command: run() prints it and gives 1.
 struct Failed {
   std::string text;
-  bool answered = false;  // there was an answer, and it is no success
+  int status = 0;        // of HTTP, of an answer that is no success; 0: there was none
+  std::string why = {};  // what that answer said
 };
 [[noreturn]] void give_up(std::string text);
 

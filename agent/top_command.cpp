@@ -239,13 +239,13 @@ TopLook look_at(Server& server, std::int64_t patience_ns, int stop_fd) {
   };
   TopLook look;
   look.url = server.url();
-  const auto maybe = [&](const std::string& path, bool& unanswered) {
+  const auto maybe = [&](const std::string& path, std::optional<std::string>& unanswered) {
     limit(2);
     try {
       auto answer = server.ask("GET", path);
       return answer.is_object() && answer.contains("data") ? answer["data"] : json();
-    } catch (const Failed& failed) {  // no history, no rules; or it takes too long
-      unanswered = !failed.answered;
+    } catch (const Failed& failed) {
+      unanswered = why_unanswered(failed);
       return json();
     }
   };
@@ -257,8 +257,9 @@ TopLook look_at(Server& server, std::int64_t patience_ns, int stop_fd) {
   try {
     look.utilization = server.ask("GET", "/api/v1/utilization").at("data");
   } catch (const Failed& failed) {
-    if (failed.answered || (un.alerts && un.verdict && un.owners)) throw;
-    un.utilization = true;
+    const bool busy = failed.status == 0 || failed.status == 429 || failed.status >= 500;
+    if (!busy || (un.alerts && un.verdict && un.owners)) throw;
+    un.utilization = why_unanswered(failed);
   }
   return look;
 }
@@ -409,6 +410,12 @@ bool is_live_terminal() {
 
 }  // namespace
 
+std::optional<std::string> why_unanswered(const Failed& failed) {
+  if (failed.status == 0) return "";
+  if (failed.status == 404 || failed.why.find("keeps no history") != std::string::npos) return std::nullopt;
+  return fmt::format("{} {}", failed.status, failed.why);
+}
+
 std::vector<std::string> top_screen(const TopLook& look, std::size_t width, std::size_t height, bool plain,
                                     std::size_t sort) {
   Screen screen(width, height, plain);
@@ -416,13 +423,16 @@ std::vector<std::string> top_screen(const TopLook& look, std::size_t width, std:
                          plain ? "" : "  q: end, arrows: sort"),
              kBold);
   const auto& un = look.unanswered;
-  if (un.utilization) screen.add("GAUGES   not answered", kYellow);
+  const auto not_answered = [&](std::string_view part, const std::string& why) {
+    screen.add(fmt::format("{:<9}not answered{}{}", part, why.empty() ? "" : ": ", why), kYellow);
+  };
+  if (un.utilization) not_answered("GAUGES", *un.utilization);
   else add_gauges(screen, look.utilization);
-  if (un.verdict) screen.add("VERDICT  not answered", kYellow);
+  if (un.verdict) not_answered("VERDICT", *un.verdict);
   else add_verdict(screen, look.verdict);
-  if (un.alerts) screen.add("ALERTS   not answered", kYellow);
+  if (un.alerts) not_answered("ALERTS", *un.alerts);
   else add_alerts(screen, look.alerts);
-  if (un.owners) screen.add("OWNERS   not answered", kYellow);
+  if (un.owners) not_answered("OWNERS", *un.owners);
   else add_owners(screen, look.owners, std::min(sort, kColumns - 1));
   return screen.take();
 }

@@ -27,7 +27,10 @@ namespace {
 constexpr std::int64_t kFreshNs = 1'000'000'000;     // numbers that are newer need not be collected anew
 constexpr std::int64_t kPatienceNs = 2'000'000'000;  // for a collection; what is there is answered then, with its age
 constexpr std::int64_t kLooksNs = 1'020'000'000;     // between two looks: the deriver utilization wants a second
-constexpr double kMostOverS = 20;                    // the mean of a longer time does not say how busy the host is
+// The second look takes as long as the first one did, and a little more on a host that is busy. Whoever asks has a
+// timeout.
+constexpr std::int64_t kSlackNs = 500'000'000, kMostPatienceNs = 4'000'000'000;
+constexpr double kMostOverS = 20;  // the mean of a longer time does not say how busy the host is
 
 // A number, where it is from and when it was read.
 struct Reading {
@@ -242,13 +245,16 @@ class Utilization final : public Pending {
 
   std::optional<Response> poll(std::int64_t now_boot_ns) override {
     const auto latest = agent_.latest();
-    if (now_boot_ns < arrived_ns_ + kPatienceNs) {
+    if (now_boot_ns < last_ns()) {
       // With the second look due the next collection makes it; until then nothing is wanted.
       look_again_ = look_again_ || (first_look_ns_ != 0 && now_boot_ns >= first_look_ns_ + kLooksNs);
       if (!latest || latest->boot_ns < arrived_ns_ - kFreshNs) return {};
       if (looked_at_once(*latest)) {
         // When its last collector was done, not when it began: each wants its second between two of its own.
-        if (first_look_ns_ == 0) first_look_ns_ = now_boot_ns;
+        if (first_look_ns_ == 0) {
+          first_look_ns_ = now_boot_ns;
+          first_took_ns_ = now_boot_ns - latest->boot_ns;
+        }
         return {};
       }
     }
@@ -256,8 +262,7 @@ class Utilization final : public Pending {
     return answer_of(message(*latest, now_boot_ns), protobuf_);
   }
   [[nodiscard]] std::int64_t deadline_boot_ns() const override {
-    const auto last_ns = arrived_ns_ + kPatienceNs;
-    return first_look_ns_ != 0 && !look_again_ ? std::min(first_look_ns_ + kLooksNs, last_ns) : last_ns;
+    return first_look_ns_ != 0 && !look_again_ ? std::min(first_look_ns_ + kLooksNs, last_ns()) : last_ns();
   }
   [[nodiscard]] std::int64_t wants_snapshot_boot_ns() const override {
     if (first_look_ns_ == 0) return arrived_ns_ - kFreshNs;
@@ -265,6 +270,13 @@ class Utilization final : public Pending {
   }
 
  private:
+  // When it is answered with what there is.
+  [[nodiscard]] std::int64_t last_ns() const {
+    if (first_look_ns_ == 0) return arrived_ns_ + kPatienceNs;
+    return std::clamp(first_look_ns_ + kLooksNs + first_took_ns_ + kSlackNs, arrived_ns_ + kPatienceNs,
+                      arrived_ns_ + kMostPatienceNs);
+  }
+
   [[nodiscard]] v1::Utilization message(const Snapshot& snapshot, std::int64_t now_boot_ns) const {
     const auto cpu = utilization_of(snapshot, "cpu"), memory = utilization_of(snapshot, "memory"),
                disk = utilization_of(snapshot, "disk"), network = utilization_of(snapshot, "network"),
@@ -321,8 +333,8 @@ class Utilization final : public Pending {
   Thresholds thresholds_;
   bool protobuf_;
   std::int64_t arrived_ns_;
-  // A first look that was not enough, when it was; and that it is time for the second.
-  std::int64_t first_look_ns_ = 0;
+  // A first look that was not enough: when it was done, how long it took; and that it is time for the second.
+  std::int64_t first_look_ns_ = 0, first_took_ns_ = 0;
   bool look_again_ = false;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // kingpin's conventions, which node_exporter's users have in their unit files: --flag=value, --flag value,
-// --flag and --no-flag for booleans. CLI11 knows no --no-x and would want every flag declared twice.
+// --flag and --no-flag for booleans, @FILE for a file with an argument a line, -- where flags end. CLI11 knows no
+// --no-x and would want every flag declared twice.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 
 #include "agent/config/config.h"
 #include "agent/config/flags.h"
+#include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "core/text/suggest.h"
 
@@ -89,11 +91,37 @@ bool take_own_word(const OwnFlags& flags, std::span<const std::string> arguments
   return true;
 }
 
+// kingpin: whole lines, and none that begins with #. A file may name others.
+constexpr std::size_t kMostFileBytes = 1 << 20, kMostFiles = 16;
+void take_argument(std::string_view argument, std::size_t depth, bool& flags_end, std::vector<std::string>& to,
+                   std::vector<std::string>& problems) {
+  if (flags_end || argument.size() < 2 || argument.front() != '@') {
+    flags_end = flags_end || argument == "--";
+    to.emplace_back(argument);
+    return;
+  }
+  if (depth == kMostFiles) {
+    problems.push_back(fmt::format("{}: files of arguments that name each other", argument));
+    return;
+  }
+  auto text = read_text_file(std::string(argument.substr(1)), kMostFileBytes);
+  if (!text) {
+    problems.push_back("@" + text.error().text);
+    return;
+  }
+  for (std::string_view rest = *text; !rest.empty();)
+    if (const auto line = take_line(rest); !line.starts_with('#'))
+      take_argument(line, depth + 1, flags_end, to, problems);
+}
+
 }  // namespace
 
-CommandLine parse_command_line(std::span<const std::string> arguments, std::vector<std::string>& problems,
+CommandLine parse_command_line(std::span<const std::string> given, std::vector<std::string>& problems,
                                std::vector<std::string>& warnings) {
   CommandLine line;
+  std::vector<std::string> arguments;
+  bool flags_end = false;
+  for (const auto& argument : given) take_argument(argument, 0, flags_end, arguments, problems);
   std::size_t i = 0;
   if (!arguments.empty() && std::ranges::find(kVerbs, arguments[0]) != std::end(kVerbs)) {
     line.verb = arguments[i++];
@@ -103,11 +131,24 @@ CommandLine parse_command_line(std::span<const std::string> arguments, std::vect
     }
   }
   line.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+  // More is appended to them where they are handed on.
+  if (const auto end = std::ranges::find(line.arguments, "--"); end != line.arguments.end()) line.arguments.erase(end);
 
   const auto* own = own_flags_of(line.verb);
   std::vector<std::pair<const FlagSpec*, std::string_view>> spelled;
   bool said_unexpected = false;  // what follows belongs to it
+  flags_end = false;
   for (; i < arguments.size(); ++i) {
+    if (!flags_end && arguments[i] == "--") {
+      flags_end = true;
+      continue;
+    }
+    if (flags_end) {
+      if (own) line.words.push_back(arguments[i]);
+      else if (line.verb == "rules") line.operands.push_back(arguments[i]);
+      else if (!std::exchange(said_unexpected, true)) problems.push_back(unexpected(arguments[i], false));
+      continue;
+    }
     if (own && take_own_word(*own, arguments, i, line.words, problems)) continue;
     if (line.verb == "rules" && !arguments[i].starts_with('-')) {
       line.operands.push_back(arguments[i]);

@@ -32,18 +32,21 @@ Result<Fd> bound(const addrinfo& at) {
   return fd;
 }
 
+std::string text_of(const sockaddr* at, socklen_t size) {
+  char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
+  if (at->sa_family == AF_VSOCK) {
+    const auto& vm = reinterpret_cast<const sockaddr_vm&>(*at);
+    return fmt::format("vsock://{}:{}", vm.svm_cid == VMADDR_CID_ANY ? "" : std::to_string(vm.svm_cid), vm.svm_port);
+  }
+  getnameinfo(at, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+  return at->sa_family == AF_INET6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
 std::string address_of(int fd) {
   sockaddr_storage at{};
   socklen_t size = sizeof at;
-  char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return {};
-  if (at.ss_family == AF_VSOCK) {
-    const auto& vm = reinterpret_cast<const sockaddr_vm&>(at);
-    return fmt::format("vsock://{}:{}", vm.svm_cid == VMADDR_CID_ANY ? "" : std::to_string(vm.svm_cid), vm.svm_port);
-  }
-  getnameinfo(reinterpret_cast<sockaddr*>(&at), size, host, sizeof host, port, sizeof port,
-              NI_NUMERICHOST | NI_NUMERICSERV);
-  return at.ss_family == AF_INET6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+  return text_of(reinterpret_cast<const sockaddr*>(&at), size);
 }
 
 addrinfo info_of(const sockaddr* at, socklen_t size) {
@@ -138,12 +141,38 @@ Result<std::vector<Listener>> listen_on_all(std::uint16_t port, std::string_view
   return one(std::move(fd), address);
 }
 
+// IPv4's and IPv6's stand in the same place: after the family.
+std::uint16_t& port_of(addrinfo& at) { return reinterpret_cast<sockaddr_in*>(at.ai_addr)->sin_port; }
 void set_port(addrinfo& at, int fd) {
   sockaddr_storage now{};
   socklen_t size = sizeof now;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&now), &size) != 0) return;
-  // Both have it in the same place: after the family.
-  reinterpret_cast<sockaddr_in*>(at.ai_addr)->sin_port = reinterpret_cast<const sockaddr_in&>(now).sin_port;
+  port_of(at) = reinterpret_cast<const sockaddr_in&>(now).sin_port;
+}
+
+Result<std::vector<Listener>> try_each(addrinfo* found, bool any_port, std::string_view address) {
+  std::vector<Listener> listeners;
+  std::vector<Error> lacking;
+  std::vector<std::string_view> tried;  // /etc/hosts may have a line twice
+  for (auto* at = found; at; at = at->ai_next) {
+    const std::string_view bytes(reinterpret_cast<const char*>(at->ai_addr), at->ai_addrlen);
+    if (std::ranges::find(tried, bytes) != tried.end()) continue;
+    tried.push_back(bytes);
+    if (any_port && !listeners.empty()) set_port(*at, listeners[0].fd.get());
+    const auto here = text_of(at->ai_addr, at->ai_addrlen);
+    auto listener = one(bound(*at), here == address ? here : fmt::format("{} ({})", address, here));
+    if (listener) listeners.push_back(std::move(listener->front()));
+    // Nobody can ask for it at an address that this machine does not have. At one that another program has, who asks
+    // would get that program's numbers.
+    else if (listener.error().err == EADDRNOTAVAIL || listener.error().err == EAFNOSUPPORT)
+      lacking.push_back(listener.error());
+    else return listener;
+  }
+  if (listeners.empty())
+    return fail(lacking.empty() ? cannot_listen(address, from_errno("bind", EADDRNOTAVAIL)) : lacking[0]);
+  for (const auto& problem : lacking)
+    log::warn("one of several addresses cannot be had", {{"listening", listeners[0].address}, {"err", problem.text}});
+  return listeners;
 }
 
 }  // namespace
@@ -159,23 +188,17 @@ Result<std::vector<Listener>> listen_on(std::string_view address) {
   if (place->vsock)
     return one(bound(info_of(reinterpret_cast<const sockaddr*>(&*place->vsock), sizeof *place->vsock)), address);
   if (!place->found) return listen_on_all(place->port, address);
-  std::vector<Listener> listeners;
-  std::vector<Error> problems;
-  std::vector<std::string_view> tried;  // /etc/hosts may have a line twice
-  for (auto* at = place->found.get(); at; at = at->ai_next) {
-    const std::string_view bytes(reinterpret_cast<const char*>(at->ai_addr), at->ai_addrlen);
-    if (std::ranges::find(tried, bytes) != tried.end()) continue;
-    tried.push_back(bytes);
-    if (place->port == 0 && !listeners.empty()) set_port(*at, listeners[0].fd.get());
-    auto listener = one(bound(*at), address);
-    if (listener) listeners.push_back(std::move(listener->front()));
-    else problems.push_back(listener.error());
+  return listen_on_each(place->found.get(), address);
+}
+
+Result<std::vector<Listener>> listen_on_each(addrinfo* found, std::string_view address) {
+  const bool any_port = port_of(*found) == 0;
+  for (int tries = any_port ? 10 : 1;; --tries) {
+    auto listeners = try_each(found, any_port, address);
+    // The port that the kernel chose for the first address may be another program's at the second.
+    if (listeners || listeners.error().err != EADDRINUSE || tries == 1) return listeners;
+    for (auto* at = found; at; at = at->ai_next) port_of(*at) = 0;
   }
-  if (listeners.empty())
-    return fail(problems.empty() ? cannot_listen(address, from_errno("bind", EADDRNOTAVAIL)) : problems[0]);
-  for (const auto& problem : problems)
-    log::warn("one of several addresses cannot be had", {{"listening", listeners[0].address}, {"err", problem.text}});
-  return listeners;
 }
 
 // Descriptors 3, 4, ...; LISTEN_FDS is how many, LISTEN_PID for whom.

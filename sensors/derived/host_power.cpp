@@ -51,8 +51,8 @@ constexpr FlagSpec kFlags[] = {
      "Name of a gauge in watts that says what the host draws, for example one that a textfile brings from the rack's "
      "power distribution; its series are added up. It goes before every other meter."},
     {"collector.host_power.external-max-age", FlagType::duration, "15m",
-     "What a text file that was written longer ago says of that gauge is silent: who writes it has died. So is what "
-     "one says whose date is more than a minute ahead."},
+     "What a text file that was written longer ago says of that gauge is silent: who writes it has died; 0: never. So "
+     "is what one says whose date is more than a minute ahead."},
     {.name = "collector.host_power.model-idle-watts",
      .type = FlagType::number,
      .fallback = "0",
@@ -151,7 +151,8 @@ class HostPower final : public Deriver {
 
   Result<> derive(const Snapshot& so_far, BatchWriter& out) override {
     const auto now = so_far.boot_ns;
-    auto readings = read(so_far);
+    std::map<std::string, std::string> silent;
+    auto readings = read(so_far, silent);
     std::optional<Source> best;
     for (std::size_t s = 0; s < kSourceCount; ++s) {
       auto& meter = meters_[s];
@@ -161,6 +162,7 @@ class HostPower final : public Deriver {
       meter.heard_ns = now;
       if (!best) best = static_cast<Source>(s);
     }
+    tell(std::move(silent), readings[kExternal], now, out);
     choose(best, now);
     if (chosen_) {
       const auto& meter = meters_[*chosen_];
@@ -244,6 +246,22 @@ class HostPower final : public Deriver {
     meter.at_ns = now.at_ns;
   }
 
+  // Of the operator's gauge: what does not count, and why, for as long as that lasts; and when it is over. `silent`: by
+  // the labels of a series.
+  void tell(std::map<std::string, std::string> silent, const Reading& external, std::int64_t now, BatchWriter& out) {
+    for (const auto& [part, heard_ns] : meters_[kExternal].parts)
+      if (heard_ns != now) silent.try_emplace(part, "no longer there, or no power");
+    const auto name = [&](std::string_view labels) {
+      labels = labels.substr(0, labels.size() - (labels.ends_with(',') ? 1 : 0));
+      return labels.empty() ? external_ : fmt::format("{}{{{}}}", external_, labels);
+    };
+    for (const auto& [part, why] : silent)
+      out.problem({Errc::timeout, 0, fmt::format("{} is silent: {}", name(part), why)});
+    for (const auto& [part, why] : silent_)
+      if (external.parts.contains(part)) log::info("the operator's meter is heard again", {{"series", name(part)}});
+    silent_ = std::move(silent);
+  }
+
   void choose(std::optional<Source> best, std::int64_t now) {
     if (!best || best == chosen_) return;
     if (chosen_ && *best > *chosen_ && now - meters_[*chosen_].heard_ns < kSilentNs) return;
@@ -254,7 +272,8 @@ class HostPower final : public Deriver {
     chosen_ = best;
   }
 
-  std::array<Reading, kSourceCount> read(const Snapshot& so_far) {
+  // `silent`: the series of the operator's gauge that do not count, and why.
+  std::array<Reading, kSourceCount> read(const Snapshot& so_far, std::map<std::string, std::string>& silent) {
     std::array<Reading, kSourceCount> out;
     // A host that runs draws something: firmware that says 0 does not know. Where another feed has numbers, one at 0
     // stands by; it is missing where it had some in the last minute.
@@ -296,7 +315,16 @@ class HostPower final : public Deriver {
         for (const auto& part : rows.external) {
           if (part.mtime) {
             const auto age_s = static_cast<double>(so_far.wall_ns) / 1e9 - batch->values[*part.mtime];
-            if (age_s > static_cast<double>(external_ns_) / 1e9 || age_s < -kMostAheadS) continue;
+            // Without its age: it would be news with each cycle.
+            if (external_ns_ != 0 && age_s > static_cast<double>(external_ns_) / 1e9) {
+              silent[part.name] = fmt::format("its text file was not written for more than {}s: who writes it has died",
+                                              external_ns_ / 1'000'000'000);
+              continue;
+            }
+            if (age_s < -kMostAheadS) {
+              silent[part.name] = "dated more than a minute ahead: the clock of its writer, or this host's, is wrong";
+              continue;
+            }
           }
           add(kExternal, batch->values[part.value], batch->collected_boot_ns, part.name);
         }
@@ -425,7 +453,8 @@ class HostPower final : public Deriver {
   const std::int64_t external_ns_;
   const double idle_watts_, busy_watts_;
   LayoutMap<Rows> rows_;
-  std::vector<BatchPtr> from_anybody_;  // of this cycle
+  std::vector<BatchPtr> from_anybody_;         // of this cycle
+  std::map<std::string, std::string> silent_;  // of the cycle before
   std::array<Meter, kSourceCount> meters_;
   std::map<std::string, double> platforms_;
   std::map<std::string, std::int64_t> moving_;  // platform counters that were seen to: when each was there last

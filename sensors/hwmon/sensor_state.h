@@ -23,6 +23,7 @@ struct SensorLimits {
   double alarm = kNone, min_alarm = kNone, max_alarm = kNone, lcrit_alarm = kNone, crit_alarm = kNone,
          emergency_alarm = kNone, cap_alarm = kNone, fault = kNone;
   bool temperature = false;
+  bool electric = false;  // volts or amperes
 };
 
 // `before` is what it was at the last reading. nullopt: there is nothing to judge by.
@@ -31,14 +32,21 @@ struct SensorLimits {
 // count, and neither does its alarm: of two the upper one not above the lower one; 0 alone; an upper 0 whose lower one
 // is as cold as the chip can tell. Of temperatures an upper one below 0 does not count either, unless its lower
 // one is a freezer's; where it does not, both were made by chance (it87: low -89, high -20).
-// Nor does a hysteresis of 0. The alarm of a limit that the chip does not show counts,
-// and the sensor's own where it shows none.
+// Of volts and amperes, which chips start with from 0 to the end of their scale and call a channel that is at an end of
+// it out of range (it8792), a pair from 0 does not count where the value is one of its ends, and the sensor's own alarm
+// only where the value is beyond the limits. Nor does a hysteresis of 0. The alarm of a limit that the chip does not
+// show counts, and the sensor's own where it shows none.
 constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorState before) {
   // Of chips and drivers: -40, -55, -64, -127, -128 degrees. A freezer's limit is above.
   constexpr double kColdest = -40;
   const auto known = [](double v) { return v == v; };
   const auto set = [](double v) { return v == v && v != 0; };
-  const auto pair_counts = [&](double lower, double upper) { return !known(lower) || !known(upper) || lower < upper; };
+  const auto ends_of_scale = [&](double lower, double upper) {
+    return s.electric && lower == 0 && (s.value == lower || s.value == upper);
+  };
+  const auto pair_counts = [&](double lower, double upper) {
+    return !known(lower) || !known(upper) || (lower < upper && !ends_of_scale(lower, upper));
+  };
   const auto upper_counts = [&](double upper, double lower) {
     const bool plausible = s.temperature ? upper > 0 : upper != 0;
     return known(upper) && pair_counts(lower, upper) && (plausible || (known(lower) && lower > kColdest));
@@ -66,7 +74,10 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
   // It is of the plain limits, where there are such.
   const bool has_plain = known(s.min) || known(s.max);
   const bool has_hard = known(s.lcrit) || known(s.crit) || known(s.emergency);
-  const bool plain_alarm = set(s.alarm) && (has_plain ? min || max : !has_hard || lcrit || crit || emergency);
+  // Of volts and amperes it counts by their value where the limits are shown.
+  const bool alarm_tells = !s.electric || !has_plain;
+  const bool plain_alarm =
+      alarm_tells && set(s.alarm) && (has_plain ? min || max : !has_hard || lcrit || crit || emergency);
 
   if (set(s.fault)) return SensorState::fault;
   if (over(emergency, s.emergency, s.emergency_hyst, SensorState::emergency) ||
@@ -81,8 +92,8 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
     return SensorState::warning;
 
   // Limits alone say nothing of a value that cannot be read.
-  for (const double v :
-       {s.alarm, s.min_alarm, s.max_alarm, s.lcrit_alarm, s.crit_alarm, s.emergency_alarm, s.cap_alarm, s.fault})
+  for (const double v : {alarm_tells ? s.alarm : SensorLimits::kNone, s.min_alarm, s.max_alarm, s.lcrit_alarm,
+                         s.crit_alarm, s.emergency_alarm, s.cap_alarm, s.fault})
     if (known(v)) return SensorState::ok;
   for (const double v : {s.min, s.max, s.lcrit, s.crit, s.emergency})
     if (known(v) && known(s.value)) return SensorState::ok;

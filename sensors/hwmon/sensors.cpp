@@ -391,6 +391,7 @@ class Sensors final : public Collector {
       if (sensor.ignored) continue;
       SensorLimits limits;
       limits.temperature = sensor.kind->type == SENSORS_FEATURE_TEMP;
+      limits.electric = sensor.kind->type == SENSORS_FEATURE_IN || sensor.kind->type == SENSORS_FEATURE_CURR;
       if (sensor.value != SIZE_MAX) limits.value = plausible(sensor, reading->values[sensor.value], false);
       for (const auto& [member, index] : sensor.fields)
         limits.*member = plausible(sensor, reading->values[index], true);

@@ -2,10 +2,13 @@
 // How memory is used, a family for each line of /proc/meminfo.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "core/collector.h"
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
 #include "sensors/read/no_reading.h"
@@ -21,7 +24,7 @@ constexpr MetricDesc kMetrics[] = {
 
 struct Field {
   const MetricDesc* desc = nullptr;
-  bool kib = false;
+  bool kib = false, cleaned = false;
   [[nodiscard]] std::string_view unit() const { return kib ? "kB" : ""; }
 };
 
@@ -56,8 +59,9 @@ class Meminfo final : public Collector {
         out.problem(
             {Errc::malformed, 0,
              fmt::format("{}: '{}': less than 2^54 kB expected", file_.path(), line.substr(0, line.find(':')))});
-      else out.set(*field->desc, static_cast<double>(field->kib ? *n * 1024 : *n));
+      else late_.set(out, *field->desc, static_cast<double>(field->kib ? *n * 1024 : *n), field->cleaned);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
@@ -68,13 +72,14 @@ class Meminfo final : public Collector {
     std::string field;  // Active(anon) -> Active_anon_bytes
     for (const char c : key)
       if (c != ')') field += c == '(' ? '_' : c;
-    field = metric_name(field);
+    const auto word = std::exchange(field, metric_name(field));
+    const bool cleaned = field != word;
     const bool kib = !unit.empty();
     if (kib) field += "_bytes";
     const auto type = field.ends_with("_total") ? MetricType::counter : MetricType::gauge;
     return {&pool_->get("node_memory_" + field, type, fmt::format("Memory information field {}.", field), "",
                         kib ? "bytes" : "", "/proc/meminfo"),
-            kib};
+            kib, cleaned};
   }
   [[nodiscard]] tl::unexpected<Error> malformed(std::string_view line) const {
     return fail(Errc::malformed,
@@ -84,6 +89,7 @@ class Meminfo final : public Collector {
   KernelFile file_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
   RowMemo<Field> fields_;
+  CleanedLast late_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options&) { return std::make_unique<Meminfo>(host); }

@@ -9,6 +9,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
@@ -41,14 +42,19 @@ class Netstat final : public Collector {
     LeftOut left_out;
     for (auto& table : tables_) left_out.add(collect_table(table, out));
     left_out.add(collect_snmp6(out));
+    late_.finish(out);
     return left_out.outcome();
   }
 
  private:
   // What a header line meant the last time: it never changes while the kernel runs.
+  struct Family {
+    const MetricDesc* desc = nullptr;  // null: not asked for
+    bool cleaned = false;
+  };
   struct Column {
     std::size_t skip;  // how many before it are not asked for
-    const MetricDesc* desc;
+    Family family;
   };
   struct Header {
     std::string line;
@@ -59,18 +65,20 @@ class Netstat final : public Collector {
     std::vector<Header> headers;
   };
   struct Row {
-    std::string key;                   // name and blanks
-    const MetricDesc* desc = nullptr;  // null: not asked for
+    std::string key;  // name and blanks
+    Family family;
     [[nodiscard]] bool matches(std::string_view text) const {
       return !key.empty() && is_blank(key.back()) && text.starts_with(key);
     }
   };
 
-  const MetricDesc* family(std::string_view protocol, std::string_view field) {
+  Family family(std::string_view protocol, std::string_view field) {
     const std::string key = std::string(protocol) + "_" + std::string(field);
-    if (fields_.ignored(key)) return nullptr;
-    return &pool_->get("node_netstat_" + metric_name(key), MetricType::untyped,
-                       "Statistic " + std::string(protocol) + std::string(field) + ".");
+    if (fields_.ignored(key)) return {};
+    const auto name = metric_name(key);
+    return {&pool_->get("node_netstat_" + name, MetricType::untyped,
+                        "Statistic " + std::string(protocol) + std::string(field) + "."),
+            name != key};
   }
 
   // "Udp: InDatagrams NoPorts InErrors"
@@ -95,14 +103,16 @@ class Netstat final : public Collector {
       Header& header = table.headers[row];
       if (header.line != names) read_header(header, names);
       skip_words(values, 1);
+      bool told = false;
       for (const auto& column : header.columns) {
         skip_words(values, column.skip);
         const auto v = number(values);
         if (!v) {
-          left_out.add(malformed(table.file.path(), names, "as many numbers below as names"));
-          break;
+          if (!std::exchange(told, true))
+            left_out.add(malformed(table.file.path(), names, "as many numbers below as names"));
+          continue;
         }
-        out.set(*column.desc, *v);
+        late_.set(out, *column.family.desc, *v, column.family.cleaned);
       }
     }
     return left_out.outcome();
@@ -115,8 +125,8 @@ class Netstat final : public Collector {
     const auto protocol = take_until(rest, ':');
     std::size_t skip = 0;
     for (auto name = take_word(rest); !name.empty(); name = take_word(rest)) {
-      const auto* desc = family(protocol, name);
-      if (desc) header.columns.push_back({std::exchange(skip, 0), desc});
+      const auto of = family(protocol, name);
+      if (of.desc) header.columns.push_back({std::exchange(skip, 0), of});
       else ++skip;
     }
   }
@@ -132,10 +142,10 @@ class Netstat final : public Collector {
       if (row == snmp6_rows_.size()) snmp6_rows_.push_back(read_row(line));
       Row& known = snmp6_rows_[row];
       if (!known.matches(line)) known = read_row(line);
-      if (!known.desc) continue;
+      if (!known.family.desc) continue;
       line.remove_prefix(known.key.size());
       const auto v = number(line);
-      if (v) out.set(*known.desc, *v);
+      if (v) late_.set(out, *known.family.desc, *v, known.family.cleaned);
       else left_out.add(malformed(snmp6_.path(), trim(known.key), "a number after the name"));
     }
     return left_out.outcome();
@@ -147,7 +157,7 @@ class Netstat final : public Collector {
     while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
     const auto six = name.find('6');
     return {std::string(line.substr(0, line.size() - rest.size())),
-            six == name.npos ? nullptr : family(name.substr(0, six + 1), name.substr(six + 1))};
+            six == name.npos ? Family{} : family(name.substr(0, six + 1), name.substr(six + 1))};
   }
 
   // Nearly all are whole; Tcp's MaxConn is -1.
@@ -164,6 +174,7 @@ class Netstat final : public Collector {
   Table tables_[2];
   KernelFile snmp6_;
   std::vector<Row> snmp6_rows_;
+  CleanedLast late_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

@@ -2,6 +2,7 @@
 // Sockets in use by protocol, from /proc/net/sockstat and sockstat6.
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/collector.h"
@@ -71,11 +72,12 @@ class Sockstat final : public Collector {
       const auto line = take_line(rest);
       std::string_view words = line;
       const auto name = take_until(words, ':');
+      bool told = false;
       for (auto key = take_word(words); !key.empty(); key = take_word(words)) {
         const auto n = parse_i64(take_word(words));
         if (!n) {
-          left_out.add(malformed(file.path(), line, "a number after each name"));
-          break;
+          if (!std::exchange(told, true)) left_out.add(malformed(file.path(), line, "a number after each name"));
+          continue;
         }
         const auto v = static_cast<double>(*n);
         if (name == "sockets") {

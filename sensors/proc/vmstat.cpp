@@ -6,6 +6,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
 #include "sensors/read/name_filter.h"
@@ -40,32 +41,39 @@ class Vmstat final : public Collector {
     while (!text->empty()) {
       const auto line = take_line(*text);
       std::string_view rest = line;
-      auto* desc = rows_.match(rest, ' ');
-      if (!desc) {
+      auto* field = rows_.match(rest, ' ');
+      if (!field) {
         const auto key = take_word(rest);
         if (key.empty()) continue;
-        desc = rows_.insert(key, desc_of(key));
+        field = rows_.insert(key, field_of(key));
       }
-      if (!*desc) continue;
+      if (!field->desc) continue;
       const auto value = take_u64(rest);
-      if (value && trim(rest).empty()) out.set(**desc, static_cast<double>(*value));
+      if (value && trim(rest).empty()) late_.set(out, *field->desc, static_cast<double>(*value), field->cleaned);
       else left_out.add(Error{Errc::malformed, 0, fmt::format("{}: '{}': 'name number' expected", file_.path(), line)});
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
  private:
-  // nullptr: not asked for.
-  const MetricDesc* desc_of(std::string_view key) {
-    if (wanted_.ignored(key)) return nullptr;
-    return &pool_->get(fmt::format("node_vmstat_{}", metric_name(key)), MetricType::untyped,
-                       fmt::format("/proc/vmstat information field {}.", key), "", "", "/proc/vmstat");
+  struct Field {
+    const MetricDesc* desc = nullptr;  // nullptr: not asked for
+    bool cleaned = false;
+  };
+  Field field_of(std::string_view key) {
+    if (wanted_.ignored(key)) return {};
+    const auto name = metric_name(key);
+    return {&pool_->get(fmt::format("node_vmstat_{}", name), MetricType::untyped,
+                        fmt::format("/proc/vmstat information field {}.", key), "", "", "/proc/vmstat"),
+            name != key};
   }
 
   KernelFile file_;
   NameFilter wanted_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
-  RowMemo<const MetricDesc*> rows_;
+  RowMemo<Field> rows_;
+  CleanedLast late_;
 };
 
 Result<std::unique_ptr<Collector>> make(const Host& host, const Options& options) {

@@ -103,6 +103,36 @@ TEST(CommandLine, Table) {
   }
 }
 
+// kingpin's: a file with an argument a line, and the end of the flags.
+TEST(CommandLine, ArgumentsOfAFile) {
+  const auto path = testing::TempDir() + fmt::format("/arguments-{}", getpid());
+  std::ofstream(path) << "# of the unit\n--web.max-age=3s\n--path.rootfs\n/a host\n";
+  const auto nested = path + ".nested";
+  std::ofstream(nested) << "@" << path << "\n--once\n";
+  const auto itself = path + ".itself";
+  std::ofstream(itself) << "@" << itself << "\n";
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string want;
+  };
+  for (const auto& c :
+       {Case{{"--collector.loadavg", "@" + path, "--once"},
+             "collector.loadavg=true web.max-age=3s path.rootfs=/a host once=true"},
+        Case{{"@" + nested}, "web.max-age=3s path.rootfs=/a host once=true"},
+        Case{{"@" + itself}, fmt::format("@{}: files of arguments that name each other", itself)},
+        Case{{"@/no/such"}, "@/no/such: No such file or directory (ENOENT)"}, Case{{"--once", "--"}, "once=true"},
+        Case{{"--", "--once"}, "unexpected argument '--once', expected a flag; try --help"},
+        Case{{"--", "@" + path}, fmt::format("unexpected argument '@{}', expected a flag; try --help", path)}}) {
+    std::vector<std::string> problems, warnings;
+    const auto line = parse_command_line(c.arguments, problems, warnings);
+    std::vector<std::string> got;
+    for (const auto& s : line.settings) got.push_back(fmt::format("{}={}", s.flag->name, s.value));
+    EXPECT_EQ(problems.empty() ? fmt::format("{}", fmt::join(got, " ")) : fmt::format("{}", fmt::join(problems, "\n")),
+              c.want);
+  }
+  for (const auto& file : {path, nested, itself}) fs::remove(file);
+}
+
 TEST(CommandLine, Verbs) {
   std::vector<std::string> problems, warnings;
   const std::vector<std::string> arguments{"worker", "libvirt", "--log.level=debug"};

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 
 #include <algorithm>
 #include <map>
+#include <memory>
 
 #include "agent/api/endpoints.h"
 #include "agent/api/metrics.h"
@@ -62,6 +64,33 @@ TEST(Listen, Addresses) {
   const auto first = listen_on("127.0.0.1:0");
   ASSERT_TRUE(first);
   EXPECT_THAT(listen_on(first->front().address).error().text, HasSubstr("another program listens there"));
+}
+
+// A name of several addresses: one that this machine lacks is passed over, one that another program has is an error of
+// all. Who asks for it there would get the other program's numbers.
+TEST(Listen, AllOfANameOrNone) {
+  const auto found = [](std::string_view host, std::string_view port) {
+    addrinfo hints{}, *out = nullptr;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+    EXPECT_EQ(getaddrinfo(std::string(host).c_str(), std::string(port).c_str(), &hints, &out), 0);
+    return std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>(out, &freeaddrinfo);
+  };
+  const auto taken = listen_on("127.0.0.1:0");
+  ASSERT_TRUE(taken);
+  const auto port = taken->front().address.substr(taken->front().address.rfind(':') + 1);
+  for (const auto& [one, other] : {std::pair("127.0.0.1", "127.0.0.2"), std::pair("127.0.0.2", "127.0.0.1")}) {
+    auto first = found(one, port), second = found(other, port);
+    first->ai_next = second.release();
+    const auto got = listen_on_each(first.get(), "name:" + port);
+    ASSERT_FALSE(got) << one;
+    EXPECT_THAT(got.error().text, testing::AllOf(HasSubstr("127.0.0.1"), HasSubstr("another program listens there")));
+  }
+  auto lacking = found("192.0.2.1", port), second = found("127.0.0.2", port);
+  lacking->ai_next = second.release();
+  const auto got = listen_on_each(lacking.get(), "name:" + port);
+  ASSERT_TRUE(got) << got.error().text;
+  EXPECT_EQ(got->front().address, "127.0.0.2:" + port);
 }
 
 struct World {

@@ -108,11 +108,24 @@ TEST(Top, WhatNobodyKnows) {
 // A host that is slow does not look like one where nothing fires.
 TEST(Top, WhatWasNotAnsweredInTime) {
   auto late = look();
-  late.unanswered = {.utilization = true, .verdict = true, .alerts = true, .owners = true};
+  late.unanswered = {.utilization = "", .verdict = "429 too many queries run", .alerts = "", .owners = ""};
   late.utilization = late.verdict = late.alerts = late.owners = {};
-  EXPECT_EQ(text(top_screen(late, 80, 0, true, 0)),
-            "vitald top    http://127.0.0.1:9100\nGAUGES   not answered\nVERDICT  not answered\n"
-            "ALERTS   not answered\nOWNERS   not answered\n");
+  EXPECT_EQ(
+      text(top_screen(late, 80, 0, true, 0)),
+      "vitald top    http://127.0.0.1:9100\nGAUGES   not answered\nVERDICT  not answered: 429 too many queries run\n"
+      "ALERTS   not answered\nOWNERS   not answered\n");
+}
+
+// "No alerts" of a server that could not say is no good news.
+TEST(Top, OnlyWhoSaysSoHasNone) {
+  EXPECT_EQ(why_unanswered({.text = "x: 404 not found", .status = 404, .why = "not found"}), std::nullopt);
+  EXPECT_EQ(why_unanswered({.text = "", .status = 503, .why = "this host keeps no history: load rules (rules.file)"}),
+            std::nullopt);
+  EXPECT_EQ(why_unanswered({.text = "", .status = 503, .why = "the first collection still runs"}),
+            "503 the first collection still runs");
+  EXPECT_EQ(why_unanswered({.text = "", .status = 429, .why = "too many"}), "429 too many");
+  EXPECT_EQ(why_unanswered({.text = "", .status = 400, .why = "bad"}), "400 bad");
+  EXPECT_EQ(why_unanswered({.text = "connect: refused"}), "");
 }
 
 }  // namespace

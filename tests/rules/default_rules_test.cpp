@@ -291,9 +291,21 @@ const Case kCases[] = {
     {"HostSensorAlarm", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="fault"} 1x400)"},
     {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
                                 vitald_sensor_state{chip="c",sensor="fan1",label="",state="ok"} 0x400
-                                node_hwmon_fan_rpm{chip="c",sensor="fan1"} 0x400)"},
+                                vitald_sensor_info{chip="c",sensor="fan1",libsensors_chip="nct6798-isa-0290"} 1x400
+                                vitald_sensor_fan_rpm{chip="c",sensor="fan1",label=""} 0x400)"},
+    // GPUs and Macs whose fan rests while they are cool.
     {"", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
-            node_hwmon_fan_rpm{chip="c",sensor="fan1"} 1998x400
+            vitald_sensor_info{chip="c",sensor="fan1",libsensors_chip="amdgpu-pci-0300"} 1x400
+            vitald_sensor_fan_rpm{chip="c",sensor="fan1",label=""} 0x400
+            node_hwmon_fan_rpm{chip="c",sensor="fan1"} 0x400
+            vitald_sensor_state{chip="d",sensor="fan2",label="",state="warning"} 1x400
+            vitald_sensor_info{chip="d",sensor="fan2",libsensors_chip="macsmc_hwmon-isa-0000"} 1x400
+            vitald_sensor_fan_rpm{chip="d",sensor="fan2",label=""} 0x400
+            vitald_sensor_state{chip="e",sensor="fan1",label="",state="warning"} 1x400
+            vitald_sensor_info{chip="e",sensor="fan1",libsensors_chip="applesmc-isa-0300"} 1x400
+            vitald_sensor_fan_rpm{chip="e",sensor="fan1",label=""} 0x400)"},
+    {"", R"(vitald_sensor_state{chip="c",sensor="fan1",label="",state="warning"} 1x400
+            vitald_sensor_fan_rpm{chip="c",sensor="fan1",label=""} 1998x400
             vitald_sensor_state{chip="power_supply_ucsi_source_psy_usbc000:001",sensor="in0",label="",state="warning"} 1x400
             vitald_sensor_state{chip="c",sensor="power1",label="",state="warning"} 1x400)"},
     {"HostSensorOutOfRange", R"(vitald_sensor_state{chip="c",sensor="in1",label="+5V",state="warning"} 1x400)"},

@@ -48,6 +48,15 @@ std::string feeds(double a_at_s, double b_at_s) {
       a_at_s, b_at_s);
 }
 
+// What is told of a series that does not count.
+constexpr auto *kOld = "its text file was not written for more than 900s: who writes it has died",
+               *kOldMinute = "its text file was not written for more than 60s: who writes it has died";
+std::string silent(std::string_view labels, std::string_view why) {
+  return fmt::format("problem: rack_watts{} is silent: {}\n", labels, why);
+}
+
+std::string away(int outlet) { return silent(fmt::format("{{outlet={}}}", outlet), "no longer there, or no power"); }
+
 TEST(HostPower, Cases) {
   check_deriver(
       "host_power",
@@ -81,14 +90,14 @@ TEST(HostPower, Cases) {
             {61, meter(300) + meter(0, "acpi_1"), host(300, 18000, "acpi_power_meter")}}},
           {"nor an outlet that the operator's textfile has not got for once",
            {{1, "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 0, "external")},
-            {2, "rack_watts{outlet=\"1\"} 150\n", changes(0)},
-            {3, "rack_watts{outlet=\"1\"} NaN\nrack_watts{outlet=\"2\"} 160\n", changes(0)},
+            {2, "rack_watts{outlet=\"1\"} 150\n", changes(0) + away(2)},
+            {3, "rack_watts{outlet=\"1\"} NaN\nrack_watts{outlet=\"2\"} 160\n", changes(0) + away(1)},
             {4, "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 930, "external")}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
           {"nor is one that says infinity for once, whose energy could not go on",
            {{1, "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 0, "external")},
-            {2, "rack_watts{outlet=\"1\"} +Inf\nrack_watts{outlet=\"2\"} 160\n", changes(0)},
+            {2, "rack_watts{outlet=\"1\"} +Inf\nrack_watts{outlet=\"2\"} 160\n", changes(0) + away(1)},
             {3, "rack_watts{outlet=\"1\"} 150\nrack_watts{outlet=\"2\"} 160\n", host(310, 620, "external")}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
@@ -120,30 +129,44 @@ TEST(HostPower, Cases) {
             {760, meter(300), host(310, 18600, "external"), written(90)},
             {880, meter(300), host(310, 55800, "external"), written(90)},
             {990, meter(300), host(310, 89900, "external"), written(90)},
-            {991, meter(300), changes(0), written(90)},
-            {1049, meter(300), changes(0), written(90)},
-            {1050, meter(300), host(300, 105000, "acpi_power_meter", 1), written(90)},
+            {991, meter(300), changes(0) + silent("", kOld), written(90)},
+            {1049, meter(300), changes(0) + silent("", kOld), written(90)},
+            {1050, meter(300), host(300, 105000, "acpi_power_meter", 1) + silent("", kOld), written(90)},
             {1051, meter(300), host(310, 108810, "external", 2), written(1050)}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
           {"of two feeds the file of one: no half for a minute, then the other is the host",
            {{100, "", host(350, 0, "external"), feeds(100, 41)},
-            {102, "", changes(0), feeds(102, 41)},
-            {159, "", changes(0), feeds(159, 41)},
-            {160, "", host(200, 16500, "external"), feeds(160, 41)},
+            {102, "", changes(0) + silent("{feed=b}", kOldMinute), feeds(102, 41)},
+            {159, "", changes(0) + silent("{feed=b}", kOldMinute), feeds(159, 41)},
+            {160, "", host(200, 16500, "external") + silent("{feed=b}", kOldMinute), feeds(160, 41)},
             {161, "", host(350, 16775, "external"), feeds(161, 161)}},
            "",
            {{"collector.host_power.external", "rack_watts"}, {"collector.host_power.external-max-age", "60s"}}},
           {"a file's date that is more than a minute ahead tells no age",
            {{100, "", host(310, 0, "external"), written(160)},
-            {101, "", changes(0), written(162)},
+            {101, "",
+             changes(0) +
+                 silent("", "dated more than a minute ahead: the clock of its writer, or this host's, is wrong"),
+             written(162)},
             {102, "", host(310, 620, "external"), written(102)}},
            "",
            {{"collector.host_power.external", "rack_watts"}}},
           {"or after what is set",
-           {{100, "", host(310, 0, "external"), written(40)}, {101, "", changes(0), written(40)}},
+           {{100, "", host(310, 0, "external"), written(40)},
+            {101, "", changes(0) + silent("", kOldMinute), written(40)}},
            "",
            {{"collector.host_power.external", "rack_watts"}, {"collector.host_power.external-max-age", "60s"}}},
+          {"0: however old",
+           {{100000, "", host(310, 0, "external"), written(40)}, {100001, "", host(310, 310, "external"), written(40)}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}, {"collector.host_power.external-max-age", "0s"}}},
+          {"a feed that is no longer in its file is told for as long as it may come back, and that nothing is there",
+           {{100, "", host(350, 0, "external"), feeds(100, 100)},
+            {101, "", changes(0) + silent("{feed=b}", "no longer there, or no power"), "rack_watts{feed=\"a\"} 200\n"},
+            {160, "", host(200, 16500, "external"), "rack_watts{feed=\"a\"} 200\n"}},
+           "",
+           {{"collector.host_power.external", "rack_watts"}}},
           {"a collector's own goes before a text file's of the same name",
            {{1, "rack_watts 150\n", host(150, 0, "external"), "rack_watts 160\n"}},
            "",

@@ -30,6 +30,8 @@ TEST(Meminfo, Cases) {
       {"the first that is no size", "Cached: 18014398509481984 kB\nMemFree: 1 kB\n", "node_memory_MemFree_bytes 1024\n",
        "", "malformed: /proc/meminfo: 'Cached': less than 2^54 kB expected"},
       {"not text", "Mem\x80Total: 5 kB\n", "node_memory_Mem_Total_bytes 5120\n", ""},
+      {"not text, and what it becomes", "Mem\x80Total: 5 kB\nMem_Total: 7 kB\n", "node_memory_Mem_Total_bytes 7168\n",
+       "", "malformed: emitted twice, first one kept: node_memory_Mem_Total_bytes"},
       {"empty", "", "", "malformed: /proc/meminfo: '': 'Name: number' or 'Name: number kB' expected"},
   };
   for (const auto& c : cases) {

@@ -32,6 +32,16 @@ TEST(Sockstat, Cases) {
            "node_sockstat_sockets_used 143\n"
            "node_sockstat_TCP_inuse 6\n",
            "malformed: /proc/net/sockstat: 'TCP: inuse 6 orphan': a number after each name expected"},
+          {"a state without a number costs no other",
+           {{"proc/net/sockstat", "TCP: inuse 6 orphan x tw 3 alloc 19 mem 2\nUDP: inuse 1\n"}},
+           "node_sockstat_TCP_inuse 6\n"
+           "node_sockstat_TCP_tw 3\n"
+           "node_sockstat_TCP_alloc 19\n"
+           "node_sockstat_TCP_mem 2\n"
+           "node_sockstat_TCP_mem_bytes 8192\n"
+           "node_sockstat_UDP_inuse 1\n",
+           "malformed: /proc/net/sockstat: 'TCP: inuse 6 orphan x tw 3 alloc 19 mem 2': a number after each name "
+           "expected"},
           {"empty", {{"proc/net/sockstat", ""}}, "", "malformed: /proc/net/sockstat: '': lines of sockets expected"},
           {"no files", {}, "", ""},
       });

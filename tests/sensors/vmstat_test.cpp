@@ -23,7 +23,8 @@ TEST(Vmstat, Cases) {
       {"more columns", kDefault, "pgpgin 1 2\n", "", "malformed: /proc/vmstat: 'pgpgin 1 2': 'name number' expected"},
       {"empty", kDefault, "", "", "malformed: /proc/vmstat: '': lines 'name number' expected"},
       {"a name that is no metric name", "^pg.*", "pgfault-huge 3\npgpgin 5\npg  7\n",
-       "node_vmstat_pgfault_huge 3\nnode_vmstat_pgpgin 5\nnode_vmstat_pg 7\n", ""},
+       "node_vmstat_pgpgin 5\nnode_vmstat_pg 7\nnode_vmstat_pgfault_huge 3\n", ""},
+      {"and one that is", "^pg.*", "pgfault-huge 3\npgfault_huge 9\n", "node_vmstat_pgfault_huge 9\n", ""},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);

@@ -24,14 +24,16 @@ class SchedulerTest : public testing::Test {
     agent.silences = std::make_shared<Silences>();
     agent.clock = &clock;
   }
-  // A collection that ends now; over 0: it is the first look.
-  void collect(double cpu, double over_s, double watts_over_s = 0) {
+  // A collection that begins now; over 0: it is the first look.
+  void collect(double cpu, double over_s, double watts_over_s = 0, std::int64_t takes_ns = 0) {
+    const auto began_ns = clock.boot;
+    clock.advance_ns(takes_ns);
     out.begin(clock.boot, clock.wall);
     if (over_s > 0) out.set(kRatio, cpu, "cpu");
     out.set(kOver, over_s, "cpu");
     out.set(kWatts, 60, "rapl_packages");
     if (watts_over_s > 0) out.set(kWattsOver, watts_over_s, "rapl_packages");
-    latest = std::make_shared<const Snapshot>(Snapshot{++number, clock.boot, clock.wall, {out.finish({}, 0, 0)}});
+    latest = std::make_shared<const Snapshot>(Snapshot{++number, began_ns, clock.wall, {out.finish({}, 0, 0)}});
   }
   void ask(std::vector<std::pair<std::string, std::string>> query = {}) {
     Request request;
@@ -119,6 +121,31 @@ TEST_F(SchedulerTest, TheFirstLookOfAllIsFollowedByASecond) {
   EXPECT_EQ(answer(), "");
   collect(0.5, 1.02);
   EXPECT_EQ(answer(), "50");
+}
+
+// One of 0.6 s after the other, and a second between them.
+TEST_F(SchedulerTest, ASlowCollectionFitsTwice) {
+  constexpr auto kTakesNs = kSecondNs * 6 / 10;
+  ask({{"cpu_threshold", "100"}});
+  collect(0.63, 165, 0, kTakesNs);
+  EXPECT_EQ(answer(), "");
+  clock.advance_ns(pending->deadline_boot_ns() - clock.boot);
+  EXPECT_EQ(answer(), "");
+  EXPECT_GT(pending->deadline_boot_ns() - clock.boot, kTakesNs);
+  collect(0.5, 1.62, 0, kTakesNs);
+  EXPECT_EQ(answer(), "50");
+  EXPECT_TRUE(told["schedulable"].get<bool>());
+}
+
+// Whoever asks has a timeout, too.
+TEST_F(SchedulerTest, PatienceHasAnEnd) {
+  ask();
+  const auto arrived = clock.boot;
+  collect(0.63, 165, 0, kSecondNs * 19 / 10);
+  EXPECT_EQ(answer(), "");
+  clock.advance_ns(pending->deadline_boot_ns() - clock.boot);
+  EXPECT_EQ(answer(), "");
+  EXPECT_EQ(pending->deadline_boot_ns(), arrived + 4 * kSecondNs);
 }
 
 TEST_F(SchedulerTest, WithoutASecondLookItIsNotKnown) {
