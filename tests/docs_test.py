@@ -70,6 +70,8 @@ absent = {
     "docs/adding-a-derived-metric.md": {"--collector.swap_used", "sensors/derived/swap_used.cpp",
                                         "tests/sensors/swap_used_test.cpp", "vitald_swap_used_ratio"},
     "docs/dashboards.md": {"node_kernel_hung_tasks"},
+    # Of dpkg.
+    "docs/node_exporter.md": {"--force-confold"},
     # Of Prometheus.
     "docs/destinations.md": {"--web.enable-remote-write-receiver", "--enable-feature"},
     "docs/formats.md": {"--enable-feature"},

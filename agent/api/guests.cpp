@@ -357,10 +357,11 @@ std::string history_json(const Asked& a, const std::vector<Series>& all) {
 Queries::Outcome history_of(const Asked& a, const std::vector<Guest>& now, HistoryView& view,
                             const QueryLimits& limits) {
   if (view.round().names == nullptr)
-    return {{},
-            api_error(ApiError::unavailable,
-                      "this host keeps no history: load rules (rules.files, --rules.file) or set history.without_rules"),
-            true};
+    return {
+        {},
+        api_error(ApiError::unavailable,
+                  "this host keeps no history: load rules (rules.files, --rules.file) or set history.without_rules"),
+        true};
   auto guests = guests_in(a, view, limits);
   if (!guests) return outcome_of(guests.error());
   for (const auto& g : now)
