@@ -107,8 +107,8 @@ void list(Server& server, const Words& words, std::ostream& out) {
     const auto fired = text_at(a, "firedAt");
     rows.push_back({text_at(a, "fingerprint"), text_at(a, "state"), text_at(a, "severity"),
                     log::one_line(text_at(a["labels"], "alertname")), fired.empty() ? text_at(a, "activeAt") : fired,
-                    a["current_value"].is_number() ? a["current_value"].dump() : text_at(a, "value"), log::one_line(who),
-                    labels_text(a["labels"])});
+                    a["current_value"].is_number() ? a["current_value"].dump() : text_at(a, "value"),
+                    log::one_line(who), labels_text(a["labels"])});
   }
   print_table(out, rows);
 }
