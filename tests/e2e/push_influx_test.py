@@ -279,7 +279,7 @@ def version(folder, number):
             with influx.lock:
                 influx.too_long = set()
         change, refused = round_of(alone)
-        assert change["refused"] == refused > 0, (change, refused)
+        assert change["too_large"] == refused > 0 and change["refused"] == 0, (change, refused)
         after = counted(url)
         assert "s3cr3t" not in process.output()
     assert not influx.problems, influx.problems[:3]
