@@ -41,9 +41,8 @@ void run(const std::string& url, const std::string& callback_url) {
   print("metrics.hosts", static_cast<double>(metrics.size()));
   for (const auto& [name, value] : metrics.at(me.uuid)) print("metrics." + name, value);
   const auto now = telemetry.utilization(me.uuid).timestamp;
-  for (const auto& [name, value] :
-       telemetry.query_metrics({me.uuid}, {"test_value"}, TimeRange{now - 60, now}).at(me.uuid))
-    print("mean." + name, value);
+  const auto means = telemetry.query_metrics({me.uuid}, {"test_value"}, TimeRange{now - 60, now});
+  for (const auto& [name, value] : means.at(me.uuid)) print("mean." + name, value);
   print("weight.gone", telemetry.weight("gone") ? "some" : "none");
   print("error.gone", error_of([&] { telemetry.utilization("gone"); }));
   print("error.stranger", error_of([&] { telemetry.utilization("stranger"); }));

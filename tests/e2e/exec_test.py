@@ -107,7 +107,8 @@ def runs(folder):
     configured(folder, programs)
     said = subprocess.run([VITALD, "doctor", flag, *QUIET, "--state.directory="], capture_output=True, text=True, timeout=60).stdout
     line = next(text for text in said.splitlines() if "exec" in text and "programs good" in text)
-    assert "fails: exit status 7: no luck" in said and "gone: " in said, said
+    # What Configuration says of a program is said once.
+    assert "fails: exit status 7: no luck" in said and "of others Configuration says why" in line and said.count("/no/such/program") == 1, said
     print("exec:", line.strip()[:150])
 
 
