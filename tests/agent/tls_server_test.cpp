@@ -98,26 +98,37 @@ class TlsServerTest : public testing::Test {
     EXPECT_EQ(connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
     return fd;
   }
-  // An honest client: what it is answered.
+  // An honest client on a connection.
+  struct Client {
+    explicit Client(int fd) {
+      gnutls_certificate_allocate_credentials(&credentials);
+      gnutls_init(&session, GNUTLS_CLIENT);
+      gnutls_set_default_priority(session);
+      gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
+      gnutls_transport_set_int(session, fd);
+      greeted = gnutls_handshake(session) == GNUTLS_E_SUCCESS;
+    }
+    ~Client() {
+      gnutls_deinit(session);
+      gnutls_certificate_free_credentials(credentials);
+    }
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+    bool say(std::string_view words) const { return gnutls_record_send(session, words.data(), words.size()) > 0; }
+
+    gnutls_certificate_credentials_t credentials = nullptr;
+    gnutls_session_t session = nullptr;
+    bool greeted = false;
+  };
+  // What one is answered.
   [[nodiscard]] std::string get() const {
     const auto fd = connected();
-    gnutls_certificate_credentials_t credentials = nullptr;
-    gnutls_certificate_allocate_credentials(&credentials);
-    gnutls_session_t session = nullptr;
-    gnutls_init(&session, GNUTLS_CLIENT);
-    gnutls_set_default_priority(session);
-    gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
-    gnutls_transport_set_int(session, fd.get());
+    const Client client(fd.get());
     std::string answer;
-    if (gnutls_handshake(session) == GNUTLS_E_SUCCESS) {
-      constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
-      gnutls_record_send(session, kRequest.data(), kRequest.size());
-      char chunk[4096];
-      for (ssize_t n; (n = gnutls_record_recv(session, chunk, sizeof chunk)) > 0;)
-        answer.append(chunk, static_cast<std::size_t>(n));
-    }
-    gnutls_deinit(session);
-    gnutls_certificate_free_credentials(credentials);
+    if (!client.greeted || !client.say("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")) return answer;
+    char chunk[4096];
+    for (ssize_t n; (n = gnutls_record_recv(client.session, chunk, sizeof chunk)) > 0;)
+      answer.append(chunk, static_cast<std::size_t>(n));
     return answer;
   }
   // The first flight of such a client, and nothing after it.
@@ -205,16 +216,9 @@ TEST_F(TlsServerTest, ASlowHandshakeEnds) {
 // in his handshake.
 TEST_F(TlsServerTest, ASlowBodyEndsAndTheLoopRests) {
   const auto fd = connected();
-  gnutls_certificate_credentials_t credentials = nullptr;
-  gnutls_certificate_allocate_credentials(&credentials);
-  gnutls_session_t session = nullptr;
-  gnutls_init(&session, GNUTLS_CLIENT);
-  gnutls_set_default_priority(session);
-  gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
-  gnutls_transport_set_int(session, fd.get());
-  ASSERT_EQ(gnutls_handshake(session), GNUTLS_E_SUCCESS);
-  const std::string_view head = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n";
-  ASSERT_GT(gnutls_record_send(session, head.data(), head.size()), 0);
+  const Client client(fd.get());
+  ASSERT_TRUE(client.greeted);
+  ASSERT_TRUE(client.say("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n"));
   const auto silent = connected();
   ASSERT_EQ(write(silent.get(), "\x16\x03\x01\x02\x00\x01\x00", 7), 7);
   const auto cpu_ns = [] { return SystemClock::read(CLOCK_PROCESS_CPUTIME_ID); };
@@ -227,12 +231,10 @@ TEST_F(TlsServerTest, ASlowBodyEndsAndTheLoopRests) {
     }
     char c;
     const auto n = recv(fd.get(), &c, 1, MSG_DONTWAIT);
-    ended = n == 0 || (n < 0 && errno != EAGAIN) || gnutls_record_send(session, "a", 1) < 0;
+    ended = n == 0 || (n < 0 && errno != EAGAIN) || !client.say("a");
   }
   EXPECT_TRUE(ended);
   EXPECT_LT(clock_.boot_ns() - began, 5'000'000'000);
-  gnutls_deinit(session);
-  gnutls_certificate_free_credentials(credentials);
 }
 
 }  // namespace
