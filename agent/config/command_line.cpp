@@ -95,6 +95,7 @@ bool take_own_word(const OwnFlags& flags, std::span<const std::string> arguments
 constexpr std::size_t kMostFileBytes = 1 << 20, kMostFiles = 16;
 void take_argument(std::string_view argument, std::size_t depth, bool& flags_end, std::vector<std::string>& to,
                    std::vector<std::string>& problems) {
+  if (!problems.empty()) return;  // a file that names itself several times is read so often
   if (flags_end || argument.size() < 2 || argument.front() != '@') {
     flags_end = flags_end || argument == "--";
     to.emplace_back(argument);
@@ -110,8 +111,10 @@ void take_argument(std::string_view argument, std::size_t depth, bool& flags_end
     return;
   }
   for (std::string_view rest = *text; !rest.empty();)
-    if (const auto line = take_line(rest); !line.starts_with('#'))
+    if (auto line = take_line(rest); !line.starts_with('#')) {
+      if (line.ends_with('\r')) line.remove_suffix(1);
       take_argument(line, depth + 1, flags_end, to, problems);
+    }
 }
 
 }  // namespace
@@ -121,7 +124,11 @@ CommandLine parse_command_line(std::span<const std::string> given, std::vector<s
   CommandLine line;
   std::vector<std::string> arguments;
   bool flags_end = false;
-  for (const auto& argument : given) take_argument(argument, 0, flags_end, arguments, problems);
+  // A verb has texts of people's own ("@bob looks at it"), and runs with more rights than who wrote them.
+  const bool has_verb = !given.empty() && std::ranges::find(kVerbs, given[0]) != std::end(kVerbs);
+  if (has_verb) arguments.assign(given.begin(), given.end());
+  else
+    for (const auto& argument : given) take_argument(argument, 0, flags_end, arguments, problems);
   std::size_t i = 0;
   if (!arguments.empty() && std::ranges::find(kVerbs, arguments[0]) != std::end(kVerbs)) {
     line.verb = arguments[i++];

@@ -162,11 +162,11 @@ Result<std::vector<Listener>> try_each(addrinfo* found, bool any_port, std::stri
     const auto here = text_of(at->ai_addr, at->ai_addrlen);
     auto listener = one(bound(*at), here == address ? here : fmt::format("{} ({})", address, here));
     if (listener) listeners.push_back(std::move(listener->front()));
-    // Nobody can ask for it at an address that this machine does not have. At one that another program has, who asks
-    // would get that program's numbers.
-    else if (listener.error().err == EADDRNOTAVAIL || listener.error().err == EAFNOSUPPORT)
-      lacking.push_back(listener.error());
-    else return listener;
+    // At an address that another program has, who asks would get that program's numbers. What else cannot be had (this
+    // machine does not have it, the kernel has no such addresses, it is one of a link and names none) nobody can ask
+    // at.
+    else if (listener.error().err == EADDRINUSE || listener.error().err == EACCES) return listener;
+    else lacking.push_back(listener.error());
   }
   if (listeners.empty())
     return fail(lacking.empty() ? cannot_listen(address, from_errno("bind", EADDRNOTAVAIL)) : lacking[0]);

@@ -204,7 +204,8 @@ constexpr std::size_t kMostHeaders = 100;
 std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) {
   auto& answer = *static_cast<Answer*>(to);
   std::string_view line(bytes, size * count);
-  answer.whole_head = trim(line).empty();
+  if (line.starts_with("HTTP/")) answer.whole_head = false;
+  else if (trim(line).empty()) answer.whole_head = true;  // what comes behind a body is a trailer
   const auto name = take_until(line, ':');
   constexpr std::string_view kRetry = "Retry-After";
   if (name.size() == kRetry.size() && strncasecmp(name.data(), kRetry.data(), kRetry.size()) == 0)

@@ -44,18 +44,18 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
   const auto ends_of_scale = [&](double lower, double upper) {
     return s.electric && lower == 0 && (s.value == lower || s.value == upper);
   };
-  const auto pair_counts = [&](double lower, double upper) {
-    return !known(lower) || !known(upper) || (lower < upper && !ends_of_scale(lower, upper));
+  const auto pair_counts = [&](double lower, double upper, bool plain) {
+    return !known(lower) || !known(upper) || (lower < upper && !(plain && ends_of_scale(lower, upper)));
   };
-  const auto upper_counts = [&](double upper, double lower) {
+  const auto upper_counts = [&](double upper, double lower, bool plain = false) {
     const bool plausible = s.temperature ? upper > 0 : upper != 0;
-    return known(upper) && pair_counts(lower, upper) && (plausible || (known(lower) && lower > kColdest));
+    return known(upper) && pair_counts(lower, upper, plain) && (plausible || (known(lower) && lower > kColdest));
   };
-  const auto lower_counts = [&](double lower, double upper) {
-    if (s.temperature && known(upper) && upper <= 0 && !upper_counts(upper, lower)) return false;
-    return known(lower) && pair_counts(lower, upper) && (lower != 0 || upper_counts(upper, lower));
+  const auto lower_counts = [&](double lower, double upper, bool plain = false) {
+    if (s.temperature && known(upper) && upper <= 0 && !upper_counts(upper, lower, plain)) return false;
+    return known(lower) && pair_counts(lower, upper, plain) && (lower != 0 || upper_counts(upper, lower, plain));
   };
-  const bool max = upper_counts(s.max, s.min), min = lower_counts(s.min, s.max);
+  const bool max = upper_counts(s.max, s.min, true), min = lower_counts(s.min, s.max, true);
   const bool crit = upper_counts(s.crit, s.lcrit), lcrit = lower_counts(s.lcrit, s.crit);
   const bool emergency = upper_counts(s.emergency, s.lcrit) && (s.emergency != 0 || !crit || s.crit <= s.emergency);
 
@@ -74,8 +74,8 @@ constexpr std::optional<SensorState> judge_sensor(const SensorLimits& s, SensorS
   // It is of the plain limits, where there are such.
   const bool has_plain = known(s.min) || known(s.max);
   const bool has_hard = known(s.lcrit) || known(s.crit) || known(s.emergency);
-  // Of volts and amperes it counts by their value where the limits are shown.
-  const bool alarm_tells = !s.electric || !has_plain;
+  // Of volts and amperes it counts by their value where both limits are shown.
+  const bool alarm_tells = !s.electric || !known(s.min) || !known(s.max);
   const bool plain_alarm =
       alarm_tells && set(s.alarm) && (has_plain ? min || max : !has_hard || lcrit || crit || emergency);
 

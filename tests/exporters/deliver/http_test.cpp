@@ -68,6 +68,7 @@ TEST(HttpClient, AStatusIsAnAnswer) {
   const std::string ok = "HTTP/1.1 200 OK\r\n", chunked = ok + "Transfer-Encoding: chunked\r\n\r\n";
   for (const auto& c : {
            Case{"whole", ok + "Content-Length: 2\r\n\r\nhi", close, 200, false},
+           Case{"trailers", chunked + "2\r\nhi\r\n0\r\nX-T: 1\r\n\r\n", close, 200, false},
            Case{"until the end of the connection", ok + "\r\nhi", close, 200, false},
            Case{"less than was promised", ok + "Content-Length: 10\r\n\r\nhi", close, 200, true},
            Case{"a reset", ok + "Content-Length: 10\r\n\r\nhi", reset, 200, true},
