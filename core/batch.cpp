@@ -23,7 +23,32 @@ std::size_t characters_of(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
+// Of an emit's key.
+void append_part(std::string& to, std::string_view part) {
+  const auto size = static_cast<std::uint32_t>(part.size());
+  to.append(reinterpret_cast<const char*>(&size), sizeof size);
+  to.append(part);
+}
+
 }  // namespace
+
+PackedLabels::PackedLabels(std::span<const Label> labels) : parts_(static_cast<std::uint16_t>(labels.size() * 2)) {
+  for (const auto& label : labels) append_part(key_, label.name), append_part(key_, label.value);
+}
+
+void BatchWriter::unpack(const MetricDesc& desc, const PackedLabels& first, const PackedLabels& labels) {
+  std::vector<std::string_view> key;
+  for (const auto* packed : {&first, &labels}) {
+    const char* at = packed->key_.data();
+    for (int i = 0; i < packed->parts_; ++i) {
+      std::uint32_t size;
+      std::memcpy(&size, at, sizeof size);
+      key.emplace_back(at + sizeof size, size);
+      at += sizeof size + size;
+    }
+  }
+  place(desc, Kind::labels, key, 1);
+}
 
 void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   next_ = 0;
@@ -83,11 +108,7 @@ void BatchWriter::diverge(const MetricDesc& desc, Kind kind, std::span<const std
   if (go_on_at(desc, kind, key, value_count, opens ? kFirstLook : kLook)) return;
   ++changes_.back().come;
   const auto key_offset = keys_.size();
-  for (const auto part : key) {
-    const auto size = static_cast<std::uint32_t>(part.size());
-    keys_.append(reinterpret_cast<const char*>(&size), sizeof size);
-    keys_.append(part);
-  }
+  for (const auto part : key) append_part(keys_, part);
   fresh_.push_back({&desc, static_cast<std::uint32_t>(key_offset),
                     static_cast<std::uint32_t>(keys_.size() - key_offset), value_count,
                     static_cast<std::uint16_t>(key.size()), kind});

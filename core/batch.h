@@ -72,6 +72,19 @@ struct HistogramView {
   std::span<const Exemplar> exemplars = {};
 };
 
+// The labels of rows that are emitted in every cycle, made ready once: to compare them with those of the cycle before
+// is one comparison of bytes. Holds copies.
+class PackedLabels {
+ public:
+  PackedLabels() = default;
+  explicit PackedLabels(std::span<const Label> labels);
+
+ private:
+  friend class BatchWriter;
+  std::string key_;  // as in BatchWriter's keys
+  std::uint16_t parts_ = 0;
+};
+
 // Not thread-safe: one writer belongs to one collector and is used by the thread that runs it.
 class BatchWriter {
  public:
@@ -99,6 +112,15 @@ class BatchWriter {
   // Samples of a histogram or summary that was made elsewhere name their part (`le` and `quantile` are
   // labels then) and come in the order of the text format: buckets or quantiles, sum, count.
   void set_labels(const MetricDesc& desc, double value, std::span<const Label> labels, Part part = Part::value);
+  // The same series as set_labels() makes of them, `first` before `labels`.
+  void set_packed(const MetricDesc& desc, double value, const PackedLabels& first, const PackedLabels& labels) {
+    if (in_step_ && next_ < emits_.size() && same(emits_[next_], desc, first, labels)) ++next_;
+    else unpack(desc, first, labels);
+    values_.push_back(value);
+  }
+  void set_packed(const MetricDesc& desc, double value, const PackedLabels& labels) {
+    set_packed(desc, value, {}, labels);
+  }
 
   template <class... V>
   void histogram(const MetricDesc& desc, const HistogramView& h, const V&... label_values) {
@@ -184,6 +206,13 @@ class BatchWriter {
     }
     return true;
   }
+  bool same(const Emit& e, const MetricDesc& desc, const PackedLabels& first, const PackedLabels& labels) const {
+    if (e.desc != &desc || e.key_size != first.key_.size() + labels.key_.size() || e.kind != Kind::labels) return false;
+    const char* at = keys_.data() + e.key_offset;
+    return std::memcmp(at, first.key_.data(), first.key_.size()) == 0 &&
+           std::memcmp(at + first.key_.size(), labels.key_.data(), labels.key_.size()) == 0;
+  }
+  void unpack(const MetricDesc& desc, const PackedLabels& first, const PackedLabels& labels);
   void diverge(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key, std::uint32_t value_count);
   [[nodiscard]] bool go_on_at(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
                               std::uint32_t value_count, std::size_t look);

@@ -87,7 +87,7 @@ constexpr Domain kDomains[] = {
      row(kMetrics, "vitald_unattributed_dram_energy_joules_total"), row(kMetrics, "vitald_dram_idle_power_watts")},
 };
 
-constexpr Label kActive{"mode", "active"};
+const PackedLabels kActiveMode{{{{"mode", "active"}}}};
 constexpr Label kIdleOfHost[] = {{"mode", "idle"}, {"owner_kind", "host"}, {"owner", "host"}};
 
 std::string_view label(const Sample& s, std::string_view name) {
@@ -179,7 +179,7 @@ class Energy final : public Deriver {
   struct Owner {
     std::string id;  // empty: the place is free
     std::vector<std::pair<std::string, std::string>> words;
-    std::vector<Label> labels;  // of words, behind the mode
+    std::optional<PackedLabels> labels;  // of words
   };
 
   void split(Meters& meters, bool news) {
@@ -263,12 +263,13 @@ class Energy final : public Deriver {
     }
     auto& owner = owners_[at->second];
     owner.id = id;
-    if (!owner.labels.empty() && is_called_so(owner, s)) return at->second;
+    if (owner.labels && is_called_so(owner, s)) return at->second;
     owner.words.clear();
     for (const auto& l : Layout::labels(s))
       if (is_word(l)) owner.words.emplace_back(l.name, l.value);
-    owner.labels.assign(1, kActive);
-    for (const auto& [word, value] : owner.words) owner.labels.push_back({word, value});
+    std::vector<Label> labels;
+    for (const auto& [word, value] : owner.words) labels.push_back({word, value});
+    owner.labels.emplace(labels);
     return at->second;
   }
 
@@ -296,7 +297,7 @@ class Energy final : public Deriver {
   void emit(const Domain& domain, Meters& meters, BatchWriter& out) {
     const auto& split = meters.split;
     out.set(kInfo, 1, domain.name, weight_, host_wide_ ? "host" : "package");
-    for (const auto i : shown_) out.set_labels(domain.owner, joules(split.owner(i)), owners_[i].labels);
+    for (const auto i : shown_) out.set_packed(domain.owner, joules(split.owner(i)), kActiveMode, *owners_[i].labels);
     out.set_labels(domain.owner, joules(split.idle()), kIdleOfHost);
     out.set(domain.gone, joules(split.gone()));
     meters.resets.resize(split.packages(), 0);

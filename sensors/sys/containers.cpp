@@ -244,6 +244,7 @@ class Containers final : public Collector {
     OwnerPtr called;
     std::unique_ptr<cgroup::Reader> reader;  // while its files are read
     std::vector<Label> labels;
+    PackedLabels packed;  // the same
     cgroup::Values values;
   };
 
@@ -293,6 +294,7 @@ class Containers final : public Collector {
     const auto& owner = c.called->owner;
     c.labels.assign({{"id", c.path}, {"name", owner.container_id.empty() ? owner.name : owner.container_id}});
     c.labels.insert(c.labels.end(), c.called->labels.begin(), c.called->labels.end());
+    c.packed = PackedLabels(c.labels);
   }
 
   void emit(BatchWriter& out) {
@@ -301,14 +303,7 @@ class Containers final : public Collector {
       for (const auto& c : all_) {
         const auto value = c.values.numbers[i];
         if (std::isnan(value)) continue;
-        if (kRows[i].extra.name.empty()) {
-          out.set_labels(kRows[i].desc, value, c.labels);
-          continue;
-        }
-        labels.assign(1, kRows[i].extra);
-        if (kRows[i].extra.name == "failure_type") labels.push_back({"scope", kScope});
-        labels.insert(labels.end(), c.labels.begin(), c.labels.end());
-        out.set_labels(kRows[i].desc, value, labels);
+        out.set_packed(kRows[i].desc, value, extras_[i], c.packed);
       }
     for (std::size_t i = 0; i < kIoNumbers; ++i)
       for (const auto& c : all_)
@@ -323,6 +318,19 @@ class Containers final : public Collector {
     out.set(kFound[2], static_cast<double>(by_file_));
   }
 
+  // What is before them in each of the rows.
+  static std::array<PackedLabels, kNumbers> extras() {
+    std::array<PackedLabels, kNumbers> out;
+    for (std::size_t i = 0; i < kNumbers; ++i) {
+      std::vector<Label> labels;
+      if (!kRows[i].extra.name.empty()) labels.push_back(kRows[i].extra);
+      if (kRows[i].extra.name == "failure_type") labels.push_back({"scope", kScope});
+      out[i] = PackedLabels(labels);
+    }
+    return out;
+  }
+
+  const std::array<PackedLabels, kNumbers> extras_ = extras();
   const std::string root_;
   const bool v2_;
   const double ticks_;

@@ -400,6 +400,26 @@ TEST(Batch, OneForAnotherAmongThousands) {
   }
 }
 
+TEST(Batch, PackedLabelsAreTheLabels) {
+  const Label a[] = {{"mode", "idle"}, {"n", "1"}}, b[] = {{"mode", "idle"}, {"n", "2"}};
+  const PackedLabels first({a, 1}), rest({a + 1, 1}), other({b + 1, 1}), both(a);
+  BatchWriter w("t");
+  const auto unpacked = run(w, [&](auto& o) { o.set_labels(kUp, 1, a), o.set_labels(kUp, 2, b); });
+  // Whichever way they are emitted, the layout stays: as one, as two, and two that are another series.
+  const auto packed = run(w, [&](auto& o) { o.set_packed(kUp, 1, both), o.set_packed(kUp, 2, first, other); });
+  EXPECT_EQ(packed->layout, unpacked->layout);
+  EXPECT_EQ(run(w, [&](auto& o) { o.set_packed(kUp, 1, first, rest), o.set_labels(kUp, 2, b); })->layout,
+            unpacked->layout);
+  const auto swapped = run(w, [&](auto& o) { o.set_packed(kUp, 2, first, other), o.set_packed(kUp, 1, both); });
+  EXPECT_NE(swapped->layout, unpacked->layout);
+  ASSERT_EQ(swapped->layout->samples().size(), 2u);
+  EXPECT_EQ(Layout::prefix(swapped->layout->samples()[0]), Layout::prefix(unpacked->layout->samples()[1]));
+  // Equal bytes that are cut otherwise are no equal labels.
+  const Label c[] = {{"mod", "eidle"}};
+  const auto cut = run(w, [&](auto& o) { o.set_packed(kUp, 1, PackedLabels(c)); });
+  EXPECT_EQ(Layout::labels(cut->layout->samples()[0])[0].name, "mod");
+}
+
 constexpr MetricDesc kKernelGauge{"kernel_now", MetricType::gauge, "K.", "", "", "/proc/stat"};
 
 TEST(Batch, SinceWhenASeriesCounts) {
