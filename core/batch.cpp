@@ -60,6 +60,7 @@ void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   since_wall_ms_ = 0;
   boot_ns_ = boot_ns;
   wall_ns_ = wall_ns;
+  take_spare();
   values_.clear();
   values_.reserve(values_expected_);
   exemplars_.clear();
@@ -67,6 +68,16 @@ void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   events_left_out_ = 0;
   problems_.clear();
   pools_.clear();
+}
+
+// A batch and its numbers, which would be allocated, and lie elsewhere in memory, in every cycle.
+void BatchWriter::take_spare() {
+  if (!spare_) return;
+  if (spare_.use_count() != 1) return spare_.reset();
+  // Nobody else can get hold of it any more. What its last reader read happened before this: to take another reference
+  // is an atomic addition that acquires what his letting go has released; to look at the count is not.
+  const auto acquired = spare_;
+  values_.swap(acquired->values);
 }
 
 void BatchWriter::use(const DescPoolPtr& pool) { pools_.push_back(pool); }
@@ -220,8 +231,11 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
     }
     values_expected_ = values_.size();
   }
-  auto batch = std::make_shared<Batch>();
-  batch->collector = collector_;
+  auto batch = std::exchange(spare_, nullptr);
+  if (!batch) {
+    batch = std::make_shared<Batch>();
+    batch->collector = collector_;
+  }
   batch->layout = layout_;
   batch->values = std::move(values_);
   batch->exemplars = std::move(exemplars_);
@@ -229,6 +243,7 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
   batch->events_left_out = events_left_out_;
   batch->collected_boot_ns = boot_ns_;
   batch->health.ok = outcome.has_value();
+  batch->health.error.reset();
   if (!outcome) batch->health.error = outcome.error();
   batch->health.problems = std::move(problems_);
   batch->health.wall_ns = wall_ns;
@@ -240,7 +255,7 @@ BatchPtr BatchWriter::finish(const Result<>& outcome, std::int64_t wall_ns, std:
   exemplars_ = {};
   events_ = {};
   problems_ = {};
-  last_ = batch;
+  spare_ = std::exchange(last_, batch);
   return batch;
 }
 

@@ -217,11 +217,14 @@ class BatchWriter {
   [[nodiscard]] bool go_on_at(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
                               std::uint32_t value_count, std::size_t look);
   [[nodiscard]] bool some_counter_fell() const;
+  void take_spare();
 
   std::string collector_;
   std::shared_ptr<const Layout> layout_;
   std::shared_ptr<LayoutStore> store_;  // the layout's, to add to
-  BatchPtr last_;                       // what finish() gave; its values tell which counters fell
+  std::shared_ptr<Batch> last_;         // what finish() gave; its values tell which counters fell
+  // The one before: where all readers have let go of it by the next run, that is written into its memory.
+  std::shared_ptr<Batch> spare_;
   std::vector<Emit> emits_, spare_emits_;
   std::string keys_;
   std::size_t keys_out_of_use_ = 0, store_out_of_use_ = 0;         // bytes

@@ -551,6 +551,7 @@ struct Server::Impl {
     std::vector<pollfd> fds{{wake->fd(), POLLIN, 0}};
     for (const auto& d : daemons)
       fds.push_back({MHD_get_daemon_info(d.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN, 0});
+    bool in_vain_before = false;
     while (!lead.stopping()) {
       const int timeout = spins() ? kSpinMs : timeout_ms();
       for (auto& fd : fds) fd.revents = 0;
@@ -570,7 +571,9 @@ struct Server::Impl {
       const bool in_vain = progress == before && woken;
       rounds_for_nothing = progress == before && !woken ? rounds_for_nothing + 1 : 0;
       peers->close_overdue(round_boot_ns);
-      if (!survive_without_descriptors(me, in_vain)) return;
+      // One round in vain after an answer is usual: its socket can be written to again.
+      if (!survive_without_descriptors(me, in_vain && in_vain_before)) return;
+      in_vain_before = in_vain;
     }
     resume(waiting.all());  // MHD wants none suspended when it ends
     run_daemons();

@@ -402,8 +402,9 @@ void Collectors::derive(Snapshot& snapshot) {
   all.erase(end, all.end());
   so_far_.snapshot = &snapshot;
   auto now_ns = derivers_.empty() ? 0 : host_.clock().boot_ns();
-  for (auto* slot : derivers_) {
-    now_ns = slot->runner->run_to_end({now_ns, wall_offset_ns_, true});
+  for (std::size_t i = 0; i < derivers_.size(); ++i) {
+    auto* slot = derivers_[i];
+    now_ns = slot->runner->run_to_end({now_ns, wall_offset_ns_, round_ % derivers_.size() == i});
     if (auto batch = slot->runner->batch(now_ns)) insert_batch(snapshot, std::move(batch));
   }
   so_far_.snapshot = nullptr;

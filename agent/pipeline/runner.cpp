@@ -92,13 +92,14 @@ std::int64_t Runner::run_to_end(const Begin& begin) {
   return outcome.end_ns;
 }
 
-// What had nothing to collect a moment ago is not asked again.
+// What had nothing to collect a moment ago is not asked again: one batch says so until it is.
 std::optional<std::int64_t> Runner::run_absent(const Begin& begin) {
   if (!absent_ || begin.boot_ns >= retry_ns_) return std::nullopt;
-  writer_.begin(begin.boot_ns, begin.boot_ns + begin.wall_offset_ns);
-  const auto end_ns = clock_.boot_ns();
-  batch_ = writer_.finish(fail(*absent_), end_ns - begin.boot_ns, 0);
-  return end_ns;
+  if (batch_->health.wall_ns != 0) {
+    writer_.begin(begin.boot_ns, begin.boot_ns + begin.wall_offset_ns);
+    batch_ = writer_.finish(fail(*absent_), 0, 0);
+  }
+  return begin.boot_ns;
 }
 
 // On a thread of its own, which lives for this one run.

@@ -2,6 +2,7 @@
 #include "sensors/bpf/budget.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace vitald {
 namespace {
@@ -28,7 +29,7 @@ void ProbeBudget::set_limit(double cpus) {
 
 void ProbeBudget::forget(std::string_view probe) {
   const MutexLock lock(mutex_);
-  const auto it = probes_.find(probe);
+  const auto it = std::ranges::find(probes_, probe, &std::pair<std::string, Probe>::first);
   if (it == probes_.end()) return;
   probes_.erase(it);
   for (auto& [key, cost] : costs_)
@@ -48,20 +49,21 @@ void ProbeBudget::forget_unused() {
 bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const Program> programs,
                        std::int64_t now_ns) {
   const MutexLock lock(mutex_);
-  auto at = probes_.find(name);
-  if (at == probes_.end()) at = probes_.emplace(std::string(name), Probe{rank, true, {}, now_ns, 0}).first;
+  auto at = std::ranges::lower_bound(probes_, name, std::less<>(), &std::pair<std::string, Probe>::first);
+  if (at == probes_.end() || at->first != name)
+    at = probes_.emplace(at, std::string(name), Probe{rank, true, {}, now_ns, 0});
   auto& probe = at->second;
   if (!std::ranges::equal(programs, probe.programs, {}, &Program::key)) {
     for (const auto* key : probe.programs)
-      if (costs_[key].teller == name) costs_[key].teller.clear();
+      if (auto& cost = cost_of(key); cost.teller == name) cost.teller.clear();
     probe.programs.clear();
-    for (const auto& program : programs) probe.programs.push_back(program.key), costs_[program.key];
+    for (const auto& program : programs) probe.programs.push_back(program.key);
     forget_unused();
     count_users();
   }
   bool news = changed_;
   for (const auto& program : programs) {
-    auto& cost = costs_[program.key];
+    auto& cost = cost_of(program.key);
     if (cost.teller.empty()) {
       cost.teller = name;
       cost.before = cost.seconds = program.seconds;
@@ -71,6 +73,11 @@ bool ProbeBudget::look(std::string_view name, std::uint8_t rank, std::span<const
   }
   if (news) judge(now_ns);
   return probe.on;
+}
+
+ProbeBudget::Cost& ProbeBudget::cost_of(const void* key) {
+  const auto at = std::ranges::find(costs_, key, &std::pair<const void*, Cost>::first);
+  return at == costs_.end() ? costs_.emplace_back(key, Cost()).second : at->second;
 }
 
 // True when it says something new.
@@ -119,7 +126,7 @@ void ProbeBudget::count_users() {
   for (auto& [key, cost] : costs_) cost.users = 0;
   for (const auto& [name, probe] : probes_)
     if (probe.on)
-      for (const auto* key : probe.programs) ++costs_[key].users;
+      for (const auto* key : probe.programs) ++cost_of(key).users;
 }
 
 double ProbeBudget::all(Rate rate) const {
@@ -132,7 +139,7 @@ double ProbeBudget::all(Rate rate) const {
 double ProbeBudget::part_of(const Probe& probe, Rate rate) const {
   double sum = 0;
   for (const auto* key : probe.programs)
-    if (const auto cost = costs_.find(key); cost != costs_.end())
+    if (const auto cost = std::ranges::find(costs_, key, &std::pair<const void*, Cost>::first); cost != costs_.end())
       sum += cost->second.*rate / static_cast<double>(std::max<std::ptrdiff_t>(1, cost->second.users));
   return sum;
 }

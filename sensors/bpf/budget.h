@@ -6,10 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/host.h"
@@ -50,6 +50,7 @@ class ProbeBudget {
     std::ptrdiff_t users = 0;                // probes that are on and have it
   };
   using Rate = double Cost::*;
+  [[nodiscard]] Cost& cost_of(const void* key) REQUIRES(mutex_);  // made when there is none
   static bool tell(Cost& cost, double seconds, std::int64_t now_ns);
   void count_users() REQUIRES(mutex_);
   void forget_unused() REQUIRES(mutex_);  // programs that no probe has
@@ -64,8 +65,9 @@ class ProbeBudget {
   double limit_ GUARDED_BY(mutex_) = 0;
   bool changed_ GUARDED_BY(mutex_) = false;
   std::int64_t decided_ns_ GUARDED_BY(mutex_) = 0;
-  std::map<std::string, Probe, std::less<>> probes_ GUARDED_BY(mutex_);
-  std::map<const void*, Cost> costs_ GUARDED_BY(mutex_);
+  // Few, and every probe has all of them added up in every collection: side by side, not a node here and there.
+  std::vector<std::pair<std::string, Probe>> probes_ GUARDED_BY(mutex_);  // sorted by name
+  std::vector<std::pair<const void*, Cost>> costs_ GUARDED_BY(mutex_);
 };
 
 }  // namespace vitald

@@ -12,6 +12,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/bpf/module_types.h"
+#include "sensors/read/kernel_tree.h"
 
 namespace vitald {
 namespace {
@@ -157,7 +158,9 @@ class KvmProbe final : public Collector {
 
   // What a module that is in use has attached to it keeps its tracepoints, so they go when the vendor's module does.
   Result<> follow() {
-    const auto* vendor = vendor_of(host_);
+    // While one is there, the others are looked for only when the kernel may have loaded one.
+    const bool stays = vendor_ && !modules_.changed() && is_there(host_, *vendor_);
+    const auto* vendor = stays ? vendor_ : vendor_of(host_);
     if (vendor != vendor_) in_use_.reset(), off_.reset();
     vendor_ = vendor;
     if (!vendor_) return fail(Errc::absent, fmt::format("probe {}: no KVM here (kvm_intel, kvm_amd)", name()));
@@ -187,6 +190,7 @@ class KvmProbe final : public Collector {
   const KvmSignal which_;
   const EmitGuests emit_;
   const Vendor* vendor_ = nullptr;
+  DeviceWatch modules_{host_.sysfs("module")};
   std::unique_ptr<InUse> in_use_;
   std::unique_ptr<Collector> off_;
 };

@@ -97,14 +97,15 @@ bool is_of_the_kernel(std::string folder) {
 
 constexpr std::int64_t kMissingNs = 60'000'000'000;
 
-// Wherever sysfs is mounted. Below fs only bcache has devices: the links in /sys/fs/btrfs/UUID/devices come
-// unannounced.
+// Wherever sysfs is mounted. Modules are announced as devices are (mod_sysfs_setup, kernel/module/sysfs.c). Below fs
+// only bcache has devices: the links in /sys/fs/btrfs/UUID/devices come unannounced.
 bool has_devices(std::string_view folder) {
   static constexpr std::string_view kFolders[] = {"/block", "/bus/", "/class/", "/devices/"};
   if (const auto fs = folder.find("/fs/"); fs != folder.npos) {
     auto name = folder.substr(fs + 4);
     return take_until(name, '/') == "bcache";
   }
+  if (folder.ends_with("/module")) return true;
   return std::ranges::any_of(kFolders, [&](auto part) { return folder.find(part) != folder.npos; });
 }
 

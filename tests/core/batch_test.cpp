@@ -633,6 +633,35 @@ TEST(Layout, WithoutSome) {
   EXPECT_EQ(copy.layout->value_count(), b->layout->value_count());
 }
 
+// What a cycle allocates it would have to allocate in the next one again, somewhere else.
+TEST(BatchWriter, WritesIntoWhatNobodyHasAnyMore) {
+  BatchWriter w("t");
+  const auto emit = [](double value) { return [value](auto& out) { out.set(kUp, value); }; };
+  w.begin(1);
+  w.set(kUp, 1);
+  w.problem({Errc::io, 0, "a disk"});
+  w.event({"oom_kill", 1, "killed", {}});
+  const auto* first = w.finish(fail(Errc::io, "half of it"), 5, 5).get();  // let go at once
+  const auto second = run(w, emit(2));
+  const auto other = std::make_shared<Batch>();  // would get the first one's memory, had that been given back
+  const auto third = run(w, emit(3));
+  EXPECT_EQ(third.get(), first);
+  EXPECT_EQ(third->values, (std::vector<double>{3}));
+  EXPECT_EQ(third->collector, "t");
+  EXPECT_TRUE(third->health.ok);
+  EXPECT_FALSE(third->health.error);
+  EXPECT_TRUE(third->health.problems.empty());
+  EXPECT_TRUE(third->events.empty());
+}
+
+TEST(BatchWriter, LeavesWhatSomebodyHas) {
+  BatchWriter w("t");
+  std::vector<BatchPtr> held;
+  for (double value = 0; value < 5; ++value) held.push_back(run(w, [&](auto& out) { out.set(kUp, value); }));
+  for (double value = 0; value < 5; ++value)
+    EXPECT_EQ(held[static_cast<std::size_t>(value)]->values, (std::vector<double>{value}));
+}
+
 TEST(LayoutMap, ComputesOncePerLayout) {
   BatchWriter w("t");
   const auto a = run(w, [](auto& o) { o.set(kUp, 1); })->layout;
@@ -652,6 +681,32 @@ TEST(LayoutMap, ComputesOncePerLayout) {
   EXPECT_EQ(map.size(), 1U);
   EXPECT_EQ(size(a), 1U);
   EXPECT_EQ(made, 3);
+}
+
+TEST(LayoutMap, FindsThemInWhateverOrderTheyAreAskedFor) {
+  BatchWriter w("t");
+  std::vector<std::shared_ptr<const Layout>> layouts;
+  for (std::size_t count = 1; count <= 4; ++count)
+    layouts.push_back(run(w, [&](auto& o) {
+                        for (std::size_t i = 0; i < count; ++i) o.set(kCpu, 1, "idle", fmt::format("{}", i));
+                      })->layout);
+  LayoutMap<std::size_t> map;
+  int made = 0;
+  const auto ask = [&](std::initializer_list<std::size_t> order) {
+    for (const auto i : order)
+      EXPECT_EQ(map.of(layouts[i], [&](const Layout& l) { return ++made, l.samples().size(); }), i + 1);
+    map.forget_unused();
+  };
+  ask({0, 2, 3});
+  ask({0, 1, 2, 3});  // one comes in the midst
+  EXPECT_EQ(made, 4);
+  ask({3, 2, 1, 0, 3});
+  EXPECT_EQ(made, 4);
+  ask({1, 3});
+  EXPECT_EQ(map.size(), 2U);
+  map.forget(layouts[1].get());
+  ask({3, 1});
+  EXPECT_EQ(made, 5);
 }
 
 }  // namespace
