@@ -139,6 +139,7 @@ class Client:
 
     def __init__(self, number, target):
         self.random, self.target, self.done = random.Random(f"{SEED}.{number}"), target, {}
+        self.waits = 2 * slower()
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.does = [self.leave, self.pipeline, self.half_head, self.half_handshake, self.bad_length, self.chunks,
@@ -157,7 +158,7 @@ class Client:
         connection = socket.socket()
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(2 * slower())
+        connection.settimeout(self.waits)
         connection.connect(("127.0.0.1", self.target.port))
         return connection
 
@@ -393,6 +394,7 @@ def chaos(tls, odd):
     name = "TLS" if tls else "plain"
     asks = Client("asks", target)
     asks.random.random = lambda: 0.5  # its password is right
+    asks.waits = patience(15)
 
     def healthy():
         with contextlib.suppress(OSError, ssl.SSLError):
