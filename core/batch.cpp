@@ -13,7 +13,9 @@ namespace vitald {
 namespace {
 
 // In search of the emit of the run before at which this run goes on: how many are looked at when something other
-// comes (as many as one that went away may have had), and how many for each that comes after it.
+// comes (as many as one that went away may have had), and how many for each that comes after it. All in all they look
+// at half of the emits, so that a run in which all is new costs little more than a first one; the far ones leave some
+// for the near ones, so that one new emit does not use up what would find the next that is not.
 constexpr std::size_t kFirstLook = 2048, kLook = 32;
 
 // Of valid UTF-8.
@@ -26,7 +28,7 @@ std::size_t characters_of(std::string_view text) {
 void BatchWriter::begin(std::int64_t boot_ns, std::int64_t wall_ns) {
   next_ = 0;
   in_step_ = true;
-  looks_ = emits_.size() / 2 + 256;  // a run in which all is new costs little more than a first one
+  looks_ = emits_.size() / 2 + 256;
   changes_.clear();
   fresh_.clear();
   fresh_since_.clear();
@@ -51,17 +53,22 @@ void BatchWriter::event(Event e) {
 
 bool BatchWriter::go_on_at(const MetricDesc& desc, Kind kind, std::span<const std::string_view> key,
                            std::uint32_t value_count, std::size_t look) {
-  const auto end = std::min(emits_.size(), next_ + look);
-  for (auto at = next_; at < end; ++at) {
-    if (at > next_) {  // the nearest one is always looked at
-      if (looks_ == 0) return false;
-      --looks_;
-    }
-    if (!same(emits_[at], desc, kind, key, value_count)) continue;
+  const auto go_on = [&](std::size_t at) {
+    if (!same(emits_[at], desc, kind, key, value_count)) return false;
     changes_.back().gone = at - changes_.back().old;
     in_step_ = true;
     next_ = at + 1;
     return true;
+  };
+  // The nearest one is always looked at, and so is the one behind as many as came: where one owner took the place of
+  // another, the rest goes on there.
+  if (next_ < emits_.size() && go_on(next_)) return true;
+  if (const auto at = next_ + changes_.back().come; at > next_ && at < emits_.size() && go_on(at)) return true;
+  const auto most = look > kLook ? looks_ / 2 : looks_;
+  const auto end = std::min({emits_.size(), next_ + look, next_ + 1 + most});
+  for (auto at = next_ + 1; at < end; ++at) {
+    --looks_;
+    if (go_on(at)) return true;
   }
   return false;
 }

@@ -118,6 +118,14 @@ double deviation(const std::vector<double>& values, double mean_of_them) {
   return values.empty() ? 0 : std::sqrt(sum / static_cast<double>(values.size()));
 }
 
+// How sure it is that what happened now and then, and never before, is no chance: one kill every three seconds leaves
+// most samples as they were, so that the distributions are nearly the same. `times` that all fall into the window,
+// which is `part` of all the time, do so by chance in part^times of the series; of so many we look at, some do.
+double sure_of_rare(std::size_t times, double part) {
+  constexpr double kOfSeries = 100;
+  return std::max(0.0, 1 - kOfSeries * std::pow(part, static_cast<double>(times)));
+}
+
 bool all_equal(const std::vector<double>& a, const std::vector<double>& b) {
   const auto first = a.front();
   const auto same = [first](double v) { return v == first; };
@@ -214,6 +222,7 @@ class Explainer {
     // A counter that is new counts from 0, and one that is gone counts nothing any more.
     f.appeared = f.rate && before_.empty() && now_.size() >= kLeastExplained;
     f.gone = f.rate && now_.empty() && before_.size() >= kLeastExplained;
+    const auto rare = f.rate ? rare_distance(f.appeared) : 0;
     // Or a moment before: the window begins when somebody noticed.
     const bool late = f.first_ms > (ask_.baseline_start_ms + ask_.baseline_end_ms) / 2;
     if (!f.rate && before_.size() < kLeastExplained && late && now_.size() >= kLeastExplained) return came(f);
@@ -228,14 +237,25 @@ class Explainer {
     f.moves = 2 * deviation(before_, f.before);
     f.family = family_of(id);
     if (f.appeared || f.gone) {
-      f.distance = all_equal(before_, now_) ? 0 : ks_distance(before_, now_);
+      f.distance = all_equal(before_, now_) ? 0 : std::max(rare, ks_distance(before_, now_));
       claims_.push_back(f);
       return;
     }
     measure(f);
     if (all_equal(before_, now_)) return;
-    f.distance = ks_distance(before_, now_);
+    f.distance = std::max(rare, ks_distance(before_, now_));
     if (f.distance > 0) found_.push_back(f);
+  }
+
+  // Of a counter that stood still, or was not there, before.
+  [[nodiscard]] double rare_distance(bool appeared) const {
+    const auto grew = static_cast<std::size_t>(std::ranges::count_if(now_, [](double v) { return v > 0; }));
+    if (grew == 0 || std::ranges::any_of(before_, [](double v) { return v != 0; })) return 0;
+    const auto ms = [](std::int64_t from, std::int64_t to) { return static_cast<double>(to - from); };
+    const double now = appeared ? ms(ask_.start_ms, ask_.end_ms) : static_cast<double>(now_.size());
+    const double before =
+        appeared ? ms(ask_.baseline_start_ms, ask_.baseline_end_ms) : static_cast<double>(before_.size());
+    return sure_of_rare(grew, now / (now + before));
   }
 
   void measure(const Found& f) {

@@ -37,9 +37,10 @@ void append(Json& j, const ReceiverBook::Row& row) {
   if (q.dropped.all() > 0) {
     j.key("dropped_why");
     j.open('{');
-    for (const auto& [why, items] : {std::pair("full", q.dropped.full), std::pair("refused", q.dropped.refused),
-                                     std::pair("too_large", q.dropped.too_large), std::pair("failed", q.dropped.failed),
-                                     std::pair("lost", q.dropped.lost)})
+    for (const auto& [why, items] :
+         {std::pair("full", q.dropped.full), std::pair("refused", q.dropped.refused),
+          std::pair("too_large", q.dropped.too_large), std::pair("failed", q.dropped.failed),
+          std::pair("about_itself", q.dropped.about_itself), std::pair("lost", q.dropped.lost)})
       if (items > 0) j.whole(why, static_cast<std::int64_t>(items));
     j.close('}');
   }

@@ -69,10 +69,8 @@ class CallbackDestination final : public Destination {
     }
     switch (verdict_of(response->status)) {
       case Verdict::taken: {
-        refusal_.clear(item.key);
-        Sent sent{1, 0, 0};
-        sent.refusing = refusal_.any();
-        return sent;
+        refusal_.clear();
+        return Sent{1, 0, 0};
       }
       case Verdict::again: {
         if (response->retry_after_ns > 0) return Sent{0, 0, response->retry_after_ns};
@@ -82,10 +80,10 @@ class CallbackDestination final : public Destination {
     }
     log::warn("a callback refuses an event, it is not sent again",
               {{"id", callback_.id}, {"event", item.key}, {"answer", status_text(*response)}});
-    Sent sent{1, 1, 0};
-    sent.too_large = response->status == 413 ? 1 : 0;
-    refusal_.note(item.key, {});
-    sent.refusing = true;
+    Sent sent{1, 0, 0};
+    Refusal::count(sent, item, response->status == 413 ? Refusal::Why::too_large : Refusal::Why::refused);
+    refusal_.note(item, {});
+    sent.refusing = refusal_.any();
     return sent;
   }
 
@@ -133,8 +131,17 @@ std::string body_of(const Callback& callback, const EventLog::Entry& entry, std:
   return out + "}}";
 }
 
+std::string queue_name(const Callback& callback) { return "callback-" + callback.id; }
+
 // The judge's: what programs post may have fields of the same names, which mean nothing here.
 bool is_of_alert(const EventLog::Entry& entry) { return entry.collector == "alerts"; }
+
+// An alert about the callback that is told of it: its labels name it (an id is in no other text).
+bool is_about(const EventLog::Entry& entry, const Callback& callback) {
+  return is_of_alert(entry) && std::ranges::any_of(entry.event->fields, [&](const auto& f) {
+           return f.first == "labels" && f.second.find("destination=" + queue_name(callback)) != std::string::npos;
+         });
+}
 
 bool is_muted(const EventLog::Entry& entry) {
   return is_of_alert(entry) && std::ranges::any_of(entry.event->fields, [](const auto& f) {
@@ -235,7 +242,7 @@ Callbacks::~Callbacks() {
 
 std::shared_ptr<Queue> Callbacks::queue_for(const Callback& callback) const {
   QueueSettings q;
-  q.name = "callback-" + callback.id;
+  q.name = queue_name(callback);
   q.journal = true;
   q.most_items = 10'000;
   q.attempt_ns = 5'000'000'000;
@@ -351,6 +358,7 @@ void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
       item.key = event_key(entry);
       item.body = body_of(callback, entry, wall_at_boot_ns);
       item.wall_ms = wall_ms(entry, wall_at_boot_ns);
+      item.about_itself = is_about(entry, callback);
       items.push_back(std::move(item));
     }
     if (items.empty()) continue;

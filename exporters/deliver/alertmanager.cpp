@@ -130,12 +130,11 @@ class AlertmanagerDestination final : public Destination {
       if (answer.verdict == Verdict::refused) {
         log::warn("delivery: the receiver refuses an alert, it is not sent again",
                   {{"destination", settings_.name}, {"alert", some.front().key}, {"answer", answer.text}});
-        ++sent.refused;
-        if (answer.too_large) ++sent.too_large;
-        refusal_.note(some.front().key, answer.text);
+        Refusal::count(sent, some.front(), answer.too_large ? Refusal::Why::too_large : Refusal::Why::refused);
+        refusal_.note(some.front(), answer.text);
       } else {
         sent.refused += unreadable;
-        for (const auto& item : some) refusal_.clear(item.key);
+        refusal_.clear();
       }
       sent.taken += some.size();
       alone -= std::min(alone, some.size());

@@ -316,7 +316,7 @@ class CommandDestination final : public Destination {
     if (!run.late && exit && exit->ok()) {
       ok_.Increment();
       outcome = Outcome::taken;
-      failure_.clear(item.key);
+      failure_.clear();
       return;
     }
     if (!run.late && stopping) {
@@ -330,7 +330,7 @@ class CommandDestination final : public Destination {
     (run.late ? timeout_ : failed_).Increment();
     report(item, why, run.output);
     outcome = Outcome::failed;
-    if (++tries_[item.id] > settings_.retries) return failure_.note(item.key, "the command failed: " + why);
+    if (++tries_[item.id] > settings_.retries) return failure_.note(item, "the command failed: " + why);
     outcome = Outcome::again;
     batch.problem = Error{Errc::io, 0, fmt::format("the command for '{}' failed ({}), it is run again", item.key, why)};
   }
@@ -357,9 +357,10 @@ class CommandDestination final : public Destination {
     Sent sent;
     const auto is_done = [](Outcome o) { return o == Outcome::taken || o == Outcome::refused || o == Outcome::failed; };
     while (sent.taken < batch.items.size() && is_done(batch.outcomes[sent.taken])) {
+      const auto& item = batch.items[sent.taken];
       const auto outcome = batch.outcomes[sent.taken++];
-      sent.refused += outcome == Outcome::taken ? 0 : 1;
-      sent.failed += outcome == Outcome::failed ? 1 : 0;
+      if (outcome == Outcome::taken) continue;
+      Refusal::count(sent, item, outcome == Outcome::failed ? Refusal::Why::failed : Refusal::Why::refused);
     }
     for (auto i = sent.taken; i < batch.items.size(); ++i)
       if (is_done(batch.outcomes[i])) ended_[batch.items[i].id] = batch.outcomes[i];

@@ -17,6 +17,9 @@ struct Item {
   std::string body;      // the destination's own format, complete: it may be read by the next run
   std::int64_t wall_ms = 0;
   std::uint32_t records = 1;
+  // An alert about the very destination that is told of it. That it is refused is no news: it would make that alert
+  // fire again each time it ends. Not kept over a restart.
+  bool about_itself = false;
 
   bool operator==(const Item&) const = default;
 };
@@ -34,7 +37,9 @@ struct Sent {
   std::int64_t retry_after_ns = 0;
   // What is wrong although they were taken, or why not all were. Empty: nothing, or the receiver's wish.
   std::string problem = {};
-  std::size_t too_large = 0, failed = 0;  // of `refused`: for their size (413), because the command for them failed
+  // Of `refused`, each in one of them at most: for their size (413), because the command for them failed, and whatever
+  // the cause is, what was about the destination itself.
+  std::size_t too_large = 0, failed = 0, about_itself = 0;
   // With `taken`: it loses what it is sent, or a part of it, and nothing that was taken since says otherwise.
   bool refusing = false;
 };

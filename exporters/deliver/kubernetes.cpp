@@ -20,6 +20,7 @@
 #include "exporters/deliver/http_receiver.h"
 #include "exporters/deliver/kubernetes_answers.h"
 #include "exporters/deliver/parts.h"
+#include "exporters/deliver/refusal.h"
 
 namespace vitald {
 namespace {
@@ -285,9 +286,7 @@ class KubernetesDestination final : public Destination {
     if (!sent || sent->taken < items.size() || told) return sent;
     // What fires is known here: the last one stays, so that there is another attempt, and what comes is not held up.
     if (items.size() == 1) return fail(told.error());
-    --sent->taken;
-    if (last_refused_) --sent->refused;
-    if (last_too_large_) --sent->too_large;
+    *sent = without_last_;
     say(told.error().text);
     sent->problem = said_;
     return sent;
@@ -521,11 +520,11 @@ class KubernetesDestination final : public Destination {
   Result<Sent> post_events(const Api& api, std::span<const Item> items) {
     Sent sent;
     for (const auto& item : items) {
+      without_last_ = sent;
       const auto parts = parts_of(item.body);
       const bool ours =
           parts && (is_change(*parts) || is_all(*parts) || is_none(*parts));  // or of another kind that had this name
-      last_refused_ = !ours || condition_refused(*parts);
-      last_too_large_ = false;
+      bool refused = !ours || condition_refused(*parts), too_large = false;
       if (ours && is_change(*parts) && !parts->back().empty() && posted_ != item.id) {
         const auto posted = post_event(api, parts->back());
         if (!posted) {
@@ -538,23 +537,22 @@ class KubernetesDestination final : public Destination {
           posted_ = item.id;
           events_problem_.clear();
         } else {
-          last_too_large_ = posted->too_large && !last_refused_;
-          last_refused_ = true;
+          too_large = posted->too_large && !refused;
+          refused = true;
           if (posted->of_rights) events_problem_ = posted->text;
           else
             log::warn("delivery: the receiver refuses an alert, it is not sent again",
                       {{"destination", settings_.name}, {"alert", item.key}, {"answer", posted->text}});
         }
       }
-      if (last_refused_) ++sent.refused;
-      if (last_too_large_) ++sent.too_large;
+      if (refused) Refusal::count(sent, item, too_large ? Refusal::Why::too_large : Refusal::Why::refused);
       ++sent.taken;
     }
     auto problem = conditions_problem_;
     if (!events_problem_.empty()) problem += fmt::format("{}events: {}", problem.empty() ? "" : "; ", events_problem_);
     say(std::move(problem));
     sent.problem = said_;
-    sent.refusing = !said_.empty() || sent.refused > 0;
+    sent.refusing = !said_.empty() || sent.refused > sent.about_itself;
     return sent;
   }
 
@@ -615,7 +613,8 @@ class KubernetesDestination final : public Destination {
   std::int64_t beat_boot_ns_ = SystemClock::read(CLOCK_BOOTTIME);
   // What the API refused of the conditions last, and why; why it refused events.
   std::set<std::string, std::less<>> refused_;
-  bool all_refused_ = false, last_refused_ = false, last_too_large_ = false;  // last: of the event posted last
+  bool all_refused_ = false;
+  Sent without_last_;  // what post_events() came to before its last item
   std::string conditions_problem_, events_problem_, said_;
   std::optional<std::uint64_t> posted_;  // the item whose event was the last that the API took
 };

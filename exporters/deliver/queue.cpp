@@ -277,7 +277,9 @@ struct Queue::Impl {
         delivered_total.Increment(static_cast<double>(taken - refused_now));
         const auto too_large_now = std::min(sent->too_large, refused_now);
         const auto failed_now = std::min(sent->failed, refused_now - too_large_now);
-        count_items(refused, refused_now - too_large_now - failed_now);
+        const auto itself_now = std::min(sent->about_itself, refused_now - too_large_now - failed_now);
+        count_items(refused, refused_now - too_large_now - failed_now - itself_now);
+        count_items(about_itself, itself_now);
         count_items(too_large, too_large_now);
         count_items(failed, failed_now);
       }
@@ -657,7 +659,7 @@ struct Queue::Impl {
   prometheus::Gauge& refuses = gauge(
       "vitald_delivery_refusing",
       "1 from when the destination lost what it was sent (refused, too large, or the command for it failed) until "
-      "it takes all of what it is sent next.");
+      "it takes what it is sent next. What is about this very destination does not count.");
   prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
   prometheus::Counter& failed_total =
       counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
@@ -665,6 +667,7 @@ struct Queue::Impl {
   const Drop refused{drops("refused"), &QueueStats::Dropped::refused, "refused", "refused"};
   const Drop too_large{drops("too_large"), &QueueStats::Dropped::too_large, "too_large", "it is larger than 4 MiB"};
   const Drop failed{drops("failed"), &QueueStats::Dropped::failed, "failed", "the command for it failed"};
+  const Drop about_itself{drops("about_itself"), &QueueStats::Dropped::about_itself, "about_itself", "refused"};
   const Drop lost{drops("lost"), &QueueStats::Dropped::lost, "lost", "lost"};
 
   mutable Mutex mutex;
@@ -703,8 +706,8 @@ prometheus::Counter& dropped_items(const std::string& data_type, const std::stri
                                    const std::string& reason) {
   return instruments().counter("vitald_delivery_dropped_total",
                                "Items that will never be delivered: no room (full), the receiver does not want them "
-                               "(refused), they are too large, the command for them failed (failed), or they could "
-                               "not be kept (lost).",
+                               "(refused), they are too large, the command for them failed (failed), any of that with "
+                               "an alert about this very destination (about_itself), or they could not be kept (lost).",
                                {{"data_type", data_type}, {"destination", destination}, {"reason", reason}});
 }
 

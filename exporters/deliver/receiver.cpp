@@ -66,7 +66,10 @@ Receiver::~Receiver() { receiver_book().close(settings_->name); }
 
 void Receiver::notify(std::span<const AlertTransition> transitions) {
   std::vector<Item> items;
-  for (const auto& t : transitions) items.push_back(item_of(t, settings_->body(t)));
+  for (const auto& t : transitions) {
+    auto& item = items.emplace_back(item_of(t, settings_->body(t)));
+    item.about_itself = label_of(t.alert.labels, "destination") == settings_->name;
+  }
   queue_->push(std::move(items));
 }
 bool Receiver::wants_repetition(std::int64_t now_boot_ns) const {

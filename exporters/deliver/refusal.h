@@ -1,43 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// That a receiver of alerts loses what it is told, until it takes what it is told: a row of "ok" would hide it.
+// What a receiver of alerts loses of what it is told, one by one.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "exporters/deliver/destination.h"
+
 namespace vitald {
 
-// Of one thread. Who takes that an alert fires may still refuse that it is over, and would seem well each time one
-// fires; so an end that was refused counts until one is taken. Who takes an end takes what fires.
+// Of one thread.
 class Refusal {
  public:
-  // `key`: Item::key.
-  void note(std::string_view key, std::string answer) {
-    ++(is_end(key) ? ends_ : others_);
+  enum class Why : std::uint8_t { refused, too_large, failed };
+
+  // Counts an item that is lost, of those that `sent` has taken.
+  static void count(Sent& sent, const Item& item, Why why) {
+    ++sent.refused;
+    if (item.about_itself) ++sent.about_itself;
+    else if (why == Why::too_large) ++sent.too_large;
+    else if (why == Why::failed) ++sent.failed;
+  }
+  // It lost one, and answered so.
+  void note(const Item& item, std::string answer) {
+    if (item.about_itself) return;
+    ++lost_;
     answer_ = std::move(answer);
   }
-  void clear(std::string_view key) {
-    others_ = 0;
-    if (is_end(key)) ends_ = 0;
-  }
-  [[nodiscard]] bool any() const { return others_ + ends_ > 0; }  // Sent::refusing
+  // It took one.
+  void clear() { lost_ = 0; }
+  // Whether it lost any since it took one: Sent::refusing.
+  [[nodiscard]] bool any() const { return lost_ > 0; }
   // Of Sent::problem; empty: there is none.
   [[nodiscard]] std::string text() const {
-    const auto alerts = others_ + ends_;
-    return alerts == 0 ? std::string() : fmt::format("{} ({} alert{} lost)", answer_, alerts, alerts == 1 ? "" : "s");
+    return any() ? fmt::format("{} ({} alert{} lost)", answer_, lost_, lost_ == 1 ? "" : "s") : std::string();
   }
 
  private:
-  static bool is_end(std::string_view key) {
-    return key.starts_with("resolved ") || key.starts_with("alert_resolved-");
-  }
-
   std::string answer_;
-  std::size_t others_ = 0, ends_ = 0;
+  std::size_t lost_ = 0;
 };
 
 }  // namespace vitald

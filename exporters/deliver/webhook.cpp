@@ -102,9 +102,7 @@ class WebhookDestination final : public Destination {
         return fail(response.error());
       }
       switch (verdict_of(response->status)) {
-        case Verdict::taken:
-          for (const auto& item : rest.first(count)) refusal_.clear(item.key);
-          break;
+        case Verdict::taken: refusal_.clear(); break;
         case Verdict::again:
           if (sent.taken == 0 && response->retry_after_ns == 0)
             return fail(Errc::io, fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
@@ -117,9 +115,8 @@ class WebhookDestination final : public Destination {
           }
           log::warn("delivery: the receiver refuses an alert, it is not sent again",
                     {{"destination", settings_.name}, {"alert", rest.front().key}, {"answer", status_text(*response)}});
-          ++sent.refused;
-          if (response->status == 413) ++sent.too_large;
-          refusal_.note(rest.front().key, fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
+          Refusal::count(sent, rest.front(), response->status == 413 ? Refusal::Why::too_large : Refusal::Why::refused);
+          refusal_.note(rest.front(), fmt::format("{} answers {}", url_for_display(*url), status_text(*response)));
           break;
       }
       sent.taken += count;

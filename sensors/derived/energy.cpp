@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <iterator>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -171,6 +172,10 @@ class Energy final : public Deriver {
     EnergySplit split;
     std::vector<std::uint64_t> resets;  // by package, that were told
   };
+  struct IdHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view id) const { return std::hash<std::string_view>{}(id); }
+  };
   struct Owner {
     std::string id;  // empty: the place is free
     std::vector<std::pair<std::string, std::string>> words;
@@ -196,26 +201,54 @@ class Energy final : public Deriver {
     return static_cast<std::uint32_t>(packages_.size() - 1);
   }
 
+  enum class Input : std::uint8_t { none, energy, up, cpus, weight, use };
+  static Input input_of(std::string_view family) {
+    if (family == "vitald_energy_joules_total") return Input::energy;
+    if (family == "vitald_energy_meter_up") return Input::up;
+    if (family == "vitald_package_cpus") return Input::cpus;
+    if (family == "vitald_package_cpu_weight") return Input::weight;
+    return family == "vitald_owner_package_cpu_seconds_total" ? Input::use : Input::none;
+  }
+
   Rows find(const Layout& layout) {
     Rows rows;
+    const MetricDesc* family = nullptr;  // of the samples at hand, which are many
+    auto input = Input::none;
     for (const auto& s : layout.samples()) {
-      const auto name = s.family->name;
-      if (name == "vitald_energy_joules_total" || name == "vitald_energy_meter_up") {
-        const auto* at = std::ranges::find(kDomains, label(s, "domain"), &Domain::name);
-        if (at != std::end(kDomains))
-          (name == "vitald_energy_meter_up" ? rows.up : rows.energy)[static_cast<std::size_t>(at - kDomains)].push_back(
-              {s.value, package_of(label(s, "package"))});
-      } else if (name == "vitald_package_cpus") {
-        if (!label(s, "package").empty()) rows.cpus.push_back({s.value, package_of(label(s, "package"))});
-      } else if (name == "vitald_package_cpu_weight") {
-        rows.weight = label(s, "weight");
-      } else if (name == "vitald_owner_package_cpu_seconds_total") {
-        const auto package = label(s, "package");
-        rows.host_wide = rows.host_wide || package.empty();
-        rows.uses.push_back({s.value, package.empty() ? 0 : package_of(package), owner_of(s)});
+      if (std::exchange(family, s.family) != s.family) input = input_of(s.family->name);
+      const auto package = [&] { return package_of(label(s, "package")); };
+      switch (input) {
+        case Input::none: break;
+        case Input::energy:
+        case Input::up:
+          if (const auto* at = std::ranges::find(kDomains, label(s, "domain"), &Domain::name); at != std::end(kDomains))
+            (input == Input::up ? rows.up : rows.energy)[static_cast<std::size_t>(at - kDomains)].push_back(
+                {s.value, package()});
+          break;
+        case Input::cpus:
+          if (!label(s, "package").empty()) rows.cpus.push_back({s.value, package()});
+          break;
+        case Input::weight: rows.weight = label(s, "weight"); break;
+        case Input::use: {
+          const auto name = label(s, "package");
+          rows.host_wide = rows.host_wide || name.empty();
+          rows.uses.push_back({s.value, name.empty() ? 0 : package_of(name), owner_of(s)});
+          break;
+        }
       }
     }
     return rows;
+  }
+
+  static bool is_word(const Label& l) { return l.name != "id" && l.name != "package"; }
+  static bool is_called_so(const Owner& owner, const Sample& s) {
+    auto word = owner.words.begin();
+    for (const auto& l : Layout::labels(s)) {
+      if (!is_word(l)) continue;
+      if (word == owner.words.end() || word->first != l.name || word->second != l.value) return false;
+      ++word;
+    }
+    return word == owner.words.end();
   }
 
   // By its id, under the name that it has now.
@@ -230,9 +263,10 @@ class Energy final : public Deriver {
     }
     auto& owner = owners_[at->second];
     owner.id = id;
+    if (!owner.labels.empty() && is_called_so(owner, s)) return at->second;
     owner.words.clear();
     for (const auto& l : Layout::labels(s))
-      if (l.name != "id" && l.name != "package") owner.words.emplace_back(l.name, l.value);
+      if (is_word(l)) owner.words.emplace_back(l.name, l.value);
     owner.labels.assign(1, kActive);
     for (const auto& [word, value] : owner.words) owner.labels.push_back({word, value});
     return at->second;
@@ -282,7 +316,7 @@ class Energy final : public Deriver {
   std::vector<Package> packages_;
   std::array<Meters, std::size(kDomains)> meters_;
   std::vector<Owner> owners_;  // by the number that the splits know them by
-  std::map<std::string, std::uint32_t, std::less<>> by_id_;
+  std::unordered_map<std::string, std::uint32_t, IdHash, std::equal_to<>> by_id_;
   std::vector<std::uint32_t> free_, shown_;
   std::vector<EnergySplit::Use> uses_;
   std::shared_ptr<const Layout> owners_layout_;

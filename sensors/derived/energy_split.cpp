@@ -19,16 +19,16 @@ void EnergySplit::cycle(std::int64_t at_ns, std::span<const Package> packages, s
   if (packages_.size() < packages.size()) packages_.resize(packages.size());
   if (uses_are_new) {
     for (const auto& use : uses) {
-      if (use.owner >= owners_.size()) owners_.resize(use.owner + 1);
-      auto& cpu = owners_[use.owner].cpu;
-      if (use.package >= cpu.size()) cpu.resize(use.package + 1, 0);
-      // What went down began anew.
-      const double before = use.cpu_seconds >= cpu[use.package] ? cpu[use.package] : 0;
-      const double grown = had_uses_ ? use.cpu_seconds - before : 0;
-      cpu[use.package] = use.cpu_seconds;
-      if (!(grown > 0) || use.package >= packages_.size()) continue;
+      if (use.owner >= active_.size()) active_.resize(use.owner + 1);
+      if (use.package >= packages_.size()) packages_.resize(use.package + 1);
       auto& p = packages_[use.package];
-      if (use.owner >= p.weights.size()) p.weights.resize(use.owner + 1, 0);
+      if (use.owner >= p.cpu.size()) p.cpu.resize(active_.size(), 0), p.weights.resize(active_.size(), 0);
+      auto& cpu = p.cpu[use.owner];
+      // What went down began anew.
+      const double before = use.cpu_seconds >= cpu ? cpu : 0;
+      const double grown = had_uses_ ? use.cpu_seconds - before : 0;
+      cpu = use.cpu_seconds;
+      if (!(grown > 0)) continue;
       p.weights[use.owner] += grown;
       p.used_s += grown;
     }
@@ -89,28 +89,30 @@ void EnergySplit::split(PackageState& p, const Package& now, std::int64_t at_ns,
 // By CPU time; what of it was used by somebody who is gone is nobody's. Gives how much was given.
 std::uint64_t EnergySplit::give(const PackageState& p, std::uint64_t active, double used_s) {
   if (!(used_s > 0) || active == 0) return 0;
+  const double each = static_cast<double>(active) / used_s;
   std::uint64_t given = 0;
   std::size_t most = 0;
   for (std::size_t i = 0; i < p.weights.size(); ++i) {
     if (p.weights[i] <= 0) continue;
     if (p.weights[i] > p.weights[most]) most = i;
     // Rounded down, and never more than there is.
-    const auto part =
-        std::min(active - given, static_cast<std::uint64_t>(static_cast<double>(active) * (p.weights[i] / used_s)));
-    owners_[i].active += part;
+    const auto part = std::min(active - given, static_cast<std::uint64_t>(each * p.weights[i]));
+    active_[i] += part;
     given += part;
   }
   if (p.lost_s > 0 || p.weights.empty()) return given;
-  owners_[most].active += active - given;  // some microjoules
+  active_[most] += active - given;  // some microjoules
   return active;
 }
 
 void EnergySplit::drop(std::uint32_t owner) {
-  if (owner >= owners_.size()) return;
-  gone_ += owners_[owner].active;
-  owners_[owner] = {};
-  for (auto& p : packages_)
-    if (owner < p.weights.size()) p.lost_s += std::exchange(p.weights[owner], 0);
+  if (owner >= active_.size()) return;
+  gone_ += std::exchange(active_[owner], 0);
+  for (auto& p : packages_) {
+    if (owner >= p.cpu.size()) continue;
+    p.cpu[owner] = 0;
+    p.lost_s += std::exchange(p.weights[owner], 0);
+  }
 }
 
 std::uint64_t EnergySplit::idle() const {

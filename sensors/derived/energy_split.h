@@ -39,9 +39,7 @@ class EnergySplit {
   void drop(std::uint32_t owner);
 
   // Microjoules.
-  [[nodiscard]] std::uint64_t owner(std::uint32_t owner) const {
-    return owner < owners_.size() ? owners_[owner].active : 0;
-  }
+  [[nodiscard]] std::uint64_t owner(std::uint32_t owner) const { return owner < active_.size() ? active_[owner] : 0; }
   [[nodiscard]] std::uint64_t gone() const { return gone_; }
   [[nodiscard]] std::uint64_t idle() const;
   [[nodiscard]] std::uint64_t unattributed(std::uint32_t package) const { return packages_[package].unattributed; }
@@ -60,10 +58,6 @@ class EnergySplit {
   [[nodiscard]] std::size_t packages() const { return packages_.size(); }
 
  private:
-  struct OwnerState {
-    std::uint64_t active = 0;
-    std::vector<double> cpu;  // by package, of the cycle before
-  };
   struct PackageState {
     std::optional<std::int64_t> counter;  // microjoules
     std::int64_t at_ns = 0;
@@ -72,6 +66,7 @@ class EnergySplit {
     double used_s = 0;            // CPU time since at_ns
     double lost_s = 0;            // of it, by owners that were dropped since
     std::vector<double> weights;  // and by each owner
+    std::vector<double> cpu;      // each owner's total on it, of the cycle before
     // Of the sample that is being made for idle_power.
     double sample_joules = 0, sample_used_s = 0, sample_s = 0;
     bool sample_whole = true;  // all of it with uses, and counted by the meter of a machine that was awake
@@ -81,7 +76,7 @@ class EnergySplit {
   void split(PackageState& p, const Package& now, std::int64_t at_ns, bool uses_are_new);
   std::uint64_t give(const PackageState& p, std::uint64_t active, double used_s);
 
-  std::vector<OwnerState> owners_;
+  std::vector<std::uint64_t> active_;  // by owner
   std::vector<PackageState> packages_;
   std::uint64_t gone_ = 0;
   bool had_uses_ = false;

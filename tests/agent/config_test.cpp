@@ -110,7 +110,9 @@ TEST(CommandLine, ArgumentsOfAFile) {
   const auto nested = path + ".nested";
   std::ofstream(nested) << "@" << path << "\n--once\n";
   const auto itself = path + ".itself";
-  std::ofstream(itself) << "@" << itself << "\n";
+  std::ofstream(itself) << "@" << itself << "\n@" << itself << "\n@" << itself << "\n";
+  const auto windows = path + ".windows";
+  std::ofstream(windows) << "--web.max-age=3s\r\n# none\r\n--path.rootfs\r\n/host\r\n";
   struct Case {
     std::vector<std::string> arguments;
     std::string want;
@@ -120,6 +122,7 @@ TEST(CommandLine, ArgumentsOfAFile) {
              "collector.loadavg=true web.max-age=3s path.rootfs=/a host once=true"},
         Case{{"@" + nested}, "web.max-age=3s path.rootfs=/a host once=true"},
         Case{{"@" + itself}, fmt::format("@{}: files of arguments that name each other", itself)},
+        Case{{"@" + windows}, "web.max-age=3s path.rootfs=/host"},
         Case{{"@/no/such"}, "@/no/such: No such file or directory (ENOENT)"}, Case{{"--once", "--"}, "once=true"},
         Case{{"--", "--once"}, "unexpected argument '--once', expected a flag; try --help"},
         Case{{"--", "@" + path}, fmt::format("unexpected argument '@{}', expected a flag; try --help", path)}}) {
@@ -130,7 +133,13 @@ TEST(CommandLine, ArgumentsOfAFile) {
     EXPECT_EQ(problems.empty() ? fmt::format("{}", fmt::join(got, " ")) : fmt::format("{}", fmt::join(problems, "\n")),
               c.want);
   }
-  for (const auto& file : {path, nested, itself}) fs::remove(file);
+  // A command's words are people's own: "@bob looks at it" is no file, and one of root's is not shown to all.
+  std::vector<std::string> problems, warnings;
+  const std::vector<std::string> words{"alerts", "silence", "--comment", "@" + path};
+  EXPECT_EQ(parse_command_line(words, problems, warnings).arguments,
+            (std::vector<std::string>{"silence", "--comment", "@" + path}));
+  EXPECT_THAT(problems, testing::IsEmpty());
+  for (const auto& file : {path, nested, itself, windows}) fs::remove(file);
 }
 
 TEST(CommandLine, Verbs) {

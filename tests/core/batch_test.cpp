@@ -370,6 +370,36 @@ TEST(Batch, OneOfManyComesOrGoes) {
 }
 
 constexpr MetricDesc kKernel{"kernel_total", MetricType::counter, "K.", "n", "", "/proc/stat"};
+
+// One that takes another's place must not cost the others theirs: what they have cached of their series would go with
+// it.
+TEST(Batch, OneForAnotherAmongThousands) {
+  struct Case {
+    const char* name;
+    std::size_t gone, come;  // of the rows at 100
+  };
+  constexpr std::size_t kRows = 6000;
+  for (const auto& c : {Case{"one for one", 1, 1}, Case{"sixty for sixty", 60, 60}, Case{"twenty for one", 20, 1},
+                        Case{"one for twenty", 1, 20}}) {
+    SCOPED_TRACE(c.name);
+    BatchWriter w("t");
+    const auto emit = [](BatchWriter& o, std::size_t from, std::size_t to, std::string_view name) {
+      for (auto i = from; i < to; ++i) o.set(kKernel, 1, fmt::format("{}{}", name, i));
+    };
+    const auto a = run(w, [&](auto& o) { emit(o, 0, kRows, "old"); });
+    const auto b = run(w, [&](auto& o) {
+      emit(o, 0, 100, "old");
+      emit(o, 0, c.come, "new");
+      emit(o, 100 + c.gone, kRows, "old");
+    });
+    const auto changes = LayoutChange::between(*a->layout, *b->layout);
+    ASSERT_TRUE(changes);
+    ASSERT_EQ(changes->size(), 1U);
+    EXPECT_EQ((*changes)[0].gone, c.gone);
+    EXPECT_EQ((*changes)[0].come, c.come);
+  }
+}
+
 constexpr MetricDesc kKernelGauge{"kernel_now", MetricType::gauge, "K.", "", "", "/proc/stat"};
 
 TEST(Batch, SinceWhenASeriesCounts) {

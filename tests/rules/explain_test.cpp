@@ -55,6 +55,7 @@ constexpr Family kFamilies[] = {
     {"fan_rpm", false, false, 3000},
     {"node_vmstat_pgfault", true, true, 2000},
     {"node_vmstat_pswpin", true, true, 0},
+    {"node_vmstat_oom_kill", true, true, 0},
     {"memory_available_bytes", false, true, 8e9},
     {"forks_total", true, true, 10},
     {"load1", false, true, 0.5},
@@ -169,6 +170,31 @@ TEST(Explain, TheFaultIsAmongTheFirstFive) {
       EXPECT_LT(found.changes[1].score, 0.25) << found.changes[1].labels.text();
     }
     EXPECT_EQ(at->appeared, c.family == "owner_cpu_seconds_total");
+  }
+}
+
+// Kills every now and then leave most samples as they were; five other changes, each in all of its samples, are
+// smaller.
+TEST(Explain, WhatIsRareAndNewIsSeen) {
+  const std::map<std::string_view, double> others = {{"cpu_seconds_total", 0.2},
+                                                     {"irq_total", 200},
+                                                     {"softirq_total", 60},
+                                                     {"disk_busy_seconds_total", 0.05},
+                                                     {"disk_bytes_total", 2e5}};
+  for (const int times : {1, 2, 8}) {
+    SCOPED_TRACE(times);
+    int samples = 0;
+    Host host([&](std::string_view family, int item) -> double {
+      if (family == "node_vmstat_oom_kill") return ++samples % 7 == 1 && samples / 7 < times ? 0.2 : 0;
+      const auto at = others.find(family);
+      return at != others.end() && item == 3 ? at->second : 0;
+    });
+    const auto found = host.changes(8);
+    const auto at = std::ranges::find(found.changes, "node_vmstat_oom_kill",
+                                      [](const Change& change) { return change.labels.name(); });
+    ASSERT_NE(at, found.changes.end());
+    // One or two of so many samples may be chance.
+    EXPECT_EQ(at - found.changes.begin(), times == 8 ? 0 : 5);
   }
 }
 
