@@ -30,6 +30,7 @@
 #include "agent/reloader.h"
 #include "agent/report.h"
 #include "agent/surroundings.h"
+#include "agent/worker_settings.h"
 #include "core/log.h"
 #include "core/log_output.h"
 #include "core/mutex.h"
@@ -62,10 +63,7 @@ HostRoots roots_of(const Options& options) {
 
 Collectors::MakeWorker worker_maker(std::vector<std::string> arguments) {
   return [arguments = std::move(arguments)](std::string_view collector) {
-    WorkerSettings settings;
-    settings.collector = collector;
-    settings.arguments = arguments;
-    return std::make_unique<WorkerClient>(std::move(settings));
+    return std::make_unique<WorkerClient>(worker_settings(collector, arguments));
   };
 }
 

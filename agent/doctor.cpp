@@ -25,6 +25,7 @@
 #include "agent/os/service.h"
 #include "agent/pipeline/pipeline.h"
 #include "agent/view.h"
+#include "agent/worker_settings.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/log_output.h"
@@ -398,10 +399,7 @@ int run_doctor(const Config& config, std::ostream& out) {
   check_configuration(config, problems, warnings);
   SnapshotHub hub;
   const auto make_worker = [&](std::string_view name) {
-    WorkerSettings settings;
-    settings.collector = name;
-    settings.arguments = config.command_line.arguments;
-    return std::make_unique<WorkerClient>(std::move(settings));
+    return std::make_unique<WorkerClient>(worker_settings(name, config.command_line.arguments));
   };
   Pipeline pipeline(host, collector_list(), make_worker, hub);
   PipelineConfig start;

@@ -100,6 +100,8 @@ struct WorkerClient::Impl {
     p.arguments.insert(p.arguments.end(), settings.arguments.begin(), settings.arguments.end());
     p.environment = worker_environment();
     p.in = p.out = theirs.get();
+    p.more = settings.memory;
+    if (settings.memory >= 0) p.environment.push_back(settings.memory_variable + "=3");
     p.err = STDERR_FILENO;
     p.parent_death_signal = SIGKILL;
     // What workers ask answers everybody: files of hwmon, sockets of libvirt and D-Bus. It is libraries that ask. But

@@ -19,6 +19,10 @@ struct WorkerSettings {
   std::int64_t deadline_ns = 5'000'000'000;     // an answer later than this: kill and restart
   std::int64_t backoff_min_ns = 1'000'000'000;  // between restarts, doubling with jitter
   std::int64_t backoff_max_ns = 60'000'000'000;
+  // Memory that it shares with other workers: the descriptor, which lives as long as the client, and the variable of
+  // its environment that has the number there. -1: none.
+  int memory = -1;
+  std::string memory_variable = {};
   std::int64_t drop_after_ns = 30'000'000'000;  // age at which the last good batch is no longer shown
 };
 

@@ -60,7 +60,8 @@ struct Process::Plan {
   char* const* argv = nullptr;
   char* const* envp = nullptr;
   const char* directory = nullptr;  // null: stay
-  int fds[3] = {};
+  int fds[4] = {};
+  int count = 3;  // of them
   bool switch_user = false;
   ProcessUser user;
   ProcessSettings::Privileges privileges = ProcessSettings::Privileges::ours;
@@ -89,15 +90,17 @@ int Process::child_main(void* argument) {
   for (int s = 1; s < _NSIG; ++s) sigaction(s, &standard, nullptr);  // fails for SIGKILL, SIGSTOP and libc's own
 
   if (setpgid(0, 0) != 0) return refuse(plan, "setpgid");
-  for (int& fd : plan.fds) {
+  for (int target = 0; target < plan.count; ++target) {
+    int& fd = plan.fds[target];
     fd = fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : fd;
-    if (fd >= 0) fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);  // out of the way of the three targets
+    if (fd >= 0) fd = fcntl(fd, F_DUPFD_CLOEXEC, plan.count);  // out of the way of the targets
     if (fd < 0) return refuse(plan, "standard descriptors");
   }
-  for (int target = 0; target < 3; ++target)
+  for (int target = 0; target < plan.count; ++target)
     if (dup2(plan.fds[target], target) < 0) return refuse(plan, "standard descriptors");
-  if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0)  // ENOSYS or EPERM below an old seccomp profile
-    for (int fd = 3; fd < 4096; ++fd) close(fd);
+  // ENOSYS or EPERM below an old seccomp profile
+  if (syscall(SYS_close_range, static_cast<unsigned>(plan.count), ~0U, 0U) != 0)
+    for (int fd = plan.count; fd < 4096; ++fd) close(fd);
   if (plan.directory && chdir(plan.directory) != 0) return refuse(plan, "chdir");
   if (plan.switch_user && become(plan.user) != 0) return refuse(plan, "change of user (CAP_SETUID, CAP_SETGID)");
   using enum ProcessSettings::Privileges;
@@ -155,7 +158,8 @@ Result<Process> Process::start(const ProcessSettings& settings, ProcessBirth& bi
   plan.argv = argv.data();
   plan.envp = envp.data();
   plan.directory = settings.directory.empty() ? nullptr : settings.directory.c_str();
-  plan.fds[0] = settings.in, plan.fds[1] = settings.out, plan.fds[2] = settings.err;
+  plan.fds[0] = settings.in, plan.fds[1] = settings.out, plan.fds[2] = settings.err, plan.fds[3] = settings.more;
+  plan.count = settings.more < 0 ? 3 : 4;
   plan.switch_user = settings.user && (settings.user->uid != geteuid() || settings.user->gid != getegid());
   plan.user = settings.user.value_or(ProcessUser{});
   plan.privileges = settings.privileges;

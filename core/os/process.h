@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Child processes: workers and hooks. No shell, nothing inherited but the three standard descriptors, a
-// process group of its own, so that what the child starts can be ended with it.
+// Child processes: workers and hooks. No shell, nothing inherited but the three standard descriptors and maybe one
+// more, a process group of its own, so that what the child starts can be ended with it.
 #pragma once
 
 #include <sys/types.h>
@@ -30,6 +30,7 @@ struct ProcessSettings {
   std::vector<std::string> environment;  // all of it: NAME=value
   std::string directory;                 // to run in; empty: ours
   int in = -1, out = -1, err = -1;       // -1: /dev/null
+  int more = -1;                         // descriptor 3 of the child; -1: it has none
   std::optional<ProcessUser> user;       // with no other groups; empty: as we are
   // Which of our capabilities the program may use. nothing: none, but set-user-ID programs it starts still get theirs
   // (sendmail); nothing_for_good: not even those (no_new_privs).

@@ -18,6 +18,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
 #include "sensors/hwmon/chips.h"
+#include "sensors/hwmon/readings.h"
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/name_filter.h"
@@ -137,7 +138,7 @@ struct Description {
 // What a helper reads; NaN where a file cannot be read now or holds no number.
 struct Values {
   std::vector<double> numbers;
-  std::int64_t paced_ns = 0;  // PacedAttribute
+  std::int64_t paced_ns = 0, read_ns = 0;  // ChipTimes
   std::vector<Error> problems;
 };
 
@@ -145,37 +146,40 @@ class ChipFiles {
   static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
  public:
-  ChipFiles(const std::string& directory, const std::vector<Element>& elements) : power_(directory + "/device") {
-    for (const auto& e : elements)
-      files_.push_back({KernelFile(e.path),
-                        e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op, e.quantity,
+  ChipFiles(const HwmonReadings& readings, const HwmonChip& chip, const std::vector<Element>& elements)
+      : power_(chip.directory + "/device") {
+    attributes_.reserve(elements.size());
+    for (const auto& e : elements) {
+      attributes_.emplace_back(readings, chip, e.path);
+      files_.push_back({e.other_path.empty() ? std::nullopt : std::optional<KernelFile>(e.other_path), e.op, e.quantity,
                         e.limit, e.text});
+    }
   }
   void read(Values& out) {
     out.numbers.assign(files_.size(), kNone);
     out.paced_ns = 0;
     out.problems.clear();
     if (power_.asleep()) return;  // a read would wake it
-    for (std::size_t i = 0; i < files_.size(); ++i)
-      out.numbers[i] =
-          files_[i].pace.get(PacedRead<Values>::boot_ns, out.paced_ns, [&file = files_[i]] { return read(file); });
+    read_chip(attributes_, times_, [&](std::size_t i, std::int64_t& paced_ns) {
+      out.numbers[i] = read(attributes_[i], files_[i], paced_ns);
+    });
+    out.paced_ns = times_.paced_ns;
+    out.read_ns = times_.read_ns;
     for (const auto& file : files_)
       if (file.problem) out.problems.push_back(*file.problem);
   }
 
  private:
   struct File {
-    KernelFile file;
     std::optional<KernelFile> other;
     Op op;
     Quantity quantity;
     bool limit, text;
-    PacedAttribute<double> pace = {};
     std::optional<Error> problem = {};  // no number, or EIO; that there is none now (ENODATA) is no trouble
   };
-  static double read(File& file) {
+  static double read(SharedAttribute& attribute, File& file, std::int64_t& paced_ns) {
     file.problem.reset();
-    auto text = file.file.read();
+    auto text = attribute.read(paced_ns);
     if (!text && file.other) text = file.other->read();
     if (!text) {
       const auto& error = text.error();
@@ -187,21 +191,23 @@ class ChipFiles {
     if (!number && file.op == Op::is_one) return 0;
     if (!number && file.text) return kNone;
     if (!number) {
-      file.problem = malformed(file.file.path(), *text, "a number").value();
+      file.problem = malformed(attribute.path(), *text, "a number").value();
       return kNone;
     }
     const auto value = apply(file.op, *number);
     return is_no_reading(file.quantity, value, units_of(file.op), file.limit) ? kNone : value;
   }
 
-  std::vector<File> files_;
+  std::vector<SharedAttribute> attributes_;
+  std::vector<File> files_;  // what belongs to each
+  ChipTimes times_;
   PowerState power_;
 };
 
 struct Chip {
-  explicit Chip(Description d)
+  Chip(const HwmonReadings& readings, Description d)
       : about(std::move(d)),
-        read([files = std::make_shared<ChipFiles>(about.id.directory, about.elements)](Values& out) {
+        read([files = std::make_shared<ChipFiles>(readings, about.id, about.elements)](Values& out) {
           files->read(out);
         }) {}
   Description about;
@@ -212,6 +218,7 @@ class Hwmon final : public Collector {
  public:
   Hwmon(const Host& host, NameFilter chips, NameFilter sensors, std::vector<Alias> aliases)
       : host_(host),
+        readings_(host.shared<HwmonReadings>()),
         class_(host.sysfs("class/hwmon")),
         chip_filter_(std::move(chips)),
         sensor_filter_(std::move(sensors)),
@@ -264,7 +271,7 @@ class Hwmon final : public Collector {
       auto description = describe(std::move(id));
       if (!description) outcome = fail(description.error());
       else if (known != chips_.end() && known->about == *description) chips.push_back(std::move(*known));
-      else chips.emplace_back(std::move(*description));
+      else chips.emplace_back(readings_, std::move(*description));
     }
     chips_ = std::move(chips);
     return outcome;
@@ -432,10 +439,11 @@ class Hwmon final : public Collector {
     for (std::size_t i = 0; i < values->numbers.size(); ++i)
       if (!std::isnan(values->numbers[i]))
         out.set(*chip.about.elements[i].desc, values->numbers[i], id.chip, chip.about.elements[i].sensor);
-    out.set(kReadSeconds, static_cast<double>(chip.read.read_ns()) / 1e9, id.chip);
+    out.set(kReadSeconds, static_cast<double>(values->read_ns) / 1e9, id.chip);
   }
 
   const Host& host_;
+  const HwmonReadings& readings_;
   KernelDir class_;
   NameFilter chip_filter_, sensor_filter_;
   const std::vector<Alias> aliases_;

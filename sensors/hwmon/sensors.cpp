@@ -8,9 +8,11 @@
 #include <sensors/sensors.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -26,8 +28,10 @@
 #include "core/metric_row.h"
 #include "core/os/fd.h"
 #include "core/os/kernel_file.h"
+#include "core/os/memory_file.h"
 #include "core/text/scan.h"
 #include "sensors/hwmon/chips.h"
+#include "sensors/hwmon/readings.h"
 #include "sensors/hwmon/sensor_state.h"
 #include "sensors/read/helper_pool.h"
 #include "sensors/read/kernel_tree.h"
@@ -157,8 +161,8 @@ struct Sensor {
 
 struct Subfeature {
   int number;
-  std::string raw_path;  // of a main value: to tell whether it is computed
-  double kernel_units = 1;
+  std::string path;         // the file that libsensors would read
+  double kernel_units = 0;  // of a main value; 0: a limit, an alarm
 };
 
 enum class Computed : std::uint8_t { unknown, no, yes };
@@ -167,36 +171,53 @@ constexpr std::string_view kComputed[] = {"unknown", "false", "true"};
 struct Reading {
   std::vector<double> values;  // NaN: cannot be read
   std::vector<Computed> computed;
-  std::int64_t paced_ns = 0;  // PacedAttribute
+  std::int64_t paced_ns = 0, read_ns = 0;  // ChipTimes
 };
 
-// libsensors does not tell whether a `compute` applies. A value that differs from its file, while the file
-// stays as it is, was computed.
-Computed compare(const sensors_chip_name* chip, const Subfeature& sub) {
-  for (int i = 0; i < 3; ++i) {
-    const auto read = [&]() -> std::optional<double> {
-      const auto text = read_kernel_file(sub.raw_path);
-      return text ? parse_double(trim(*text)) : std::nullopt;
-    };
-    const auto before = read();
-    double value = 0;
-    if (!before || sensors_get_value(chip, sub.number, &value) != 0) return Computed::unknown;
-    if (read() != before) continue;
-    const double plain = *before / sub.kernel_units;
-    return std::abs(value - plain) > 1e-6 * std::max(1.0, std::abs(plain)) ? Computed::yes : Computed::no;
+// What libsensors makes of a text that was read already: the value in its units, by the chip's `compute`. It reads
+// "PATH/NAME" of the chip it is asked about, and the name of a chip is the caller's: here PATH fills what it has room
+// for (NAME_MAX bytes with the 0; sensors_read_sysfs_attr(), lib/sysfs.c), so that NAME is cut off, and PATH is a file
+// of ours. A `compute` that names another sensor reads that one's file itself.
+class Evaluation {
+ public:
+  explicit Evaluation(const sensors_chip_name& chip) : chip_(chip), file_(memory_file("sensor")) {
+    const auto name = fmt::format("proc/self/fd/{}", file_.get());
+    path_.assign(NAME_MAX - 1 - name.size(), '/');
+    path_ += name;
+    chip_.path = path_.data();
   }
-  return Computed::unknown;
-}
+  Evaluation(const Evaluation&) = delete;
+  Evaluation& operator=(const Evaluation&) = delete;
+
+  // 0, or libsensors' error. -SENSORS_ERR_KERNEL: it has looked for another file.
+  int value_of(int subfeature, std::string_view text, double& out) {
+    std::array<char, 64> padded;
+    padded.fill('\n');
+    std::ranges::copy(text.substr(0, padded.size() - 1), padded.begin());
+    if (pwrite(file_.get(), padded.data(), padded.size(), 0) != static_cast<ssize_t>(padded.size()))
+      return -SENSORS_ERR_KERNEL;
+    return sensors_get_value(&chip_, subfeature, &out);
+  }
+
+ private:
+  sensors_chip_name chip_;
+  Fd file_;
+  std::string path_;
+};
 
 // Runs on a helper: sensors_get_value only reads libsensors' tables, so several threads may.
 class ChipReader {
  public:
-  ChipReader(std::shared_ptr<Library> library, const sensors_chip_name* chip, const std::string& directory,
-             std::vector<Subfeature> subfeatures)
+  ChipReader(const HwmonReadings& readings, std::shared_ptr<Library> library, const sensors_chip_name* chip,
+             const HwmonChip& id, std::vector<Subfeature> subfeatures)
       : library_(std::move(library)),
         chip_(chip),
-        power_(directory + "/device"),
-        subfeatures_(std::move(subfeatures)) {}
+        evaluation_(*chip),
+        power_(id.directory + "/device"),
+        subfeatures_(std::move(subfeatures)) {
+    attributes_.reserve(subfeatures_.size());
+    for (const auto& sub : subfeatures_) attributes_.emplace_back(readings, id, sub.path);
+  }
 
   void read(Reading& out) {
     out.values.assign(subfeatures_.size(), SensorLimits::kNone);
@@ -204,29 +225,62 @@ class ChipReader {
     out.computed.resize(subfeatures_.size(), Computed::unknown);
     out.paced_ns = 0;
     if (power_.asleep()) return;  // a read would wake it
-    const auto before = SystemClock::read(CLOCK_BOOTTIME);
-    paces_.resize(subfeatures_.size());
-    for (std::size_t i = 0; i < subfeatures_.size(); ++i)
-      out.values[i] = paces_[i].get(PacedRead<Reading>::boot_ns, out.paced_ns, [&] {
-        double v = 0;
-        return sensors_get_value(chip_, subfeatures_[i].number, &v) == 0 ? v : SensorLimits::kNone;
-      });
-    const bool quick = pause_after_ns(SystemClock::read(CLOCK_BOOTTIME) - before) == 0;
-    if (computed_.empty()) {
-      computed_.assign(subfeatures_.size(), Computed::unknown);
-      for (std::size_t i = 0; quick && i < subfeatures_.size(); ++i)
-        if (!subfeatures_[i].raw_path.empty()) computed_[i] = compare(chip_, subfeatures_[i]);
-    }
+    if (computed_.empty()) learn();
+    read_chip(attributes_, times_, [&](std::size_t i, std::int64_t& paced_ns) {
+      if (const auto text = attributes_[i].read(paced_ns)) out.values[i] = value(i, *text);
+    });
+    out.paced_ns = times_.paced_ns;
+    out.read_ns = times_.read_ns;
     out.computed = computed_;
   }
 
  private:
+  struct Known {
+    std::string text;
+    double value = 0;
+  };
+
+  double value(std::size_t i, std::string_view text) {
+    auto& known = known_[i];
+    if (plain_[i] && known.text == text) return known.value;
+    double v = 0;
+    auto error = evaluation_.value_of(subfeatures_[i].number, text, v);
+    // Of a libsensors that looks elsewhere: then it reads for itself.
+    if (error == -SENSORS_ERR_KERNEL) error = sensors_get_value(chip_, subfeatures_[i].number, &v);
+    if (error != 0) return SensorLimits::kNone;
+    known = {std::string(text), v};
+    return v;
+  }
+
+  // libsensors does not tell whether a `compute` applies: one does where numbers come back that are more than the same
+  // in its units. What is plain is a function of the text alone.
+  void learn() {
+    computed_.assign(subfeatures_.size(), Computed::unknown);
+    plain_.assign(subfeatures_.size(), false);
+    known_.resize(subfeatures_.size());
+    for (std::size_t i = 0; i < subfeatures_.size(); ++i) {
+      double zero = 0, more = 0, less = 0;
+      if (evaluation_.value_of(subfeatures_[i].number, "0", zero) != 0 ||
+          evaluation_.value_of(subfeatures_[i].number, "1000000", more) != 0 ||
+          evaluation_.value_of(subfeatures_[i].number, "-3000000", less) != 0)
+        continue;
+      const auto units = subfeatures_[i].kernel_units;
+      for (const double of : {1.0, 1e3, 1e6})
+        plain_[i] = plain_[i] || (zero == 0 && more == 1e6 / of && less == -3e6 / of && (units == 0 || units == of));
+      if (units != 0) computed_[i] = plain_[i] ? Computed::no : Computed::yes;
+    }
+  }
+
   std::shared_ptr<Library> library_;
   const sensors_chip_name* chip_;
+  Evaluation evaluation_;
   PowerState power_;
   std::vector<Subfeature> subfeatures_;
-  std::vector<PacedAttribute<double>> paces_;
+  std::vector<SharedAttribute> attributes_;
+  ChipTimes times_;
   std::vector<Computed> computed_;
+  std::vector<bool> plain_;
+  std::vector<Known> known_;
 };
 
 struct Chip {
@@ -251,6 +305,7 @@ class Sensors final : public Collector {
  public:
   Sensors(const Host& host, std::string config, NameFilter chips, NameFilter sensors)
       : host_(host),
+        readings_(host.shared<HwmonReadings>()),
         class_(host.sysfs("class/hwmon")),
         config_(std::move(config)),
         chip_filter_(std::move(chips)),
@@ -293,7 +348,8 @@ class Sensors final : public Collector {
     if (!library) return fail(library.error());
     int at = 0;
     while (const auto* name = sensors_get_detected_chips(nullptr, &at)) {
-      const auto id = std::ranges::find_if(known_, [&](const HwmonChip& chip) { return is_at(chip, name->path); });
+      const auto id =
+          std::ranges::find_if(known_, [&](const HwmonChip& chip) { return !folder_of(chip, name->path).empty(); });
       // What the administrator keeps hwmon from reading (a bus that hangs, a disk that must sleep) is not read here.
       if (id != known_.end() && !chip_filter_.ignored(id->chip)) add(*library, name, *id);
     }
@@ -303,13 +359,14 @@ class Sensors final : public Collector {
 
   // libsensors names the class folder, or the device's own for old drivers that have their attributes there. All mounts
   // of sysfs number alike (kernfs), also those of another network namespace.
-  static bool is_at(const HwmonChip& chip, const char* path) {
+  // Which of a chip's two that is; empty: neither.
+  static std::string folder_of(const HwmonChip& chip, const char* path) {
     struct stat theirs {
     }, ours{};
-    if (stat(path, &theirs) != 0) return false;
-    for (const auto& ours_path : {chip.directory, chip.directory + "/device"})
-      if (stat(ours_path.c_str(), &ours) == 0 && ours.st_ino == theirs.st_ino) return true;
-    return false;
+    if (stat(path, &theirs) != 0) return {};
+    for (auto& ours_path : {chip.directory, chip.directory + "/device"})
+      if (stat(ours_path.c_str(), &ours) == 0 && ours.st_ino == theirs.st_ino) return ours_path;
+    return {};
   }
 
   void add(const std::shared_ptr<Library>& library, const sensors_chip_name* name, const HwmonChip& id) {
@@ -318,6 +375,8 @@ class Sensors final : public Collector {
     const char* adapter = sensors_get_adapter_name(&name->bus);
     std::vector<Sensor> all;
     std::vector<Subfeature> subfeatures;
+    const auto folder = folder_of(id, name->path);
+    const auto file = [&](const sensors_subfeature& sub) { return fmt::format("{}/{}", folder, sub.name); };
     int feature_at = 0;
     while (const auto* feature = sensors_get_features(name, &feature_at)) {
       const auto* kind = kind_of(feature->type);
@@ -339,17 +398,17 @@ class Sensors final : public Collector {
         // power: the average counts where there is no input.
         if (suffix == "input" || suffix == "vid" || (suffix == "average" && sensor.value == SIZE_MAX)) {
           sensor.value = subfeatures.size();
-          subfeatures.push_back({sub->number, fmt::format("{}/{}", name->path, sub->name), kind->kernel_units});
+          subfeatures.push_back({sub->number, file(*sub), kind->kernel_units});
         } else if (const auto* field = std::ranges::find(kFields, suffix, &Field::suffix); field != std::end(kFields)) {
           sensor.fields.emplace_back(field->member, subfeatures.size());
-          subfeatures.push_back({sub->number, {}, 1});
+          subfeatures.push_back({sub->number, file(*sub), 0});
         }
       }
       all.push_back(std::move(sensor));
     }
     add_ignored(name->path, id, all);
     chips_.emplace_back(id, text, adapter ? adapter : "", std::move(all),
-                        std::make_shared<ChipReader>(library, name, id.directory, std::move(subfeatures)));
+                        std::make_shared<ChipReader>(readings_, library, name, id, std::move(subfeatures)));
   }
 
   // What has a value in the folder but is not among libsensors' features was ignored.
@@ -406,10 +465,11 @@ class Sensors final : public Collector {
         out.set(kState, static_cast<std::size_t>(*state) == i ? 1 : 0, chip.id.chip, sensor.name, sensor.label,
                 kSensorStates[i]);
     }
-    out.set(kReadSeconds, static_cast<double>(chip.read.read_ns()) / 1e9, chip.id.chip);
+    out.set(kReadSeconds, static_cast<double>(reading->read_ns) / 1e9, chip.id.chip);
   }
 
   const Host& host_;
+  const HwmonReadings& readings_;
   KernelDir class_;
   std::string config_;
   NameFilter chip_filter_, sensor_filter_;

@@ -7,6 +7,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/cpu_list.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
@@ -61,12 +62,15 @@ class Lnstat final : public Collector {
             left_out.add(malformed(table.file.path(), line, "a hexadecimal number per column"));
             break;
           }
-          const auto* desc = table.families.at(column++, key, [&] {
-            return &pool_->get("node_lnstat_" + metric_name(key) + "_total", counter, "linux network cache stats",
-                               "subsystem,cpu");
+          const auto& family = table.families.at(column++, key, [&] {
+            const auto word = metric_name(key);
+            return FamilyMemo::Family{
+                &pool_->get("node_lnstat_" + word + "_total", counter, "linux network cache stats", "subsystem,cpu"),
+                word != key};
           });
-          out.set(*desc, static_cast<double>(*n), name, cpu);
+          late_.set(out, *family.desc, static_cast<double>(*n), family.cleaned, name, cpu);
         }
+        late_.finish(out);
       }
     }
     return left_out.outcome();
@@ -75,6 +79,7 @@ class Lnstat final : public Collector {
  private:
   KernelItems<Table> tables_;
   CpuList possible_;
+  CleanedLast late_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

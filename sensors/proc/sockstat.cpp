@@ -9,6 +9,7 @@
 #include "core/metric_row.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
 #include "sensors/read/shared_file.h"
@@ -44,6 +45,7 @@ class Sockstat final : public Collector {
  private:
   struct Protocol {
     std::string name;
+    bool cleaned = false;
     std::array<const MetricDesc*, std::size(kStates)> families{};
   };
 
@@ -58,7 +60,7 @@ class Sockstat final : public Collector {
   Protocol& protocol(std::string_view name) {
     for (auto& p : protocols_)
       if (p.name == name) return p;
-    return protocols_.emplace_back(Protocol{std::string(name), {}});
+    return protocols_.emplace_back(Protocol{std::string(name), metric_name(name) != name, {}});
   }
 
   // "TCP: inuse 6 orphan 0 tw 3 alloc 19 mem 2"; a protocol family that is off has no file
@@ -86,17 +88,20 @@ class Sockstat final : public Collector {
         }
         for (std::size_t i = 0; i < kMemBytes; ++i) {
           if (key != kStates[i]) continue;
-          out.set(family(protocol(name), i), v);
-          if (i == kMem) out.set(family(protocol(name), kMemBytes), v * static_cast<double>(page_bytes_));
+          auto& p = protocol(name);
+          late_.set(out, family(p, i), v, p.cleaned);
+          if (i == kMem) late_.set(out, family(p, kMemBytes), v * static_cast<double>(page_bytes_), p.cleaned);
         }
       }
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
   long page_bytes_;
   SharedFile v4_, v6_;  // udp_queues reads them too
   std::vector<Protocol> protocols_;
+  CleanedLast late_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

@@ -9,6 +9,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
@@ -84,12 +85,13 @@ class Zfs final : public Collector {
   }
 
  private:
-  const MetricDesc* family(std::string_view prefix, std::string_view group, std::string_view field,
-                           std::string_view labels) {
-    const auto name = std::string(prefix) + "_" + metric_name(field);
-    const auto& desc =
-        pool_->get(name, untyped, "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
-    return desc.labels == labels ? &desc : nullptr;  // a field of the pool that is called as one of its datasets'
+  FamilyMemo::Family family(std::string_view prefix, std::string_view group, std::string_view field,
+                            std::string_view labels) {
+    const auto word = metric_name(field);
+    const auto& desc = pool_->get(std::string(prefix) + "_" + word, untyped,
+                                  "kstat.zfs.misc." + std::string(group) + "." + std::string(field), labels);
+    if (desc.labels != labels) return {};  // a field of the pool that is called as one of its datasets'
+    return {&desc, word != field};
   }
 
   // "name                            type data", then "hits                            4    7565574"
@@ -114,10 +116,11 @@ class Zfs final : public Collector {
         left_out.add(malformed(kstat.file.path(), line, "a number"));
         continue;
       }
-      const auto* desc = kstat.families.at(
+      const auto& known = kstat.families.at(
           row++, field, [&] { return family("node_zfs_" + std::string(subsystem), group, field, ""); });
-      if (desc) out.set(*desc, *value);
+      if (known.desc) late_.set(out, *known.desc, *value, known.cleaned);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
   static std::string_view first_line(std::string_view text) { return take_line(text); }
@@ -151,10 +154,12 @@ class Zfs final : public Collector {
           left_out.add(malformed(io.file.path(), names, "as many numbers below as names"));
           break;
         }
-        const auto* desc = io.families.at(row++, field, [&] { return family("node_zfs_zpool", "io", field, "zpool"); });
-        if (desc) out.set(*desc, static_cast<double>(*value), pool);
+        const auto& known =
+            io.families.at(row++, field, [&] { return family("node_zfs_zpool", "io", field, "zpool"); });
+        if (known.desc) late_.set(out, *known.desc, static_cast<double>(*value), known.cleaned, pool);
       }
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
@@ -189,10 +194,11 @@ class Zfs final : public Collector {
         left_out.add(malformed(objset.file.path(), line, "a number"));
         continue;
       }
-      const auto* desc = objset.families.at(
+      const auto& known = objset.families.at(
           row++, field, [&] { return family("node_zfs_zpool_dataset", "objset", field, "zpool,dataset"); });
-      if (desc) out.set(*desc, static_cast<double>(*value), pool, dataset);
+      if (known.desc) late_.set(out, *known.desc, static_cast<double>(*value), known.cleaned, pool, dataset);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
@@ -211,6 +217,7 @@ class Zfs final : public Collector {
 
   std::vector<Kstat> files_;
   KernelItems<Pool> pools_;
+  CleanedLast late_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

@@ -3,6 +3,7 @@
 // last time, so one comparison stands in for building the name and looking it up.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,20 +15,24 @@ namespace vitald {
 
 class FamilyMemo {
  public:
-  // The family of the row with this key; `make()` gives it (null: not wanted) when it is new at this place.
+  struct Family {
+    const MetricDesc* desc = nullptr;  // null: not wanted
+    bool cleaned = false;              // its key had to become another word: CleanedLast
+  };
+  // The family of the row with this key; `make()` gives it when it is new at this place.
   template <class Make>
-  const MetricDesc* at(std::size_t row, std::string_view key, Make make) {
+  const Family& at(std::size_t row, std::string_view key, Make make) {
     if (row >= rows_.size()) rows_.resize(row + 1);
-    auto& [known, desc] = rows_[row];
+    auto& [known, family] = rows_[row];
     if (known != key) {
       known = key;
-      desc = make();
+      family = make();
     }
-    return desc;
+    return family;
   }
 
  private:
-  std::vector<std::pair<std::string, const MetricDesc*>> rows_;
+  std::vector<std::pair<std::string, Family>> rows_;
 };
 
 }  // namespace vitald

@@ -25,33 +25,9 @@ constexpr std::int64_t pause_after_ns(std::int64_t read_ns) {
   return read_ns <= kSecond ? 10 * kSecond : 60 * kSecond;
 }
 
-// One attribute among others of a device. A slow one is read as rarely as a slow device would be, and the others of its
-// device as often as they can be. The device's Values tell by a member `paced_ns` what such attributes took.
-template <class Value>
-class PacedAttribute {
- public:
-  // What `read()` gives, when it is time; else what it gave the last time.
-  template <class Read>
-  Value get(std::int64_t (*now)(), std::int64_t& paced_ns, Read&& read) {
-    const auto begin_ns = now();
-    if (begin_ns < due_ns_) return last_;
-    Value value = read();
-    const auto took_ns = now() - begin_ns;
-    const auto pause_ns = pause_after_ns(took_ns);
-    due_ns_ = 0;
-    if (pause_ns == 0) return value;
-    due_ns_ = begin_ns + took_ns + pause_ns;
-    paced_ns += took_ns;
-    last_ = value;
-    return value;
-  }
-
- private:
-  std::int64_t due_ns_ = 0;
-  Value last_{};
-};
-
-// One thread owns it; `read` runs on that thread or, between start() and settle(), on a helper.
+// Where the device paces attributes of its own that are slow, its Values tell by a member `paced_ns` what these took:
+// they do not make the device a slow one, but it is left to helpers. One thread owns it; `read` runs on that thread or,
+// between start() and settle(), on a helper.
 template <class Values>
 class PacedRead {
  public:

@@ -9,6 +9,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
 
@@ -217,8 +218,9 @@ class Bcachefs final : public Collector {
       if (!counter_file.desc)
         counter_file.desc = &pool_->get("node_bcachefs_" + metric_name(name) + "_total", counter,
                                         "Bcachefs counter " + name + " since filesystem creation.", "uuid");
-      out.set(*counter_file.desc, *value, uuid);
+      late_.set(out, *counter_file.desc, *value, metric_name(name) != name, uuid);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
@@ -305,6 +307,7 @@ class Bcachefs final : public Collector {
 
   KernelItems<Filesystem> filesystems_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
+  CleanedLast late_;
   std::string label_;  // of the device at hand; kept for its memory
 };
 

@@ -7,6 +7,7 @@
 #include "core/os/kernel_file.h"
 #include "core/text/names.h"
 #include "core/text/scan.h"
+#include "sensors/read/cleaned_last.h"
 #include "sensors/read/family_memo.h"
 #include "sensors/read/kernel_tree.h"
 #include "sensors/read/left_out.h"
@@ -71,17 +72,19 @@ class MeminfoNuma final : public Collector {
             {Errc::malformed, 0, fmt::format("{}: '{}': less than 2^54 kB expected", node.meminfo.path(), key)});
         continue;
       }
-      const auto* desc = node.meminfo_families.at(row++, key, [&] { return &family(key); });
-      out.set(*desc, static_cast<double>(*n) * (unit.empty() ? 1 : 1024), number);
+      const auto& known = node.meminfo_families.at(row++, key, [&] { return family(key); });
+      late_.set(out, *known.desc, static_cast<double>(*n) * (unit.empty() ? 1 : 1024), known.cleaned, number);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
   // "Active(anon)" becomes Active_anon
-  const MetricDesc& family(std::string_view key) {
-    std::string name(take_until(key, '('));
-    if (!key.empty()) name.append("_").append(take_until(key, ')')).append(key);
-    name = metric_name(name);
-    return pool_->get("node_memory_numa_" + name, gauge, "Memory information field " + name + ".", "node");
+  FamilyMemo::Family family(std::string_view key) {
+    std::string word(take_until(key, '('));
+    if (!key.empty()) word.append("_").append(take_until(key, ')')).append(key);
+    const auto name = metric_name(word);
+    return {&pool_->get("node_memory_numa_" + name, gauge, "Memory information field " + name + ".", "node"),
+            name != word};
   }
 
   // "numa_hit 111702455512"
@@ -101,16 +104,20 @@ class MeminfoNuma final : public Collector {
         left_out.add(malformed(node.numastat.path(), line, "a name and a number"));
         continue;
       }
-      const auto* desc = node.numastat_families.at(row++, key, [&] {
-        const auto name = metric_name(key) + "_total";
-        return &pool_->get("node_memory_numa_" + name, counter, "Memory information field " + name + ".", "node");
+      const auto& known = node.numastat_families.at(row++, key, [&] {
+        const auto word = metric_name(key), name = word + "_total";
+        return FamilyMemo::Family{
+            &pool_->get("node_memory_numa_" + name, counter, "Memory information field " + name + ".", "node"),
+            word != key};
       });
-      out.set(*desc, static_cast<double>(*n), number);
+      late_.set(out, *known.desc, static_cast<double>(*n), known.cleaned, number);
     }
+    late_.finish(out);
     return left_out.outcome();
   }
 
   KernelItems<Node> nodes_;
+  CleanedLast late_;
   DescPoolPtr pool_ = std::make_shared<DescPool>();
 };
 

@@ -167,6 +167,12 @@ TEST(Bcachefs, Cases) {
            {{"sys/fs/bcachefs/52c6e0d1-9b3f/errors", "x y\n"}},
            "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",
            "malformed: /sys/fs/bcachefs/52c6e0d1-9b3f/errors: 'x y': a name and a count expected"},
+          {"a name that had to be cleaned does not take another's place",
+           {{"sys/fs/bcachefs/52c6e0d1-9b3f/counters/a-b", "since filesystem creation: 3\n"},
+            {"sys/fs/bcachefs/52c6e0d1-9b3f/counters/a_b", "since filesystem creation: 9\n"}},
+           "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n"
+           "node_bcachefs_a_b_total{uuid=\"52c6e0d1-9b3f\"} 9\n",
+           ""},
           {"nothing known",
            {{"sys/fs/bcachefs/52c6e0d1-9b3f/x", ""}},
            "node_bcachefs_info{uuid=\"52c6e0d1-9b3f\"} 1\n",

@@ -317,13 +317,18 @@ TEST(PacedRead, ASlowAttributeIsPacedAlone) {
   };
   HelperPool helpers(1);
   int quick_reads = 0, slow_reads = 0;
-  PacedAttribute<int> pace;
+  std::int64_t due_ns = 0;
   const auto now = [] { return device_ns; };
   PacedRead<Values> device(
       [&](Values& out) {
         out.paced_ns = 0;
         out.quick = ++quick_reads;
-        out.slow = pace.get(now, out.paced_ns, [&] { return device_ns += 2 * kSecond, ++slow_reads; });
+        out.slow = slow_reads;
+        if (device_ns < due_ns) return;
+        device_ns += 2 * kSecond;
+        out.slow = ++slow_reads;
+        out.paced_ns = 2 * kSecond;
+        due_ns = device_ns + pause_after_ns(out.paced_ns);
       },
       now);
   for (int at_s = 0; at_s <= 120; ++at_s) {

@@ -37,6 +37,10 @@ TEST(Lnstat, Cases) {
                    "node_lnstat_entries_total{cpu=\"2\",subsystem=\"arp_cache\"} 11\n"
                    "node_lnstat_un_res_total{cpu=\"2\",subsystem=\"arp_cache\"} 2\n",
                    ""},
+                  {"a name that had to be cleaned does not take another's place",
+                   {{"proc/net/stat/arp_cache", "un-res  un_res\n0000000a 00000001\n"}},
+                   "node_lnstat_un_res_total{cpu=\"0\",subsystem=\"arp_cache\"} 1\n",
+                   ""},
                   {"empty",
                    {{"proc/net/stat/arp_cache", ""}},
                    "",

@@ -60,6 +60,16 @@ TEST(MeminfoNuma, Cases) {
            {{"sys/devices/system/node/node0/meminfo", "Node 0 HugePages_Free: 1\n"}},
            "node_memory_numa_HugePages_Free{node=\"0\"} 1\n",
            "gone: /sys/devices/system/node/node0/numastat: No such file or directory (ENOENT)"},
+          {"a name that had to be cleaned does not take another's place",
+           {{"sys/devices/system/node/node0/meminfo", "Node 0 A-B: 3\nNode 0 A_B: 9\n"},
+            {"sys/devices/system/node/node0/numastat", "numa.hit 1\nnuma_hit 2\n"},
+            {"sys/devices/system/node/node1/meminfo", "Node 1 A-B: 4\n"},
+            {"sys/devices/system/node/node1/numastat", "numa.hit 5\n"}},
+           "node_memory_numa_A_B{node=\"0\"} 9\n"
+           "node_memory_numa_numa_hit_total{node=\"0\"} 2\n"
+           "node_memory_numa_A_B{node=\"1\"} 4\n"
+           "node_memory_numa_numa_hit_total{node=\"1\"} 5\n",
+           ""},
           {"no nodes", {}, "", ""},
       });
 }

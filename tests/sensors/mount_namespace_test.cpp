@@ -1,19 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // libsensors reads the real /sys and nothing else. So a child gets a mount namespace of its own in which
 // /sys/class and /sys/devices are a tree that the test wrote.
+#define FUSE_USE_VERSION 31
 #include <fmt/format.h>
+#include <fuse.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "core/collector.h"
+#include "core/os/fd.h"
+#include "core/text/scan.h"
+#include "sensors/hwmon/readings.h"
 #include "tests/sensors/run_collector.h"
 
 namespace vitald {
@@ -76,8 +88,8 @@ class Machine {
                        const std::string& config) const {
     if (unshare(CLONE_NEWNS) != 0 || mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "unshare";
     for (const auto* folder : {"class", "devices"})
-      if (mount((root_ + "/" + folder).c_str(), (std::string("/sys/") + folder).c_str(), nullptr, MS_BIND, nullptr) !=
-          0)
+      if (mount((root_ + "/" + folder).c_str(), (std::string("/sys/") + folder).c_str(), nullptr, MS_BIND | MS_REC,
+                nullptr) != 0)
         return "mount";
     FakeClock clock;
     const Host host(Host::Roots(), &clock);
@@ -104,6 +116,97 @@ class Machine {
     return "no such collector";
   }
   std::string root_;
+};
+
+// One chip whose attributes give another number at each reading, as registers do: 20, 21, 22 ... degrees. What is read
+// is counted; temp2 is slow.
+class CountingChip {
+ public:
+  static constexpr std::string_view kInputs[] = {"/temp1_input", "/temp2_input", "/temp3_input"};
+  struct Counts {
+    std::atomic<int> of[3];
+  };
+  explicit CountingChip(std::string at) : at_(std::move(at)) {
+    counts_ =
+        static_cast<Counts*>(mmap(nullptr, sizeof(Counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    int ready[2];
+    if (pipe(ready) != 0) return;
+    pid_ = fork();
+    if (pid_ == 0) _exit(serve(ready[1]));
+    close(ready[1]);
+    char one = 0;
+    up_ = read(ready[0], &one, 1) == 1;
+    close(ready[0]);
+  }
+  ~CountingChip() {
+    umount2(at_.c_str(), MNT_DETACH);
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    munmap(counts_, sizeof(Counts));
+  }
+  CountingChip(const CountingChip&) = delete;
+  [[nodiscard]] bool up() const { return up_; }
+  [[nodiscard]] int reads(int input) const { return counts_->of[input]; }
+
+ private:
+  static int number_of(const char* path) {
+    const auto at = std::ranges::find(kInputs, std::string_view(path));
+    return at == std::end(kInputs) ? -1 : static_cast<int>(at - std::begin(kInputs));
+  }
+  int serve(int ready) {
+    ready_fd = ready;
+    counts = counts_;
+    fuse_operations ops{};
+    ops.init = [](fuse_conn_info*, fuse_config*) -> void* {
+      const char one = 1;
+      return ::write(ready_fd, &one, 1) == 1 ? nullptr : nullptr;
+    };
+    ops.getattr = [](const char* path, struct stat* st, fuse_file_info*) {
+      const std::string_view name = path;
+      const bool link = name == "/device";
+      if (name != "/" && name != "/name" && !link && number_of(path) < 0) return -ENOENT;
+      st->st_mode = name == "/" ? S_IFDIR | 0755 : link ? S_IFLNK | 0777 : S_IFREG | 0444;
+      st->st_nlink = 1;
+      st->st_size = 4096;
+      return 0;
+    };
+    ops.readlink = [](const char*, char* buffer, std::size_t size) {
+      buffer[std::string_view("/sys/devices/platform/nct6775.656").copy(buffer, size - 1)] = 0;
+      return 0;
+    };
+    ops.readdir = [](const char*, void* buffer, fuse_fill_dir_t fill, off_t, fuse_file_info*, fuse_readdir_flags) {
+      for (const std::string_view name : {"name", "device", "temp1_input", "temp2_input", "temp3_input"}) {
+        struct stat st {};
+        st.st_mode = name == "device" ? S_IFLNK : S_IFREG;  // libsensors looks at nothing but files
+        fill(buffer, name.data(), &st, 0, {});
+      }
+      return 0;
+    };
+    ops.open = [](const char*, fuse_file_info* info) {
+      info->direct_io = 1;
+      return 0;
+    };
+    ops.read = [](const char* path, char* buffer, std::size_t size, off_t offset, fuse_file_info*) {
+      if (offset != 0) return 0;
+      std::string text = "nct6779\n";
+      if (const int n = number_of(path); n >= 0) {
+        if (n == 1) usleep(100'000);
+        text = fmt::format("{}\n", 1000 * (20 + counts->of[n]++));
+      }
+      return static_cast<int>(text.copy(buffer, size));
+    };
+    char name[] = "chip", foreground[] = "-f";
+    char* argv[] = {name, foreground, at_.data(), nullptr};
+    return fuse_main(3, argv, &ops, nullptr);
+  }
+  static inline int ready_fd = -1;
+  static inline Counts* counts = nullptr;
+  std::string at_;
+  Counts* counts_ = nullptr;
+  pid_t pid_ = -1;
+  bool up_ = false;
 };
 
 // A Super-I/O chip on the ISA bus and a CPU, as the kernel shows them.
@@ -201,6 +304,91 @@ TEST(MountNamespace, TheSameKeysAsHwmon) {
        {"{chip=\"platform_nct6775_656\",sensor=\"in1\"} 1\n", "{chip=\"platform_coretemp_0\",sensor=\"temp1\"} 55\n",
         "{chip=\"platform_nct6775_656\",sensor=\"temp3\"} 127\n"})
     EXPECT_THAT(raw, HasSubstr(key));
+}
+
+// As two workers of one agent, which are asked at the same moments.
+TEST(MountNamespace, OneReadingForHwmonAndSensors) {
+  if (geteuid() != 0 || access("/dev/fuse", W_OK) != 0) GTEST_SKIP() << "mounting FUSE needs root and /dev/fuse";
+  const std::string device = "devices/platform/nct6775.656/";
+  const Machine machine({{"class/hwmon/hwmon0", "->../../devices/platform/nct6775.656/hwmon/hwmon0"},
+                         {device + "subsystem", "->../../../bus/platform"},
+                         {device + "hwmon/hwmon0/below", ""}});
+  const CountingChip chip(machine.root() + "/" + device + "hwmon/hwmon0");
+  ASSERT_TRUE(chip.up());
+  machine.write("sensors.conf", "chip \"nct6779-*\"\n  compute temp3 @*2+1, (@-1)/2\n");
+
+  const Fd memory(memfd_create("readings", 0));
+  ASSERT_EQ(ftruncate(memory.get(), static_cast<off_t>(HwmonReadings::kBytes)), 0);
+  setenv(HwmonReadings::kVariable, fmt::format("{}", memory.get()).c_str(), 1);
+  constexpr int kRounds = 5;
+  constexpr auto kInterval = std::chrono::milliseconds(700);  // beyond the half second that a reading is of one round
+  const auto begin = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+  std::vector<std::function<void()>> steps;
+  for (int i = 0; i < kRounds; ++i) steps.emplace_back([=] { std::this_thread::sleep_until(begin + i * kInterval); });
+  std::string raw;
+  std::thread other([&] { raw = machine.run("hwmon", steps, ""); });
+  std::array<int, 3> first{};
+  std::thread counter([&] {
+    std::this_thread::sleep_until(begin + kInterval / 2);
+    for (int i = 0; i < 3; ++i) first[static_cast<std::size_t>(i)] = chip.reads(i);
+  });
+  const auto computed = machine.run("sensors", steps, machine.root() + "/sensors.conf");
+  other.join();
+  counter.join();
+  unsetenv(HwmonReadings::kVariable);
+
+  EXPECT_EQ(chip.reads(0) - first[0], kRounds - 1) << raw << computed;
+  EXPECT_EQ(chip.reads(1) - first[1], 0) << "read every 10 s";
+  EXPECT_EQ(chip.reads(2) - first[2], kRounds - 1);
+  const auto values = [](const std::string& text, const std::string& family, const std::string& sensor) {
+    std::vector<double> out;
+    for (std::string_view rest = text; !rest.empty();) {
+      const auto line = take_line(rest);
+      if (line.starts_with(family + "{") && line.find("sensor=\"" + sensor + "\"") != line.npos)
+        out.push_back(parse_double(line.substr(line.rfind(' ') + 1)).value_or(-1));
+    }
+    return out;
+  };
+  for (const auto* sensor : {"temp1", "temp2", "temp3"}) {
+    auto want = values(raw, "node_hwmon_temp_celsius", sensor);
+    if (std::string_view(sensor) == "temp3")
+      for (auto& v : want) v = v * 2 + 1;
+    const auto got = values(computed, "vitald_sensor_temperature_celsius", sensor);
+    ASSERT_EQ(want.size(), std::size_t{kRounds}) << raw;
+    ASSERT_EQ(got.size(), want.size()) << computed;
+    // In the first round one may have read before the other one was there.
+    for (std::size_t i = 1; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-9) << sensor << " " << i;
+  }
+}
+
+TEST(MountNamespace, AReaderThatIsKilledLeavesTheAttributeToOthers) {
+  if (geteuid() != 0 || access("/dev/fuse", W_OK) != 0) GTEST_SKIP() << "mounting FUSE needs root and /dev/fuse";
+  const Machine machine(std::map<std::string, std::string>{{"class/hwmon/hwmon0/below", ""}});
+  const HwmonChip id{machine.root() + "/class/hwmon/hwmon0", "", "", ""};
+  const CountingChip chip(id.directory);
+  ASSERT_TRUE(chip.up());
+  const Fd memory(memfd_create("readings", 0));
+  ASSERT_EQ(ftruncate(memory.get(), static_cast<off_t>(HwmonReadings::kBytes)), 0);
+  setenv(HwmonReadings::kVariable, fmt::format("{}", memory.get()).c_str(), 1);
+  const auto read = [&] {
+    std::int64_t paced_ns = 0;
+    const HwmonReadings readings;
+    SharedAttribute attribute(readings, id, id.directory + "/temp2_input");
+    const auto text = attribute.read(paced_ns);
+    return text ? std::string(*text) : text.error().text;
+  };
+  const pid_t child = fork();
+  if (child == 0) {
+    read();
+    _exit(0);
+  }
+  usleep(50'000);  // of the 100 ms that it takes
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "it was too quick";
+  EXPECT_EQ(read(), "21000\n");
+  unsetenv(HwmonReadings::kVariable);
 }
 
 TEST(MountNamespace, StatesFollowWithHysteresis) {

@@ -42,6 +42,10 @@ TEST(Sockstat, Cases) {
            "node_sockstat_UDP_inuse 1\n",
            "malformed: /proc/net/sockstat: 'TCP: inuse 6 orphan x tw 3 alloc 19 mem 2': a number after each name "
            "expected"},
+          {"a name that had to be cleaned does not take another's place",
+           {{"proc/net/sockstat", "UDP-LITE: inuse 3\nUDP_LITE: inuse 9\n"}},
+           "node_sockstat_UDP_LITE_inuse 9\n",
+           ""},
           {"empty", {{"proc/net/sockstat", ""}}, "", "malformed: /proc/net/sockstat: '': lines of sockets expected"},
           {"no files", {}, "", ""},
       });

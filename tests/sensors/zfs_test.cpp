@@ -66,6 +66,15 @@ TEST(Zfs, Cases) {
            "node_zfs_zpool_nwritten{zpool=\"tank\"} 2\n",
            "malformed: /proc/spl/kstat/zfs/tank/io: 'nread    nwritten reads': as many numbers below as names "
            "expected"},
+          {"a name that had to be cleaned does not take another's place",
+           {{"proc/spl/kstat/zfs/arcstats", "name type data\na-b 4 3\na_b 4 9\n"},
+            {"proc/spl/kstat/zfs/tank/io", "nread-x nread_x\n1 2\n"},
+            {"proc/spl/kstat/zfs/tank/objset-1",
+             "name type data\ndataset_name 7 tank/data set\nwrites-x 4 5\nwrites_x 4 6\n"}},
+           "node_zfs_arc_a_b 9\n"
+           "node_zfs_zpool_nread_x{zpool=\"tank\"} 2\n"
+           "node_zfs_zpool_dataset_writes_x{dataset=\"tank/data set\",zpool=\"tank\"} 6\n",
+           ""},
           {"no ZFS", {}, "", "absent: /proc/spl/kstat/zfs: No such file or directory (ENOENT)"},
       });
 }
