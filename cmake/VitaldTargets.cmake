@@ -28,6 +28,8 @@ if(VITALD_SANITIZE)
     # It knows no fences, and there is one only towards the kernel (sensors/bpf/worst.h).
     if(VITALD_SANITIZE STREQUAL "thread")
       target_compile_options(vitald_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
+      add_library(vitald_tsan STATIC ${CMAKE_CURRENT_LIST_DIR}/tsan.cpp)
+      target_link_libraries(vitald_flags INTERFACE vitald_tsan)
     endif()
   else()
     target_compile_options(vitald_flags INTERFACE -fno-sanitize-recover=all) # only what ends the process is noticed

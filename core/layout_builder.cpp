@@ -280,7 +280,7 @@ void LayoutBuilder::add(const BatchWriter::Emit& emit, std::int64_t since_wall_m
 
 void LayoutBuilder::add_histogram(const MetricDesc& family, std::string_view bytes) {
   std::vector<double> upper(bytes.size() / sizeof(double));
-  std::memcpy(upper.data(), bytes.data(), upper.size() * sizeof(double));
+  if (!upper.empty()) std::memcpy(upper.data(), bytes.data(), upper.size() * sizeof(double));  // which takes no null
   for (std::size_t i = 0; i < upper.size(); ++i)
     if (!std::isfinite(upper[i]) || (i > 0 && upper[i] <= upper[i - 1])) {
       tell(fmt::format("{}: its bounds do not rise ({} after {}); left out", family.name, upper[i],

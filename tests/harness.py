@@ -84,14 +84,20 @@ def skip_sanitized(why):
         skip(f"a binary with a sanitizer ({sanitizer()}): {why}")
 
 
+def slower():
+    """How many times as long what is no test of speed may take."""
+    return 5 if sanitizer() else 1
+
+
 def patience(seconds):
     """What must not take longer than `seconds`, and no test of speed: longer in proportion where more tasks want the CPUs than
-    there are of them, and five times as long with a sanitizer."""
-    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count()) * (5 if sanitizer() else 1)
+    there are of them, and with a sanitizer."""
+    return seconds * max(1.0, os.getloadavg()[0] / os.cpu_count()) * slower()
 
 
 def wait_for(what, seconds, condition, pause=0.05):
-    """Polls until `condition()` is true; a bound on failure, not a pause."""
+    """Polls until `condition()` is true; a bound on failure, not a pause, and longer with a sanitizer."""
+    seconds *= slower()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -140,15 +146,17 @@ class Process:
         return self.process.poll() is None
 
     def stop(self, seconds=5):
-        """SIGTERM, then SIGKILL; returns how long it took."""
+        """SIGTERM, then SIGKILL; returns how long it took. A sanitizer looks for leaks in between."""
         began = time.monotonic()
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(seconds)
+                self.process.wait(seconds * slower())
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        # What UBSan finds in a worker, which is started anew: GCC's writes to no file of reports.
+        assert not re.search(r"\.(cpp|h):\d+:\d+: runtime error: ", self.output()), self.output()
         return time.monotonic() - began
 
 

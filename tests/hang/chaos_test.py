@@ -28,13 +28,12 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import VITALD, Process, free_port, need, parse, patience, sanitizer, wait_for  # noqa: E402
+from harness import VITALD, Process, free_port, need, parse, patience, slower, wait_for  # noqa: E402
 
 need("openssl")
 SEED = int(os.environ.get("SEED", "1"))
 SECONDS = float(os.environ.get("SECONDS_LONG", "5"))  # for each of two vitalds
 CLIENTS = int(os.environ.get("CLIENTS", "24"))
-SLOW = 5 if sanitizer() else 1
 
 RULES = """
 groups:
@@ -140,6 +139,7 @@ class Client:
 
     def __init__(self, number, target):
         self.random, self.target, self.done = random.Random(f"{SEED}.{number}"), target, {}
+        self.waits = 2 * slower()
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.does = [self.leave, self.pipeline, self.half_head, self.half_handshake, self.bad_length, self.chunks,
@@ -158,7 +158,7 @@ class Client:
         connection = socket.socket()
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(2 * SLOW)
+        connection.settimeout(self.waits)
         connection.connect(("127.0.0.1", self.target.port))
         return connection
 
@@ -394,6 +394,7 @@ def chaos(tls, odd):
     name = "TLS" if tls else "plain"
     asks = Client("asks", target)
     asks.random.random = lambda: 0.5  # its password is right
+    asks.waits = patience(15)
 
     def healthy():
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -402,7 +403,7 @@ def chaos(tls, odd):
 
     stop, threads = threading.Event(), []
     try:
-        wait_for("vitald to answer", 60 * SLOW, lambda: not target.process.alive() or healthy())
+        wait_for("vitald to answer", 60, lambda: not target.process.alive() or healthy())
         assert target.process.alive(), "vitald ended at its start"
         clients = [Client(f"{name}{n}", target) for n in range(CLIENTS)]
         threads = [threading.Thread(target=c.run, args=(stop,), daemon=True) for c in clients]
@@ -427,7 +428,7 @@ def chaos(tls, odd):
         write_anew(TOP / "rules.yaml", RULES)
         write_anew(TOP / "web.yaml", target.web)
         asks.ask("POST", "/-/reload")
-        wait_for("rules as they were", 30 * SLOW, lambda: b"Always" in asks.ask("GET", "/api/v1/rules"))
+        wait_for("rules as they were", 30, lambda: b"Always" in asks.ask("GET", "/api/v1/rules"))
         _, samples = parse(asks.ask("GET", "/metrics", None, "Accept: text/plain").decode())
         assert ("node_load1", ()) in samples
         # And its end in the midst of it.
