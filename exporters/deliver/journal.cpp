@@ -50,8 +50,11 @@ std::optional<std::uint64_t> first_id_of(std::string_view name) {
 
 }  // namespace
 
-Journal::Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in)
-    : state_(std::move(state)), name_(std::move(name)), folder_(fmt::format("{}/{}", in, folder_name(name_))) {}
+Journal::Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in, std::size_t most_bytes)
+    : state_(std::move(state)),
+      segment_bytes_(std::min(kSegmentBytes, most_bytes / kLeastSegments)),
+      name_(std::move(name)),
+      folder_(fmt::format("{}/{}", in, folder_name(name_))) {}
 
 Result<std::string> Journal::bytes_of(const std::string& name) const {
   auto text = state_->read(folder_ + "/" + name, kMostFile);
@@ -184,7 +187,7 @@ Result<> Journal::append_once(std::span<const ItemPtr> items, bool sync) {
   const auto first = items.front()->id;
   last_id_ = std::max(last_id_, items.back()->id);
   // Older than what is there (saved at the end while newer ones were on disk before): a file of its own.
-  const bool fits = current_ && !segments_.empty() && segments_.rbegin()->second.bytes < kSegmentBytes &&
+  const bool fits = current_ && !segments_.empty() && segments_.rbegin()->second.bytes < segment_bytes_ &&
                     first > segments_.rbegin()->second.last_id && first >= segments_.rbegin()->first;
   std::string bytes;
   for (const auto& item : items) append_item_record(bytes, *item);

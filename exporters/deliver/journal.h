@@ -20,7 +20,9 @@ using ItemPtr = std::shared_ptr<const Item>;
 class Journal {
  public:
   // `name` is the destination's; any text. Its folder is in the folder `in` of the state folder.
-  Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in = "queue");
+  // `most_bytes`: what its files are to be dropped at, each as a whole: the smaller it is the smaller they are.
+  Journal(std::shared_ptr<const StateDir> state, std::string name, std::string_view in = "queue",
+          std::size_t most_bytes = SIZE_MAX);
 
   struct Found {
     std::uint64_t done = 0;     // items up to this one are done with
@@ -49,7 +51,7 @@ class Journal {
   [[nodiscard]] std::string path() const { return state_->at(folder_); }
 
   // A file larger than this gets no more records.
-  static constexpr std::size_t kSegmentBytes = 1 << 20;
+  static constexpr std::size_t kSegmentBytes = 1 << 20, kLeastSegments = 8;
 
  private:
   struct Segment {
@@ -67,6 +69,7 @@ class Journal {
   void remove(const Segment& segment) const;
 
   std::shared_ptr<const StateDir> state_;
+  const std::size_t segment_bytes_;
   std::string name_, folder_;
   Fd lock_, current_;                          // current_: the last of segments_ is open for appending
   std::map<std::uint64_t, Segment> segments_;  // by first id

@@ -51,7 +51,8 @@ struct Queue::Impl {
             std::hash<std::string>()(settings.name) ^ static_cast<std::uint64_t>(SystemClock::read(CLOCK_REALTIME))),
         recovered(state == nullptr),
         has_writer(state != nullptr) {
-    if (state) journal = std::make_unique<Journal>(std::move(state), settings.name, settings.folder);
+    if (state)
+      journal = std::make_unique<Journal>(std::move(state), settings.name, settings.folder, settings.most_disk_bytes);
   }
 
   // --- metrics
@@ -167,7 +168,8 @@ struct Queue::Impl {
     item.id = next_id++;
     const auto shared = std::make_shared<const Item>(std::move(item));
     const bool room = on_disk_only == 0 && unwritten_only == 0 && (!journal || has_room_for(*shared));
-    if (!room) begin_spilling();  // before it: they are older
+    // Before it: they are older. Who has had the ones before for so long is away, whatever he will answer.
+    if (!room || (in_flight > 0 && clock.boot_ns() - attempt_since_ns >= kSecond)) begin_spilling();
     if (room) {
       remember(shared);
       loaded_id = shared->id;
@@ -265,6 +267,7 @@ struct Queue::Impl {
         batch.push_back(*item);
       }
       in_flight = batch.size();
+      attempt_since_ns = clock.boot_ns();
       changed();
       lock.unlock();
       auto sent = attempt(batch);
@@ -410,6 +413,7 @@ struct Queue::Impl {
       on_disk_only = found->items;
       oldest_on_disk_ms = found->oldest_wall_ms;
       disk_bytes = journal->bytes();
+      spilling = !settings.journal && found->items > 0;  // until they are gone what comes waits as well
       if (found->items > 0)
         log::info("delivery: items of an earlier run wait",
                   {{"destination", settings.name}, {"items", fmt::format("{}", found->items)}});
@@ -675,6 +679,7 @@ struct Queue::Impl {
   std::deque<ItemPtr> memory GUARDED_BY(mutex);
   std::size_t memory_bytes GUARDED_BY(mutex) = 0, in_flight GUARDED_BY(mutex) = 0;
   std::size_t memory_records GUARDED_BY(mutex) = 0;
+  std::int64_t attempt_since_ns GUARDED_BY(mutex) = 0;  // with in_flight: when it began
   std::size_t on_disk_only GUARDED_BY(mutex) = 0, skip_on_disk GUARDED_BY(mutex) = 0;
   std::size_t disk_bytes GUARDED_BY(mutex) = 0;
   std::int64_t oldest_on_disk_ms GUARDED_BY(mutex) = 0;

@@ -429,6 +429,39 @@ TEST_F(QueueTest, SpillsWhileTheReceiverIsAway) {
   }
 }
 
+// A kill -9 while the receiver has an item and says nothing, and one while what an earlier run left is delivered.
+TEST_F(QueueTest, WhatComesMeanwhileIsOnDisk) {
+  open_state();
+  const auto on_disk = [this](int i) {
+    const auto key = fmt::format("key {}", i);
+    for (int n = 0; n < 500; ++n) {
+      if (bytes_on_disk().find(key) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  };
+  receiver_.mode = Receiver::Mode::ignores_stop;
+  {
+    const auto q = queue();
+    q->push(item(1));
+    ASSERT_TRUE(receiver_.wait([&] { return !receiver_.attempts_ns.empty(); }));
+    q->push(item(2));  // at once: nobody who takes what comes is slow
+    EXPECT_EQ(q->stats().disk_bytes, 0U);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    q->push(item(3));
+    for (const int i : {1, 2, 3}) EXPECT_TRUE(on_disk(i)) << i;
+    receiver_.set(Receiver::Mode::fails);
+  }
+  state_.reset();
+  open_state();
+  receiver_.set(Receiver::Mode::hangs);
+  const auto q = queue();
+  ASSERT_TRUE(receiver_.wait([&, n = receiver_.attempts_ns.size()] { return receiver_.attempts_ns.size() > n; }));
+  EXPECT_EQ(q->stats().waiting + q->stats().in_flight, 3U);
+  q->push(item(4));
+  EXPECT_TRUE(on_disk(4)) << "behind those of the run before";
+}
+
 TEST_F(QueueTest, DiskLimitDropsTheOldestSegments) {
   open_state();
   settings_.most_memory_bytes = 20'000;
@@ -449,6 +482,25 @@ TEST_F(QueueTest, DiskLimitDropsTheOldestSegments) {
     EXPECT_GT(std::stoi(number), before);
     before = std::stoi(number);
   }
+}
+
+// A file goes as a whole: of the least that a queue may have it must not be nearly all.
+TEST_F(QueueTest, TheLeastDiskLimitDropsTheOldestToo) {
+  open_state();
+  settings_.most_memory_bytes = 20'000;
+  settings_.most_disk_bytes = 1 << 20;
+  settings_.batch_items = 50;
+  receiver_.mode = Receiver::Mode::fails;
+  const auto q = queue();
+  for (int i = 1; i <= 2000; ++i) {
+    q->push(item(i, 1000));
+    const auto waiting = q->stats().waiting + q->stats().in_flight;
+    EXPECT_GE(waiting, static_cast<std::size_t>(std::min(i, 700))) << i;
+  }
+  receiver_.set(Receiver::Mode::takes);
+  ASSERT_TRUE(receiver_.wait([&] { return !receiver_.got.empty() && receiver_.got.back().starts_with("2000x"); }));
+  EXPECT_EQ(got().size() + static_cast<std::size_t>(metric("vitald_delivery_dropped_total", settings_.name, "full")),
+            2000U);
 }
 
 TEST_F(QueueTest, DamagedFilesLoseOnlyWhatIsDamaged) {
