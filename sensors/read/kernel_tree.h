@@ -45,7 +45,7 @@ class DeviceWatch {
 
   // True on first use, after any announcement, and after five seconds whatever was announced: what a driver adds to
   // a device that exists is not, and no network namespace of an unprivileged container hears any. Always true for
-  // other folders than those of devices in /sys, and where the kernel cannot be listened to.
+  // other folders than those of devices and of modules in /sys, and where the kernel cannot be listened to.
   bool changed();
 
  private:
