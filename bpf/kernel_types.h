@@ -129,6 +129,8 @@ struct task_struct {
 	int pid;
 	int tgid;
 	char comm[16];
+	int prio;
+	unsigned int policy;
 	__u64 start_time;
 	struct sched_entity se;
 	struct sched_info sched_info;

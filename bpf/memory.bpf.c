@@ -57,7 +57,7 @@ struct {
 } empty SEC(".maps");
 
 #define JUST_NOW_NS 1000000000ull
-#define MEMORY_LEVELS 12
+#define MEMORY_LEVELS 64 /* cgroups one in another that may have the limit; deeper ones than container runtimes make */
 #define CHARGE_BATCH 64 /* pages charged ahead per CPU: MEMCG_CHARGE_BATCH */
 
 static __always_inline struct page_counter *counter_of(struct task_struct *task)

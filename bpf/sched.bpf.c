@@ -56,6 +56,9 @@ const volatile __u32 detailed_slots = 1;
 const volatile __u32 cpu_count = 1; /* rows of `cpus` */
 #define MOST_CPUS 8192
 
+#define MAX_RT_PRIO 100 /* include/linux/sched/prio.h: below are real-time and deadline tasks */
+#define SCHED_EXT 7
+
 /*
  * A group's throttled time on a CPU at some moments, the last of them. Only of groups that were throttled there. Full:
  * the ones longest not throttled are forgotten, and begin anew.
@@ -430,7 +433,8 @@ static __always_inline void add_wait(struct vitald_sched_cpu *c, struct vitald_s
 	w->sum_ns += wait * count;
 	if (now <= queued)
 		return;
-	if (has_last_queued) {
+	/* A group's quota stops only its tasks of the fair class; all have a cfs_rq. */
+	if (has_last_queued && FIELD(next, prio) >= MAX_RT_PRIO && FIELD(next, policy) != SCHED_EXT) {
 		struct cfs_rq *queue = FIELD(next, se.cfs_rq);
 
 		sum = throttled_sum(queue, direct);

@@ -47,6 +47,20 @@ std::string valid_utf8(std::string_view text) {
   return out;
 }
 
+std::string escaped_utf8(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto n = std::max<std::size_t>(sequence(text), 1);
+    const auto c = static_cast<unsigned char>(text.front());
+    if (n == 1 && c >= 0x80) out.append("\\x").append({kHex[c >> 4], kHex[c & 15]});
+    else out += text.substr(0, n);
+    text.remove_prefix(n);
+  }
+  return out;
+}
+
 bool is_fit_text(std::string_view text) { return text.find('\0') == text.npos && is_valid_utf8(text); }
 
 std::string fit_text(std::string_view text) {

@@ -29,7 +29,8 @@ constexpr MetricDesc kWait{
     "own tasks had the CPU (self), others were seen to have it (contention), or neither is known (unknown: the CPU was "
     "idle or just leaving it, or the wait is longer than the last 32 slices on that CPU, which many short ones are). "
     "The "
-    "four together are all of its waiting. Task time: three tasks that are throttled together count "
+    "four together are all of its waiting, but for what a task waited before it was moved to another CPU while it "
+    "waited. Task time: three tasks that are throttled together count "
     "three times, which cpu.stat does not. Owners that have waited less than 100 ms are part of owner=\"other\". From "
     "where the kernel does not keep since when a task waits, nothing is throttled.",
     "cause,owner_kind,owner,namespace,pod,container,guest",

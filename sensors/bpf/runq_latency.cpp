@@ -41,7 +41,9 @@ constexpr MetricDesc kDelay{
     "vitald_owner_runqueue_delay_seconds_total",
     MetricType::counter,
     "Time that tasks which could run waited for a CPU, by owner, as the kernel counts it "
-    "(schedstat's run_delay): without the microseconds of waits that end in a preempting wake-up.",
+    "(schedstat's run_delay): without the microseconds of waits that end in a preempting wake-up, and without what a "
+    "task waited before it was moved to another CPU while it waited, which is most of it for a task that is seldom "
+    "let run and moved often (node_schedstat_waiting_seconds_total has that as well, of all tasks together).",
     kOwnerLabels,
     "seconds",
     "tp_btf/sched_switch"};
@@ -70,7 +72,8 @@ constexpr MetricDesc kTurnedAway{
 constexpr MetricDesc kLumped{
     "vitald_owners_lumped",
     MetricType::gauge,
-    "Cgroups with a slot that are counted as owner=\"other\" now: younger than a second, or "
+    "Cgroups with a slot that are counted as owner=\"other\" now: younger than a second, not seen by a scrape or a "
+    "cycle since then, or "
     "there is no room within --owner.limit or --owner.new-per-hour. Those without a slot, when "
     "vitald_owner_slots_free is 0, are not among them: vitald_owners_turned_away_total grows.",
     "",

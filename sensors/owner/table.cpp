@@ -7,6 +7,7 @@
 
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "core/text/utf8.h"
 #include "sensors/owner/hierarchy.h"
 
 namespace vitald {
@@ -31,6 +32,13 @@ OwnerPtr named(OwnerId id, Owner owner) {
   n->owner = std::move(owner);
   n->labels = owner_labels(n->owner);
   return n;
+}
+
+// What is shown is what owners are told apart by: names are any bytes to the kernel, and two that differ in bytes that
+// are no text would be one name, of which the second's numbers are dropped.
+void make_text(Owner& owner) {
+  for (auto* name : {&owner.name, &owner.namespace_, &owner.pod, &owner.container, &owner.guest})
+    if (!is_valid_utf8(*name)) *name = escaped_utf8(*name);
 }
 
 }  // namespace
@@ -140,6 +148,7 @@ OwnerTable::Called OwnerTable::called(const CgroupPaths& paths) {
   c.provisional = !c.complete && c.owner.kind == OwnerKind::guest;
   // Whoever runs the unit may have called it like one of the host's, and may come before that one or after it.
   if (!c.owner.within.empty()) c.owner.name += " in " + c.owner.within;
+  make_text(c.owner);
   c.found = by_name_.find(key_of(c.owner, c.provisional));
   if (c.owner.manager.empty()) return c;
   // The first of a name has it, also when others come and go: those are called by their manager, too.
@@ -200,6 +209,7 @@ void OwnerTable::name_again(OwnerId id, std::int64_t now_ns) {
   auto owner = entry.by_path;
   const auto age_ns = now_ns - entry.made_ns;
   entry.name_may_come = !resolver_.name(owner, age_ns >= kSandboxNs) && age_ns < kNamesMayComeNs;
+  make_text(owner);
   if (owner == entry.named->owner && !entry.provisional) return;
   const auto same = by_name_.find(key_of(owner, false));
   if (same == by_name_.end() || same->second == id) return call(entry, id, std::move(owner), false);

@@ -18,6 +18,7 @@
 #include "core/metric_row.h"
 #include "core/os/kernel_file.h"
 #include "core/text/scan.h"
+#include "core/text/utf8.h"
 #include "sensors/bpf/cgroup_iterator.h"
 #include "sensors/bpf/cgroup_source.h"
 #include "sensors/owner/cgroup_files.h"
@@ -242,6 +243,7 @@ class Containers final : public Collector {
     std::string path;
     OwnerId owner = kOtherOwner;
     OwnerPtr called;
+    std::string id;                          // the path as text
     std::unique_ptr<cgroup::Reader> reader;  // while its files are read
     std::vector<Label> labels;
     PackedLabels packed;  // the same
@@ -265,7 +267,7 @@ class Containers final : public Collector {
     }
     for (; old != all_.end(); ++old) owners_.release(old->owner);
     all_ = std::move(now);
-    for (auto& c : all_) c.called.reset();  // the labels are views, also of the path
+    for (auto& c : all_) c.called.reset();  // the labels are views, also of the id
     if (!source_) return;
     std::vector<std::string> paths;
     for (const auto& c : all_) paths.push_back(c.path);
@@ -292,7 +294,8 @@ class Containers final : public Collector {
     if (called == c.called) return;
     c.called = std::move(called);
     const auto& owner = c.called->owner;
-    c.labels.assign({{"id", c.path}, {"name", owner.container_id.empty() ? owner.name : owner.container_id}});
+    c.id = escaped_utf8(c.path);
+    c.labels.assign({{"id", c.id}, {"name", owner.container_id.empty() ? owner.name : owner.container_id}});
     c.labels.insert(c.labels.end(), c.called->labels.begin(), c.called->labels.end());
     c.packed = PackedLabels(c.labels);
   }

@@ -59,6 +59,27 @@ TEST_F(OwnerTableTest, OneOwnerOfManyCgroups) {
   EXPECT_EQ(name(a), "a.service");
 }
 
+// To the kernel a name is any bytes; what is shown is text, and two owners that differ stay two.
+TEST_F(OwnerTableTest, NamesThatAreNoText) {
+  struct Case {
+    std::string path, name;
+  };
+  std::set<OwnerId> ids;
+  const Case cases[] = {{"/a/q\xff", "/a/q\\xff"},
+                        {"/a/q\xfe", "/a/q\\xfe"},
+                        {"/a/\xc3\xbc", "/a/\xc3\xbc"},
+                        {"/machine.slice/machine-u\xff.scope", "u\\xff"},
+                        {"/machine.slice/machine-u\\xff.scope", "u\\xff"},  // systemd's spelling of the same
+                        {"/lxc.payload.z\xfe", "z\\xfe"}};
+  for (const auto& c : cases) {
+    const auto id = hold(c.path);
+    EXPECT_NE(id, kOtherOwner);
+    EXPECT_EQ(name(id), c.name);
+    ids.insert(id);
+  }
+  EXPECT_EQ(ids.size(), std::size(cases) - 1);
+}
+
 TEST_F(OwnerTableTest, StaysAWhileThenIsOther) {
   Totals totals(table_);
   const auto a = hold("/system.slice/a.service");
