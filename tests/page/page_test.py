@@ -304,6 +304,30 @@ def parts_that_fail(page, url):
         assert page.evaluate("!document.querySelector('main').innerText.includes('Nothing fires')")
 
 
+def many_events(page, url):
+    """Hundreds of events at once: of deaths come no questions for alerts, of alerts one a second, and one after the last."""
+    with before_the_page(page, "{ const real = setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 10000 ? 0 : ms, ...a);"
+                               "window.EventSource = class extends EventTarget { constructor() { super(); window.stream = this; } close() {} };"
+                               "const ask = fetch; window.asked = []; window.fetch = (u, o) => { if (String(u).endsWith('api/v1/alerts')) asked.push(Date.now()); return ask(u, o); }; }"):
+        page.go(f"{url}#/owners")
+        ready(page)
+        page.until("a stream", "!!window.stream")
+
+        def events(kind, times, apart_ms):
+            """Questions for alerts while they come and two seconds later, beside those of the rounds."""
+            return page.evaluate("(async () => { const before = asked.length, began = Date.now(); const sleep = (ms) => new Promise((done) => setTimeout(done, ms));"
+                                 f"let last; for (let i = 0; i < {times}; i++) {{ stream.dispatchEvent(new MessageEvent('{kind}', {{data: '{{}}'}})); last = Date.now(); await sleep({apart_ms}); }}"
+                                 "await sleep(2000); return [asked.length - before, asked.filter((t) => t >= last).length, (Date.now() - began) / 1000]; })()")
+
+        for kind, times, apart_ms in (("process_death", 200, 0), ("oom_kill", 50, 20)):
+            asked, _, seconds = events(kind, times, apart_ms)
+            # A round, every two seconds at an interval of one, asks for them as well.
+            assert asked <= seconds / 2 + 1, f"{times} {kind}: {asked} questions for alerts in {seconds:.1f} s"
+        asked, after, seconds = events("alert_firing", 200, 10)
+        assert asked <= seconds + 1 + seconds / 2 + 1, f"200 alerts: {asked} questions in {seconds:.1f} s"
+        assert after >= 1, "nothing is asked for after the last of them"
+
+
 def destinations_as_they_are(page, url):
     """One that refuses all has an answer to everything, and nothing waits: it is none that "takes all"."""
     said = {"new": ({"done": 0}, "nothing sent yet"), "good": ({"done": 9, "taken": 3}, "takes all"),
@@ -547,6 +571,7 @@ with Browser() as page:
         timed(clocks_that_differ, page, url + "/")
         timed(parts_that_fail, page, url + "/")
         timed(destinations_as_they_are, page, url + "/")
+        timed(many_events, page, url + "/")
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
     timed(no_history, page)
     state = HERE / "state"
