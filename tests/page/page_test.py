@@ -43,6 +43,11 @@ TEXTFILE = HERE / "textfile"
 TEXTFILE.mkdir()
 
 
+# A fan that is slow, a voltage within its limits, a supply over its cap, a current whose limits nobody has set.
+LIMITED = {"fan_rpm": 500, "fan_min_rpm": 600, "in_volts": 12.1, "in_min_volts": 11.4, "in_max_volts": 12.6, "power_watt": 210,
+           "power_cap_watt": 250, "curr_amps": 3, "curr_min_amps": 0, "curr_max_amps": 0}
+
+
 def families(seconds):
     """Numbers that grow with the time."""
     owners = [("pod", escaped, "shop", escaped, "api"), ("guest", "vm-1", "", "", ""), ("unit", "nginx.service", "", "", "")]
@@ -61,7 +66,11 @@ def families(seconds):
              'node_hwmon_temp_celsius{chip="c0",sensor="temp1"} 91',
              # A diode that is not connected, and a counter that nothing counts on.
              'node_hwmon_temp_celsius{chip="c1",sensor="temp9"} 127', 'node_rapl_package_joules_total{index="1",path="q"} 0',
-             'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80',
+             'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80', 'node_hwmon_temp_crit_celsius{chip="c0",sensor="temp1"} 100',
+             # sensors.conf scales this one, so its limits are of another scale.
+             'node_hwmon_in_volts{chip="c0",sensor="in2"} 5', 'node_hwmon_in_max_volts{chip="c0",sensor="in2"} 2.5',
+             'vitald_sensor_info{chip="c0",sensor="in2",computed="true"} 1',
+             *(f'node_hwmon_{name}{{chip="c0",sensor="{name.split("_")[0]}1"}} {value}' for name, value in LIMITED.items()),
              f'node_hwmon_sensor_label{{chip="c0",sensor="temp1",label="{escaped}"}} 1',
              f'node_rapl_package_joules_total{{index="0",path="p"}} {seconds * 42}']
     for i, domain in enumerate((escaped, "vm-1")):
@@ -217,7 +226,7 @@ def what_views_say(page, url):
         "": ["CPU", "Memory", "91 °C", "File systems", "now half within", EVIL, "/s lost", "No such file|not attached|--no-probe|no-probe.block_latency"],
         "owners": [EVIL, "vm-1", "waits because of", "ms/s", "OOM kills"],
         "guests": [EVIL, "running"],
-        "sensors": [EVIL, "coretemp", "high"],
+        "sensors": [EVIL, "coretemp", "high", "80 / 100 °C", "from 600 rpm", "11.4 to 12.6 V", "250 W"],
         "alerts": [f"It is {EVIL} now", "Acknowledge", "firing, critical"],
         "agent": ["textfile", "--no-probe.runq_latency", "page:recorded", "There are none: notify:"],
     }.items():
@@ -227,6 +236,8 @@ def what_views_say(page, url):
         for want in wanted:
             found = " || ".join(f"t.includes({json.dumps(w)})" for w in ([want] if want == EVIL or EVIL in want else want.split("|")))
             page.until(f"#/{view}: {want!r}", f"(() => {{ const t = {text}; return {found}; }})()")
+        if view == "sensors":
+            assert page.evaluate(f"!{text}.includes('2.5 V')"), "a limit of another scale"
         steady(page, f"#/{view} at 400 px")
     assert page.evaluate("document.querySelectorAll('main img').length") == 0
 
