@@ -315,11 +315,14 @@ def parts_that_fail(page, url):
         assert page.evaluate("!document.querySelector('main').innerText.includes('Nothing fires')")
 
 
+# The page's stream of events is `stream`, from the beginning and not only for those who stay.
+STREAM = ("{ const real = setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 10000 ? 0 : ms, ...a);"
+          "window.EventSource = class extends EventTarget { constructor() { super(); window.stream = this; } close() {} }; }")
+
+
 def many_events(page, url):
     """Hundreds of events at once: of deaths come no questions for alerts, of alerts one a second, and one after the last."""
-    with before_the_page(page, "{ const real = setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 10000 ? 0 : ms, ...a);"
-                               "window.EventSource = class extends EventTarget { constructor() { super(); window.stream = this; } close() {} };"
-                               "const ask = fetch; window.asked = []; window.fetch = (u, o) => { if (String(u).endsWith('api/v1/alerts')) asked.push(Date.now()); return ask(u, o); }; }"):
+    with before_the_page(page, STREAM + "{ const ask = fetch; window.asked = []; window.fetch = (u, o) => { if (String(u).endsWith('api/v1/alerts')) asked.push(Date.now()); return ask(u, o); }; }"):
         page.go(f"{url}#/owners")
         ready(page)
         page.until("a stream", "!!window.stream")
@@ -337,6 +340,49 @@ def many_events(page, url):
         asked, after, seconds = events("alert_firing", 200, 10)
         assert asked <= seconds + 1 + seconds / 2 + 1, f"200 alerts: {asked} questions in {seconds:.1f} s"
         assert after >= 1, "nothing is asked for after the last of them"
+
+
+def what_happened(page, url):
+    """A program that dies all the time leaves the rest to be seen, is counted once each, and anew where some were missed."""
+    at = time.time()
+    events = [{"sequence": 1, "time": at, "type": "alert_firing", "text": "the alert that matters", "fields": {}}]
+    events += [{"sequence": n, "time": at, "type": "process_death", "text": f"dier (process {n}) died", "fields": {"comm": "dier", "signal": "SIGKILL"}} for n in range(2, 900)]
+    events += [{"sequence": n, "time": at, "type": "note", "text": f"note {n}.", "fields": {}} for n in range(900, 950)]
+    answer = {"newest": events[-1]["sequence"], "events": events}
+    with before_the_page(page, STREAM + f"{{ const real = fetch; window.had = {json.dumps(answer)}; window.fetch = async (u, o) => {{ const m = /events\\?.*after=(\\d+)/.exec(u); "
+                               "if (!m) return real(u, o); return new Response(JSON.stringify({status: 'success', data: {newest: had.newest, events: had.events.filter((e) => e.sequence > m[1] || m[1] > had.newest)}})); }; }"):
+        page.go(f"{url}#/alerts")
+        ready(page)
+        said = "document.querySelector('.events').innerText"
+        page.until("the deaths", f"{said}.includes('dier (process 899) died (the last of 898 since')")
+        assert page.evaluate(f"{said}.includes('the alert that matters') && {said}.includes('note 949.') && {said}.includes('note 920.') && !{said}.includes('note 919.')")
+        assert page.evaluate("document.querySelectorAll('.events li').length") == 32
+
+        def more(first):
+            page.evaluate(f"had.newest = {first} + 1; had.events = [0, 1].map((n) => ({{sequence: {first} + n, time: {at}, type: 'process_death', "
+                          f"text: `dier (process ${{{first} + n}}) died`, fields: {{comm: 'dier', signal: 'SIGKILL'}}}})); "
+                          "stream.dispatchEvent(new MessageEvent('process_death', {data: '{}'})); true")
+
+        more(950)
+        page.until("two more", f"{said}.includes('dier (process 951) died (the last of 900 since')")
+        more(5000)  # those between were overwritten
+        page.until("counted anew", f"{said}.includes('dier (process 5001) died (the last of 2 since')")
+        more(1)  # a run whose clock is behind that of the one before
+        page.until("another run", f"{said}.includes('dier (process 2) died (the last of 2 since')")
+        assert not page.evaluate(f"{said}.includes('the alert that matters')")
+
+
+def runbooks(page, url):
+    """Links to pages are links, what a browser would run is text."""
+    for runbook, link in (("https://wiki.example/PageTest", True), ("javascript:window.hacked=1", False), ("data:text/html,x", False), ("see the wiki", False)):
+        with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/alerts')) "
+                                   f"return got; const a = await got.json(); for (const x of a.data.alerts) x.annotations.runbook_url = {json.dumps(runbook)}; "
+                                   "return new Response(JSON.stringify(a)); }; }"):
+            page.go(f"{url}#/alerts")
+            ready(page)
+            page.until(runbook, f"document.querySelector('.alert')?.innerText.includes({json.dumps('Runbook: ' + runbook)})")
+            links = page.evaluate("[...document.querySelectorAll('.alert a')].map((a) => a.href + ' ' + a.rel)")
+            assert links == ([f"{runbook} noopener noreferrer"] if link else []), links
 
 
 def destinations_as_they_are(page, url):
@@ -583,6 +629,8 @@ with Browser() as page:
         timed(parts_that_fail, page, url + "/")
         timed(destinations_as_they_are, page, url + "/")
         timed(many_events, page, url + "/")
+        timed(what_happened, page, url + "/")
+        timed(runbooks, page, url + "/")
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
     timed(no_history, page)
     state = HERE / "state"

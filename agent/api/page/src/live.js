@@ -2,6 +2,7 @@
 // the alerts; none while nobody looks.
 import { base, call, data, number, query, queryRange } from "./api.js";
 import { hostHas, hostNow, hostSaid, ours } from "./clock.js";
+import { withEvents } from "./events.js";
 import { queries, together, withPast } from "./queries.js";
 
 const POINTS = 180; // of a chart: more than a card has pixels for is only work for the agent
@@ -19,7 +20,7 @@ export const live = {
   alertsError: "", // why they are those of before, or none
   silences: [],
   silencesError: "", // why they are those of before, or none
-  events: [],
+  events: { newest: 0, rows: [] }, // events.js
   rules: null,
   utilization: null,
   verdict: null, // api/v1/verdict, or {state: "unknown", why} where it has no answer
@@ -184,26 +185,26 @@ async function refreshVerdict() {
   changed();
 }
 let happened = true; // something that is not in live.events yet
-async function refreshEvents(mine) {
+async function refreshEvents() {
   if (live.view !== "alerts") return;
   happened = false;
-  const answer = await data("api/v1/events?limit=200").catch((e) => {
+  const answer = await data(`api/v1/events?limit=1024&after=${live.events.newest}`).catch((e) => {
     happened = true;
     throw e;
   });
-  if (mine === serial) live.events = answer.events.slice().reverse();
+  live.events = withEvents(live.events, answer);
 }
 // What changes seldom: at once when its view is opened or an alert came or went, then every sixth round.
 let seldom = 0;
 async function refreshSeldom(mine) {
   if (seldom > 0) {
     seldom--;
-    if (happened) await refreshEvents(mine);
+    if (happened) await refreshEvents();
     return;
   }
   seldom = 5;
   await refreshAgent(); // on every view, since clocks may be set
-  await refreshEvents(mine); // types that nobody listens to
+  await refreshEvents(); // types that nobody listens to
   if (live.view === "agent" || live.view === "alerts") {
     const rules = await data("api/v1/rules");
     if (mine === serial) live.rules = rules.groups;
