@@ -385,6 +385,18 @@ def runbooks(page, url):
             assert links == ([f"{runbook} noopener noreferrer"] if link else []), links
 
 
+def rules_that_fail(page, url):
+    """Why a rule has no result stands below its expression, and is no part of it."""
+    with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/rules')) return got; "
+                               "const a = await got.json(); Object.assign(a.data.groups[0].rules[0], {health: 'err', lastError: 'found duplicate series'}); "
+                               "return new Response(JSON.stringify(a)); }; }"):
+        page.go(f"{url}#/agent")
+        ready(page)
+        page.until("the error", "document.querySelector('td .error')?.innerText === 'found duplicate series'")
+        assert page.evaluate("(() => { const e = document.querySelector('td .error'), q = e.parentElement.querySelector('code'); "
+                             "return !e.closest('a') && e.getBoundingClientRect().top >= q.getBoundingClientRect().bottom - 1; })()")
+
+
 def destinations_as_they_are(page, url):
     """One that refuses all has an answer to everything, and nothing waits: it is none that "takes all"."""
     said = {"new": ({"done": 0}, "nothing sent yet"), "good": ({"done": 9, "taken": 3}, "takes all"),
@@ -628,6 +640,7 @@ with Browser() as page:
         timed(clocks_that_differ, page, url + "/")
         timed(parts_that_fail, page, url + "/")
         timed(destinations_as_they_are, page, url + "/")
+        timed(rules_that_fail, page, url + "/")
         timed(many_events, page, url + "/")
         timed(what_happened, page, url + "/")
         timed(runbooks, page, url + "/")

@@ -167,10 +167,12 @@ function Rules() {
             name: "Expression",
             value: (r) => r.query,
             show: (r) => (
-              <a class="expr" href={`#/query/${encodeURIComponent(r.query)}`}>
-                <code>{r.query}</code>
-                {r.lastError ? <span class="error">{r.lastError}</span> : null}
-              </a>
+              <>
+                <a class="expr" href={`#/query/${encodeURIComponent(r.query)}`}>
+                  <code>{r.query}</code>
+                </a>
+                {r.lastError ? <p class="error">{r.lastError}</p> : null}
+              </>
             ),
           },
         ]}
