@@ -385,6 +385,21 @@ def runbooks(page, url):
             assert links == ([f"{runbook} noopener noreferrer"] if link else []), links
 
 
+def narrow_tables(page, url):
+    """On a telephone a sensor's value is in sight without scrolling, and its name has room."""
+    page.look(400)
+    page.go(f"{url}#/sensors")
+    ready(page)
+    page.until("sensors", "document.querySelectorAll('main tbody tr').length > 3")
+    heads = page.evaluate("[...document.querySelectorAll('main thead th')].map((h) => h.innerText.trim())")
+    assert heads == ["Sensor", "Now", "State", "Limit", "Past"], heads
+    box = page.evaluate("(() => { const r = document.querySelector('main tbody tr'), s = r.closest('.scroll').getBoundingClientRect(); const [name, now] = r.children; "
+                        "return {room: s.width, name: name.getBoundingClientRect().width, end: now.getBoundingClientRect().right - s.left}; })()")
+    assert box["end"] <= box["room"] and 0.35 * box["room"] <= box["name"] <= 0.5 * box["room"], box
+    page.look(1400)
+    page.until("all columns again", "document.querySelectorAll('main thead th').length === 7")
+
+
 def rules_that_fail(page, url):
     """Why a rule has no result stands below its expression, and is no part of it."""
     with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/rules')) return got; "
@@ -640,6 +655,7 @@ with Browser() as page:
         timed(clocks_that_differ, page, url + "/")
         timed(parts_that_fail, page, url + "/")
         timed(destinations_as_they_are, page, url + "/")
+        timed(narrow_tables, page, url + "/")
         timed(rules_that_fail, page, url + "/")
         timed(many_events, page, url + "/")
         timed(what_happened, page, url + "/")

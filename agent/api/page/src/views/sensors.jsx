@@ -96,11 +96,11 @@ export function Sensors() {
     .slice(0, 8)
     .map((s, i) => ({ name: s.labels.type ?? `${nameOf(s.labels)?.chip ?? s.labels.chip} ${nameOf(s.labels)?.name ?? s.labels.sensor}`, color: `--series-${i}`, values: s.values }));
   const columns = [
-    { key: "name", name: "Sensor", value: (r) => r.name, show: (r) => <span title={r.sensor}>{r.name}</span> },
-    { key: "chip", name: "Chip", value: (r) => r.chip, show: (r) => r.chip },
-    { key: "kind", name: "Measures", value: (r) => r.kind, show: (r) => r.kind },
+    { key: "name", name: "Sensor", value: (r) => r.name, show: (r) => <span title={`${r.chip} ${r.sensor}, ${r.kind}`}>{r.name}</span> },
+    { key: "chip", name: "Chip", narrow: "none", value: (r) => r.chip, show: (r) => r.chip },
+    { key: "kind", name: "Measures", narrow: "none", value: (r) => r.kind, show: (r) => r.kind },
     { key: "state", name: "State", value: (r) => r.state, show: (r) => (r.state ? <Badge level={LEVEL[r.state] ?? "warn"}>{r.state}</Badge> : f.NONE) },
-    { key: "value", name: "Now", number: true, value: (r) => r.value, show: (r) => r.format(r.value) },
+    { key: "value", name: "Now", number: true, narrow: "second", value: (r) => r.value, show: (r) => r.format(r.value) },
     { key: "limit", name: "Limit", number: true, value: (r) => r.limits.max ?? r.limits.crit ?? r.limits.cap ?? r.limits.min, show: limitsText },
     { key: "past", name: "Past", show: (r) => <Spark values={r.past} label={`${r.name}, the last ${f.duration(live.window)}`} /> },
   ];
