@@ -43,6 +43,11 @@ TEXTFILE = HERE / "textfile"
 TEXTFILE.mkdir()
 
 
+# A fan that is slow, a voltage within its limits, a supply over its cap, a current whose limits nobody has set.
+LIMITED = {"fan_rpm": 500, "fan_min_rpm": 600, "in_volts": 12.1, "in_min_volts": 11.4, "in_max_volts": 12.6, "power_watt": 210,
+           "power_cap_watt": 250, "curr_amps": 3, "curr_min_amps": 0, "curr_max_amps": 0}
+
+
 def families(seconds):
     """Numbers that grow with the time."""
     owners = [("pod", escaped, "shop", escaped, "api"), ("guest", "vm-1", "", "", ""), ("unit", "nginx.service", "", "", "")]
@@ -61,7 +66,11 @@ def families(seconds):
              'node_hwmon_temp_celsius{chip="c0",sensor="temp1"} 91',
              # A diode that is not connected, and a counter that nothing counts on.
              'node_hwmon_temp_celsius{chip="c1",sensor="temp9"} 127', 'node_rapl_package_joules_total{index="1",path="q"} 0',
-             'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80',
+             'node_hwmon_temp_max_celsius{chip="c0",sensor="temp1"} 80', 'node_hwmon_temp_crit_celsius{chip="c0",sensor="temp1"} 100',
+             # sensors.conf scales this one, so its limits are of another scale.
+             'node_hwmon_in_volts{chip="c0",sensor="in2"} 5', 'node_hwmon_in_max_volts{chip="c0",sensor="in2"} 2.5',
+             'vitald_sensor_info{chip="c0",sensor="in2",computed="true"} 1',
+             *(f'node_hwmon_{name}{{chip="c0",sensor="{name.split("_")[0]}1"}} {value}' for name, value in LIMITED.items()),
              f'node_hwmon_sensor_label{{chip="c0",sensor="temp1",label="{escaped}"}} 1',
              f'node_rapl_package_joules_total{{index="0",path="p"}} {seconds * 42}']
     for i, domain in enumerate((escaped, "vm-1")):
@@ -217,7 +226,7 @@ def what_views_say(page, url):
         "": ["CPU", "Memory", "91 °C", "File systems", "now half within", EVIL, "/s lost", "No such file|not attached|--no-probe|no-probe.block_latency"],
         "owners": [EVIL, "vm-1", "waits because of", "ms/s", "OOM kills"],
         "guests": [EVIL, "running"],
-        "sensors": [EVIL, "coretemp", "high"],
+        "sensors": [EVIL, "coretemp", "high", "80 / 100 °C", "from 600 rpm", "11.4 to 12.6 V", "250 W"],
         "alerts": [f"It is {EVIL} now", "Acknowledge", "firing, critical"],
         "agent": ["textfile", "--no-probe.runq_latency", "page:recorded", "There are none: notify:"],
     }.items():
@@ -227,6 +236,8 @@ def what_views_say(page, url):
         for want in wanted:
             found = " || ".join(f"t.includes({json.dumps(w)})" for w in ([want] if want == EVIL or EVIL in want else want.split("|")))
             page.until(f"#/{view}: {want!r}", f"(() => {{ const t = {text}; return {found}; }})()")
+        if view == "sensors":
+            assert page.evaluate(f"!{text}.includes('2.5 V')"), "a limit of another scale"
         steady(page, f"#/{view} at 400 px")
     assert page.evaluate("document.querySelectorAll('main img').length") == 0
 
@@ -302,6 +313,103 @@ def parts_that_fail(page, url):
         ready(page)
         page.until("why there are none", "document.querySelector('main').innerText.includes('the alerts broke')")
         assert page.evaluate("!document.querySelector('main').innerText.includes('Nothing fires')")
+
+
+# The page's stream of events is `stream`, from the beginning and not only for those who stay.
+STREAM = ("{ const real = setTimeout; window.setTimeout = (f, ms, ...a) => real(f, ms === 10000 ? 0 : ms, ...a);"
+          "window.EventSource = class extends EventTarget { constructor() { super(); window.stream = this; } close() {} }; }")
+
+
+def many_events(page, url):
+    """Hundreds of events at once: of deaths come no questions for alerts, of alerts one a second, and one after the last."""
+    with before_the_page(page, STREAM + "{ const ask = fetch; window.asked = []; window.fetch = (u, o) => { if (String(u).endsWith('api/v1/alerts')) asked.push(Date.now()); return ask(u, o); }; }"):
+        page.go(f"{url}#/owners")
+        ready(page)
+        page.until("a stream", "!!window.stream")
+
+        def events(kind, times, apart_ms):
+            """Questions for alerts while they come and two seconds later, beside those of the rounds."""
+            return page.evaluate("(async () => { const before = asked.length, began = Date.now(); const sleep = (ms) => new Promise((done) => setTimeout(done, ms));"
+                                 f"let last; for (let i = 0; i < {times}; i++) {{ stream.dispatchEvent(new MessageEvent('{kind}', {{data: '{{}}'}})); last = Date.now(); await sleep({apart_ms}); }}"
+                                 "await sleep(2000); return [asked.length - before, asked.filter((t) => t >= last).length, (Date.now() - began) / 1000]; })()")
+
+        for kind, times, apart_ms in (("process_death", 200, 0), ("oom_kill", 50, 20)):
+            asked, _, seconds = events(kind, times, apart_ms)
+            # A round, every two seconds at an interval of one, asks for them as well.
+            assert asked <= seconds / 2 + 1, f"{times} {kind}: {asked} questions for alerts in {seconds:.1f} s"
+        asked, after, seconds = events("alert_firing", 200, 10)
+        assert asked <= seconds + 1 + seconds / 2 + 1, f"200 alerts: {asked} questions in {seconds:.1f} s"
+        assert after >= 1, "nothing is asked for after the last of them"
+
+
+def what_happened(page, url):
+    """A program that dies all the time leaves the rest to be seen, is counted once each, and anew where some were missed."""
+    at = time.time()
+    events = [{"sequence": 1, "time": at, "type": "alert_firing", "text": "the alert that matters", "fields": {}}]
+    events += [{"sequence": n, "time": at, "type": "process_death", "text": f"dier (process {n}) died", "fields": {"comm": "dier", "signal": "SIGKILL"}} for n in range(2, 900)]
+    events += [{"sequence": n, "time": at, "type": "note", "text": f"note {n}.", "fields": {}} for n in range(900, 950)]
+    answer = {"newest": events[-1]["sequence"], "events": events}
+    with before_the_page(page, STREAM + f"{{ const real = fetch; window.had = {json.dumps(answer)}; window.fetch = async (u, o) => {{ const m = /events\\?.*after=(\\d+)/.exec(u); "
+                               "if (!m) return real(u, o); return new Response(JSON.stringify({status: 'success', data: {newest: had.newest, events: had.events.filter((e) => e.sequence > m[1] || m[1] > had.newest)}})); }; }"):
+        page.go(f"{url}#/alerts")
+        ready(page)
+        said = "document.querySelector('.events').innerText"
+        page.until("the deaths", f"{said}.includes('dier (process 899) died (the last of 898 since')")
+        assert page.evaluate(f"{said}.includes('the alert that matters') && {said}.includes('note 949.') && {said}.includes('note 920.') && !{said}.includes('note 919.')")
+        assert page.evaluate("document.querySelectorAll('.events li').length") == 32
+
+        def more(first):
+            page.evaluate(f"had.newest = {first} + 1; had.events = [0, 1].map((n) => ({{sequence: {first} + n, time: {at}, type: 'process_death', "
+                          f"text: `dier (process ${{{first} + n}}) died`, fields: {{comm: 'dier', signal: 'SIGKILL'}}}})); "
+                          "stream.dispatchEvent(new MessageEvent('process_death', {data: '{}'})); true")
+
+        more(950)
+        page.until("two more", f"{said}.includes('dier (process 951) died (the last of 900 since')")
+        more(5000)  # those between were overwritten
+        page.until("counted anew", f"{said}.includes('dier (process 5001) died (the last of 2 since')")
+        more(1)  # a run whose clock is behind that of the one before
+        page.until("another run", f"{said}.includes('dier (process 2) died (the last of 2 since')")
+        assert not page.evaluate(f"{said}.includes('the alert that matters')")
+
+
+def runbooks(page, url):
+    """Links to pages are links, what a browser would run is text."""
+    for runbook, link in (("https://wiki.example/PageTest", True), ("javascript:window.hacked=1", False), ("data:text/html,x", False), ("see the wiki", False)):
+        with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/alerts')) "
+                                   f"return got; const a = await got.json(); for (const x of a.data.alerts) x.annotations.runbook_url = {json.dumps(runbook)}; "
+                                   "return new Response(JSON.stringify(a)); }; }"):
+            page.go(f"{url}#/alerts")
+            ready(page)
+            page.until(runbook, f"document.querySelector('.alert')?.innerText.includes({json.dumps('Runbook: ' + runbook)})")
+            links = page.evaluate("[...document.querySelectorAll('.alert a')].map((a) => a.href + ' ' + a.rel)")
+            assert links == ([f"{runbook} noopener noreferrer"] if link else []), links
+
+
+def narrow_tables(page, url):
+    """On a telephone a sensor's value is in sight without scrolling, and its name has room."""
+    page.look(400)
+    page.go(f"{url}#/sensors")
+    ready(page)
+    page.until("sensors", "document.querySelectorAll('main tbody tr').length > 3")
+    heads = page.evaluate("[...document.querySelectorAll('main thead th')].map((h) => h.innerText.trim())")
+    assert heads == ["Sensor", "Now", "State", "Limit", "Past"], heads
+    box = page.evaluate("(() => { const r = document.querySelector('main tbody tr'), s = r.closest('.scroll').getBoundingClientRect(); const [name, now] = r.children; "
+                        "return {room: s.width, name: name.getBoundingClientRect().width, end: now.getBoundingClientRect().right - s.left}; })()")
+    assert box["end"] <= box["room"] and 0.35 * box["room"] <= box["name"] <= 0.5 * box["room"], box
+    page.look(1400)
+    page.until("all columns again", "document.querySelectorAll('main thead th').length === 7")
+
+
+def rules_that_fail(page, url):
+    """Why a rule has no result stands below its expression, and is no part of it."""
+    with before_the_page(page, "{ const real = fetch; window.fetch = async (u, o) => { const got = await real(u, o); if (!String(u).endsWith('api/v1/rules')) return got; "
+                               "const a = await got.json(); Object.assign(a.data.groups[0].rules[0], {health: 'err', lastError: 'found duplicate series'}); "
+                               "return new Response(JSON.stringify(a)); }; }"):
+        page.go(f"{url}#/agent")
+        ready(page)
+        page.until("the error", "document.querySelector('td .error')?.innerText === 'found duplicate series'")
+        assert page.evaluate("(() => { const e = document.querySelector('td .error'), q = e.parentElement.querySelector('code'); "
+                             "return !e.closest('a') && e.getBoundingClientRect().top >= q.getBoundingClientRect().bottom - 1; })()")
 
 
 def destinations_as_they_are(page, url):
@@ -547,6 +655,11 @@ with Browser() as page:
         timed(clocks_that_differ, page, url + "/")
         timed(parts_that_fail, page, url + "/")
         timed(destinations_as_they_are, page, url + "/")
+        timed(narrow_tables, page, url + "/")
+        timed(rules_that_fail, page, url + "/")
+        timed(many_events, page, url + "/")
+        timed(what_happened, page, url + "/")
+        timed(runbooks, page, url + "/")
         assert not page.complaints(), "\n".join(c[:400] for c in page.complaints()[:5])
     timed(no_history, page)
     state = HERE / "state"

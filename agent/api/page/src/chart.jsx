@@ -59,7 +59,7 @@ export function Chart({ label, xs, series, format, stacked, highest, lowest = 0,
     const options = {
       width: width(),
       height,
-      padding: [8, 6, 0, 0],
+      padding: [8, 26, 0, 0], // on the right: half of the last time, which may stand at the edge
       legend: { show: false },
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, sync: { key: "vitald", setSeries: false } },
       scales: {

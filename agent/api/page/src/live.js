@@ -2,6 +2,7 @@
 // the alerts; none while nobody looks.
 import { base, call, data, number, query, queryRange } from "./api.js";
 import { hostHas, hostNow, hostSaid, ours } from "./clock.js";
+import { withEvents } from "./events.js";
 import { queries, together, withPast } from "./queries.js";
 
 const POINTS = 180; // of a chart: more than a card has pixels for is only work for the agent
@@ -19,7 +20,7 @@ export const live = {
   alertsError: "", // why they are those of before, or none
   silences: [],
   silencesError: "", // why they are those of before, or none
-  events: [],
+  events: { newest: 0, rows: [] }, // events.js
   rules: null,
   utilization: null,
   verdict: null, // api/v1/verdict, or {state: "unknown", why} where it has no answer
@@ -149,6 +150,21 @@ export async function refreshAlerts() {
     changed();
   }
 }
+// However many come: asked for at once, then once a second, and always after the last of them.
+const ALERTS_EVERY_MS = 1000;
+let alertsCame = false;
+let askingAlerts = false;
+async function alertsCome() {
+  alertsCame = true;
+  if (askingAlerts) return;
+  askingAlerts = true;
+  while (alertsCame && !document.hidden) {
+    alertsCame = false;
+    await refreshAlerts().catch(() => {}); // the next round says why
+    await new Promise((done) => setTimeout(done, ALERTS_EVERY_MS));
+  }
+  askingAlerts = false;
+}
 async function refreshAgent() {
   const asked = ours();
   live.agent = await data("api/v1/agent");
@@ -168,20 +184,30 @@ async function refreshVerdict() {
   judging = false;
   changed();
 }
-// What changes seldom: at once when its view is opened or an event came, then every sixth round.
+let happened = true; // something that is not in live.events yet
+async function refreshEvents() {
+  if (live.view !== "alerts") return;
+  happened = false;
+  const answer = await data(`api/v1/events?limit=1024&after=${live.events.newest}`).catch((e) => {
+    happened = true;
+    throw e;
+  });
+  live.events = withEvents(live.events, answer);
+}
+// What changes seldom: at once when its view is opened or an alert came or went, then every sixth round.
 let seldom = 0;
 async function refreshSeldom(mine) {
   if (seldom > 0) {
     seldom--;
+    if (happened) await refreshEvents();
     return;
   }
   seldom = 5;
   await refreshAgent(); // on every view, since clocks may be set
+  await refreshEvents(); // types that nobody listens to
   if (live.view === "agent" || live.view === "alerts") {
-    const [events, rules] = await Promise.all([data("api/v1/events?limit=200"), data("api/v1/rules")]);
-    if (mine !== serial) return;
-    live.events = events.events.slice().reverse();
-    live.rules = rules.groups;
+    const rules = await data("api/v1/rules");
+    if (mine === serial) live.rules = rules.groups;
   }
 }
 export const has = (path) => Boolean(live.agent?.endpoints?.includes(path));
@@ -244,11 +270,14 @@ function watch(after = STAYS_MS) {
 function listenToEvents() {
   if (stream || document.hidden) return;
   stream = new EventSource(`${base}api/v1/events/watch`);
-  const come = () => {
-    seldom = 0;
-    refreshAlerts().catch(() => {});
-  };
-  for (const type of ["alert_firing", "alert_resolved", "oom_kill", "process_death"]) stream.addEventListener(type, come);
+  for (const type of ["alert_firing", "alert_resolved"])
+    stream.addEventListener(type, () => {
+      happened = true;
+      seldom = 0;
+      alertsCome();
+    });
+  // No alerts, and where processes die there may be hundreds of them: the next round asks what they were.
+  for (const type of ["oom_kill", "process_death"]) stream.addEventListener(type, () => (happened = true));
   stream.onerror = () => {
     if (stream && stream.readyState === EventSource.CLOSED) {
       stream = null;

@@ -1,5 +1,5 @@
 // The small parts that all views are made of.
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { NONE } from "./format.js";
 
 export function Card({ title, note, wide, double, children, id }) {
@@ -58,8 +58,23 @@ export function Bar({ part, level = "" }) {
 
 export const Badge = ({ level, children }) => <span class={`badge ${level}`}>{children}</span>;
 
-// columns: [{key, name, number, show(row), value(row), title}]; sorted by a click on a head, or Enter.
-export function Table({ caption, columns, rows, sort, empty, most = 200, rowKey }) {
+// As style.css has it.
+const NARROW = typeof matchMedia === "undefined" ? null : matchMedia("(max-width: 720px)");
+function useNarrow() {
+  const [narrow, setNarrow] = useState(Boolean(NARROW?.matches));
+  useEffect(() => {
+    const changed = () => setNarrow(NARROW.matches);
+    NARROW?.addEventListener("change", changed);
+    return () => NARROW?.removeEventListener("change", changed);
+  }, []);
+  return narrow;
+}
+// columns: [{key, name, number, show(row), value(row), title, narrow}]; sorted by a click on a head, or Enter. On a narrow
+// screen a column comes behind the name (narrow: "second") or not at all (narrow: "none").
+export function Table({ caption, columns: given, rows, sort, empty, most = 200, rowKey }) {
+  const narrow = useNarrow();
+  const [name, ...others] = given;
+  const columns = narrow ? [name, ...others.filter((c) => c.narrow === "second"), ...others.filter((c) => !c.narrow)] : given;
   const [by, setBy] = useState(sort ?? null);
   const [all, setAll] = useState(false);
   if (rows.length === 0) return <Nothing>{empty}</Nothing>;

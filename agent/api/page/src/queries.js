@@ -83,8 +83,9 @@ export const queries = {
     s_amps: ["vitald_sensor_current_amperes or (node_hwmon_curr_amps unless on (instance) vitald_sensor_current_amperes)", "past"],
     s_hum: ["vitald_sensor_humidity_ratio", "past"],
     s_state: ["vitald_sensor_state == 1"],
-    s_high: ["node_hwmon_temp_max_celsius"],
-    s_crit: ["node_hwmon_temp_crit_celsius"],
+    s_limit: ['{__name__=~"node_hwmon_(temp|fan|in|power|curr)_(min|max|lcrit|crit|emergency|cap)_(celsius|rpm|volts|watt|amps)"}'],
+    // sensors.conf makes other numbers of these than the kernel has, and the limits are the kernel's.
+    s_computed: ['vitald_sensor_info{computed="true"}'],
     s_names: ["node_hwmon_chip_names"],
     s_labels: ["node_hwmon_sensor_label"],
     s_package: [`rate(node_rapl_package_joules_total[${w}]) > 0`, "past"],

@@ -81,7 +81,7 @@ function Destinations() {
         columns={[
           { key: "name", name: "Destination", value: (r) => r.name, show: (r) => r.name },
           { key: "state", name: "State", value: (r) => state(r)[1], show: (r) => <Badge level={state(r)[0]}>{state(r)[1]}</Badge> },
-          { key: "queued", name: "Waiting", number: true, value: (r) => r.queued, show: (r) => f.count(r.queued) },
+          { key: "queued", name: "Waiting", number: true, narrow: "second", value: (r) => r.queued, show: (r) => f.count(r.queued) },
           { key: "age", name: "Oldest", number: true, value: (r) => r.age, show: (r) => (r.age > 0 ? f.duration(r.age) : f.NONE) },
           { key: "done", name: "Delivered", number: true, value: (r) => r.done, show: (r) => f.count(r.done) },
           { key: "samples", name: "Samples", number: true, value: (r) => r.samples, show: (r) => f.perSecond(r.samples) },
@@ -100,13 +100,13 @@ function Runs({ probes }) {
   const found = all.filter((c) => (!only || c.state !== "off") && (!text || `${c.name} ${c.text}`.toLowerCase().includes(text.toLowerCase())));
   const more = probes
     ? [
-        { key: "cost", name: "CPU", number: true, value: (r) => of("p_cost", "probe", r.name), show: (r) => f.percent(of("p_cost", "probe", r.name)), title: "Of one CPU, by the programs' own clock" },
+        { key: "cost", name: "CPU", number: true, narrow: "second", value: (r) => of("p_cost", "probe", r.name), show: (r) => f.percent(of("p_cost", "probe", r.name)), title: "Of one CPU, by the programs' own clock" },
         { key: "past", name: "Past", show: (r) => <Spark values={lines("p_cost").find((s) => s.labels.probe === r.name)?.values} label={`Cost of ${r.name}`} /> },
         { key: "runs", name: "Runs", number: true, value: (r) => of("p_runs", "probe", r.name), show: (r) => f.perSecond(of("p_runs", "probe", r.name)) },
       ]
     : [
         { key: "took", name: "Takes", number: true, value: (r) => of("c_took", "collector", r.name), show: (r) => f.seconds(of("c_took", "collector", r.name)) },
-        { key: "cpu", name: "CPU", number: true, value: (r) => of("c_cpu", "collector", r.name), show: (r) => f.percent(of("c_cpu", "collector", r.name)) },
+        { key: "cpu", name: "CPU", number: true, narrow: "second", value: (r) => of("c_cpu", "collector", r.name), show: (r) => f.percent(of("c_cpu", "collector", r.name)) },
       ];
   return (
     <Card title={probes ? "Probes" : "Collectors"} note={`${all.filter((c) => c.state === "on").length} of ${all.length} run.`} id={probes ? "probes" : "collectors"} wide>
@@ -154,23 +154,25 @@ function Rules() {
         empty={all.length > 0 ? "None like this." : live.rules ? "None are loaded; see --rules.file." : "Asking …"}
         columns={[
           { key: "name", name: "Rule", value: (r) => r.name, show: (r) => <Name text={r.name} /> },
-          { key: "group", name: "Group", value: (r) => r.group, show: (r) => r.group },
+          { key: "group", name: "Group", narrow: "none", value: (r) => r.group, show: (r) => r.group },
           {
             key: "state",
             name: "State",
             value: (r) => String(rank[r.state] ?? 3),
             show: (r) => <Badge level={r.health === "err" ? "bad" : r.state === "firing" ? "warn" : r.state === "inactive" ? "good" : ""}>{r.health === "err" ? "error" : r.type === "recording" ? "records" : r.state}</Badge>,
           },
-          { key: "took", name: "Takes", number: true, value: (r) => r.evaluationTime, show: (r) => f.seconds(r.evaluationTime) },
+          { key: "took", name: "Takes", number: true, narrow: "second", value: (r) => r.evaluationTime, show: (r) => f.seconds(r.evaluationTime) },
           {
             key: "query",
             name: "Expression",
             value: (r) => r.query,
             show: (r) => (
-              <a class="expr" href={`#/query/${encodeURIComponent(r.query)}`}>
-                <code>{r.query}</code>
-                {r.lastError ? <span class="error">{r.lastError}</span> : null}
-              </a>
+              <>
+                <a class="expr" href={`#/query/${encodeURIComponent(r.query)}`}>
+                  <code>{r.query}</code>
+                </a>
+                {r.lastError ? <p class="error">{r.lastError}</p> : null}
+              </>
             ),
           },
         ]}

@@ -231,6 +231,24 @@ function Evidence({ alert, onClose }) {
   );
 }
 
+// Rules come from others: a link is made of what leads to a page, and of nothing that a browser would run.
+function Runbook({ url }) {
+  if (!url) return null;
+  const safe = URL.canParse(url) && ["http:", "https:"].includes(new URL(url).protocol);
+  return (
+    <p class="note">
+      Runbook:{" "}
+      {safe ? (
+        <a href={url} target="_blank" rel="noopener noreferrer">
+          {url}
+        </a>
+      ) : (
+        url
+      )}
+    </p>
+  );
+}
+
 // Since when it fires, as `vitald alerts` says it; of one that waits since when its expression holds.
 const begin = (alert) => alert.firedAt ?? alert.activeAt;
 
@@ -252,6 +270,7 @@ function Alert({ alert, open }) {
       </header>
       <p>{alert.annotations.summary}</p>
       {alert.annotations.description ? <p class="note">{alert.annotations.description}</p> : null}
+      <Runbook url={alert.annotations.runbook_url} />
       <Labels labels={alert.labels} />
       {alert.metric ? (
         <p class="note">
@@ -347,12 +366,13 @@ export function Alerts() {
             ))}
           </ul>
         </Card>
-        <Card title="What happened" note="The newest first." id="a-events" double>
-          {live.events.length === 0 ? <Nothing>Nothing was told since the start.</Nothing> : null}
+        <Card title="What happened" note="The newest first, 30 of a kind at most." id="a-events" double>
+          {live.events.rows.length === 0 ? <Nothing>Nothing was told since the start.</Nothing> : null}
           <ol class="rows events">
-            {live.events.slice(0, 30).map((e) => (
-              <li key={e.sequence}>
+            {live.events.rows.map((e) => (
+              <li key={e.key}>
                 <time>{f.moment(e.time * 1000)}</time> <Badge level={e.type === "alert_firing" || e.type === "oom_kill" ? "warn" : ""}>{e.type.replace(/_/g, " ")}</Badge> {e.text}
+                {e.times > 1 ? <span class="note"> (the last of {f.plain(e.times)} since {f.moment(e.first * 1000)})</span> : null}
               </li>
             ))}
           </ol>

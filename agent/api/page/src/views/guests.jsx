@@ -25,6 +25,7 @@ export function Guests() {
       key: "cpu",
       name: "CPU",
       number: true,
+      narrow: "second",
       value: (r) => r.cpu,
       show: (r) => (
         <span class="cell">
