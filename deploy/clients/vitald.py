@@ -9,16 +9,60 @@ The uuid of a host and where it is: GET /api/v1/registration of its vitald (`reg
 """
 
 import base64
+import concurrent.futures
+import http.client
 import http.server
 import json
+import logging
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 
+log = logging.getLogger("vitald")
+_AT_ONCE = 32  # hosts that are asked at the same time
+
 
 class TelemetryError(RuntimeError):
-    """A host did not answer, or refused; the text says which and why."""
+    """A host did not answer, or refused; the text says which and why. `failed`, where several were asked:
+    {provider uuid: why}."""
+
+    def __init__(self, text, failed=None):
+        super().__init__(text)
+        self.failed = failed or {}
+
+
+class Metrics(dict):
+    """What query_metrics answers: a dict of the hosts that answered, and beside it `failed`, {provider uuid: why}, of those that
+    did not."""
+
+    def __init__(self, *args, failed=None):
+        super().__init__(*args)
+        self.failed = failed or {}
+
+
+def _each(keys, work):
+    """({key: what work(key) gave}, {key: why it did not}), in the order of `keys`; as many as _AT_ONCE at the same time."""
+    keys = list(dict.fromkeys(keys))
+    done, failed = {}, {}
+
+    def take(key, give):
+        try:
+            done[key] = give()
+        except TelemetryError as error:
+            failed[key] = str(error)
+
+    if len(keys) < 2:
+        for key in keys:
+            take(key, lambda: work(key))
+        return done, failed
+    pool = concurrent.futures.ThreadPoolExecutor(min(len(keys), _AT_ONCE), "vitald")
+    try:
+        for key, future in [(key, pool.submit(work, key)) for key in keys]:
+            take(key, future.result)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # where somebody interrupts, nobody waits for the rest
+    return done, failed
 
 
 def _call(url, method="GET", body=None, timeout=5.0, access=None):
@@ -26,19 +70,27 @@ def _call(url, method="GET", body=None, timeout=5.0, access=None):
     user, password, context = access or (None, None, None)
     if user is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
-    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode(), headers=headers)
+    data = None if body is None else json.dumps(body).encode()
     try:
+        request = urllib.request.Request(url, method=method, data=data, headers=headers)
         with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
             return json.loads(answer.read())["data"]
     except urllib.error.HTTPError as error:
-        text = error.read(4096).decode(errors="replace")
-        try:
-            text = json.loads(text)["error"]
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise TelemetryError(f"{url}: {error.code}: {text.strip()}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TelemetryError(f"{url}: {error}") from error
+        raise TelemetryError(f"{url}: {error.code}: {_reason(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
+        raise TelemetryError(f"{url}: {str(error) or type(error).__name__}") from error
+
+
+def _reason(refusal):
+    """The words of an answer that is an error."""
+    try:
+        text = refusal.read(4096).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return f"{refusal.reason} (the rest of the answer: {error})"
+    try:
+        return str(json.loads(text)["error"]).strip()
+    except (ValueError, KeyError, TypeError):  # not vitald's, but of a proxy before it: as it is
+        return text.strip()
 
 
 def registration(url, timeout=5.0, user=None, password=None, ssl_context=None):
@@ -58,23 +110,35 @@ class VitaldTelemetry:
         self.timeout, self.access = timeout, (user, password, ssl_context)
         self._address, self._url = callback_address, callback_url
         self._server, self._handlers, self._registered = None, {}, []
+        self._numbers, self._given_up = 0, {}
         self._lock = threading.Lock()
 
     def query_metrics(self, provider_uuids, metric_names, time_range=None):
         """{uuid: {metric: value}}: of each metric the sum over its series, now or the mean over `time_range` (two
-        datetimes). A metric that a host does not have is left out, and so is a host that is not known here."""
+        datetimes). A metric that a host does not have is left out, and so is a host that is not known here.
+        Hosts are asked at the same time. One that fails is left out, too, and is in the answer's attribute `failed`:
+        {uuid: why}. TelemetryError: all failed."""
         if time_range and time_range[1] <= time_range[0]:
             raise ValueError("time_range: its end is not after its begin")
-        out = {}
-        for uuid in provider_uuids:
-            if uuid not in self.hosts:
-                continue
-            parameters = [("metric", name) for name in metric_names]
-            if time_range:
-                parameters += [("start", f"{time_range[0].timestamp():.3f}"), ("end", f"{time_range[1].timestamp():.3f}")]
-            url = f"{self.hosts[uuid]}/api/v1/query_metrics?{urllib.parse.urlencode(parameters)}"
-            out[uuid] = _call(url, timeout=self.timeout, access=self.access)["metrics"] if metric_names else {}
-        return out
+        parameters = [("metric", name) for name in metric_names]
+        known = [uuid for uuid in provider_uuids if uuid in self.hosts]
+        if not parameters:
+            return Metrics({uuid: {} for uuid in known})
+        if time_range:
+            parameters += [("start", f"{time_range[0].timestamp():.3f}"), ("end", f"{time_range[1].timestamp():.3f}")]
+        query = urllib.parse.urlencode(parameters)
+
+        def ask(uuid):
+            url = f"{self.hosts[uuid]}/api/v1/query_metrics?{query}"
+            data = _call(url, timeout=self.timeout, access=self.access)
+            if not isinstance(data, dict) or not isinstance(data.get("metrics"), dict):
+                raise TelemetryError(f"{url}: the answer is none of vitald")
+            return data["metrics"]
+
+        done, failed = _each(known, ask)
+        if failed and not done:
+            raise TelemetryError("; ".join(failed.values()), failed)
+        return Metrics(done, failed=failed)
 
     def utilization(self, provider_uuid, **thresholds):
         """What /api/v1/utilization says, whole. `thresholds`: cpu_threshold=90 and the like."""
@@ -94,23 +158,80 @@ class VitaldTelemetry:
 
     def register_callback(self, event_type, handler):
         """`handler(provider_uuid, event)` is called in a thread for events of that type ("alert_firing", "*", ...) of
-        every host. Returns an id. A host goes on telling after its restart; close() ends it."""
+        every host. Several types, ["alert_firing", "alert_resolved"]: of these; the hosts tell all, the others are let go here, and
+        nobody says that one is misspelt. Returns an id. A host goes on telling after its restart; close() ends it.
+
+        event: {"id", "event_type", "host", "time", "collector", "text", "fields": {name: text}} (docs/schedulers.md).
+        What the handler raises is logged by logger "vitald", and the event comes again, later each time; so does one that it takes
+        more than five seconds for. Of a host, order holds within one registration only: of two, "fires" may come
+        after its "is over". Ask for both in one, or compare fields["transition"].
+
+        TelemetryError: a host is away or refuses. Nothing is registered then: what was is taken back, and where that cannot
+        be done, the error says so. A second try makes nothing twice."""
+        types = {event_type} if isinstance(event_type, str) else set(event_type)
+        if not types:
+            raise ValueError("event_type: none is given")
+        wanted = next(iter(types)) if len(types) == 1 else "*"
+
+        def handle(uuid, event):
+            if "*" in types or event["event_type"] in types:
+                handler(uuid, event)
+
+        key = frozenset(types)
         with self._lock:
             if not self._server:
                 self._listen()
-            number = str(len(self._handlers) + 1)
-            self._handlers[number] = handler
-        base = self._url or "http://{}:{}".format(*self._server.server_address)
-        for uuid, url in self.hosts.items():
-            made = _call(f"{url}/api/v1/callbacks", "POST",
-                         {"event_type": event_type, "url": f"{base}/{number}/{urllib.parse.quote(uuid, safe='')}"}, self.timeout, self.access)
-            self._registered.append((url, made["id"]))
+            # A second try has the same URLs: what a host still has of the first one is the same registration.
+            waiting = self._given_up.get(key)
+            if waiting:
+                number = waiting.pop()
+            else:
+                self._numbers += 1
+                number = str(self._numbers)
+            self._handlers[number] = handle
+            base = self._url or "http://{}:{}".format(*self._server.server_address)
+        try:
+            self._register(wanted, f"{base}/{number}")
+        except TelemetryError:
+            with self._lock:
+                del self._handlers[number]
+                self._given_up.setdefault(key, []).append(number)
+            raise
         return number
+
+    def _register(self, event_type, base):
+        """At every host or at none. All are asked before one is changed: what is there already is not ours to take back."""
+        def call(uuid, read, path="", method="GET", body=None):
+            url = f"{self.hosts[uuid]}/api/v1/callbacks{path}"
+            data = _call(url, method, body, self.timeout, self.access)
+            try:
+                return read(data)
+            except (KeyError, TypeError) as error:
+                raise TelemetryError(f"{url}: the answer is none of vitald: {error!r}") from error
+
+        def made(uuid):
+            url = f"{base}/{urllib.parse.quote(uuid, safe='')}"
+            return call(uuid, lambda data: data["id"], "", "POST", {"event_type": event_type, "url": url})
+
+        there, failed = _each(self.hosts, lambda uuid: call(uuid, lambda data: {callback["id"] for callback in data}))
+        new = {}
+        if not failed:
+            new, failed = _each(self.hosts, made)
+        if not failed:
+            self._registered += [(self.hosts[uuid], number) for uuid, number in new.items()]
+            return
+        new = {uuid: number for uuid, number in new.items() if number not in there[uuid]}
+        _, left = _each(new, lambda uuid: call(uuid, lambda data: data, "/" + new[uuid], "DELETE"))
+        self._registered += [(self.hosts[uuid], new[uuid]) for uuid in left]  # close() tries again
+        text = f"no callback, {len(failed)} of {len(self.hosts)} hosts failed: " + "; ".join(failed.values())
+        if left:
+            text += "; the others keep it, it could not be taken back: " + "; ".join(left.values())
+        raise TelemetryError(text, failed)
 
     def close(self):
         """No host calls back any more; raises for those that cannot be told so."""
         failed = []
-        for url, number in self._registered:
+        for url, number in self._registered:  # without threads: at the interpreter's end there are no new ones
             try:
                 _call(f"{url}/api/v1/callbacks/{number}", "DELETE", timeout=self.timeout, access=self.access)
             except TelemetryError as error:
@@ -145,19 +266,20 @@ class VitaldTelemetry:
                 parts = urllib.parse.urlparse(self.path).path.split("/")
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status = 404
-                if len(parts) == 3 and parts[1] in handlers:
+                handler = handlers.get(parts[1]) if len(parts) == 3 else None
+                if handler:
                     try:
-                        handlers[parts[1]](urllib.parse.unquote(parts[2]), json.loads(body))
+                        handler(urllib.parse.unquote(parts[2]), json.loads(body))
                         status = 204
-                    except Exception as error:  # noqa: BLE001: told to the host, which tries again
-                        self.log_error("callback: %s", error)
+                    except Exception:  # noqa: BLE001: told to the host, which tries again
+                        log.exception("a callback's handler failed, the event will come again: %.1000r", body)
                         status = 500
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, format, *args):  # noqa: A002
-                pass
+                log.debug("callbacks: " + format, *args)  # requests, and those that are no HTTP
 
         self._server = http.server.ThreadingHTTPServer(self._address, Handler)
         self._server.daemon_threads = True

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the C++ client makes of a vitald's answers, as lines of text: scheduler_test.py compares them with the answers.
-// usage: client_probe URL CALLBACK_URL
+// usage: client_probe URL CALLBACK_URL FULL STUBBORN MEETING...
+// FULL refuses callbacks, STUBBORN keeps them, MEETING ones answer when each of them was asked.
+#include <chrono>
 #include <cstdio>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "deploy/clients/cpp/vitald_client.h"
 
@@ -24,7 +28,37 @@ std::string error_of(Call&& call) {
   return "none";
 }
 
-void run(const std::string& url, const std::string& callback_url) {
+// One that is away, beside those that are there.
+void several(const std::string& me, const std::string& url, const std::vector<std::string>& meeting) {
+  Access patient;
+  patient.timeout = std::chrono::seconds(20);
+  Hosts hosts{{me, url}, {"gone", "http://127.0.0.1:1"}};
+  std::vector<std::string> asked{"gone", me, me, "stranger"};
+  for (const auto& m : meeting) hosts[m] = m, asked.push_back(m);
+  Telemetry telemetry(hosts, patient);
+  for (int twice = 0; twice < 2; ++twice) {
+    const auto got = telemetry.query_metrics(asked, {"test_value"});
+    const std::map<std::string, std::map<std::string, double>> as_before = got;
+    print("several.hosts", static_cast<double>(as_before.size()));
+    print("several.failed", static_cast<double>(got.failed.size()));
+    print("several.gone", got.failed.at("gone"));
+  }
+  print("error.all", error_of([&] { telemetry.query_metrics({"gone"}, {"test_value"}); }));
+}
+
+void callbacks(const std::string& me, const std::string& url, const std::string& callback_url, const std::string& full,
+               const std::string& stubborn) {
+  const auto error = [&](const char* type, Hosts hosts) {
+    return error_of([&] { Telemetry(std::move(hosts)).register_callback(type, callback_url); });
+  };
+  print("callback.gone", error("alert_resolved", {{me, url}, {"gone", "http://127.0.0.1:1"}}));
+  print("callback.full", error("*", {{me, url}, {"full", full}}));
+  print("callback.there", error("alert_firing", {{me, url}, {"full", full}}));
+  print("callback.stubborn", error("*", {{me, url}, {"full", full}, {"stubborn", stubborn}}));
+}
+
+void run(const std::string& url, const std::string& callback_url, const std::string& full, const std::string& stubborn,
+         const std::vector<std::string>& meeting) {
   const auto me = registration(url + "/");
   print("registration.uuid", me.uuid);
   print("registration.endpoint_url", me.endpoint_url);
@@ -51,14 +85,16 @@ void run(const std::string& url, const std::string& callback_url) {
   const auto ids = here.register_callback("alert_resolved", callback_url);
   print("callback.id", ids.at(me.uuid));
   here.unregister_callback(me.uuid, ids.at(me.uuid));
+  several(me.uuid, url, meeting);
+  callbacks(me.uuid, url, callback_url, full, stubborn);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return std::fprintf(stderr, "usage: client_probe URL CALLBACK_URL\n"), 2;
+  if (argc < 5) return std::fprintf(stderr, "usage: client_probe URL CALLBACK_URL FULL STUBBORN MEETING...\n"), 2;
   try {
-    run(argv[1], argv[2]);
+    run(argv[1], argv[2], argv[3], argv[4], {argv + 5, argv + argc});
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

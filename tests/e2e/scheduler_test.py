@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What schedulers ask: how full a host is, whether to place something on it, its registration, and the Python client."""
 
+import contextlib
 import datetime
+import http.server
 import json
+import logging
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -43,6 +48,60 @@ def tree(top):
     (top / "proc/meminfo").write_text("MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 250 kB\n")
 
 
+@contextlib.contextmanager
+def host(post=200, delete=200, meet=None):
+    """A host that answers with these statuses; what it was asked is in `asked`. With `meet`, a barrier, it answers when the
+    others have been asked, too."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self, status, data):
+            self.server.asked.append((self.command, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+            body = json.dumps({"data": data} if status == 200 else {"error": f"no {self.command} today"}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            metrics = self.path.startswith("/api/v1/query_metrics")
+            try:
+                if meet:
+                    meet.wait(8)
+            except threading.BrokenBarrierError:
+                self.answer(500, None)
+            else:
+                self.answer(200, {"metrics": {"test_value": 1}} if metrics else [])
+
+        def do_POST(self):
+            self.answer(post, {"id": "its"})
+
+        def do_DELETE(self):
+            self.answer(delete, {})
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads, server.asked = True, []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def error_of(call):
+    try:
+        call()
+    except TelemetryError as error:
+        return error
+    raise AssertionError("no error")
+
+
+def post(url, data):
+    request = urllib.request.Request(url, data=json.dumps(data).encode(), headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())["data"]
+
+
 with tempfile.TemporaryDirectory() as folder:
     top = pathlib.Path(folder)
     (top / "textfiles").mkdir()
@@ -56,7 +115,7 @@ with tempfile.TemporaryDirectory() as folder:
     value(0)
     flags = [f"--path.procfs={top}/proc", f"--path.sysfs={top}/sys", f"--rules.file={top}/rules.yaml",
              "--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={top}/textfiles",
-             "--collector.cpu", "--collector.meminfo", "--collector.hwmon", "--collector.utilization", "--collector.host_power", "--pipeline.interval=1s"]
+             "--collector.cpu", "--collector.meminfo", "--collector.hwmon", "--collector.utilization", "--collector.host_power", "--collector.posted", "--pipeline.interval=1s"]
     began = time.time()
     with vitald(*flags) as (_, url):
         api = url + "/api/v1/utilization"
@@ -128,7 +187,105 @@ with tempfile.TemporaryDirectory() as folder:
         value(0)
         wait_for("the callback", 20, lambda: heard == [("u1", "OnFire")])
         events.close()
-        assert get_json(url + "/api/v1/callbacks")["data"] == []
+        callbacks = url + "/api/v1/callbacks"
+        assert get_json(callbacks)["data"] == []
+
+        # ---- several hosts: what came is given, beside it who is away, and nobody is waited for after another
+        with contextlib.ExitStack() as stack:
+            silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            away = {"silent": "http://127.0.0.1:{}".format(silent.getsockname()[1])}
+            noise = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def no_http():
+                with contextlib.suppress(OSError):
+                    while True:
+                        with noise.accept()[0] as peer:
+                            peer.recv(4096)
+                            peer.sendall(b"SSH-2.0-x\r\n\r\n")
+
+            threading.Thread(target=no_http, daemon=True).start()
+            away |= {"gone": "http://127.0.0.1:1", "ssh": "http://127.0.0.1:{}".format(noise.getsockname()[1]), "typo": "compute-001"}
+            cluster = VitaldTelemetry({"u1": url, **away}, timeout=2)
+            got = cluster.query_metrics([*away, "u1", "stranger"], ["test_value"])
+            assert got == {"u1": {"test_value": 0.0}} and json.loads(json.dumps(got)) == got, got
+            assert got.failed.keys() == away.keys() and all(away[u] in why for u, why in got.failed.items()), got.failed
+            barrier = threading.Barrier(6)
+            meeting = {f"m{i}": stack.enter_context(host(meet=barrier))[1] for i in range(6)}
+            got = VitaldTelemetry(meeting, timeout=20).query_metrics(meeting, ["test_value"])
+            assert got == {m: {"test_value": 1} for m in meeting} and list(got) == list(meeting), (got, got.failed)
+            assert telemetry.query_metrics(["u1"], ["test_value"]).failed == {}
+            all_away = error_of(lambda: cluster.query_metrics(["gone", "typo"], ["test_value"]))
+            assert all_away.failed.keys() == {"gone", "typo"} and "127.0.0.1:1" in str(all_away) and "compute-001" in str(all_away), all_away
+            noise.shutdown(socket.SHUT_RDWR)
+
+        # ---- a callback is at all hosts or at none
+        for half in (VitaldTelemetry({"u1": url, "gone": "http://127.0.0.1:1"}), VitaldTelemetry({"gone": "http://127.0.0.1:1", "u1": url})):
+            for _ in range(2):
+                error = error_of(lambda: half.register_callback("alert_firing", print))  # noqa: B023
+                assert error.failed.keys() == {"gone"} and "127.0.0.1:1" in str(error) and "keep" not in str(error), error
+                assert get_json(callbacks)["data"] == []
+            half.close()
+        with host(post=500) as (_, full), host(delete=500) as (stubborn, stubborn_url):
+            half = VitaldTelemetry({"u1": url, "full": full})
+            error = error_of(lambda: half.register_callback("alert_firing", print))
+            assert "no POST today" in str(error) and "keep" not in str(error) and get_json(callbacks)["data"] == [], error
+            # What was there before is not taken back.
+            fixed = "http://127.0.0.1:9/mine"
+            before = post(callbacks, {"event_type": "alert_firing", "url": fixed + "/1/u1"})["id"]
+            again = VitaldTelemetry({"u1": url, "full": full}, callback_url=fixed)
+            error_of(lambda: again.register_callback("alert_firing", print))
+            assert [c["id"] for c in get_json(callbacks)["data"]] == [before]
+            again.close()
+            half = VitaldTelemetry({"stubborn": stubborn_url, "full": full})
+            error = error_of(lambda: half.register_callback("alert_firing", print))
+            assert "no POST today" in str(error) and f"could not be taken back: {stubborn_url}" in str(error), error
+            assert stubborn.asked[-1][0] == "DELETE", stubborn.asked
+            # A second try, when all are there: the same number, so that a host that kept it has it once.
+            half.hosts.pop("full")
+            half.hosts["u1"] = url
+            half.register_callback("alert_firing", print)
+            assert len(get_json(callbacks)["data"]) == 2
+            bodies = [body for command, body in stubborn.asked if command == "POST"]
+            assert len(bodies) == 2 and bodies[0] == bodies[1], bodies
+            error = error_of(half.close)
+            assert "no DELETE today" in str(error), error
+            urllib.request.urlopen(urllib.request.Request(f"{callbacks}/{before}", method="DELETE"))
+            assert get_json(callbacks)["data"] == []
+
+        # ---- one registration for two types: in order, also where the handler fails at first, which is logged
+        logged, tries, heard, ready = [], [], [], threading.Event()
+
+        class Log(logging.Handler):
+            def emit(self, record):
+                logged.append(record)
+
+        def take(uuid, event):
+            tries.append(event)
+            if not ready.is_set():
+                raise LookupError("not yet")
+            heard.append(event)
+
+        log = Log(logging.WARNING)
+        logging.getLogger("vitald").addHandler(log)
+        events.register_callback(["alert_firing", "alert_resolved"], take)
+        assert [c["event_type"] for c in get_json(callbacks)["data"]] == ["*"]
+        value(1)
+        wait_for("the handler is called", 20, lambda: tries)
+        post(url + "/api/v1/events", {"type": "deploy", "text": "not asked for"})
+        value(0)
+        wait_for("the rest waits", 20, lambda: get_json(callbacks)["data"][0]["waiting"] == 3)
+        ready.set()
+        wait_for("both", 30, lambda: len(heard) == 2)
+        assert [e["event_type"] for e in heard] == ["alert_firing", "alert_resolved"], heard
+        first, last = (e["fields"] for e in heard)
+        assert first["uuid"] == last["uuid"] and int(first["transition"]) < int(last["transition"]), heard
+        assert heard[0]["time"] < heard[1]["time"] and all(isinstance(v, str) for v in first.values()), heard
+        assert sorted(heard[0]) == ["collector", "event_type", "fields", "host", "id", "text", "time"], heard
+        wait_for("all was taken", 10, lambda: get_json(callbacks)["data"][0]["delivered"] == 3)
+        assert len(tries) == len(logged) + 2 and {e["event_type"] for e in tries} == {"alert_firing", "alert_resolved"}, tries
+        assert logged[0].exc_info[0] is LookupError and "OnFire" in logged[0].getMessage(), logged
+        logging.getLogger("vitald").removeHandler(log)
+        events.close()
         # ---- several metrics at once
         now = time.time()
         many = get_json(f"{url}/api/v1/query_metrics?metric=test_value,node_memory_MemTotal_bytes&metric=nothing")["data"]
@@ -163,7 +320,12 @@ with tempfile.TemporaryDirectory() as folder:
         assert get(f"{url}/api/v1/query_metrics?metric=", {"Accept": "application/x-protobuf"})[1]["Content-Type"] == "application/json"
 
         # ---- the client in C++
-        printed = subprocess.run([os.environ["CLIENT_PROBE"], url, "http://127.0.0.1:9/x"], capture_output=True, text=True, timeout=60)
+        before = post(callbacks, {"event_type": "alert_firing", "url": "http://127.0.0.1:9/x"})["id"]
+        with host(post=500) as (_, full), host(delete=500) as (_, stubborn), contextlib.ExitStack() as stack:
+            barrier = threading.Barrier(6)
+            meeting = [stack.enter_context(host(meet=barrier))[1] for _ in range(6)]
+            printed = subprocess.run([os.environ["CLIENT_PROBE"], url, "http://127.0.0.1:9/x", full, stubborn, *meeting],
+                                     capture_output=True, text=True, timeout=60)
         assert printed.returncode == 0, printed
         said = dict(line.split(" ", 1) for line in printed.stdout.splitlines())
         me = registration(url)
@@ -178,5 +340,11 @@ with tempfile.TemporaryDirectory() as folder:
         assert said["temperature.source"].startswith("node_hwmon_temp_celsius") and said["weight.gone"] == "none", said
         assert "127.0.0.1:1" in said["error.gone"] and "stranger" in said["error.stranger"], said
         assert "400" in said["error.refused"] and "cpu_treshold" in said["error.refused"], said
-        assert "metrics.no such" not in printed.stdout and get_json(url + "/api/v1/callbacks")["data"] == []
+        assert float(said["several.hosts"]) == 7 and float(said["several.failed"]) == 1 and "127.0.0.1:1" in said["several.gone"], said
+        assert "127.0.0.1:1" in said["error.all"], said
+        assert "127.0.0.1:1" in said["callback.gone"] and "keep" not in said["callback.gone"], said
+        assert "no POST today" in said["callback.full"] and "keep" not in said["callback.full"], said
+        assert f"could not be taken back: {stubborn}" in said["callback.stubborn"], said
+        # What was there before the probe is there yet, and nothing of what failed.
+        assert "metrics.no such" not in printed.stdout and [c["id"] for c in get_json(callbacks)["data"]] == [before]
 print("utilization, registration, query_metrics, protobuf, clients: as documented")
