@@ -79,7 +79,8 @@ export function Query({ initial }) {
   const run = async (what = text) => {
     setOffers([]);
     if (!what.trim()) return;
-    history.replaceState(null, "", `#/query/${encodeURIComponent(what)}`);
+    // Not where the reader has left already, and the page is about to hear of it.
+    if (location.hash.startsWith("#/query")) history.replaceState(null, "", `#/query/${encodeURIComponent(what)}`);
     const mine = ++asked.current;
     setBusy(true);
     try {
