@@ -55,9 +55,14 @@ Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 Template::~Template() = default;
 
-Template Template::parse(std::string_view text) {
+Template Template::literal(std::string_view text) {
   Template out;
   out.text_ = std::string(text);
+  return out;
+}
+
+Template Template::parse(std::string_view text) {
+  auto out = literal(text);
   if (text.find("{{") == text.npos) return out;
   out.plain_ = false;
   try {

@@ -49,13 +49,15 @@ class Template {
 
   // One that cannot be parsed is one all the same: it has a problem, and expands to an error.
   static Template parse(std::string_view text);
+  // What stands for itself, whatever is in it.
+  static Template literal(std::string_view text);
   // What is wrong, at which character of the text; empty: nothing.
   [[nodiscard]] const std::string& problem() const { return problem_; }
 
   // The error's text is Prometheus' own. The first call parses again: a tree takes ten times its text's memory, and
   // most rules never fire.
   [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
-  // No {{ }} in it: the text as it is.
+  // No {{ }} in it, or none that means anything: the text as it is.
   [[nodiscard]] bool plain() const { return plain_; }
   [[nodiscard]] const std::string& text() const { return text_; }
   // The expressions that it asks `query` for, where they are written out.

@@ -130,14 +130,14 @@ class Loader : public RuleReader {
       const auto& name = at.Scalar();
       if (!promql::valid_label_name(name) || name == promql::kMetricName)
         return say(at, fmt::format("{}: '{}' is not a name, expected letters, digits and _", key, name));
+      // As Prometheus has it: a recording rule's are the text.
       if (!templates && value.find("{{") != value.npos)
-        say(value_at, fmt::format("{}: templates are for alerts, expected plain text", key));
-      put(out, name, value, value_at);
+        warn(value_at, fmt::format("{}: templates are for alerts, here it is the text as it is", key));
+      put(out, name, templates ? Template::parse(value) : Template::literal(value), value_at);
     });
   }
 
-  void put(TemplateMap& out, const std::string& name, const std::string& value, const YAML::Node& at) {
-    auto t = Template::parse(value);
+  void put(TemplateMap& out, const std::string& name, Template t, const YAML::Node& at) {
     // The rule is judged all the same: its text then says what is wrong.
     if (!t.problem().empty()) warn(at, fmt::format("{}: {}", name, t.problem()));
     const auto where = std::ranges::lower_bound(out, name, {}, &TemplateMap::value_type::first);
@@ -257,11 +257,11 @@ class Loader : public RuleReader {
     texts(n, "labels", r.labels, true);
     texts(n, "annotations", r.annotations, true);
     for (const char* key : {"summary", "description"})
-      if (const auto t = text(n, key); !t.empty()) put(r.annotations, key, t, n[key]);
+      if (const auto t = text(n, key); !t.empty()) put(r.annotations, key, Template::parse(t), n[key]);
     if (const auto severity = text(n, "severity"); !severity.empty())
-      put(r.labels, "severity", severity, n["severity"]);
+      put(r.labels, "severity", Template::parse(severity), n["severity"]);
     if (!n["summary"] && std::ranges::none_of(r.annotations, [](const auto& a) { return a.first == "summary"; }))
-      put(r.annotations, "summary", fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value), n);
+      put(r.annotations, "summary", Template::parse(fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value)), n);
     note_template_problem(r);
     const auto match = matchers(n);
     if (problem_count() != before) return;

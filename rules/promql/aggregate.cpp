@@ -253,7 +253,7 @@ void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n
   std::unordered_map<Labels, std::uint32_t, Labels::Hash> at;
   spend(4 * kLabelsWork * in.samples.size());
   for (const auto& s : in.samples) {
-    // The value's label may itself be one of the grouping: it is set before grouping.
+    // The value's label may itself be one of the grouping: it is set before grouping, and goes with what goes.
     const auto* h = histogram(s);
     const auto value = h ? h->text() : number_text(s.value);
     LabelsBuilder b(in.labels(s));
@@ -261,12 +261,7 @@ void Evaluator::Impl::count_values(const Aggregate& a, const Vector& in, Node& n
     auto grouping = a.grouping;
     if (!a.without) grouping.push_back(label);
     const auto full = b.labels();
-    auto key = a.without ? drop_labels(full, grouping) : keep_labels(full, grouping);
-    if (a.without) {
-      LabelsBuilder with(key);
-      with.set(label, value);
-      key = with.labels();
-    }
+    const auto key = a.without ? drop_labels(full, grouping) : keep_labels(full, grouping);
     const auto [it, added] = at.try_emplace(key, static_cast<std::uint32_t>(shape->series.size()));
     if (added) {
       shape->series.push_back(key);

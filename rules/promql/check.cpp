@@ -106,12 +106,16 @@ class Checker {
       say(b.op_where, fmt::format("comparing two scalars needs 'bool': {} bool", op));
     if (is_set(b.op) && (l == ValueType::scalar || r == ValueType::scalar))
       say(b.op_where, fmt::format("'{}' needs an instant vector on both sides", op));
-    if (b.matching.written && (l != ValueType::vector || r != ValueType::vector))
-      say(b.matching.where, "'on' and 'ignoring' need an instant vector on both sides");
+    const bool vectors = l == ValueType::vector && r == ValueType::vector;
     if (b.matching.fill_left || b.matching.fill_right) {
       experimental(b.matching.where, "fill()");
-      if (l != ValueType::vector || r != ValueType::vector)
-        say(b.matching.where, "fill() needs an instant vector on both sides");
+      if (!vectors) say(b.matching.where, "fill() needs an instant vector on both sides");
+    }
+    if (b.matching.written && !vectors) {
+      // One without labels says nothing, and Prometheus passes over it.
+      if (!b.matching.labels.empty())
+        say(b.matching.where, "'on' and 'ignoring' need an instant vector on both sides");
+      else b.matching = {};
     }
     if (b.matching.on)
       for (const auto& name : b.matching.include)

@@ -39,7 +39,7 @@ const Vector& Evaluator::Impl::on_range(const Call& call, std::int64_t t) {
   const auto wrong = wrong_factor(f.name, {args, count});
   const auto shape =
       each_series(*call.args[f.range_arg], t, context, [&](const Shape& in, std::uint32_t i, const Points& p) {
-        if (!wrong.empty()) [[unlikely]]
+        if (!wrong.empty() && p.count > 0) [[unlikely]]
           return fail(wrong);
         if (context.ends != Ends::plain) [[unlikely]]
           return range_with_ends(call, i, in.series[i], p, context, out);

@@ -86,7 +86,7 @@ std::string humanize_duration(double v) {
 }
 
 std::optional<Time> to_time(double v) {
-  if (!(std::abs(v) < 9.2e15)) return {};
+  if (!(std::abs(v) < 0x1p63 / 1e9)) return {};  // in nanoseconds it would not fit: milliseconds, most likely
   // Prometheus goes through milliseconds since the epoch; what is below is cut off.
   const auto total_ms = static_cast<std::int64_t>(v * 1000);
   const auto ms = (total_ms % 1000 + 1000) % 1000;

@@ -130,6 +130,8 @@ TEST(Parser, PrintsAsPrometheus) {
       {"a > bool 1", "="},
       {"a + on (x, y) b", "="},
       {"a + ignoring () b", "a + b"},
+      {"a > on () 3", "a > 3"},
+      {"a * on () group_left () 2", "a * 2"},
       {"a * on (x) group_left (y) b", "="},
       {"a / ignoring (x) group_right () b", "="},
       {"a and b or c unless d", "="},
