@@ -88,12 +88,12 @@ constexpr MetricDesc kInstruments[] = {
      "data_type,destination"},
     {"vitald_delivery_dropped_total", MetricType::counter,
      "Items that will never be delivered: no room (full), the receiver does not want them (refused), they are too "
-     "large, the command for them failed (failed), any of that with an alert about this very destination "
-     "(about_itself), or they could not be kept (lost).",
+     "large, the command for them failed (failed), any of that with an alert about the delivery of alerts "
+     "(about_delivery), or they could not be kept (lost).",
      "data_type,destination,reason"},
     {"vitald_delivery_refusing", MetricType::gauge,
      "1 from when the destination lost what it was sent (refused, too large, or the command for it failed) until it "
-     "takes what it is sent next. What is about this very destination does not count.",
+     "takes what it is sent next. Alerts about the delivery of alerts do not count.",
      "data_type,destination"},
     {"vitald_delivery_disk_bytes", MetricType::gauge, "Size of the queue's files in --state.directory.",
      "data_type,destination"},

@@ -40,7 +40,7 @@ void append(Json& j, const ReceiverBook::Row& row) {
     for (const auto& [why, items] :
          {std::pair("full", q.dropped.full), std::pair("refused", q.dropped.refused),
           std::pair("too_large", q.dropped.too_large), std::pair("failed", q.dropped.failed),
-          std::pair("about_itself", q.dropped.about_itself), std::pair("lost", q.dropped.lost)})
+          std::pair("about_delivery", q.dropped.about_delivery), std::pair("lost", q.dropped.lost)})
       if (items > 0) j.whole(why, static_cast<std::int64_t>(items));
     j.close('}');
   }

@@ -136,10 +136,12 @@ std::string queue_name(const Callback& callback) { return "callback-" + callback
 // The judge's: what programs post may have fields of the same names, which mean nothing here.
 bool is_of_alert(const EventLog::Entry& entry) { return entry.collector == "alerts"; }
 
-// An alert about the callback that is told of it: its labels name it (an id is in no other text).
-bool is_about(const EventLog::Entry& entry, const Callback& callback) {
-  return is_of_alert(entry) && std::ranges::any_of(entry.event->fields, [&](const auto& f) {
-           return f.first == "labels" && f.second.find("destination=" + queue_name(callback)) != std::string::npos;
+// An alert about the delivery of alerts, by its labels (name=value, commas between).
+bool is_about_delivery(const EventLog::Entry& entry) {
+  return is_of_alert(entry) && std::ranges::any_of(entry.event->fields, [](const auto& f) {
+           const auto labels = "," + f.second + ",";
+           return f.first == "labels" && labels.find(",data_type=alerts,") != std::string::npos &&
+                  labels.find(",destination=") != std::string::npos;
          });
 }
 
@@ -358,7 +360,7 @@ void Callbacks::tell(const EventLog& log, std::int64_t wall_at_boot_ns) {
       item.key = event_key(entry);
       item.body = body_of(callback, entry, wall_at_boot_ns);
       item.wall_ms = wall_ms(entry, wall_at_boot_ns);
-      item.about_itself = is_about(entry, callback);
+      item.about_delivery = is_about_delivery(entry);
       items.push_back(std::move(item));
     }
     if (items.empty()) continue;

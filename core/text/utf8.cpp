@@ -48,13 +48,14 @@ std::string valid_utf8(std::string_view text) {
 }
 
 std::string escaped_utf8(std::string_view text) {
+  if (is_valid_utf8(text)) return std::string(text);
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
     const auto n = std::max<std::size_t>(sequence(text), 1);
     const auto c = static_cast<unsigned char>(text.front());
-    if (n == 1 && c >= 0x80) out.append("\\x").append({kHex[c >> 4], kHex[c & 15]});
+    if (n == 1 && (c >= 0x80 || c == '\\')) out.append("\\x").append({kHex[c >> 4], kHex[c & 15]});
     else out += text.substr(0, n);
     text.remove_prefix(n);
   }

@@ -11,7 +11,8 @@ namespace vitald {
 // no surrogates), as node_exporter does for names that come from outside.
 std::string valid_utf8(std::string_view text);
 bool is_valid_utf8(std::string_view text);
-// With \xHH in place of each such byte: two names that differ stay two.
+// With \xHH in place of each such byte, and of each backslash where there is any: two of them that differ stay two. Not
+// so beside a valid one, which stays as it is and may look the same.
 std::string escaped_utf8(std::string_view text);
 
 // What may leave in the text format: valid UTF-8 without NUL, at which Prometheus' lexer ends.

@@ -17,9 +17,9 @@ struct Item {
   std::string body;      // the destination's own format, complete: it may be read by the next run
   std::int64_t wall_ms = 0;
   std::uint32_t records = 1;
-  // An alert about the very destination that is told of it. That it is refused is no news: it would make that alert
-  // fire again each time it ends. Not kept over a restart.
-  bool about_itself = false;
+  // An alert about the delivery of alerts. That it is refused is no news: it would make that alert fire again each time
+  // it ends, also where two receivers are told of each other. Not kept over a restart.
+  bool about_delivery = false;
 
   bool operator==(const Item&) const = default;
 };
@@ -38,8 +38,8 @@ struct Sent {
   // What is wrong although they were taken, or why not all were. Empty: nothing, or the receiver's wish.
   std::string problem = {};
   // Of `refused`, each in one of them at most: for their size (413), because the command for them failed, and whatever
-  // the cause is, what was about the destination itself.
-  std::size_t too_large = 0, failed = 0, about_itself = 0;
+  // the cause is, what was about the delivery of alerts.
+  std::size_t too_large = 0, failed = 0, about_delivery = 0;
   // With `taken`: it loses what it is sent, or a part of it, and nothing that was taken since says otherwise.
   bool refusing = false;
 };

@@ -287,6 +287,7 @@ class KubernetesDestination final : public Destination {
     // What fires is known here: the last one stays, so that there is another attempt, and what comes is not held up.
     if (items.size() == 1) return fail(told.error());
     *sent = without_last_;
+    sent->refusing = sent->refused > sent->about_delivery;
     say(told.error().text);
     sent->problem = said_;
     return sent;
@@ -552,7 +553,7 @@ class KubernetesDestination final : public Destination {
     if (!events_problem_.empty()) problem += fmt::format("{}events: {}", problem.empty() ? "" : "; ", events_problem_);
     say(std::move(problem));
     sent.problem = said_;
-    sent.refusing = !said_.empty() || sent.refused > sent.about_itself;
+    sent.refusing = !said_.empty() || sent.refused > sent.about_delivery;
     return sent;
   }
 

@@ -126,6 +126,10 @@ struct Queue::Impl {
       if (item->id > written_id) unwritten.push_back({item, true});
     wake_writer.notify_one();
   }
+  // Who has had items for a second is away, whatever he will answer: the writing thread looks.
+  [[nodiscard]] bool watches_attempts() const REQUIRES(mutex) {
+    return !settings.journal && !spilling && journal_usable;
+  }
   void end_spilling() REQUIRES(mutex) {
     if (memory.empty() && on_disk_only == 0 && unwritten.empty() && writing_id == 0) spilling = drop_said = false;
   }
@@ -168,8 +172,7 @@ struct Queue::Impl {
     item.id = next_id++;
     const auto shared = std::make_shared<const Item>(std::move(item));
     const bool room = on_disk_only == 0 && unwritten_only == 0 && (!journal || has_room_for(*shared));
-    // Before it: they are older. Who has had the ones before for so long is away, whatever he will answer.
-    if (!room || (in_flight > 0 && clock.boot_ns() - attempt_since_ns >= kSecond)) begin_spilling();
+    if (!room) begin_spilling();  // before it: they are older
     if (room) {
       remember(shared);
       loaded_id = shared->id;
@@ -269,6 +272,7 @@ struct Queue::Impl {
       in_flight = batch.size();
       attempt_since_ns = clock.boot_ns();
       changed();
+      if (watches_attempts()) wake_writer.notify_one();
       lock.unlock();
       auto sent = attempt(batch);
       lock.lock();
@@ -280,9 +284,9 @@ struct Queue::Impl {
         delivered_total.Increment(static_cast<double>(taken - refused_now));
         const auto too_large_now = std::min(sent->too_large, refused_now);
         const auto failed_now = std::min(sent->failed, refused_now - too_large_now);
-        const auto itself_now = std::min(sent->about_itself, refused_now - too_large_now - failed_now);
+        const auto itself_now = std::min(sent->about_delivery, refused_now - too_large_now - failed_now);
         count_items(refused, refused_now - too_large_now - failed_now - itself_now);
-        count_items(about_itself, itself_now);
+        count_items(about_delivery, itself_now);
         count_items(too_large, too_large_now);
         count_items(failed, failed_now);
       }
@@ -371,6 +375,7 @@ struct Queue::Impl {
         end_ns = now_ns + settings.end_patience_ns / 2;
         write_not_before_ns = now_ns;  // a last try: the disk may have room again
       }
+      if (in_flight > 0 && watches_attempts() && now_ns - attempt_since_ns >= kSecond) begin_spilling();
       const bool to_write = !unwritten.empty() && journal_usable && write_not_before_ns <= now_ns;
       const bool to_read = on_disk_only > 0 && memory.size() <= in_flight && !stopping && read_not_before_ns <= now_ns;
       const bool to_mark = journal_usable && done_id() > marked;
@@ -387,7 +392,7 @@ struct Queue::Impl {
         changed();
       } else if (stopping && (sender_ended || now_ns >= end_ns)) {
         return finish();
-      } else if (stopping || !unwritten.empty() || on_disk_only > 0) {
+      } else if (stopping || !unwritten.empty() || on_disk_only > 0 || (in_flight > 0 && watches_attempts())) {
         wake_writer.wait_for_ns(lock, stopping ? kSecond / 50 : kSecond);
       } else {
         wake_writer.wait(lock);
@@ -663,7 +668,7 @@ struct Queue::Impl {
   prometheus::Gauge& refuses = gauge(
       "vitald_delivery_refusing",
       "1 from when the destination lost what it was sent (refused, too large, or the command for it failed) until "
-      "it takes what it is sent next. What is about this very destination does not count.");
+      "it takes what it is sent next. Alerts about the delivery of alerts do not count.");
   prometheus::Counter& delivered_total = counter("vitald_delivery_delivered_total", "Items that the destination took.");
   prometheus::Counter& failed_total =
       counter("vitald_delivery_failed_total", "Attempts after which some items have to be tried again.");
@@ -671,7 +676,7 @@ struct Queue::Impl {
   const Drop refused{drops("refused"), &QueueStats::Dropped::refused, "refused", "refused"};
   const Drop too_large{drops("too_large"), &QueueStats::Dropped::too_large, "too_large", "it is larger than 4 MiB"};
   const Drop failed{drops("failed"), &QueueStats::Dropped::failed, "failed", "the command for it failed"};
-  const Drop about_itself{drops("about_itself"), &QueueStats::Dropped::about_itself, "about_itself", "refused"};
+  const Drop about_delivery{drops("about_delivery"), &QueueStats::Dropped::about_delivery, "about_delivery", "refused"};
   const Drop lost{drops("lost"), &QueueStats::Dropped::lost, "lost", "lost"};
 
   mutable Mutex mutex;
@@ -709,11 +714,12 @@ struct Queue::Impl {
 
 prometheus::Counter& dropped_items(const std::string& data_type, const std::string& destination,
                                    const std::string& reason) {
-  return instruments().counter("vitald_delivery_dropped_total",
-                               "Items that will never be delivered: no room (full), the receiver does not want them "
-                               "(refused), they are too large, the command for them failed (failed), any of that with "
-                               "an alert about this very destination (about_itself), or they could not be kept (lost).",
-                               {{"data_type", data_type}, {"destination", destination}, {"reason", reason}});
+  return instruments().counter(
+      "vitald_delivery_dropped_total",
+      "Items that will never be delivered: no room (full), the receiver does not want them "
+      "(refused), they are too large, the command for them failed (failed), any of that with "
+      "an alert about the delivery of alerts (about_delivery), or they could not be kept (lost).",
+      {{"data_type", data_type}, {"destination", destination}, {"reason", reason}});
 }
 
 Queue::Queue(QueueSettings settings, std::unique_ptr<Destination> destination, std::shared_ptr<const StateDir> state,

@@ -27,11 +27,11 @@ struct QueueStats {
   std::uint64_t delivered = 0;
   // What will never be delivered, as in vitald_delivery_dropped_total.
   struct Dropped {
-    std::uint64_t full = 0, refused = 0, too_large = 0, failed = 0, about_itself = 0, lost = 0;
-    [[nodiscard]] std::uint64_t all() const { return full + refused + too_large + failed + about_itself + lost; }
+    std::uint64_t full = 0, refused = 0, too_large = 0, failed = 0, about_delivery = 0, lost = 0;
+    [[nodiscard]] std::uint64_t all() const { return full + refused + too_large + failed + about_delivery + lost; }
     Dropped& operator+=(const Dropped& more) {
       full += more.full, refused += more.refused, too_large += more.too_large, failed += more.failed, lost += more.lost;
-      about_itself += more.about_itself;
+      about_delivery += more.about_delivery;
       return *this;
     }
   } dropped;

@@ -68,7 +68,8 @@ void Receiver::notify(std::span<const AlertTransition> transitions) {
   std::vector<Item> items;
   for (const auto& t : transitions) {
     auto& item = items.emplace_back(item_of(t, settings_->body(t)));
-    item.about_itself = label_of(t.alert.labels, "destination") == settings_->name;
+    item.about_delivery =
+        label_of(t.alert.labels, "data_type") == "alerts" && !label_of(t.alert.labels, "destination").empty();
   }
   queue_->push(std::move(items));
 }

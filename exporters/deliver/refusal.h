@@ -21,13 +21,13 @@ class Refusal {
   // Counts an item that is lost, of those that `sent` has taken.
   static void count(Sent& sent, const Item& item, Why why) {
     ++sent.refused;
-    if (item.about_itself) ++sent.about_itself;
+    if (item.about_delivery) ++sent.about_delivery;
     else if (why == Why::too_large) ++sent.too_large;
     else if (why == Why::failed) ++sent.failed;
   }
   // It lost one, and answered so.
   void note(const Item& item, std::string answer) {
-    if (item.about_itself) return;
+    if (item.about_delivery) return;
     ++lost_;
     answer_ = std::move(answer);
   }

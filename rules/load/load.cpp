@@ -261,7 +261,8 @@ class Loader : public RuleReader {
     if (const auto severity = text(n, "severity"); !severity.empty())
       put(r.labels, "severity", Template::parse(severity), n["severity"]);
     if (!n["summary"] && std::ranges::none_of(r.annotations, [](const auto& a) { return a.first == "summary"; }))
-      put(r.annotations, "summary", Template::parse(fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value)), n);
+      put(r.annotations, "summary", Template::parse(fmt::format("{} is {{{{ $value }}}} ({} {})", metric, op, value)),
+          n);
     note_template_problem(r);
     const auto match = matchers(n);
     if (problem_count() != before) return;

@@ -113,8 +113,7 @@ class Checker {
     }
     if (b.matching.written && !vectors) {
       // One without labels says nothing, and Prometheus passes over it.
-      if (!b.matching.labels.empty())
-        say(b.matching.where, "'on' and 'ignoring' need an instant vector on both sides");
+      if (!b.matching.labels.empty()) say(b.matching.where, "'on' and 'ignoring' need an instant vector on both sides");
       else b.matching = {};
     }
     if (b.matching.on)

@@ -59,7 +59,7 @@ using Number = std::optional<double>;
 // What one call gave: a number, nothing (this GPU or driver has no such thing), or an error to tell.
 class Asking {
  public:
-  Asking(const Library& lib, const Gpu& gpu) : lib_(lib), gpu_(gpu) {}
+  Asking(const nvml::Library& lib, const Gpu& gpu) : lib_(lib), gpu_(gpu) {}
 
   template <class Function, class... Args>
   bool call(Function function, std::string_view what, Args... args) {
@@ -90,11 +90,11 @@ class Asking {
 
   [[nodiscard]] bool lost() const { return lost_; }
   [[nodiscard]] const std::vector<std::string>& failed() const { return failed_; }
-  [[nodiscard]] const Library& lib() const { return lib_; }
+  [[nodiscard]] const nvml::Library& lib() const { return lib_; }
   [[nodiscard]] const Gpu& gpu() const { return gpu_; }
 
  private:
-  const Library& lib_;
+  const nvml::Library& lib_;
   const Gpu& gpu_;
   bool lost_ = false;
   std::vector<std::string> failed_;
@@ -698,7 +698,7 @@ class Nvidia final : public Collector {
   mutable Mutex mutex_;  // of all that is told of GPUs, during the calls, too: a worker whose call hangs is ended
   CondVar wake_;
   bool ending_ GUARDED_BY(mutex_) = false;
-  const Library* lib_ GUARDED_BY(mutex_) = nullptr;
+  const nvml::Library* lib_ GUARDED_BY(mutex_) = nullptr;
   bool initialized_ GUARDED_BY(mutex_) = false;
   bool lost_ GUARDED_BY(mutex_) = false;       // some GPU in this round
   int lost_rounds_ GUARDED_BY(mutex_) = 0;     // so many in a row

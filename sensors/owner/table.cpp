@@ -35,7 +35,8 @@ OwnerPtr named(OwnerId id, Owner owner) {
 }
 
 // What is shown is what owners are told apart by: names are any bytes to the kernel, and two that differ in bytes that
-// are no text would be one name, of which the second's numbers are dropped.
+// are no text would be one name, of which the second's numbers are dropped. Where somebody else is called so already
+// they are one owner, whose numbers are added up.
 void make_text(Owner& owner) {
   for (auto* name : {&owner.name, &owner.namespace_, &owner.pod, &owner.container, &owner.guest})
     if (!is_valid_utf8(*name)) *name = escaped_utf8(*name);

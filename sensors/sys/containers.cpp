@@ -295,6 +295,8 @@ class Containers final : public Collector {
     c.called = std::move(called);
     const auto& owner = c.called->owner;
     c.id = escaped_utf8(c.path);
+    // No other one ends with a backslash: each of their own is escaped.
+    if (c.id != c.path && tree_.found().contains(c.id)) c.id += '\\';
     c.labels.assign({{"id", c.id}, {"name", owner.container_id.empty() ? owner.name : owner.container_id}});
     c.labels.insert(c.labels.end(), c.called->labels.begin(), c.called->labels.end());
     c.packed = PackedLabels(c.labels);

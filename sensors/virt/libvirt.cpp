@@ -793,7 +793,7 @@ class Libvirt final : public Collector {
   const Clock& clock_;
   const Settings settings_;
   const std::string node_ = host_name();
-  const Library* lib_ = nullptr;
+  const virt::Library* lib_ = nullptr;
   std::unique_ptr<Connection> connection_;
   std::uint64_t generation_ = 0;         // of the connection that the rest was learnt from
   std::map<std::string, Known> guests_;  // by uuid

@@ -94,7 +94,7 @@ def dropped(url, destination, family="vitald_delivery_dropped_total"):
     """The reasons that have grown, but for what a destination was told of itself: the rule may fire meanwhile."""
     return sorted(dict(labels)["reason"] for (name, labels), n in metrics(url)[1].items()
                   if name == family and n > 0 and dict(labels)["destination"] == destination
-                  and dict(labels)["reason"] != "about_itself")
+                  and dict(labels)["reason"] != "about_delivery")
 
 
 def firing(url, name="VitaldDeliveryRefused"):
@@ -204,7 +204,7 @@ def a_command_that_fails(retries):
             fired = re.findall(r'msg="alert fires" alertname=(Vitald\w+)', process.output())
             assert fired == ["VitaldDeliveryRefused"], fired
             assert dropped(url, "command") == ["failed"], dropped(url, "command")
-            assert value(url, "vitald_delivery_dropped_total", data_type="alerts", destination="command", reason="about_itself") == 1
+            assert value(url, "vitald_delivery_dropped_total", data_type="alerts", destination="command", reason="about_delivery") == 1
     print(f"a command that fails, {retries} retries: one alert for as long as it does", flush=True)
 
 

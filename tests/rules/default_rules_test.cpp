@@ -380,7 +380,7 @@ const Case kCases[] = {
     {"VitaldDeliveryRefused", R"(vitald_hook_runs_total{hook="h",result="failed"} 0+1x400
             vitald_delivery_dropped_total{data_type="alerts",destination="h",reason="failed"} 0+1x400)"},
     {"", R"(vitald_hook_runs_total{hook="h",result="failed"} 0+1x400
-            vitald_delivery_dropped_total{data_type="alerts",destination="h",reason="about_itself"} 0+1x400)"},
+            vitald_delivery_dropped_total{data_type="alerts",destination="h",reason="about_delivery"} 0+1x400)"},
     {"VitaldStateNotSaved", R"(vitald_history_save_failures_total 0+1x400)"},
 };
 

@@ -98,7 +98,8 @@ TEST(PromqlScripts, FindsWhatIsWrong) {
        "invalid smoothing factor. Expected: 0 < sf < 1, got: 1.500000"},
       {"the second", "load 1m\n x 1 2 3\neval instant at 2m double_exponential_smoothing(x[5m], 0.5, 0)\n",
        "invalid trend factor. Expected: 0 < tf < 1, got: 0.000000"},
-      {"factors of nothing", "load 1m\n x 1 _ _\neval instant at 60m double_exponential_smoothing(x[5m], 2, 0.5)\n", ""},
+      {"factors of nothing", "load 1m\n x 1 _ _\neval instant at 60m double_exponential_smoothing(x[5m], 2, 0.5)\n",
+       ""},
       {"no labels to match", "load 1m\n x 4\neval instant at 0 x > on() 3\n x 4\n", ""},
       {"a value's label that goes",
        "load 1m\n x{a=\"1\",b=\"2\"} 5\n x{a=\"3\",b=\"2\"} 6\n"
