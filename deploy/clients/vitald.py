@@ -109,7 +109,9 @@ class VitaldTelemetry:
         self.hosts = {uuid: url.rstrip("/") for uuid, url in hosts.items()}
         self.timeout, self.access = timeout, (user, password, ssl_context)
         self._address, self._url = callback_address, callback_url
-        self._server, self._handlers, self._registered = None, {}, []
+        self._server, self._handlers = None, {}
+        self._registered = {}  # (host's URL, number): None
+        self._unsure = {}  # (host's URL, callback's): None: of these no answer came, and no word since
         self._numbers, self._given_up = 0, {}
         self._lock = threading.Lock()
 
@@ -209,34 +211,63 @@ class VitaldTelemetry:
             except (KeyError, TypeError) as error:
                 raise TelemetryError(f"{url}: the answer is none of vitald: {error!r}") from error
 
+        def address(uuid):
+            return f"{base}/{urllib.parse.quote(uuid, safe='')}"
+
         def made(uuid):
-            url = f"{base}/{urllib.parse.quote(uuid, safe='')}"
-            return call(uuid, lambda data: data["id"], "", "POST", {"event_type": event_type, "url": url})
+            return call(uuid, lambda data: data["id"], "", "POST", {"event_type": event_type, "url": address(uuid)})
 
         there, failed = _each(self.hosts, lambda uuid: call(uuid, lambda data: {callback["id"] for callback in data}))
-        new = {}
+        new, unsure = {}, {}
         if not failed:
             new, failed = _each(self.hosts, made)
-        if not failed:
-            self._registered += [(self.hosts[uuid], number) for uuid, number in new.items()]
-            return
+            if not failed:
+                self._registered.update(dict.fromkeys((self.hosts[uuid], number) for uuid, number in new.items()))
+                return
+            # Who gave no answer may have it all the same.
+            found, unsure = _each(failed, lambda uuid: self._callbacks_to(self.hosts[uuid], address(uuid)))
+            new.update({uuid: number for uuid, numbers in found.items() for number in numbers if number not in there[uuid]})
         new = {uuid: number for uuid, number in new.items() if number not in there[uuid]}
-        _, left = _each(new, lambda uuid: call(uuid, lambda data: data, "/" + new[uuid], "DELETE"))
-        self._registered += [(self.hosts[uuid], new[uuid]) for uuid in left]  # close() tries again
+        _, left = _each(new, lambda uuid: self._take_back(self.hosts[uuid], new[uuid]))
+        self._registered.update(dict.fromkeys((self.hosts[uuid], new[uuid]) for uuid in left))  # close() tries again
+        self._unsure.update(dict.fromkeys((self.hosts[uuid], address(uuid)) for uuid in unsure))
         text = f"no callback, {len(failed)} of {len(self.hosts)} hosts failed: " + "; ".join(failed.values())
         if left:
-            text += "; the others keep it, it could not be taken back: " + "; ".join(left.values())
+            text += "; these keep it, it could not be taken back: " + "; ".join(left.values())
+        if unsure:
+            text += "; these may keep it, they do not say: " + "; ".join(unsure.values())
         raise TelemetryError(text, failed)
+
+    def _callbacks_to(self, host, callback_url):
+        """The numbers of those that the host has for this address; it shows no more than scheme, host and port of it."""
+        shown = "/".join(callback_url.split("/")[:3])
+        try:
+            return [c["id"] for c in _call(f"{host}/api/v1/callbacks", timeout=self.timeout, access=self.access)
+                    if c["url"] == shown]
+        except (KeyError, TypeError) as error:
+            raise TelemetryError(f"{host}/api/v1/callbacks: the answer is none of vitald: {error!r}") from error
+
+    def _take_back(self, host, number):
+        try:
+            _call(f"{host}/api/v1/callbacks/{number}", "DELETE", timeout=self.timeout, access=self.access)
+        except TelemetryError as error:
+            if getattr(error.__cause__, "code", None) != 404:  # it has none of that number: that is what is wanted
+                raise
 
     def close(self):
         """No host calls back any more; raises for those that cannot be told so."""
         failed = []
-        for url, number in self._registered:  # without threads: at the interpreter's end there are no new ones
+        for host, callback_url in self._unsure:  # without threads: at the interpreter's end there are no new ones
             try:
-                _call(f"{url}/api/v1/callbacks/{number}", "DELETE", timeout=self.timeout, access=self.access)
+                self._registered.update(dict.fromkeys((host, number) for number in self._callbacks_to(host, callback_url)))
             except TelemetryError as error:
                 failed.append(str(error))
-        self._registered = []
+        for host, number in self._registered:
+            try:
+                self._take_back(host, number)
+            except TelemetryError as error:
+                failed.append(str(error))
+        self._registered, self._unsure = {}, {}
         if self._server:
             self._server.shutdown()
             self._server.server_close()

@@ -426,7 +426,7 @@ def destinations_as_they_are(page, url):
         ready(page)
         for name, (_, want) in said.items():
             page.until(f"{name}: {want}", "[...document.querySelectorAll('main tr')].some((r) => { const c = [...r.children].map((x) => x.innerText.trim()); "
-                       f"return c[0] === {json.dumps(name)} && c[1] === {json.dumps(want)}; }})")
+                       f"return c[0] === {json.dumps(name)} && c.slice(1).includes({json.dumps(want)}); }})")
 
 
 def a_query(page, url):
